@@ -1,0 +1,163 @@
+"""Trains the first `paper-rgb` weights: the paper's network and masks, as far as a time budget goes.
+
+    python scripts/train_first_weights.py DATA... --minutes 110 --checkpoint runs/first.pt
+
+Run again with the same arguments, it goes on from the checkpoint. What differs from the paper
+(Chen et al., CVPR 2023) because an evening on a CPU is a thousandth of its training: batch 8 instead
+of 64, a one-cycle learning rate to 1e-3 instead of 1e-4, bfloat16 autocast, and pixel masks phased in:
+the share of patches that are masked (each by 80-90 %) grows from 0 to `--masked` over the first
+half. The attention mask is on from the first step to the last, as it is at inference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from masked_denoiser.network.config import PAPER
+from masked_denoiser.network.masks import RandomTokenMask, mask_pixels
+from masked_denoiser.network.swin import MaskedSwin
+
+PATCH, BATCH, SIGMA, PEAK, DECAY = 64, 8, 15.0, 1e-3, 0.999
+
+
+@dataclass
+class State:
+    """All that a resumed run needs."""
+
+    network: MaskedSwin
+    average: MaskedSwin
+    adam: torch.optim.Adam
+    generator: torch.Generator
+    step: int = 0
+    seconds: float = 0.0
+
+    def save(self, path: Path) -> None:
+        """Writes the checkpoint whole or not at all."""
+        content = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "adam": self.adam.state_dict(),
+            "generator": self.generator.get_state(),
+            "position": torch.tensor([float(self.step), self.seconds]),
+        }
+        torch.save(content, path.with_suffix(".tmp"))
+        os.replace(path.with_suffix(".tmp"), path)
+
+    def load(self, path: Path) -> None:
+        """Goes back to a checkpoint."""
+        content: dict[str, Any] = torch.load(path, weights_only=True)
+        self.network.load_state_dict(content["network"])
+        self.average.load_state_dict(content["average"])
+        self.adam.load_state_dict(content["adam"])
+        self.generator.set_state(content["generator"])
+        self.step, self.seconds = int(content["position"][0]), float(content["position"][1])
+
+
+def new_state(seed: int) -> State:
+    """Untrained weights, drawn from `seed`."""
+    torch.manual_seed(seed)
+    network, average = MaskedSwin(PAPER), MaskedSwin(PAPER)
+    average.load_state_dict(network.state_dict())
+    adam = torch.optim.Adam(network.parameters(), lr=PEAK)
+    return State(network, average, adam, torch.Generator().manual_seed(seed))
+
+
+def read_images(folders: list[Path]) -> list[Tensor]:
+    """Every image of the folders as [3, H, W] uint8."""
+    paths = sorted(p for f in folders for p in f.iterdir() if p.suffix in (".jpg", ".png", ".tif"))
+    arrays = [np.asarray(Image.open(p).convert("RGB")) for p in paths]
+    return [torch.from_numpy(a.copy()).permute(2, 0, 1).contiguous() for a in arrays]
+
+
+def draw_batch(images: list[Tensor], generator: torch.Generator) -> Tensor:
+    """Random patches, flipped and turned: [BATCH, 3, PATCH, PATCH] in [0, 1]."""
+
+    def below(n: int) -> int:
+        return int(torch.randint(n, (1,), generator=generator))
+
+    patches = []
+    for _ in range(BATCH):
+        image = images[below(len(images))]
+        y, x = (below(side - PATCH + 1) for side in image.shape[1:])
+        patch = image[:, y : y + PATCH, x : x + PATCH].rot90(below(4), (1, 2))
+        patches.append(patch.flip(2) if below(2) else patch)
+    return torch.stack(patches).float() / 255
+
+
+def learning_rate(progress: float) -> float:
+    """Linear warm-up over the first twentieth, then a cosine to nearly zero."""
+    if progress < 0.05:
+        return PEAK * (progress / 0.05 + 0.01)
+    return PEAK * (0.5 + 0.5 * math.cos(math.pi * min(1.0, (progress - 0.05) / 0.95))) + 1e-6
+
+
+def train_step(state: State, images: list[Tensor], progress: float, masked_share: float) -> float:
+    """One step of Adam on one batch; returns its L1 loss."""
+    g = state.generator
+    clean = draw_batch(images, g)
+    noisy = (clean + torch.randn(clean.shape, generator=g) * (SIGMA / 255)).clamp(0, 1)
+    masked, _ = mask_pixels(noisy, 0.8, 0.9, g)
+    chosen = torch.rand(BATCH, 1, 1, 1, generator=g) < masked_share * min(1.0, 2 * progress)
+    for group in state.adam.param_groups:
+        group["lr"] = learning_rate(progress)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = state.network(torch.where(chosen, masked, noisy), RandomTokenMask(PAPER.attention_mask, g))
+    loss = (out.float() - clean).abs().mean()
+    state.adam.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
+    state.adam.step()
+    update_average(state)
+    return float(loss.detach())
+
+
+@torch.no_grad()
+def update_average(state: State) -> None:
+    """Exponential moving average of the weights, short while there is little to average."""
+    decay = min(DECAY, (1 + state.step) / (10 + state.step))
+    for slow, fast in zip(state.average.parameters(), state.network.parameters(), strict=True):
+        slow.lerp_(fast, 1 - decay)
+
+
+def main() -> None:
+    """Trains until the budget of training time is used up."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", type=Path)
+    parser.add_argument("--minutes", type=float, default=110.0)
+    parser.add_argument("--masked", type=float, default=0.5, help="final share of patches with masked pixels")
+    parser.add_argument("--checkpoint", type=Path, default=Path("runs/first.pt"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    args.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    state, images = new_state(args.seed), read_images(args.data)
+    if args.checkpoint.exists():
+        state.load(args.checkpoint)
+    losses: list[float] = []
+    while (progress := state.seconds / (60 * args.minutes)) < 1.0:
+        began = time.monotonic()
+        losses.append(train_step(state, images, progress, args.masked))
+        state.step += 1
+        state.seconds += time.monotonic() - began
+        if state.step % 20 == 0:
+            state.save(args.checkpoint)
+            row = {"step": state.step, "minutes": round(state.seconds / 60, 1), "loss": np.mean(losses[-20:]).round(5)}
+            print(json.dumps(row), flush=True)
+    state.save(args.checkpoint)
+
+
+if __name__ == "__main__":
+    main()

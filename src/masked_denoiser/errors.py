@@ -1,0 +1,10 @@
+"""The one base class of every error that a user can mend."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Its message is one line: the value, what is wrong with it, and what to do.
+
+    The command line and the docks show the message alone; anything else is a defect and shows its trace.
+    """

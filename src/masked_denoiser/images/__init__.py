@@ -1,0 +1,1 @@
+"""Images of any size: lazily read sources, sinks that fill as results come, and their axes."""

@@ -1,0 +1,33 @@
+"""What every sink does: take rectangles of planes as they come, and end complete or not at all."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from masked_denoiser.images.planes import Plane
+
+
+class Sink(ABC):
+    """Where a result is written, piece by piece, in any order.
+
+    A sink is made for one source: it takes over axes, shape, dtype, pixel size, units, channel names
+    and colour. `write` may be called again for the same rectangle (a resumed job does).
+    """
+
+    @abstractmethod
+    def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
+        """Puts [channels, height, width], already in the sink's dtype, with its top left pixel at (y, x).
+
+        `plane` is a plane of the source; y and x are multiples of the sink's chunk side.
+        """
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Builds pyramid and metadata, and gives the output its final name. Called once, when all is written."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees files without finishing: what was written stays for a resumed job."""

@@ -1,0 +1,104 @@
+"""A source: an image that is read piece by piece, and all that is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+
+from masked_denoiser.errors import UserError
+from masked_denoiser.images.planes import Plane, select, to_channels_first
+
+#: Axis letters, those of OME and tifffile: time, channel, depth, height, width, RGB(A) samples.
+AXES = "TCZYXS"
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class ImageError(UserError, ValueError):
+    """An image that cannot be read, or not in the way that was asked for."""
+
+
+class Lazy(Protocol):
+    """What a source needs of an array: numpy, zarr and dask arrays all fit."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """A lazily read image.
+
+    Attributes:
+        data: the full-resolution pixels, one dimension for each letter of `axes`.
+        axes: one letter of `AXES` a dimension, "Y" and "X" among them.
+        name: what to call it on a screen.
+        rgb: whether "S", or without it "C", holds red, green, blue (and alpha).
+        pixel_size: axis letter to its step, for those of T, Z, Y, X that are known.
+        units: axis letter to the unit of its step, as OME writes it ("micrometer", "second").
+        channel_names: one a position of "C", or empty.
+        levels: the pyramid, full resolution first; always at least `(data,)`.
+        path: the file or folder that it came from; None for an array in memory.
+        notes: what was guessed or left out, in sentences for the user.
+        closer: frees the files behind it.
+    """
+
+    data: Lazy
+    axes: str
+    name: str = "image"
+    rgb: bool = False
+    pixel_size: Mapping[str, float] = _NOTHING
+    units: Mapping[str, str] = _NOTHING
+    channel_names: tuple[str, ...] = ()
+    levels: tuple[Lazy, ...] = ()
+    path: Path | None = None
+    notes: tuple[str, ...] = ()
+    closer: Callable[[], None] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.levels:
+            object.__setattr__(self, "levels", (self.data,))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sides at full resolution, in the order of `axes`."""
+        return tuple(int(side) for side in self.data.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of a sample."""
+        return np.dtype(self.data.dtype)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Axis letter to length, in the order of `axes`."""
+        return dict(zip(self.axes, self.shape, strict=True))
+
+    @property
+    def size_yx(self) -> tuple[int, int]:
+        """Height and width of a plane in pixels."""
+        return self.sizes["Y"], self.sizes["X"]
+
+    def read(self, plane: Plane, ys: slice, xs: slice) -> np.ndarray[Any, Any]:
+        """Reads a rectangle of a plane as [channels, height, width] in the source's dtype."""
+        pixels = np.asarray(self.data[select(self.axes, plane, ys, xs)])
+        return to_channels_first(pixels, self.axes, plane)
+
+    def close(self) -> None:
+        """Frees the files behind the source; it cannot be read afterwards."""
+        if self.closer is not None:
+            self.closer()
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

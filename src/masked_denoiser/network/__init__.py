@@ -1,0 +1,1 @@
+"""Torch modules: the masked Swin denoiser, its masks, and how far its pixels see."""

@@ -1,0 +1,105 @@
+"""What a network of the masked Swin family is made of, as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+from masked_denoiser.errors import UserError
+
+Residual = Literal["1conv", "3conv"]
+
+#: Mean of the training photographs that SwinIR (Liang et al., ICCVW 2021) subtracts from RGB input.
+RGB_MEAN = (0.4488, 0.4371, 0.4040)
+
+
+class ConfigError(UserError, ValueError):
+    """A network configuration that cannot be built."""
+
+
+@dataclass(frozen=True)
+class SwinConfig:
+    """A Swin denoiser. The defaults are the network of Chen et al., CVPR 2023 (masked training).
+
+    Its family holds the plain SwinIR denoisers too: `first_kernel=3, global_skip=True,
+    attention_mask=0.0`.
+
+    Attributes:
+        channels: image channels in and out, 1 (gray) or 3 (RGB).
+        embed: width of a token.
+        depths: window-attention blocks in each residual group.
+        heads: attention heads in each residual group; each divides `embed`.
+        window: side of an attention window in pixels; even, since every other block shifts by half.
+        mlp_ratio: hidden width of a block's MLP over `embed`.
+        first_kernel: side of the first convolution; 1 in the paper, so that masked pixels do not
+            leak into their neighbours before the first attention.
+        residual: the convolution that ends a group, one 3x3 or a bottleneck of three.
+        global_skip: whether the network predicts a correction of its input instead of the image.
+        qkv_bias: whether queries, keys and values have a bias.
+        mean: subtracted from each channel first and added back last.
+        attention_mask: share of tokens set to zero before every window attention, in training and
+            at inference (section 3.2 of the paper); 0 switches it off.
+    """
+
+    channels: int = 3
+    embed: int = 60
+    depths: tuple[int, ...] = (6, 6, 6, 6)
+    heads: tuple[int, ...] = (6, 6, 6, 6)
+    window: int = 8
+    mlp_ratio: float = 2.0
+    first_kernel: int = 1
+    residual: Residual = "3conv"
+    global_skip: bool = False
+    qkv_bias: bool = True
+    mean: tuple[float, ...] = RGB_MEAN
+    attention_mask: float = 0.75
+
+    def __post_init__(self) -> None:
+        for problem in self._problems():
+            raise ConfigError(f"this network cannot be built: {problem}")
+
+    def _problems(self) -> list[str]:
+        checks = [
+            (self.channels in (1, 3), f"channels is {self.channels}, not 1 (gray) or 3 (RGB)"),
+            (len(self.mean) == self.channels, f"mean has {len(self.mean)} values for {self.channels} channels"),
+            (len(self.depths) == len(self.heads) > 0, f"{len(self.depths)} depths but {len(self.heads)} heads"),
+            (all(d > 0 for d in self.depths), f"depths {self.depths} has a group without blocks"),
+            (
+                all(h > 0 and self.embed % h == 0 for h in self.heads),
+                f"embed {self.embed} is not a multiple of every number of heads in {self.heads}",
+            ),
+            (self.window >= 2 and self.window % 2 == 0, f"window is {self.window}, not an even number"),
+            (self.first_kernel in (1, 3), f"first_kernel is {self.first_kernel}, not 1 or 3"),
+            (self.residual in ("1conv", "3conv"), f"residual is {self.residual!r}, not '1conv' or '3conv'"),
+            (self.residual == "1conv" or self.embed >= 4, f"a '3conv' residual needs embed >= 4, not {self.embed}"),
+            (int(self.embed * self.mlp_ratio) > 0, f"mlp_ratio {self.mlp_ratio} leaves no hidden units"),
+            (0.0 <= self.attention_mask < 1.0, f"attention_mask is {self.attention_mask}, not in [0, 1)"),
+        ]
+        return [text for fine, text in checks if not fine]
+
+    @property
+    def blocks(self) -> int:
+        """Number of window-attention blocks in the whole network."""
+        return sum(self.depths)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain JSON values."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Inverse of `to_dict`.
+
+        Raises:
+            ConfigError: if a name is unknown or a value is impossible.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(f"unknown network settings {unknown}; this version knows {sorted(known)}")
+        try:
+            return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        except TypeError as error:
+            raise ConfigError(f"network settings of the wrong type: {error}") from error
+
+
+PAPER = SwinConfig()

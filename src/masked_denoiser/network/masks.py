@@ -1,0 +1,144 @@
+"""The two masks of masked training: input pixels, and tokens in front of every window attention.
+
+While training both are random. At inference only the attention mask remains, and it is a
+counter-based hash of (seed, pass, block, global window, token): a token's mask never depends on
+the tile that it is computed in, on the batch, the device or the order of the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+#: What a masked input pixel is set to, in all channels, before the mean is subtracted.
+MASKED_PIXEL = -0.1
+
+
+def mask_pixels(images: Tensor, low: float, high: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Sets random pixels of every image to `MASKED_PIXEL` (Chen et al. 2023, section 3.1).
+
+    Args:
+        images: [B, C, H, W] float, noisy and already clipped.
+        low, high: each image draws its own share of masked pixels uniformly from [low, high].
+        generator: on the device of `images`.
+
+    Returns:
+        The masked images [B, C, H, W], and the mask [B, 1, H, W], bool, true where masked.
+    """
+    if not 0.0 <= low <= high <= 1.0:
+        raise ValueError(f"pixel mask shares must satisfy 0 <= low <= high <= 1, not {low}..{high}")
+    batch, _, height, width = images.shape
+    draw = {"generator": generator, "device": images.device}
+    ratio = low + (high - low) * torch.rand(batch, 1, 1, 1, **draw)
+    masked = torch.rand(batch, 1, height, width, **draw) < ratio
+    return images.masked_fill(masked, MASKED_PIXEL), masked
+
+
+class TokenMask(Protocol):
+    """Says which tokens reach a window attention."""
+
+    def keep(self, block: int, shift: int, window: int, shape: tuple[int, int, int]) -> Tensor:
+        """The tokens of one block that stay.
+
+        Args:
+            block: index of the block in the whole network, from 0.
+            shift: how far the block's windows are shifted up and left, in pixels.
+            window: side of a window in pixels.
+            shape: (B, H, W) of the tokens; H and W are multiples of `window`.
+
+        Returns:
+            [B or 1, H, W, 1] float32 on the CPU or the tokens' device: 1 stays, 0 is masked.
+        """
+        ...
+
+
+def kept_tokens(ratio: float, window: int) -> int:
+    """How many tokens of a window stay: every window loses exactly the same number."""
+    return max(1, round(window * window * (1.0 - ratio)))
+
+
+@dataclass(frozen=True)
+class RandomTokenMask:
+    """Fresh random masks at every call, for training: in each window `ratio` of the tokens go."""
+
+    ratio: float
+    generator: torch.Generator
+
+    def keep(self, block: int, shift: int, window: int, shape: tuple[int, int, int]) -> Tensor:
+        """See `TokenMask.keep`; `block` plays no part."""
+        batch, height, width = shape
+        rows, cols = height // window + 1, width // window + 1
+        score = torch.rand(batch, rows, cols, window**2, generator=self.generator, device=self.generator.device)
+        chosen = score.topk(kept_tokens(self.ratio, window), dim=-1).indices
+        keep = torch.zeros_like(score).scatter_(-1, chosen, 1.0)
+        keep = keep.view(batch, rows, cols, window, window).transpose(2, 3)
+        return keep.reshape(batch, rows * window, cols * window, 1)[
+            :, shift : shift + height, shift : shift + width
+        ]
+
+
+@dataclass(frozen=True)
+class HashedTokenMask:
+    """Reproducible masks for inference, the same for a pixel of the image in whatever tile it is read.
+
+    Attributes:
+        ratio: share of the tokens of each window that is set to zero.
+        seed: seed of the job.
+        number: number of the pass, from 0.
+        origins: (row, column) of each tile's top left pixel in the image, multiples of the window.
+    """
+
+    ratio: float
+    seed: int
+    number: int
+    origins: tuple[tuple[int, int], ...]
+
+    def keep(self, block: int, shift: int, window: int, shape: tuple[int, int, int]) -> Tensor:
+        """See `TokenMask.keep`. `origins` holds one entry, or one for each image of the batch."""
+        _, height, width = shape
+        masks = [self._image(block, shift, window, origin, (height, width)) for origin in self.origins]
+        return torch.from_numpy(np.stack(masks)[..., None])
+
+    def _image(
+        self, block: int, shift: int, window: int, origin: tuple[int, int], size: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """The mask of one tile [H, W]: whole windows of the shifted global grid, cropped to the tile."""
+        height, width = size
+        if any(start % window for start in origin):
+            raise ValueError(f"tile origin {origin} is off the grid of {window}-pixel windows")
+        rows = np.arange(height // window + 1) + origin[0] // window
+        cols = np.arange(width // window + 1) + origin[1] // window
+        keep = hashed_windows((self.seed, self.number, block), rows, cols, window, kept_tokens(self.ratio, window))
+        image = keep.reshape(len(rows), len(cols), window, window).swapaxes(1, 2)
+        image = image.reshape(len(rows) * window, len(cols) * window)
+        return image[shift : shift + height, shift : shift + width].astype(np.float32)
+
+
+def hashed_windows(
+    counters: tuple[int, ...], rows: NDArray[np.int64], cols: NDArray[np.int64], window: int, kept: int
+) -> NDArray[np.bool_]:
+    """The tokens with the `kept` smallest hashes of each window: [rows, cols, window * window] bool."""
+    state = np.uint64(0)
+    for counter in counters:
+        state = _mix(state, np.uint64(counter))
+    per_row = _mix(state, rows.astype(np.uint64))
+    per_window = _mix(per_row[:, None], cols.astype(np.uint64)[None, :])
+    hashes = _mix(per_window[..., None], np.arange(window * window, dtype=np.uint64))
+    smallest = np.argpartition(hashes, kept - 1, axis=-1)[..., :kept]
+    keep = np.zeros(hashes.shape, dtype=np.bool_)
+    np.put_along_axis(keep, smallest, True, axis=-1)
+    return keep
+
+
+def _mix(state: NDArray[np.uint64] | np.uint64, counter: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
+    """One step of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), keyed by a counter."""
+    with np.errstate(over="ignore"):
+        z = np.asarray((state ^ counter) + np.uint64(0x9E3779B97F4A7C15), dtype=np.uint64)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))

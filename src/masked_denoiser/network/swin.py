@@ -1,0 +1,171 @@
+"""The masked Swin denoiser, and the plain SwinIR denoisers as members of the same family.
+
+After Chen et al., *Masked Image Training for Generalizable Deep Image Denoising* (CVPR 2023), and
+Liang et al., *SwinIR* (ICCVW 2021). Written from the papers. The names of the tensors are those of
+published SwinIR checkpoints, so that weights pass in both directions without a table of names.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+
+from masked_denoiser.network.attention import WindowAttention
+from masked_denoiser.network.config import Residual, SwinConfig
+from masked_denoiser.network.masks import TokenMask
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between, on [..., embed]."""
+
+    def __init__(self, embed: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(embed, hidden)
+        self.fc2 = nn.Linear(hidden, embed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., embed] -> [..., embed]."""
+        out: Tensor = self.fc2(nn.functional.gelu(self.fc1(x)))
+        return out
+
+
+class SwinBlock(nn.Module):
+    """Window attention and MLP, each behind a layer norm and beside a residual path.
+
+    Args:
+        config: the network's configuration.
+        heads: attention heads of this block.
+        index: the block's number in the whole network, which keys its attention mask.
+        shift: how far its windows are shifted, in pixels.
+    """
+
+    def __init__(self, config: SwinConfig, heads: int, index: int, shift: int) -> None:
+        super().__init__()
+        self.index, self.shift, self.window = index, shift, config.window
+        self.norm1 = nn.LayerNorm(config.embed)
+        self.attn = WindowAttention(config.embed, heads, config.window, config.qkv_bias)
+        self.norm2 = nn.LayerNorm(config.embed)
+        self.mlp = Mlp(config.embed, int(config.embed * config.mlp_ratio))
+
+    def forward(self, x: Tensor, tokens: TokenMask | None) -> Tensor:
+        """[B, H, W, embed] -> [B, H, W, embed]. Masked tokens are zero for attention, whole for the residual."""
+        y = self.norm1(x)
+        if tokens is not None:
+            batch, height, width, _ = x.shape
+            y = y * tokens.keep(self.index, self.shift, self.window, (batch, height, width)).to(y)
+        x = x + self.attn(y, self.shift)
+        mlp: Tensor = self.mlp(self.norm2(x))
+        return x + mlp
+
+
+class _Blocks(nn.Module):
+    """The blocks of a group. A level of its own only because published tensor names have it."""
+
+    def __init__(self, blocks: list[SwinBlock]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor, tokens: TokenMask | None) -> Tensor:
+        for block in self.blocks:
+            x = block(x, tokens)
+        return x
+
+
+class SwinGroup(nn.Module):
+    """Blocks, a convolution, and a residual path around both."""
+
+    def __init__(self, config: SwinConfig, heads: int, depth: int, first: int) -> None:
+        super().__init__()
+        half = config.window // 2
+        self.residual_group = _Blocks(
+            [SwinBlock(config, heads, first + i, half if i % 2 else 0) for i in range(depth)]
+        )
+        self.conv = residual_conv(config.embed, config.residual)
+
+    def forward(self, x: Tensor, tokens: TokenMask | None) -> Tensor:
+        """[B, H, W, embed] -> [B, H, W, embed]."""
+        return x + _as_image(self.conv, self.residual_group(x, tokens))
+
+
+class _TokenNorm(nn.Module):
+    """The layer norm in front of the first group. A level of its own only for its tensor name."""
+
+    def __init__(self, embed: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(embed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.norm(x)
+        return out
+
+
+class MaskedSwin(nn.Module):
+    """The denoiser: image in, image out, both in [0, 1].
+
+    Args:
+        config: what to build; `PAPER` by default.
+    """
+
+    mean: Tensor
+
+    def __init__(self, config: SwinConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or SwinConfig()
+        firsts = accumulate((0, *config.depths[:-1]))
+        groups = zip(config.heads, config.depths, firsts, strict=True)
+        k = config.first_kernel
+        self.conv_first = nn.Conv2d(config.channels, config.embed, k, padding=k // 2)
+        self.patch_embed = _TokenNorm(config.embed)
+        self.layers = nn.ModuleList(SwinGroup(config, *group) for group in groups)
+        self.norm = nn.LayerNorm(config.embed)
+        self.conv_after_body = residual_conv(config.embed, config.residual)
+        self.conv_last = nn.Conv2d(config.embed, config.channels, 3, padding=1)
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, -1, 1, 1), persistent=False)
+        self.apply(_initialise)
+
+    def forward(self, images: Tensor, tokens: TokenMask | None = None) -> Tensor:
+        """Denoises images.
+
+        Args:
+            images: [B, C, H, W] float; H and W multiples of `config.window`.
+            tokens: which tokens the attentions see; None for all of them.
+
+        Returns:
+            [B, C, H, W], not clipped.
+        """
+        x = images - self.mean
+        first = self.conv_first(x).permute(0, 2, 3, 1).contiguous()
+        y = self.patch_embed(first)
+        for group in self.layers:
+            y = group(y, tokens)
+        y = first + _as_image(self.conv_after_body, self.norm(y))
+        out: Tensor = self.conv_last(y.permute(0, 3, 1, 2))
+        return (x + out if self.config.global_skip else out) + self.mean
+
+
+def residual_conv(embed: int, kind: Residual) -> nn.Module:
+    """The convolution at the end of a group: one 3x3, or 3x3, 1x1, 3x3 at a quarter of the width."""
+    if kind == "1conv":
+        return nn.Conv2d(embed, embed, 3, padding=1)
+    return nn.Sequential(
+        nn.Conv2d(embed, embed // 4, 3, padding=1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(embed // 4, embed // 4, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(embed // 4, embed, 3, padding=1),
+    )
+
+
+def _as_image(conv: nn.Module, tokens: Tensor) -> Tensor:
+    """Runs a convolution over tokens [B, H, W, C]; the channels-last view costs no copy."""
+    return conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
+
+
+def _initialise(module: nn.Module) -> None:
+    """Swin's initialisation: linear weights from a truncated normal of 0.02, biases zero."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
