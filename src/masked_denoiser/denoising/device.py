@@ -1,0 +1,54 @@
+"""Which device computes, and saying so."""
+
+from __future__ import annotations
+
+import torch
+
+from masked_denoiser.denoising.job import JobError
+
+
+def choose_device(wanted: str = "auto") -> tuple[torch.device, str]:
+    """The device, and a sentence that names it.
+
+    Args:
+        wanted: "auto", "cpu", "cuda", "cuda:N" or "mps".
+
+    Raises:
+        JobError: if the device is asked for by name and is not there; nothing falls back silently.
+    """
+    if wanted == "auto":
+        return _best()
+    kind = wanted.partition(":")[0]
+    if kind not in ("cpu", "cuda", "mps"):
+        raise JobError(f"unknown device {wanted!r}; choose auto, cpu, cuda, cuda:N or mps")
+    if not _there(wanted):
+        raise JobError(f"device {wanted!r} is not available to torch {torch.__version__}; choose auto or cpu")
+    device = torch.device(wanted)
+    return device, f"computing on {describe(device)}"
+
+
+def describe(device: torch.device) -> str:
+    """A device in words, with the GPU's name and memory, or the number of CPU threads."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return f"{properties.name} ({properties.total_memory / 2**30:.0f} GiB)"
+    if device.type == "mps":
+        return "the Apple GPU (mps)"
+    threads = torch.get_num_threads()
+    return f"the CPU ({threads} thread{'s' if threads > 1 else ''})"
+
+
+def _best() -> tuple[torch.device, str]:
+    for kind in ("cuda", "mps"):
+        if _there(kind):
+            device = torch.device(kind)
+            return device, f"computing on {describe(device)}"
+    device = torch.device("cpu")
+    return device, f"no GPU that torch can use: computing on {describe(device)}"
+
+
+def _there(name: str) -> bool:
+    kind, _, number = name.partition(":")
+    if kind == "cuda":
+        return torch.cuda.is_available() and (not number or int(number) < torch.cuda.device_count())
+    return kind == "cpu" or torch.backends.mps.is_available()

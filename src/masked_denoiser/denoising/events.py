@@ -1,0 +1,92 @@
+"""What a running job tells those who listen: docks and the command line show these, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from masked_denoiser.images.planes import Plane
+
+
+@dataclass(frozen=True)
+class Message:
+    """A sentence for the user."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        done, total: tiles over all planes; `done` counts those of an earlier, interrupted run too.
+        pixels: pixels denoised by this run.
+        left: pixels that remain.
+        seconds: time that this run has taken.
+    """
+
+    done: int
+    total: int
+    pixels: int
+    left: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Megapixels per second of this run; 0 before the first tile."""
+        return self.pixels / 1e6 / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate of the time left; None before the first tile."""
+        return self.left / 1e6 / self.rate if self.rate > 0 else None
+
+    def __str__(self) -> str:
+        left = "" if self.seconds_left is None else f", {readable_time(self.seconds_left)} left"
+        return f"{self.done} of {self.total} tiles, {self.rate:.3g} megapixels/s{left}"
+
+
+@dataclass(frozen=True, eq=False)
+class TileDone:
+    """A core that has just been written: its plane, its top left pixel, its pixels [channels, h, w]."""
+
+    plane: Plane
+    y: int
+    x: int
+    pixels: np.ndarray[Any, Any]
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """All tiles are written; the sink builds its pyramid and gives the output its final name."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The output is complete."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """Stopped between two tiles, on request; what was written stays."""
+
+    progress: Progress
+
+
+Event = Message | Progress | TileDone | Finishing | Finished | Cancelled
+
+
+def readable_time(seconds: float) -> str:
+    """Seconds as "8 s", "3 min 20 s" or "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,102 @@
+"""The journal: what a job has finished, one JSON line each, on disk beside the output.
+
+It is opened before the output and removed after it is complete, so an output with a journal beside
+it is unfinished, and one without is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import IO, Any, Self
+
+from masked_denoiser.denoising.job import Job, JobError
+
+_FORMAT = 1
+
+#: A finished piece of work: number of the plane, first and last tile.
+Piece = tuple[int, int, int]
+
+
+class Journal:
+    """An open journal. Use `start` or `resume`."""
+
+    def __init__(self, path: Path, file: IO[str], done: set[Piece]) -> None:
+        self.path, self._file, self.done = path, file, done
+
+    @staticmethod
+    def beside(output: Path) -> Path:
+        """Where the journal of an output lies."""
+        return output.with_name(output.name + ".journal")
+
+    @classmethod
+    def start(cls, output: Path, job: Job) -> Self:
+        """A new journal that names its job."""
+        path = cls.beside(output)
+        journal = cls(path, path.open("w", encoding="utf-8"), set())
+        journal._append({"format": _FORMAT, "job": job.deciding()})
+        return journal
+
+    @classmethod
+    def resume(cls, output: Path, job: Job) -> Self:
+        """The journal of an interrupted job, ready to go on. A torn last line is cut off.
+
+        Raises:
+            JobError: if there is none, it is damaged, or the job differs, naming in what.
+        """
+        path = cls.beside(output)
+        if not path.is_file():
+            raise JobError(f"{output} has no journal beside it: it is complete, or no job of this program was cut off")
+        whole = _whole_lines(path)
+        header, *records = whole or [{}]
+        _compare(header, job, path)
+        os.truncate(path, sum(len(json.dumps(r, sort_keys=True)) + 1 for r in whole))
+        return cls(path, path.open("a", encoding="utf-8"), {_piece(record, path) for record in records})
+
+    def add(self, piece: Piece) -> None:
+        """Records a piece whose pixels are written, and makes sure that the record is on disk."""
+        self.done.add(piece)
+        self._append({"done": list(piece)})
+
+    def close(self) -> None:
+        """Leaves the journal where it is, for a later resume."""
+        self._file.close()
+
+    def remove(self) -> None:
+        """The output is complete."""
+        self._file.close()
+        self.path.unlink()
+
+    def _append(self, record: dict[str, Any]) -> None:
+        self._file.write(json.dumps(record, sort_keys=True) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a journal; what comes after the last line end was torn by the interruption."""
+    *lines, _torn = path.read_text(encoding="utf-8").split("\n")
+    try:
+        return [json.loads(line) for line in lines]
+    except json.JSONDecodeError as error:
+        raise JobError(f"journal {path} is damaged ({error}); start again with --overwrite") from error
+
+
+def _compare(header: dict[str, Any], job: Job, path: Path) -> None:
+    then, now = header.get("job"), job.deciding()
+    if header.get("format") != _FORMAT or not isinstance(then, dict):
+        raise JobError(f"journal {path} has no header that this version reads; start again with --overwrite")
+    differing = [f"{key} was {then.get(key)!r} and is {now[key]!r}" for key in now if then.get(key) != now[key]]
+    if differing:
+        more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+        raise JobError(
+            f"cannot resume another job: {'; '.join(differing[:3])}{more}. Repeat the first settings, or --overwrite"
+        )
+
+
+def _piece(record: dict[str, Any], path: Path) -> Piece:
+    numbers = record.get("done")
+    if not isinstance(numbers, list) or len(numbers) != 3 or not all(isinstance(n, int) for n in numbers):
+        raise JobError(f"journal {path} holds a record that is none: {record}; start again with --overwrite")
+    return numbers[0], numbers[1], numbers[2]

@@ -1,0 +1,1 @@
+"""Models: network and card in one file, the catalogue of them, and import of published checkpoints."""

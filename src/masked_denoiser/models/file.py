@@ -1,0 +1,112 @@
+"""Model files: `.safetensors` with the card in the metadata. Nothing in them is ever executed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from masked_denoiser.models.card import Card, ModelError
+from masked_denoiser.network.swin import MaskedSwin
+
+_CARD = "masked_denoiser"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with its weights, in float32 on the CPU, and its card."""
+
+    card: Card
+    weights: dict[str, Tensor]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over architecture and weights: two models with one digest compute the same."""
+        sha = hashlib.sha256(repr(self.card.architecture).encode())
+        for name in sorted(self.weights):
+            sha.update(name.encode())
+            sha.update(self.weights[name].contiguous().numpy().tobytes())
+        return sha.hexdigest()
+
+    def build(self) -> MaskedSwin:
+        """A network of its own with these weights, in evaluation mode."""
+        network = MaskedSwin(self.card.architecture)
+        check_weights(self.weights, network, self.card.name)
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+    def save(self, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
+        """Writes the model whole or not at all.
+
+        Args:
+            path: ends in `.safetensors`.
+            dtype: how weights are stored; they are read back as float32.
+
+        Raises:
+            ModelError: if the name has another ending or the folder is missing.
+        """
+        target = Path(path)
+        if target.suffix != ".safetensors":
+            raise ModelError(f"{target.name} does not end in .safetensors; give the model that ending")
+        if not target.parent.is_dir():
+            raise ModelError(f"folder {target.parent} does not exist; make it first")
+        tensors = {name: w.detach().to(dtype).contiguous() for name, w in self.weights.items()}
+        partial = target.with_suffix(".partial")
+        save_file(tensors, partial, metadata={_CARD: self.card.to_json()})
+        os.replace(partial, target)
+
+
+def read_card(path: Path) -> Card:
+    """The card of a model file, without reading its weights.
+
+    Raises:
+        ModelError: if the file is not a model of this program.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read as a model: {error}") from error
+    if _CARD not in metadata:
+        raise ModelError(f"{path} holds tensors but no card; it was not written by this program")
+    return Card.from_json(metadata[_CARD])
+
+
+def read_model(path: Path) -> Model:
+    """A model file, its weights as float32.
+
+    Raises:
+        ModelError: if the file is damaged, or its weights do not fit its architecture.
+    """
+    card = read_card(path)
+    with safe_open(path, framework="pt") as file:
+        weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
+    model = Model(card, weights)
+    with torch.device("meta"):
+        check_weights(weights, MaskedSwin(card.architecture), str(path))
+    return model
+
+
+def check_weights(weights: dict[str, Tensor], network: MaskedSwin, name: str) -> None:
+    """Compares names and shapes.
+
+    Raises:
+        ModelError: naming the first few tensors that are missing, unknown or of another shape.
+    """
+    wanted = {key: tuple(t.shape) for key, t in network.state_dict().items()}
+    given = {key: tuple(t.shape) for key, t in weights.items()}
+    problems = [f"{key} is missing" for key in wanted if key not in given]
+    problems += [f"{key} is unknown" for key in given if key not in wanted]
+    problems += [
+        f"{key} is {given[key]} instead of {shape}" for key, shape in wanted.items() if given.get(key, shape) != shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
+        raise ModelError(f"the weights of {name} do not fit their network: {'; '.join(problems[:4])}{more}")

@@ -1,0 +1,176 @@
+"""Import of published checkpoints: SwinIR and masked SwinIR denoisers in the layout of KAIR (`.pth`).
+
+Such a file holds tensors and no description, so the architecture is inferred from names and shapes.
+Three things leave no trace in the tensors (global skip, mean, attention mask): they follow from the
+first convolution, 1x1 in the masked network and 3x3 in SwinIR, unless the caller knows better.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from dataclasses import replace
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from masked_denoiser.models.card import Card, ModelError
+from masked_denoiser.models.file import Model
+from masked_denoiser.network.config import RGB_MEAN, ConfigError, Residual, SwinConfig
+from masked_denoiser.network.swin import MaskedSwin
+
+#: Buffers that published files carry and that follow from the architecture.
+_BUFFERS = re.compile(r"(^|\.)(relative_position_index|attn_mask|mean)$")
+
+_BLOCK = re.compile(r"^layers\.(\d+)\.residual_group\.blocks\.(\d+)\.")
+
+
+def import_checkpoint(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    ema: bool = True,
+    global_skip: bool | None = None,
+    attention_mask: float | None = None,
+    licence: str = "unknown",
+) -> Model:
+    """Reads a reference checkpoint.
+
+    Args:
+        path: a `.pth` file; read with `weights_only=True`, so that no code in it can run.
+        name: what to call the model; the file's name by default.
+        ema: take the averaged weights (`params_ema`) where the file has both.
+        global_skip: whether the network predicts a correction; by default false for a 1x1 first
+            convolution (the masked network) and true for 3x3 (SwinIR).
+        attention_mask: share of masked tokens; by default 0.75 for 1x1 and 0 for 3x3.
+        licence: licence of the weights, as their authors state it.
+
+    Raises:
+        ModelError: if the file cannot be read or is another kind of network, naming what does not fit.
+    """
+    path = Path(path)
+    tensors = _choose(_load(path), path, ema)
+    weights = {key: t.float() for key, t in tensors.items() if not _BUFFERS.search(key)}
+    config = infer_config(weights, path.name)
+    if global_skip is not None:
+        config = replace(config, global_skip=global_skip)
+    if attention_mask is not None:
+        config = replace(config, attention_mask=attention_mask)
+    card = Card(
+        name=name or path.stem,
+        architecture=config,
+        description=f"Imported from {path.name}; global skip {config.global_skip} and attention mask "
+        f"{config.attention_mask} are not recorded in such files and were inferred or given.",
+        licence=licence,
+        source=path.name,
+    )
+    model = Model(card, weights)
+    _ = model.build()  # fails here, not in the middle of a job
+    return model
+
+
+def export_checkpoint(model: Model, path: str | Path) -> None:
+    """Writes the weights in KAIR's layout (`params`), for other programs."""
+    torch.save({"params": model.weights}, Path(path))
+
+
+def infer_config(weights: dict[str, Tensor], name: str = "the checkpoint") -> SwinConfig:
+    """The architecture that tensors of these names and shapes belong to.
+
+    Raises:
+        ModelError: naming the tensor that is missing or of an impossible shape.
+    """
+    first = _shape(weights, "conv_first.weight", 4, name)
+    table = _shape(weights, "layers.0.residual_group.blocks.0.attn.relative_position_bias_table", 2, name)
+    hidden = _shape(weights, "layers.0.residual_group.blocks.0.mlp.fc1.weight", 2, name)
+    last = _shape(weights, "conv_last.weight", 4, name)
+    embed, channels, kernel, _ = first
+    if last[0] != channels:
+        raise ModelError(f"{name}: conv_last makes {last[0]} channels of {channels}; only plain denoisers are read")
+    depths = _depths(weights, name)
+    masked = kernel == 1
+    try:
+        return SwinConfig(
+            channels=channels,
+            embed=embed,
+            depths=depths,
+            heads=tuple(_heads(weights, group, name) for group in range(len(depths))),
+            window=(isqrt(table[0]) + 1) // 2,
+            mlp_ratio=hidden[0] / embed,
+            first_kernel=kernel,
+            residual=_residual(weights, name),
+            global_skip=not masked,
+            qkv_bias="layers.0.residual_group.blocks.0.attn.qkv.bias" in weights,
+            mean=RGB_MEAN if channels == 3 else (0.0,) * channels,
+            attention_mask=0.75 if masked else 0.0,
+        )
+    except ConfigError as error:
+        raise ModelError(f"{name}: {error}") from error
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} does not exist; check the path") from error
+    except pickle.UnpicklingError as error:
+        raise ModelError(f"{path} holds more than tensors, or is no checkpoint; it is not opened for safety") from error
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
+    return content
+
+
+def _choose(content: dict[str, Any], path: Path, ema: bool) -> dict[str, Tensor]:
+    """The dictionary of tensors: `params_ema`, `params`, or the file itself."""
+    order = ("params_ema", "params") if ema else ("params", "params_ema")
+    chosen = next((content[key] for key in order if isinstance(content.get(key), dict)), content)
+    tensors = {key.removeprefix("module."): t for key, t in chosen.items() if isinstance(t, Tensor)}
+    if not tensors:
+        raise ModelError(f"{path} holds no tensors; its keys are {sorted(map(str, content))[:6]}")
+    # A pixel shuffle by one is the identity: some denoisers were saved with it as their last layer.
+    renames = {"upsample.0.weight": "conv_last.weight", "upsample.0.bias": "conv_last.bias"}
+    if "conv_last.weight" not in tensors:
+        tensors = {renames.get(key, key): t for key, t in tensors.items()}
+    return tensors
+
+
+def _shape(weights: dict[str, Tensor], key: str, dimensions: int, name: str) -> tuple[int, ...]:
+    if key not in weights:
+        raise ModelError(f"{name} has no tensor {key!r}; it is not a SwinIR denoiser")
+    shape = tuple(weights[key].shape)
+    if len(shape) != dimensions or 0 in shape:
+        raise ModelError(f"{name}: {key} has shape {shape}, {dimensions} dimensions were expected")
+    return shape
+
+
+def _depths(weights: dict[str, Tensor], name: str) -> tuple[int, ...]:
+    """Blocks in each group, from the numbers in the names."""
+    found = {(int(m[1]), int(m[2])) for key in weights if (m := _BLOCK.match(key))}
+    groups = max(group for group, _ in found) + 1
+    depths = tuple(sum(1 for group, _ in found if group == g) for g in range(groups))
+    if found != {(g, b) for g, depth in enumerate(depths) for b in range(depth)}:
+        raise ModelError(f"{name}: the numbers of its blocks have gaps; the file is incomplete")
+    return depths
+
+
+def _heads(weights: dict[str, Tensor], group: int, name: str) -> int:
+    key = f"layers.{group}.residual_group.blocks.0.attn.relative_position_bias_table"
+    return _shape(weights, key, 2, name)[1]
+
+
+def _residual(weights: dict[str, Tensor], name: str) -> Residual:
+    if "conv_after_body.weight" in weights:
+        return "1conv"
+    _shape(weights, "conv_after_body.0.weight", 4, name)
+    return "3conv"
+
+
+def parameter_count(config: SwinConfig) -> int:
+    """Number of trained values of an architecture, without allocating them."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in MaskedSwin(config).parameters())
