@@ -114,7 +114,10 @@ def main() -> None:
 
     clean: NDArray[np.uint8] = skimage.data.immunohistochemistry()
     write(folder / "slide_clean.ome.tif", clean, {"axes": "YXS", "Name": "IHC, clean"})
-    write(folder / "slide.ome.tif", noisy_slide(clean), {"axes": "YXS", "Name": "IHC, Gaussian noise sigma 25"})
+    noisy = noisy_slide(clean)
+    write(folder / "slide.ome.tif", noisy, {"axes": "YXS", "Name": "IHC, Gaussian noise sigma 25"})
+    error = np.mean((noisy - clean.astype(float)) ** 2)
+    print(f"PSNR of the noisy slide: {10 * np.log10(255**2 / error):.2f} dB")
 
     voxel: dict[str, Any] = {f"PhysicalSize{axis}": size for axis, size in VOXEL.items()}
     voxel |= {f"PhysicalSize{axis}Unit": "µm" for axis in VOXEL}

@@ -109,9 +109,9 @@ def test_sdist_holds_what_the_tests_need(dist):
 
 
 def test_manifest_at_the_top_is_the_packaged_one():
-    top = ROOT / "napari.yaml"
-    packaged = ROOT / "src" / "masked_denoiser" / "napari.yaml"
-    if top.is_symlink():  # git on Windows may check a symlink out as a text file
-        assert top.resolve() == packaged.resolve()
-    else:
-        assert top.read_text(encoding="utf-8").strip() in {"src/masked_denoiser/napari.yaml", packaged.read_text().strip()}
+    link, packaged = ROOT / "napari.yaml", ROOT / "src" / "masked_denoiser" / "napari.yaml"
+    if link.is_symlink():
+        assert link.resolve() == packaged.resolve()
+    else:  # git on Windows checks a symlink out as a text file, an sdist may hold a copy
+        texts = {"src/masked_denoiser/napari.yaml", packaged.read_text(encoding="utf-8").strip()}
+        assert link.read_text(encoding="utf-8").strip() in texts

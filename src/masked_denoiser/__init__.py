@@ -1,0 +1,36 @@
+"""Denoise microscopy and medical images of any size with a masked Swin transformer.
+
+Importing this package is cheap: each name below loads what it needs on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from masked_denoiser.denoising.job import Options
+    from masked_denoiser.denoising.prepare import denoise, denoise_file
+    from masked_denoiser.images.open import open_image
+    from masked_denoiser.models.catalogue import load_model
+
+_HOMES = {
+    "Options": "masked_denoiser.denoising.job",
+    "denoise": "masked_denoiser.denoising.prepare",
+    "denoise_file": "masked_denoiser.denoising.prepare",
+    "load_model": "masked_denoiser.models.catalogue",
+    "open_image": "masked_denoiser.images.open",
+}
+
+__all__ = ["Options", "denoise", "denoise_file", "load_model", "open_image"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name from its home on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -118,9 +118,7 @@ def _spots(planes: list[Plane], size: tuple[int, int]) -> Iterator[tuple[Plane, 
                 yield plane, slice(y, min(y + _SIDE, size[0])), slice(x, min(x + _SIDE, size[1]))
 
 
-def _random_spot(
-    planes: list[Plane], size: tuple[int, int], rng: np.random.Generator
-) -> tuple[Plane, slice, slice]:
+def _random_spot(planes: list[Plane], size: tuple[int, int], rng: np.random.Generator) -> tuple[Plane, slice, slice]:
     plane = planes[int(rng.integers(len(planes)))]
     y, x = (int(rng.integers(max(1, side - _SIDE + 1))) for side in size)
     return plane, slice(y, min(y + _SIDE, size[0])), slice(x, min(x + _SIDE, size[1]))

@@ -183,9 +183,7 @@ def _planes(source: Source, options: Options) -> tuple[Plane, ...]:
         raise JobError(f"{error}; use channels 'each'") from error
 
 
-def _ranges(
-    source: Source, planes: tuple[Plane, ...], options: Options
-) -> tuple[tuple[int, float, float, float], ...]:
+def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> tuple[tuple[int, float, float, float], ...]:
     keys = sorted({p.range_key for p in planes if not p.copied})
     if options.intensity is not None:
         low, high = options.intensity

@@ -22,6 +22,7 @@ from masked_denoiser.denoising.events import (
 )
 from masked_denoiser.denoising.job import Job
 from masked_denoiser.denoising.journal import Journal, Piece
+from masked_denoiser.denoising.region import Region
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
@@ -49,6 +50,7 @@ class Pipeline:
         std_sink: where the standard deviation goes, float32; only if the job asks for it.
         journal: None for results in memory.
         cancel: set it from any thread to stop between two batches of tiles.
+        region: the part of the job to do; None for all of it.
     """
 
     job: Job
@@ -58,13 +60,14 @@ class Pipeline:
     std_sink: Sink | None = None
     journal: Journal | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
+    region: Region | None = None
 
     def run(self) -> Iterator[Event]:
         """Does the work, and yields events as it goes. The sinks are finished or closed at the end.
 
         Whoever stops iterating early must close the generator; the work done stays, as after a cancel.
         """
-        clock = _Clock(self.job, self.journal.done if self.journal else set())
+        clock = _Clock(self.job, self.journal.done if self.journal else set(), self.region)
         finished = False
         try:
             yield clock.progress()
@@ -83,13 +86,16 @@ class Pipeline:
     def _tiles(self, clock: _Clock) -> Iterator[Event]:
         broken = 0
         for number, plane in enumerate(self.job.planes):
-            for group in batches(self.job.plan, self.job.batch):
+            if self.region and not self.region.holds(plane):
+                continue
+            tiles = self.region.tiles(self.job.plan) if self.region else self.job.plan
+            for group in batches(tiles, self.job.batch):
                 piece = (number, group[0].number, group[-1].number)
                 if self.journal and piece in self.journal.done:
                     continue
                 if self.cancel.is_set():
                     return
-                inputs = [self.source.read(plane, *(span.slice for span in tile.read)) for tile in group]
+                inputs = [self.source.read(plane, *(span.index for span in tile.read)) for tile in group]
                 if not broken and (broken := _count_broken(inputs)):
                     yield Message("the image holds NaN or infinite values; they stay as they are in the result")
                 results = self._denoise(plane, group, inputs)
@@ -119,9 +125,7 @@ class Pipeline:
             for mean, excess, pixels, spread, core in zip(out.mean, excesses, inputs, spreads, cores, strict=True)
         ]
 
-    def _write(
-        self, plane: Plane, group: tuple[Tile, ...], results: list[tuple[Pixels, Pixels | None]]
-    ) -> None:
+    def _write(self, plane: Plane, group: tuple[Tile, ...], results: list[tuple[Pixels, Pixels | None]]) -> None:
         for tile, (pixels, spread) in zip(group, results, strict=True):
             y, x = (span.start for span in tile.core)
             self.sink.write(plane, y, x, pixels)
@@ -147,13 +151,15 @@ class Pipeline:
 class _Clock:
     """Counts tiles and pixels; what an earlier run has done counts as done but not for the rate."""
 
-    def __init__(self, job: Job, done: set[Piece]) -> None:
+    def __init__(self, job: Job, done: set[Piece], region: Region | None = None) -> None:
         plan = job.plan
-        planes = len(job.planes)
+        planes = sum(1 for plane in job.planes if region is None or region.holds(plane))
+        tiles = region.tiles(plan) if region else plan
+        area = sum(map(_area, tiles)) if region else plan.size[0] * plan.size[1]
         self._done = sum(last - first + 1 for _, first, last in done)
-        self._total = planes * len(plan)
+        self._total = planes * len(tiles)
         earlier = sum(_area(plan[i]) for _, first, last in done for i in range(first, last + 1))
-        self._pixels, self._left = 0, planes * plan.size[0] * plan.size[1] - earlier
+        self._pixels, self._left = 0, planes * area - earlier
         self._began = time.monotonic()
 
     def add(self, group: tuple[Tile, ...]) -> None:

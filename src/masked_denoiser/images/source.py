@@ -27,9 +27,15 @@ class Lazy(Protocol):
     """What a source needs of an array: numpy, zarr and dask arrays all fit."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Sides of the array."""
+        ...
+
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of a sample."""
+        ...
+
     def __getitem__(self, key: Any, /) -> Any: ...
 
 
@@ -55,8 +61,8 @@ class Source:
     axes: str
     name: str = "image"
     rgb: bool = False
-    pixel_size: Mapping[str, float] = _NOTHING
-    units: Mapping[str, str] = _NOTHING
+    pixel_size: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
+    units: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     channel_names: tuple[str, ...] = ()
     levels: tuple[Lazy, ...] = ()
     path: Path | None = None

@@ -61,7 +61,9 @@ class Card:
         try:
             return cls(**(kept | {"architecture": SwinConfig.from_dict(values["architecture"])}))
         except (KeyError, TypeError) as error:
-            raise ModelError(f"the model's card lacks or misuses {error}; it was not written by this program") from error
+            raise ModelError(
+                f"the model's card lacks or misuses {error}; it was not written by this program"
+            ) from error
 
     def renamed(self, name: str) -> Self:
         """The same card under another name."""

@@ -82,9 +82,7 @@ class WindowAttention(nn.Module):
             images.append(runs[0] if len(runs) == 1 else torch.cat(runs))
         return torch.stack(images).view(batch, rows * side, cols * side, heads * head)
 
-    def _attend_run(
-        self, qkv: Tensor, bias: Tensor, cuts: tuple[Tensor, Tensor] | None, last_rows: bool
-    ) -> Tensor:
+    def _attend_run(self, qkv: Tensor, bias: Tensor, cuts: tuple[Tensor, Tensor] | None, last_rows: bool) -> Tensor:
         """[3, rows, cols, heads, w, w, head] -> [rows * w, cols * w, heads * head]."""
         _, rows, cols, heads, side, _, head = qkv.shape
         q, k, v = qkv.reshape(3, rows, cols, heads, side * side, head).unbind(0)
@@ -93,7 +91,7 @@ class WindowAttention(nn.Module):
             logits[:, -1] += cuts[1]
             if last_rows:
                 logits[-1] += cuts[0]
-        out = logits.softmax(dim=-1).to(v.dtype) @ v
+        out: Tensor = logits.softmax(dim=-1).to(v.dtype) @ v
         image = out.view(rows, cols, heads, side, side, head).permute(0, 3, 1, 4, 2, 5)
         return image.reshape(rows * side, cols * side, heads * head)
 

@@ -97,7 +97,8 @@ class SwinConfig:
         if unknown := sorted(set(values) - known):
             raise ConfigError(f"unknown network settings {unknown}; this version knows {sorted(known)}")
         try:
-            return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+            settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+            return cls(**settings)
         except TypeError as error:
             raise ConfigError(f"network settings of the wrong type: {error}") from error
 

@@ -33,9 +33,9 @@ def mask_pixels(images: Tensor, low: float, high: float, generator: torch.Genera
     if not 0.0 <= low <= high <= 1.0:
         raise ValueError(f"pixel mask shares must satisfy 0 <= low <= high <= 1, not {low}..{high}")
     batch, _, height, width = images.shape
-    draw = {"generator": generator, "device": images.device}
-    ratio = low + (high - low) * torch.rand(batch, 1, 1, 1, **draw)
-    masked = torch.rand(batch, 1, height, width, **draw) < ratio
+    device = images.device
+    ratio = low + (high - low) * torch.rand(batch, 1, 1, 1, generator=generator, device=device)
+    masked = torch.rand(batch, 1, height, width, generator=generator, device=device) < ratio
     return images.masked_fill(masked, MASKED_PIXEL), masked
 
 
@@ -77,9 +77,7 @@ class RandomTokenMask:
         chosen = score.topk(kept_tokens(self.ratio, window), dim=-1).indices
         keep = torch.zeros_like(score).scatter_(-1, chosen, 1.0)
         keep = keep.view(batch, rows, cols, window, window).transpose(2, 3)
-        return keep.reshape(batch, rows * window, cols * window, 1)[
-            :, shift : shift + height, shift : shift + width
-        ]
+        return keep.reshape(batch, rows * window, cols * window, 1)[:, shift : shift + height, shift : shift + width]
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,8 @@ class HashedTokenMask:
         rows = np.arange(height // window + 1) + origin[0] // window
         cols = np.arange(width // window + 1) + origin[1] // window
         keep = hashed_windows((self.seed, self.number, block), rows, cols, window, kept_tokens(self.ratio, window))
-        image = keep.reshape(len(rows), len(cols), window, window).swapaxes(1, 2)
-        image = image.reshape(len(rows) * window, len(cols) * window)
+        windows = keep.reshape(len(rows), len(cols), window, window).swapaxes(1, 2)
+        image = windows.reshape(len(rows) * window, len(cols) * window)
         return image[shift : shift + height, shift : shift + width].astype(np.float32)
 
 
@@ -123,9 +121,9 @@ def hashed_windows(
     counters: tuple[int, ...], rows: NDArray[np.int64], cols: NDArray[np.int64], window: int, kept: int
 ) -> NDArray[np.bool_]:
     """The tokens with the `kept` smallest hashes of each window: [rows, cols, window * window] bool."""
-    state = np.uint64(0)
+    state = np.zeros((), dtype=np.uint64)
     for counter in counters:
-        state = _mix(state, np.uint64(counter))
+        state = _mix(state, np.asarray(counter, dtype=np.uint64))
     per_row = _mix(state, rows.astype(np.uint64))
     per_window = _mix(per_row[:, None], cols.astype(np.uint64)[None, :])
     hashes = _mix(per_window[..., None], np.arange(window * window, dtype=np.uint64))
@@ -135,7 +133,7 @@ def hashed_windows(
     return keep
 
 
-def _mix(state: NDArray[np.uint64] | np.uint64, counter: NDArray[np.uint64] | np.uint64) -> NDArray[np.uint64]:
+def _mix(state: NDArray[np.uint64], counter: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """One step of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), keyed by a counter."""
     with np.errstate(over="ignore"):
         z = np.asarray((state ^ counter) + np.uint64(0x9E3779B97F4A7C15), dtype=np.uint64)

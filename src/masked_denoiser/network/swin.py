@@ -79,9 +79,7 @@ class SwinGroup(nn.Module):
     def __init__(self, config: SwinConfig, heads: int, depth: int, first: int) -> None:
         super().__init__()
         half = config.window // 2
-        self.residual_group = _Blocks(
-            [SwinBlock(config, heads, first + i, half if i % 2 else 0) for i in range(depth)]
-        )
+        self.residual_group = _Blocks([SwinBlock(config, heads, first + i, half if i % 2 else 0) for i in range(depth)])
         self.conv = residual_conv(config.embed, config.residual)
 
     def forward(self, x: Tensor, tokens: TokenMask | None) -> Tensor:
@@ -160,7 +158,8 @@ def residual_conv(embed: int, kind: Residual) -> nn.Module:
 
 def _as_image(conv: nn.Module, tokens: Tensor) -> Tensor:
     """Runs a convolution over tokens [B, H, W, C]; the channels-last view costs no copy."""
-    return conv(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
+    image: Tensor = conv(tokens.permute(0, 3, 1, 2))
+    return image.permute(0, 2, 3, 1).contiguous()
 
 
 def _initialise(module: nn.Module) -> None:

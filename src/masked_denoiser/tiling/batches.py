@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from masked_denoiser.tiling.plan import Plan, Tile
+from masked_denoiser.tiling.plan import Tile
 
 
-def batches(plan: Plan, size: int) -> Iterator[tuple[Tile, ...]]:
+def batches(plan: Iterable[Tile], size: int) -> Iterator[tuple[Tile, ...]]:
     """Consecutive tiles of one shape, at most `size` together.
 
     A pure function of the plan: a resumed job forms the same groups, and so the same rounding.

@@ -35,7 +35,7 @@ class Span:
         return self.stop - self.start
 
     @property
-    def slice(self) -> slice:
+    def index(self) -> slice:
         """The same as an index."""
         return slice(self.start, self.stop)
 

@@ -1,0 +1,160 @@
+"""The command `masked-denoiser`: its options, and which function answers.
+
+Nothing heavy is imported here: `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from masked_denoiser.errors import UserError
+
+Handler = Callable[[argparse.Namespace], int]
+
+_DONE, _FAILED, _CANCELLED = 0, 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Returns:
+        0 done, 1 failed, 130 cancelled. A wrong usage exits with 2.
+    """
+    options = build_parser().parse_args(arguments)
+    module, _, function = options.handler.partition(":")
+    handler: Handler = getattr(import_module(f"masked_denoiser.cli.{module}"), function)
+    try:
+        return handler(options)
+    except KeyboardInterrupt:
+        print("cancelled", file=sys.stderr)
+        return _CANCELLED
+    except (UserError, OSError, MemoryError) as error:
+        if options.debug:
+            raise
+        print(f"masked-denoiser: {_one_line(error)}", file=sys.stderr)
+        return _FAILED
+
+
+def _one_line(error: BaseException) -> str:
+    """What went wrong, without the trace; an error without words is at least named."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    from importlib.metadata import version
+
+    parser = argparse.ArgumentParser(
+        prog="masked-denoiser", description="Denoise microscopy and medical images of any size, tile by tile."
+    )
+    parser.add_argument("--version", action="version", version=version("napari-masked-denoiser"))
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in (_add_denoise, _add_info, _add_models, _add_doctor, _add_demo):
+        add(commands)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, handler: str, text: str
+) -> argparse.ArgumentParser:
+    """A command with the options that every command has."""
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.add_argument("--debug", action="store_true", help="show the whole trace of an error")
+    parser.set_defaults(handler=handler)
+    return parser
+
+
+def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _command(commands, "denoise", "denoise:denoise", "denoise an image to OME-Zarr or OME-TIFF")
+    p.add_argument("input", help="TIFF, OME-TIFF, SVS, zarr or OME-Zarr")
+    p.add_argument("output", help="ends in .ome.zarr or .ome.tif")
+    p.add_argument("--model", help="name or file of a model (see `models list`)")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    p.add_argument("--resume", action="store_true", help="go on with an interrupted job")
+    p.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    _add_reading(p)
+    expert = p.add_argument_group("expert settings")
+    expert.add_argument("--passes", type=int, default=1, help="average over K attention masks (default: 1)")
+    expert.add_argument("--std", action="store_true", help="also write the standard deviation over the passes")
+    expert.add_argument("--range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="intensities seen as 0 and 1")
+    expert.add_argument("--tile", type=int, default=256, help="side of a tile in pixels (default: 256)")
+    expert.add_argument("--halo", type=_halo, default="default", help="context in pixels, 'default' or 'exact'")
+    expert.add_argument("--batch", type=int, default=0, help="tiles denoised at once (default: by device)")
+    expert.add_argument("--seed", type=int, default=0, help="seed of the attention masks (default: 0)")
+    expert.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    p.add_argument("--quiet", action="store_true", help="no progress bar and no notes")
+    p.add_argument("--json", action="store_true", help="print a summary as JSON at the end")
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    """How the input is to be read."""
+    parser.add_argument("--axes", help="axes of the input, such as ZYX, where the file does not name them")
+    parser.add_argument("--level", type=int, default=0, help="level of a pyramid, 0 is full resolution (default: 0)")
+    parser.add_argument(
+        "--channels",
+        choices=("auto", "rgb", "each"),
+        default="auto",
+        help="auto takes RGB as one plane and other channels one by one",
+    )
+
+
+def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _command(commands, "info", "info:info", "say what an image is and how it would be denoised")
+    p.add_argument("input", help="TIFF, OME-TIFF, SVS, zarr or OME-Zarr")
+    _add_reading(p)
+    p.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    group = commands.add_parser("models", help="list, describe, import and export models")
+    sub = group.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    p = _command(sub, "list", "models:list_all", "list bundled models and your own")
+    p.add_argument("--json", action="store_true", help="print it as JSON")
+    p = _command(sub, "info", "models:info", "show the card of a model")
+    p.add_argument("model", help="name or file")
+    p.add_argument("--json", action="store_true", help="print it as JSON")
+    p = _command(sub, "import", "models:import_", "turn a published checkpoint (.pth) into a model of yours")
+    p.add_argument("checkpoint", help=".pth in KAIR's layout: params, params_ema or bare")
+    p.add_argument("--name", help="what to call it (default: the file's name)")
+    p.add_argument("--output", help="where to write it (default: your model folder)")
+    p.add_argument("--no-ema", action="store_true", help="take the plain weights where averaged ones are there too")
+    p.add_argument("--global-skip", choices=("yes", "no"), help="network predicts a correction (default: inferred)")
+    p.add_argument("--attention-mask", type=float, metavar="SHARE", help="share of masked tokens (default: inferred)")
+    p.add_argument("--licence", default="unknown", help="licence of the weights, as their authors state it")
+    p.add_argument("--overwrite", action="store_true", help="replace a model of the same name")
+    p = _command(sub, "export", "models:export", "write a model's weights as .pth in KAIR's layout")
+    p.add_argument("model", help="name or file")
+    p.add_argument("checkpoint", help=".pth to write")
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _command(commands, "doctor", "doctor:doctor", "show versions, devices and memory, and test the program")
+    p.add_argument("--json", action="store_true", help="print it as JSON")
+    p.add_argument(
+        "--halo", action="store_true", help="measure the error of smaller halos on the sample slide (minutes)"
+    )
+    p.add_argument("--model", help="model whose halo is measured (default: the default model)")
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _command(commands, "demo", "demo:demo", "denoise the bundled slide and show it before and after")
+    p.add_argument("--output", default="demo-output", help="folder for the results (default: demo-output)")
+    p.add_argument("--model", help="name or file of a model")
+    p.add_argument("--no-window", action="store_true", help="do not open napari")
+
+
+def _halo(text: str) -> int | str:
+    """A number of pixels, or one of two words."""
+    if text in ("default", "exact"):
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor 'default' nor 'exact'") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

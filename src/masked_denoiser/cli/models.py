@@ -1,0 +1,72 @@
+"""`masked-denoiser models list | info | import | export`."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from masked_denoiser.models.card import Card, ModelError
+from masked_denoiser.models.catalogue import DEFAULT, find_model, list_models, load_model, user_folder
+from masked_denoiser.models.file import read_card
+from masked_denoiser.models.reference import export_checkpoint, import_checkpoint, parameter_count
+
+
+def list_all(arguments: Namespace) -> int:
+    """Prints the models at hand; the default one is marked."""
+    entries = [(entry, read_card(entry.path)) for entry in list_models()]
+    if arguments.json:
+        print(json.dumps([{"name": e.name, "path": str(e.path), "bundled": e.bundled} for e, _ in entries]))
+        return 0
+    for entry, card in entries:
+        mark = "*" if entry.name == DEFAULT else " "
+        print(f"{mark} {entry.name:24} {'bundled' if entry.bundled else 'yours':8} {card.description}")
+    print(f"\n* is used when none is named. Your models lie in {user_folder()}")
+    return 0
+
+
+def info(arguments: Namespace) -> int:
+    """Prints the card of a model."""
+    path = find_model(arguments.model)
+    card = read_card(path) if path.suffix == ".safetensors" else import_checkpoint(path).card
+    values = json.loads(card.to_json()) | {"parameters": parameter_count(card.architecture), "file": str(path)}
+    print(json.dumps(values, indent=None if arguments.json else 2))
+    return 0
+
+
+def import_(arguments: Namespace) -> int:
+    """Turns a published checkpoint into a model of the user's."""
+    model = import_checkpoint(
+        arguments.checkpoint,
+        name=arguments.name,
+        ema=not arguments.no_ema,
+        global_skip=None if arguments.global_skip is None else arguments.global_skip == "yes",
+        attention_mask=arguments.attention_mask,
+        licence=arguments.licence,
+    )
+    target = _target(arguments, model.card)
+    model.save(target)
+    print(f"wrote {target}: {model.card.architecture}")
+    return 0
+
+
+def export(arguments: Namespace) -> int:
+    """Writes a model's weights for other programs."""
+    target = Path(arguments.checkpoint)
+    if target.exists():
+        raise ModelError(f"{target} exists; choose another name or remove it")
+    export_checkpoint(load_model(arguments.model), target)
+    print(f"wrote {target}")
+    return 0
+
+
+def _target(arguments: Namespace, card: Card) -> Path:
+    """Where an imported model goes; the user's folder is made when it is first needed."""
+    if arguments.output:
+        target = Path(arguments.output)
+    else:
+        user_folder().mkdir(parents=True, exist_ok=True)
+        target = user_folder() / f"{Path(card.name).name}.safetensors"
+    if target.exists() and not arguments.overwrite:
+        raise ModelError(f"{target} exists; give --name, or --overwrite to replace it")
+    return target

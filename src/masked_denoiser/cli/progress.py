@@ -1,0 +1,99 @@
+"""Shows a running job in a terminal, and turns Ctrl-C into a cancel between two tiles."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from tqdm import tqdm
+
+from masked_denoiser.denoising.events import (
+    Cancelled,
+    Finished,
+    Finishing,
+    Message,
+    Progress,
+    TileDone,
+    readable_time,
+)
+from masked_denoiser.denoising.pipeline import Pipeline
+
+
+def show(pipeline: Pipeline, *, quiet: bool = False) -> Finished | Cancelled:
+    """Runs the pipeline behind a bar with rate and time left; the first Ctrl-C cancels, a second one kills.
+
+    Returns:
+        How the job ended.
+    """
+    end: Finished | Cancelled | None = None
+    with cancel_on_interrupt(pipeline.cancel), _bar(pipeline, quiet) as bar:
+        for event in pipeline.run():
+            match event:
+                case Progress() | TileDone():
+                    _move(bar, event if isinstance(event, Progress) else event.progress)
+                case Message(text):
+                    say(text, quiet)
+                case Finishing():
+                    bar.set_description("writing pyramid")
+                case Finished() | Cancelled():
+                    end = event
+    assert end is not None  # a pipeline ends with one of the two, or raises
+    return end
+
+
+def say(text: str, quiet: bool = False) -> None:
+    """A note for the user, beside the bar and apart from what the command prints."""
+    if not quiet:
+        tqdm.write(f"note: {text}", file=sys.stderr)
+
+
+def closing(end: Finished | Cancelled, output: str) -> str:
+    """One line that says what happened."""
+    p = end.progress
+    work = f"{p.pixels / 1e6:.3g} megapixels in {readable_time(p.seconds)}"
+    if isinstance(end, Cancelled):
+        return f"cancelled after {p.done} of {p.total} tiles ({work}); what is done is kept: go on with --resume"
+    return f"wrote {output} ({work}, {p.rate:.3g} megapixels/s)"
+
+
+@contextmanager
+def cancel_on_interrupt(cancel: threading.Event) -> Iterator[None]:
+    """While inside, Ctrl-C sets `cancel`; the handler before is in force again from the second on."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        cancel.set()
+        signal.signal(signal.SIGINT, before)
+        say("cancelling after this tile; Ctrl-C again to stop at once")
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _bar(pipeline: Pipeline, quiet: bool) -> tqdm[None]:
+    plan, planes = pipeline.job.plan, len(pipeline.job.planes)
+    return tqdm(
+        total=planes * plan.size[0] * plan.size[1] / 1e6,
+        unit="Mpx",
+        disable=quiet,
+        desc="denoising",
+        smoothing=0.1,
+        bar_format="{desc} {percentage:3.0f} %|{bar}| {n:.2f}/{total:.2f} megapixels, {rate_fmt}, {remaining} left{postfix}",
+    )
+
+
+def _move(bar: tqdm[None], progress: Progress) -> None:
+    """Moves the bar to where the job is; what an earlier run did is a start, not speed."""
+    if not progress.pixels:
+        bar.initial = bar.n = bar.total - progress.left / 1e6
+        bar.refresh()
+        return
+    bar.set_postfix_str(f"{progress.done} of {progress.total} tiles", refresh=False)
+    bar.update(bar.total - progress.left / 1e6 - bar.n)

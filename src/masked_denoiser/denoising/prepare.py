@@ -1,0 +1,264 @@
+"""From what a user asked for to a pipeline that is ready to run: everything that can fail early fails here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from masked_denoiser.denoising.denoiser import Denoiser
+from masked_denoiser.denoising.device import choose_device
+from masked_denoiser.denoising.events import Finished
+from masked_denoiser.denoising.job import Job, JobError, Options, make_job
+from masked_denoiser.denoising.journal import Journal
+from masked_denoiser.denoising.pipeline import Pipeline
+from masked_denoiser.denoising.region import Region, RegionSink
+from masked_denoiser.images.create import create_sink
+from masked_denoiser.images.disk import check_room, estimate_bytes
+from masked_denoiser.images.memory_sink import MemorySink
+from masked_denoiser.images.open import open_image
+from masked_denoiser.images.source import Source
+from masked_denoiser.models.catalogue import DEFAULT, load_model
+from masked_denoiser.models.file import Model
+from masked_denoiser.tiling.plan import chunk_side
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A pipeline, and what the user should know before it runs."""
+
+    pipeline: Pipeline
+    messages: tuple[str, ...]
+
+    @property
+    def job(self) -> Job:
+        """The settled job."""
+        return self.pipeline.job
+
+
+def prepare_file(
+    source: Source,
+    output: str | Path,
+    *,
+    model: Model | str | Path = DEFAULT,
+    options: Options | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Prepared:
+    """Settles a job that writes to disk, and creates or reopens its output.
+
+    Args:
+        source: the image; left open.
+        output: `.ome.zarr` or `.ome.tif`.
+        model: a model, its name or its path.
+        options: how to denoise.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        resume: go on with an interrupted job, or start if there is nothing to go on with.
+        overwrite: replace an existing output.
+
+    Raises:
+        UserError: before anything is written, if anything does not fit.
+    """
+    path, options = Path(output), options or Options()
+    continuing = _check_existing(path, resume, overwrite)
+    loaded, chosen, said = _settle(model, device)
+    job = make_job(source, loaded, options, chosen.type, str(path))
+    outputs = [(path, None), (std_path(path), np.dtype(np.float32))] if options.std else [(path, None)]
+    journal = Journal.resume(path, job) if continuing else None
+    fresh = journal is None or not journal.done
+    if fresh:
+        check_room(path, sum(estimate_bytes(source, p, dtype) for p, dtype in outputs))
+    sinks = [
+        create_sink(
+            p,
+            source,
+            chunk=chunk_side(job.tile),
+            resume=not fresh,
+            overwrite=overwrite or continuing,
+            attributes=provenance(job),
+            dtype=dtype,
+        )
+        for p, dtype in outputs
+    ]
+    pipeline = Pipeline(
+        job,
+        source,
+        Denoiser(loaded, chosen, passes=job.passes, seed=job.seed, std=job.std),
+        sinks[0],
+        sinks[1] if options.std else None,
+        journal or Journal.start(path, job),
+    )
+    return Prepared(pipeline, (*source.notes, *_about(source, loaded, job), said, *_resumed(journal)))
+
+
+def prepare_array(
+    source: Source,
+    *,
+    model: Model | str | Path = DEFAULT,
+    options: Options | None = None,
+    device: str = "auto",
+    sink: Any = None,
+    region: Region | None = None,
+) -> Prepared:
+    """Settles a job whose result stays in memory, as `pipeline.sink.array`.
+
+    Args:
+        source: the image; left open.
+        model: a model, its name or its path.
+        options: how to denoise.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        sink: where the result goes; in memory by default.
+        region: only this part of the job; the result is then of its size, grown to whole tiles.
+
+    Raises:
+        UserError: before any work, if anything does not fit.
+    """
+    options = options or Options()
+    loaded, chosen, said = _settle(model, device)
+    job = make_job(source, loaded, options, chosen.type)
+    part = region.snapped(job.tile, source.size_yx) if region else None
+    pipeline = Pipeline(
+        job,
+        source,
+        Denoiser(loaded, chosen, passes=job.passes, seed=job.seed, std=job.std),
+        sink or _memory(source, job, part),
+        _memory(source, job, part, np.dtype(np.float32)) if options.std else None,
+        region=part,
+    )
+    return Prepared(pipeline, (*source.notes, *_about(source, loaded, job), said))
+
+
+def denoise(
+    array: Any,
+    *,
+    model: Model | str | Path = DEFAULT,
+    axes: str | None = None,
+    device: str = "auto",
+    options: Options | None = None,
+) -> np.ndarray[Any, Any]:
+    """Denoises an array in memory: `masked_denoiser.denoise`.
+
+    Args:
+        array: numpy, dask or zarr, of any real dtype.
+        model: a model, its name or its path.
+        axes: one letter of TCZYXS for each dimension; guessed from the shape if left out.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        options: how to denoise.
+
+    Returns:
+        An array of the same shape and dtype.
+
+    Raises:
+        UserError: if the array cannot be denoised as asked.
+    """
+    prepared = prepare_array(open_image(array, axes=axes), model=model, options=options, device=device)
+    for _ in prepared.pipeline.run():
+        pass
+    sink = prepared.pipeline.sink
+    assert isinstance(sink, MemorySink)
+    return sink.array
+
+
+def denoise_file(
+    image: str | Path | Source,
+    output: str | Path,
+    *,
+    model: Model | str | Path = DEFAULT,
+    axes: str | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Finished:
+    """Denoises a file to a file, tile by tile: `masked_denoiser.denoise_file`.
+
+    Args:
+        image: anything that `open_image` opens.
+        output: `.ome.zarr` or `.ome.tif`.
+        model: a model, its name or its path.
+        axes: the image's axes, where its file does not name them.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        resume: go on with an interrupted job.
+        overwrite: replace an existing output.
+        settings: fields of `Options`, such as `passes=4`.
+
+    Raises:
+        UserError: if the job cannot be done as asked.
+    """
+    with open_image(image, axes=axes) as source:
+        prepared = prepare_file(
+            source,
+            output,
+            model=model,
+            options=Options(**settings),
+            device=device,
+            resume=resume,
+            overwrite=overwrite,
+        )
+        last = [event for event in prepared.pipeline.run() if isinstance(event, Finished)]
+    return last[-1]
+
+
+def std_path(output: Path) -> Path:
+    """Where the standard deviation goes: `clean.ome.zarr` -> `clean_std.ome.zarr`."""
+    stem, dot, suffixes = output.name.partition(".")
+    return output.with_name(f"{stem}_std{dot}{suffixes}")
+
+
+def provenance(job: Job) -> dict[str, Any]:
+    """What an output says of its making. No times and no paths: equal jobs write equal bytes."""
+    return {
+        "model": job.model,
+        "model_digest": job.model_digest,
+        "version": job.version,
+        "job": replace(job, input="", output="", stamp=(0, 0)).digest,
+    }
+
+
+def _memory(source: Source, job: Job, region: Region | None, dtype: Any = None) -> MemorySink | RegionSink:
+    return RegionSink(source, region, job.planes, dtype) if region else MemorySink(source, dtype)
+
+
+def _settle(model: Model | str | Path, device: str) -> tuple[Model, Any, str]:
+    chosen, said = choose_device(device)
+    return model if isinstance(model, Model) else load_model(model), chosen, said
+
+
+def _check_existing(path: Path, resume: bool, overwrite: bool) -> bool:
+    """Whether an interrupted job is to be continued.
+
+    Raises:
+        JobError: if resuming and overwriting are both asked for, or the output waits for one of them.
+    """
+    if resume and overwrite:
+        raise JobError("--resume goes on and --overwrite starts again; give only one of them")
+    unfinished = Journal.beside(path).exists()
+    if unfinished and not (resume or overwrite):
+        raise JobError(f"{path} was begun and not finished; go on with --resume, or start again with --overwrite")
+    if resume and not unfinished and path.exists():
+        raise JobError(f"{path} has no journal beside it: it is complete. Nothing to resume; --overwrite starts again")
+    return resume and unfinished
+
+
+def _about(source: Source, model: Model, job: Job) -> list[str]:
+    """Choices that were made for the user."""
+    channels = {plane.channels for plane in job.planes if not plane.copied}
+    wants = model.card.architecture.channels
+    said = []
+    if wants == 3 and 1 in channels:
+        said.append(f"{model.card.name} knows RGB: each gray plane is given to it three times and averaged")
+    if wants == 1 and 3 in channels:
+        said.append(f"{model.card.name} knows gray: red, green and blue are denoised one by one")
+    if any(plane.copied for plane in job.planes):
+        said.append("the alpha channel is copied as it is")
+    if source.dtype != np.uint8:
+        ranges = ", ".join(f"{low:g} to {high:g}" for _, low, high, _ in job.ranges[:4])
+        said.append(f"intensity range, fixed for the whole job: {ranges}{' ...' if len(job.ranges) > 4 else ''}")
+    return said
+
+
+def _resumed(journal: Journal | None) -> list[str]:
+    return [] if journal is None else [f"resuming: {len(journal.done)} pieces of work are done already"]

@@ -1,0 +1,82 @@
+"""Create: the sink that an output's name asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from masked_denoiser.images.disk import check_output, is_tiff, make_way, remove_folder, working_folder
+from masked_denoiser.images.layout import tiff_layout, zarr_layout
+from masked_denoiser.images.sink import Sink
+from masked_denoiser.images.source import Source
+
+
+def create_sink(
+    path: Path,
+    source: Source,
+    *,
+    chunk: int,
+    resume: bool = False,
+    overwrite: bool = False,
+    attributes: Mapping[str, Any] | None = None,
+    dtype: Any = None,
+) -> Sink:
+    """Opens an output for a source.
+
+    Args:
+        path: `.ome.zarr` or `.zarr` for OME-Zarr 0.5; `.ome.tif`, `.ome.tiff`, `.tif`, `.tiff` or `.ome.btf` for
+            OME-TIFF.
+        source: whose axes, shape, pixel size, units, channel names and colour are kept.
+        chunk: side of a chunk in pixels; `Sink.write` takes rectangles that start at its multiples.
+        resume: go on with what an earlier run left, or begin if it left nothing.
+        overwrite: remove what is there.
+        attributes: JSON values to keep with the image.
+        dtype: of the output if it is not the source's.
+
+    Raises:
+        ImageError: if the output exists, cannot be written, would touch the input, cannot hold such an image,
+            or does not fit the job that is to be resumed.
+        ValueError: if both `resume` and `overwrite` are asked for.
+    """
+    if resume and overwrite:
+        raise ValueError("an output is either resumed or overwritten")
+    check_output(path, source)
+    opener = _open_tiff if is_tiff(path) else _open_zarr
+    return opener(path, source, chunk, None if resume else overwrite, attributes or {}, dtype)
+
+
+# `overwrite` is None below for a job that is resumed.
+
+
+def _open_zarr(
+    path: Path, source: Source, chunk: int, overwrite: bool | None, attributes: Mapping[str, Any], dtype: Any
+) -> Sink:
+    from masked_denoiser.images.ome_zarr_sink import OmeZarrSink, make_ome_zarr
+
+    layout = zarr_layout(source, chunk, dtype)
+    if overwrite is not None:
+        make_way(path, overwrite=overwrite)
+    if not path.exists():
+        make_ome_zarr(path, source, layout, attributes)
+    return OmeZarrSink(path, layout)
+
+
+def _open_tiff(
+    path: Path, source: Source, chunk: int, overwrite: bool | None, attributes: Mapping[str, Any], dtype: Any
+) -> Sink:
+    from masked_denoiser.images.ome_tiff_metadata import check_ome_dtype
+    from masked_denoiser.images.ome_tiff_sink import FinishedTiff, OmeTiffSink, make_working_folder, working_chunk
+
+    layout = tiff_layout(source, working_chunk(chunk), dtype)
+    check_ome_dtype(layout)
+    folder = working_folder(path)
+    if overwrite is not None:
+        make_way(path, overwrite=overwrite)
+    if folder.exists() and not (folder / "zarr.json").exists():
+        remove_folder(folder)  # killed while it was removed, after the file had got its name
+    if path.exists() and not folder.exists():
+        return FinishedTiff(path)
+    if not folder.exists():
+        make_working_folder(path, layout)
+    return OmeTiffSink(path, source, layout, attributes)

@@ -1,0 +1,81 @@
+"""Pyramid: each level as 2 x 2 means of the level above it, as that was written, a chunk at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+
+Pixels = np.ndarray[Any, Any]
+
+
+def build_pyramid(levels: Sequence[Any], axes: str) -> None:
+    """Fills every level but the first from the one before it.
+
+    At most four chunks are in memory at once, and the result depends on the first level alone.
+
+    Args:
+        levels: zarr arrays, full resolution first, y and x halved (rounding up) from one to the next.
+        axes: their letters, "Y" and "X" among them.
+    """
+    spatial = axes.index("Y"), axes.index("X")
+    for fine, coarse in pairwise(levels):
+        for region in regions(coarse.shape, coarse.chunks):
+            coarse[region] = halve(fine[_doubled(region, spatial)], *spatial)
+
+
+def regions(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """The chunks of an array as slices cut at its border, the last axis running fastest."""
+    steps = (
+        [slice(i, min(i + chunk, side)) for i in range(0, side, chunk)]
+        for side, chunk in zip(shape, chunks, strict=True)
+    )
+    return product(*steps)
+
+
+def halve(pixels: Pixels, y_axis: int, x_axis: int) -> Pixels:
+    """Means of 2 x 2 pixels, in the dtype of `pixels`; at an odd border, means of those that exist.
+
+    Integers are rounded, halves up. NaN spreads to the mean.
+    """
+    if pixels.dtype == np.bool_:
+        return halve(pixels.view(np.uint8), y_axis, x_axis).astype(np.bool_)
+    quarters = _quarters(_even(pixels, y_axis, x_axis), y_axis, x_axis)
+    return _mean_integers(quarters) if pixels.dtype.kind in "iu" else _mean_floats(quarters)
+
+
+def _doubled(region: tuple[slice, ...], spatial: tuple[int, int]) -> tuple[slice, ...]:
+    """The finer level's pixels under a region; a slice may end beyond the border, which cuts it."""
+    return tuple(slice(2 * s.start, 2 * s.stop) if i in spatial else s for i, s in enumerate(region))
+
+
+def _even(pixels: Pixels, *axes: int) -> Pixels:
+    """Repeats the last row or column of an odd side, which leaves the mean of those that exist."""
+    odd = [(0, side % 2 if axis in axes else 0) for axis, side in enumerate(pixels.shape)]
+    return np.pad(pixels, odd, mode="edge")
+
+
+def _quarters(pixels: Pixels, y_axis: int, x_axis: int) -> list[Pixels]:
+    whole = [slice(None)] * pixels.ndim
+    keys = []
+    for y, x in product((0, 1), repeat=2):
+        whole[y_axis], whole[x_axis] = slice(y, None, 2), slice(x, None, 2)
+        keys.append(tuple(whole))
+    return [pixels[key] for key in keys]
+
+
+def _mean_integers(quarters: list[Pixels]) -> Pixels:
+    # a = 4 * (a >> 2) + (a & 3), so neither sum can leave the dtype, not even for 64 bits.
+    total = sum((q >> 2 for q in quarters[1:]), quarters[0] >> 2)
+    rest = sum((q & 3 for q in quarters[1:]), quarters[0] & 3)
+    mean: Pixels = total + ((rest + 2) >> 2)
+    return mean
+
+
+def _mean_floats(quarters: list[Pixels]) -> Pixels:
+    dtype = quarters[0].dtype
+    # float16 in float32, and each quarter scaled before the sum: no overflow.
+    scaled = [q.astype(np.result_type(dtype, np.float32)) * np.float32(0.25) for q in quarters]
+    return ((scaled[0] + scaled[1]) + (scaled[2] + scaled[3])).astype(dtype)

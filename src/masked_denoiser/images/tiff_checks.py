@@ -1,0 +1,55 @@
+"""Whether a TIFF is all there, told from its directories without reading a pixel."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tifffile import TiffFile, TiffPageSeries
+
+from masked_denoiser.images.source import ImageError
+
+
+def check_whole(tif: TiffFile, series: TiffPageSeries, path: Path) -> None:
+    """Refuses a file that ends before its pixels or its list of pages do.
+
+    Raises:
+        ImageError: naming how much is missing.
+    """
+    for page in series.pages:
+        if page is not None:
+            _check_end(_end(page), page.parent.filehandle.size, path)
+    if series.dataoffset is not None and not series.is_multifile:
+        _check_end(series.dataoffset + series.nbytes, tif.filehandle.size, path)
+    if _next_page(tif):
+        raise ImageError(f"{path}: is truncated, pages after the first {len(tif.pages)} are lost; copy it again")
+
+
+def missing_pages(series: TiffPageSeries) -> tuple[str, ...]:
+    """A sentence on planes that were announced but never written, as in an acquisition that was stopped."""
+    missing = sum(page is None for page in series.pages)
+    return (f"{missing} of {len(series.pages)} planes are missing in the file and read as zeros",) if missing else ()
+
+
+def _end(page: Any) -> int:
+    offsets, counts = np.asarray(page.dataoffsets, np.int64), np.asarray(page.databytecounts, np.int64)
+    return int((offsets + counts).max(initial=0))
+
+
+def _check_end(end: int, size: int, path: Path) -> None:
+    if end > size:
+        raise ImageError(f"{path}: is truncated, it has {size} bytes and its pixels end at {end}; copy it again")
+
+
+def _next_page(tif: TiffFile) -> int:
+    """Where the page after the last one that could be read should be; 0 in a whole file."""
+    file, form = tif.filehandle, tif.tiff
+    last = tif.pages[-1].offset
+    with file.lock:
+        file.seek(last)
+        (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+        file.seek(last + form.tagnosize + tags * form.tagsize)
+        (offset,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
+    return int(offset)

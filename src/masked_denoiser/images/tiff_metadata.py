@@ -1,0 +1,99 @@
+"""Pixel size, units and channel names of a TIFF, from wherever the program that wrote it put them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from xml.etree import ElementTree
+
+from tifffile import TiffFile, TiffPageSeries
+from tifffile.tifffile import svs_description_metadata
+
+from masked_denoiser.images.axes import unit_name
+
+_INCH, _CENTIMETER = 2, 3
+#: Pixels an inch that programs write for want of anything better: they say nothing of the specimen.
+_MEANINGLESS_DPI = (1, 72, 96, 300)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Axis letter to step and to unit, and the channels' names."""
+
+    steps: dict[str, float] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    channel_names: tuple[str, ...] = ()
+
+
+def read_calibration(tif: TiffFile, series: TiffPageSeries) -> Calibration:
+    """What a file says of the full-resolution pixels of one of its series."""
+    if tif.is_ome and tif.ome_metadata:
+        return _from_ome(tif.ome_metadata, [s.index for s in tif.series].index(series.index), len(tif.series))
+    if tif.is_imagej and tif.imagej_metadata:
+        return _from_imagej(tif.imagej_metadata, *_pixels_per_unit(series.keyframe))
+    if tif.is_svs:
+        return _from_aperio(series.keyframe.description)
+    return _from_resolution(int(series.keyframe.resolutionunit), *_pixels_per_unit(series.keyframe))
+
+
+def _from_ome(xml: str, index: int, series_count: int) -> Calibration:
+    """See https://docs.openmicroscopy.org/ome-model/latest: units are micrometers and seconds unless they are given."""
+    try:
+        images = ElementTree.fromstring(xml).findall("{*}Image")
+    except ElementTree.ParseError as error:
+        raise ValueError(f"its OME-XML is broken: {error}") from error
+    pixels = images[index if len(images) == series_count else 0].find("{*}Pixels")
+    if pixels is None:
+        return Calibration()
+    steps, units = {}, {}
+    for letter, key, default in (*((a, f"PhysicalSize{a}", "µm") for a in "ZYX"), ("T", "TimeIncrement", "s")):
+        if key in pixels.attrib:
+            steps[letter] = float(pixels.attrib[key])
+            units[letter] = unit_name(pixels.attrib.get(f"{key}Unit", default))
+    names = [channel.get("Name") for channel in pixels.findall("{*}Channel")]
+    named = tuple(name or f"channel {i}" for i, name in enumerate(names)) if any(names) else ()
+    return Calibration(steps, units, named)
+
+
+def _from_imagej(metadata: dict[str, Any], x_per_unit: float, y_per_unit: float) -> Calibration:
+    unit = unit_name(metadata.get("unit"))
+    steps, units = {}, {}
+    if unit:
+        found = {"X": _inverse(x_per_unit), "Y": _inverse(y_per_unit), "Z": abs(_number(metadata.get("spacing")))}
+        steps = {a: step for a, step in found.items() if step}
+        # ImageJ calibrates Y and Z apart from X only where their units differ.
+        units = {a: unit_name(metadata.get(f"{a.lower()}unit")) or unit for a in steps}
+    if interval := _number(metadata.get("finterval")):
+        steps["T"], units["T"] = interval, unit_name(metadata.get("tunit")) or "second"
+    return Calibration(steps, units)
+
+
+def _from_aperio(description: str) -> Calibration:
+    mpp = _number(svs_description_metadata(description).get("MPP"))
+    if not mpp:
+        return Calibration()
+    return Calibration({"Y": mpp, "X": mpp}, {"Y": "micrometer", "X": "micrometer"})
+
+
+def _from_resolution(unit: int, x_per_unit: float, y_per_unit: float) -> Calibration:
+    micrometers = {_INCH: 25_400.0, _CENTIMETER: 10_000.0}.get(unit, 0.0)
+    steps = {a: micrometers * _inverse(n) for a, n in (("Y", y_per_unit), ("X", x_per_unit))}
+    if not all(steps.values()) or all(round(25_400 / step, 1) in _MEANINGLESS_DPI for step in steps.values()):
+        return Calibration()
+    return Calibration(steps, dict.fromkeys(steps, "micrometer"))
+
+
+def _pixels_per_unit(page: Any) -> tuple[float, float]:
+    """The resolution tags along X and Y; 0 for missing or broken ones."""
+    ratios = (page.tags.valueof(tag, default=(0, 1)) for tag in ("XResolution", "YResolution"))
+    x, y = (above / below if below else 0.0 for above, below in ratios)
+    return x, y
+
+
+def _inverse(number: float) -> float:
+    return 1 / number if number else 0.0
+
+
+def _number(value: Any) -> float:
+    """A number in metadata that anyone may have written; 0 for anything else."""
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,90 @@
+"""Zarr folder: the arrays of a pyramid on disk, made whole or not at all, filled in any order."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.errors import BaseZarrError
+
+from masked_denoiser.images.layout import Layout, Level
+from masked_denoiser.images.planes import Plane
+from masked_denoiser.images.pyramid import build_pyramid
+from masked_denoiser.images.source import ImageError
+
+
+class ZarrFolder:
+    """The open arrays "0", "1", ... of a pyramid, one of each level of a layout.
+
+    Attributes:
+        path: the folder of the zarr group.
+        layout: axes, shapes and chunks that the arrays agree with.
+        group: the open group, writable.
+        levels: its arrays, full resolution first.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        """Opens an existing folder for writing.
+
+        Raises:
+            ImageError: if the folder is no zarr group, or its arrays do not fit `layout`.
+        """
+        self.path, self.layout = path, layout
+        self.group = _open_group(path)
+        self.levels: Sequence[Any] = [_open_level(self.group, path, i, lv) for i, lv in enumerate(layout.levels)]
+        _check_dtype(path, self.levels[0].dtype, layout.dtype)
+
+    def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
+        """Puts [channels, height, width] at (y, x) of the source's `plane` into the first level."""
+        key, block = self.layout.place(plane, y, x, pixels)
+        self.levels[0][key] = block
+
+    def build_pyramid(self) -> None:
+        """Fills the lower levels from the first."""
+        build_pyramid(self.levels, self.layout.axes)
+
+    def remove_strays(self) -> None:
+        """Deletes what a killed process left of chunks in writing.
+
+        Only safe when nobody writes: another process's chunks look the same until they are done.
+        """
+        for stray in self.path.rglob("*.partial"):  # LocalStore writes <key>.<hex>.partial, then renames it
+            stray.unlink()
+
+
+def make_folder(path: Path, make: Callable[[Path], object]) -> None:
+    """Runs `make` under a temporary name and renames: a kill in between leaves no half-made folder at `path`."""
+    making = path.with_name(f"{path.name}.creating")
+    if making.exists():
+        shutil.rmtree(making)
+    make(making)
+    making.rename(path)
+
+
+def _open_group(path: Path) -> zarr.Group:
+    try:
+        return zarr.open_group(path, mode="r+", zarr_format=3)
+    except (FileNotFoundError, NotADirectoryError, BaseZarrError) as error:
+        raise ImageError(f"{path} is no output that could be resumed: overwrite it or write elsewhere") from error
+
+
+def _open_level(group: zarr.Group, path: Path, number: int, level: Level) -> Any:
+    array = group.get(str(number))
+    found = (array.shape, array.chunks) if isinstance(array, zarr.Array) else None
+    if found != (level.shape, level.chunks):
+        raise ImageError(
+            f"{path} cannot be resumed: its level {number} has (shape, chunks) {found} where "
+            f"{(level.shape, level.chunks)} are wanted; overwrite it or write elsewhere"
+        )
+    return array
+
+
+def _check_dtype(path: Path, found: np.dtype[Any], wanted: np.dtype[Any]) -> None:
+    if found != wanted:
+        raise ImageError(
+            f"{path} cannot be resumed: it holds {found} where {wanted} is wanted; overwrite it or write elsewhere"
+        )

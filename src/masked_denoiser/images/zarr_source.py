@@ -1,0 +1,169 @@
+"""Sources from zarr arrays (formats 2 and 3) and OME-Zarr groups (0.1 to 0.5).
+
+The metadata are read tolerantly, as plain dictionaries: models such as those of yaozarrs refuse whole files for an
+omero block without contrast window, which many programs write. See https://ngff.openmicroscopy.org/0.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from masked_denoiser.images.arrays import Found, check_pixels
+from masked_denoiser.images.axes import UNKNOWN, letter_of, unit_name
+from masked_denoiser.images.chunked import cached
+from masked_denoiser.images.source import ImageError, Lazy
+
+#: Decoding larger chunks again for every tile would dominate, so they are cached.
+_SMALL_CHUNK = 2**20
+
+_TYPES = {"time": "T", "channel": "C"}
+_RGB_COLOURS = ["FF0000", "00FF00", "0000FF"]
+_BEFORE_AXES = ("t", "c", "z", "y", "x")
+
+
+def find_zarr(path: Path) -> Found:
+    """A zarr array or group in a folder, opened for reading only.
+
+    Raises:
+        ImageError: if the folder is no zarr, its metadata are corrupt, or it holds no image or several.
+    """
+    with _explained(str(path)):
+        try:
+            node = zarr.open(str(path), mode="r")
+        except FileNotFoundError as error:
+            raise ImageError(f"{path}: is a folder, but no zarr; give an image file or a .zarr folder") from error
+        return _found(node, path.name, path)
+
+
+def find_zarr_object(node: Any) -> Found:
+    """A zarr array or group that is open already.
+
+    Raises:
+        ImageError: as `find_zarr`.
+    """
+    name = node.basename or "array"
+    with _explained(name):
+        return _found(node, name, None)
+
+
+@contextmanager
+def _explained(where: str) -> Iterator[None]:
+    """Says corrupt metadata in one line."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OSError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ImageError(f"{where}: its zarr metadata cannot be read ({reason}); copy or export it again") from error
+
+
+def _found(node: Any, name: str, path: Path | None) -> Found:
+    if isinstance(node, zarr.Array):
+        return _plain(node, name, path)
+    attributes = node.attrs.asdict()
+    ome = attributes.get("ome", attributes)
+    if "multiscales" in ome:
+        return _multiscale(node, attributes, ome, name, path)
+    if "plate" in ome:
+        raise ImageError(f"{name}: is a plate of many images; open one of them, such as {name}/A/1/0")
+    return _only_child(node, name, path)
+
+
+def _plain(array: zarr.Array[Any], name: str, path: Path | None, notes: tuple[str, ...] = ()) -> Found:
+    names: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
+    axes = "".join(letter_of(n) for n in names)
+    return Found((_lazy(array, name),), name, axes, path=path, notes=notes)
+
+
+def _only_child(group: zarr.Group, name: str, path: Path | None) -> Found:
+    """The image of a group without image metadata: bioformats2raw's "0", or its one array."""
+    images = [key for key in sorted(group.group_keys()) if _is_image(group[key])]
+    arrays = sorted(group.array_keys())
+    children = images or arrays
+    if not children or (len(children) > 1 and children[0] != "0"):
+        held = ", ".join(children[:5]) or "nothing"
+        raise ImageError(f"{name}: is a zarr group without image metadata that holds {held}; name one of its images")
+    others = f", the first of {len(children)}" if len(children) > 1 else ""
+    found = _found(group[children[0]], name, path)
+    note = f"{name} is a group; {children[0]!r} in it was opened{others}"
+    return Found(**{**vars(found), "notes": (note, *found.notes)})
+
+
+def _is_image(node: Any) -> bool:
+    attributes = node.attrs.asdict()
+    return "multiscales" in attributes.get("ome", attributes)
+
+
+def _multiscale(
+    group: zarr.Group, attributes: Mapping[str, Any], ome: Mapping[str, Any], name: str, path: Path | None
+) -> Found:
+    image = ome["multiscales"][0]
+    described = [a if isinstance(a, dict) else {"name": a} for a in image.get("axes", _BEFORE_AXES)]
+    axes = "".join(_letter(a) for a in described)
+    arrays = [_array(group, dataset["path"], name) for dataset in image["datasets"]]
+    channels = ome.get("omero", attributes.get("omero", {})).get("channels", [])
+    units = {a: unit_name(d.get("unit")) for a, d in zip(axes, described, strict=True)}
+    steps = [_steps(axes, units, image, dataset) for dataset in image["datasets"]]
+    several = len(ome["multiscales"]) > 1
+    return Found(
+        tuple(_lazy(a, name) for a in arrays),
+        name,
+        axes,
+        rgb=_says_rgb(attributes, channels, arrays[0].dtype),
+        pixel_sizes=tuple(steps),
+        units=units,
+        channel_names=tuple(str(c.get("label") or f"channel {i}") for i, c in enumerate(channels)),
+        path=path,
+        notes=(f"{name} holds {len(ome['multiscales'])} pyramids; the first was opened",) if several else (),
+    )
+
+
+def _letter(axis: Mapping[str, Any]) -> str:
+    letter = letter_of(axis["name"])
+    return letter if letter != UNKNOWN else _TYPES.get(str(axis.get("type")), UNKNOWN)
+
+
+def _array(group: zarr.Group, key: str, name: str) -> zarr.Array[Any]:
+    try:
+        array = group[key]
+    except KeyError as error:
+        raise ImageError(f"{name}: its level {key!r} is missing; copy or export it again") from error
+    if not isinstance(array, zarr.Array):
+        raise ImageError(f"{name}: its level {key!r} is no array; copy or export it again")
+    return array
+
+
+def _steps(
+    axes: str, units: Mapping[str, str], image: Mapping[str, Any], dataset: Mapping[str, Any]
+) -> dict[str, float]:
+    """Axis letter to step of one level: the scale of the level times that of the image."""
+    scale = np.ones(len(axes))
+    for transform in (*dataset.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
+        if transform["type"] == "scale":
+            scale = scale * np.asarray(transform["scale"], dtype=float)
+    # A scale without a unit on the finest level is no more than the level's factor: 1 there, and nothing is known.
+    return {a: float(s) for a, s in zip(axes, scale, strict=True) if units[a] or s != 1}
+
+
+def _says_rgb(attributes: Mapping[str, Any], channels: Sequence[Mapping[str, Any]], dtype: Any) -> bool:
+    own = attributes.get("masked_denoiser", {})
+    if "rgb" in own:
+        return bool(own["rgb"])
+    colours = [str(c.get("color")).lstrip("#").upper() for c in channels]
+    return bool(dtype == np.uint8 and colours == _RGB_COLOURS)
+
+
+def _lazy(array: zarr.Array[Any], name: str) -> Lazy:
+    """The array itself, which napari can show; behind a cache where tiles would decode a chunk again and again."""
+    check_pixels(array.shape, array.dtype, name)
+    if prod(array.chunks) * array.dtype.itemsize <= _SMALL_CHUNK and array.dtype.isnative:
+        return array
+    return cached(array, array.chunks)

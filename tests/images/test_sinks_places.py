@@ -1,0 +1,195 @@
+"""Where outputs may go, and what is refused: errors name the value and the mend."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from masked_denoiser.images.create import create_sink
+from masked_denoiser.images.disk import check_output, check_room, discard, estimate_bytes
+from masked_denoiser.images.layout import Layout
+from masked_denoiser.images.ome_tiff_sink import tile_side, working_chunk
+from masked_denoiser.images.planes import Plane
+from masked_denoiser.images.pyramid import build_pyramid, halve
+from masked_denoiser.images.source import ImageError, Source
+
+FILES = pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
+GREY = Source(np.ones((40, 50), "uint8"), "YX")
+
+
+def create(path: Path, source: Source = GREY, **how: Any) -> None:
+    create_sink(path, source, chunk=32, **how).close()
+
+
+def finish(path: Path) -> None:
+    create_sink(path, GREY, chunk=32).finish()
+
+
+@pytest.mark.parametrize("name", ["out.png", "out", "zarr"])
+def test_unknown_ending_names_the_known_ones(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ImageError, match=rf"{name} has no known ending.*\.ome\.zarr.*\.ome\.btf"):
+        create(tmp_path / name)
+
+
+@FILES
+def test_finished_output_is_replaced_only_when_asked(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    finish(path)
+    with pytest.raises(ImageError, match=f"{name} exists: resume, overwrite"):
+        create(path)
+    larger = Source(np.ones((60, 70), "uint16"), "YX")
+    create(path, larger, overwrite=True)
+    create(path, larger, resume=True)
+    with pytest.raises(ImageError, match=r"cannot be resumed: its level 0 has .*\(40, 50\)"):
+        create(path, GREY, resume=True)
+    with pytest.raises(ImageError, match="it holds uint16 where int16 is wanted"):
+        create(path, larger, resume=True, dtype="int16")
+
+
+def test_unfinished_tiff_is_not_replaced_unasked(tmp_path: Path) -> None:
+    create(tmp_path / "out.tif")
+    with pytest.raises(ImageError, match=r"out\.tif\.partial exists"):
+        create(tmp_path / "out.tif")
+
+
+def test_a_finished_tiff_takes_nothing_more(tmp_path: Path) -> None:
+    finish(tmp_path / "out.tif")
+    sink = create_sink(tmp_path / "out.tif", GREY, chunk=32, resume=True)
+    with pytest.raises(ImageError, match="already finished"):
+        sink.write(Plane(), 0, 0, np.ones((1, 2, 2), "uint8"))
+
+
+def test_what_is_no_zarr_is_never_deleted(tmp_path: Path) -> None:
+    for name in ("out.zarr", "out.tif"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("dear")
+        with pytest.raises(ImageError, match=r"does not look like a zarr|is a folder"):
+            create(tmp_path / name, overwrite=True)
+        assert (tmp_path / name / "thesis.txt").read_text() == "dear"
+    with pytest.raises(ImageError, match="does not look like a zarr"):
+        discard(tmp_path / "out.zarr")
+    with pytest.raises(ImageError, match="no output that could be resumed"):
+        create(tmp_path / "out.zarr", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "message"),
+    [
+        (Source(np.ones((4, 4), "float16"), "YX"), "out.tif", r"cannot hold float16: write to \.ome\.zarr"),
+        (Source(np.ones((2, 4, 4, 3), "uint8"), "CYXS", rgb=True), "out.zarr", r"axes CYXS .* write to \.ome\.tif"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused_before_anything_is_removed(
+    tmp_path: Path, source: Source, name: str, message: str
+) -> None:
+    finish(tmp_path / name)
+    with pytest.raises(ImageError, match=message):
+        create(tmp_path / name, source, overwrite=True)
+    assert (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "output"),
+    [("in.tif", "in.tif"), ("in.zarr", "in.zarr"), ("in.zarr", "in.zarr/out.tif"), ("in.zarr/a.tif", "in.zarr")],
+)
+def test_the_input_is_never_touched(tmp_path: Path, given: str, output: str) -> None:
+    (tmp_path / "in.zarr").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    source = Source(GREY.data, "YX", path=tmp_path / given)
+    with pytest.raises(ImageError, match="is, holds or lies in the input"):
+        create(tmp_path / "link" / output, source, overwrite=True)
+    check_output(tmp_path / "out.tif", source)
+
+
+def test_missing_and_locked_folders_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImageError, match="missing is not an existing folder: make it"):
+        check_output(tmp_path / "missing" / "out.tif", GREY)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ImageError, match="may not be written to"):
+        check_output(tmp_path / "out.tif", GREY)
+
+
+def test_resuming_and_overwriting_at_once_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="either resumed or overwritten"):
+        create(tmp_path / "out.tif", resume=True, overwrite=True)
+
+
+def test_estimate_covers_what_is_written(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 65536, (1000, 1000), dtype="uint16")
+    source, path = Source(noise, "YX"), tmp_path / "out.zarr"
+    needed = estimate_bytes(source, path)
+    sink = create_sink(path, source, chunk=250)
+    for y, x in np.ndindex(4, 4):
+        part = noise[250 * y : 250 * (y + 1), 250 * x : 250 * (x + 1)]
+        sink.write(Plane(), 250 * y, 250 * x, part[None])
+    sink.finish()
+    written = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    assert 0.9 * needed < written < 1.02 * needed
+    assert estimate_bytes(source, tmp_path / "out.tif", "float32") == 4 * needed
+
+
+def test_too_little_room_names_both_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2_000_000_000))
+    check_room(tmp_path / "new" / "out.tif", 2_000_000_000)
+    with pytest.raises(ImageError, match=r"out\.tif needs up to 3\.5 GB, only 2\.0 GB are free on"):
+        check_room(tmp_path / "new" / "out.tif", 3_500_000_000)
+
+
+def test_discard_removes_leftovers_and_keeps_a_finished_tiff(tmp_path: Path) -> None:
+    finish(tmp_path / "done.tif")
+    for name in ("done.tif", "out.tif", "out.zarr"):
+        discard(tmp_path / name)  # nothing to do is no error
+    create(tmp_path / "out.tif")
+    create(tmp_path / "out.zarr")
+    (tmp_path / "out.zarr.creating").mkdir()
+    for name in ("out.tif", "out.zarr"):
+        discard(tmp_path / name)
+    assert [p.name for p in tmp_path.iterdir()] == ["done.tif"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [("int8", -128, 127), ("uint64", 0, 2**64 - 1), ("int64", -(2**63), 2**63 - 1)],
+)
+def test_means_of_extreme_integers_do_not_overflow(dtype: str, low: int, high: int) -> None:
+    block = np.array([[low, low], [high, high]], dtype).repeat(2, axis=1)
+    assert halve(block, 0, 1).tolist() == [[(2 * low + 2 * high + 2) // 4] * 2]
+    assert halve(np.full((3, 1), high, dtype), 0, 1).tolist() == [[high], [high]]
+
+
+def test_means_of_floats_and_truths() -> None:
+    large = np.full((2, 2), np.finfo("float16").max, "float16")
+    assert halve(large, 0, 1)[0, 0] == large[0, 0]
+    assert np.isnan(halve(np.array([[1, np.nan]], "float32"), 0, 1)).all()
+    assert halve(np.array([[True, True, True, False], [False, False, False, False]]), 0, 1).tolist() == [[True, False]]
+
+
+def test_pyramid_reads_no_more_than_four_chunks_at_once() -> None:
+    layout = Layout("YXS", (700, 900, 3), np.dtype("uint8"), 128, colour="S")
+    levels: list[Any] = [zarr.create_array({}, shape=v.shape, chunks=v.chunks, dtype="uint8") for v in layout.levels]
+    read: list[int] = []
+
+    class Watched:
+        shape, chunks = levels[0].shape, levels[0].chunks
+
+        def __getitem__(self, key: Any) -> Any:
+            read.append(levels[0][key].size)
+            return levels[0][key]
+
+    build_pyramid([Watched(), *levels[1:]], "YXS")
+    assert max(read) <= 4 * 128 * 128 * 3
+
+
+@pytest.mark.parametrize(
+    ("chunk", "tile", "stored"),
+    [(64, 64, 64), (256, 256, 256), (1024, 256, 256), (1040, 208, 208), (200, 192, 200), (1000, 256, 1000), (8, 16, 8)],
+)
+def test_tiles_divide_the_chunk_where_they_can(chunk: int, tile: int, stored: int) -> None:
+    assert (tile_side(chunk), working_chunk(chunk)) == (tile, stored)
+    assert tile_side(stored) == tile

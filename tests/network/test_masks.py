@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from masked_denoiser.network.masks import MASKED_PIXEL, HashedTokenMask, RandomTokenMask, kept_tokens, mask_pixels
+
+
+def test_input_mask_hides_whole_pixels_in_the_asked_share():
+    images = torch.rand(64, 3, 64, 64) * 0.5 + 0.25
+    out, masked = mask_pixels(images, 0.8, 0.9, torch.Generator().manual_seed(0))
+    hidden = masked.expand_as(images)
+    assert (out[hidden] == MASKED_PIXEL).all()
+    assert torch.equal(out[~hidden], images[~hidden])
+    shares = masked.float().mean((1, 2, 3))
+    assert 0.78 < shares.min() < 0.82
+    assert 0.88 < shares.max() < 0.92  # each patch draws a share of its own from the range
+
+
+def test_input_mask_refuses_an_impossible_share():
+    with pytest.raises(ValueError, match=r"0.9..0.8"):
+        mask_pixels(torch.zeros(1, 1, 8, 8), 0.9, 0.8, torch.Generator())
+
+
+def windows(mask, shift, window=8):
+    """Whole windows of a keep map [B, H, W, 1], those that a border cuts left out: [..., window * window]."""
+    b, h, w, _ = mask.shape
+    inner = mask[:, window - shift :, window - shift :, 0] if shift else mask[..., 0]
+    rows, cols = inner.shape[1] // window, inner.shape[2] // window
+    inner = inner[:, : rows * window, : cols * window].reshape(b, rows, window, cols, window)
+    return inner.transpose(2, 3).reshape(-1, window * window)
+
+
+@pytest.mark.parametrize("shift", [0, 4])
+def test_every_window_keeps_a_quarter_of_its_tokens(shift):
+    random = RandomTokenMask(0.75, torch.Generator().manual_seed(0)).keep(0, shift, 8, (2, 32, 48))
+    hashed = HashedTokenMask(0.75, 0, 0, ((0, 0), (8, 16))).keep(3, shift, 8, (2, 32, 48))
+    for mask in (random, hashed):
+        assert mask.shape == (2, 32, 48, 1)
+        assert kept_tokens(0.75, 8) == 16
+        assert (windows(mask, shift).sum(1) == 16).all()
+
+
+@given(
+    row=st.integers(0, 12500), col=st.integers(0, 12500), block=st.integers(0, 23), shift=st.sampled_from([0, 4])
+)
+def test_hashed_mask_belongs_to_the_place_in_the_image(row, col, block, shift):
+    whole = HashedTokenMask(0.75, 7, 1, ((row * 8, col * 8),)).keep(block, shift, 8, (1, 48, 48))
+    part = HashedTokenMask(0.75, 7, 1, ((row * 8 + 16, col * 8 + 8),)).keep(block, shift, 8, (1, 24, 32))
+    assert torch.equal(whole[:, 16:40, 8:40], part)
+
+
+def test_hashed_mask_differs_with_every_counter():
+    def mask(seed=0, number=0, block=0, origin=(0, 0)):
+        return HashedTokenMask(0.75, seed, number, (origin,)).keep(block, 0, 8, (1, 64, 64))
+
+    base = mask()
+    for other in (mask(seed=1), mask(number=1), mask(block=1), mask(origin=(8, 0)), mask(origin=(0, 8))):
+        # Two independent masks agree in 0.25^2 + 0.75^2 of the tokens.
+        assert 0.58 < (base == other).float().mean() < 0.67
+
+
+def test_hashed_mask_favours_no_token():
+    counts = windows(HashedTokenMask(0.75, 0, 0, ((0, 0),)).keep(0, 0, 8, (1, 512, 512)), 0).mean(0)
+    assert np.allclose(counts, 0.25, atol=5 * np.sqrt(0.25 * 0.75 / 4096))
+
+
+def test_hashed_mask_never_changes():
+    """Journals and published results rely on it: this mask is for ever."""
+    mask = HashedTokenMask(0.75, 1, 2, ((64, 128),)).keep(5, 4, 8, (1, 8, 8))[0, ..., 0].int()
+    assert ["".join(map(str, row)) for row in mask.tolist()] == [
+        "00001000",
+        "00000000",
+        "00100000",
+        "00000000",
+        "10100100",
+        "01000000",
+        "00000001",
+        "00010011",
+    ]
