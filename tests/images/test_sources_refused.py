@@ -136,6 +136,7 @@ def test_bad_files_are_refused_and_left_as_they_are(make: Callable[[Path], Path]
     [
         {},
         {"imagej": True},
+        {"truncate": True},
         {"ome": True, "compression": "zlib"},
         {"compression": "zlib", "bigtiff": True, "tile": (32, 32)},
         {"compression": "zlib", "rowsperstrip": 8, "metadata": None},
@@ -194,3 +195,17 @@ def test_axes_that_do_not_fit_are_refused(axes: str, reason: str) -> None:
 
 def test_levels_that_are_not_there_are_refused() -> None:
     _refused(np.zeros((9, 9)), "array: there is no level 2; it has levels 0 to 0", level=2)
+
+
+def test_truncated_imagej_stacks_with_a_single_page_are_refused(tmp_path: Path) -> None:
+    """ImageJ writes stacks of more than 4 GB as one page, and the other planes behind it."""
+    path = tmp_path / "a.tif"
+    words = "ImageJ=1.54f\nimages=6\nslices=6\nloop=false\n"
+    tifffile.imwrite(path, NOISE[0], description=words, metadata=None)
+    assert path.read_bytes().endswith(NOISE[0].tobytes())
+    with path.open("ab") as file:
+        file.write(NOISE[1:].tobytes())
+    with open_image(path) as source:
+        np.testing.assert_array_equal(np.asarray(source.data), NOISE)
+    path.write_bytes(path.read_bytes()[:-1])
+    _refused(path, "a.tif: is truncated, it has")

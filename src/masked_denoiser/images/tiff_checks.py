@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def check_whole(tif: TiffFile, series: TiffPageSeries, path: Path) -> None:
             _check_end(_end(page), page.parent.filehandle.size, path)
     if series.dataoffset is not None and not series.is_multifile:
         _check_end(series.dataoffset + series.nbytes, tif.filehandle.size, path)
+    _check_end(_end_of_imagej(tif), tif.filehandle.size, path)
     if _next_page(tif):
         raise ImageError(f"{path}: is truncated, pages after the first {len(tif.pages)} are lost; copy it again")
 
@@ -36,6 +38,15 @@ def missing_pages(series: TiffPageSeries) -> tuple[str, ...]:
 def _end(page: Any) -> int:
     offsets, counts = np.asarray(page.dataoffsets, np.int64), np.asarray(page.databytecounts, np.int64)
     return int((offsets + counts).max(initial=0))
+
+
+def _end_of_imagej(tif: TiffFile) -> int:
+    """Where a stack that ImageJ announces in a single page ends; tifffile reads one plane of it if it is cut."""
+    first, announced = tif.pages.first, tif.imagej_metadata or {}
+    if len(tif.pages) > 1 or not first.is_final:
+        return 0
+    counts = ("frames", "slices") if first.samplesperpixel > 1 else ("frames", "slices", "channels")
+    return int(first.dataoffsets[0] + first.nbytes * prod(int(announced.get(key, 1)) for key in counts))
 
 
 def _check_end(end: int, size: int, path: Path) -> None:

@@ -1,0 +1,98 @@
+"""A lazy array seen with its axes in another order, so that napari shows what a file stores differently."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from masked_denoiser.images.source import Lazy
+
+
+class Reordered:
+    """A view of an array that napari can show: nothing is read but what is indexed, and nothing is kept.
+
+    Unlike a dask array it never goes stale, so that a result can be watched as it grows.
+
+    Attributes:
+        shape: sides in the order seen.
+        dtype: of the array.
+    """
+
+    def __init__(self, array: Lazy, order: tuple[int | None, ...]) -> None:
+        """Takes for each axis that is seen the array's axis, or None for a new one of length 1."""
+        self._array, self._order = array, order
+        self.shape = tuple(1 if axis is None else int(array.shape[axis]) for axis in order)
+        self.dtype = np.dtype(array.dtype)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def __getitem__(self, key: Any, /) -> np.ndarray[Any, Any]:
+        """Reads at integers and slices, in the order seen."""
+        keys = _full(key, self.ndim)
+        stored: list[int | slice] = [0] * len(self._array.shape)
+        for axis, k in zip(self._order, keys, strict=True):
+            if axis is not None:
+                stored[axis] = k
+        pixels = np.asarray(self._array[tuple(stored)])
+        left = [axis for axis, k in enumerate(stored) if isinstance(k, slice)]
+        wanted = [axis for axis, k in zip(self._order, keys, strict=True) if axis is not None and isinstance(k, slice)]
+        moved = pixels.transpose([left.index(axis) for axis in wanted])
+        return _with_new_axes(moved, self._order, keys)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """The whole array."""
+        return np.asarray(self[...], dtype=dtype)
+
+
+def reordered(array: Lazy, stored: str, seen: str) -> Lazy:
+    """An array with axes `stored` as one with axes `seen`; the array itself where they agree.
+
+    S and C stand for each other where only one side has one of them: formats store colour under either.
+
+    Raises:
+        ValueError: if an axis longer than 1 would be lost.
+    """
+    if "S" in seen and "S" not in stored:
+        stored = stored.replace("C", "S")
+    elif "S" in stored and "S" not in seen:
+        stored = stored.replace("S", "C")
+    if stored == seen:
+        return array
+    lost = [axis for axis, side in zip(stored, array.shape, strict=True) if axis not in seen and side > 1]
+    if lost:
+        raise ValueError(f"axes {stored} cannot be shown as {seen}: {', '.join(lost)} would be lost")
+    return Reordered(array, tuple(stored.index(axis) if axis in stored else None for axis in seen))
+
+
+def _with_new_axes(
+    pixels: np.ndarray[Any, Any], order: tuple[int | None, ...], keys: tuple[int | slice, ...]
+) -> np.ndarray[Any, Any]:
+    """Puts axes of length 1 where `order` has None and the key keeps it."""
+    at = 0
+    for axis, key in zip(order, keys, strict=True):
+        if not isinstance(key, slice):
+            continue
+        if axis is None:
+            pixels = np.expand_dims(pixels, at)
+        at += 1
+    return pixels
+
+
+def _full(key: Any, ndim: int) -> tuple[int | slice, ...]:
+    """An index with one integer or slice for each dimension."""
+    keys = list(key) if isinstance(key, tuple) else [key]
+    at = next((i for i, k in enumerate(keys) if k is Ellipsis), None)
+    if at is None:
+        keys, at = [*keys, Ellipsis], len(keys)
+    keys[at : at + 1] = [slice(None)] * (ndim - len(keys) + 1)
+    return tuple(k if isinstance(k, slice) else operator.index(k) for k in keys)

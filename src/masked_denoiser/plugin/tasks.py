@@ -1,0 +1,214 @@
+"""What the worker does: prepare, denoise, and say what the window should show. No Qt and no napari here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from masked_denoiser.denoising.events import Finished, Finishing, Message, TileDone
+from masked_denoiser.images.source import Lazy
+from masked_denoiser.plugin.form import Request
+from masked_denoiser.plugin.live import Live, live_in_memory, live_on_disk
+from masked_denoiser.plugin.reordered import reordered
+
+if TYPE_CHECKING:
+    from masked_denoiser.denoising.prepare import Prepared
+
+Role = Literal["result", "std", "preview"]
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Pixels to show, or to show instead of those that were shown in this role.
+
+    Attributes:
+        role: what they are.
+        levels: full resolution first, with the axes of the layer they were made from.
+        offset: where they start in that layer, in pixels.
+        limits: contrast limits, where those of the layer do not fit.
+    """
+
+    role: Role
+    levels: tuple[Lazy, ...]
+    offset: tuple[float, ...] = ()
+    limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Exists:
+    """The output is there already; nothing was done.
+
+    Attributes:
+        path: the output.
+        unfinished: whether a job was interrupted there, and can go on.
+    """
+
+    path: Path
+    unfinished: bool
+
+
+@dataclass(frozen=True)
+class Models:
+    """What the models are, by name, and which devices there are."""
+
+    descriptions: dict[str, str]
+    devices: tuple[str, ...]
+
+
+def survey(cancel: threading.Event) -> Iterator[Models]:
+    """Reads the models' cards and finds the devices. It loads torch, so that the first job need not."""
+    from masked_denoiser.denoising.device import available_devices
+    from masked_denoiser.models.card import ModelError
+    from masked_denoiser.models.catalogue import list_models
+    from masked_denoiser.models.file import read_card
+
+    descriptions = {}
+    for entry in list_models():
+        if cancel.is_set():
+            return
+        try:
+            card = read_card(entry.path)
+            descriptions[entry.name] = card.description or f"no description; licence {card.licence}"
+        except ModelError as error:
+            descriptions[entry.name] = str(error)
+    yield Models(descriptions, available_devices())
+
+
+def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
+    """Does a job or a preview.
+
+    Yields:
+        The events of `denoising.events` but for `TileDone`, and `Exists` and `Shown`.
+
+    Raises:
+        UserError: before any work, if anything does not fit.
+    """
+    if request.output is not None:
+        _check_apart(request)
+        if not (request.resume or request.overwrite) and (exists := _exists(request.output)):
+            yield exists
+            return
+    yield Message("loading the model")
+    prepared = _prepare(request)
+    prepared.pipeline.cancel = cancel
+    yield from (Message(text) for text in prepared.messages)
+    live = _live(request, prepared)
+    if live is not None:
+        yield Shown(_role(request), live.seen(request.source.axes), _offset(request, prepared))
+    with closing(_generator(prepared)) as events:
+        for event in events:
+            yield from _translate(event, request, prepared, live)
+
+
+def _translate(event: Any, request: Request, prepared: Prepared, live: Live | None) -> Iterator[Any]:
+    """A pipeline's event as events for the window."""
+    if isinstance(event, TileDone):
+        if live is not None and request.region is None:
+            live.add(event)
+        yield event.progress
+        return
+    if isinstance(event, Finishing) and request.output is None and request.region is None and live is not None:
+        yield event
+        live.settle()
+        return
+    if isinstance(event, Finished):
+        yield from _final(request, prepared)
+    yield event
+
+
+def _generator(prepared: Prepared) -> Any:
+    return prepared.pipeline.run()
+
+
+def _check_apart(request: Request) -> None:
+    """The file that the layer came from is not written to."""
+    from masked_denoiser.images.disk import check_output
+
+    assert request.output is not None
+    check_output(request.output, replace(request.source, path=request.input))
+
+
+def _exists(output: Path) -> Exists | None:
+    from masked_denoiser.denoising.journal import Journal
+
+    unfinished = Journal.beside(output).exists()
+    return Exists(output, unfinished) if unfinished or output.exists() else None
+
+
+def _prepare(request: Request) -> Prepared:
+    from masked_denoiser.denoising.job import Options
+    from masked_denoiser.denoising.prepare import prepare_array, prepare_file
+
+    options = Options(**request.settings)
+    how: dict[str, Any] = {"model": request.model, "options": options, "device": request.device}
+    if request.output is None:
+        return prepare_array(request.source, region=request.region, **how)
+    return prepare_file(request.source, request.output, resume=request.resume, overwrite=request.overwrite, **how)
+
+
+def _role(request: Request) -> Role:
+    return "result" if request.region is None else "preview"
+
+
+def _live(request: Request, prepared: Prepared) -> Live | None:
+    if request.output is not None:
+        return live_on_disk(request.output, request.source, request.pyramid)
+    return live_in_memory(_array(prepared.pipeline.sink), request.source, request.pyramid)
+
+
+def _offset(request: Request, prepared: Prepared) -> tuple[float, ...]:
+    """Where the result starts in the layer, which has no dimension for RGB samples."""
+    region = prepared.pipeline.region
+    if region is None:
+        return ()
+    at = {"Y": region.rows.start, "X": region.columns.start, **dict(region.position)}
+    axes = request.source.axes
+    return tuple(
+        float(at.get(letter, 0)) if side == 1 or letter in "YX" else 0.0
+        for letter, side in zip(axes, _array(prepared.pipeline.sink).shape, strict=True)
+        if not (letter == axes[-1] and request.source.rgb)
+    )
+
+
+def _final(request: Request, prepared: Prepared) -> Iterator[Shown]:
+    """The finished outputs, opened as a reader opens them, and the standard deviation."""
+    if request.output is not None:
+        yield Shown("result", _opened(request.output, request))
+    if not prepared.job.std or request.region is not None:
+        return
+    if request.output is None:
+        levels: tuple[Lazy, ...] = (_array(prepared.pipeline.std_sink),)
+    else:
+        from masked_denoiser.denoising.prepare import std_path
+
+        levels = _opened(std_path(request.output), request)
+    levels = tuple(_gray(level) for level in levels) if request.source.rgb else levels
+    yield Shown("std", levels, limits=(0.0, float(np.nanmax(np.asarray(levels[-1]))) or 1.0))
+
+
+def _opened(path: Path, request: Request) -> tuple[Lazy, ...]:
+    from masked_denoiser.images.open import open_image
+
+    source = open_image(path)
+    levels = source.levels if request.pyramid else source.levels[:1]
+    return tuple(reordered(level, source.axes, request.source.axes) for level in levels)
+
+
+def _gray(level: Lazy) -> Lazy:
+    """The mean over red, green and blue: napari shows colours only as 0 to 255."""
+    from dask import array as da
+
+    pixels = da.from_array(level, name=False)  # type: ignore[no-untyped-call, attr-defined]
+    gray: Lazy = pixels[..., :3].mean(axis=-1)
+    return gray
+
+
+def _array(sink: Any) -> Any:
+    """The pixels of a sink in memory."""
+    return sink.array
