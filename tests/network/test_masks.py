@@ -25,7 +25,7 @@ def test_input_mask_refuses_an_impossible_share():
 
 def windows(mask, shift, window=8):
     """Whole windows of a keep map [B, H, W, 1], those that a border cuts left out: [..., window * window]."""
-    b, h, w, _ = mask.shape
+    b = mask.shape[0]
     inner = mask[:, window - shift :, window - shift :, 0] if shift else mask[..., 0]
     rows, cols = inner.shape[1] // window, inner.shape[2] // window
     inner = inner[:, : rows * window, : cols * window].reshape(b, rows, window, cols, window)
@@ -42,9 +42,7 @@ def test_every_window_keeps_a_quarter_of_its_tokens(shift):
         assert (windows(mask, shift).sum(1) == 16).all()
 
 
-@given(
-    row=st.integers(0, 12500), col=st.integers(0, 12500), block=st.integers(0, 23), shift=st.sampled_from([0, 4])
-)
+@given(row=st.integers(0, 12500), col=st.integers(0, 12500), block=st.integers(0, 23), shift=st.sampled_from([0, 4]))
 def test_hashed_mask_belongs_to_the_place_in_the_image(row, col, block, shift):
     whole = HashedTokenMask(0.75, 7, 1, ((row * 8, col * 8),)).keep(block, shift, 8, (1, 48, 48))
     part = HashedTokenMask(0.75, 7, 1, ((row * 8 + 16, col * 8 + 8),)).keep(block, shift, 8, (1, 24, 32))

@@ -27,6 +27,11 @@ def choose_device(wanted: str = "auto") -> tuple[torch.device, str]:
     return device, f"computing on {describe(device)}"
 
 
+def available_devices() -> tuple[str, ...]:
+    """What `choose_device` takes on this machine, "auto" first."""
+    return ("auto", "cpu", *(kind for kind in ("cuda", "mps") if _there(kind)))
+
+
 def describe(device: torch.device) -> str:
     """A device in words, with the GPU's name and memory, or the number of CPU threads."""
     if device.type == "cuda":

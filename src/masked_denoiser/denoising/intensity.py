@@ -93,7 +93,7 @@ def _measure(source: Source, planes: list[Plane], seed: int) -> Range:
     if not finite.size:
         return Range(0.0, 1.0, 0.0, broken)
     low, median, high = (float(v) for v in np.percentile(finite, (_TAILS[0], 50.0, _TAILS[1])))
-    if source.dtype.kind == "f" and 0.0 <= float(finite.min()) and 0.05 < float(finite.max()) <= 1.0:
+    if source.dtype.kind == "f" and float(finite.min()) >= 0.0 and 0.05 < float(finite.max()) <= 1.0:
         low, high = 0.0, 1.0
     if not high > low:  # a constant image: any range of one step will do
         high = low + max(1.0, abs(low) * 1e-3)

@@ -126,7 +126,7 @@ def make_job(source: Source, model: Model, options: Options, device: str, output
     _check(source, model, options)
     config = model.card.architecture
     planes = _planes(source, options)
-    return Job(
+    job = Job(
         input=str(source.path or source.name),
         stamp=_stamp(source.path),
         output=output,
@@ -148,6 +148,8 @@ def make_job(source: Source, model: Model, options: Options, device: str, output
         device=device,
         version=version("napari-masked-denoiser"),
     )
+    _ = job.plan  # refuses a tile or halo that does not fit the model
+    return job
 
 
 def settle_halo(halo: int | str, model: Model) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
 from masked_denoiser.images.create import create_sink
-from masked_denoiser.images.disk import check_room, estimate_bytes
+from masked_denoiser.images.disk import check_output, check_room, estimate_bytes
 from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.catalogue import DEFAULT, load_model
 from masked_denoiser.models.file import Model
@@ -63,35 +65,38 @@ def prepare_file(
         UserError: before anything is written, if anything does not fit.
     """
     path, options = Path(output), options or Options()
-    continuing = _check_existing(path, resume, overwrite)
+    continuing = _check_existing(path, source, resume, overwrite)
     loaded, chosen, said = _settle(model, device)
     job = make_job(source, loaded, options, chosen.type, str(path))
-    outputs = [(path, None), (std_path(path), np.dtype(np.float32))] if options.std else [(path, None)]
-    journal = Journal.resume(path, job) if continuing else None
-    fresh = journal is None or not journal.done
-    if fresh:
+    denoiser = Denoiser(loaded, chosen, passes=job.passes, seed=job.seed, std=job.std)
+    with ExitStack() as undo:
+        # The journal comes before the output: what has no journal beside it is complete.
+        journal = Journal.resume(path, job) if continuing else Journal.start(path, job)
+        undo.callback(journal.close if continuing else journal.remove)
+        sinks = _open_sinks(path, source, job, resume=bool(journal.done), overwrite=overwrite or continuing)
+        undo.pop_all()
+    messages = (*source.notes, *_about(source, loaded, job), said, *_resumed(journal, continuing))
+    return Prepared(Pipeline(job, source, denoiser, *sinks, journal=journal), messages)
+
+
+def _open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite: bool) -> tuple[Sink, Sink | None]:
+    """The outputs of a job: the result, and the standard deviation if it is asked for."""
+    outputs = [(path, None), (std_path(path), np.dtype(np.float32))][: 1 + job.std]
+    if not resume:
         check_room(path, sum(estimate_bytes(source, p, dtype) for p, dtype in outputs))
     sinks = [
         create_sink(
             p,
             source,
             chunk=chunk_side(job.tile),
-            resume=not fresh,
-            overwrite=overwrite or continuing,
+            resume=resume,
+            overwrite=overwrite and not resume,
             attributes=provenance(job),
             dtype=dtype,
         )
         for p, dtype in outputs
     ]
-    pipeline = Pipeline(
-        job,
-        source,
-        Denoiser(loaded, chosen, passes=job.passes, seed=job.seed, std=job.std),
-        sinks[0],
-        sinks[1] if options.std else None,
-        journal or Journal.start(path, job),
-    )
-    return Prepared(pipeline, (*source.notes, *_about(source, loaded, job), said, *_resumed(journal)))
+    return sinks[0], sinks[1] if job.std else None
 
 
 def prepare_array(
@@ -227,20 +232,26 @@ def _settle(model: Model | str | Path, device: str) -> tuple[Model, Any, str]:
     return model if isinstance(model, Model) else load_model(model), chosen, said
 
 
-def _check_existing(path: Path, resume: bool, overwrite: bool) -> bool:
+def _check_existing(path: Path, source: Source, resume: bool, overwrite: bool) -> bool:
     """Whether an interrupted job is to be continued.
 
     Raises:
         JobError: if resuming and overwriting are both asked for, or the output waits for one of them.
+        ImageError: if the output cannot be written, or would touch the input.
     """
     if resume and overwrite:
         raise JobError("--resume goes on and --overwrite starts again; give only one of them")
+    check_output(path, source)
     unfinished = Journal.beside(path).exists()
-    if unfinished and not (resume or overwrite):
+    if overwrite or (resume and unfinished):
+        return resume
+    if unfinished:
         raise JobError(f"{path} was begun and not finished; go on with --resume, or start again with --overwrite")
-    if resume and not unfinished and path.exists():
+    if path.exists() and resume:
         raise JobError(f"{path} has no journal beside it: it is complete. Nothing to resume; --overwrite starts again")
-    return resume and unfinished
+    if path.exists():
+        raise JobError(f"{path} exists; write elsewhere, or replace it with --overwrite")
+    return False
 
 
 def _about(source: Source, model: Model, job: Job) -> list[str]:
@@ -260,5 +271,5 @@ def _about(source: Source, model: Model, job: Job) -> list[str]:
     return said
 
 
-def _resumed(journal: Journal | None) -> list[str]:
-    return [] if journal is None else [f"resuming: {len(journal.done)} pieces of work are done already"]
+def _resumed(journal: Journal, continuing: bool) -> list[str]:
+    return [f"resuming: {len(journal.done)} pieces of work are done already"] if continuing else []

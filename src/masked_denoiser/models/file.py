@@ -60,7 +60,7 @@ class Model:
         tensors = {name: w.detach().to(dtype).contiguous() for name, w in self.weights.items()}
         partial = target.with_suffix(".partial")
         save_file(tensors, partial, metadata={_CARD: self.card.to_json()})
-        os.replace(partial, target)
+        partial.replace(target)
 
 
 def read_card(path: Path) -> Card:

@@ -119,7 +119,8 @@ def _load(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path} holds more than tensors, or is no checkpoint; it is not opened for safety") from error
     except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as a checkpoint: {str(error).splitlines()[0]}") from error
+        reason = (str(error) or "it is empty").splitlines()[0]
+        raise ModelError(f"{path} cannot be read as a checkpoint: {reason}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
     return content

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -101,7 +101,7 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
     live = _live(request, prepared)
     if live is not None:
         yield Shown(_role(request), live.seen(request.source.axes), _offset(request, prepared))
-    with closing(_generator(prepared)) as events:
+    with closing(cast("Generator[Any]", prepared.pipeline.run())) as events:
         for event in events:
             yield from _translate(event, request, prepared, live)
 
@@ -120,10 +120,6 @@ def _translate(event: Any, request: Request, prepared: Prepared, live: Live | No
     if isinstance(event, Finished):
         yield from _final(request, prepared)
     yield event
-
-
-def _generator(prepared: Prepared) -> Any:
-    return prepared.pipeline.run()
 
 
 def _check_apart(request: Request) -> None:
@@ -189,7 +185,7 @@ def _final(request: Request, prepared: Prepared) -> Iterator[Shown]:
 
         levels = _opened(std_path(request.output), request)
     levels = tuple(_gray(level) for level in levels) if request.source.rgb else levels
-    yield Shown("std", levels, limits=(0.0, float(np.nanmax(np.asarray(levels[-1]))) or 1.0))
+    yield Shown("std", levels, limits=(0.0, _brightest(levels[-1])))
 
 
 def _opened(path: Path, request: Request) -> tuple[Lazy, ...]:
@@ -200,11 +196,18 @@ def _opened(path: Path, request: Request) -> tuple[Lazy, ...]:
     return tuple(reordered(level, source.axes, request.source.axes) for level in levels)
 
 
+def _brightest(level: Lazy) -> float:
+    """The largest value of the middle plane, for its contrast."""
+    middle = tuple(side // 2 for side in level.shape[:-2])
+    plane = np.asarray(level[(*middle, slice(None), slice(None))])
+    return float(np.nanmax(plane, initial=0.0)) or 1.0
+
+
 def _gray(level: Lazy) -> Lazy:
     """The mean over red, green and blue: napari shows colours only as 0 to 255."""
     from dask import array as da
 
-    pixels = da.from_array(level, name=False)  # type: ignore[no-untyped-call, attr-defined]
+    pixels = da.from_array(level, name=False)  # type: ignore[no-untyped-call]
     gray: Lazy = pixels[..., :3].mean(axis=-1)
     return gray
 

@@ -18,9 +18,7 @@ LARGEST = 512
 Rectangle = tuple[Span, Span]
 
 
-def choose_region(
-    source: Source, position: dict[str, int], seen: Rectangle | None, tile: int
-) -> tuple[Region, str]:
+def choose_region(source: Source, position: dict[str, int], seen: Rectangle | None, tile: int) -> tuple[Region, str]:
     """The whole tiles around the centre of what is seen, and a sentence that says how much that is.
 
     Args:
@@ -30,9 +28,7 @@ def choose_region(
         tile: side of a tile.
     """
     whole = (Span(0, source.size_yx[0]), Span(0, source.size_yx[1]))
-    rows, columns = (
-        _around_centre(span, tile, side) for span, side in zip(seen or whole, source.size_yx, strict=True)
-    )
+    rows, columns = (_around_centre(span, tile, side) for span, side in zip(seen or whole, source.size_yx, strict=True))
     kept = tuple((letter, position.get(letter, 0)) for letter in source.axes if letter not in "YXS")
     size = f"{len(rows)} x {len(columns)} pixels"
     covered = all(

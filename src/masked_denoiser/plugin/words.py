@@ -27,13 +27,13 @@ def ending(event: Finished | Cancelled, where: str, output: Path | None, why: st
 
     Args:
         event: the job's last event.
-        where: what the result is called: the name of its layer.
+        where: the name of the result's layer; empty if there is none any more.
         output: its file or folder; None for memory.
         why: what cancelled it, if that was not the user's click.
     """
     progress = event.progress
     if isinstance(event, Finished):
-        place = f"layer '{where}'" if output is None else str(output)
+        place = str(output) if output is not None else f"layer '{where}'" if where else "the result was removed"
         return f"Done: {place}, {_tiles(progress)} in {readable_time(progress.seconds)}."
     return f"Cancelled{why}: {_kept(progress, where, output)}"
 
@@ -46,6 +46,6 @@ def _kept(progress: Progress, where: str, output: Path | None) -> str:
     done = f"{progress.done} of {_tiles(progress)}"
     if output is not None:
         return f"{done} are kept in {output}. Press Denoise with the same settings to go on."
-    if not progress.done:
-        return "nothing was denoised yet."
+    if not progress.done or not where:
+        return "nothing is kept."
     return f"{done} stay in layer '{where}'. A job in memory cannot go on later; one on disk can."

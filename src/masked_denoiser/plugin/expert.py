@@ -1,0 +1,134 @@
+"""The dock's expert settings, folded away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLabel, QLineEdit, QSpinBox, QWidget
+from superqt import QCollapsible
+
+from masked_denoiser.images.planes import Channels
+from masked_denoiser.plugin.form import Form, FormError
+
+_CHANNELS: dict[str, Channels] = {"automatic": "auto", "RGB together": "rgb", "each by itself": "each"}
+_HALOS: dict[str, Literal["default", "exact"]] = {"default": "default", "exact (slower)": "exact"}
+
+
+class ExpertSettings(QCollapsible):
+    """What most people never need, with what it does in the tooltips."""
+
+    def __init__(self) -> None:
+        super().__init__("Expert settings", expandedIcon="▼", collapsedIcon="▶")
+        self.setDuration(0)
+        self.passes, self.std = _spin(1, 1000, 1), QCheckBox("standard deviation")
+        self.tile, self.halo = _spin(64, 4096, 256, 64), combo(list(_HALOS))
+        self.device, self.seed = combo(["auto", "cpu"]), _spin(0, 2**31 - 1, 0)
+        self.low, self.high = QLineEdit(), QLineEdit()
+        self.axes, self.axes_hint = QLineEdit(), QLabel()
+        self.channels = combo(list(_CHANNELS))
+        self._explain()
+        content = QWidget()
+        self._lay_out(QFormLayout(content))
+        self.setContent(content)
+        self.collapse(animate=False)
+
+    def fill(self, form: Form) -> Form:
+        """A form with these settings.
+
+        Raises:
+            FormError: if the intensity range is half filled in or no number.
+        """
+        return replace(
+            form,
+            passes=self.passes.value(),
+            std=self.std.isChecked(),
+            tile=self.tile.value(),
+            halo=_HALOS[self.halo.currentText()],
+            device=self.device.currentText(),
+            seed=self.seed.value(),
+            intensity=_interval(self.low.text(), self.high.text()),
+            axes=self.axes.text().strip().upper(),
+            channels=_CHANNELS[self.channels.currentText()],
+        )
+
+    def show_devices(self, names: tuple[str, ...]) -> None:
+        """Offers these devices, and keeps the choice where it can."""
+        chosen = self.device.currentText()
+        self.device.clear()
+        self.device.addItems(list(names))
+        self.device.setCurrentIndex(max(0, self.device.findText(chosen)))
+
+    def show_axes(self, letters: str, hint: str) -> None:
+        """Shows a layer's axes and where they came from."""
+        self.axes.setText(letters)
+        self.axes_hint.setText(hint)
+
+    def _explain(self) -> None:
+        tips: dict[QWidget, str] = {
+            self.passes: "Runs with different attention masks; their mean is the result. Two take twice the time.",
+            self.std: "Also gives the standard deviation over the passes (at least 2) as a layer or file of its own.",
+            self.tile: "Side of the square that is denoised at once, in pixels. Smaller takes less memory.",
+            self.halo: "Context around a tile. Exact gives what the whole image at once would give.",
+            self.device: "Where the network runs. auto takes a GPU if there is one, and says so.",
+            self.seed: "Of the attention masks. The same seed gives the same result.",
+            self.low: "The intensity that the network sees as black; empty to measure it.",
+            self.high: "The intensity that the network sees as white; empty to measure it.",
+            self.axes: "One letter a dimension: T time, C channel, Z depth, Y height, X width, S RGB samples.",
+            self.channels: "How channels are denoised. Automatic takes RGB together and all else one by one.",
+        }
+        for widget, tip in tips.items():
+            widget.setToolTip(tip)
+        self.low.setPlaceholderText("measured")
+        self.high.setPlaceholderText("measured")
+
+    def _lay_out(self, rows: QFormLayout) -> None:
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        rows.addRow("passes", row(self.passes, self.std))
+        rows.addRow("tile", self.tile)
+        rows.addRow("halo", self.halo)
+        rows.addRow("device", self.device)
+        rows.addRow("seed", self.seed)
+        rows.addRow("intensity", row(self.low, QLabel("to"), self.high))
+        rows.addRow("axes", row(self.axes, self.axes_hint))
+        rows.addRow("channels", self.channels)
+
+
+def combo(texts: list[str]) -> QComboBox:
+    """A combo box that long texts do not widen."""
+    box = QComboBox()
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(12)
+    box.addItems(texts)
+    return box
+
+
+def row(*widgets: QWidget) -> QWidget:
+    """Widgets beside each other."""
+    box = QWidget()
+    layout = QHBoxLayout(box)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return box
+
+
+def _spin(low: int, high: int, value: int, step: int = 1) -> QSpinBox:
+    box = QSpinBox()
+    box.setRange(low, high)
+    box.setSingleStep(step)
+    box.setValue(value)
+    return box
+
+
+def _interval(low: str, high: str) -> tuple[float, float] | None:
+    if not low.strip() and not high.strip():
+        return None
+    try:
+        return float(low), float(high)
+    except ValueError as error:
+        raise FormError(
+            f"the intensity range {low or '(empty)'} to {high or '(empty)'} is no pair of numbers; "
+            "fill in both, or none to measure it"
+        ) from error

@@ -1,0 +1,240 @@
+"""The dock's logic: what happens when the user or the viewer does something. It knows no Qt."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from masked_denoiser.denoising.events import Cancelled, Finished, Finishing, Message, Progress
+from masked_denoiser.denoising.region import Region
+from masked_denoiser.errors import UserError
+from masked_denoiser.plugin import tasks
+from masked_denoiser.plugin.chooser import Chooser
+from masked_denoiser.plugin.form import Form, Request, make_request, memory_warning
+from masked_denoiser.plugin.layers import layer_path, layer_source
+from masked_denoiser.plugin.results import Results
+from masked_denoiser.plugin.runner import Ended, Runner
+from masked_denoiser.plugin.view_region import choose_region, seen_rectangle, slider_position
+from masked_denoiser.plugin.words import ending, explain
+
+_log = logging.getLogger(__name__)
+
+
+class DockView(Protocol):
+    """What the presenter needs of the window."""
+
+    def form(self) -> Form:
+        """The fields as they stand; raises FormError."""
+
+    def show_layers(self, names: list[str], chosen: int) -> None:
+        """Offers layers."""
+
+    def show_models(self, names: list[str], chosen: str) -> None:
+        """Offers models."""
+
+    def describe_models(self, descriptions: dict[str, str]) -> None:
+        """Tells what models are, by name."""
+
+    def show_devices(self, names: tuple[str, ...]) -> None:
+        """Offers devices."""
+
+    def show_axes(self, letters: str, hint: str) -> None:
+        """Shows the axes of the chosen layer."""
+
+    def suggest_paths(self, name: str, path: Path | None) -> None:
+        """Begins the output's path anew, for a layer and its file."""
+
+    def say(self, text: str) -> None:
+        """Adds a line to the notes."""
+
+    def fail(self, text: str) -> None:
+        """Adds an error to the notes."""
+
+    def show_progress(self, share: float | None, text: str) -> None:
+        """Moves the bar; None while nobody knows how long it takes."""
+
+    def set_running(self, running: bool) -> None:
+        """Leaves only Cancel to be pressed while a job runs."""
+
+    def ask(self, question: str, *choices: str) -> str:
+        """Asks, and returns one of the choices."""
+
+    def wake(self) -> None:
+        """Begins to call `tick`."""
+
+
+class Presenter:
+    """Holds the dock together: fields, worker and result layers.
+
+    `tick` is to be called some twenty times a second while `busy`.
+    """
+
+    def __init__(self, viewer: Any, view: DockView) -> None:
+        self._viewer, self._view = viewer, view
+        self._runner, self._survey = Runner(), Runner()
+        self._results = Results(viewer)
+        self._chooser = Chooser(viewer, view, skip=self._results.made)
+        self._request: Request | None = None
+        self._source_layer: Any = None
+        self._why = ""
+        self._exists: tasks.Exists | None = None
+        viewer.layers.events.removed.connect(self._removed)
+        self._survey.start(tasks.survey)
+        view.wake()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to wait for."""
+        return self._runner.running or self._survey.running
+
+    def choose_layer(self, number: int) -> None:
+        """The user chose a layer in the dock."""
+        self._chooser.choose(number)
+
+    def preview(self) -> None:
+        """Denoises what is in view."""
+        self._begin(preview=True)
+
+    def denoise(self) -> None:
+        """Denoises the whole layer."""
+        self._begin(preview=False)
+
+    def cancel(self, why: str = "") -> None:
+        """Ends the job after the tile in work."""
+        if self._runner.running:
+            self._why = why
+            self._view.say("cancelling after the tile in work")
+            self._runner.cancel()
+
+    def stop(self) -> None:
+        """Ends all work and waits for it a while: the dock or napari closes."""
+        self._survey.stop()
+        self._runner.stop()
+
+    def tick(self) -> None:
+        """Takes over what the worker has said."""
+        for event in self._survey.poll():
+            if isinstance(event, tasks.Models):
+                self._view.describe_models(event.descriptions)
+                self._view.show_devices(event.devices)
+            elif isinstance(event, Ended) and event.error is not None:
+                self._failed(event.error)
+        events = self._runner.poll()
+        for event in events:
+            self._take(event)
+        if events and self._runner.running:
+            self._results.refresh()
+
+    def _begin(self, preview: bool) -> None:
+        layer = self._chooser.layer
+        if self._runner.running:
+            return
+        try:
+            request = self._request_for(layer, self._view.form(), preview)
+        except UserError as error:
+            self._view.fail(explain(error))
+            return
+        if request is not None:
+            self._source_layer = layer
+            self._start(request)
+
+    def _request_for(self, layer: Any, form: Form, preview: bool) -> Request | None:
+        """What to do; None if the user thought better of it."""
+        if layer is None:
+            raise UserError("there is no image layer; open an image first")
+        form = replace(form, std=False) if preview else form
+        source = layer_source(layer, form.axes)
+        region = self._region(layer, source, form) if preview else None
+        made = make_request(form, source, input=layer_path(layer), multiscale=bool(layer.multiscale), region=region)
+        return made if preview or made.output is not None or self._fits_memory(made, form) else None
+
+    def _region(self, layer: Any, source: Any, form: Form) -> Region:
+        dims = self._viewer.dims
+        position = slider_position(layer, dims.point, source.axes)
+        displayed = [axis - dims.ndim + layer.ndim for axis in dims.displayed]
+        seen = seen_rectangle(layer, displayed, source.axes)
+        region, said = choose_region(source, position, seen, form.tile)
+        self._view.say(said)
+        return region
+
+    def _fits_memory(self, request: Request, form: Form) -> bool:
+        import psutil
+
+        warning = memory_warning(request.source, form.std, psutil.virtual_memory().available)
+        return not warning or self._view.ask(warning, "Denoise anyway", "Stop") == "Denoise anyway"
+
+    def _start(self, request: Request) -> None:
+        self._request, self._why, self._exists = request, "", None
+        self._results.begin(self._source_layer, request.output)
+        self._view.set_running(True)
+        self._view.show_progress(None, "preparing")
+        self._runner.start(partial(tasks.denoise, request))
+        self._view.wake()
+
+    def _take(self, event: Any) -> None:
+        """One event of the worker."""
+        match event:
+            case Message(text):
+                self._view.say(text)
+            case Progress():
+                self._view.show_progress(event.done / max(1, event.total), str(event))
+            case tasks.Shown():
+                self._results.show(event)
+            case tasks.Exists():
+                self._exists = event
+            case Finishing():
+                self._view.show_progress(None, "writing the pyramid")
+            case Finished() | Cancelled():
+                self._results.refresh(force=True)
+                self._view.say(self._ending(event))
+            case Ended(error):
+                self._ended(error)
+
+    def _ending(self, event: Finished | Cancelled) -> str:
+        assert self._request is not None
+        role: tasks.Role = "result" if self._request.region is None else "preview"
+        return ending(event, self._results.name(role), self._request.output, self._why)
+
+    def _ended(self, error: BaseException | None) -> None:
+        self._view.set_running(False)
+        self._view.show_progress(0.0, "")
+        if error is not None:
+            self._failed(error)
+        elif self._exists is not None:
+            self._settle_existing(self._exists)
+        if not self._runner.running:
+            self._request = self._source_layer = None
+            self._results.end()
+
+    def _settle_existing(self, exists: tasks.Exists) -> None:
+        """Asks what to do with an output that is there already."""
+        assert self._request is not None
+        if exists.unfinished:
+            question = f"{exists.path} was begun by an earlier job and is not finished."
+            answer = self._view.ask(question, "Resume", "Start again", "Stop")
+        else:
+            answer = self._view.ask(f"{exists.path} exists.", "Overwrite", "Stop")
+        if answer == "Stop" or not answer:
+            self._view.say("Nothing was done.")
+            return
+        if self._source_layer not in self._viewer.layers:
+            self._view.fail("the layer was removed; choose another one")
+            return
+        self._start(replace(self._request, resume=answer == "Resume", overwrite=answer != "Resume"))
+
+    def _failed(self, error: BaseException) -> None:
+        if not isinstance(error, UserError):
+            _log.error("a task of the dock failed", exc_info=error)
+        self._view.fail(explain(error))
+
+    def _removed(self, event: Any) -> None:
+        """A layer was removed: without its input a job ends, and in memory without its result, too."""
+        if not self._runner.running or self._request is None:
+            return
+        if event.value is self._source_layer:
+            self.cancel(f", because layer '{event.value.name}' was removed")
+        elif self._request.output is None and self._results.shows(event.value):
+            self.cancel(", because its result was removed")

@@ -1,0 +1,282 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+import zarr
+
+from masked_denoiser.cli.main import main
+from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.images.open import open_image
+from masked_denoiser.samples import sample_path
+from tests.models.test_models import PAPER_LIKE, reference_state
+
+COMMAND = [sys.executable, "-m", "masked_denoiser.cli"]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    tiny_model().save(path)
+    return str(path)
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 256, (96, 128), dtype=np.uint8))
+    return path
+
+
+def folder_bytes(path):
+    """Every file of an output and its content."""
+    files = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if p.is_file()]
+    return {str(p.relative_to(path)): p.read_bytes() for p in files}
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_a_job_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path, tiny, suffix):
+    source = tmp_path / "in.tif"
+    tifffile.imwrite(source, np.random.default_rng(0).integers(0, 65535, (2, 256, 320), dtype=np.uint16))
+    arguments = ["--model", tiny, "--tile", "64", "--quiet", "--axes", "ZYX", "--device", "cpu"]
+    whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    assert main(["denoise", str(source), str(whole), *arguments]) == 0
+    for lines in (2, 11, 25):  # of 40 pieces, and a header
+        kill_at(lines, [*COMMAND, "denoise", str(source), str(cut), *arguments, "--resume"], journal=cut)
+    assert main(["denoise", str(source), str(cut), *arguments, "--resume"]) == 0
+    assert folder_bytes(cut) == folder_bytes(whole)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["in.tif", whole.name, cut.name])
+
+
+def kill_at(lines, command, journal):
+    """Starts a command and kills it as soon as its journal has so many lines."""
+    path = journal.with_name(journal.name + ".journal")
+    process = subprocess.Popen(command)
+    while process.poll() is None:
+        if path.exists() and path.read_bytes().count(b"\n") >= lines:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        time.sleep(0.002)
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a child alone")
+def test_interrupt_cancels_between_tiles_and_says_how_to_go_on(tmp_path, tiny, image):
+    output = tmp_path / "out.ome.zarr"
+    command = [*COMMAND, "denoise", str(image), str(output), "--model", tiny, "--tile", "16", "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    journal = Path(f"{output}.journal")
+    while not (journal.exists() and journal.read_bytes().count(b"\n") > 2):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate()
+    assert process.returncode == 130
+    assert "go on with --resume" in out
+    assert main(["denoise", str(image), str(output), "--model", tiny, "--tile", "16", "--quiet", "--resume"]) == 0
+
+
+def peak(side, folder, model):
+    """Peak resident memory in bytes of denoising side x side RGB pixels, zarr to OME-Zarr, in its own process."""
+    source = folder / f"{side}.zarr"
+    array = zarr.create_array(source, shape=(side, side, 3), chunks=(512, 512, 3), dtype="uint8")
+    rng = np.random.default_rng(0)
+    for y in range(0, side, 512):
+        array[y : y + 512] = (
+            rng.integers(0, 256, (512, 512, 3), dtype=np.uint8).repeat(side // 512, axis=1).reshape(512, side, 3)
+        )
+    code = (
+        "import resource, sys; from masked_denoiser.cli.main import main; assert main(sys.argv[1:]) == 0;"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024))"
+    )
+    output = folder / f"{side}.ome.zarr"
+    command = ["denoise", str(source), str(output), "--model", model, "--quiet", "--device", "cpu"]
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+    shutil.rmtree(source)
+    shutil.rmtree(output)
+    return int(done.stdout)
+
+
+def check_flat_memory(side, tmp_path, stub):
+    full, half = peak(side, tmp_path, stub), peak(side // 2, tmp_path, stub)
+    print(f"\npeak memory: {full / 1e6:.0f} MB for {side} x {side} x 3, {half / 1e6:.0f} MB for half the side")
+    assert full < 1.2e9
+    assert full < 1.1 * half
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows tells no peak of memory this way")
+def test_peak_memory_does_not_grow_with_the_image(tmp_path, stub):
+    check_flat_memory(2048, tmp_path, stub)
+
+
+@pytest.mark.long
+def test_peak_memory_of_a_slide_of_16384_pixels(tmp_path, stub):
+    check_flat_memory(16384, tmp_path, stub)
+
+
+@pytest.fixture(scope="session")
+def stub(tmp_path_factory):
+    """The smallest network of the family: what is measured is the way of the pixels, not the network."""
+    from masked_denoiser.models.card import Card
+    from masked_denoiser.models.file import Model
+    from masked_denoiser.network.config import SwinConfig
+    from masked_denoiser.network.swin import MaskedSwin
+
+    config = SwinConfig(embed=4, depths=(1,), heads=(1,), mlp_ratio=1.0)
+    path = tmp_path_factory.mktemp("models") / "stub.safetensors"
+    Model(Card(name="stub", architecture=config), MaskedSwin(config).state_dict()).save(path)
+    return str(path)
+
+
+def refuse(capsys, *arguments):
+    """Runs a command that must fail with one line, and returns that line."""
+    code = main([str(a) for a in arguments])
+    error = capsys.readouterr().err.strip()
+    assert code == 1
+    assert error.startswith("masked-denoiser: ")
+    assert "\n" not in error
+    return error
+
+
+def bad_inputs(folder):
+    """Files that cannot be denoised, and what the error must name."""
+    whole = folder / "whole.tif"
+    tifffile.imwrite(whole, np.zeros((64, 64), np.uint8), tile=(16, 16))
+    (folder / "torn.tif").write_bytes(whole.read_bytes()[:2000])
+    (folder / "empty.tif").write_bytes(b"")
+    (folder / "text.txt").write_text("hello")
+    (folder / "plain").mkdir()
+    tifffile.imwrite(folder / "complex.tif", np.zeros((8, 8), np.complex64))
+    zarr.create_array(folder / "nothing.zarr", shape=(0, 5), dtype="uint8")
+    return {
+        "missing.tif": "missing.tif",
+        "torn.tif": "torn.tif",
+        "empty.tif": "empty",
+        "text.txt": "text.txt",
+        "plain": "plain",
+        "complex.tif": "complex64",
+        "nothing.zarr": "0",
+    }
+
+
+def test_bad_input_is_refused_in_one_line_and_nothing_is_written(tmp_path, tiny, capsys):
+    for name, words in bad_inputs(tmp_path).items():
+        before = sorted(tmp_path.rglob("*"))
+        assert words in refuse(capsys, "denoise", tmp_path / name, tmp_path / "out.ome.zarr", "--model", tiny)
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--axes", "ZYX"], "ZYX"),
+        (["--axes", "YQ"], "Q"),
+        (["--model", "no-such-model"], "no-such-model"),
+        (["--device", "tpu"], "unknown device 'tpu'"),
+        (["--tile", "100"], "tile side 100"),
+        (["--passes", "2", "--std", "--halo", "9"], "halo 9"),
+        (["--range", "7", "3"], "LOW < HIGH"),
+        (["--threads", "0"], "--threads is 0"),
+        (["--resume", "--overwrite"], "only one"),
+        (["--level", "3"], "level"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(tmp_path, tiny, image, capsys, arguments, words):
+    output = tmp_path / "out.ome.zarr"
+    assert words in refuse(capsys, "denoise", image, output, "--model", tiny, *arguments)
+    assert sorted(tmp_path.iterdir()) == [image]
+
+
+def test_bad_outputs_are_refused_in_one_line(tmp_path, tiny, image, capsys, monkeypatch):
+    taken = tmp_path / "taken.ome.tif"
+    shutil.copy(image, taken)
+    before = image.read_bytes()
+    for output, words in (
+        (taken, "exists"),
+        (image, "input"),
+        (tmp_path / "out.jpg", ".ome.zarr"),
+        (tmp_path / "nowhere" / "out.ome.zarr", "nowhere"),
+    ):
+        assert words in refuse(capsys, "denoise", image, output, "--model", tiny)
+    assert "input" in refuse(capsys, "denoise", image, image, "--model", tiny, "--overwrite")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 90, 10))
+    assert "GB are free" in refuse(capsys, "denoise", image, tmp_path / "out.ome.zarr", "--model", tiny)
+    assert image.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == [image, taken]
+
+
+def test_wrong_usage_exits_with_2(capsys):
+    for arguments in ([], ["denoise"], ["denoise", "a", "b", "--halo", "much"], ["enhance"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
+    assert "neither a number of pixels" in capsys.readouterr().err
+
+
+def test_json_is_for_machines(tmp_path, tiny, image, capsys):
+    output = tmp_path / "out.ome.tif"
+    assert main(["denoise", str(image), str(output), "--model", tiny, "--tile", "32", "--json", "--quiet"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["complete"], summary["tiles"]) == (True, 12)
+    assert main(["info", str(output), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["axes"], facts["shape"], facts["dtype"]) == ("YX", [96, 128], "uint8")
+
+
+def test_standard_deviation_is_a_second_output(tmp_path, tiny, image):
+    output = tmp_path / "out.ome.zarr"
+    settings = ["--model", tiny, "--tile", "32", "--passes", "3", "--std", "--quiet"]
+    assert main(["denoise", str(image), str(output), *settings]) == 0
+    with open_image(tmp_path / "out_std.ome.zarr") as std:
+        assert std.dtype == np.float32
+        assert 0 < np.asarray(std.data[:]).mean() < 255
+
+
+def test_models_are_imported_listed_shown_and_exported(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("masked_denoiser.models.catalogue.user_folder", lambda: tmp_path / "models")
+    monkeypatch.setattr("masked_denoiser.cli.models.user_folder", lambda: tmp_path / "models")
+    torch.save({"params": reference_state(PAPER_LIKE)}, tmp_path / "published.pth")
+    assert main(["models", "import", str(tmp_path / "published.pth"), "--name", "mine", "--licence", "MIT"]) == 0
+    capsys.readouterr()
+    assert main(["models", "list", "--json"]) == 0
+    assert "mine" in [entry["name"] for entry in json.loads(capsys.readouterr().out)]
+    assert main(["models", "info", "mine", "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert (card["licence"], card["architecture"]["embed"]) == ("MIT", 12)
+    assert "exists" in refuse(capsys, "models", "import", tmp_path / "published.pth", "--name", "mine")
+    assert main(["models", "export", "mine", str(tmp_path / "back.pth")]) == 0
+    assert torch.load(tmp_path / "back.pth", weights_only=True)["params"].keys()
+
+
+def test_doctor_examines_the_machine_and_itself(capsys):
+    assert main(["doctor", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["torch"] == torch.__version__
+    assert facts["self-test"].startswith("passed")
+
+
+def test_demo_writes_the_picture(tmp_path, tiny, capsys):
+    assert main(["demo", "--output", str(tmp_path), "--model", tiny, "--no-window"]) == 0
+    assert "dB before" in capsys.readouterr().out
+    assert (tmp_path / "before_after.png").stat().st_size > 100_000
+    with open_image(tmp_path / "slide_denoised.ome.zarr") as result, open_image(sample_path("slide")) as slide:
+        assert result.size_yx == slide.size_yx
+
+
+def test_help_and_import_load_no_torch():
+    code = (
+        "import sys, masked_denoiser\n"
+        "from masked_denoiser.cli.main import build_parser\n"
+        "build_parser().format_help()\n"
+        "print([m for m in ('torch', 'zarr', 'tifffile', 'napari', 'dask') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout.strip() == "[]"

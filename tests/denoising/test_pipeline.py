@@ -1,0 +1,291 @@
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.denoising.denoiser import Denoised, reflect
+from masked_denoiser.denoising.events import Cancelled, Finished, Message, TileDone
+from masked_denoiser.denoising.job import JobError, Options, make_job
+from masked_denoiser.denoising.pipeline import Pipeline
+from masked_denoiser.denoising.prepare import denoise, prepare_array, prepare_file
+from masked_denoiser.images.memory_sink import MemorySink
+from masked_denoiser.images.open import open_image
+from masked_denoiser.models.card import Card
+from masked_denoiser.models.file import Model
+from masked_denoiser.network.config import PAPER, SwinConfig
+from masked_denoiser.network.masks import HashedTokenMask
+from masked_denoiser.network.reach import exact_halo
+from masked_denoiser.network.swin import MaskedSwin
+from masked_denoiser.samples import sample_path
+
+TINY = tiny_model()
+
+
+def random_model(config):
+    """Untrained, but with weights large enough for far pixels to matter."""
+    torch.manual_seed(0)
+    weights = {k: v + torch.randn_like(v) * 0.05 for k, v in MaskedSwin(config).state_dict().items()}
+    return Model(Card(name="random", architecture=config), weights)
+
+
+def whole(model, image, seed=0):
+    """The oracle: the network on the whole image at once, [H, W, 3] float32 in [0, 1]."""
+    config = model.card.architecture
+    batch = reflect(np.moveaxis(image, 2, 0)[None], config.window)
+    mask = HashedTokenMask(config.attention_mask, seed, 0, ((0, 0),)) if config.attention_mask else None
+    with torch.inference_mode():
+        out = model.build()(torch.from_numpy(batch), mask)[0].numpy()
+    return np.moveaxis(out, 0, 2)[: image.shape[0], : image.shape[1]]
+
+
+FAMILY = {
+    "masked": SwinConfig(embed=12, depths=(2, 2), heads=(2, 2)),
+    "swinir": SwinConfig(
+        embed=12, depths=(3,), heads=(2,), first_kernel=3, residual="1conv", global_skip=True, attention_mask=0.0
+    ),
+    "window-4": SwinConfig(embed=8, depths=(4,), heads=(2,), window=4),
+}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("size", [(96, 128), (61, 77), (130, 9), (3, 200)])
+def test_tiles_with_the_exact_halo_equal_the_whole_image(name, size):
+    model = random_model(FAMILY[name])
+    image = np.random.default_rng(0).random((*size, 3), dtype=np.float32)
+    tiled = denoise(image, model=model, axes="YXS", device="cpu", options=Options(tile=32, halo="exact", batch=3))
+    assert np.abs(tiled - whole(model, image)).max() <= 1e-5
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_the_exact_halo_is_not_larger_than_needed(name):
+    model = random_model(FAMILY[name])
+    config = model.card.architecture
+    image = np.random.default_rng(0).random((160, 160, 3), dtype=np.float32)
+    less = Options(tile=32, halo=exact_halo(config) - config.window)
+    assert np.abs(denoise(image, model=model, axes="YXS", device="cpu", options=less) - whole(model, image)).max() > 0
+
+
+def test_the_papers_network_leaves_no_trace_of_tiles_on_the_slide():
+    """512 x 512 pixels in tiles of 128, attention masks on, float32."""
+    model = random_model(PAPER)
+    image = tifffile.imread(sample_path("slide")).astype(np.float32) / 255
+    tiled = denoise(image, model=model, device="cpu", axes="YXS", options=Options(tile=128, halo="exact"))
+    assert np.abs(tiled - whole(model, image)).max() <= 1e-5
+
+
+def run(array, axes=None, model=TINY, **options):
+    return denoise(array, model=model, axes=axes, device="cpu", options=Options(**{"tile": 32, **options}))
+
+
+def test_batch_size_does_not_change_the_result():
+    image = np.random.default_rng(0).random((80, 100, 3), dtype=np.float32)
+    assert np.abs(run(image, "YXS", batch=1) - run(image, "YXS", batch=5)).max() <= 1e-5
+
+
+def test_planes_are_denoised_as_if_alone():
+    stack = np.random.default_rng(0).integers(0, 256, (2, 3, 40, 48)).astype(np.uint8)
+    result = run(stack, "TCYX")
+    for t in range(2):
+        for c in range(3):
+            np.testing.assert_array_equal(result[t, c], run(stack[t, c], "YX"))
+
+
+def test_an_rgb_model_sees_a_gray_plane_three_times():
+    gray = np.random.default_rng(0).integers(0, 256, (40, 48)).astype(np.uint8)
+    rgb = run(np.stack([gray / np.float32(255)] * 3, axis=-1), "YXS").mean(-1)
+    assert np.abs(run(gray, "YX") - rgb.clip(0, 1) * 255).max() <= 0.51
+
+
+def test_a_gray_model_sees_colours_one_by_one():
+    model = tiny_model(channels=1)
+    rgb = np.random.default_rng(0).integers(0, 256, (40, 48, 3)).astype(np.uint8)
+    result = run(rgb, "YXS", model=model)
+    for c in range(3):
+        np.testing.assert_array_equal(result[..., c], run(rgb[..., c], "YX", model=model))
+
+
+def test_alpha_is_copied():
+    rgba = np.random.default_rng(0).integers(0, 256, (40, 48, 4)).astype(np.uint8)
+    result = run(rgba, "YXS")
+    np.testing.assert_array_equal(result[..., 3], rgba[..., 3])
+    np.testing.assert_array_equal(result[..., :3], run(rgba[..., :3], "YXS"))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (7, 8), (33, 2)])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float16", "float32", "float64"])
+def test_any_shape_and_dtype_comes_back_as_it_was(shape, dtype):
+    image = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
+    result = run(image, "YX")
+    assert (result.shape, result.dtype) == (shape, np.dtype(dtype))
+    assert np.isfinite(result).all()
+
+
+def test_broken_values_are_said_and_kept():
+    image = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    image[3, 4], image[40, 50] = np.nan, -np.inf
+    prepared = prepare_array(open_image(image, axes="YX"), model=TINY, options=Options(tile=32), device="cpu")
+    said = [event.text for event in prepared.pipeline.run() if isinstance(event, Message)]
+    result = prepared.pipeline.sink.array
+    assert len(said) == 1
+    assert "NaN" in said[0]
+    assert np.isnan(result[3, 4])
+    assert result[40, 50] == -np.inf
+    assert np.isfinite(result).sum() == image.size - 2
+
+
+def test_passes_are_averaged_and_their_spread_is_told():
+    image = np.random.default_rng(0).random((40, 48)).astype(np.float32) * 100
+    one, two = (whole_gray(image, number) for number in (0, 1))
+    prepared = prepare_array(
+        open_image(image, axes="YX"), model=TINY, options=Options(tile=64, passes=2, std=True), device="cpu"
+    )
+    list(prepared.pipeline.run())
+    mean, std = prepared.pipeline.sink.array, prepared.pipeline.std_sink.array
+    low, high = prepared.job.ranges[0][1:3]
+    scale = high - low
+    excess = image - image.clip(low, high)
+    np.testing.assert_allclose(mean, (one + two) / 2 * scale + low + excess, atol=1e-4 * scale)
+    np.testing.assert_allclose(std, np.abs(one - two) / np.sqrt(2) * scale, atol=1e-4 * scale)
+    assert std.max() > 0
+
+
+def whole_gray(image, number):
+    """The tiny model on a whole gray image, one pass, in unit intensity."""
+    source = open_image(image, axes="YX")
+    job = make_job(source, TINY, Options(), "cpu")
+    unit, _ = job.range_of(job.planes[0]).to_unit(image[None])
+    batch = reflect(np.repeat(unit[None], 3, axis=1), 8)
+    with torch.inference_mode():
+        out = TINY.build()(torch.from_numpy(batch), HashedTokenMask(0.75, 0, number, ((0, 0),)))[0].mean(0)
+    return out.numpy()[: image.shape[0], : image.shape[1]]
+
+
+def test_cancel_stops_between_tiles_and_resume_ends_the_same(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (96, 96)).astype(np.uint8)
+    source = open_image(image, axes="YX")
+
+    def prepare(name, **how):
+        return prepare_file(source, tmp_path / name, model=TINY, options=Options(tile=32), device="cpu", **how).pipeline
+
+    assert isinstance(list(prepare("whole.ome.zarr").run())[-1], Finished)
+    pipeline, events = prepare("cut.ome.zarr"), []
+    for event in pipeline.run():
+        events.append(event)
+        if sum(isinstance(e, TileDone) for e in events) == 4:
+            pipeline.cancel.set()
+    assert isinstance(events[-1], Cancelled)
+    assert events[-1].progress.done == 4
+    assert (tmp_path / "cut.ome.zarr.journal").exists()
+    with pytest.raises(JobError, match="--resume"):
+        prepare("cut.ome.zarr")
+    events = list(prepare("cut.ome.zarr", resume=True).run())
+    assert sum(isinstance(e, TileDone) for e in events) == 9 - 4
+    assert events[-1].progress.done == 9
+    assert not (tmp_path / "cut.ome.zarr.journal").exists()
+    with open_image(tmp_path / "cut.ome.zarr") as a, open_image(tmp_path / "whole.ome.zarr") as b:
+        np.testing.assert_array_equal(a.data[:], b.data[:])
+
+
+def test_an_error_in_the_network_keeps_what_was_done(tmp_path):
+    image = np.zeros((96, 96), np.uint8)
+    source = open_image(image, axes="YX")
+    prepared = prepare_file(source, tmp_path / "a.ome.tif", model=TINY, options=Options(tile=32), device="cpu")
+    calls = []
+
+    def failing(tiles, origins):
+        calls.append(origins)
+        if len(calls) == 3:
+            raise MemoryError("planted")
+        return Denoised(tiles, None)
+
+    prepared.pipeline.denoiser = failing
+    with pytest.raises(MemoryError, match="planted"):
+        list(prepared.pipeline.run())
+    assert not (tmp_path / "a.ome.tif").exists()
+    resumed = prepare_file(
+        source, tmp_path / "a.ome.tif", model=TINY, options=Options(tile=32), device="cpu", resume=True
+    )
+    assert len(resumed.pipeline.journal.done) == 2
+    list(resumed.pipeline.run())
+    assert tifffile.imread(tmp_path / "a.ome.tif").shape == (96, 96)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"options": Options(tile=64)}, "tile was 32 and is 64"),
+        ({"options": Options(tile=32, seed=1)}, "seed was 0 and is 1"),
+        ({"model": tiny_model(seed=5)}, "model_digest"),
+    ],
+)
+def test_another_job_is_not_resumed(tmp_path, change, words):
+    source = open_image(np.zeros((96, 96), np.uint8), axes="YX")
+    settings = {"model": TINY, "options": Options(tile=32), "device": "cpu"}
+    pipeline = prepare_file(source, tmp_path / "a.ome.zarr", **settings).pipeline
+    pipeline.cancel.set()
+    list(pipeline.run())
+    with pytest.raises(JobError, match=words):
+        prepare_file(source, tmp_path / "a.ome.zarr", resume=True, **(settings | change))
+
+
+def test_a_torn_record_is_cut_off_and_a_damaged_journal_refused(tmp_path):
+    source = open_image(np.zeros((96, 96), np.uint8), axes="YX")
+    settings = {"model": TINY, "options": Options(tile=32), "device": "cpu"}
+    pipeline = prepare_file(source, tmp_path / "a.ome.zarr", **settings).pipeline
+    for event in pipeline.run():
+        if isinstance(event, TileDone):
+            pipeline.cancel.set()
+    journal = tmp_path / "a.ome.zarr.journal"
+    whole_text = journal.read_text()
+    journal.write_text(whole_text + '{"done": [0, 1')
+    pipeline = prepare_file(source, tmp_path / "a.ome.zarr", resume=True, **settings).pipeline
+    pipeline.cancel.set()
+    list(pipeline.run())
+    assert journal.read_text() == whole_text
+    journal.write_text(whole_text + "noise\n")
+    with pytest.raises(JobError, match="damaged"):
+        prepare_file(source, tmp_path / "a.ome.zarr", resume=True, **settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (Options(passes=0), "passes is 0"),
+        (Options(std=True), "at least 2 passes"),
+        (Options(intensity=(5.0, 5.0)), "empty"),
+        (Options(tile=30), "tile side 30"),
+        (Options(channels="rgb"), "each"),
+        (Options(seed=-1), "negative"),
+    ],
+)
+def test_impossible_options_are_refused_before_anything_is_written(tmp_path, options, words):
+    source = open_image(np.zeros((32, 32), np.uint8), axes="YX")
+    with pytest.raises(ValueError, match=words):
+        prepare_file(source, tmp_path / "a.ome.zarr", model=TINY, options=options, device="cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_job_and_not_the_place_decides_the_digest():
+    source = open_image(np.zeros((32, 32), np.uint8), axes="YX")
+    first, second = (make_job(source, TINY, Options(), "cpu", output) for output in ("a.zarr", "b.zarr"))
+    assert first.digest == second.digest
+    assert make_job(source, TINY, Options(seed=1), "cpu").digest != first.digest
+
+
+def test_a_pipeline_reads_no_more_than_a_tile_and_its_halo():
+    class Watched:
+        shape, dtype = (64, 4000), np.dtype(np.uint8)
+        largest = 0
+
+        def __getitem__(self, key):
+            part = np.zeros(self.shape, np.uint8)[key]
+            self.largest = max(self.largest, part.size)
+            return part
+
+    watched = Watched()
+    source = open_image(watched, axes="YX")
+    job = make_job(source, TINY, Options(tile=32, halo=8, intensity=(0, 255)), "cpu")
+    pipeline = Pipeline(job, source, lambda tiles, _: Denoised(tiles, None), MemorySink(source))
+    list(pipeline.run())
+    assert watched.largest == (32 + 8) * (32 + 16)

@@ -1,0 +1,71 @@
+"""A region of a job has the pixels of the whole job."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from masked_denoiser.denoising.events import Finished, Progress, TileDone
+from masked_denoiser.denoising.job import Options
+from masked_denoiser.denoising.prepare import prepare_array
+from masked_denoiser.denoising.region import Region
+from masked_denoiser.images.open import open_image
+from masked_denoiser.models.card import Card
+from masked_denoiser.models.file import Model
+from masked_denoiser.network.config import SwinConfig
+from masked_denoiser.network.swin import MaskedSwin
+from masked_denoiser.tiling.plan import Plan, Span
+
+OPTIONS = Options(tile=64, passes=2, std=True)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    torch.manual_seed(0)
+    config = SwinConfig(channels=1, embed=12, depths=(2,), heads=(2,), mean=(0.0,))
+    return Model(Card("tiny", config), MaskedSwin(config).state_dict())
+
+
+def run(source, model, region=None):
+    prepared = prepare_array(source, model=model, options=OPTIONS, device="cpu", region=region)
+    return prepared.pipeline, list(prepared.pipeline.run())
+
+
+def test_preview_equals_the_full_result_in_its_region(model):
+    pixels = np.random.default_rng(0).normal(1000, 200, (2, 3, 200, 150)).astype(np.float32)
+    source = open_image(pixels, axes="CZYX")
+    whole, _ = run(source, model)
+    part, events = run(source, model, Region((("C", 1), ("Z", 2)), Span(70, 140), Span(3, 5)))
+    assert part.region == Region((("C", 1), ("Z", 2)), Span(64, 192), Span(0, 64))
+    assert part.sink.array.shape == (1, 1, 128, 64)
+    np.testing.assert_array_equal(part.sink.array[0, 0], whole.sink.array[1, 2, 64:192, :64])
+    np.testing.assert_array_equal(part.std_sink.array[0, 0], whole.std_sink.array[1, 2, 64:192, :64])
+    assert part.sink.array.std() > 0
+    assert sum(isinstance(event, TileDone) for event in events) == 2
+
+
+def test_progress_counts_the_region_alone(model):
+    source = open_image(np.zeros((130, 130), np.uint8), axes="YX")
+    _, events = run(source, model, Region((), Span(128, 130), Span(0, 130)))
+    first = next(event for event in events if isinstance(event, Progress))
+    assert (first.done, first.total, first.left) == (0, 3, 2 * 130)
+    assert isinstance(events[-1], Finished)
+    assert (events[-1].progress.done, events[-1].progress.left) == (3, 0)
+
+
+def test_rgb_region_with_alpha(model):
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 90, 4), dtype=np.uint8)
+    source = open_image(pixels, axes="YXS")
+    whole, _ = run(source, model)
+    part, _ = run(source, model, Region((), Span(0, 100), Span(64, 90)))
+    np.testing.assert_array_equal(part.sink.array, whole.sink.array[:, 64:])
+    np.testing.assert_array_equal(part.sink.array[..., 3], pixels[:, 64:, 3])
+
+
+def test_tiles_are_those_that_the_rectangle_touches():
+    plan = Plan((300, 200), 64, 8, 8)
+    tiles = Region((), Span(63, 65), Span(128, 200)).tiles(plan)
+    assert [tile.core[0].start for tile in tiles] == [0, 0, 64, 64]
+    assert [tile.core[1].start for tile in tiles] == [128, 192, 128, 192]
+    assert all(plan[tile.number] == tile for tile in tiles)

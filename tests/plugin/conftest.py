@@ -1,0 +1,53 @@
+"""A tiny model in a user folder of its own, and a viewer with the dock in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from masked_denoiser.models.card import Card
+from masked_denoiser.models.file import Model
+from masked_denoiser.network.config import RGB_MEAN, SwinConfig
+from masked_denoiser.network.swin import MaskedSwin
+
+
+def save_tiny_model(folder: Path, name: str, channels: int) -> None:
+    """Random weights: nobody looks at the picture here, only at which pixels go where."""
+    config = SwinConfig(
+        channels=channels,
+        embed=12,
+        depths=(2,),
+        heads=(2,),
+        global_skip=True,
+        mean=RGB_MEAN if channels == 3 else (0.0,),
+    )
+    torch.manual_seed(0)
+    Model(Card(name, config, description=f"tiny, {channels} channels"), MaskedSwin(config).state_dict()).save(
+        folder / f"{name}.safetensors"
+    )
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """The user's folder with the models "tiny-rgb" and "tiny-gray"; no model is bundled."""
+    folder, none = tmp_path / "models", tmp_path / "none"
+    folder.mkdir()
+    none.mkdir()
+    save_tiny_model(folder, "tiny-gray", 1)
+    save_tiny_model(folder, "tiny-rgb", 3)
+    monkeypatch.setattr("masked_denoiser.models.catalogue.user_folder", lambda: folder)
+    monkeypatch.setattr("masked_denoiser.models.catalogue._BUNDLED", none)
+    return folder
+
+
+@pytest.fixture
+def plane() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (300, 340), dtype=np.uint8)
+
+
+@pytest.fixture
+def rgb() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (300, 340, 3), dtype=np.uint8)

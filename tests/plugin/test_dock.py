@@ -1,0 +1,297 @@
+"""The dock in a real viewer, with a tiny model."""
+
+from __future__ import annotations
+
+import threading
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import zarr
+
+import masked_denoiser as md
+from masked_denoiser.denoising.journal import Journal
+from masked_denoiser.denoising.pipeline import Pipeline
+from masked_denoiser.images.open import open_image
+from masked_denoiser.plugin.dock import DenoiseDock
+
+TIMEOUT = 30_000
+
+
+@pytest.fixture
+def viewer(make_napari_viewer, models):
+    return make_napari_viewer(show=True)
+
+
+@pytest.fixture
+def open_dock(viewer, qtbot):
+    """Opens the dock, settled: its survey has ended."""
+    opened = []
+
+    def open_() -> DenoiseDock:
+        dock = DenoiseDock(viewer)
+        viewer.window.add_dock_widget(dock, name="Denoise")
+        opened.append(dock)
+        qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
+        return dock
+
+    yield open_
+    for dock in opened:
+        dock.presenter.stop()
+
+
+def finish(dock, qtbot):
+    qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == "masked-denoiser"]
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Holds jobs after each tile until it is set; so that a test can act in the middle of one."""
+    go = threading.Event()
+    reached = threading.Event()
+    original = Pipeline.run
+
+    def run(self):
+        for event in original(self):
+            yield event
+            if type(event).__name__ == "TileDone":
+                reached.set()
+                go.wait(20)
+
+    monkeypatch.setattr(Pipeline, "run", run)
+    yield reached, go
+    go.set()
+
+
+def test_denoises_to_a_new_layer_in_two_clicks(viewer, open_dock, qtbot, rgb):
+    layer = viewer.add_image(rgb, name="slide", scale=(0.5, 0.25), translate=(3, 4), units="um", gamma=0.8, opacity=0.7)
+    dock = open_dock()
+    dock.model.setCurrentText("tiny-rgb")
+    dock.denoise_button.click()
+    assert dock.cancel_button.isEnabled()
+    assert not dock.denoise_button.isEnabled()
+    finish(dock, qtbot)
+    result = viewer.layers["slide denoised"]
+    np.testing.assert_array_equal(result.data, md.denoise(rgb, model="tiny-rgb"))
+    assert not np.array_equal(result.data, rgb)
+    for what in ("rgb", "gamma", "opacity", "units", "axis_labels", "blending", "visible"):
+        assert getattr(result, what) == getattr(layer, what), what
+    np.testing.assert_allclose(result.extent.world, layer.extent.world)
+    text = dock.notes.toPlainText()
+    assert "computing on" in text
+    assert "Done: layer 'slide denoised', 4 tiles in" in text
+    assert "Error" not in text
+    assert dock.denoise_button.isEnabled()
+    assert threads() == []
+
+
+def test_preview_lies_over_the_image_and_equals_the_full_result(viewer, open_dock, qtbot):
+    stack = np.random.default_rng(0).integers(100, 900, (3, 300, 1100), dtype=np.uint16)
+    layer = viewer.add_image(stack, name="stack", scale=(2, 0.5, 0.5), translate=(1, 2, 3), colormap="magma")
+    viewer.dims.set_current_step(0, 2)
+    dock = open_dock()
+    dock.model.setCurrentText("tiny-gray")
+    for _ in range(2):  # the second replaces the first
+        dock.preview_button.click()
+        finish(dock, qtbot)
+    assert [other.name for other in viewer.layers] == ["stack", "stack preview"]
+    preview = viewer.layers["stack preview"]
+    assert viewer.layers.selection.active is layer
+    start = np.round(layer.world_to_data(preview.data_to_world((0, 0, 0)))).astype(int)
+    assert (start[0], preview.data.shape[0]) == (2, 1)
+    assert preview.data.shape[2] == 512
+    y, x = start[1:]
+    whole = md.denoise(stack, model="tiny-gray", axes="ZYX")
+    height, width = preview.data.shape[1:]
+    np.testing.assert_array_equal(preview.data[0], whole[2, y : y + height, x : x + width])
+    assert preview.colormap.name == "magma"
+    assert preview.contrast_limits == layer.contrast_limits
+    assert "pixels around the centre of the view, at Z 2" in dock.notes.toPlainText()
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("OME-Zarr on disk", ".ome.zarr"), ("OME-TIFF on disk", ".ome.tif")])
+def test_denoises_to_disk(viewer, open_dock, qtbot, rgb, tmp_path, kind, suffix):
+    layer = viewer.add_image(rgb, name="slide", scale=(0.5, 0.25), units="um")
+    dock = open_dock()
+    dock.model.setCurrentText("tiny-rgb")
+    dock.output.kind.setCurrentText(kind)
+    assert dock.output.path.text().endswith(f"slide denoised{suffix}")
+    dock.output.path.setText(str(tmp_path / "clean"))
+    dock.denoise_button.click()
+    finish(dock, qtbot)
+    output = tmp_path / f"clean{suffix}"
+    assert f"Done: {output}, 4 tiles in" in dock.notes.toPlainText()
+    result = viewer.layers["slide denoised"]
+    expected = md.denoise(rgb, model="tiny-rgb")
+    np.testing.assert_array_equal(np.asarray(result.data), expected)
+    assert result.rgb
+    np.testing.assert_allclose(result.extent.world, layer.extent.world)
+    with open_image(output) as written:
+        assert written.pixel_size == {"Y": 0.5, "X": 0.25}
+        assert written.units == {"Y": "micrometer", "X": "micrometer"}
+        assert written.rgb
+    assert not Journal.beside(output).exists()
+
+
+def test_existing_output_is_overwritten_only_when_told(viewer, open_dock, qtbot, plane, tmp_path):
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.output.kind.setCurrentText("OME-TIFF on disk")
+    output = tmp_path / "there.ome.tif"
+    output.write_bytes(b"precious")
+    dock.output.path.setText(str(output))
+    with patch.object(dock, "ask", return_value="Stop") as asked:
+        dock.denoise_button.click()
+        finish(dock, qtbot)
+    asked.assert_called_once_with(f"{output} exists.", "Overwrite", "Stop")
+    assert output.read_bytes() == b"precious"
+    with patch.object(dock, "ask", return_value="Overwrite"):
+        dock.denoise_button.click()
+        finish(dock, qtbot)
+    with open_image(output) as written:
+        assert written.shape == plane.shape
+
+
+def test_cancelled_job_on_disk_goes_on(viewer, open_dock, qtbot, plane, tmp_path, slow):
+    reached, go = slow
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.output.kind.setCurrentText("OME-Zarr on disk")
+    output = tmp_path / "clean.ome.zarr"
+    dock.output.path.setText(str(output))
+    dock.denoise_button.click()
+    qtbot.waitUntil(reached.is_set, timeout=TIMEOUT)
+    dock.cancel_button.click()
+    go.set()
+    finish(dock, qtbot)
+    assert f"Cancelled: 1 of 4 tiles are kept in {output}" in dock.notes.toPlainText()
+    assert Journal.beside(output).exists()
+    assert dock.denoise_button.isEnabled()
+    with patch.object(dock, "ask", return_value="Resume") as asked:
+        dock.denoise_button.click()
+        finish(dock, qtbot)
+    assert asked.call_args.args[1:] == ("Resume", "Start again", "Stop")
+    np.testing.assert_array_equal(zarr.open_array(output / "0", mode="r")[:], md.denoise(plane, model="tiny-gray"))
+    assert [layer.name for layer in viewer.layers] == ["plane", "plane denoised"]
+
+
+def test_the_result_grows_while_the_job_runs(viewer, open_dock, qtbot, plane, slow):
+    reached, go = slow
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.denoise_button.click()
+    qtbot.waitUntil(lambda: reached.is_set() and "plane denoised" in viewer.layers, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: "1 of 4 tiles" in dock.progress.text(), timeout=TIMEOUT)
+    growing = viewer.layers["plane denoised"]
+    assert growing.data[:256, :256].any()
+    assert not growing.data[256:].any()
+    go.set()
+    finish(dock, qtbot)
+    assert viewer.layers["plane denoised"] is growing
+    assert growing.data[256:].any()
+
+
+def test_removing_the_layer_ends_its_job(viewer, open_dock, qtbot, plane, slow):
+    reached, go = slow
+    layer = viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.denoise_button.click()
+    qtbot.waitUntil(reached.is_set, timeout=TIMEOUT)
+    viewer.layers.remove(layer)
+    go.set()
+    finish(dock, qtbot)
+    text = dock.notes.toPlainText()
+    assert "Cancelled, because layer 'plane' was removed: 1 of 4 tiles stay in layer 'plane denoised'" in text
+    assert "Error" not in text
+    assert threads() == []
+
+
+def test_removing_the_result_ends_a_job_in_memory(viewer, open_dock, qtbot, plane, slow):
+    reached, go = slow
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.denoise_button.click()
+    qtbot.waitUntil(lambda: reached.is_set() and "plane denoised" in viewer.layers, timeout=TIMEOUT)
+    viewer.layers.remove("plane denoised")
+    go.set()
+    finish(dock, qtbot)
+    assert "Cancelled, because its result was removed: nothing is kept." in dock.notes.toPlainText()
+
+
+def test_closing_the_dock_ends_its_job(viewer, open_dock, qtbot, plane, slow):
+    reached, go = slow
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.denoise_button.click()
+    qtbot.waitUntil(reached.is_set, timeout=TIMEOUT)
+    assert len(threads()) == 1
+    go.set()
+    viewer.window.remove_dock_widget(dock)
+    assert threads() == []
+
+
+def test_closing_napari_ends_its_job(viewer, open_dock, qtbot, plane, slow):
+    reached, go = slow
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.denoise_button.click()
+    qtbot.waitUntil(reached.is_set, timeout=TIMEOUT)
+    go.set()
+    viewer.close()
+    qtbot.waitUntil(lambda: threads() == [], timeout=TIMEOUT)
+
+
+def test_errors_are_told_and_the_dock_goes_on(viewer, open_dock, qtbot, plane, tmp_path):
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.expert.std.setChecked(True)
+    dock.denoise_button.click()
+    finish(dock, qtbot)
+    assert "Error: a standard deviation needs at least 2 passes" in dock.notes.toPlainText()
+    dock.notes.clear()
+    dock.expert.axes.setText("ZYX")
+    dock.denoise_button.click()
+    assert "Error: array: axes 'ZYX' do not fit shape (300, 340)" in dock.notes.toPlainText()
+    assert [layer.name for layer in viewer.layers] == ["plane"]
+    dock.expert.axes.setText("YX")
+    dock.expert.passes.setValue(2)
+    dock.denoise_button.click()
+    finish(dock, qtbot)
+    assert [layer.name for layer in viewer.layers] == ["plane", "plane denoised", "plane standard deviation"]
+    assert viewer.layers[-1].data.max() > 0
+
+
+def test_torch_errors_do_not_hang_the_dock(viewer, open_dock, qtbot, plane):
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    error = RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8 GB")
+    with patch("masked_denoiser.denoising.denoiser.Denoiser.__call__", side_effect=error):
+        dock.denoise_button.click()
+        finish(dock, qtbot)
+    assert "Error: there was too little memory" in dock.notes.toPlainText()
+    assert "choose a smaller tile" in dock.notes.toPlainText()
+    assert dock.denoise_button.isEnabled()
+
+
+def test_the_active_layer_is_chosen_but_not_our_results(viewer, open_dock, qtbot, plane):
+    first = viewer.add_image(plane, name="first")
+    viewer.add_image(plane, name="second")
+    viewer.add_points([[1, 1]])
+    viewer.layers.selection.active = first
+    dock = open_dock()
+    assert [dock.layer.itemText(i) for i in range(dock.layer.count())] == ["first", "second"]
+    assert dock.layer.currentText() == "first"
+    dock.denoise_button.click()
+    finish(dock, qtbot)
+    assert dock.layer.currentText() == "first"
+    viewer.layers.selection.active = viewer.layers["second"]
+    assert dock.layer.currentText() == "second"
+    viewer.layers["second"].name = "renamed"
+    assert dock.layer.currentText() == "renamed"
+    viewer.layers.clear()
+    assert dock.layer.currentText() == ""
+    assert not dock.denoise_button.isEnabled()
