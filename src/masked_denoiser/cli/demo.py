@@ -52,9 +52,8 @@ def _report(noisy: Image, output: Path, picture: Path) -> None:
         denoised = source.read(plane, slice(None), slice(None)).transpose(1, 2, 0)
     with open_image(sample_path("slide-clean")) as source:
         clean = np.asarray(source.data[:])
-    print(
-        f"PSNR against the slide without noise: {psnr(noisy, clean):.2f} dB before, {psnr(denoised, clean):.2f} dB after"
-    )
+    before, after = psnr(noisy, clean), psnr(denoised, clean)
+    print(f"PSNR against the slide without noise: {before:.2f} dB before, {after:.2f} dB after")
     write_png(picture, before_after([noisy, denoised, clean]))
     print(f"wrote {picture}: noisy, denoised, without noise; below, the middle enlarged")
 

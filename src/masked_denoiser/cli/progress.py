@@ -85,7 +85,8 @@ def _bar(pipeline: Pipeline, quiet: bool) -> tqdm[None]:
         disable=quiet,
         desc="denoising",
         smoothing=0.1,
-        bar_format="{desc} {percentage:3.0f} %|{bar}| {n:.2f}/{total:.2f} megapixels, {rate_fmt}, {remaining} left{postfix}",
+        bar_format="{desc} {percentage:3.0f} %|{bar}| {n:.2f}/{total:.2f} megapixels, "
+        "{rate_fmt}, {remaining} left{postfix}",
     )
 
 
