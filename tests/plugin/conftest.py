@@ -45,9 +45,9 @@ def models(tmp_path, monkeypatch):
 
 @pytest.fixture
 def plane() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (300, 340), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (100, 120), dtype=np.uint8)
 
 
 @pytest.fixture
 def rgb() -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 256, (300, 340, 3), dtype=np.uint8)
+    return np.random.default_rng(1).integers(0, 256, (100, 120, 3), dtype=np.uint8)

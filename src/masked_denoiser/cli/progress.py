@@ -86,7 +86,7 @@ def _bar(pipeline: Pipeline, quiet: bool) -> tqdm[None]:
         desc="denoising",
         smoothing=0.1,
         bar_format="{desc} {percentage:3.0f} %|{bar}| {n:.2f}/{total:.2f} megapixels, "
-        "{rate_fmt}, {remaining} left{postfix}",
+        "{rate_noinv_fmt}, {remaining} left{postfix}",
     )
 
 

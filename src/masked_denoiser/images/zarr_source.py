@@ -120,10 +120,16 @@ def _multiscale(
         rgb=_says_rgb(attributes, channels, arrays[0].dtype),
         pixel_sizes=tuple(steps),
         units=units,
-        channel_names=tuple(str(c.get("label") or f"channel {i}") for i, c in enumerate(channels)),
+        channel_names=_names(channels),
         path=path,
         notes=(f"{name} holds {len(ome['multiscales'])} pyramids; the first was opened",) if several else (),
     )
+
+
+def _names(channels: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The labels of the channels; none if not one of them has a label, as an image without names writes it."""
+    labels = [c.get("label") for c in channels]
+    return tuple(str(label or f"channel {i}") for i, label in enumerate(labels)) if any(labels) else ()
 
 
 def _letter(axis: Mapping[str, Any]) -> str:

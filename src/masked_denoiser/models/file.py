@@ -60,6 +60,7 @@ class Model:
         tensors = {name: w.detach().to(dtype).contiguous() for name, w in self.weights.items()}
         partial = target.with_suffix(".partial")
         save_file(tensors, partial, metadata={_CARD: self.card.to_json()})
+        partial.chmod(0o644)  # safetensors makes files that only their owner reads
         partial.replace(target)
 
 

@@ -86,12 +86,16 @@ def result_state(layer: Any) -> dict[str, Any]:
     return kept | {"metadata": dict(layer.metadata)}
 
 
-def moved(layer: Any, offset: tuple[float, ...]) -> tuple[float, ...]:
-    """The translation of a layer that starts at a pixel of this one."""
+def own_transform(layer: Any) -> Any:
+    """From a layer's pixels to its place before its `affine`; keeps nothing of the layer."""
     from napari.utils.transforms import Affine
 
-    own = Affine(scale=layer.scale, translate=layer.translate, rotate=layer.rotate, shear=layer.shear)
-    return tuple(float(value) for value in own(np.asarray(offset, dtype=float)))
+    return Affine(scale=layer.scale, translate=layer.translate, rotate=layer.rotate, shear=layer.shear)
+
+
+def moved(transform: Any, offset: tuple[float, ...]) -> tuple[float, ...]:
+    """The translation of a layer that starts at a pixel of the one with this transform."""
+    return tuple(float(value) for value in transform(np.asarray(offset, dtype=float)))
 
 
 def _steps(layer: Any, axes: str) -> tuple[dict[str, float], dict[str, str]]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from masked_denoiser.plugin.reordered import shown_levels
+
 if TYPE_CHECKING:
     from masked_denoiser.images.source import Lazy, Source
 
@@ -43,7 +45,8 @@ def read(path: str) -> list[LayerData]:
 def source_layer(source: Source) -> LayerData:
     """A source as data for napari: dask arrays, multiscale where it has levels, channels as layers of their own."""
     axes = _seen_axes(source)
-    levels = [_dask(level, source.axes, axes) for level in source.levels]
+    seen = shown_levels(source, axes)
+    levels = [_dask(view, level, source.axes, axes) for view, level in zip(seen, source.levels, strict=True)]
     channel = _channel_axis(source, axes)
     plain = "".join(letter for letter in axes if letter != channel and not (source.rgb and letter == axes[-1]))
     settings: dict[str, Any] = {
@@ -94,14 +97,15 @@ def _channel_axis(source: Source, axes: str) -> str:
     return next((letter for letter in "CS" if letter in axes), "")
 
 
-def _dask(level: Lazy, stored: str, seen: str) -> Any:
+def _dask(view: Lazy, level: Lazy, stored: str, seen: str) -> Any:
     """A level as a dask array that reads by the level's own chunks."""
     from dask import array as da
 
-    chunks = getattr(level, "chunks", None) or "auto"
+    chunks: Any = getattr(level, "chunks", "auto")
+    if chunks != "auto":
+        chunks = tuple(chunks[stored.index(letter)] for letter in seen)
     # No name from the content: dask would pickle file handles to find one.
-    pixels = da.from_array(level, chunks=chunks, name=False)  # type: ignore[no-untyped-call]
-    return pixels.transpose([stored.index(letter) for letter in seen])
+    return da.from_array(view, chunks=chunks, name=False)  # type: ignore[no-untyped-call]
 
 
 def _sample(level: Any, axes: str) -> np.ndarray[Any, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
+import weakref
 from typing import Any
 
 import numpy as np
 
-from masked_denoiser.images.source import Lazy
+from masked_denoiser.images.source import Lazy, Source
 
 
 class Reordered:
@@ -20,9 +21,12 @@ class Reordered:
         dtype: of the array.
     """
 
-    def __init__(self, array: Lazy, order: tuple[int | None, ...]) -> None:
-        """Takes for each axis that is seen the array's axis, or None for a new one of length 1."""
-        self._array, self._order = array, order
+    def __init__(self, array: Lazy, order: tuple[int | None, ...], owner: object = None) -> None:
+        """Takes for each axis that is seen the array's axis, or None for a new one of length 1.
+
+        `owner` lives as long as the view.
+        """
+        self._array, self._order, self._owner = array, order, owner
         self.shape = tuple(1 if axis is None else int(array.shape[axis]) for axis in order)
         self.dtype = np.dtype(array.dtype)
 
@@ -54,8 +58,27 @@ class Reordered:
         return np.asarray(self[...], dtype=dtype)
 
 
-def reordered(array: Lazy, stored: str, seen: str) -> Lazy:
-    """An array with axes `stored` as one with axes `seen`; the array itself where they agree.
+class _Owner:
+    """Closes a source when the last array that needs it is gone."""
+
+    def __init__(self, source: Source) -> None:
+        weakref.finalize(self, source.close)
+
+
+def shown_levels(source: Source, seen: str, count: int | None = None) -> tuple[Lazy, ...]:
+    """The levels of a source for layers, which nobody closes: the files close when no layer needs them any more.
+
+    Args:
+        source: the image; not to be closed by the caller.
+        seen: the axes of the layer.
+        count: how many levels; all of them by default.
+    """
+    owner = _Owner(source) if source.closer is not None else None
+    return tuple(reordered(level, source.axes, seen, owner) for level in source.levels[:count])
+
+
+def reordered(array: Lazy, stored: str, seen: str, owner: object = None) -> Lazy:
+    """An array with axes `stored` as one with axes `seen`; the array itself where they agree and nobody owns it.
 
     S and C stand for each other where only one side has one of them: formats store colour under either.
 
@@ -66,12 +89,12 @@ def reordered(array: Lazy, stored: str, seen: str) -> Lazy:
         stored = stored.replace("C", "S")
     elif "S" in stored and "S" not in seen:
         stored = stored.replace("S", "C")
-    if stored == seen:
+    if stored == seen and owner is None:
         return array
     lost = [axis for axis, side in zip(stored, array.shape, strict=True) if axis not in seen and side > 1]
     if lost:
         raise ValueError(f"axes {stored} cannot be shown as {seen}: {', '.join(lost)} would be lost")
-    return Reordered(array, tuple(stored.index(axis) if axis in stored else None for axis in seen))
+    return Reordered(array, tuple(stored.index(axis) if axis in stored else None for axis in seen), owner)
 
 
 def _with_new_axes(

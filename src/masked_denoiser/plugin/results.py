@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from masked_denoiser.plugin.layers import moved, result_state
+from masked_denoiser.plugin.layers import moved, own_transform, result_state
 from masked_denoiser.plugin.tasks import Role, Shown
 
 _NAMES: dict[Role, str] = {"result": "denoised", "std": "standard deviation", "preview": "preview"}
@@ -32,6 +32,7 @@ class Results:
         """Remembers what the layers of a job should look like: its input may go while it runs."""
         self._source, self._output = layer, output
         self._state, self._name = result_state(layer), layer.name
+        self._transform = own_transform(layer)
         self._limits_range = None if layer.rgb else tuple(layer.contrast_limits_range)
         self._now = {}
 
@@ -53,16 +54,20 @@ class Results:
         return any(layer is own for role, own in self._now.items() if role != "std")
 
     def show(self, shown: Shown) -> None:
-        """Adds a layer, or gives one that is there its final pixels."""
+        """Adds a layer, or gives the one that is there, now or from an earlier job, these pixels."""
         layer = self._now.get(shown.role)
-        data: Any = list(shown.levels) if len(shown.levels) > 1 else shown.levels[0]
         if layer is not None and layer not in self._viewer.layers:
             return  # the user has removed it
-        if layer is not None and layer.multiscale == (len(shown.levels) > 1):
-            layer.data = data
+        layer = layer if layer is not None else self._earlier(shown.role)
+        data: Any = list(shown.levels) if len(shown.levels) > 1 else shown.levels[0]
+        if layer is None or layer.multiscale != (len(shown.levels) > 1) or layer.ndim != self._ndim(shown):
+            self._remove(layer)
+            self._add(shown, data)
             return
-        self._remove(layer if layer is not None else self._earlier(shown.role))
-        self._add(shown, data)
+        layer.data = data
+        if shown.offset:
+            layer.translate = self._place(shown)
+        self._keep(layer, shown.role)
 
     def refresh(self, force: bool = False) -> None:
         """Shows what has been written since, a few times a second."""
@@ -80,34 +85,44 @@ class Results:
         state = self._state | {"name": f"{self._name} {_NAMES[shown.role]}", "multiscale": len(shown.levels) > 1}
         if shown.role == "std":
             state |= {"rgb": False}
-        if shown.offset and self._source in self._viewer.layers:
-            state |= {"translate": moved(self._source, shown.offset)}
+        if shown.offset:
+            state |= {"translate": self._place(shown)}
         if shown.limits is not None:
             state |= {"contrast_limits": shown.limits}
         layer = Image(data, cache=False, **state)
         if shown.limits is None and self._limits_range is not None:
             layer.contrast_limits_range = self._limits_range
         self._made.add(layer)
-        self._insert(layer, shown.role)
+        self._keep(layer, shown.role)
+        active = self._viewer.layers.selection.active
+        self._viewer.add_layer(layer)
+        if shown.role == "preview" and active in self._viewer.layers:
+            self._viewer.layers.selection.active = active  # the next step is about the image
 
-    def _insert(self, layer: Any, role: Role) -> None:
-        """Puts the layer over its input. A preview leaves the input selected: the next step is about it."""
-        layers = self._viewer.layers
+    def _keep(self, layer: Any, role: Role) -> None:
+        """Remembers a layer for the rest of the job, and for the next one in its place."""
         self._now[role] = layer
         if role == "preview":
             self._previews[self._source] = layer
         elif self._output is not None:
             self._of_output[self._output, role] = layer
-        self._viewer.add_layer(layer)
-        if role == "preview" and self._source in layers:
-            layers.selection.active = self._source
 
     def _earlier(self, role: Role) -> Any:
         """The layer of an earlier job that this one takes the place of."""
         if role == "preview":
-            return self._previews.pop(self._source, None)
-        return self._of_output.pop((self._output, role), None) if self._output is not None else None
+            layer = self._previews.get(self._source)
+        else:
+            layer = self._of_output.get((self._output, role)) if self._output is not None else None
+        return layer if layer in self._viewer.layers else None
+
+    def _ndim(self, shown: Shown) -> int:
+        """Dimensions of the layer that will show this."""
+        colours = 1 if self._state["rgb"] and shown.role != "std" else 0
+        return len(shown.levels[0].shape) - colours
+
+    def _place(self, shown: Shown) -> tuple[float, ...]:
+        return moved(self._transform, shown.offset)
 
     def _remove(self, layer: Any) -> None:
-        if layer is not None and layer in self._viewer.layers:
+        if layer is not None:
             self._viewer.layers.remove(layer)

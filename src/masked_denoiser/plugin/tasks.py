@@ -15,7 +15,7 @@ from masked_denoiser.denoising.events import Finished, Finishing, Message, TileD
 from masked_denoiser.images.source import Lazy
 from masked_denoiser.plugin.form import Request
 from masked_denoiser.plugin.live import Live, live_in_memory, live_on_disk
-from masked_denoiser.plugin.reordered import reordered
+from masked_denoiser.plugin.reordered import shown_levels
 
 if TYPE_CHECKING:
     from masked_denoiser.denoising.prepare import Prepared
@@ -191,9 +191,7 @@ def _final(request: Request, prepared: Prepared) -> Iterator[Shown]:
 def _opened(path: Path, request: Request) -> tuple[Lazy, ...]:
     from masked_denoiser.images.open import open_image
 
-    source = open_image(path)
-    levels = source.levels if request.pyramid else source.levels[:1]
-    return tuple(reordered(level, source.axes, request.source.axes) for level in levels)
+    return shown_levels(open_image(path), request.source.axes, None if request.pyramid else 1)
 
 
 def _brightest(level: Lazy) -> float:

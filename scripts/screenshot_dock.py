@@ -1,0 +1,122 @@
+"""Takes the picture of the dock that README shows: the sample slide, previewed and denoised in a real viewer.
+
+Needs a screen; without one:
+
+    xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX" python scripts/screenshot_dock.py docs/images/dock.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+#: The window's width and height in pixels.
+_SIZE = (1280, 800)
+
+
+def main() -> None:
+    """Opens napari as a user does, clicks Preview and Denoise, and saves the window."""
+    parser = argparse.ArgumentParser(description="Take a picture of the Denoise dock.")
+    parser.add_argument("picture", type=Path, help="PNG file to write")
+    parser.add_argument("--model", help="name of a model, or 'random' for a tiny one with random weights")
+    parser.add_argument("--minutes", type=float, default=15, help="give up after this time")
+    arguments = parser.parse_args()
+    if arguments.model == "random":
+        _use_random_model()
+    take(arguments.picture, arguments.model, 60 * arguments.minutes)
+
+
+def take(picture: Path, model: str | None, seconds: float) -> None:
+    """Saves the picture.
+
+    Raises:
+        SystemExit: if the dock reports an error or takes too long.
+    """
+    import napari
+
+    viewer: Any = napari.Viewer(show=True, show_welcome_screen=False)
+    viewer.window._qt_window.resize(*_SIZE)
+    viewer.open_sample("napari-masked-denoiser", "slide")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-masked-denoiser", "Denoise")
+    viewer.window._qt_window.resizeDocks([dock.parent()], [400], _horizontal())
+    wait = _Waiter(dock, seconds)
+    wait(lambda: not dock.presenter.busy)
+    if model:
+        dock.model.setCurrentText(model)
+    viewer.reset_view()
+    for button in (dock.preview_button, dock.denoise_button):
+        button.click()
+        wait(lambda: not dock.presenter.busy)
+    _show_noisy_beside_denoised(viewer)
+    viewer.reset_view()
+    wait.pump()
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    viewer.screenshot(str(picture), canvas_only=False, flash=False)
+    print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
+    print(dock.notes.toPlainText())
+    viewer.close()
+
+
+class _Waiter:
+    """Lets the window live until something has happened."""
+
+    def __init__(self, dock: Any, seconds: float) -> None:
+        self._dock, self._until = dock, time.monotonic() + seconds
+
+    def __call__(self, happened: Callable[[], bool]) -> None:
+        while not happened():
+            if time.monotonic() > self._until:
+                raise SystemExit("the dock takes too long; give it more --minutes, or a smaller model")
+            self.pump(1)
+        if "Error" in self._dock.notes.toPlainText():
+            raise SystemExit(self._dock.notes.toPlainText())
+
+    def pump(self, times: int = 30) -> None:
+        from qtpy.QtWidgets import QApplication
+
+        for _ in range(times):
+            QApplication.processEvents()
+            time.sleep(0.02)
+
+
+def _show_noisy_beside_denoised(viewer: Any) -> None:
+    """Napari's grid of two: the preview would cover the one or the other."""
+    slide, preview, _ = viewer.layers
+    preview.visible = False
+    viewer.layers.move(viewer.layers.index(preview), 0)
+    viewer.grid.enabled = True
+    viewer.grid.shape = (1, 2)
+    viewer.layers.selection.active = slide
+
+
+def _horizontal() -> Any:
+    from qtpy.QtCore import Qt
+
+    return Qt.Orientation.Horizontal
+
+
+def _use_random_model() -> None:
+    """Puts a tiny model in the place of the user's: for a look at the window, not at the image."""
+    from tempfile import mkdtemp
+
+    import torch
+
+    from masked_denoiser.models import catalogue
+    from masked_denoiser.models.card import Card
+    from masked_denoiser.models.file import Model
+    from masked_denoiser.network.config import SwinConfig
+    from masked_denoiser.network.swin import MaskedSwin
+
+    folder = Path(mkdtemp())
+    config = SwinConfig(embed=12, depths=(2,), heads=(2,), global_skip=True)
+    torch.manual_seed(0)
+    card = Card("random", config, description="A tiny network with random weights: it denoises nothing.")
+    Model(card, MaskedSwin(config).state_dict()).save(folder / "random.safetensors")
+    catalogue.user_folder = lambda: folder
+
+
+if __name__ == "__main__":
+    main()
