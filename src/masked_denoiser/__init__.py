@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from masked_denoiser.denoising.prepare import denoise, denoise_file
     from masked_denoiser.images.open import open_image
     from masked_denoiser.models.catalogue import load_model
+    from masked_denoiser.samples import sample_path
 
 _HOMES = {
     "Options": "masked_denoiser.denoising.job",
@@ -20,9 +21,10 @@ _HOMES = {
     "denoise_file": "masked_denoiser.denoising.prepare",
     "load_model": "masked_denoiser.models.catalogue",
     "open_image": "masked_denoiser.images.open",
+    "sample_path": "masked_denoiser.samples",
 }
 
-__all__ = ["Options", "denoise", "denoise_file", "load_model", "open_image"]
+__all__ = ["Options", "denoise", "denoise_file", "load_model", "open_image", "sample_path"]
 
 
 def __getattr__(name: str) -> Any:
