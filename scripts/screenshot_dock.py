@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 #: The window's width and height in pixels.
-_SIZE = (1280, 800)
+_SIZE = (1280, 620)
 
 
 def main() -> None:
@@ -36,6 +36,7 @@ def take(picture: Path, model: str | None, seconds: float) -> None:
         SystemExit: if the dock reports an error or takes too long.
     """
     import napari
+    from PIL import Image
 
     viewer: Any = napari.Viewer(show=True, show_welcome_screen=False)
     viewer.window._qt_window.resize(*_SIZE)
@@ -54,7 +55,7 @@ def take(picture: Path, model: str | None, seconds: float) -> None:
     viewer.reset_view()
     wait.pump()
     picture.parent.mkdir(parents=True, exist_ok=True)
-    viewer.screenshot(str(picture), canvas_only=False, flash=False)
+    Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)).quantize(256).save(picture, optimize=True)
     print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
     print(dock.notes.toPlainText())
     viewer.close()
@@ -87,8 +88,8 @@ def _show_noisy_beside_denoised(viewer: Any) -> None:
     slide, preview, _ = viewer.layers
     preview.visible = False
     viewer.layers.move(viewer.layers.index(preview), 0)
-    viewer.grid.enabled = True
-    viewer.grid.shape = (1, 2)
+    grid = viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid
+    grid.enabled, grid.shape = True, (1, 2)
     viewer.layers.selection.active = slide
 
 

@@ -171,7 +171,7 @@ class DenoiseDock(QWidget):
 
     def _lay_out(self) -> None:
         rows = QFormLayout()
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows.addRow("image", self.layer)
         rows.addRow("model", self.model)
         rows.addRow(self.description)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLabel, QLineEdit, QSpinBox, QWidget
 from superqt import QCollapsible
 
@@ -19,7 +20,10 @@ class ExpertSettings(QCollapsible):
     """What most people never need, with what it does in the tooltips."""
 
     def __init__(self) -> None:
-        super().__init__("Expert settings", expandedIcon="▼", collapsedIcon="▶")
+        # superqt draws its arrows as pictures in one colour, which a dark theme hides: ours are text.
+        super().__init__(expandedIcon=QIcon(), collapsedIcon=QIcon())
+        self.toggled.connect(self._title)
+        self._title(False)
         self.setDuration(0)
         self.passes, self.std = _spin(1, 1000, 1), QCheckBox("standard deviation")
         self.tile, self.halo = _spin(64, 4096, 256, 64), combo(list(_HALOS))
@@ -64,6 +68,9 @@ class ExpertSettings(QCollapsible):
         self.axes.setText(letters)
         self.axes_hint.setText(hint)
 
+    def _title(self, expanded: bool) -> None:
+        self.setText(f"{'▾' if expanded else '▸'}  Expert settings")
+
     def _explain(self) -> None:
         tips: dict[QWidget, str] = {
             self.passes: "Runs with different attention masks; their mean is the result. Two take twice the time.",
@@ -84,7 +91,7 @@ class ExpertSettings(QCollapsible):
 
     def _lay_out(self, rows: QFormLayout) -> None:
         rows.setContentsMargins(0, 0, 0, 0)
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows.addRow("passes", row(self.passes, self.std))
         rows.addRow("tile", self.tile)
         rows.addRow("halo", self.halo)

@@ -81,6 +81,7 @@ class Presenter:
         self._source_layer: Any = None
         self._why = ""
         self._exists: tasks.Exists | None = None
+        self._finished = False
         viewer.layers.events.removed.connect(self._removed)
         self._survey.start(tasks.survey)
         view.wake()
@@ -167,10 +168,10 @@ class Presenter:
         return not warning or self._view.ask(warning, "Denoise anyway", "Stop") == "Denoise anyway"
 
     def _start(self, request: Request) -> None:
-        self._request, self._why, self._exists = request, "", None
+        self._request, self._why, self._exists, self._finished = request, "", None, False
         self._results.begin(self._source_layer, request.output)
         self._view.set_running(True)
-        self._view.show_progress(None, "preparing")
+        self._view.show_progress(None, "loading the model, measuring the image")
         self._runner.start(partial(tasks.denoise, request))
         self._view.wake()
 
@@ -188,6 +189,7 @@ class Presenter:
             case Finishing():
                 self._view.show_progress(None, "writing the pyramid")
             case Finished() | Cancelled():
+                self._finished = isinstance(event, Finished)
                 self._results.refresh(force=True)
                 self._view.say(self._ending(event))
             case Ended(error):
@@ -200,7 +202,7 @@ class Presenter:
 
     def _ended(self, error: BaseException | None) -> None:
         self._view.set_running(False)
-        self._view.show_progress(0.0, "")
+        self._view.show_progress(1.0 if self._finished else 0.0, "")
         if error is not None:
             self._failed(error)
         elif self._exists is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from masked_denoiser.images.disk import TIFF_SUFFIXES, ZARR_SUFFIXES
 from masked_denoiser.plugin.reordered import shown_levels
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def source_layer(source: Source) -> LayerData:
     channel = _channel_axis(source, axes)
     plain = "".join(letter for letter in axes if letter != channel and not (source.rgb and letter == axes[-1]))
     settings: dict[str, Any] = {
-        "name": source.name,
+        "name": _name(source),
         "multiscale": len(levels) > 1,
         "rgb": source.rgb,
         "axis_labels": tuple(plain.lower()),
@@ -63,7 +64,7 @@ def source_layer(source: Source) -> LayerData:
     if channel:
         at, count = axes.index(channel), source.sizes[channel]
         names = source.channel_names or tuple(f"{channel} {number}" for number in range(count))
-        settings |= {"channel_axis": at, "name": [f"{source.name} {name}" for name in names]}
+        settings |= {"channel_axis": at, "name": [f"{_name(source)} {name}" for name in names]}
         settings["contrast_limits"] = [contrast_limits(smallest.take(number, at)) for number in range(count)]
     else:
         settings["contrast_limits"] = contrast_limits(smallest)
@@ -79,6 +80,13 @@ def contrast_limits(sample: np.ndarray[Any, Any]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = (float(value) for value in np.percentile(finite, (0.01, 99.99)))
     return (low, high) if low < high else (low, low + 1.0)
+
+
+def _name(source: Source) -> str:
+    """The source's name without its ending."""
+    endings = (*ZARR_SUFFIXES, *TIFF_SUFFIXES, ".svs", ".btf")
+    ending = next((ending for ending in endings if source.name.lower().endswith(ending)), "")
+    return source.name[: len(source.name) - len(ending)] or source.name
 
 
 def _seen_axes(source: Source) -> str:

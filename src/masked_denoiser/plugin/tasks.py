@@ -94,7 +94,6 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
         if not (request.resume or request.overwrite) and (exists := _exists(request.output)):
             yield exists
             return
-    yield Message("loading the model")
     prepared = _prepare(request)
     prepared.pipeline.cancel = cancel
     yield from (Message(text) for text in prepared.messages)
