@@ -1,0 +1,219 @@
+"""Form, words, worker and growing levels: all without Qt."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from unittest.mock import MagicMock
+
+import numpy as np
+import pytest
+import zarr
+
+from masked_denoiser.denoising.events import Cancelled, Finished, Progress, TileDone
+from masked_denoiser.errors import UserError
+from masked_denoiser.images.open import open_image
+from masked_denoiser.images.planes import Plane
+from masked_denoiser.images.pyramid import halve
+from masked_denoiser.plugin.form import Form, FormError, default_path, make_request, memory_warning, output_path
+from masked_denoiser.plugin.live import live_in_memory
+from masked_denoiser.plugin.presenter import DockView, Presenter
+from masked_denoiser.plugin.runner import Ended, Runner
+from masked_denoiser.plugin.words import ending, explain
+
+SOURCE = open_image(np.zeros((50, 60), np.uint8), axes="YX")
+DONE = Progress(40, 40, 10**6, 0, 200.0)
+
+
+@pytest.mark.parametrize(
+    ("output", "path", "expected"),
+    [
+        ("memory", "ignored", None),
+        ("zarr", "a/b", Path("a/b.ome.zarr")),
+        ("zarr", "a/b.zarr", Path("a/b.zarr")),
+        ("zarr", "b.tif", Path("b.tif.ome.zarr")),
+        ("tiff", "b.OME.TIF", Path("b.OME.TIF")),
+        ("tiff", " b.x ", Path("b.x.ome.tif")),
+    ],
+)
+def test_output_gets_its_ending(output, path, expected):
+    assert output_path(Form(output=output, path=path)) == expected
+
+
+def test_output_needs_a_path():
+    with pytest.raises(FormError, match="choose a file"):
+        output_path(Form(output="tiff", path="  "))
+
+
+def test_a_path_is_suggested_beside_the_input(tmp_path):
+    image = tmp_path / "in.svs"
+    assert default_path("zarr", "a/b: c", image, Path("/home")) == str(tmp_path / "a_b_ c denoised.ome.zarr")
+    assert default_path("tiff", "a", None, Path("home")) == str(Path("home", "a denoised.ome.tif"))
+    assert default_path("memory", "a", image, Path("/home")) == ""
+
+
+def test_settings_are_fields_of_options():
+    from masked_denoiser.denoising.job import Options
+
+    form = Form(passes=3, std=True, tile=64, halo="exact", seed=5, channels="each", intensity=(1.0, 2.0))
+    assert Options(**form.settings()) == Options(
+        tile=64, halo="exact", passes=3, std=True, seed=5, channels="each", intensity=(1.0, 2.0)
+    )
+
+
+def test_request_needs_a_model():
+    with pytest.raises(FormError, match="choose a model"):
+        make_request(Form(), SOURCE, input=None, multiscale=False, region=None)
+
+
+def test_large_planes_are_shown_as_pyramids():
+    large = open_image(np.broadcast_to(np.uint8(0), (10, 5000)), axes="YX")
+    wanted = [(SOURCE, False, False), (SOURCE, True, True), (large, False, True)]
+    for source, multiscale, pyramid in wanted:
+        request = make_request(Form(model="m"), source, input=None, multiscale=multiscale, region=None)
+        assert request.pyramid is pyramid
+
+
+def test_a_result_that_would_fill_the_memory_is_asked_about():
+    assert memory_warning(SOURCE, False, free=6000) == ""
+    assert "An output on disk" in memory_warning(SOURCE, False, free=5999)
+    assert memory_warning(SOURCE, True, free=6000) != ""
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (UserError("x is 3;\nchoose 4"), "x is 3; choose 4"),
+        (RuntimeError("CUDA error: out of memory"), "there was too little memory"),
+        (MemoryError(), "there was too little memory"),
+        (OSError("No space left on device"), "a file could not be read or written"),
+        (RuntimeError("mat1 and mat2"), "unexpected RuntimeError: mat1 and mat2; please report"),
+    ],
+)
+def test_errors_end_as_text(error, expected):
+    assert explain(error).startswith(expected)
+
+
+def test_endings():
+    some = Progress(12, 40, 10**6, 5, 3.0)
+    assert ending(Finished(DONE), "r", None) == "Done: layer 'r', 40 tiles in 3 min 20 s."
+    assert ending(Finished(DONE), "r", Path("a.tif")) == "Done: a.tif, 40 tiles in 3 min 20 s."
+    assert ending(Cancelled(some), "r", Path("a.tif")).startswith("Cancelled: 12 of 40 tiles are kept in a.tif. Press")
+    assert ending(Cancelled(some), "", None, ", because") == "Cancelled, because: nothing is kept."
+
+
+def collect(runner):
+    events = []
+    while runner.running:
+        events += runner.poll()
+    return events
+
+
+def test_worker_tells_runtime_errors_and_ends():
+    def task(cancel):
+        yield 1
+        raise RuntimeError("lost by napari's workers")
+
+    runner = Runner()
+    runner.start(task)
+    first, last = collect(runner)
+    assert first == 1
+    assert isinstance(last, Ended)
+    assert str(last.error) == "lost by napari's workers"
+    assert not runner.running
+
+
+def test_worker_keeps_only_the_last_progress():
+    def task(cancel):
+        for number in range(1000):
+            yield Progress(number, 1000, 0, 0, 0.0)
+            if number == 500:
+                yield "half"
+
+    runner = Runner()
+    runner.start(task)
+    runner._thread.join()
+    events = collect(runner)
+    assert [getattr(event, "done", event) for event in events] == [500, "half", 999, Ended()]
+
+
+def test_stopped_worker_closes_its_task_and_is_not_heard_again():
+    closed, begun = threading.Event(), threading.Event()
+
+    def task(cancel):
+        try:
+            begun.set()
+            while not cancel.wait(0.01):
+                yield "working"
+        finally:
+            closed.set()
+
+    runner = Runner()
+    runner.start(task)
+    begun.wait(10)
+    assert runner.stop()
+    assert closed.is_set()
+    assert runner.poll() == []
+    runner.start(lambda cancel: iter(["again"]))
+    assert collect(runner) == ["again", Ended()]
+
+
+def test_a_second_task_waits_for_the_first():
+    runner = Runner()
+    runner.start(lambda cancel: iter([]))
+    with pytest.raises(ValueError, match="running already"):
+        runner.start(lambda cancel: iter([]))
+    collect(runner)
+
+
+@pytest.mark.parametrize("tile", [64, 24])
+def test_lower_levels_grow_with_the_tiles_and_are_exact_at_the_end(tile):
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 603, 515, 3), dtype=np.uint8)
+    source = open_image(pixels, axes="ZYXS")
+    array = np.zeros_like(pixels)
+    live = live_in_memory(array, source, pyramid=True)
+    plane = Plane((("Z", 1),), "S", 0, 3)
+    for y in range(0, 603, tile):
+        for x in range(0, 515, tile):
+            piece = pixels[1, y : y + tile, x : x + tile]
+            array[1, y : y + tile, x : x + tile] = piece
+            live.add(TileDone(plane, y, x, piece.transpose(2, 0, 1), DONE))
+    levels = live.seen("ZYXS")
+    assert [level.shape for level in levels] == [(2, 603, 515, 3), (2, 302, 258, 3), (2, 151, 129, 3)]
+    half = halve(pixels[1], 0, 1)
+    if tile == 64:
+        np.testing.assert_array_equal(levels[1][1], half)
+        np.testing.assert_array_equal(levels[2][1], halve(half, 0, 1))
+    assert not np.asarray(levels[1][0]).any()
+    live.settle()
+    np.testing.assert_array_equal(levels[1][1], half)
+    assert isinstance(levels[1], zarr.Array)
+
+
+def test_presenter_without_layers_says_so(models):
+    from napari.components import ViewerModel
+
+    view = MagicMock(spec=DockView)
+    view.form.return_value = Form(model="tiny-gray")
+    presenter = Presenter(ViewerModel(), view)
+    presenter.denoise()
+    view.fail.assert_called_once_with("there is no image layer; open an image first")
+    view.show_models.assert_called_once_with(["tiny-gray", "tiny-rgb"], "tiny-gray")
+    presenter.stop()
+    assert not presenter.busy
+
+
+def test_presenter_asks_before_it_fills_the_memory(models, monkeypatch):
+    from napari.components import ViewerModel
+
+    view = MagicMock(spec=DockView)
+    view.form.return_value = Form(model="tiny-gray")
+    view.ask.return_value = "Stop"
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((40, 50), np.uint8))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: MagicMock(available=100))
+    presenter = Presenter(viewer, view)
+    presenter.denoise()
+    assert view.ask.call_args.args[1:] == ("Denoise anyway", "Stop")
+    view.set_running.assert_not_called()
+    presenter.stop()
