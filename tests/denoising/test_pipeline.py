@@ -286,6 +286,7 @@ def test_a_pipeline_reads_no_more_than_a_tile_and_its_halo():
     watched = Watched()
     source = open_image(watched, axes="YX")
     job = make_job(source, TINY, Options(tile=32, halo=8, intensity=(0, 255)), "cpu")
+    watched.largest = 0
     pipeline = Pipeline(job, source, lambda tiles, _: Denoised(tiles, None), MemorySink(source))
     list(pipeline.run())
     assert watched.largest == (32 + 8) * (32 + 16)

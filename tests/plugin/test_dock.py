@@ -13,7 +13,9 @@ import masked_denoiser as md
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.pyramid import halve
 from masked_denoiser.plugin.dock import DenoiseDock
+from masked_denoiser.plugin.writer import write_image
 
 TIMEOUT = 30_000
 
@@ -107,7 +109,7 @@ def test_denoises_to_a_new_layer_in_two_clicks(viewer, open_dock, qtbot, rgb):
 
 def test_preview_lies_over_the_image_and_equals_the_full_result(viewer, open_dock, qtbot, monkeypatch):
     monkeypatch.setattr("masked_denoiser.plugin.view_region.LARGEST", 128)
-    stack = np.random.default_rng(0).integers(100, 900, (5, 50, 300), dtype=np.uint16)
+    stack = np.random.default_rng(0).integers(100, 900, (5, 40, 200), dtype=np.uint16)
     layer = viewer.add_image(stack, name="stack", scale=(2, 0.5, 0.5), translate=(1, 2, 3), colormap="magma")
     viewer.dims.set_current_step(0, 2)
     dock = open_dock()
@@ -120,7 +122,7 @@ def test_preview_lies_over_the_image_and_equals_the_full_result(viewer, open_doc
     assert viewer.layers.selection.active is layer
     start = np.round(layer.world_to_data(preview.data_to_world((0, 0, 0)))).astype(int)
     assert (start[0], preview.data.shape[0]) == (2, 1)
-    assert preview.data.shape == (1, 50, 128)
+    assert preview.data.shape == (1, 40, 128)
     y, x = start[1:]
     whole = md.denoise(stack, model="tiny-gray", axes="ZYX", options=OPTIONS)
     height, width = preview.data.shape[1:]
@@ -152,6 +154,40 @@ def test_denoises_to_disk(viewer, open_dock, qtbot, rgb, tmp_path, kind, suffix)
         assert written.units == {"Y": "micrometer", "X": "micrometer"}
         assert written.rgb
     assert not Journal.beside(output).exists()
+
+
+@pytest.mark.parametrize("output", ["New layer", "OME-Zarr on disk"])
+def test_a_pyramid_stays_one(viewer, open_dock, qtbot, tmp_path, output):
+    fine = np.random.default_rng(0).integers(0, 256, (290, 100), dtype=np.uint8)
+    levels = [zarr.array(fine, chunks=(64, 64)), zarr.array(fine[::2, ::2])]
+    viewer.add_image(levels, multiscale=True, contrast_limits=(0, 255), name="pyramid")
+    dock = open_dock()
+    dock.output.kind.setCurrentText(output)
+    dock.output.path.setText(str(tmp_path / "clean.ome.zarr"))
+    dock.denoise_button.click()
+    finish(dock, qtbot)
+    result = viewer.layers["pyramid denoised"]
+    expected = md.denoise(fine, model="tiny-gray", options=OPTIONS)
+    assert result.multiscale
+    np.testing.assert_array_equal(result.data[0], expected)
+    np.testing.assert_array_equal(result.data[1], halve(expected, 0, 1))
+    assert "Error" not in dock.notes.toPlainText()
+
+
+def test_the_input_is_never_written_to(viewer, open_dock, qtbot, plane, tmp_path):
+    path = tmp_path / "input.ome.tif"
+    write_image(str(path), plane, {"name": "input"})
+    before = path.read_bytes()
+    viewer.open(str(path), plugin="napari-masked-denoiser")
+    dock = open_dock()
+    dock.output.kind.setCurrentText("OME-TIFF on disk")
+    assert dock.output.path.text() == str(tmp_path / "input denoised.ome.tif")
+    dock.output.path.setText(str(path))
+    dock.denoise_button.click()
+    finish(dock, qtbot)
+    assert "Error" in dock.notes.toPlainText()
+    assert "the input" in dock.notes.toPlainText()
+    assert path.read_bytes() == before
 
 
 def test_existing_output_is_overwritten_only_when_told(viewer, open_dock, qtbot, plane, tmp_path):
@@ -195,6 +231,27 @@ def test_cancelled_job_on_disk_goes_on(viewer, open_dock, qtbot, plane, tmp_path
     written = zarr.open_array(output / "0", mode="r")[:]
     np.testing.assert_array_equal(written, md.denoise(plane, model="tiny-gray", options=OPTIONS))
     assert [layer.name for layer in viewer.layers] == ["plane", "plane denoised"]
+
+
+def test_a_job_does_not_go_on_with_another_image(viewer, open_dock, qtbot, plane, tmp_path, slow):
+    reached, go = slow
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.output.kind.setCurrentText("OME-TIFF on disk")
+    output = str(tmp_path / "clean.ome.tif")
+    dock.output.path.setText(output)
+    dock.denoise_button.click()
+    qtbot.waitUntil(reached.is_set, timeout=TIMEOUT)
+    dock.cancel_button.click()
+    go.set()
+    finish(dock, qtbot)
+    viewer.add_image(255 - plane, name="negative")
+    assert dock.layer.currentText() == "negative"
+    dock.output.path.setText(output)
+    with patch.object(dock, "ask", return_value="Resume"):
+        dock.denoise_button.click()
+        finish(dock, qtbot)
+    assert "Error: cannot resume another job: stamp was" in dock.notes.toPlainText()
 
 
 def test_the_result_grows_while_the_job_runs(viewer, open_dock, qtbot, plane, slow):
