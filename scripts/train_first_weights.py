@@ -2,11 +2,13 @@
 
     python scripts/train_first_weights.py DATA... --minutes 110 --checkpoint runs/first.pt
 
-Run again with the same arguments, it goes on from the checkpoint. What differs from the paper
-(Chen et al., CVPR 2023) because an evening on a CPU is a thousandth of its training: batch 8 instead
-of 64, a one-cycle learning rate to 1e-3 instead of 1e-4, bfloat16 autocast, and pixel masks phased in:
-the share of patches that are masked (each by 80-90 %) grows from 0 to `--masked` over the first
-half. The attention mask is on from the first step to the last, as it is at inference.
+Run again with the same arguments, it goes on from the checkpoint. A finished run becomes the first
+leg of a longer one with `--start MODEL.safetensors --masked-from 0.5` and a checkpoint of its own.
+What differs from the paper (Chen et al., CVPR 2023) because an evening on a CPU is a thousandth of
+its training: batch 8 instead of 64, a one-cycle learning rate to 1e-3 instead of 1e-4, bfloat16
+autocast, and pixel masks phased in: the share of patches that are masked (each by 80-90 %) grows
+from `--masked-from` to `--masked` over the first half. The attention mask is on from the first step
+to the last, as it is at inference.
 """
 
 from __future__ import annotations
@@ -25,12 +27,12 @@ from PIL import Image
 from torch import Tensor
 
 from masked_denoiser.models.card import Card
-from masked_denoiser.models.file import Model
+from masked_denoiser.models.file import Model, read_model
 from masked_denoiser.network.config import PAPER
 from masked_denoiser.network.masks import RandomTokenMask, mask_pixels
 from masked_denoiser.network.swin import MaskedSwin
 
-PATCH, BATCH, SIGMA, PEAK, DECAY = 64, 8, 15.0, 1e-3, 0.999
+PATCH, BATCH, SIGMA, DECAY = 64, 8, 15.0, 0.999
 
 
 @dataclass
@@ -71,8 +73,15 @@ def new_state(seed: int) -> State:
     torch.manual_seed(seed)
     network, average = MaskedSwin(PAPER), MaskedSwin(PAPER)
     average.load_state_dict(network.state_dict())
-    adam = torch.optim.Adam(network.parameters(), lr=PEAK)
+    adam = torch.optim.Adam(network.parameters())
     return State(network, average, adam, torch.Generator().manual_seed(seed))
+
+
+def start(state: State, path: Path) -> None:
+    """Begins with a model's weights instead of random ones."""
+    weights = {name: tensor.float() for name, tensor in read_model(path).weights.items()}
+    for network in (state.network, state.average):
+        network.load_state_dict(weights)
 
 
 def read_images(folders: list[Path]) -> list[Tensor]:
@@ -98,21 +107,26 @@ def draw_batch(images: list[Tensor], generator: torch.Generator) -> Tensor:
 
 
 def learning_rate(progress: float) -> float:
-    """Linear warm-up over the first twentieth, then a cosine to nearly zero."""
+    """As a part of the peak: linear warm-up over the first twentieth, then a cosine to nearly zero."""
     if progress < 0.05:
-        return PEAK * (progress / 0.05 + 0.01)
-    return PEAK * (0.5 + 0.5 * math.cos(math.pi * min(1.0, (progress - 0.05) / 0.95))) + 1e-6
+        return progress / 0.05 + 0.01
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (progress - 0.05) / 0.95)) + 1e-3
 
 
-def train_step(state: State, images: list[Tensor], progress: float, masked_share: float) -> float:
+def masked_share(progress: float, args: argparse.Namespace) -> float:
+    """The share of patches with masked pixels, growing over the first half."""
+    return float(args.masked_from + (args.masked - args.masked_from) * min(1.0, 2 * progress))
+
+
+def train_step(state: State, images: list[Tensor], progress: float, share: float, peak: float) -> float:
     """One step of Adam on one batch; returns its L1 loss."""
     g = state.generator
     clean = draw_batch(images, g)
     noisy = (clean + torch.randn(clean.shape, generator=g) * (SIGMA / 255)).clamp(0, 1)
     masked, _ = mask_pixels(noisy, 0.8, 0.9, g)
-    chosen = torch.rand(BATCH, 1, 1, 1, generator=g) < masked_share * min(1.0, 2 * progress)
+    chosen = torch.rand(BATCH, 1, 1, 1, generator=g) < share
     for group in state.adam.param_groups:
-        group["lr"] = learning_rate(progress)
+        group["lr"] = peak * learning_rate(progress)
     with torch.autocast("cpu", torch.bfloat16):
         out = state.network(torch.where(chosen, masked, noisy), RandomTokenMask(PAPER.attention_mask, g))
     loss = (out.float() - clean).abs().mean()
@@ -143,13 +157,16 @@ def export(state: State, args: argparse.Namespace) -> None:
         "patch": PATCH,
         "noise": f"gaussian(sigma={SIGMA:g})",
         "loss": "L1",
-        "optimiser": f"Adam, one cycle to {PEAK:g}, {args.minutes:g} minutes planned",
+        "optimiser": f"Adam, one cycle to {args.peak:g}, {args.minutes:g} minutes planned",
         "ema": DECAY,
         "attention_mask": PAPER.attention_mask,
-        "input_mask": f"80-90 % of the pixels, in a share of the patches that grows from 0 to {args.masked:g}",
+        "input_mask": "80-90 % of the pixels, in a share of the patches that grows "
+        f"from {args.masked_from:g} to {args.masked:g}",
         "paper": "200 000 steps of batch 64 at 1e-4, every patch masked",
         "seed": args.seed,
     }
+    if args.start:
+        training["earlier"] = read_model(args.start).card.training
     card = Card(
         name=args.export.stem,
         architecture=PAPER,
@@ -173,6 +190,11 @@ def main() -> None:
     parser.add_argument("data", nargs="+", type=Path)
     parser.add_argument("--minutes", type=float, default=110.0)
     parser.add_argument("--masked", type=float, default=0.5, help="final share of patches with masked pixels")
+    parser.add_argument("--masked-from", type=float, default=0.0, help="share of patches with masked pixels at first")
+    parser.add_argument("--peak", type=float, default=1e-3, help="highest learning rate")
+    parser.add_argument(
+        "--start", type=Path, help="begin with the weights of this model; its card becomes a leg of ours"
+    )
     parser.add_argument("--checkpoint", type=Path, default=Path("runs/first.pt"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -181,6 +203,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     args.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     state = new_state(args.seed)
+    if args.start:
+        start(state, args.start)
     if args.checkpoint.exists():
         state.load(args.checkpoint)
     if args.export:
@@ -190,7 +214,7 @@ def main() -> None:
     losses: list[float] = []
     while (progress := state.seconds / (60 * args.minutes)) < 1.0:
         began = time.monotonic()
-        losses.append(train_step(state, images, progress, args.masked))
+        losses.append(train_step(state, images, progress, masked_share(progress, args), args.peak))
         state.step += 1
         state.seconds += time.monotonic() - began
         if state.step % 20 == 0:
