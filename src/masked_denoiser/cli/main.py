@@ -69,7 +69,7 @@ def _command(
 
 def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = _command(commands, "denoise", "denoise:denoise", "denoise an image to OME-Zarr or OME-TIFF")
-    p.add_argument("input", help="TIFF, OME-TIFF, SVS, zarr or OME-Zarr")
+    p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
     p.add_argument("output", help="ends in .ome.zarr or .ome.tif")
     p.add_argument("--model", help="name or file of a model (see `models list`)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
@@ -103,7 +103,7 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 
 def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = _command(commands, "info", "info:info", "say what an image is and how it would be denoised")
-    p.add_argument("input", help="TIFF, OME-TIFF, SVS, zarr or OME-Zarr")
+    p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
     _add_reading(p)
     p.add_argument("--json", action="store_true", help="print it as JSON")
 

@@ -13,8 +13,8 @@ def open_image(source: str | os.PathLike[str] | Lazy | Source, *, axes: str | No
     """Opens an image without reading its pixels.
 
     Args:
-        source: a TIFF of any kind (ImageJ, OME, BigTIFF, SVS), a zarr array or OME-Zarr group on disk, an array in
-            memory (numpy, dask, zarr), or a source. Files are opened for reading only.
+        source: a TIFF of any kind (ImageJ, OME, BigTIFF, SVS), a PNG or JPEG, a zarr array or OME-Zarr group
+            on disk, an array in memory (numpy, dask, zarr), or a source. Files are opened for reading only.
         axes: one letter of TCZYXS a dimension, such as "ZYX"; None takes them from the metadata or guesses them,
             and a guess stands in the source's `notes`.
         level: the pyramid level to take as full resolution; finer ones are left out.
@@ -43,6 +43,10 @@ def _find(path: Path) -> Found:
         from masked_denoiser.images.zarr_source import find_zarr
 
         return find_zarr(path)
+    from masked_denoiser.images.photos import find_photo, is_photo
+
+    if is_photo(path):
+        return find_photo(path)
     from masked_denoiser.images.tiff import find_tiff
 
     return find_tiff(path)

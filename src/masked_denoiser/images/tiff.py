@@ -50,7 +50,7 @@ def _explained(path: Path) -> Iterator[None]:
         raise
     except TiffFileError as error:
         if "not a TIFF file" in str(error):
-            raise ImageError(f"{path}: is no TIFF; convert it to TIFF or OME-Zarr") from error
+            raise ImageError(f"{path}: is no TIFF, PNG or JPEG; convert it to one, or to OME-Zarr") from error
         raise ImageError(f"{path}: is a broken TIFF ({error}); copy or export it again") from error
     except (struct.error, ValueError, IndexError, KeyError, OSError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())

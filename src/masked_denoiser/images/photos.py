@@ -1,0 +1,53 @@
+"""Sources from PNG and JPEG files, decoded whole when they are opened: neither format can be read in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+
+from masked_denoiser.images.arrays import Found, check_pixels
+from masked_denoiser.images.source import ImageError
+
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+
+def is_photo(path: Path) -> bool:
+    """Whether a file begins as PNG or JPEG files do, whatever its name."""
+    with path.open("rb") as file:
+        return file.read(8).startswith((_PNG, _JPEG))
+
+
+def find_photo(path: Path) -> Found:
+    """A PNG or JPEG.
+
+    Raises:
+        ImageError: if it is damaged.
+    """
+    content = path.read_bytes()
+    pixels = _decode(path, content, *_codec(content))
+    check_pixels(pixels.shape, pixels.dtype, str(path))
+    if pixels.ndim == 3 and pixels.shape[2] == 2:  # gray with alpha
+        return Found((pixels[..., 0],), path.name, "YX", path=path, notes=("its alpha channel was left out",))
+    return Found((pixels,), path.name, "YXS"[: pixels.ndim], path=path)
+
+
+def _codec(content: bytes) -> tuple[Callable[[bytes], Any], type[Exception]]:
+    if content.startswith(_PNG):
+        return imagecodecs.png_decode, imagecodecs.PngError
+    return imagecodecs.jpeg8_decode, imagecodecs.Jpeg8Error
+
+
+def _decode(
+    path: Path, content: bytes, decode: Callable[[bytes], Any], failure: type[Exception]
+) -> np.ndarray[Any, Any]:
+    """The pixels. A JPEG without its end marker decodes to gray areas, so it is refused."""
+    if content.startswith(_JPEG) and b"\xff\xd9" not in content[-1024:]:
+        raise ImageError(f"{path}: is a truncated JPEG; copy or export it again")
+    try:
+        return np.asarray(decode(content))
+    except failure as error:
+        raise ImageError(f"{path}: is a broken image ({error}); copy or export it again") from error

@@ -1,0 +1,1 @@
+"""Synthetic noise: families with published definitions, and recipes that combine them."""

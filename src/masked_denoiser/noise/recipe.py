@@ -1,0 +1,127 @@
+"""Noise recipes: synthetic noise as text, such as `poisson(alpha=1..3) + correlated(sigma=20)`.
+
+recipe  = step { "+" step }              one noise on top of the other, left to right
+step    = family [ "(" name "=" value { "," name "=" value } ")" ]
+        | "one_of" "(" recipe { "," recipe } ")"
+value   = number [ ".." number ]         a range is drawn uniformly, for each image anew
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from masked_denoiser.noise.families import FAMILIES
+
+
+@dataclass(frozen=True)
+class Span:
+    """A value of a recipe: every number from `low` to `high`; one number where they are equal."""
+
+    low: float
+    high: float
+
+    def draw(self, generator: Generator) -> Span:
+        """One number of the range. A fixed value draws nothing from the generator."""
+        if self.low == self.high:
+            return self
+        value = self.low + (self.high - self.low) * float(torch.rand((), generator=generator))
+        return Span(value, value)
+
+    def __str__(self) -> str:
+        return f"{self.low:.15g}" if self.low == self.high else f"{self.low:.15g}..{self.high:.15g}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One family with its values, in the order of the family's parameters, all of them given."""
+
+    family: str
+    values: tuple[Span, ...]
+
+    def draw(self, generator: Generator) -> Step:
+        """The step with every range replaced by one of its numbers."""
+        return Step(self.family, tuple(value.draw(generator) for value in self.values))
+
+    def add(self, images: Tensor, generator: Generator) -> Tensor:
+        """Adds the noise of a drawn step."""
+        family = FAMILIES[self.family]
+        values = {p.name: v.low for p, v in zip(family.parameters, self.values, strict=True)}
+        return family.add(images, generator, **values)
+
+    def __str__(self) -> str:
+        parameters = FAMILIES[self.family].parameters
+        values = ", ".join(f"{p.name}={v}" for p, v in zip(parameters, self.values, strict=True))
+        return f"{self.family}({values})" if values else self.family
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of several recipes, each as likely as the others."""
+
+    recipes: tuple[NoiseRecipe, ...]
+
+    def draw(self, generator: Generator) -> NoiseRecipe:
+        """The recipe that is taken, drawn in turn."""
+        chosen = int(torch.randint(len(self.recipes), (), generator=generator))
+        return self.recipes[chosen].draw(generator)
+
+    def __str__(self) -> str:
+        return f"one_of({', '.join(map(str, self.recipes))})"
+
+
+@dataclass(frozen=True)
+class NoiseRecipe:
+    """Steps on top of each other, left to right. `str` gives the text back in full."""
+
+    steps: tuple[Step | OneOf, ...]
+
+    def draw(self, generator: Generator) -> NoiseRecipe:
+        """A recipe without ranges and choices.
+
+        Args:
+            generator: on the CPU.
+        """
+        drawn = [step.draw(generator) for step in self.steps]
+        return NoiseRecipe(tuple(s for d in drawn for s in (d.steps if isinstance(d, NoiseRecipe) else (d,))))
+
+    def __str__(self) -> str:
+        return " + ".join(map(str, self.steps))
+
+
+def add_noise(
+    images: Tensor,
+    recipe: NoiseRecipe,
+    generator: Generator,
+    choices: Generator | None = None,
+    *,
+    clip: bool = True,
+    levels: int | None = None,
+) -> Tensor:
+    """Adds noise to images, each with its own draw of the recipe's ranges and choices.
+
+    Args:
+        images: [B, C, H, W] float in [0, 1].
+        recipe: what to add.
+        generator: draws the noise; on the images' device.
+        choices: draws ranges and choices; on the CPU. Left out, `generator` does both, and is then on the CPU.
+        clip: whether to clip to [0, 1], as a camera does.
+        levels: rounds to this many steps above 0, 255 for 8 bit; None does not round.
+
+    Returns:
+        [B, C, H, W].
+    """
+    drawn = [recipe.draw(choices or generator) for _ in range(len(images))]
+    out = torch.cat([_run(image[None], one.steps, generator) for image, one in zip(images, drawn, strict=True)])
+    out = out.clamp(0.0, 1.0) if clip else out
+    return (out * levels).round() / levels if levels else out
+
+
+def _run(image: Tensor, steps: Sequence[Step | OneOf], generator: Generator) -> Tensor:
+    for step in steps:
+        assert isinstance(step, Step), "a drawn recipe has no choices"
+        image = step.add(image, generator)
+    return image

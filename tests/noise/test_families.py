@@ -1,0 +1,173 @@
+"""Every family against its definition, on large samples, and against scikit-image where it has the same family."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from skimage.util import random_noise
+
+from masked_denoiser.noise.families import FAMILIES
+from masked_denoiser.noise.parse import parse_noise
+from masked_denoiser.noise.recipe import add_noise
+
+SIDE = 1024
+GREY = 1 / 255
+
+
+def noise_of(text, level=0.5, seed=0, shape=(1, 1, SIDE, SIDE)):
+    """The noise that a recipe adds to an even image, [H, W] float64."""
+    images = torch.full(shape, level)
+    noisy = add_noise(images, parse_noise(text), torch.Generator().manual_seed(seed), clip=False)
+    return (noisy.double() - images.double())[0, 0].numpy()
+
+
+def correlation(noise, dy, dx):
+    """Of pixels this far apart."""
+    height, width = noise.shape
+    near, far = noise[: height - dy, : width - dx], noise[dy:, dx:]
+    return float(np.corrcoef(near.ravel(), far.ravel())[0, 1])
+
+
+def is_white(noise):
+    return all(abs(correlation(noise, *step)) < 0.005 for step in ((0, 1), (1, 0), (1, 1), (0, 2)))
+
+
+def test_gaussian():
+    noise = noise_of("gaussian(sigma=15)")
+    assert noise.mean() == pytest.approx(0, abs=0.1 * GREY)
+    assert noise.std() == pytest.approx(15 * GREY, rel=0.005)
+    assert stats.kstest(noise.ravel()[:20_000], "norm", (0, 15 * GREY)).pvalue > 1e-3
+    assert is_white(noise)
+    ours = random_noise(np.full((SIDE, SIDE), 0.5), "gaussian", var=(15 * GREY) ** 2, clip=False, rng=0) - 0.5
+    assert noise.var() == pytest.approx(ours.var(), rel=0.01)
+
+
+@pytest.mark.parametrize("alpha", [1, 3.5])
+def test_poisson(alpha):
+    # 256 distinct values, so that v = 256: the variance at x is alpha^2 x / 256, and the skewness 1 / sqrt(256 x).
+    ramp = torch.arange(256).repeat(2048, 1)[None, None] / 255
+    noisy = add_noise(ramp, parse_noise(f"poisson(alpha={alpha})"), torch.Generator().manual_seed(0), clip=False)
+    noise, x = (noisy - ramp)[0, 0].double().numpy(), np.arange(256) / 255
+    np.testing.assert_allclose(noise.var(axis=0)[20:], (alpha**2 * x / 256)[20:], rtol=0.2)
+    assert (noise.var(axis=0)[20:] / (alpha**2 * x / 256)[20:]).mean() == pytest.approx(1, abs=0.01)
+    assert abs(noise.mean()) < 1e-3
+    assert stats.skew(noise[:, 100]) == pytest.approx(1 / math.sqrt(256 * x[100]), abs=0.15)
+
+
+def test_poisson_is_that_of_skimage():
+    image = np.random.default_rng(0).integers(0, 200, (SIDE, SIDE)) / 255
+    ours = add_noise(torch.from_numpy(image)[None, None].float(), parse_noise("poisson(alpha=1)"), generator(0))
+    theirs = random_noise(image, "poisson", rng=0)
+    ours = ours[0, 0].numpy()
+    assert (ours - image).var() == pytest.approx((theirs - image).var(), rel=0.01)
+    # v = 256 for 200 distinct values: both know only multiples of 1/256
+    np.testing.assert_allclose(ours * 256, np.rint(ours * 256), atol=1e-3)
+    np.testing.assert_allclose(theirs * 256, np.rint(theirs * 256), atol=1e-3)
+
+
+def test_poisson_counts_the_values_of_each_image_apart():
+    few = torch.tensor([0.2, 0.8]).repeat(1, 1, SIDE, SIDE // 2)  # v = 2
+    many = (torch.arange(SIDE * SIDE) % 256 / 255).view(1, 1, SIDE, SIDE)  # v = 256
+    both = add_noise(torch.cat([few, many]), parse_noise("poisson(alpha=1)"), generator(0), clip=False)
+    assert (both[0] - few[0]).var() == pytest.approx(0.5 / 2, rel=0.02)
+    assert (both[1] - many[0]).var() == pytest.approx(0.5 / 256, rel=0.02)
+
+
+def test_speckle():
+    noise = noise_of("speckle(variance=0.04)", level=0.5)
+    assert noise.var() == pytest.approx(0.04 * 0.25, rel=0.01)
+    half_width = math.sqrt(3 * 0.04) * 0.5
+    assert stats.kstest(noise.ravel()[:20_000], "uniform", (-half_width, 2 * half_width)).pvalue > 1e-3
+    assert is_white(noise)
+    assert noise_of("speckle(variance=0.04)", level=0.0).var() == 0
+
+
+def test_salt_and_pepper():
+    noisy = noise_of("salt_and_pepper(density=0.2)") + 0.5
+    assert (noisy == 0).mean() == pytest.approx(0.1, rel=0.02)
+    assert (noisy == 1).mean() == pytest.approx(0.1, rel=0.02)
+    assert (noisy == 0.5).mean() == pytest.approx(0.8, rel=0.01)
+    ours = random_noise(np.full((SIDE, SIDE), 0.5), "s&p", amount=0.2, rng=0)
+    assert (noisy == 1).mean() == pytest.approx((ours == 1).mean(), rel=0.03)
+
+
+def test_salt_and_pepper_hits_each_sample_apart():
+    colour = add_noise(torch.full((1, 3, 256, 256), 0.5), parse_noise("salt_and_pepper(density=0.5)"), generator(0))
+    assert not torch.equal(colour[0, 0], colour[0, 1])
+
+
+def test_correlated():
+    noise = noise_of("correlated(sigma=60)")
+    assert noise.std() == pytest.approx(20 * GREY, rel=0.01)
+    for lag in range(4):  # the autocorrelation of a 3 x 3 mean is a triangle
+        assert correlation(noise, 0, lag) == pytest.approx(max(0, 3 - lag) / 3, abs=0.01)
+        assert correlation(noise, lag, 0) == pytest.approx(max(0, 3 - lag) / 3, abs=0.01)
+    assert noise[0].std() == pytest.approx(20 * GREY, rel=0.1)  # no weaker at the border
+
+
+def test_poisson_gaussian():
+    for level in (0.1, 0.8):
+        noise = noise_of("poisson_gaussian(gain=4, offset=10, read=3)", level=level)
+        photons = level * 255 / 4
+        assert noise.mean() == pytest.approx(10 * GREY, rel=0.01)
+        assert noise.var() == pytest.approx((photons + 9) * (4 * GREY) ** 2, rel=0.01)
+        assert stats.skew(noise.ravel()) == pytest.approx(photons / (photons + 9) ** 1.5, abs=0.02)
+        assert is_white(noise)
+
+
+@pytest.mark.parametrize(("vertical", "axis"), [(0, 1), (1, 0)])
+def test_stripes(vertical, axis):
+    noise = noise_of(f"stripes(sigma=10, vertical={vertical})", shape=(1, 1, 4096, 4096))
+    assert np.ptp(noise, axis=axis).max() == pytest.approx(0, abs=1e-7)
+    assert noise.mean(axis=axis).std() == pytest.approx(10 * GREY, rel=0.05)
+    lines = noise.mean(axis=axis)
+    assert abs(np.corrcoef(lines[1:], lines[:-1])[0, 1]) < 0.06
+
+
+def test_jpeg():
+    image = torch.rand(1, 3, 64, 64, generator=generator(0))
+    errors = [
+        float((add_noise(image, parse_noise(f"jpeg(quality={q})"), generator(1)) - image).std()) for q in (95, 50, 10)
+    ]
+    assert errors == sorted(errors)
+    even = torch.full((2, 1, 64, 64), 77 / 255)
+    np.testing.assert_allclose(add_noise(even, parse_noise("jpeg(quality=90)"), generator(0)), even, atol=1.1 * GREY)
+
+
+def test_mixture_is_what_it_says():
+    chain = (
+        "poisson(alpha=0.75) + speckle(variance=0.0075) + gaussian(sigma=7.5) "
+        "+ correlated(sigma=15) + salt_and_pepper(density=0.003)"
+    )
+    np.testing.assert_array_equal(noise_of("mixture(level=3)"), noise_of(chain))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@given(seed=st.integers(0, 2**31), side=st.integers(1, 40), channels=st.sampled_from([1, 3]))
+def test_every_family_is_finite_seeded_and_keeps_the_shape(name, seed, side, channels):
+    images = torch.rand(2, channels, side, side + 1, generator=generator(seed))
+    once, again = (add_noise(images, parse_noise(name), generator(seed), levels=255) for _ in range(2))
+    assert once.shape == images.shape
+    assert torch.equal(once, again)
+    assert once.min() >= 0
+    assert once.max() <= 1
+    np.testing.assert_allclose(once * 255, (once * 255).round(), atol=1e-4)
+
+
+def test_each_image_draws_its_own_range_and_choice():
+    images = torch.full((64, 1, 32, 32), 0.5)
+    noisy = add_noise(images, parse_noise("one_of(none, gaussian(sigma=10..40))"), generator(0), clip=False)
+    spread = (noisy - images).std(dim=(1, 2, 3)) * 255
+    left = (spread == 0).sum()
+    assert 20 < left < 44
+    drawn = spread[spread > 0]
+    assert 8 < drawn.min() < 16
+    assert 34 < drawn.max() < 43
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
