@@ -72,7 +72,7 @@ def poisson(images: Tensor, generator: Generator, *, alpha: float) -> Tensor:
 
 def speckle(images: Tensor, generator: Generator, *, variance: float) -> Tensor:
     """Multiplies: x + x n, n uniform with zero mean and this variance."""
-    half_width = (3.0 * variance) ** 0.5
+    half_width = float(np.sqrt(3.0 * variance))
     return images + images * (2 * _uniform(images, generator) - 1) * half_width
 
 
