@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.disk import check_output, check_room, discard, estimate_bytes
 from masked_denoiser.images.layout import Layout
 from masked_denoiser.images.ome_tiff_sink import tile_side, working_chunk
+from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.pyramid import build_pyramid, halve
 from masked_denoiser.images.source import ImageError, Source
@@ -193,3 +196,17 @@ def test_pyramid_reads_no_more_than_four_chunks_at_once() -> None:
 def test_tiles_divide_the_chunk_where_they_can(chunk: int, tile: int, stored: int) -> None:
     assert (tile_side(chunk), working_chunk(chunk)) == (tile, stored)
     assert tile_side(stored) == tile
+
+
+def test_every_file_behind_an_input_is_safe(tmp_path):
+    pixels = np.zeros((32, 32), np.uint8)
+    array = zarr.create_array(tmp_path / "in.zarr", shape=(32, 32), chunks=(16, 16), dtype="uint8")
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels, ome=True)
+    (tmp_path / "link.ome.zarr").symlink_to(tmp_path / "in.zarr")
+    for source, output, words in (
+        (open_image(array), "in.zarr", "the input"),
+        (open_image(pixels), "link.ome.zarr", "is a link"),
+        (replace(open_image(pixels), inputs=(tmp_path / "a.ome.tif",)), "a.ome.tif", "the input"),
+    ):
+        with pytest.raises(ImageError, match=words):
+            check_output(tmp_path / output, source)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, BinaryIO, Self
 
 from masked_denoiser.denoising.job import Job, JobError
 
@@ -22,7 +22,7 @@ Piece = tuple[int, int, int]
 class Journal:
     """An open journal. Use `start` or `resume`."""
 
-    def __init__(self, path: Path, file: IO[str], done: set[Piece]) -> None:
+    def __init__(self, path: Path, file: BinaryIO, done: set[Piece]) -> None:
         self.path, self._file, self.done = path, file, done
 
     @staticmethod
@@ -34,9 +34,13 @@ class Journal:
     def start(cls, output: Path, job: Job) -> Self:
         """A new journal that names its job."""
         path = cls.beside(output)
-        journal = cls(path, path.open("w", encoding="utf-8"), set())
-        journal._append({"format": _FORMAT, "job": job.deciding()})
-        return journal
+        begun = path.with_name(f"{path.name}.new")
+        with begun.open("wb") as file:
+            file.write(_line({"format": _FORMAT, "job": job.deciding()}))
+            file.flush()
+            os.fsync(file.fileno())
+        begun.replace(path)  # a journal has its header, or it is not there
+        return cls(path, path.open("ab"), set())
 
     @classmethod
     def resume(cls, output: Path, job: Job) -> Self:
@@ -51,8 +55,8 @@ class Journal:
         whole = _whole_lines(path)
         header, *records = whole or [{}]
         _compare(header, job, path)
-        os.truncate(path, sum(len(json.dumps(r, sort_keys=True)) + 1 for r in whole))
-        return cls(path, path.open("a", encoding="utf-8"), {_piece(record, path) for record in records})
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+        return cls(path, path.open("ab"), {_piece(record, path) for record in records})
 
     def add(self, piece: Piece) -> None:
         """Records a piece whose pixels are written, and makes sure that the record is on disk."""
@@ -69,17 +73,22 @@ class Journal:
         self.path.unlink()
 
     def _append(self, record: dict[str, Any]) -> None:
-        self._file.write(json.dumps(record, sort_keys=True) + "\n")
+        self._file.write(_line(record))
         self._file.flush()
         os.fsync(self._file.fileno())
 
 
+def _line(record: dict[str, Any]) -> bytes:
+    """Bytes, so that a line ends alike on every system and its length is what is on disk."""
+    return json.dumps(record, sort_keys=True).encode() + b"\n"
+
+
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
     """The records of a journal; what comes after the last line end was torn by the interruption."""
-    *lines, _torn = path.read_text(encoding="utf-8").split("\n")
+    *lines, _torn = path.read_bytes().split(b"\n")
     try:
         return [json.loads(line) for line in lines]
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise JobError(f"journal {path} is damaged ({error}); start again with --overwrite") from error
 
 

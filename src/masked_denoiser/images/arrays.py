@@ -35,6 +35,7 @@ class Found:
     units: Mapping[str, str] | None = None
     channel_names: tuple[str, ...] = ()
     path: Path | None = None
+    inputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     closer: Callable[[], None] | None = None
 
@@ -93,6 +94,7 @@ def settle(found: Found, asked: str | None, level: int) -> Source:
         channel_names=found.channel_names if len(found.channel_names) == sizes.get("C") else (),
         levels=found.levels[level:],
         path=found.path,
+        inputs=found.inputs,
         notes=found.notes + guess,
         closer=found.closer,
     )

@@ -42,11 +42,14 @@ def check_output(path: Path, source: Source) -> None:
     """Refuses an output that cannot be written, or that would touch the input.
 
     Raises:
-        ImageError: if `path` has no known ending, is, holds or lies in the input, or its folder is missing,
+        ImageError: if `path` has no known ending, is a link, is, holds or lies in an input, or its folder is missing,
             no folder, or not writable.
     """
     is_tiff(path)
-    _check_apart(path.resolve(), source.path)
+    if path.is_symlink():
+        raise ImageError(f"{path} is a link: write to {path.resolve()} itself, or elsewhere")
+    for given in source.inputs:
+        _check_apart(path.resolve(), given.resolve())
     parent = path.resolve().parent
     if not parent.is_dir():
         raise ImageError(f"{parent} is not an existing folder: make it, or write elsewhere")
@@ -125,10 +128,7 @@ def _leftovers(path: Path) -> list[Path]:
     return [folder, unmade] if is_tiff(path) else [unmade]
 
 
-def _check_apart(path: Path, entry: Path | None) -> None:
-    if entry is None:
-        return
-    given = entry.resolve()
+def _check_apart(path: Path, given: Path) -> None:
     if path == given or path.is_relative_to(given) or given.is_relative_to(path):
         raise ImageError(f"{path} is, holds or lies in the input {given}: write elsewhere")
 

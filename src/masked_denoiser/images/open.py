@@ -82,6 +82,7 @@ def _found_again(source: Source) -> Found:
         source.units,
         source.channel_names,
         source.path,
+        source.inputs,
         source.notes,
         source.closer,
     )

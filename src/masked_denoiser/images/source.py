@@ -53,6 +53,7 @@ class Source:
         channel_names: one a position of "C", or empty.
         levels: the pyramid, full resolution first; always at least `(data,)`.
         path: the file or folder that it came from; None for an array in memory.
+        inputs: every file and folder that its pixels are read from, none of which may be written to.
         notes: what was guessed or left out, in sentences for the user.
         closer: frees the files behind it.
     """
@@ -66,12 +67,15 @@ class Source:
     channel_names: tuple[str, ...] = ()
     levels: tuple[Lazy, ...] = ()
     path: Path | None = None
+    inputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     closer: Callable[[], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.levels:
             object.__setattr__(self, "levels", (self.data,))
+        if self.path is not None and self.path not in self.inputs:
+            object.__setattr__(self, "inputs", (self.path, *self.inputs))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -90,8 +90,16 @@ def _found(tif: TiffFile, series: TiffPageSeries, path: Path, notes: tuple[str, 
         units=known.units,
         channel_names=known.channel_names,
         path=path,
+        inputs=_files(series),
         notes=(*notes, *missing_pages(series), *_heavy(arrays[0])),
     )
+
+
+def _files(series: TiffPageSeries) -> tuple[Path, ...]:
+    """All files of a series: an OME-TIFF may be spread over several."""
+    if not series.is_multifile:
+        return ()
+    return tuple(sorted({Path(page.parent.filehandle.path) for page in series.pages if page is not None}))
 
 
 def _scaled(steps: dict[str, float], series: TiffPageSeries, level: TiffPageSeries) -> dict[str, float]:

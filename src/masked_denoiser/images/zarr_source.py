@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,13 @@ def find_zarr_object(node: Any) -> Found:
     """
     name = node.basename or "array"
     with _explained(name):
-        return _found(node, name, None)
+        return replace(_found(node, name, None), inputs=_folder(node))
+
+
+def _folder(node: Any) -> tuple[Path, ...]:
+    """Where an open zarr lies on disk, if it does."""
+    root = getattr(node.store, "root", None)
+    return (Path(root) / node.path,) if isinstance(root, str | Path) else ()
 
 
 @contextmanager

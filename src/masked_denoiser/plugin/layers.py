@@ -15,6 +15,9 @@ from masked_denoiser.images.source import Lazy, Source
 #: A layer's settings that belong to its own data and not to those of a layer made from it.
 _OWN = ("name", "multiscale", "locked_data_level", "plane", "experimental_clipping_planes", "visible", "auto_contrast")
 
+#: Where a layer's metadata say which file a job of ours wrote it to.
+WRITTEN = "masked_denoiser_output"
+
 
 @dataclass(frozen=True)
 class Axes:
@@ -74,8 +77,8 @@ def layer_source(layer: Any, axes: str | None = None) -> Source:
 
 
 def layer_path(layer: Any) -> Path | None:
-    """The file or folder that a layer was opened from."""
-    path = getattr(layer.source, "path", None)
+    """The file or folder that a layer was opened from, or that a job of ours wrote it to."""
+    path = getattr(layer.source, "path", None) or layer.metadata.get(WRITTEN)
     return Path(path) if path else None
 
 
@@ -83,7 +86,7 @@ def result_state(layer: Any) -> dict[str, Any]:
     """Settings for `Image` that make another layer look and lie as this one does."""
     _, state, _ = layer.as_layer_data_tuple()
     kept = {key: value for key, value in dict(state).items() if key not in _OWN}
-    return kept | {"metadata": dict(layer.metadata)}
+    return kept | {"metadata": {key: value for key, value in layer.metadata.items() if key != WRITTEN}}
 
 
 def own_transform(layer: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from masked_denoiser.plugin.layers import moved, own_transform, result_state
+from masked_denoiser.plugin.layers import WRITTEN, moved, own_transform, result_state
 from masked_denoiser.plugin.tasks import Role, Shown
 
 _NAMES: dict[Role, str] = {"result": "denoised", "std": "standard deviation", "preview": "preview"}
@@ -106,6 +106,7 @@ class Results:
             self._previews[self._source] = layer
         elif self._output is not None:
             self._of_output[self._output, role] = layer
+            layer.metadata[WRITTEN] = str(self._output)
 
     def _earlier(self, role: Role) -> Any:
         """The layer of an earlier job that this one takes the place of."""
