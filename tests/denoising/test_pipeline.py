@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import tifffile
@@ -290,3 +292,41 @@ def test_a_pipeline_reads_no_more_than_a_tile_and_its_halo():
     pipeline = Pipeline(job, source, lambda tiles, _: Denoised(tiles, None), MemorySink(source))
     list(pipeline.run())
     assert watched.largest == (32 + 8) * (32 + 16)
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_two_outputs_are_checked_before_either_is_touched(tmp_path, suffix):
+    source = open_image(np.random.default_rng(0).random((40, 40), np.float32), axes="YX")
+    options, output = Options(tile=16, halo=8, passes=2, std=True), tmp_path / f"o{suffix}"
+    foreign = tmp_path / f"o_std{suffix}"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("the only copy")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="o_std"):
+            prepare_file(source, output, model=TINY, options=options, device="cpu", overwrite=overwrite)
+        assert [p.name for p in tmp_path.rglob("*")] == [foreign.name, "thesis.txt"]
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_a_journal_without_its_output_is_not_resumed(tmp_path, suffix):
+    source = open_image(np.random.default_rng(0).random((40, 40), np.float32), axes="YX")
+    output = tmp_path / f"o{suffix}"
+    settings = {"model": TINY, "options": Options(tile=16, halo=8), "device": "cpu"}
+    pipeline = prepare_file(source, output, **settings).pipeline
+    for event in pipeline.run():
+        if isinstance(event, TileDone):
+            pipeline.cancel.set()
+    for made in tmp_path.iterdir():
+        if made.is_dir():
+            shutil.rmtree(made)
+    with pytest.raises(JobError, match="lost the work"):
+        prepare_file(source, output, resume=True, **settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(Options(intensity=(0, float("inf"))), "finite"), (Options(seed=2**64), "below")],
+)
+def test_numbers_without_sense_are_refused(options, words):
+    with pytest.raises(JobError, match=words):
+        prepare_array(open_image(np.zeros((40, 40), np.uint8), axes="YX"), model=TINY, options=options, device="cpu")

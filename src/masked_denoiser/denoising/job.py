@@ -11,6 +11,7 @@ import zlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
+from math import isfinite
 from typing import Any, Literal
 
 from masked_denoiser.denoising.intensity import Range, measure_ranges
@@ -179,6 +180,10 @@ def _check(source: Source, model: Model, options: Options) -> None:
         raise JobError(f"{model.card.name} has no attention mask, so that all passes are equal; set passes to 1")
     if options.batch < 0 or options.seed < 0:
         raise JobError(f"batch ({options.batch}) and seed ({options.seed}) cannot be negative")
+    if options.seed >= 2**63:
+        raise JobError(f"seed is {options.seed}; choose one below 2^63")
+    if options.intensity is not None and not all(map(isfinite, options.intensity)):
+        raise JobError(f"the intensity range {options.intensity} has no end; give two finite numbers")
     if options.intensity is not None and not options.intensity[0] < options.intensity[1]:
         raise JobError(f"the intensity range {options.intensity} is empty; give LOW < HIGH")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
 from masked_denoiser.images.create import create_sink
-from masked_denoiser.images.disk import check_output, check_room, estimate_bytes
+from masked_denoiser.images.disk import check_output, check_replaceable, check_room, discard, estimate_bytes, has_begun
 from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.sink import Sink
@@ -66,6 +67,8 @@ def prepare_file(
     """
     path, options = Path(output), options or Options()
     continuing = _check_existing(path, source, resume, overwrite)
+    if options.std and not (continuing or overwrite):
+        _check_free(std_path(path), source)
     loaded, chosen, said = _settle(model, device)
     job = make_job(source, loaded, options, chosen.type, str(path))
     denoiser = Denoiser(loaded, chosen, passes=job.passes, seed=job.seed, std=job.std)
@@ -82,20 +85,30 @@ def prepare_file(
 def _open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite: bool) -> tuple[Sink, Sink | None]:
     """The outputs of a job: the result, and the standard deviation if it is asked for."""
     outputs = [(path, None), (std_path(path), np.dtype(np.float32))][: 1 + job.std]
+    for p, _ in outputs:
+        check_output(p, source)
+        if not resume:
+            check_replaceable(p)
+        elif not has_begun(p):
+            raise JobError(f"{p} has lost the work that its journal tells of; start again with --overwrite")
     if not resume:
         check_room(path, sum(estimate_bytes(source, p, dtype) for p, dtype in outputs))
-    sinks = [
-        create_sink(
-            p,
-            source,
-            chunk=chunk_side(job.tile),
-            resume=resume,
-            overwrite=overwrite and not resume,
-            attributes=provenance(job),
-            dtype=dtype,
-        )
-        for p, dtype in outputs
-    ]
+    with ExitStack() as undo:
+        sinks = []
+        for p, dtype in outputs:
+            sinks.append(
+                create_sink(
+                    p,
+                    source,
+                    chunk=chunk_side(job.tile),
+                    resume=resume,
+                    overwrite=overwrite and not resume,
+                    attributes=provenance(job),
+                    dtype=dtype,
+                )
+            )
+            undo.callback(sinks[-1].close if resume else partial(discard, p))
+        undo.pop_all()
     return sinks[0], sinks[1] if job.std else None
 
 
@@ -252,6 +265,13 @@ def _check_existing(path: Path, source: Source, resume: bool, overwrite: bool) -
     if path.exists():
         raise JobError(f"{path} exists; write elsewhere, or replace it with --overwrite")
     return False
+
+
+def _check_free(path: Path, source: Source) -> None:
+    """Refuses to touch a second output that is there already."""
+    check_output(path, source)
+    if path.exists():
+        raise JobError(f"{path} exists; write elsewhere, or replace it with --overwrite")
 
 
 def _about(source: Source, model: Model, job: Job) -> list[str]:

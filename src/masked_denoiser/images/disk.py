@@ -88,7 +88,7 @@ def make_way(path: Path, *, overwrite: bool) -> None:
     there = [p for p in (path, *_leftovers(path)) if p.exists() and not p.name.endswith(".creating")]
     if there and not overwrite:
         raise ImageError(f"{there[0]} exists: resume, overwrite, or write elsewhere")
-    _check_replaceable(path)
+    check_replaceable(path)
     discard(path)
     if is_tiff(path):
         path.unlink(missing_ok=True)
@@ -133,7 +133,17 @@ def _check_apart(path: Path, given: Path) -> None:
         raise ImageError(f"{path} is, holds or lies in the input {given}: write elsewhere")
 
 
-def _check_replaceable(path: Path) -> None:
+def has_begun(path: Path) -> bool:
+    """Whether what an interrupted job wrote for `path` is still there, or the finished file is."""
+    return path.exists() or working_folder(path).exists()
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuses to remove a folder that is no image.
+
+    Raises:
+        ImageError: if the path is such a folder.
+    """
     if is_tiff(path):
         if path.is_dir():
             raise ImageError(f"{path} is a folder: remove it, or write elsewhere")
