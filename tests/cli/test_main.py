@@ -284,3 +284,17 @@ def test_help_and_import_load_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_damaged_strip_is_one_line(tmp_path, tiny, capsys):
+    path = tmp_path / "damaged.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    tifffile.imwrite(path, pixels, compression="zlib", tile=(16, 16))
+    with tifffile.TiffFile(path) as tif:
+        at = tif.pages[0].dataoffsets[9]
+    content = bytearray(path.read_bytes())
+    content[at : at + 40] = bytes(40)
+    path.write_bytes(content)
+    error = refuse(capsys, "denoise", path, tmp_path / "out.ome.zarr", "--model", tiny, "--tile", "16", "--quiet")
+    assert "damaged.tif: cannot be read at rows" in error
+    assert "copy the file again" in error

@@ -16,7 +16,7 @@ def test_integers_come_back_wherever_the_range_lies(pixels, low, width):
     """Within a few millionths of the larger of range and excess: what float32 holds."""
     scale = Range(float(low), float(low + width))
     unit, excess = scale.to_unit(pixels)
-    assert unit.dtype == excess.dtype == np.float32
+    assert (unit.dtype, excess.dtype) == (np.float32, np.float64)
     assert unit.min() >= 0.0
     assert unit.max() <= 1.0
     back = scale.from_unit(unit + excess, pixels)
@@ -67,3 +67,25 @@ def test_a_few_hot_pixels_do_not_squeeze_the_rest():
 def test_conventions(array, low, high):
     found = ranges(array, "YX")[0]
     assert (found.low, found.high) == (low, high)
+
+
+@pytest.mark.parametrize("value", [1e-6, 3.5, 65504.0, -3.4028235e38])
+def test_finite_values_stay_finite(value):
+    image = np.full((64, 64), 0.5, np.float32)
+    image[3, 5] = value
+    for pixels in (image, np.full((64, 64), value, np.float32)):
+        source = open_image(pixels, axes="YX")
+        (found,) = measure_ranges(source, list_planes("YX", source.sizes, False)).values()
+        unit, excess = found.to_unit(pixels)
+        back = found.from_unit(unit + excess, pixels)
+        assert np.isfinite(unit).all()
+        assert 0 <= unit.min() <= unit.max() <= 1
+        np.testing.assert_allclose(back, pixels, rtol=1e-5, atol=1e-6 * abs(value))
+
+
+def test_sparse_spots_set_the_range():
+    image = np.zeros((256, 256), np.float32)
+    image[100, 100] = 1e-4
+    source = open_image(image, axes="YX")
+    (found,) = measure_ranges(source, list_planes("YX", source.sizes, False)).values()
+    assert (found.low, found.high) == (0.0, pytest.approx(1e-4))

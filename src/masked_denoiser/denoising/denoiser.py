@@ -63,7 +63,9 @@ class Denoiser:
         whole = reflect(tiles, self.config.window)
         try:
             outs = torch.stack([self._run(whole, origins, number) for number in range(self.passes)])
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             height, width = whole.shape[-2:]
             raise DeviceError(
                 f"{self.device} has too little memory for {len(whole)} tiles of {height} x {width} pixels; "
@@ -93,6 +95,12 @@ class Denoiser:
         if not self.config.attention_mask:
             return None
         return HashedTokenMask(self.config.attention_mask, self.seed, number, origins)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch says, in the words of any device, that memory ran out; only CUDA has a type for it."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def reflect(tiles: Batch, window: int) -> Batch:

@@ -41,24 +41,26 @@ class Range:
     fill: float = 0.0
     broken: bool = False
 
-    def to_unit(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Pixels of any real dtype as float32 in [0, 1], and the excess that was clipped, in the same scale.
+    def to_unit(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Pixels of any real dtype as float32 in [0, 1], and the excess that was clipped, float64 in the same scale.
 
         float64 carries integers of up to 53 bits exactly until the range is taken away.
         """
         values = pixels.astype(np.float64)
         if pixels.dtype.kind == "f":
             values = np.where(np.isfinite(values), values, self.fill)
-        unit = ((values - self.low) / (self.high - self.low)).astype(np.float32)
+        unit = (values - self.low) / (self.high - self.low)
         clipped = np.clip(unit, 0.0, 1.0)
-        return clipped, unit - clipped
+        return clipped.astype(np.float32), unit - clipped
 
-    def from_unit(self, unit: NDArray[np.float32], like: Pixels) -> Pixels:
+    def from_unit(self, unit: NDArray[Any], like: Pixels) -> Pixels:
         """Back to the image's units and to the dtype of `like`, whose NaN and infinities are put back."""
         values = unit.astype(np.float64) * (self.high - self.low) + self.low
         if like.dtype.kind != "f":
             limits = np.iinfo(like.dtype)
             return _clip_to(np.rint(values), limits).astype(like.dtype)
+        ends = np.finfo(like.dtype)  # what was finite stays so
+        values = np.clip(values, float(ends.min), float(ends.max))
         return np.where(np.isfinite(like), values, like).astype(like.dtype)
 
 
@@ -95,8 +97,10 @@ def _measure(source: Source, planes: list[Plane], seed: int) -> Range:
     low, median, high = (float(v) for v in np.percentile(finite, (_TAILS[0], 50.0, _TAILS[1])))
     if source.dtype.kind == "f" and float(finite.min()) >= 0.0 and 0.05 < float(finite.max()) <= 1.0:
         low, high = 0.0, 1.0
-    if not high > low:  # a constant image: any range of one step will do
-        high = low + max(1.0, abs(low) * 1e-3)
+    if not high > low:  # a few bright spots on an even ground
+        low, high = float(finite.min()), float(finite.max())
+    if not high > low:  # a constant image: a range so small that nothing can be lost in it
+        high = low + (1.0 if source.dtype.kind != "f" else max(abs(low) * 1e-3, float(np.finfo(np.float32).tiny)))
     return Range(low, high, median, broken)
 
 

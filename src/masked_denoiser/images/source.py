@@ -98,8 +98,21 @@ class Source:
         return self.sizes["Y"], self.sizes["X"]
 
     def read(self, plane: Plane, ys: slice, xs: slice) -> np.ndarray[Any, Any]:
-        """Reads a rectangle of a plane as [channels, height, width] in the source's dtype."""
-        pixels = np.asarray(self.data[select(self.axes, plane, ys, xs)])
+        """Reads a rectangle of a plane as [channels, height, width] in the source's dtype.
+
+        Raises:
+            ImageError: if the file is damaged there. Decoders raise RuntimeError or ValueError.
+        """
+        try:
+            pixels = np.asarray(self.data[select(self.axes, plane, ys, xs)])
+        except (RuntimeError, ValueError, OSError) as error:
+            if self.path is None:
+                raise
+            where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}"
+            reason = f"{type(error).__name__}: {error}"
+            raise ImageError(
+                f"{self.path}: cannot be read at {where} ({reason}); copy the file again, then --resume"
+            ) from error
         return to_channels_first(pixels, self.axes, plane)
 
     def close(self) -> None:

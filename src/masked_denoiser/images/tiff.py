@@ -52,7 +52,16 @@ def _explained(path: Path) -> Iterator[None]:
         if "not a TIFF file" in str(error):
             raise ImageError(f"{path}: is no TIFF, PNG or JPEG; convert it to one, or to OME-Zarr") from error
         raise ImageError(f"{path}: is a broken TIFF ({error}); copy or export it again") from error
-    except (struct.error, ValueError, IndexError, KeyError, OSError) as error:
+    except (
+        struct.error,
+        ValueError,
+        IndexError,
+        KeyError,
+        OSError,
+        ZeroDivisionError,
+        TypeError,
+        RuntimeError,
+    ) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ImageError(f"{path}: is a truncated or broken TIFF ({reason}); copy or export it again") from error
 
