@@ -330,3 +330,13 @@ def test_a_journal_without_its_output_is_not_resumed(tmp_path, suffix):
 def test_numbers_without_sense_are_refused(options, words):
     with pytest.raises(JobError, match=words):
         prepare_array(open_image(np.zeros((40, 40), np.uint8), axes="YX"), model=TINY, options=options, device="cpu")
+
+
+def test_python_callers_are_warned_of_guesses_and_nan():
+    model = tiny_model(1)
+    stack = np.random.default_rng(0).random((2, 40, 40), np.float32)
+    with pytest.warns(UserWarning, match="axes guessed as CYX .* axes="):
+        denoise(stack, model=model)
+    stack[0, 3, 4] = np.nan
+    with pytest.warns(UserWarning, match="NaN or infinite"):
+        assert np.isnan(denoise(stack, model=model, axes="CYX")).sum() == 1

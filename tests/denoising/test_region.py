@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -27,8 +29,8 @@ def model() -> Model:
     return Model(Card("tiny", config), MaskedSwin(config).state_dict())
 
 
-def run(source, model, region=None):
-    prepared = prepare_array(source, model=model, options=OPTIONS, device="cpu", region=region)
+def run(source, model, region=None, options=OPTIONS):
+    prepared = prepare_array(source, model=model, options=options, device="cpu", region=region)
     return prepared.pipeline, list(prepared.pipeline.run())
 
 
@@ -54,11 +56,13 @@ def test_progress_counts_the_region_alone(model):
     assert (events[-1].progress.done, events[-1].progress.left) == (3, 0)
 
 
-def test_rgb_region_with_alpha(model):
+@pytest.mark.parametrize("channels", ["auto", "each"])
+def test_rgb_region_with_alpha(model, channels):
     pixels = np.random.default_rng(0).integers(0, 256, (100, 90, 4), dtype=np.uint8)
     source = open_image(pixels, axes="YXS")
-    whole, _ = run(source, model)
-    part, _ = run(source, model, Region((), Span(0, 100), Span(64, 90)))
+    options = replace(OPTIONS, channels=channels)
+    whole, _ = run(source, model, options=options)
+    part, _ = run(source, model, Region((), Span(0, 100), Span(64, 90)), options)
     np.testing.assert_array_equal(part.sink.array, whole.sink.array[:, 64:])
     np.testing.assert_array_equal(part.sink.array[..., 3], pixels[:, 64:, 3])
 

@@ -56,6 +56,7 @@ def open_dock(viewer, qtbot):
     yield open_
     for dock in opened:
         dock.presenter.stop()
+    qtbot.waitUntil(lambda: threads() == [], timeout=TIMEOUT)
 
 
 def finish(dock, qtbot):
@@ -308,7 +309,7 @@ def test_closing_the_dock_ends_its_job(viewer, open_dock, qtbot, plane, slow):
     assert len(threads()) == 1
     go.set()
     viewer.window.remove_dock_widget(dock)
-    assert threads() == []
+    qtbot.waitUntil(lambda: threads() == [], timeout=TIMEOUT)
 
 
 @off_screen
@@ -374,3 +375,23 @@ def test_the_active_layer_is_chosen_but_not_our_results(viewer, open_dock, qtbot
     viewer.layers.clear()
     assert dock.layer.currentText() == ""
     assert not dock.denoise_button.isEnabled()
+
+
+@off_screen
+def test_axes_follow_the_layers_data(viewer, open_dock, qtbot, plane):
+    layer = viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    assert dock.expert.axes.text() == "YX"
+    layer.data = np.stack([plane, plane])
+    assert dock.expert.axes.text() == "CYX"
+
+
+def test_preview_of_colours_one_by_one(viewer, open_dock, qtbot, rgb):
+    viewer.add_image(rgb, name="tissue")
+    dock = open_dock()
+    dock.expert.channels.setCurrentText("each")
+    dock.preview_button.click()
+    finish(dock, qtbot)
+    assert viewer.layers[-1].rgb
+    assert "Error" not in dock.notes.toPlainText()
+    assert dock.denoise_button.isEnabled()

@@ -151,7 +151,7 @@ def test_stopped_worker_closes_its_task_and_is_not_heard_again():
     runner = Runner()
     runner.start(task)
     begun.wait(10)
-    assert runner.stop()
+    assert runner.stop(10)
     assert closed.is_set()
     assert runner.poll() == []
     runner.start(lambda cancel: iter(["again"]))

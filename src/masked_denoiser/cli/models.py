@@ -7,20 +7,20 @@ from argparse import Namespace
 from pathlib import Path
 
 from masked_denoiser.models.card import Card, ModelError
-from masked_denoiser.models.catalogue import DEFAULT, find_model, list_models, load_model, user_folder
+from masked_denoiser.models.catalogue import DEFAULT, Entry, find_model, list_models, load_model, user_folder
 from masked_denoiser.models.file import read_card
 from masked_denoiser.models.reference import export_checkpoint, import_checkpoint, parameter_count
 
 
 def list_all(arguments: Namespace) -> int:
     """Prints the models at hand; the default one is marked."""
-    entries = [(entry, read_card(entry.path)) for entry in list_models()]
+    entries = list_models()
     if arguments.json:
-        print(json.dumps([{"name": e.name, "path": str(e.path), "bundled": e.bundled} for e, _ in entries]))
+        print(json.dumps([{"name": e.name, "path": str(e.path), "bundled": e.bundled} for e in entries]))
         return 0
-    for entry, card in entries:
+    for entry in entries:
         mark = "*" if entry.name == DEFAULT else " "
-        print(f"{mark} {entry.name:24} {'bundled' if entry.bundled else 'yours':8} {card.description}")
+        print(f"{mark} {entry.name:24} {'bundled' if entry.bundled else 'yours':8} {_describe(entry)}")
     print(f"\n* is used when none is named. Your models lie in {user_folder()}")
     return 0
 
@@ -58,6 +58,14 @@ def export(arguments: Namespace) -> int:
     export_checkpoint(load_model(arguments.model), target)
     print(f"wrote {target}")
     return 0
+
+
+def _describe(entry: Entry) -> str:
+    """What a model's card says of it; one broken file must not hide the other models."""
+    try:
+        return read_card(entry.path).description
+    except ModelError as error:
+        return f"cannot be used: {error}"
 
 
 def _target(arguments: Namespace, card: Card) -> Path:

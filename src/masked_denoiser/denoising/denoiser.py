@@ -85,7 +85,8 @@ class Denoiser:
             origins = tuple(origin for origin in origins for _ in range(3))
         elif channels == 1 and self.config.channels == 3:
             images = images.expand(-1, 3, -1, -1)
-        with torch.inference_mode():
+        # torch rounds convolutions on CUDA to TF32 unless told otherwise; float32 is what is promised.
+        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
             out: Tensor = self.network(images, self._mask(origins, number))
         if self.config.channels == channels:
             return out

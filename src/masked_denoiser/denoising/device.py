@@ -21,6 +21,9 @@ def choose_device(wanted: str = "auto") -> tuple[torch.device, str]:
     kind = wanted.partition(":")[0]
     if kind not in ("cpu", "cuda", "mps"):
         raise JobError(f"unknown device {wanted!r}; choose auto, cpu, cuda, cuda:N or mps")
+    number = wanted.partition(":")[2]
+    if number and not (kind == "cuda" and number.isdecimal()):
+        raise JobError(f"unknown device {wanted!r}; a number can only follow cuda, as in cuda:1")
     if not _there(wanted):
         raise JobError(f"device {wanted!r} is not available to torch {torch.__version__}; choose auto or cpu")
     device = torch.device(wanted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +14,7 @@ import numpy as np
 
 from masked_denoiser.denoising.denoiser import Denoiser
 from masked_denoiser.denoising.device import choose_device
-from masked_denoiser.denoising.events import Finished
+from masked_denoiser.denoising.events import Finished, Message
 from masked_denoiser.denoising.job import Job, JobError, Options, make_job
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.pipeline import Pipeline
@@ -171,10 +173,15 @@ def denoise(
 
     Raises:
         UserError: if the array cannot be denoised as asked.
+
+    Warns:
+        UserWarning: of axes that were guessed, and of NaN and infinite pixels, which stay.
     """
-    prepared = prepare_array(open_image(array, axes=axes), model=model, options=options, device=device)
-    for _ in prepared.pipeline.run():
-        pass
+    source = open_image(array, axes=axes)
+    prepared = prepare_array(source, model=model, options=options, device=device)
+    _warn(_doubts(source))
+    for event in prepared.pipeline.run():
+        _warn([event.text] if isinstance(event, Message) else [])
     sink = prepared.pipeline.sink
     assert isinstance(sink, MemorySink)
     return sink.array
@@ -205,6 +212,9 @@ def denoise_file(
 
     Raises:
         UserError: if the job cannot be done as asked.
+
+    Warns:
+        UserWarning: of axes that were guessed, and of NaN and infinite pixels, which stay.
     """
     with open_image(image, axes=axes) as source:
         prepared = prepare_file(
@@ -216,8 +226,12 @@ def denoise_file(
             resume=resume,
             overwrite=overwrite,
         )
-        last = [event for event in prepared.pipeline.run() if isinstance(event, Finished)]
-    return last[-1]
+        _warn(_doubts(source))
+        for event in prepared.pipeline.run():
+            _warn([event.text] if isinstance(event, Message) else [])
+            if isinstance(event, Finished):
+                return event
+    raise AssertionError("a job that is not cancelled either finishes or raises")
 
 
 def std_path(output: Path) -> Path:
@@ -234,6 +248,17 @@ def provenance(job: Job) -> dict[str, Any]:
         "version": job.version,
         "job": replace(job, input="", output="", stamp=(0, 0)).digest,
     }
+
+
+def _doubts(source: Source) -> list[str]:
+    """What was guessed or left out; a single plane leaves nothing to guess."""
+    return [note.replace("--axes", "axes=") for note in source.notes] if set(source.axes) - set("YXS") else []
+
+
+def _warn(texts: Iterable[str]) -> None:
+    """What a window or a console would show, for callers from Python."""
+    for text in texts:
+        warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def _memory(source: Source, job: Job, region: Region | None, dtype: Any = None) -> MemorySink | RegionSink:

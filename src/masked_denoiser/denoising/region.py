@@ -32,9 +32,9 @@ class Region:
     columns: Span
 
     def holds(self, plane: Plane) -> bool:
-        """Whether a plane is at this position."""
+        """Whether a plane is at this position; of colours denoised one by one, all are."""
         position = dict(self.position)
-        return all(position.get(letter, 0) == at for letter, at in plane.index)
+        return all(letter == "S" or position.get(letter, 0) == at for letter, at in plane.index)
 
     def tiles(self, plan: Plan) -> list[Tile]:
         """The tiles whose cores touch the rectangle, in the order of the plan."""
@@ -59,6 +59,8 @@ class RegionSink(Sink):
         self._axes, self._region = source.axes, region
         across = next((plane.across for plane in planes if region.holds(plane)), "")
         sides = {"Y": len(region.rows), "X": len(region.columns)}
+        if "S" in source.axes:
+            sides["S"] = source.sizes["S"]
         if across:
             sides[across] = source.sizes[across]
         shape = tuple(sides.get(letter, 1) for letter in source.axes)
@@ -66,7 +68,7 @@ class RegionSink(Sink):
 
     def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
         """Puts [channels, height, width] at (y, x) of the image."""
-        here = replace(plane, index=tuple((letter, 0) for letter, _ in plane.index))
+        here = replace(plane, index=tuple((letter, at if letter == "S" else 0) for letter, at in plane.index))
         top, left = y - self._region.rows.start, x - self._region.columns.start
         ys, xs = slice(top, top + pixels.shape[1]), slice(left, left + pixels.shape[2])
         self.array[select(self._axes, here, ys, xs)] = from_channels_first(pixels, self._axes, here)

@@ -13,7 +13,7 @@ import numpy as np
 from masked_denoiser.images.axes import resolve_axes
 from masked_denoiser.images.source import ImageError, Lazy, Source
 
-_DTYPES = "bool, integers, and floats of 16 to 64 bits"
+_DTYPES = "integers, or floats of 16 to 64 bits"
 
 
 @dataclass(frozen=True)

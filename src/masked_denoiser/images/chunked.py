@@ -99,7 +99,7 @@ class _Recent:
     """The chunks last used, up to a number of bytes."""
 
     def __init__(self, keep_bytes: int) -> None:
-        self._keep_bytes = keep_bytes
+        self._keep_bytes, self._bytes = keep_bytes, 0
         self._chunks: OrderedDict[tuple[int, ...], Array] = OrderedDict()
         self._lock = Lock()
         # Two threads that want one chunk must not both decode it, and those that want different ones must not wait.
@@ -122,8 +122,10 @@ class _Recent:
     def _put(self, index: tuple[int, ...], chunk: Array) -> None:
         with self._lock:
             self._chunks[index] = chunk
-            while len(self._chunks) > 1 and sum(c.nbytes for c in self._chunks.values()) > self._keep_bytes:
-                self._chunks.popitem(last=False)
+            self._bytes += chunk.nbytes
+            while len(self._chunks) > 1 and self._bytes > self._keep_bytes:
+                _, oldest = self._chunks.popitem(last=False)
+                self._bytes -= oldest.nbytes
 
 
 def _closed(_: tuple[int, ...]) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +54,11 @@ class OmeZarrSink(Sink):
         if layout.dtype == np.uint8 or (layout.colour and layout.dtype.kind in "iu"):
             return  # what the dtype can hold is what a viewer should show
         ome: Any = self._folder.group.attrs["ome"]
-        smallest = self._folder.levels[-1][:]
-        for i, channel in enumerate(ome["omero"]["channels"]):
-            apart = "C" in layout.axes and not layout.colour  # one window for all keeps the hue
-            pixels = smallest.take(i, layout.axes.index("C")) if apart else smallest
-            channel["window"].update(_window(pixels))
+        smallest = self._folder.levels[-1]
+        apart = "C" in layout.axes and not layout.colour  # one window for all keeps the hue
+        windows = _windows(smallest, layout.axes.index("C") if apart else None)
+        for channel, window in zip(ome["omero"]["channels"], windows if apart else repeat(windows[0]), strict=False):
+            channel["window"].update(window)
         self._folder.group.attrs["ome"] = ome
 
 
@@ -82,8 +83,19 @@ def make_ome_zarr(path: Path, source: Source, layout: Layout, attributes: Mappin
     )
 
 
-def _window(pixels: np.ndarray[Any, Any]) -> dict[str, float]:
-    """The contrast window from the smallest to the largest finite value; none for a constant image."""
-    finite = pixels[np.isfinite(pixels)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    return {"start": low, "end": high} if low < high else {}
+def _windows(array: Any, axis: int | None) -> list[dict[str, float]]:
+    """Contrast windows from the smallest to the largest finite value, empty for constants; a plane in memory at once.
+
+    Args:
+        array: a level of the pyramid, zarr.
+        axis: of the channels, which get a window each; None for one window in all.
+    """
+    ends = [(np.inf, -np.inf)] * (1 if axis is None else array.shape[axis])
+    for index in np.ndindex(array.shape[:-2]):
+        pixels = array[index]
+        finite = pixels[np.isfinite(pixels)]
+        if finite.size:
+            at = 0 if axis is None else index[axis]
+            low, high = ends[at]
+            ends[at] = min(low, float(finite.min())), max(high, float(finite.max()))
+    return [{"start": low, "end": high} if low < high else {} for low, high in ends]

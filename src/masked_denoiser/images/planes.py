@@ -51,12 +51,13 @@ def list_planes(axes: str, sizes: dict[str, int], rgb: bool, channels: Channels 
         ValueError: if "rgb" is asked for and no axis has 3 or 4 positions for it.
     """
     colour = _colour_axis(axes, sizes, rgb, channels)
+    alpha = next(((a, 3) for a in "SC" if rgb and sizes.get(a) == 4), None)
     outer = [(a, range(sizes[a])) for a in axes if a not in "YX" and a != colour]
     for position in product(*(steps for _, steps in outer)):
         index = tuple((letter, i) for (letter, _), i in zip(outer, position, strict=True))
         key = _range_key(dict(index), sizes)
         if not colour:
-            yield Plane(index, range_key=key)
+            yield Plane(index, copied=alpha in index, range_key=key)
             continue
         yield Plane(index, colour, 0, 3, range_key=key)
         if sizes[colour] == 4:

@@ -42,7 +42,8 @@ def _from_ome(xml: str, index: int, series_count: int) -> Calibration:
         images = ElementTree.fromstring(xml).findall("{*}Image")
     except ElementTree.ParseError as error:
         raise ValueError(f"its OME-XML is broken: {error}") from error
-    pixels = images[index if len(images) == series_count else 0].find("{*}Pixels")
+    chosen = images[index if len(images) == series_count else 0 :][:1]  # none where another file holds the metadata
+    pixels = chosen[0].find("{*}Pixels") if chosen else None
     if pixels is None:
         return Calibration()
     steps, units = {}, {}

@@ -38,6 +38,7 @@ class Chooser:
         self._viewer, self._view, self._skip = viewer, view, skip
         self._listed: list[Any] = []
         self.layer: Any = None
+        self._shape: tuple[int, ...] = ()
         for signal in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
             signal.connect(self._layers_changed)
         viewer.layers.selection.events.active.connect(self._active_changed)
@@ -53,9 +54,11 @@ class Chooser:
     def _layers_changed(self, event: Any = None) -> None:
         for layer in self._listed:
             layer.events.name.disconnect(self._renamed)
+            layer.events.data.disconnect(self._data_changed)
         self._listed = [layer for layer in self._viewer.layers if _is_image(layer)]
         for layer in self._listed:
             layer.events.name.connect(self._renamed)
+            layer.events.data.connect(self._data_changed)
         if self.layer not in self._listed:
             # Of several, the last is the one on top.
             own = [layer for layer in self._listed if not self._skip(layer)]
@@ -67,6 +70,13 @@ class Chooser:
         if active is not None and _is_image(active) and not self._skip(active) and active in self._listed:
             self._take(active)
             self._list()
+
+    def _data_changed(self, event: Any) -> None:
+        """Another array in the chosen layer may have other axes."""
+        layer = self.layer
+        if event.source is layer and layer.data.shape != self._shape:
+            self.layer = None
+            self._take(layer)
 
     def _renamed(self, event: Any = None) -> None:
         self._list()
@@ -82,6 +92,7 @@ class Chooser:
         if layer is None:
             self._view.show_axes("", "")
             return
+        self._shape = tuple(layer.data.shape)
         try:
             axes = layer_axes(layer)
             self._view.show_axes(axes.letters, "guessed from the shape" if axes.guessed else "from the layer")

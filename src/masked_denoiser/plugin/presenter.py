@@ -111,7 +111,7 @@ class Presenter:
             self._runner.cancel()
 
     def stop(self) -> None:
-        """Ends all work and waits for it a while: the dock or napari closes."""
+        """Ends all work after the tile in work, without waiting for it: the dock or napari closes."""
         self._survey.stop()
         self._runner.stop()
 
@@ -124,10 +124,15 @@ class Presenter:
             elif isinstance(event, Ended) and event.error is not None:
                 self._failed(event.error)
         events = self._runner.poll()
-        for event in events:
-            self._take(event)
-        if events and self._runner.running:
-            self._results.refresh()
+        ended = [event for event in events if isinstance(event, Ended)]
+        try:
+            for event in events[: len(events) - len(ended)]:
+                self._take(event)
+            if events and self._runner.running:
+                self._results.refresh()
+        finally:  # whatever goes wrong in showing results, the dock must not wait for ever
+            for event in ended:
+                self._take(event)
 
     def _begin(self, preview: bool) -> None:
         layer = self._chooser.layer

@@ -6,6 +6,7 @@ a signal for every event. Here the window fetches what has come whenever it has 
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from masked_denoiser.denoising.events import Progress
+
+#: Threads at work, and what asks them to end: a process that exits under torch's feet may crash.
+_at_work: dict[threading.Thread, threading.Event] = {}
 
 #: Takes an event that asks it to end soon, and yields what the window should know.
 Task = Callable[[threading.Event], Iterator[Any]]
@@ -52,6 +56,7 @@ class Runner:
         self._thread = threading.Thread(
             target=self._run, args=(task, self._cancel), name="masked-denoiser", daemon=True
         )
+        _at_work[self._thread] = self._cancel
         self._thread.start()
 
     def poll(self) -> list[Any]:
@@ -67,8 +72,8 @@ class Runner:
         """Asks the task to end; it goes on until it has seen that."""
         self._cancel.set()
 
-    def stop(self, seconds: float = 5.0) -> bool:
-        """Cancels and waits a while; what the task still says is dropped.
+    def stop(self, seconds: float = 0.2) -> bool:
+        """Cancels and waits a moment; what the task still says is dropped. The process waits for it at its end.
 
         Returns:
             Whether the thread has ended.
@@ -93,12 +98,24 @@ class Runner:
             self._put(events, Ended(error))
         else:
             self._put(events, Ended())
+        finally:
+            _at_work.pop(threading.current_thread(), None)
 
     def _put(self, events: deque[Any], event: Any) -> None:
         with self._lock:
             if events and isinstance(event, Progress) and isinstance(events[-1], Progress):
                 events.pop()
             events.append(event)
+
+
+@atexit.register
+def _end_all(seconds: float = 10.0) -> None:
+    """Lets every task end after the tile in work."""
+    left = list(_at_work.items())
+    for _, cancel in left:
+        cancel.set()
+    for thread, _ in left:
+        thread.join(seconds)
 
 
 def _generator(said: Iterator[Any]) -> Any:
