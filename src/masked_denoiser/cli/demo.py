@@ -14,9 +14,13 @@ import numpy as np
 
 from masked_denoiser.cli.progress import closing, say, show
 from masked_denoiser.denoising.events import Cancelled
-from masked_denoiser.denoising.job import Options
-from masked_denoiser.denoising.prepare import prepare_file
+from masked_denoiser.denoising.job import JobError, Options
+from masked_denoiser.denoising.journal import Journal
+from masked_denoiser.denoising.prepare import Prepared, prepare_file
+from masked_denoiser.evaluation.metrics import psnr
+from masked_denoiser.evaluation.pictures import save_png
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.source import Source
 from masked_denoiser.models.catalogue import DEFAULT
 from masked_denoiser.samples import sample_path
 
@@ -29,9 +33,7 @@ def demo(arguments: Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / "slide_denoised.ome.zarr"
     with open_image(sample_path("slide")) as source:
-        prepared = prepare_file(
-            source, output, model=arguments.model or DEFAULT, options=Options(tile=128), overwrite=True
-        )
+        prepared = _prepare(source, output, arguments.model or DEFAULT)
         for message in prepared.messages:
             say(message)
         end = show(prepared.pipeline)
@@ -45,6 +47,16 @@ def demo(arguments: Namespace) -> int:
     return 0
 
 
+def _prepare(source: Source, output: Path, model: str) -> Prepared:
+    """Goes on with an interrupted demo of the same kind; anything else in the demo's folder is made anew."""
+    if Journal.beside(output).exists():
+        try:
+            return prepare_file(source, output, model=model, options=Options(tile=128), resume=True)
+        except JobError as error:
+            say(f"starting again: {error}")
+    return prepare_file(source, output, model=model, options=Options(tile=128), overwrite=True)
+
+
 def _report(noisy: Image, output: Path, picture: Path) -> None:
     """Prints PSNR before and after, and writes noisy | denoised | truth, whole and enlarged."""
     with open_image(output) as source:
@@ -52,9 +64,9 @@ def _report(noisy: Image, output: Path, picture: Path) -> None:
         denoised = source.read(plane, slice(None), slice(None)).transpose(1, 2, 0)
     with open_image(sample_path("slide-clean")) as source:
         clean = np.asarray(source.data[:])
-    before, after = psnr(noisy, clean), psnr(denoised, clean)
+    before, after = (psnr(image / 255, clean / 255) for image in (noisy, denoised))
     print(f"PSNR against the slide without noise: {before:.2f} dB before, {after:.2f} dB after")
-    write_png(picture, before_after([noisy, denoised, clean]))
+    save_png(picture, before_after([noisy, denoised, clean]))
     print(f"wrote {picture}: noisy, denoised, without noise; below, the middle enlarged")
 
 
@@ -62,12 +74,6 @@ def _rgb_planes(source: Any) -> Any:
     from masked_denoiser.images.planes import list_planes
 
     return list_planes(source.axes, source.sizes, source.rgb)
-
-
-def psnr(image: Image, truth: Image) -> float:
-    """Peak signal-to-noise ratio of 8-bit images, in dB."""
-    error = np.mean((image.astype(np.float64) - truth) ** 2)
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def before_after(images: list[Image]) -> Image:
@@ -78,13 +84,6 @@ def before_after(images: list[Image]) -> Image:
     gap = np.full((height, 8, 3), 255, np.uint8)
     rows = [np.concatenate([part for image in row for part in (image, gap)][:-1], axis=1) for row in (images, enlarged)]
     return np.concatenate([rows[0], np.full((8, rows[0].shape[1], 3), 255, np.uint8), rows[1]])
-
-
-def write_png(path: Path, image: Image) -> None:
-    """Writes [H, W, 3] uint8."""
-    from imagecodecs import png_encode
-
-    path.write_bytes(png_encode(np.ascontiguousarray(image)))
 
 
 def _open_napari(output: Path) -> None:

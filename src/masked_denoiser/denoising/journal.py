@@ -35,10 +35,13 @@ class Journal:
         """A new journal that names its job."""
         path = cls.beside(output)
         begun = path.with_name(f"{path.name}.new")
-        with begun.open("wb") as file:
-            file.write(_line({"format": _FORMAT, "job": job.deciding()}))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with begun.open("wb") as file:
+                file.write(_line({"format": _FORMAT, "job": job.deciding()}))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise JobError(f"{path.parent} cannot be written to ({error.strerror}); choose another output") from error
         begun.replace(path)  # a journal has its header, or it is not there
         return cls(path, path.open("ab"), set())
 

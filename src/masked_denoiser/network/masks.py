@@ -39,6 +39,37 @@ def mask_pixels(images: Tensor, low: float, high: float, generator: torch.Genera
     return images.masked_fill(masked, MASKED_PIXEL), masked
 
 
+def blind_spots(images: Tensor, low: float, high: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Sets random pixels of every image to one of their neighbours, up to 2 pixels away (Krull et al., CVPR 2019).
+
+    Unlike `MASKED_PIXEL` a neighbour's value does not give away which pixels are masked: a network that must
+    restore them from their surroundings does so at every pixel, and needs no mask at inference.
+
+    Args:
+        images: [B, C, H, W] float, H and W at least 5.
+        low, high: as in `mask_pixels`.
+        generator: on the device of `images`.
+
+    Returns:
+        The masked images [B, C, H, W], and the mask [B, 1, H, W], bool, true where masked.
+    """
+    _, masked = mask_pixels(images, low, high, generator)
+    batch, _, height, width = images.shape
+    # One of the 24 others of the 5 x 5 around a pixel; those beyond the edge are taken on the other side.
+    number = torch.randint(24, (batch, height, width), generator=generator, device=images.device)
+    number = number + (number >= 12)
+    y = _inside(torch.arange(height, device=images.device)[:, None], number // 5 - 2, height)
+    x = _inside(torch.arange(width, device=images.device)[None, :], number % 5 - 2, width)
+    at = (y * width + x).flatten(1)[:, None].expand(-1, images.shape[1], -1)
+    neighbours = images.flatten(2).gather(2, at).view_as(images)
+    return torch.where(masked, neighbours, images), masked
+
+
+def _inside(at: Tensor, step: Tensor, side: int) -> Tensor:
+    there = at + step
+    return torch.where((there < 0) | (there >= side), at - step, there)
+
+
 class TokenMask(Protocol):
     """Says which tokens reach a window attention."""
 

@@ -1,0 +1,1 @@
+"""Evaluation: how good a result is, in figures and in pictures."""

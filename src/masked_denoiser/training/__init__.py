@@ -1,0 +1,1 @@
+"""Training: patches, recipe, trainer, validation, fine-tuning."""

@@ -1,0 +1,133 @@
+"""From what a user names to the images to learn from: folders opened, pairs matched, a part held out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from masked_denoiser.images.open import open_image
+from masked_denoiser.images.source import Lazy, Source
+from masked_denoiser.training.pool import (
+    Pool,
+    Rectangle,
+    TrainingImage,
+    check_images,
+    corner_rectangles,
+    fits_beside,
+)
+from masked_denoiser.training.recipe import TrainingError
+from masked_denoiser.training.validation import validation_side
+
+#: What `images` may be given as.
+Given = str | os.PathLike[str] | Lazy | Source
+
+_SUFFIXES = (".tif", ".tiff", ".btf", ".svs", ".png", ".jpg", ".jpeg", ".zarr")
+#: From this number on whole images are held out, a tenth of them; of fewer a corner of each.
+_MANY = 10
+#: Most images that are held out whole.
+_MOST_HELD_OUT = 16
+
+
+def open_images(given: Iterable[Given], axes: str | None = None) -> list[Source]:
+    """Opens files, zarr folders, arrays, and every image of other folders, in the order of their names.
+
+    Raises:
+        TrainingError: if there is nothing to open.
+        ImageError: if one of them cannot be opened.
+    """
+    sources = [open_image(one, axes=axes) for item in given for one in _unfolded(item)]
+    if not sources:
+        raise TrainingError("there are no images to learn from; name files or folders")
+    return sources
+
+
+def _unfolded(item: Given) -> list[Given]:
+    if not isinstance(item, str | os.PathLike) or not Path(item).expanduser().is_dir() or _is_zarr(Path(item)):
+        return [item]
+    folder = Path(item).expanduser()
+    found: list[Given] = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES]
+    if not found:
+        raise TrainingError(f"folder {folder} holds no images; known are {', '.join(_SUFFIXES)}")
+    return found
+
+
+def _is_zarr(path: Path) -> bool:
+    return path.suffix == ".zarr" or any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def make_images(noisy: Sequence[Source], clean: Sequence[Source], channels: int) -> list[TrainingImage]:
+    """Images, or pairs of them in the order of the lists.
+
+    Args:
+        noisy: the images; in the way "clean" the clean ones.
+        clean: the truths of pairs, or nothing.
+        channels: of the network.
+
+    Raises:
+        TrainingError: if the lists differ in length.
+    """
+    if clean and len(clean) != len(noisy):
+        raise TrainingError(
+            f"{len(noisy)} noisy images and {len(clean)} clean ones are no pairs; they are matched by order of names"
+        )
+    truths: Sequence[Source | None] = clean or [None] * len(noisy)
+    return [TrainingImage(source, channels, truth) for source, truth in zip(noisy, truths, strict=True)]
+
+
+def split(images: list[TrainingImage], patch: int, window: int) -> tuple[Pool, Pool]:
+    """What is learned from, and what is held out for validation.
+
+    Of many images a tenth is held out whole; of a few, the corner of each with the most texture, through all planes.
+
+    Raises:
+        TrainingError: for images that nothing can be learned from, or too small to hold anything out.
+    """
+    check_images(images, patch)
+    if len(images) >= _MANY:
+        every = max(_MANY, -(-len(images) // _MOST_HELD_OUT))
+        held = images[every - 1 :: every]
+        learned = [image for image in images if image not in held]
+        return Pool(tuple(learned), patch), held_out_pool(held, window)
+    corners = [_corner(image, patch) for image in images]
+    learned = [replace(image, held_out=corner) for image, corner in zip(images, corners, strict=True)]
+    held = [replace(image, region=corner) for image, corner in zip(images, corners, strict=True) if corner]
+    if not held:
+        raise TrainingError(
+            f"the images are too small to hold a part of them out for validation: at least one side must have two "
+            f"patches of {patch} pixels; choose a smaller patch, or give validation images"
+        )
+    return Pool(tuple(learned), patch), held_out_pool(held, window)
+
+
+def held_out_pool(images: list[TrainingImage], window: int) -> Pool:
+    """The pool that validation draws from."""
+    sides = [len(span) for image in images for span in image.area]
+    return Pool(tuple(images), validation_side(sides, window))
+
+
+def check_apart(learned: Sequence[Source], validated: Sequence[Source]) -> None:
+    """Refuses to validate with what is learned from.
+
+    Raises:
+        TrainingError: naming the first image that is in both.
+    """
+    files = {path.resolve() for source in learned for path in source.inputs}
+    for source in validated:
+        if any(path.resolve() in files for path in source.inputs):
+            raise TrainingError(f"{source.path} is both learned from and validated with; leave it out of one of them")
+
+
+def _corner(image: TrainingImage, patch: int) -> Rectangle | None:
+    """The corner with the most texture; None where nothing would be left to learn from."""
+    corners = [c for c in corner_rectangles(image.area, patch) if fits_beside(image.area, c, patch)]
+    return max(corners, key=lambda corner: _texture(image, corner), default=None)
+
+
+def _texture(image: TrainingImage, rectangle: Rectangle) -> float:
+    plane = image.planes[len(image.planes) // 2]
+    pixels = image.source.read(plane, rectangle[0].index, rectangle[1].index)
+    return float(np.std(pixels, dtype=np.float64))

@@ -1,0 +1,329 @@
+"""From what a user asked for to a trainer that is ready to run: everything that can fail early fails here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from masked_denoiser.denoising.device import choose_device, describe
+from masked_denoiser.images.source import Source
+from masked_denoiser.models.card import Card
+from masked_denoiser.models.catalogue import DEFAULT, load_model
+from masked_denoiser.models.file import Model
+from masked_denoiser.network.config import SwinConfig
+from masked_denoiser.network.swin import MaskedSwin
+from masked_denoiser.training.events import Trained
+from masked_denoiser.training.images import Given, check_apart, held_out_pool, make_images, open_images, split
+from masked_denoiser.training.pool import Pool, check_images
+from masked_denoiser.training.ranks import Ranks
+from masked_denoiser.training.recipe import PAPER_RECIPE, TrainingError, TrainingRecipe
+from masked_denoiser.training.record import Record, clear
+from masked_denoiser.training.state import new_state
+from masked_denoiser.training.trainer import Event, Trainer
+from masked_denoiser.training.validation import make_validator
+
+#: Fields of a recipe that may change when a training goes on.
+_CHANGEABLE = ("steps", "micro_batch", "validate_every", "save_every", "patience")
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """What to learn from, as `open_images` takes it.
+
+    Attributes:
+        images: clean images; noisy ones in the ways "noisy" and "pairs".
+        clean: the truths of pairs.
+        validation: images to validate with; a part of `images` is held out if there are none.
+        validation_clean: their truths, in the way "pairs".
+        axes: of the images, where their files do not name them.
+    """
+
+    images: tuple[Given, ...]
+    clean: tuple[Given, ...] = ()
+    validation: tuple[Given, ...] = ()
+    validation_clean: tuple[Given, ...] = ()
+    axes: str | None = None
+
+
+@dataclass(frozen=True)
+class PreparedTraining:
+    """A trainer, and what the user should know before it runs.
+
+    Attributes:
+        trainer: ready to run.
+        record: the training's folder; None where nothing is written.
+        messages: choices that were made for the user.
+        base: the model that it begins with.
+        sources: the images that are learned from.
+        output: where the trained model goes; None for nowhere.
+    """
+
+    trainer: Trainer
+    record: Record | None
+    messages: tuple[str, ...]
+    base: Model
+    sources: tuple[Source, ...]
+    output: Path | None = None
+
+    def run(self) -> Iterator[Event]:
+        """Trains, keeps the log, and writes the model at the end; the events of `Trainer.run`."""
+        try:
+            for event in self.trainer.run():
+                if self.record is not None and self.trainer.ranks.first:
+                    self.record.add(event)
+                if isinstance(event, Trained) and self.output is not None and self.trainer.ranks.first:
+                    self.model(event).save(self.output)
+                yield event
+        finally:
+            if self.record is not None:
+                self.record.close()
+
+    def model(self, trained: Trained, name: str = "") -> Model:
+        """The trained model, with its card.
+
+        Args:
+            trained: how the training ended.
+            name: of the model; that of the output by default.
+        """
+        state = self.trainer.state
+        last = trained.best_psnr is None and trained.why != "diverged"
+        weights = state.average.state_dict() if last else state.best
+        weights = {key: tensor.detach().cpu().float() for key, tensor in weights.items()}
+        return Model(self._card(trained, name or (self.output.stem if self.output else "trained")), weights)
+
+    def _card(self, trained: Trained, name: str) -> Card:
+        recipe, base = self.trainer.recipe, self.base.card
+        architecture = replace(base.architecture, attention_mask=recipe.inference_mask)
+        training = {
+            "recipe": json.loads(recipe.to_json()),
+            "steps": trained.step,
+            "kept_step": trained.best_step,
+            "ended": trained.why,
+            "hours": round(self.trainer.state.seconds / 3600, 3),
+            "hardware": describe(self.trainer.device) + (f" x {n}" if (n := self.trainer.ranks.count) > 1 else ""),
+            "validation_psnr_before": trained.before,
+            "validation_psnr": trained.after,
+            "program": f"napari-masked-denoiser {version('napari-masked-denoiser')}",
+            "begun_from": {"name": base.name, "digest": self.base.digest, "training": base.training},
+        }
+        what = {"clean": f"noise {recipe.noise}", "noisy": "noisy images without truth", "pairs": "pairs"}[recipe.way]
+        return Card(
+            name=name,
+            architecture=architecture,
+            description=f"{base.name}, trained for {trained.best_step} steps on {len(self.sources)} images: {what}.",
+            training=training,
+            data=[f"{source.name}, {source.axes} {source.shape}" for source in self.sources[:100]] + list(base.data),
+            licence=base.licence,
+            source=f"trained from {base.name}",
+        )
+
+
+def prepare_training(
+    given: TrainingImages,
+    recipe: TrainingRecipe,
+    *,
+    base: Model | str | Path = DEFAULT,
+    output: Path | None = None,
+    folder: Path | None = None,
+    device: str | torch.device = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+    ranks: Ranks | None = None,
+) -> PreparedTraining:
+    """Settles a training.
+
+    Args:
+        given: the images.
+        recipe: how to train.
+        base: the model to begin with, its name or its path; see `untrained` for one with random weights.
+        output: `.safetensors` to write at the end; None for none.
+        folder: for checkpoint and log; None keeps none.
+        device: as for denoising, or a torch device.
+        resume: go on from the checkpoint in `folder`.
+        overwrite: replace `output`, and what an earlier training left in `folder`.
+        tensorboard: also write TensorBoard logs.
+        ranks: this process among those that train together.
+
+    Raises:
+        UserError: before anything is written, if anything does not fit.
+    """
+    ranks = ranks or Ranks()
+    record = Record(folder) if folder is not None else None
+    _check_output(output, record, resume, overwrite)
+    chosen, said = choose_device(device) if isinstance(device, str) else (device, f"computing on {describe(device)}")
+    model = base if isinstance(base, Model) else load_model(base)
+    _check_sides(recipe, model.card.architecture, ranks)
+    sources = open_images(given.images, given.axes)
+    learned, held = _pools(given, sources, recipe, model.card.architecture)
+    trainer = Trainer(
+        recipe,
+        new_state(model, recipe, chosen),
+        learned,
+        chosen,
+        validator=make_validator(held, recipe) if ranks.first else None,
+        checkpoint=record.checkpoint if record else None,
+        identity=_identity(recipe, model, sources),
+        ranks=ranks,
+    )
+    messages = [*_notes(sources), *_about(sources, given, recipe, model), said]
+    if resume and record is not None:
+        trainer.state.load(record.checkpoint, trainer.identity)
+        messages.append(f"going on after step {trainer.state.step}")
+    elif record is not None and ranks.first:
+        clear(record.folder)
+    if record is not None and ranks.first:
+        record.begin(recipe, tensorboard=tensorboard)
+    return PreparedTraining(trainer, record, tuple(messages), model, tuple(sources), output)
+
+
+def fine_tune(
+    model: Model | str | Path,
+    images: Iterable[Given],
+    *,
+    device: str = "auto",
+    clean: Iterable[Given] = (),
+    validation: Iterable[Given] = (),
+    axes: str | None = None,
+    **settings: Any,
+) -> Model:
+    """Fine-tunes a model on images: `masked_denoiser.fine_tune`.
+
+    Args:
+        model: a model, its name or its path.
+        images: arrays, files or folders; clean ones, unless `way` says otherwise.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        clean: the truths of `way="pairs"`.
+        validation: images to validate with; by default a part of `images` is held out.
+        axes: of the images, where they do not name them.
+        settings: fields of `TrainingRecipe`, such as `noise="gaussian(sigma=15)"` or `steps=500`.
+
+    Returns:
+        The model of the best validation. Its `save` writes it.
+
+    Raises:
+        UserError: if it cannot be trained as asked.
+    """
+    base = model if isinstance(model, Model) else load_model(model)
+    given = TrainingImages(tuple(images), tuple(clean), tuple(validation), axes=axes)
+    prepared = prepare_training(given, fine_tune_recipe(base, settings), base=base, device=device)
+    *_, last = prepared.run()
+    assert isinstance(last, Trained)
+    return prepared.model(last, f"{base.card.name}-tuned")
+
+
+def fine_tune_recipe(base: Model, settings: dict[str, Any]) -> TrainingRecipe:
+    """The preset for fine-tuning, with the base model's attention mask, and with what the user set.
+
+    Raises:
+        TrainingError: for settings that a recipe does not know or allow.
+    """
+    from masked_denoiser.training.recipe import FINE_TUNE, WITHOUT_TRUTH, checked_values
+
+    mask = base.card.architecture.attention_mask
+    preset = replace(FINE_TUNE, attention_mask=(mask, mask))
+    for_way = WITHOUT_TRUTH if settings.get("way") == "noisy" else {}
+    return replace(preset, **(for_way | checked_values(settings)))
+
+
+def untrained(channels: int = 3, seed: int = 0, recipe: TrainingRecipe = PAPER_RECIPE) -> Model:
+    """The paper's network with random weights.
+
+    Args:
+        channels: 3 for RGB, 1 for gray (whose mean is 0).
+        seed: of the weights.
+        recipe: whose attention mask it is to have.
+    """
+    config = SwinConfig(channels=channels, attention_mask=recipe.inference_mask)
+    if channels == 1:
+        config = replace(config, mean=(0.0,))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        weights = MaskedSwin(config).state_dict()
+    return Model(Card("untrained", config, "Random weights.", licence="BSD-3-Clause"), weights)
+
+
+def training_folder(output: Path) -> Path:
+    """Where checkpoint and log of a model lie: `mine.safetensors` -> `mine.training`."""
+    return output.with_suffix(".training")
+
+
+def _check_output(output: Path | None, record: Record | None, resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise TrainingError("--resume goes on and --overwrite starts again; give only one of them")
+    if output is not None and output.suffix != ".safetensors":
+        raise TrainingError(f"output {output} does not end in .safetensors; give it that ending")
+    if output is not None and not output.parent.is_dir():
+        raise TrainingError(f"folder {output.parent} does not exist; make it first")
+    begun = record is not None and record.checkpoint.exists()
+    if resume and not begun:
+        where = record.folder if record else "the training"
+        raise TrainingError(f"{where} holds no checkpoint to go on from; leave --resume out")
+    if resume or overwrite:
+        return
+    if begun and record is not None:
+        raise TrainingError(f"{record.folder} holds a training; go on with --resume, or start again with --overwrite")
+    if output is not None and output.exists():
+        raise TrainingError(f"{output} exists; choose another name, or --overwrite")
+
+
+def _check_sides(recipe: TrainingRecipe, config: SwinConfig, ranks: Ranks) -> None:
+    if recipe.patch % config.window:
+        raise TrainingError(f"patch is {recipe.patch}; choose a multiple of the model's window of {config.window}")
+    if recipe.batch % ranks.count:
+        raise TrainingError(f"a batch of {recipe.batch} cannot be divided among {ranks.count} processes")
+
+
+def _pools(
+    given: TrainingImages, sources: list[Source], recipe: TrainingRecipe, config: SwinConfig
+) -> tuple[Pool, Pool]:
+    """What is learned from and what is held out."""
+    if (recipe.way == "pairs") != bool(given.clean):
+        raise TrainingError('clean images and the way "pairs" belong together; give both or none')
+    clean = open_images(given.clean, given.axes) if given.clean else []
+    images = make_images(sources, clean, config.channels)
+    if not given.validation:
+        return split(images, recipe.patch, config.window)
+    others = open_images(given.validation, given.axes)
+    check_apart(sources, others)
+    truths = open_images(given.validation_clean, given.axes) if given.validation_clean else []
+    if recipe.way == "pairs" and not truths:
+        raise TrainingError("validation images of pairs need their clean images, too")
+    held = make_images(others, truths, config.channels)
+    check_images(images, recipe.patch)
+    check_images(held, recipe.patch)
+    return Pool(tuple(images), recipe.patch), held_out_pool(held, config.window)
+
+
+def _identity(recipe: TrainingRecipe, base: Model, sources: list[Source]) -> str:
+    """What must be the same for a checkpoint to be gone on from, a line each."""
+    kept = {name: value for name, value in asdict(recipe).items() if name not in _CHANGEABLE}
+    lines = [f"{name} {json.dumps(value)}" for name, value in sorted(kept.items())]
+    lines.append(f"base {base.digest}")
+    return "\n".join([*lines, *(f"image {s.name} {s.axes} {s.shape} {s.dtype}" for s in sources)])
+
+
+def _notes(sources: list[Source]) -> list[str]:
+    """What was guessed when images were opened, once for those that are alike."""
+    return list(dict.fromkeys(note for source in sources for note in source.notes))[:5]
+
+
+def _about(sources: list[Source], given: TrainingImages, recipe: TrainingRecipe, model: Model) -> list[str]:
+    said = []
+    channels = model.card.architecture.channels
+    gray = sum(not source.rgb for source in sources)
+    if channels == 3 and gray:
+        said.append(f"{model.card.name} knows RGB: the planes of {gray} gray images are given to it three times")
+    if channels == 1 and gray < len(sources):
+        said.append(f"{model.card.name} knows gray: red, green and blue are learned one by one")
+    if not given.validation:
+        said.append("a part of the images is held out, to validate with")
+    if recipe.way == "noisy":
+        said.append("no truth: PSNR below is that of hidden pixels against the noisy image, not of the result")
+    return said

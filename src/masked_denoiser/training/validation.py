@@ -1,0 +1,144 @@
+"""Validation: held-out patches under the trained noise and under noises that were never trained.
+
+The two curves are figure 12 of Chen et al. 2023: a network that overfits its training noise gets better on the first
+and worse on the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
+from masked_denoiser.evaluation.pictures import side_by_side
+from masked_denoiser.network.masks import HashedTokenMask, blind_spots
+from masked_denoiser.noise.parse import parse_noise
+from masked_denoiser.noise.recipe import add_noise
+from masked_denoiser.training.batches import seed_of
+from masked_denoiser.training.pool import Pool
+from masked_denoiser.training.recipe import TrainingRecipe
+
+#: Patches to validate with, and their largest side in pixels.
+PATCHES, LARGEST = 6, 96
+#: Patches in the picture.
+_SHOWN = 3
+#: What the score of the way "noisy" is called: there is no truth, only pixels that the network has not seen.
+HIDDEN = "hidden pixels"
+#: What the score of pairs is called.
+PAIRS = "pairs"
+
+Images = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """The patches under one noise.
+
+    Attributes:
+        noise: the recipe of the noise, `HIDDEN` or `PAIRS`.
+        given: what the network gets, [B, C, H, W].
+        truth: what it should give.
+        counted: [B, 1, H, W] bool, the pixels that are scored; None for all.
+    """
+
+    noise: str
+    given: Images
+    truth: Images
+    counted: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Mean PSNR in dB and SSIM by noise, the trained one first, and the picture noisy | denoised | truth.
+
+    Without truth there is no SSIM, and the PSNR is that of hidden pixels against the noisy image.
+    """
+
+    psnr: dict[str, float]
+    ssim: dict[str, float]
+    picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True, eq=False)
+class Validator:
+    """Fixed patches with fixed noise: two validations differ by the network alone."""
+
+    cases: tuple[Case, ...]
+
+    @property
+    def trained(self) -> str:
+        """The noise that is trained."""
+        return self.cases[0].noise
+
+    def score(self, network: nn.Module, attention_mask: float, device: torch.device) -> Scores:
+        """Denoises all patches.
+
+        Args:
+            network: a `MaskedSwin`, in evaluation mode.
+            attention_mask: share of masked tokens at inference.
+            device: where the network is.
+        """
+        outs = [_denoise(network, case, attention_mask, device) for case in self.cases]
+        rows = zip(self.cases[0].given[:_SHOWN], outs[0][:_SHOWN], self.cases[0].truth[:_SHOWN], strict=True)
+        return Scores(
+            {case.noise: _mean_psnr(out, case) for case, out in zip(self.cases, outs, strict=True)},
+            {c.noise: _mean_ssim(out, c) for c, out in zip(self.cases, outs, strict=True) if c.counted is None},
+            side_by_side([list(row) for row in rows]),
+        )
+
+
+def make_validator(pool: Pool, recipe: TrainingRecipe) -> Validator:
+    """Draws the patches and their noise once.
+
+    Args:
+        pool: the held-out images.
+        recipe: the training.
+    """
+    places = [pool.draw(np.random.default_rng([recipe.seed, number])) for number in range(PATCHES)]
+    clean = np.clip(np.stack([pool.read(place) for place in places]), 0, 1)
+    if recipe.way == "pairs":
+        truth = np.stack([pool.read(place, truth=True) for place in places])
+        return Validator((Case(PAIRS, clean, truth),))
+    if recipe.way == "noisy":
+        generator = torch.Generator().manual_seed(recipe.seed)
+        given, counted = blind_spots(torch.from_numpy(clean), *recipe.pixel_mask, generator)
+        return Validator((Case(HIDDEN, given.numpy(), clean, counted.numpy()),))
+    noises = dict.fromkeys((recipe.noise, *recipe.unseen))
+    return Validator(tuple(Case(noise, _noisy(clean, noise, recipe.seed), clean) for noise in noises))
+
+
+def validation_side(sides: Sequence[int], window: int) -> int:
+    """Side of the patches: whole windows, as many as fit into the smallest of these sides."""
+    return max(window, min(LARGEST, *sides) // window * window)
+
+
+def _noisy(clean: Images, noise: str, seed: int) -> Images:
+    generator = torch.Generator().manual_seed(seed_of(seed, 0))
+    noisy = add_noise(torch.from_numpy(clean), parse_noise(noise), generator)
+    return np.asarray(noisy.numpy(), np.float32)
+
+
+@torch.inference_mode()
+def _denoise(network: nn.Module, case: Case, ratio: float, device: torch.device) -> Images:
+    """One patch after the other: a validation must not need more memory than a step."""
+    tokens = HashedTokenMask(ratio, 0, 0, ((0, 0),)) if ratio else None
+    images = torch.from_numpy(case.given).unbind()
+    outs: list[Tensor] = [network(image[None].to(device), tokens).float().cpu() for image in images]
+    return np.asarray(torch.cat(outs).numpy(), np.float32)
+
+
+def _mean_psnr(outs: Images, case: Case) -> float:
+    if case.counted is None:
+        return float(np.mean([psnr(out, truth) for out, truth in zip(outs, case.truth, strict=True)]))
+    where = np.broadcast_to(case.counted, outs.shape)
+    error = (to_8_bit(outs)[where].astype(np.float64) - to_8_bit(case.truth)[where]) ** 2
+    return float(10 * np.log10(255.0**2 / max(error.mean(), 1e-9)))
+
+
+def _mean_ssim(outs: Images, case: Case) -> float:
+    return float(np.mean([ssim(out, truth) for out, truth in zip(outs, case.truth, strict=True)]))
