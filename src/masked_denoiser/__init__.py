@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from masked_denoiser.images.open import open_image
     from masked_denoiser.models.catalogue import load_model
     from masked_denoiser.samples import sample_path
+    from masked_denoiser.training.prepare import fine_tune
 
 _HOMES = {
     "Options": "masked_denoiser.denoising.job",
     "denoise": "masked_denoiser.denoising.prepare",
     "denoise_file": "masked_denoiser.denoising.prepare",
+    "fine_tune": "masked_denoiser.training.prepare",
     "load_model": "masked_denoiser.models.catalogue",
     "open_image": "masked_denoiser.images.open",
     "sample_path": "masked_denoiser.samples",
 }
 
-__all__ = ["Options", "denoise", "denoise_file", "load_model", "open_image", "sample_path"]
+__all__ = ["Options", "denoise", "denoise_file", "fine_tune", "load_model", "open_image", "sample_path"]
 
 
 def __getattr__(name: str) -> Any:

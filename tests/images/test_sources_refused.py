@@ -164,7 +164,7 @@ def test_files_that_may_not_be_read_are_refused(tmp_path: Path, monkeypatch: pyt
     ("array", "words"),
     [
         (np.zeros((4, 0), np.uint8), "array: the image is empty, its shape is (4, 0)"),
-        (np.zeros((4, 4), complex), "array: pixels of type complex128 cannot be denoised; convert them to bool, int"),
+        (np.zeros((4, 4), complex), "array: pixels of type complex128 cannot be denoised; convert them to integers"),
         (np.zeros((4, 4), object), "array: pixels of type object cannot be denoised"),
         (np.zeros((4, 4), [("a", "u1")]), "cannot be denoised"),
         (np.zeros((4, 4), np.longdouble), "array: pixels of type float128 cannot be denoised"),

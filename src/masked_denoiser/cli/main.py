@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("napari-masked-denoiser"))
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_denoise, _add_info, _add_models, _add_doctor, _add_demo):
+    for add in (_add_denoise, _add_train, _add_fine_tune, _add_noise, _add_info, _add_models, _add_doctor, _add_demo):
         add(commands)
     return parser
 
@@ -103,6 +103,66 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto takes RGB as one plane and other channels one by one",
     )
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _command(commands, "train", "train:train", "train a network; several GPUs with torchrun")
+    p.add_argument("images", nargs="+", metavar="FOLDER", help="folders or files of clean images")
+    p.add_argument("--recipe", default="paper", help="paper, fine-tune, or a JSON file (default: paper)")
+    p.add_argument("--from", dest="start", metavar="MODEL", help="begin with a model (default: random weights)")
+    p.add_argument("--gray", action="store_true", help="random weights for one channel instead of RGB")
+    _add_training(p)
+
+
+def _add_fine_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _command(commands, "fine-tune", "train:fine_tune", "train a model on, on your own images")
+    p.add_argument("images", nargs="+", metavar="IMAGES", help="files or folders, clean unless --way says otherwise")
+    p.add_argument("--from", dest="start", metavar="MODEL", default="paper-rgb", help="model to begin with")
+    p.add_argument(
+        "--way",
+        choices=("clean", "noisy", "pairs"),
+        help="clean: noise is added to your images; noisy: yours are noisy and there is no truth; pairs: with --clean",
+    )
+    p.add_argument("--clean", nargs="+", metavar="IMAGES", help="the clean images of pairs, in the same order")
+    p.add_argument("--validation-clean", nargs="+", metavar="IMAGES", help="those of --validation, for pairs")
+    _add_training(p)
+
+
+def _add_training(p: argparse.ArgumentParser) -> None:
+    """What `train` and `fine-tune` have in common."""
+    p.add_argument("--output", required=True, help="model to write, .safetensors; checkpoint and log go beside it")
+    p.add_argument("--noise", help="noise recipe, such as 'gaussian(sigma=0..50)' (see `noise list`)")
+    p.add_argument(
+        "--validation", nargs="+", metavar="IMAGES", help="images to validate with (default: a held-out part)"
+    )
+    p.add_argument("--steps", type=int, help="length of the training")
+    p.add_argument("--batch", type=int, help="patches a step")
+    p.add_argument("--rate", type=float, help="learning rate")
+    p.add_argument("--seed", type=int, help="of everything random")
+    p.add_argument("--set", action="append", metavar="NAME=VALUE", help="any other value of the recipe, as JSON")
+    p.add_argument("--axes", help="axes of the images, such as ZYX, where the files do not name them")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    p.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    p.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    p.add_argument("--overwrite", action="store_true", help="start again, and replace an existing output")
+    p.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs")
+    p.add_argument("--quiet", action="store_true", help="no progress bar and no notes")
+    p.add_argument("--json", action="store_true", help="print a summary as JSON at the end")
+
+
+def _add_noise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    group = commands.add_parser("noise", help="add synthetic noise to an image")
+    sub = group.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    p = _command(sub, "add", "noise:add", "write a noisy copy of an image")
+    p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
+    p.add_argument("output", help="ends in .ome.zarr or .ome.tif")
+    p.add_argument("--noise", required=True, help="noise recipe, such as 'poisson(alpha=2) + correlated(sigma=20)'")
+    p.add_argument("--seed", type=int, default=0, help="the same seed gives the same noise (default: 0)")
+    p.add_argument("--axes", help="axes of the input, such as ZYX, where the file does not name them")
+    p.add_argument("--level", type=int, default=0, help="level of a pyramid, 0 is full resolution (default: 0)")
+    p.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    p.add_argument("--quiet", action="store_true", help="no progress bar and no notes")
+    _command(sub, "list", "noise:list_families", "list the noises that recipes are made of")
 
 
 def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

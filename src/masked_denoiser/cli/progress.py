@@ -61,14 +61,16 @@ def closing(end: Finished | Cancelled, output: str) -> str:
 
 
 @contextmanager
-def cancel_on_interrupt(cancel: threading.Event) -> Iterator[None]:
-    """While inside, Ctrl-C sets `cancel`; the handler before is in force again from the second on."""
+def cancel_on_interrupt(
+    cancel: threading.Event, what: str = "cancelling after this tile; Ctrl-C again to stop at once"
+) -> Iterator[None]:
+    """While inside, Ctrl-C sets `cancel` and says `what`; the handler before is in force again from the second on."""
     before = signal.getsignal(signal.SIGINT)
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         cancel.set()
         signal.signal(signal.SIGINT, before)
-        say("cancelling after this tile; Ctrl-C again to stop at once")
+        say(what)
 
     signal.signal(signal.SIGINT, handle)
     try:

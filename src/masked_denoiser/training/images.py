@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,14 +33,24 @@ _MANY = 10
 _MOST_HELD_OUT = 16
 
 
-def open_images(given: Iterable[Given], axes: str | None = None) -> list[Source]:
+def open_images(given: Iterable[Given], files: ExitStack, axes: str | None = None) -> list[Source]:
     """Opens files, zarr folders, arrays, and every image of other folders, in the order of their names.
+
+    Args:
+        given: what to open; sources are taken as they are.
+        files: closes what is opened here.
+        axes: of the images, where their files do not name them.
 
     Raises:
         TrainingError: if there is nothing to open.
         ImageError: if one of them cannot be opened.
     """
-    sources = [open_image(one, axes=axes) for item in given for one in _unfolded(item)]
+    sources = []
+    for one in (one for item in given for one in _unfolded(item)):
+        source = open_image(one, axes=axes)
+        if source is not one:
+            files.callback(source.close)
+        sources.append(source)
     if not sources:
         raise TrainingError("there are no images to learn from; name files or folders")
     return sources

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,14 +17,14 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.catalogue import DEFAULT, load_model
 from masked_denoiser.models.file import Model
-from masked_denoiser.network.config import SwinConfig
+from masked_denoiser.network.config import RGB_MEAN, SwinConfig
 from masked_denoiser.network.swin import MaskedSwin
 from masked_denoiser.training.events import Trained
 from masked_denoiser.training.images import Given, check_apart, held_out_pool, make_images, open_images, split
 from masked_denoiser.training.pool import Pool, check_images
 from masked_denoiser.training.ranks import Ranks
 from masked_denoiser.training.recipe import PAPER_RECIPE, TrainingError, TrainingRecipe
-from masked_denoiser.training.record import Record, clear
+from masked_denoiser.training.record import Record
 from masked_denoiser.training.state import new_state
 from masked_denoiser.training.trainer import Event, Trainer
 from masked_denoiser.training.validation import make_validator
@@ -61,6 +62,7 @@ class PreparedTraining:
         messages: choices that were made for the user.
         base: the model that it begins with.
         sources: the images that are learned from.
+        files: closes what was opened; `run` does so at its end.
         output: where the trained model goes; None for nowhere.
     """
 
@@ -69,6 +71,7 @@ class PreparedTraining:
     messages: tuple[str, ...]
     base: Model
     sources: tuple[Source, ...]
+    files: ExitStack
     output: Path | None = None
 
     def run(self) -> Iterator[Event]:
@@ -81,6 +84,7 @@ class PreparedTraining:
                     self.model(event).save(self.output)
                 yield event
         finally:
+            self.files.close()
             if self.record is not None:
                 self.record.close()
 
@@ -160,27 +164,32 @@ def prepare_training(
     chosen, said = choose_device(device) if isinstance(device, str) else (device, f"computing on {describe(device)}")
     model = base if isinstance(base, Model) else load_model(base)
     _check_sides(recipe, model.card.architecture, ranks)
-    sources = open_images(given.images, given.axes)
-    learned, held = _pools(given, sources, recipe, model.card.architecture)
-    trainer = Trainer(
-        recipe,
-        new_state(model, recipe, chosen),
-        learned,
-        chosen,
-        validator=make_validator(held, recipe) if ranks.first else None,
-        checkpoint=record.checkpoint if record else None,
-        identity=_identity(recipe, model, sources),
-        ranks=ranks,
-    )
-    messages = [*_notes(sources), *_about(sources, given, recipe, model), said]
-    if resume and record is not None:
+    with ExitStack() as files:
+        sources = open_images(given.images, files, given.axes)
+        learned, held = _pools(given, sources, files, recipe, model.card.architecture)
+        trainer = Trainer(
+            recipe,
+            new_state(model, recipe, chosen),
+            learned,
+            chosen,
+            validator=make_validator(held, recipe) if ranks.first else None,
+            checkpoint=record.checkpoint if record else None,
+            identity=_identity(recipe, model, sources),
+            ranks=ranks,
+        )
+        messages = [*_notes(sources), *_about(sources, given, recipe, model), said]
+        if record is not None:
+            messages += _begin(record, trainer, resume, tensorboard)
+        return PreparedTraining(trainer, record, tuple(messages), model, tuple(sources), files.pop_all(), output)
+
+
+def _begin(record: Record, trainer: Trainer, resume: bool, tensorboard: bool) -> list[str]:
+    """Goes back to the checkpoint, or clears the folder; and opens the log."""
+    if resume:
         trainer.state.load(record.checkpoint, trainer.identity)
-        messages.append(f"going on after step {trainer.state.step}")
-    elif record is not None and ranks.first:
-        clear(record.folder)
-    if record is not None and ranks.first:
-        record.begin(recipe, tensorboard=tensorboard)
-    return PreparedTraining(trainer, record, tuple(messages), model, tuple(sources), output)
+    if trainer.ranks.first:
+        record.begin(trainer.recipe, anew=not resume, tensorboard=tensorboard)
+    return [f"going on after step {trainer.state.step}"] if resume else []
 
 
 def fine_tune(
@@ -240,9 +249,8 @@ def untrained(channels: int = 3, seed: int = 0, recipe: TrainingRecipe = PAPER_R
         seed: of the weights.
         recipe: whose attention mask it is to have.
     """
-    config = SwinConfig(channels=channels, attention_mask=recipe.inference_mask)
-    if channels == 1:
-        config = replace(config, mean=(0.0,))
+    mean = RGB_MEAN if channels == 3 else (0.0,)
+    config = SwinConfig(channels=channels, mean=mean, attention_mask=recipe.inference_mask)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         weights = MaskedSwin(config).state_dict()
@@ -281,18 +289,18 @@ def _check_sides(recipe: TrainingRecipe, config: SwinConfig, ranks: Ranks) -> No
 
 
 def _pools(
-    given: TrainingImages, sources: list[Source], recipe: TrainingRecipe, config: SwinConfig
+    given: TrainingImages, sources: list[Source], files: ExitStack, recipe: TrainingRecipe, config: SwinConfig
 ) -> tuple[Pool, Pool]:
     """What is learned from and what is held out."""
     if (recipe.way == "pairs") != bool(given.clean):
         raise TrainingError('clean images and the way "pairs" belong together; give both or none')
-    clean = open_images(given.clean, given.axes) if given.clean else []
+    clean = open_images(given.clean, files, given.axes) if given.clean else []
     images = make_images(sources, clean, config.channels)
     if not given.validation:
         return split(images, recipe.patch, config.window)
-    others = open_images(given.validation, given.axes)
+    others = open_images(given.validation, files, given.axes)
     check_apart(sources, others)
-    truths = open_images(given.validation_clean, given.axes) if given.validation_clean else []
+    truths = open_images(given.validation_clean, files, given.axes) if given.validation_clean else []
     if recipe.way == "pairs" and not truths:
         raise TrainingError("validation images of pairs need their clean images, too")
     held = make_images(others, truths, config.channels)

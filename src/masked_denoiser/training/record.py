@@ -37,14 +37,16 @@ class Record:
         """Where the checkpoint lies."""
         return self.folder / "checkpoint.pt"
 
-    def begin(self, recipe: TrainingRecipe, *, tensorboard: bool = False) -> None:
-        """Opens the log.
+    def begin(self, recipe: TrainingRecipe, *, anew: bool, tensorboard: bool = False) -> None:
+        """Opens the log; `anew` first removes what an earlier training left.
 
         Raises:
             TrainingError: if the folder cannot be written, or TensorBoard is wanted and not installed.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if anew:
+                _clear(self.folder)
             (self.folder / "recipe.json").write_text(recipe.to_json() + "\n")
             self._log = (self.folder / "log.jsonl").open("a")
         except OSError as error:
@@ -83,7 +85,7 @@ class Record:
             self.board.add_scalar(tag, value, step)
 
 
-def clear(folder: Path) -> None:
+def _clear(folder: Path) -> None:
     """Removes what an earlier training left in its folder, and nothing else that may lie there."""
     for name in ("checkpoint.pt", "checkpoint.pt.creating", "log.jsonl", "recipe.json", "validation.png"):
         (folder / name).unlink(missing_ok=True)

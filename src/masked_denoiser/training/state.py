@@ -8,6 +8,7 @@ import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +91,8 @@ class State:
         Raises:
             TrainingError: if it is damaged, or of another training.
         """
+        if not is_zipfile(path):
+            raise TrainingError(f"checkpoint {path} is damaged (not a checkpoint of torch); start again")
         try:
             content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             if content["identity"] != identity:
@@ -103,7 +106,9 @@ class State:
             self.best = content["best"]
             for name in _NUMBERS:
                 setattr(self, name, content[name])
-        except (pickle.UnpicklingError, EOFError, KeyError, RuntimeError) as error:
+        except TrainingError:
+            raise
+        except (pickle.UnpicklingError, EOFError, KeyError, RuntimeError, ValueError, TypeError, IndexError) as error:
             raise TrainingError(f"checkpoint {path} is damaged ({error}); start again") from error
 
 

@@ -1,0 +1,31 @@
+"""A tiny network and a textured image to train it on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage.data import immunohistochemistry
+
+from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.models.file import Model
+from masked_denoiser.training.recipe import TrainingRecipe
+
+
+@pytest.fixture(scope="session")
+def tissue() -> np.ndarray:
+    """[128, 160, 3] uint8."""
+    return np.ascontiguousarray(immunohistochemistry()[100:228, 60:220])
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Model:
+    """RGB."""
+    return tiny_model(1)
+
+
+@pytest.fixture
+def quick() -> TrainingRecipe:
+    """A recipe that takes a second."""
+    return TrainingRecipe(
+        batch=4, patch=16, steps=8, rate=1e-3, validate_every=4, save_every=1, unseen=("speckle(variance=0.04)",)
+    )

@@ -1,0 +1,85 @@
+"""The recipe: the paper's values, a round trip, and refusals that name value and mend."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from masked_denoiser.noise.parse import RecipeError
+from masked_denoiser.training.recipe import FINE_TUNE, PAPER_RECIPE, PRESETS, TrainingError, TrainingRecipe
+
+
+def test_the_paper_is_what_the_paper_states():
+    """Chen et al., CVPR 2023, section 4: every value that they give."""
+    stated = {
+        "noise": "gaussian(sigma=15)",
+        "pixel_mask": (0.8, 0.9),
+        "masked_patches": 1.0,
+        "pixel_fill": "constant",
+        "attention_mask": (0.75, 0.75),
+        "loss": "l1",
+        "optimiser": "adam",
+        "rate": 1e-4,
+        "batch": 64,
+        "patch": 64,
+        "ema": 0.999,
+        "steps": 200_000,
+    }
+    values = asdict(PAPER_RECIPE)
+    assert {name: values[name] for name in stated} == stated
+    assert PAPER_RECIPE.inference_mask == 0.75
+
+
+@given(
+    preset=st.sampled_from(sorted(PRESETS)),
+    rate=st.floats(1e-6, 0.1),
+    low=st.floats(0, 0.9),
+    batch=st.integers(1, 100),
+    unseen=st.lists(st.sampled_from(["none", "gaussian(sigma=3..9)"]), max_size=3),
+)
+def test_round_trip(preset, rate, low, batch, unseen):
+    recipe = replace(PRESETS[preset], rate=rate, pixel_mask=(low, 0.95), batch=batch, unseen=tuple(unseen))
+    assert TrainingRecipe.from_json(recipe.to_json()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not JSON"),
+        ("[]", "no JSON object"),
+        ('{"stpes": 3}', "knows no 'stpes'"),
+        ('{"steps": "many"}', "steps of a training recipe is 'many'"),
+        ('{"steps": 0}', "steps is 0; choose 1"),
+        ('{"steps": true}', "steps of a training recipe is True"),
+        ('{"loss": "l3"}', "choose l1, mse, charbonnier"),
+        ('{"pixel_mask": [0.9, 0.8]}', "0 <= low <= high < 1"),
+        ('{"rate": 1e400}', "rate is inf"),
+        ('{"way": "noisy", "masked_patches": 0}', "switch it on"),
+    ],
+)
+def test_refusals(text, said):
+    with pytest.raises(TrainingError, match=said):
+        TrainingRecipe.from_json(text)
+
+
+def test_a_noise_that_does_not_parse_is_refused_at_once():
+    with pytest.raises(RecipeError, match=r"character 1: .*gaussian"):
+        replace(FINE_TUNE, noise="gausian(sigma=3)")
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one-cycle"])
+def test_learning_rates(schedule):
+    recipe = replace(PAPER_RECIPE, schedule=schedule, steps=1000, rate=1e-3)
+    rates = [recipe.rate_at(step) for step in range(1000)]
+    assert max(rates) == pytest.approx(1e-3)
+    assert min(rates) > 0
+    if schedule == "constant":
+        assert set(rates) == {1e-3}
+    else:
+        peak = rates.index(max(rates))
+        assert peak == {"cosine": 0, "one-cycle": 49}[schedule]
+        assert rates[peak:] == sorted(rates[peak:], reverse=True)
+        assert rates[-1] < 1e-5

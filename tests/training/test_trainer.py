@@ -1,0 +1,333 @@
+"""The trainer: it learns, goes on where it was killed, stops when told, and survives what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import masked_denoiser as md
+from masked_denoiser.denoising.events import Message
+from masked_denoiser.models.file import read_model
+from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
+from masked_denoiser.training.prepare import (
+    TrainingImages,
+    fine_tune_recipe,
+    prepare_training,
+    training_folder,
+    untrained,
+)
+from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
+
+
+def prepare(tissue, tiny, recipe, output=None, **how):
+    folder = training_folder(output) if output else None
+    given = how.pop("given", TrainingImages((tissue,), axes="YXS"))
+    return prepare_training(given, recipe, base=tiny, output=output, folder=folder, device="cpu", **how)
+
+
+def weights_after(prepared):
+    *_, last = prepared.run()
+    return {name: tensor.clone() for name, tensor in prepared.trainer.state.network.state_dict().items()}, last
+
+
+def test_overfits_a_single_batch(tiny):
+    """One patch, no noise, no masks: the loss must fall to a small part of what it was."""
+    ys, xs = np.mgrid[:16, :16]
+    patch = np.stack([ys * 13 % 255, xs * 11 % 255, (ys + xs) * 7 % 255], axis=-1).astype(np.uint8)
+    held = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+    recipe = TrainingRecipe(
+        noise="none", unseen=(), masked_patches=0, attention_mask=(0, 0), patch=16, batch=1, steps=150, rate=5e-3
+    )
+    images = TrainingImages((np.tile(patch, (1, 1, 1)),), validation=(held,), axes="YXS")
+    losses = [e.loss for e in prepare(None, tiny, recipe, given=images).run() if isinstance(e, Stepped)]
+    assert np.mean(losses[-5:]) < 0.15 * losses[0]
+
+
+def test_events_tell_the_whole_story(tissue, tiny, quick, tmp_path):
+    output = tmp_path / "mine.safetensors"
+    prepared = prepare(tissue, tiny, quick, output)
+    events = list(prepared.run())
+    steps = [e for e in events if isinstance(e, Stepped)]
+    assert [e.step for e in steps] == list(range(1, 9))
+    validated = [e for e in events if isinstance(e, Validated)]
+    assert [e.step for e in validated] == [0, 4, 8]
+    assert list(validated[0].psnr) == ["gaussian(sigma=15)", "speckle(variance=0.04)"]
+    assert validated[0].picture.shape[2] == 3
+    last = events[-1]
+    assert isinstance(last, Trained)
+    assert (last.why, last.step) == ("finished", 8)
+    best = max(validated, key=lambda e: e.psnr["gaussian(sigma=15)"])
+    assert (last.best_step, last.best_psnr) == (best.step, best.psnr["gaussian(sigma=15)"])
+    log = [json.loads(line) for line in (tmp_path / "mine.training" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log if "loss" in line] == list(range(1, 9))
+    assert (tmp_path / "mine.training" / "validation.png").stat().st_size > 1000
+    card = read_model(output).card
+    assert card.training["recipe"]["noise"] == "gaussian(sigma=15)"
+    assert card.training["validation_psnr"] == last.after
+    assert card.training["begun_from"]["name"] == tiny.card.name
+    assert card.architecture.attention_mask == 0.75
+
+
+def test_the_best_weights_are_what_is_kept(tissue, tiny, quick, tmp_path):
+    """A learning rate that ruins the network: the best step is the beginning, and that is what comes out."""
+    base = md.fine_tune(tiny, [tissue], axes="YXS", device="cpu", steps=40, patch=16, rate=1e-2, unseen=[])
+    prepared = prepare(tissue, base, replace(quick, rate=1.0), tmp_path / "ruined.safetensors")
+    *_, last = prepared.run()
+    assert last.best_step == 0
+    kept = read_model(tmp_path / "ruined.safetensors").weights
+    assert all(torch.equal(kept[name], base.weights[name]) for name in kept)
+
+
+def test_resumed_runs_end_in_the_same_weights(tissue, tiny, quick, tmp_path):
+    """Cancelled twice in this process, at other steps; the real kills are in `test_killed_three_times`."""
+    whole, _ = weights_after(prepare(tissue, tiny, quick, tmp_path / "whole.safetensors"))
+    output = tmp_path / "parts.safetensors"
+    for stop, resume in ((3, False), (6, True)):
+        prepared = prepare(tissue, tiny, quick, output, resume=resume)
+        for event in prepared.run():
+            if isinstance(event, Stepped) and event.step == stop:
+                prepared.trainer.cancel.set()
+        assert event.why == "stopped"
+        output.unlink()
+    parts, last = weights_after(prepare(tissue, tiny, quick, output, resume=True))
+    assert last.why == "finished"
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+_KILLED = """
+import sys
+import numpy as np, torch
+from masked_denoiser.cli.main import main
+torch.set_num_threads(1)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_killed_three_times(tissue, tiny, quick, tmp_path):
+    """SIGKILL at random moments, in a process of its own: the weights are those of an undisturbed run, bit by bit."""
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "tissue.tif", tissue, photometric="rgb")
+    tiny.save(tmp_path / "tiny.safetensors")
+    settings = ["--set", "patch=16", "--set", "save_every=1", "--set", "unseen=[]", "--steps", "60", "--batch", "2"]
+
+    def start(name, *more):
+        files = [str(tmp_path / "tissue.tif"), "--output", str(tmp_path / name)]
+        command = [sys.executable, "-c", _KILLED, "fine-tune", *files, "--from", str(tmp_path / "tiny.safetensors")]
+        env = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.Popen([*command, *settings, "--quiet", "--device", "cpu", *more], env=env)
+
+    assert start("whole.safetensors").wait(120) == 0
+    rng = np.random.default_rng()
+    checkpoint = tmp_path / "killed.training" / "checkpoint.pt"
+    for number in range(3):
+        process = start("killed.safetensors", *(["--resume"] if checkpoint.exists() else ["--overwrite"]))
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if checkpoint.exists() and checkpoint.stat().st_mtime_ns > before:
+                break
+            time.sleep(0.01)
+        time.sleep(float(rng.uniform(0, 0.3)))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(10) == -signal.SIGKILL, f"kill {number} came after the end"
+    assert start("killed.safetensors", "--resume").wait(120) == 0
+    whole, killed = (read_model(tmp_path / f"{name}.safetensors").weights for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+
+def test_stop_answers_within_a_part_of_a_step(tissue, tiny, quick):
+    """The cancel is seen between two parts of a batch: a step is left, and none of it remains."""
+    prepared = prepare(tissue, tiny, replace(quick, batch=64, micro_batch=1, steps=3, validate_every=0))
+    events = prepared.run()
+    assert isinstance(next(events), Validated)
+    threading.Timer(0.2, prepared.trainer.cancel.set).start()
+    last = list(events)[-1]
+    assert last.why == "stopped"
+    assert last.step < 3
+
+
+def test_a_nan_loss_stops_and_restores_the_best(tissue, tiny, quick, tmp_path, monkeypatch):
+    from masked_denoiser.training import trainer
+
+    original = trainer.loss_sum
+
+    def broken(kind, out, wanted, where=None):
+        total, count = original(kind, out, wanted, where)
+        return (total * float("nan") if prepared.trainer.state.step == 5 else total), count
+
+    monkeypatch.setattr(trainer, "loss_sum", broken)
+    prepared = prepare(tissue, tiny, quick, tmp_path / "mine.safetensors")
+    events = list(prepared.run())
+    assert any(isinstance(e, Message) and "stopped, and went back to the weights of step" in e.text for e in events)
+    assert events[-1].why == "diverged"
+    assert all(torch.isfinite(w).all() for w in read_model(tmp_path / "mine.safetensors").weights.values())
+
+
+def test_memory_that_runs_out_halves_the_parts_and_changes_nothing_else(tissue, tiny, quick, monkeypatch):
+    from masked_denoiser.training import trainer
+
+    recipe = replace(quick, attention_mask=(0.0, 0.0), micro_batch=4, steps=3)
+    whole, _ = weights_after(prepare(tissue, tiny, recipe))
+    original = trainer.Trainer._loss
+
+    def small(self, batch, part, at):
+        if part.stop - part.start > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(self, batch, part, at)
+
+    monkeypatch.setattr(trainer.Trainer, "_loss", small)
+    prepared = prepare(tissue, tiny, recipe)
+    events = list(prepared.run())
+    said = [e.text for e in events if isinstance(e, Message)]
+    assert [text.split(":")[1].strip()[:5] for text in said] == ["now 2", "now 1"]
+    parts = prepared.trainer.state.network.state_dict()
+    assert all(torch.allclose(whole[name], parts[name], atol=2e-5) for name in whole)
+
+
+def test_early_stop(tissue, tiny, quick):
+    events = list(prepare(tissue, tiny, replace(quick, rate=1e-9, ema=0.0, steps=50, patience=2)).run())
+    assert events[-1].why == "no better"
+    assert events[-1].step < 50
+
+
+@pytest.mark.parametrize("way", ["clean", "noisy", "pairs"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_three_ways(tissue, way, channels):
+    base = untrained_tiny(channels)
+    rng = np.random.default_rng(0)
+    noisy = np.clip(tissue + rng.normal(0, 25, tissue.shape), 0, 255).astype(np.uint8)
+    images = (tissue,) if way == "clean" else (noisy,)
+    tuned = md.fine_tune(
+        base,
+        images,
+        clean=(tissue,) if way == "pairs" else (),
+        way=way,
+        axes="YXS",
+        steps=30,
+        patch=16,
+        batch=4,
+        rate=3e-3,
+        validate_every=10,
+        unseen=[],
+        device="cpu",
+    )
+    training = tuned.card.training
+    (before,), (after,) = training["validation_psnr_before"].values(), training["validation_psnr"].values()
+    assert after > before + 3, "it learned"
+
+
+def untrained_tiny(channels):
+    from masked_denoiser.denoising.check import tiny_model
+
+    return tiny_model(0, channels)
+
+
+def test_the_papers_network_untrained():
+    model = untrained()
+    assert model.card.architecture.attention_mask == 0.75
+    assert untrained(1).card.architecture.channels == 1
+
+
+def test_bfloat16_learns_too(tissue, tiny, quick):
+    events = list(prepare(tissue, tiny, replace(quick, precision="bfloat16", steps=4)).run())
+    assert np.isfinite([e.loss for e in events if isinstance(e, Stepped)]).all()
+
+
+def test_saved_is_said_after_the_file_is_there(tissue, tiny, quick, tmp_path):
+    prepared = prepare(tissue, tiny, quick, tmp_path / "mine.safetensors")
+    for event in prepared.run():
+        if isinstance(event, Saved):
+            assert torch.load(prepared.record.checkpoint, weights_only=True)["step"] == event.step
+
+
+@pytest.mark.parametrize(
+    ("settings", "how", "said"),
+    [
+        ({"patch": 20}, {}, "multiple of the model's window of 8"),
+        ({"way": "pairs"}, {}, "belong together"),
+        ({"patch": 136}, {}, "less than a patch of 136"),
+        ({}, {"output": "mine.pth"}, "does not end in .safetensors"),
+        ({}, {"output": "missing/mine.safetensors"}, "does not exist; make it first"),
+        ({}, {"resume": True, "output": "mine.safetensors"}, "no checkpoint to go on from"),
+    ],
+)
+def test_refused_before_anything_is_written(tissue, tiny, quick, tmp_path, settings, how, said):
+    output = how.pop("output", None)
+    with pytest.raises(TrainingError, match=said):
+        prepare(tissue, tiny, replace(quick, **settings), tmp_path / output if output else None, **how)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unwritable_folder(tissue, tiny, quick, tmp_path):
+    (tmp_path / "mine.training").write_text("a file is in the way")
+    with pytest.raises(TrainingError, match="cannot be written"):
+        prepare(tissue, tiny, quick, tmp_path / "mine.safetensors")
+
+
+def test_another_training_is_not_gone_on_with(tissue, tiny, quick, tmp_path):
+    output = tmp_path / "mine.safetensors"
+    list(prepare(tissue, tiny, quick, output).run())
+    with pytest.raises(TrainingError, match="holds a training; go on with --resume"):
+        prepare(tissue, tiny, quick, output)
+    with pytest.raises(TrainingError, match=r"of another training .*rate"):
+        prepare(tissue, tiny, replace(quick, rate=3e-4), output, resume=True)
+    more = prepare(tissue, tiny, replace(quick, steps=10), output, resume=True)
+    assert list(more.run())[-1].step == 10
+    training_folder(output).joinpath("checkpoint.pt").write_bytes(b"torn")
+    with pytest.raises(TrainingError, match="is damaged"):
+        prepare(tissue, tiny, quick, output, resume=True)
+
+
+def test_fine_tuning_keeps_the_models_attention_mask(tiny):
+    assert fine_tune_recipe(tiny, {}).attention_mask == (0.75, 0.75)
+    assert fine_tune_recipe(tiny, {"attention_mask": [0, 0.75]}).inference_mask == 0.0
+    assert fine_tune_recipe(tiny, {"way": "noisy"}).pixel_fill == "neighbour"
+
+
+_RANK = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from dataclasses import replace
+from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.training.prepare import TrainingImages, prepare_training
+from masked_denoiser.training.ranks import joined_ranks
+from masked_denoiser.training.recipe import TrainingRecipe
+
+tissue = np.load(sys.argv[1])
+recipe = TrainingRecipe(batch=4, patch=16, steps=4, rate=1e-3, attention_mask=(0.0, 0.0), unseen=(), micro_batch=1)
+with joined_ranks(torch.device("cpu")) as (ranks, device):
+    given = TrainingImages((tissue,), axes="YXS")
+    prepared = prepare_training(given, recipe, base=tiny_model(1), device=device, ranks=ranks)
+    list(prepared.run())
+    torch.save(prepared.trainer.state.network.state_dict(), f"{sys.argv[2]}_{ranks.rank}.pt")
+"""
+
+
+def test_two_processes_learn_what_one_does(tissue, tmp_path):
+    np.save(tmp_path / "tissue.npy", tissue)
+    (tmp_path / "rank.py").write_text(_RANK)
+    arguments = [str(tmp_path / "rank.py"), str(tmp_path / "tissue.npy")]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    for command, name in (([sys.executable], "one"), (torchrun, "two")):
+        done = subprocess.run(
+            [*command, *arguments, str(tmp_path / name)], env=env, timeout=240, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, first, second = (
+        torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("one_0", "two_0", "two_1")
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert all(torch.allclose(one[name], first[name], atol=2e-5) for name in one)
