@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from masked_denoiser.images.source import ImageError
 from masked_denoiser.models.catalogue import DEFAULT, list_models
 from masked_denoiser.plugin.layers import layer_axes, layer_path
+from masked_denoiser.plugin.news import NEWS
 
 
 class ChoiceView(Protocol):
@@ -42,6 +43,7 @@ class Chooser:
         for signal in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
             signal.connect(self._layers_changed)
         viewer.layers.selection.events.active.connect(self._active_changed)
+        NEWS.model_saved.connect(self._model_saved)
         names = [entry.name for entry in list_models()]
         view.show_models(names, DEFAULT if DEFAULT in names else next(iter(names), ""))
         self._layers_changed()
@@ -50,6 +52,10 @@ class Chooser:
     def choose(self, number: int) -> None:
         """The user chose the layer at this place of the list."""
         self._take(self._listed[number] if 0 <= number < len(self._listed) else None)
+
+    def _model_saved(self, name: str) -> None:
+        """The Fine-tune dock made a model: what else would one want to try next?"""
+        self._view.show_models([entry.name for entry in list_models()], name)
 
     def _layers_changed(self, event: Any = None) -> None:
         for layer in self._listed:

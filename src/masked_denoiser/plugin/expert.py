@@ -16,18 +16,29 @@ _CHANNELS: dict[str, Channels] = {"automatic": "auto", "RGB together": "rgb", "e
 _HALOS: dict[str, Literal["default", "exact"]] = {"default": "default", "exact (slower)": "exact"}
 
 
-class ExpertSettings(QCollapsible):
-    """What most people never need, with what it does in the tooltips."""
+class Folded(QCollapsible):
+    """A part of a dock that is folded away until its title is clicked."""
 
-    def __init__(self) -> None:
+    def __init__(self, title: str) -> None:
         # superqt draws its arrows as pictures in one colour, which a dark theme hides: ours are text.
         super().__init__(expandedIcon=QIcon(), collapsedIcon=QIcon())
+        self._name = title
         self.toggled.connect(self._title)
         self._title(False)
         self.setDuration(0)
-        self.passes, self.std = _spin(1, 1000, 1), QCheckBox("standard deviation")
-        self.tile, self.halo = _spin(64, 4096, 256, 64), combo(list(_HALOS))
-        self.device, self.seed = combo(["auto", "cpu"]), _spin(0, 2**31 - 1, 0)
+
+    def _title(self, expanded: bool) -> None:
+        self.setText(f"{'▾' if expanded else '▸'}  {self._name}")
+
+
+class ExpertSettings(Folded):
+    """What most people never need, with what it does in the tooltips."""
+
+    def __init__(self) -> None:
+        super().__init__("Expert settings")
+        self.passes, self.std = spin(1, 1000, 1), QCheckBox("standard deviation")
+        self.tile, self.halo = spin(64, 4096, 256, 64), combo(list(_HALOS))
+        self.device, self.seed = combo(["auto", "cpu"]), spin(0, 2**31 - 1, 0)
         self.low, self.high = QLineEdit(), QLineEdit()
         self.axes, self.axes_hint = QLineEdit(), QLabel()
         self.channels = combo(list(_CHANNELS))
@@ -67,9 +78,6 @@ class ExpertSettings(QCollapsible):
         """Shows a layer's axes and where they came from."""
         self.axes.setText(letters)
         self.axes_hint.setText(hint)
-
-    def _title(self, expanded: bool) -> None:
-        self.setText(f"{'▾' if expanded else '▸'}  Expert settings")
 
     def _explain(self) -> None:
         tips: dict[QWidget, str] = {
@@ -121,7 +129,8 @@ def row(*widgets: QWidget) -> QWidget:
     return box
 
 
-def _spin(low: int, high: int, value: int, step: int = 1) -> QSpinBox:
+def spin(low: int, high: int, value: int, step: int = 1) -> QSpinBox:
+    """A box for whole numbers."""
     box = QSpinBox()
     box.setRange(low, high)
     box.setSingleStep(step)

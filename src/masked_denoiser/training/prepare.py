@@ -21,7 +21,7 @@ from masked_denoiser.network.config import RGB_MEAN, SwinConfig
 from masked_denoiser.network.swin import MaskedSwin
 from masked_denoiser.training.events import Trained
 from masked_denoiser.training.images import Given, check_apart, held_out_pool, make_images, open_images, split
-from masked_denoiser.training.pool import Pool, check_images
+from masked_denoiser.training.pool import Pool, Rectangle, check_images
 from masked_denoiser.training.ranks import Ranks
 from masked_denoiser.training.recipe import PAPER_RECIPE, TrainingError, TrainingRecipe
 from masked_denoiser.training.record import Record
@@ -43,6 +43,7 @@ class TrainingImages:
         validation: images to validate with; a part of `images` is held out if there are none.
         validation_clean: their truths, in the way "pairs".
         axes: of the images, where their files do not name them.
+        regions: rectangles of rows and columns that learning is confined to, in every image; none for all of it.
     """
 
     images: tuple[Given, ...]
@@ -50,6 +51,7 @@ class TrainingImages:
     validation: tuple[Given, ...] = ()
     validation_clean: tuple[Given, ...] = ()
     axes: str | None = None
+    regions: tuple[Rectangle, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -296,6 +298,8 @@ def _pools(
         raise TrainingError('clean images and the way "pairs" belong together; give both or none')
     clean = open_images(given.clean, files, given.axes) if given.clean else []
     images = make_images(sources, clean, config.channels)
+    if given.regions:
+        images = [replace(image, region=region) for image in images for region in given.regions]
     if not given.validation:
         return split(images, recipe.patch, config.window)
     others = open_images(given.validation, files, given.axes)

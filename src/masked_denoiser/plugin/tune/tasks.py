@@ -1,0 +1,129 @@
+"""What the workers of the Fine-tune dock do. No Qt and no napari here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from masked_denoiser.images.source import Source
+from masked_denoiser.plugin.tune.form import TuneRequest
+
+if TYPE_CHECKING:
+    from masked_denoiser.models.file import Model
+    from masked_denoiser.training.events import Trained
+
+#: Side of the patch that shows the noise, in pixels.
+PREVIEW = 96
+
+
+@dataclass(frozen=True)
+class Began:
+    """The training has been prepared.
+
+    Attributes:
+        step: it goes on after this one.
+        notes: choices that were made for the user.
+    """
+
+    step: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """The training has ended, and this is what came of it."""
+
+    model: Model
+    trained: Trained
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A training of this name was begun earlier; nothing was done."""
+
+    folder: Path
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseShown:
+    """A patch of the image, as it is and with the noise, side by side: [height, width, 3] uint8."""
+
+    picture: np.ndarray[Any, Any]
+
+
+def fine_tune(request: TuneRequest, cancel: threading.Event) -> Iterator[Any]:
+    """Trains.
+
+    Yields:
+        `Begun` alone, or `Began`, the events of `training.events` but for `Trained`, and `Learned`.
+
+    Raises:
+        UserError: before any work, if anything does not fit.
+    """
+    from masked_denoiser.models.catalogue import load_model
+    from masked_denoiser.training.events import Trained
+    from masked_denoiser.training.prepare import TrainingImages, fine_tune_recipe, prepare_training
+
+    if not (request.resume or request.overwrite) and (request.folder / "checkpoint.pt").exists():
+        yield Begun(request.folder)
+        return
+    base = load_model(request.model)
+    prepared = prepare_training(
+        TrainingImages(request.images, request.clean, axes=request.axes, regions=request.regions),
+        fine_tune_recipe(base, dict(request.settings)),
+        base=base,
+        folder=request.folder,
+        device=request.device,
+        resume=request.resume,
+        overwrite=request.overwrite,
+    )
+    prepared = replace(prepared, trainer=replace(prepared.trainer, cancel=cancel))
+    yield Began(prepared.trainer.state.step, prepared.messages)
+    with closing(cast("Generator[Any]", prepared.run())) as events:
+        for event in events:
+            if isinstance(event, Trained):
+                yield Learned(prepared.model(event, request.name), event)
+            else:
+                yield event
+
+
+def show_noise(source: Source, centre: tuple[int, int] | None, noise: str, cancel: threading.Event) -> Iterator[Any]:
+    """Shows what a noise recipe does to a patch of an image.
+
+    Args:
+        source: the image.
+        centre: row and column that the patch is around; None for the middle.
+        noise: a noise recipe.
+        cancel: not looked at; a patch takes no time.
+
+    Raises:
+        RecipeError: if the recipe does not parse.
+    """
+    import torch
+
+    from masked_denoiser.denoising.intensity import measure_ranges
+    from masked_denoiser.evaluation.pictures import side_by_side
+    from masked_denoiser.images.planes import list_planes
+    from masked_denoiser.noise.parse import parse_noise
+    from masked_denoiser.noise.recipe import add_noise
+
+    recipe = parse_noise(noise)
+    planes = [plane for plane in list_planes(source.axes, source.sizes, source.rgb) if not plane.copied]
+    plane = planes[len(planes) // 2]
+    middle = centre or (source.size_yx[0] // 2, source.size_yx[1] // 2)
+    ys, xs = (_around(at, side) for at, side in zip(middle, source.size_yx, strict=True))
+    scale = measure_ranges(source, [plane])[plane.range_key]
+    unit, _ = scale.to_unit(source.read(plane, ys, xs))
+    noisy = add_noise(torch.from_numpy(unit.copy())[None], recipe, torch.Generator().manual_seed(0))[0].numpy()
+    yield NoiseShown(side_by_side([[unit, noisy]]))
+
+
+def _around(at: int, side: int) -> slice:
+    start = min(max(0, at - PREVIEW // 2), max(0, side - PREVIEW))
+    return slice(start, min(side, start + PREVIEW))
