@@ -121,7 +121,7 @@ def new_state(start: Model, recipe: TrainingRecipe, device: torch.device) -> Sta
     average = copy.deepcopy(network).requires_grad_(False)
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
     optimiser = kind(network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
-    micro = recipe.micro_batch or (2 if device.type == "cpu" else recipe.batch)
+    micro = recipe.micro_batch or (1 if device.type == "cpu" else recipe.batch)
     return State(network.train(), average, optimiser, min(micro, recipe.batch), best=weights_of(average))
 
 
