@@ -331,3 +331,18 @@ def test_two_processes_learn_what_one_does(tissue, tmp_path):
     )
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert all(torch.allclose(one[name], first[name], atol=2e-5) for name in one)
+
+
+def test_stop_does_not_wait_for_a_validation(tissue, tiny, quick):
+    prepared = prepare(tissue, tiny, quick)
+    prepared.trainer.cancel.set()
+    events = list(prepared.run())
+    assert not any(isinstance(e, Validated | Stepped) for e in events)
+    assert (events[-1].why, events[-1].step) == ("stopped", 0)
+
+
+def test_tensorboard_is_named_where_it_is_missing(tissue, tiny, quick, tmp_path, monkeypatch):
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(TrainingError, match=r"napari-masked-denoiser\[train\]"):
+        prepare(tissue, tiny, quick, tmp_path / "mine.safetensors", tensorboard=True)

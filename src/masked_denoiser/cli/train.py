@@ -59,6 +59,7 @@ def _run(arguments: Namespace, recipe: TrainingRecipe, base: Model) -> int:
     chosen, _ = choose_device(arguments.device)
     with joined_ranks(chosen) as (ranks, device):
         quiet = arguments.quiet or not ranks.first
+        say("opening the images", quiet)
         prepared = prepare_training(
             given,
             recipe,

@@ -71,6 +71,11 @@ class Chunked:
         """The whole array."""
         return np.asarray(self[...], dtype=dtype)
 
+    def limit(self, keep_bytes: int) -> None:
+        """Keeps no more decoded bytes than this, where many images are open at once."""
+        self.keep_bytes = min(self.keep_bytes, keep_bytes)
+        self._recent = _Recent(self.keep_bytes)
+
     def close(self) -> None:
         """Forgets the chunks and whatever fetches them."""
         self._fetch = _closed

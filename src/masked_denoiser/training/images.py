@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from masked_denoiser.images.chunked import Chunked
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Lazy, Source
 from masked_denoiser.training.pool import (
@@ -29,6 +31,10 @@ Given = str | os.PathLike[str] | Lazy | Source
 _SUFFIXES = (".tif", ".tiff", ".btf", ".svs", ".png", ".jpg", ".jpeg", ".zarr")
 #: From this number on whole images are held out, a tenth of them; of fewer a corner of each.
 _MANY = 10
+#: Decoded bytes that all images together keep.
+_CACHE_BYTES = 2**30
+#: Files that a process has open beside its images, generously.
+_OTHER_FILES = 256
 #: Most images that are held out whole.
 _MOST_HELD_OUT = 16
 
@@ -45,15 +51,42 @@ def open_images(given: Iterable[Given], files: ExitStack, axes: str | None = Non
         TrainingError: if there is nothing to open.
         ImageError: if one of them cannot be opened.
     """
+    wanted = [one for item in given for one in _unfolded(item)]
+    _allow_open_files(len(wanted))
     sources = []
-    for one in (one for item in given for one in _unfolded(item)):
+    for one in wanted:
         source = open_image(one, axes=axes)
         if source is not one:
             files.callback(source.close)
         sources.append(source)
     if not sources:
         raise TrainingError("there are no images to learn from; name files or folders")
+    for source in sources:
+        if isinstance(source.data, Chunked):
+            source.data.limit(_CACHE_BYTES // len(sources))
     return sources
+
+
+def _allow_open_files(count: int) -> None:
+    """Asks the system for as many open files as a large folder needs.
+
+    Raises:
+        TrainingError: if it allows fewer.
+    """
+    if sys.platform == "win32":  # no such limit there
+        return
+    import resource
+
+    wanted = count + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted or soft == resource.RLIM_INFINITY:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise TrainingError(
+            f"{count} images are too many: the system allows {hard} open files; raise that limit (ulimit -n {wanted}), "
+            "or put the images together into stacks"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _unfolded(item: Given) -> list[Given]:

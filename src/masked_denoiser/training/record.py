@@ -43,6 +43,8 @@ class Record:
         Raises:
             TrainingError: if the folder cannot be written, or TensorBoard is wanted and not installed.
         """
+        if tensorboard:
+            _find_tensorboard()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if anew:
@@ -52,7 +54,7 @@ class Record:
         except OSError as error:
             raise TrainingError(f"{self.folder} cannot be written ({error.strerror}); choose another output") from error
         if tensorboard:
-            self.board = _open_board(self.folder)
+            self.board = _find_tensorboard()(str(self.folder / "tensorboard"))
 
     def add(self, event: Any) -> None:
         """Writes an event; those that are no figures are left out."""
@@ -92,12 +94,16 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
 
-def _open_board(folder: Path) -> _Board:
+def _find_tensorboard() -> Any:
+    """TensorBoard's writer, from torch.
+
+    Raises:
+        TrainingError: if TensorBoard is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise TrainingError(
             'TensorBoard is not installed; pip install "napari-masked-denoiser[train]", or leave --tensorboard out'
         ) from error
-    board: _Board = SummaryWriter(str(folder / "tensorboard"))
-    return board
+    return SummaryWriter

@@ -198,7 +198,9 @@ class Trainer:
         if self.validator is None or not self.ranks.first:
             return
         network = self.state.average.eval()
-        scores = self.validator.score(network, self.recipe.inference_mask, self.device)
+        scores = self.validator.score(network, self.recipe.inference_mask, self.device, self.cancel)
+        if scores is None:  # whoever cancelled will not wait for it; the next run validates again
+            return
         if self.state.step == 0:
             self.state.before = scores.psnr
         best = self.state.keep_best(scores.psnr)

@@ -6,6 +6,7 @@ and worse on the others.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,15 +76,23 @@ class Validator:
         """The noise that is trained."""
         return self.cases[0].noise
 
-    def score(self, network: nn.Module, attention_mask: float, device: torch.device) -> Scores:
-        """Denoises all patches.
+    def score(
+        self, network: nn.Module, attention_mask: float, device: torch.device, cancel: threading.Event | None = None
+    ) -> Scores | None:
+        """Denoises all patches; None if `cancel` was set meanwhile.
 
         Args:
             network: a `MaskedSwin`, in evaluation mode.
             attention_mask: share of masked tokens at inference.
             device: where the network is.
+            cancel: looked at after every patch.
         """
-        outs = [_denoise(network, case, attention_mask, device) for case in self.cases]
+        outs = []
+        for case in self.cases:
+            out = _denoise(network, case, attention_mask, device, cancel or threading.Event())
+            if out is None:
+                return None
+            outs.append(out)
         rows = zip(self.cases[0].given[:_SHOWN], outs[0][:_SHOWN], self.cases[0].truth[:_SHOWN], strict=True)
         return Scores(
             {case.noise: _mean_psnr(out, case) for case, out in zip(self.cases, outs, strict=True)},
@@ -124,11 +133,16 @@ def _noisy(clean: Images, noise: str, seed: int) -> Images:
 
 
 @torch.inference_mode()
-def _denoise(network: nn.Module, case: Case, ratio: float, device: torch.device) -> Images:
+def _denoise(
+    network: nn.Module, case: Case, ratio: float, device: torch.device, cancel: threading.Event
+) -> Images | None:
     """One patch after the other: a validation must not need more memory than a step."""
     tokens = HashedTokenMask(ratio, 0, 0, ((0, 0),)) if ratio else None
-    images = torch.from_numpy(case.given).unbind()
-    outs: list[Tensor] = [network(image[None].to(device), tokens).float().cpu() for image in images]
+    outs: list[Tensor] = []
+    for image in torch.from_numpy(case.given).unbind():
+        if cancel.is_set():
+            return None
+        outs.append(network(image[None].to(device), tokens).float().cpu())
     return np.asarray(torch.cat(outs).numpy(), np.float32)
 
 
