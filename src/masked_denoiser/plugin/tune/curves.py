@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,10 @@ class Curves(QWidget):
             plot.setMenuEnabled(False)
             layout.addWidget(plot)
         self.psnr.setLabel("bottom", "step")
-        self.psnr.addLegend(offset=(-5, -5), labelTextSize="7pt")
+        # Below the plot, in lines that wrap: a legend inside it hides the curves in a narrow dock.
+        self.legend = QLabel()
+        self.legend.setWordWrap(True)
+        layout.addWidget(self.legend)
         self._noises: dict[str, Any] = {}
         self._line = self.loss.plot(pen=pg.mkPen(_COLOURS[0], width=1))
 
@@ -50,13 +54,23 @@ class Curves(QWidget):
             if noise not in self._noises:
                 self._noises[noise] = self._new(noise, number)
             self._noises[noise].setData(history.validated[: len(values)], values)
+        self.legend.setText(_legend(list(history.psnr)))
 
     def _new(self, noise: str, number: int) -> Any:
         """The trained noise is a full line, noises that are never trained are dashed."""
         colour = _COLOURS[number % len(_COLOURS)]
         style = Qt.PenStyle.DashLine if number else Qt.PenStyle.SolidLine
-        name = f"{noise}{' (unseen)' if number else ''}"
-        return self.psnr.plot(pen=pg.mkPen(colour, width=2, style=style), symbol="o", symbolSize=5, name=name)
+        return self.psnr.plot(pen=pg.mkPen(colour, width=2, style=style), symbol="o", symbolSize=5)
+
+
+def _legend(noises: list[str]) -> str:
+    """Each noise in the colour of its curve; those after the first are never trained on."""
+    coloured = (
+        f'<span style="color:{_COLOURS[number % len(_COLOURS)]}">&#9679;&nbsp;{escape(noise)}'
+        f"{'&nbsp;(unseen)' if number else ''}</span>"
+        for number, noise in enumerate(noises)
+    )
+    return f'<span style="font-size:8pt">{"&nbsp; ".join(coloured)}</span>'
 
 
 class Picture(QLabel):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QApplication,
     QCheckBox,
@@ -260,14 +260,9 @@ class FineTuneDock(QWidget):
         layout.addWidget(self.picture_title)
         layout.addWidget(self.picture)
         layout.addWidget(self.notes, 1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(content)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(area)
+        whole.addWidget(_Tall(content))
 
     def _expert(self) -> QWidget:
         content = QWidget()
@@ -334,6 +329,24 @@ class FineTuneDock(QWidget):
     def _noise_due(self) -> None:
         if self.noise.family.count():  # before that torch would be loaded here, in the window's thread
             self.presenter.noise_changed()
+
+
+class _Tall(QScrollArea):
+    """Scrolls up and down only: it is never narrower than what it holds."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(content)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
+        """The width of the content and of the scroll bar; any height."""
+        content, bar = self.widget(), self.verticalScrollBar()
+        inside = 0 if content is None else content.minimumSizeHint().width()
+        beside = 0 if bar is None else bar.sizeHint().width()
+        return QSize(inside + beside, super().minimumSizeHint().height())
 
 
 def _fill(box: Any, names: list[str], chosen: str) -> None:
