@@ -15,10 +15,11 @@ from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model
+from masked_denoiser.network.build import build_network
 from masked_denoiser.network.config import PAPER, SwinConfig
 from masked_denoiser.network.masks import HashedTokenMask
 from masked_denoiser.network.reach import exact_halo
-from masked_denoiser.network.swin import MaskedSwin
+from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.samples import sample_path
 
 TINY = tiny_model()
@@ -27,15 +28,15 @@ TINY = tiny_model()
 def random_model(config):
     """Untrained, but with weights large enough for far pixels to matter."""
     torch.manual_seed(0)
-    weights = {k: v + torch.randn_like(v) * 0.05 for k, v in MaskedSwin(config).state_dict().items()}
+    weights = {k: v + torch.randn_like(v) * 0.05 for k, v in build_network(config).state_dict().items()}
     return Model(Card(name="random", architecture=config), weights)
 
 
 def whole(model, image, seed=0):
     """The oracle: the network on the whole image at once, [H, W, 3] float32 in [0, 1]."""
     config = model.card.architecture
-    batch = reflect(np.moveaxis(image, 2, 0)[None], config.window)
-    mask = HashedTokenMask(config.attention_mask, seed, 0, ((0, 0),)) if config.attention_mask else None
+    batch = reflect(np.moveaxis(image, 2, 0)[None], config.grid)
+    mask = HashedTokenMask(config.attention_mask, seed, 0, ((0, 0),), config.scale) if config.attention_mask else None
     with torch.inference_mode():
         out = model.build()(torch.from_numpy(batch), mask)[0].numpy()
     return np.moveaxis(out, 0, 2)[: image.shape[0], : image.shape[1]]
@@ -47,6 +48,8 @@ FAMILY = {
         embed=12, depths=(3,), heads=(2,), first_kernel=3, residual="1conv", global_skip=True, attention_mask=0.0
     ),
     "window-4": SwinConfig(embed=8, depths=(4,), heads=(2,), window=4),
+    "u": UConfig(widths=(8, 16), blocks=(1, 1), attention=2, heads=2, window=4, attention_mask=0.5),
+    "u-unshuffled": UConfig(unshuffle=2, widths=(8, 12, 8), blocks=(2, 1, 1), attention=3, heads=2, window=2),
 }
 
 
@@ -63,8 +66,9 @@ def test_tiles_with_the_exact_halo_equal_the_whole_image(name, size):
 def test_the_exact_halo_is_not_larger_than_needed(name):
     model = random_model(FAMILY[name])
     config = model.card.architecture
-    image = np.random.default_rng(0).random((160, 160, 3), dtype=np.float32)
-    less = Options(tile=32, halo=exact_halo(config) - config.window)
+    side = 2 * exact_halo(config) + 96
+    image = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
+    less = Options(tile=32, halo=exact_halo(config) - config.grid)
     assert np.abs(denoise(image, model=model, axes="YXS", device="cpu", options=less) - whole(model, image)).max() > 0
 
 

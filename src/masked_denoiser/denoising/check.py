@@ -46,7 +46,7 @@ def halo_errors(image: Image, model: Model, tile: int, halos: list[int], device:
         device: where to compute.
     """
     axes = "YXS" if image.ndim == 3 else "YX"
-    window = model.card.architecture.window
+    window = model.card.architecture.grid
     side = -(-max(image.shape[:2]) // window) * window
 
     def run(options: Options) -> Image:

@@ -60,7 +60,7 @@ class Denoiser:
         Raises:
             DeviceError: if the device runs out of memory.
         """
-        whole = reflect(tiles, self.config.window)
+        whole = reflect(tiles, self.config.grid)
         try:
             outs = torch.stack([self._run(whole, origins, number) for number in range(self.passes)])
         except RuntimeError as error:
@@ -95,7 +95,7 @@ class Denoiser:
     def _mask(self, origins: tuple[tuple[int, int], ...], number: int) -> HashedTokenMask | None:
         if not self.config.attention_mask:
             return None
-        return HashedTokenMask(self.config.attention_mask, self.seed, number, origins)
+        return HashedTokenMask(self.config.attention_mask, self.seed, number, origins, self.config.scale)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -104,10 +104,10 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
-def reflect(tiles: Batch, window: int) -> Batch:
-    """Completes height and width to multiples of the window, by reflection at the bottom and the right.
+def reflect(tiles: Batch, grid: int) -> Batch:
+    """Completes height and width to multiples of the grid, by reflection at the bottom and the right.
 
     NumPy's reflection goes on to and fro, so that an image of 1 x 3 pixels is completed too.
     """
     height, width = tiles.shape[-2:]
-    return np.pad(tiles, ((0, 0), (0, 0), (0, -height % window), (0, -width % window)), mode="reflect")
+    return np.pad(tiles, ((0, 0), (0, 0), (0, -height % grid), (0, -width % grid)), mode="reflect")

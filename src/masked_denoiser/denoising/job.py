@@ -142,7 +142,7 @@ def make_job(source: Source, model: Model, options: Options, device: str, output
         rgb=source.rgb,
         model=model.card.name,
         model_digest=model.digest,
-        window=config.window,
+        window=config.grid,
         tile=options.tile,
         halo=settle_halo(options.halo, model),
         batch=options.batch or {"cuda": 8, "mps": 2}.get(device, 1),
@@ -165,7 +165,7 @@ def settle_halo(halo: int | str, model: Model) -> int:
     if halo == "exact":
         return exact
     if halo == "default":
-        return min(exact, -(-DEFAULT_HALO // config.window) * config.window)
+        return min(exact, -(-DEFAULT_HALO // config.grid) * config.grid)
     return int(halo)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from masked_denoiser.errors import UserError
-from masked_denoiser.network.config import SwinConfig
+from masked_denoiser.network.build import NetworkConfig, config_from_dict
 
 #: Version of the layout of the metadata in a model file.
 FORMAT = 1
@@ -34,7 +34,7 @@ class Card:
     """
 
     name: str
-    architecture: SwinConfig
+    architecture: NetworkConfig
     description: str = ""
     intensity: str = "unit"
     training: dict[str, Any] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Card:
         known = {f.name for f in fields(cls)}
         kept = {key: value for key, value in values.items() if key in known}
         try:
-            return cls(**(kept | {"architecture": SwinConfig.from_dict(values["architecture"])}))
+            return cls(**(kept | {"architecture": config_from_dict(values["architecture"])}))
         except (KeyError, TypeError) as error:
             raise ModelError(
                 f"the model's card lacks or misuses {error}; it was not written by this program"

@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from masked_denoiser.models.card import Card, ModelError
-from masked_denoiser.network.swin import MaskedSwin
+from masked_denoiser.network.build import build_network
 
 _CARD = "masked_denoiser"
 
@@ -35,9 +35,9 @@ class Model:
             sha.update(self.weights[name].contiguous().numpy().tobytes())
         return sha.hexdigest()
 
-    def build(self) -> MaskedSwin:
+    def build(self) -> nn.Module:
         """A network of its own with these weights, in evaluation mode."""
-        network = MaskedSwin(self.card.architecture)
+        network = build_network(self.card.architecture)
         check_weights(self.weights, network, self.card.name)
         network.load_state_dict(self.weights)
         return network.eval()
@@ -91,11 +91,11 @@ def read_model(path: Path) -> Model:
         weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
     model = Model(card, weights)
     with torch.device("meta"):
-        check_weights(weights, MaskedSwin(card.architecture), str(path))
+        check_weights(weights, build_network(card.architecture), str(path))
     return model
 
 
-def check_weights(weights: dict[str, Tensor], network: MaskedSwin, name: str) -> None:
+def check_weights(weights: dict[str, Tensor], network: nn.Module, name: str) -> None:
     """Compares names and shapes.
 
     Raises:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from masked_denoiser.models.card import Card, ModelError
 from masked_denoiser.models.file import Model
+from masked_denoiser.network.build import NetworkConfig, build_network
 from masked_denoiser.network.config import RGB_MEAN, ConfigError, Residual, SwinConfig
 from masked_denoiser.network.swin import MaskedSwin
 
@@ -171,7 +172,7 @@ def _residual(weights: dict[str, Tensor], name: str) -> Residual:
     return "3conv"
 
 
-def parameter_count(config: SwinConfig) -> int:
+def parameter_count(config: NetworkConfig) -> int:
     """Number of trained values of an architecture, without allocating them."""
     with torch.device("meta"):
-        return sum(p.numel() for p in MaskedSwin(config).parameters())
+        return sum(p.numel() for p in build_network(config).parameters())

@@ -78,6 +78,16 @@ class SwinConfig:
         return [text for fine, text in checks if not fine]
 
     @property
+    def scale(self) -> int:
+        """Pixels along a side of one token."""
+        return 1
+
+    @property
+    def grid(self) -> int:
+        """Heights, widths and tile origins are multiples of this many pixels."""
+        return self.window
+
+    @property
     def blocks(self) -> int:
         """Number of window-attention blocks in the whole network."""
         return sum(self.depths)
@@ -93,14 +103,31 @@ class SwinConfig:
         Raises:
             ConfigError: if a name is unknown or a value is impossible.
         """
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ConfigError(f"unknown network settings {unknown}; this version knows {sorted(known)}")
-        try:
-            settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-            return cls(**settings)
-        except TypeError as error:
-            raise ConfigError(f"network settings of the wrong type: {error}") from error
+        return cls(**known_values(cls, values))
+
+
+def known_values(config: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Plain JSON values as arguments of a configuration.
+
+    Raises:
+        ConfigError: if a name is unknown, or a value has another type than the default has.
+    """
+    defaults = {f.name: f.default for f in fields(config)}
+    if unknown := sorted(set(values) - set(defaults)):
+        raise ConfigError(f"unknown network settings {unknown}; this version knows {sorted(defaults)}")
+    settings = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    for key, value in settings.items():
+        if not _alike(value, defaults[key]):
+            raise ConfigError(f"network setting {key} is {value!r}; a value such as {defaults[key]!r} is wanted")
+    return settings
+
+
+def _alike(value: Any, default: Any) -> bool:
+    if isinstance(default, tuple) and isinstance(value, tuple):
+        return all(_alike(v, default[0]) for v in value)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(default)
 
 
 PAPER = SwinConfig()

@@ -120,12 +120,14 @@ class HashedTokenMask:
         seed: seed of the job.
         number: number of the pass, from 0.
         origins: (row, column) of each tile's top left pixel in the image, multiples of the window.
+        scale: pixels along a side of one token.
     """
 
     ratio: float
     seed: int
     number: int
     origins: tuple[tuple[int, int], ...]
+    scale: int = 1
 
     def keep(self, block: int, shift: int, window: int, shape: tuple[int, int, int]) -> Tensor:
         """See `TokenMask.keep`. `origins` holds one entry, or one for each image of the batch."""
@@ -138,10 +140,11 @@ class HashedTokenMask:
     ) -> NDArray[np.float32]:
         """The mask of one tile [H, W]: whole windows of the shifted global grid, cropped to the tile."""
         height, width = size
-        if any(start % window for start in origin):
-            raise ValueError(f"tile origin {origin} is off the grid of {window}-pixel windows")
-        rows = np.arange(height // window + 1) + origin[0] // window
-        cols = np.arange(width // window + 1) + origin[1] // window
+        grid = window * self.scale
+        if any(start % grid for start in origin):
+            raise ValueError(f"tile origin {origin} is off the grid of {grid}-pixel windows")
+        rows = np.arange(height // window + 1) + origin[0] // grid
+        cols = np.arange(width // window + 1) + origin[1] // grid
         keep = hashed_windows((self.seed, self.number, block), rows, cols, window, kept_tokens(self.ratio, window))
         windows = keep.reshape(len(rows), len(cols), window, window).swapaxes(1, 2)
         image = windows.reshape(len(rows) * window, len(cols) * window)

@@ -73,7 +73,10 @@ def token_mask(recipe: TrainingRecipe, step: int, part: int, device: torch.devic
     low, high = recipe.attention_mask
     if not high:
         return None
-    ratio = low + (high - low) * float(np.random.default_rng([recipe.seed, step, _RATIO]).random())
+    rng = np.random.default_rng([recipe.seed, step, _RATIO])
+    ratio = low + (high - low) * float(rng.random())
+    if rng.random() >= recipe.masked_steps:
+        return None
     return RandomTokenMask(ratio, torch.Generator(device).manual_seed(seed_of(recipe.seed, step, part, _TOKENS)))
 
 

@@ -17,8 +17,8 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.catalogue import DEFAULT, load_model
 from masked_denoiser.models.file import Model
+from masked_denoiser.network.build import NetworkConfig, build_network
 from masked_denoiser.network.config import RGB_MEAN, SwinConfig
-from masked_denoiser.network.swin import MaskedSwin
 from masked_denoiser.training.events import Trained
 from masked_denoiser.training.images import Given, check_apart, held_out_pool, make_images, open_images, split
 from masked_denoiser.training.pool import Pool, Rectangle, check_images
@@ -252,10 +252,14 @@ def untrained(channels: int = 3, seed: int = 0, recipe: TrainingRecipe = PAPER_R
         recipe: whose attention mask it is to have.
     """
     mean = RGB_MEAN if channels == 3 else (0.0,)
-    config = SwinConfig(channels=channels, mean=mean, attention_mask=recipe.inference_mask)
+    return random_model(SwinConfig(channels=channels, mean=mean, attention_mask=recipe.inference_mask), seed)
+
+
+def random_model(config: NetworkConfig, seed: int = 0) -> Model:
+    """A network with random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        weights = MaskedSwin(config).state_dict()
+        weights = build_network(config).state_dict()
     return Model(Card("untrained", config, "Random weights.", licence="BSD-3-Clause"), weights)
 
 
@@ -283,15 +287,15 @@ def _check_output(output: Path | None, record: Record | None, resume: bool, over
         raise TrainingError(f"{output} exists; choose another name, or --overwrite")
 
 
-def _check_sides(recipe: TrainingRecipe, config: SwinConfig, ranks: Ranks) -> None:
-    if recipe.patch % config.window:
-        raise TrainingError(f"patch is {recipe.patch}; choose a multiple of the model's window of {config.window}")
+def _check_sides(recipe: TrainingRecipe, config: NetworkConfig, ranks: Ranks) -> None:
+    if recipe.patch % config.grid:
+        raise TrainingError(f"patch is {recipe.patch}; this model wants a multiple of {config.grid}")
     if recipe.batch % ranks.count:
         raise TrainingError(f"a batch of {recipe.batch} cannot be divided among {ranks.count} processes")
 
 
 def _pools(
-    given: TrainingImages, sources: list[Source], files: ExitStack, recipe: TrainingRecipe, config: SwinConfig
+    given: TrainingImages, sources: list[Source], files: ExitStack, recipe: TrainingRecipe, config: NetworkConfig
 ) -> tuple[Pool, Pool]:
     """What is learned from and what is held out."""
     if (recipe.way == "pairs") != bool(given.clean):
@@ -301,7 +305,7 @@ def _pools(
     if given.regions:
         images = [replace(image, region=region) for image in images for region in given.regions]
     if not given.validation:
-        return split(images, recipe.patch, config.window)
+        return split(images, recipe.patch, config.grid)
     others = open_images(given.validation, files, given.axes)
     check_apart(sources, others)
     truths = open_images(given.validation_clean, files, given.axes) if given.validation_clean else []
@@ -310,7 +314,7 @@ def _pools(
     held = make_images(others, truths, config.channels)
     check_images(images, recipe.patch)
     check_images(held, recipe.patch)
-    return Pool(tuple(images), recipe.patch), held_out_pool(held, config.window)
+    return Pool(tuple(images), recipe.patch), held_out_pool(held, config.grid)
 
 
 def _identity(recipe: TrainingRecipe, base: Model, sources: list[Source]) -> str:

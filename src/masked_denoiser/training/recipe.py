@@ -35,6 +35,8 @@ class TrainingRecipe:
             (Noise2Void, Krull et al., CVPR 2019), which a network cannot tell from other pixels.
         attention_mask: range from which each step draws the share of masked tokens. At inference it is the middle of
             the range; with a lower end of 0 attention is not masked at inference.
+        masked_steps: share of the steps in which attention is masked at all; below 1 attention is not masked at
+            inference.
         loss: "l1", "mse" or "charbonnier"; in the way "noisy" over masked pixels only.
         optimiser: "adam" or "adamw".
         rate: learning rate, at its peak.
@@ -60,6 +62,7 @@ class TrainingRecipe:
     masked_patches: float = 1.0
     pixel_fill: Fill = "constant"
     attention_mask: tuple[float, float] = (0.75, 0.75)
+    masked_steps: float = 1.0
     loss: Loss = "l1"
     optimiser: Literal["adam", "adamw"] = "adam"
     rate: float = 1e-4
@@ -98,7 +101,7 @@ class TrainingRecipe:
     def inference_mask(self) -> float:
         """The share of tokens that the trained model masks at inference."""
         low, high = self.attention_mask
-        return (low + high) / 2 if low else 0.0
+        return (low + high) / 2 if low and self.masked_steps == 1.0 else 0.0
 
     def rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
@@ -174,6 +177,7 @@ _CHOICES = {
 
 _LIMITS = {
     "masked_patches": (0.0, 1.0),
+    "masked_steps": (0.0, 1.0),
     "rate": (1e-9, 1.0),
     "weight_decay": (0.0, 10.0),
     "clip": (0.0, 1e6),
@@ -204,7 +208,40 @@ FINE_TUNE = TrainingRecipe(
     save_every=25,
 )
 
-PRESETS = {"paper": PAPER_RECIPE, "fine-tune": FINE_TUNE}
+#: For one model that serves all: many noises of any strength and none, masks in a part of the patches and steps only,
+#: so that it denoises in one pass without masks.
+GENERAL = TrainingRecipe(
+    noise=(
+        "one_of("
+        "gaussian(sigma=0..55), "
+        "gaussian(sigma=0..55), "
+        "poisson(alpha=0.3..4), "
+        "poisson_gaussian(gain=0.2..12, read=0..4), "
+        "speckle(variance=0..0.06), "
+        "correlated(sigma=5..75), "
+        "salt_and_pepper(density=0..0.04), "
+        "correlated(sigma=5..50) + gaussian(sigma=1..15), "
+        "poisson(alpha=0.3..2) + salt_and_pepper(density=0..0.02), "
+        "mixture(level=0.3..4), "
+        "none)"
+    ),
+    unseen=("stripes(sigma=10)", "jpeg(quality=30)"),
+    pixel_mask=(0.1, 0.9),
+    masked_patches=0.2,
+    attention_mask=(0.0, 0.75),
+    masked_steps=0.25,
+    optimiser="adamw",
+    rate=1e-3,
+    schedule="one-cycle",
+    clip=1.0,
+    batch=16,
+    micro_batch=8,
+    patch=128,
+    steps=20_000,
+    precision="bfloat16",
+)
+
+PRESETS = {"paper": PAPER_RECIPE, "general": GENERAL, "fine-tune": FINE_TUNE}
 
 #: What differs where there is no truth: few blind spots, which the network cannot recognise, and their mean.
 WITHOUT_TRUTH: dict[str, Any] = {

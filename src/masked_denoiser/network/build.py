@@ -1,0 +1,33 @@
+"""From a configuration, of whatever kind, to its network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from masked_denoiser.network.config import ConfigError, SwinConfig
+from masked_denoiser.network.swin import MaskedSwin
+from masked_denoiser.network.ushape import MaskedU
+from masked_denoiser.network.ushape_config import UConfig
+
+NetworkConfig = SwinConfig | UConfig
+
+
+def build_network(config: NetworkConfig) -> nn.Module:
+    """A network with random weights: called with (images [B, C, H, W], token mask or None)."""
+    return MaskedU(config) if isinstance(config, UConfig) else MaskedSwin(config)
+
+
+def config_from_dict(values: dict[str, Any]) -> NetworkConfig:
+    """A configuration from plain JSON values; without a `kind` it is of the Swin family.
+
+    Raises:
+        ConfigError: if a name is unknown or a value is impossible.
+    """
+    kind = values.get("kind", "swin")
+    if kind == "u":
+        return UConfig.from_dict(values)
+    if kind != "swin":
+        raise ConfigError(f"networks of kind {kind!r} are unknown to this version, which knows 'swin' and 'u'")
+    return SwinConfig.from_dict({key: value for key, value in values.items() if key != "kind"})
