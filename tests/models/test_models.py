@@ -9,11 +9,12 @@ from safetensors.torch import save_file
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.models.card import Card, ModelError
 from masked_denoiser.models.catalogue import DEFAULT, find_model, list_models, load_model
-from masked_denoiser.models.file import read_card, read_model
+from masked_denoiser.models.file import Model, read_card, read_model
 from masked_denoiser.models.reference import export_checkpoint, import_checkpoint
 from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.masks import HashedTokenMask
 from masked_denoiser.network.swin import MaskedSwin
+from masked_denoiser.network.ushape_config import UConfig
 from tests.network import plain
 
 PAPER_LIKE = SwinConfig(embed=12, depths=(2, 3), heads=(2, 3))
@@ -166,3 +167,10 @@ def test_catalogue_finds_bundled_and_own_models(tmp_path):
         find_model("mien", tmp_path)
     with pytest.raises(ModelError, match="does not exist"):
         find_model("nowhere.pth", tmp_path)
+
+
+def test_only_networks_that_others_have_are_exported(tmp_path):
+    model = Model(Card("u", UConfig(widths=(8,), blocks=(1,), attention=1, heads=2)), {})
+    with pytest.raises(ModelError, match="no Swin network"):
+        export_checkpoint(model, tmp_path / "u.pth")
+    assert not list(tmp_path.iterdir())

@@ -112,6 +112,13 @@ def test_attention_ratios(low, high):
     assert len(set(ratios)) == (1 if low == high else 40)
 
 
+def test_attention_is_masked_in_a_share_of_the_steps():
+    recipe = replace(PAPER_RECIPE, masked_steps=0.25)
+    masked = [token_mask(recipe, step, 0, CPU) is not None for step in range(2000)]
+    assert 0.21 < np.mean(masked) < 0.29
+    assert recipe.inference_mask == 0.0
+
+
 @pytest.mark.parametrize("kind", ["l1", "mse", "charbonnier"])
 def test_losses_against_their_formula(kind):
     out, wanted = torch.rand(2, 3, 8, 8, dtype=torch.float64), torch.rand(2, 3, 8, 8, dtype=torch.float64)

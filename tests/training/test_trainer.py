@@ -18,11 +18,13 @@ import torch
 import masked_denoiser as md
 from masked_denoiser.denoising.events import Message
 from masked_denoiser.models.file import read_model
+from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
 from masked_denoiser.training.prepare import (
     TrainingImages,
     fine_tune_recipe,
     prepare_training,
+    random_model,
     training_folder,
     untrained,
 )
@@ -244,6 +246,17 @@ def test_bfloat16_learns_too(tissue, tiny, quick):
     assert np.isfinite([e.loss for e in events if isinstance(e, Stepped)]).all()
 
 
+def test_a_patch_that_is_left_as_it_was_does_not_outweigh_all_others(tissue):
+    """Or the identity, with its infinite PSNR on clean patches, would be the best step of every general training."""
+    identity = random_model(UConfig(widths=(8,), blocks=(0,), attention=1, heads=2))
+    recipe = TrainingRecipe(
+        noise="none", unseen=("gaussian(sigma=25)",), patch=16, batch=1, steps=1, attention_mask=(0.5, 0.5)
+    )
+    *_, end = prepare(tissue, identity, recipe).run()
+    assert end.before["none"] == 60
+    assert 19 < end.before["gaussian(sigma=25)"] < 22
+
+
 def test_saved_is_said_after_the_file_is_there(tissue, tiny, quick, tmp_path):
     prepared = prepare(tissue, tiny, quick, tmp_path / "mine.safetensors")
     for event in prepared.run():
@@ -254,7 +267,7 @@ def test_saved_is_said_after_the_file_is_there(tissue, tiny, quick, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "how", "said"),
     [
-        ({"patch": 20}, {}, "multiple of the model's window of 8"),
+        ({"patch": 20}, {}, "this model wants a multiple of 8"),
         ({"way": "pairs"}, {}, "belong together"),
         ({"patch": 136}, {}, "less than a patch of 136"),
         ({}, {"output": "mine.pth"}, "does not end in .safetensors"),

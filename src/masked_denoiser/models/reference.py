@@ -21,7 +21,6 @@ from masked_denoiser.models.card import Card, ModelError
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.build import NetworkConfig, build_network
 from masked_denoiser.network.config import RGB_MEAN, ConfigError, Residual, SwinConfig
-from masked_denoiser.network.swin import MaskedSwin
 
 #: Buffers that published files carry and that follow from the architecture.
 _BUFFERS = re.compile(r"(^|\.)(relative_position_index|attn_mask|mean)$")
@@ -74,7 +73,13 @@ def import_checkpoint(
 
 
 def export_checkpoint(model: Model, path: str | Path) -> None:
-    """Writes the weights in KAIR's layout (`params`), for other programs."""
+    """Writes the weights in KAIR's layout (`params`), for other programs.
+
+    Raises:
+        ModelError: for a network that other programs do not have.
+    """
+    if not isinstance(model.card.architecture, SwinConfig):
+        raise ModelError(f"{model.card.name} is no Swin network; only those can be exported for other programs")
     torch.save({"params": model.weights}, Path(path))
 
 

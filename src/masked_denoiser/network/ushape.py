@@ -9,6 +9,8 @@ that training begins with the identity.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name)
@@ -59,7 +61,7 @@ class MaskedU(nn.Module):
         super().__init__()
         self.config = config = config or UConfig()
         widths, square = config.widths, config.unshuffle**2
-        steps = list(zip(widths, widths[1:], strict=False))
+        steps = list(pairwise(widths))
         # One channel more than the image has: which pixels are visible.
         self.stem = nn.Conv2d((config.channels + 1) * square, widths[0], 3, padding=1)
         self.down = nn.ModuleList(_blocks(w, n) for w, n in zip(widths, config.blocks, strict=True))

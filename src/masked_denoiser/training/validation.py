@@ -65,6 +65,11 @@ class Scores:
     picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
+#: What a patch counts that came out without an error, or with less than this: about the rounding error of 8 bit.
+#: Else one clean patch, left as it was, would outweigh all that the others have.
+_PERFECT = 60.0
+
+
 @dataclass(frozen=True, eq=False)
 class Validator:
     """Fixed patches with fixed noise: two validations differ by the network alone."""
@@ -148,7 +153,8 @@ def _denoise(
 
 def _mean_psnr(outs: Images, case: Case) -> float:
     if case.counted is None:
-        return float(np.mean([psnr(out, truth) for out, truth in zip(outs, case.truth, strict=True)]))
+        each = [psnr(out, truth) for out, truth in zip(outs, case.truth, strict=True)]
+        return float(np.mean(np.minimum(each, _PERFECT)))
     where = np.broadcast_to(case.counted, outs.shape)
     error = (to_8_bit(outs)[where].astype(np.float64) - to_8_bit(case.truth)[where]) ** 2
     return float(10 * np.log10(255.0**2 / max(error.mean(), 1e-9)))
