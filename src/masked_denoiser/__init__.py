@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from masked_denoiser.denoising.job import Options
+    from masked_denoiser.denoising.measure_noise import estimate_noise
     from masked_denoiser.denoising.prepare import denoise, denoise_file
     from masked_denoiser.images.open import open_image
     from masked_denoiser.models.catalogue import load_model
@@ -20,13 +21,23 @@ _HOMES = {
     "Options": "masked_denoiser.denoising.job",
     "denoise": "masked_denoiser.denoising.prepare",
     "denoise_file": "masked_denoiser.denoising.prepare",
+    "estimate_noise": "masked_denoiser.denoising.measure_noise",
     "fine_tune": "masked_denoiser.training.prepare",
     "load_model": "masked_denoiser.models.catalogue",
     "open_image": "masked_denoiser.images.open",
     "sample_path": "masked_denoiser.samples",
 }
 
-__all__ = ["Options", "denoise", "denoise_file", "fine_tune", "load_model", "open_image", "sample_path"]
+__all__ = [
+    "Options",
+    "denoise",
+    "denoise_file",
+    "estimate_noise",
+    "fine_tune",
+    "load_model",
+    "open_image",
+    "sample_path",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -151,7 +151,7 @@ def _add_training(p: argparse.ArgumentParser) -> None:
 
 
 def _add_noise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    group = commands.add_parser("noise", help="add synthetic noise to an image")
+    group = commands.add_parser("noise", help="measure the noise of an image, or add synthetic noise")
     sub = group.add_subparsers(title="commands", required=True, metavar="COMMAND")
     p = _command(sub, "add", "noise:add", "write a noisy copy of an image")
     p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
@@ -162,6 +162,12 @@ def _add_noise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("--level", type=int, default=0, help="level of a pyramid, 0 is full resolution (default: 0)")
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")
     p.add_argument("--quiet", action="store_true", help="no progress bar and no notes")
+    p = _command(sub, "estimate", "noise:estimate", "measure the noise of an image")
+    p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
+    _add_reading(p)
+    p.add_argument("--seed", type=int, default=0, help="of the sample that is read (default: 0)")
+    p.add_argument("--plot", metavar="PNG", help="draw variance against intensity, with the fit")
+    p.add_argument("--json", action="store_true", help="print it as JSON")
     _command(sub, "list", "noise:list_families", "list the noises that recipes are made of")
 
 

@@ -1,15 +1,20 @@
-"""`masked-denoiser noise add`."""
+"""`masked-denoiser noise`: add, list, estimate."""
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
+from math import isfinite
 from pathlib import Path
 
 from tqdm import tqdm
 
 from masked_denoiser.cli.progress import say
+from masked_denoiser.denoising.measure_noise import measure_noise
 from masked_denoiser.denoising.noisy_copy import noisy_copy
+from masked_denoiser.evaluation.noise_plot import plot_noise
 from masked_denoiser.images.open import open_image
+from masked_denoiser.noise.estimation import ChannelNoise
 from masked_denoiser.noise.families import FAMILIES
 from masked_denoiser.noise.parse import parse_noise
 
@@ -28,6 +33,44 @@ def add(arguments: Namespace) -> int:
     if not arguments.quiet:
         print(f"wrote {arguments.output}: {recipe}, seed {arguments.seed}")
     return 0
+
+
+def estimate(arguments: Namespace) -> int:
+    """Says what noise an image has."""
+    with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
+        for note in source.notes:
+            say(note, arguments.json)
+        measured = measure_noise(source, seed=arguments.seed)
+    found = measured.estimate
+    if arguments.json:
+        values = found.to_dict()
+        for channel, name in zip(values["channels"], measured.names, strict=True):
+            channel["name"] = name
+        print(json.dumps(values))
+    else:
+        print(found.verdict)
+        for name, noise, (black, white) in zip(measured.names, found.channels, found.ranges, strict=True):
+            print(f"{name}: {_figures(noise, black, white)}")
+    if arguments.plot:
+        plot_noise(measured, Path(arguments.plot))
+        say(f"wrote {arguments.plot}", arguments.json)
+    return 0
+
+
+def _figures(noise: ChannelNoise, black: float, white: float) -> str:
+    """One line, in units of the image."""
+    span = white - black
+    text = f"sigma {noise.sigma * span:.4g} at the median intensity"
+    if noise.gain:
+        offset = black + noise.offset * span
+        text += f", gain {noise.gain * span:.4g} per photon, offset {offset:.4g}, read noise {noise.read * span:.4g}"
+    text += ", white" if noise.correlation == 1 else f", independent from {noise.correlation} pixels on"
+    if noise.impulses > 1e-3:
+        text += f", {noise.impulses:.2%} impulses"
+    if noise.stripes:
+        text += f", stripes of {noise.stripes * span:.4g}"
+    ends = [e for e, limit in zip(("black", "white"), noise.clipped, strict=True) if isfinite(limit)]
+    return text + (f", clipped at {' and '.join(ends)}" if ends else "")
 
 
 def list_families(_arguments: Namespace) -> int:

@@ -1,241 +1,228 @@
-"""What noise an image has, measured on small flat blocks of it.
-
-White noise that grows with the light is modelled as in Foi, Trimeche, Katkovnik and Egiazarian, *Practical
-Poissonian-Gaussian noise modeling and fitting for single-image raw-data* (IEEE TIP 2008): var = gain * (mean -
-offset) + read^2, then clipped at both ends. Of every block two things are measured that do not know of each other:
-its noise, by the residual of Immerkaer's mask (*Fast noise variance estimation*, CVIU 1996), and its structure, by
-what is left of it after smoothing. Noise is read from the blocks with the least structure at each intensity.
-
-The mask is also spread to every second, third, ... pixel: white noise looks the same at every spread, correlated
-noise grows until the spread is its correlation length.
-"""
+"""What noise an image has, in figures and in a line that a person understands."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d, maximum_filter, median_filter, minimum_filter, uniform_filter
-from scipy.optimize import least_squares
-from scipy.special import ndtr
 
-Image = NDArray[np.floating]
-Values = NDArray[np.float64]
+from masked_denoiser.noise.blocks import BLOCK, SPREADS, Blocks, Image, measure_blocks
+from masked_denoiser.noise.level import Groups, Level, fit_level, flat_blocks, groups_of
 
-#: Side of a block in pixels.
-BLOCK = 16
+#: Fewer blocks than this tell nothing certain.
+_FEW = 12
 
-#: How far the mask is spread, in pixels.
-SPREADS = (1, 2, 3, 4, 5, 6)
+#: Noise is correlated if its residual grows by this factor with the spread of the mask, ...
+_GROWS = 1.35
+#: ... if flat blocks of one intensity have it alike (upper over lower quartile of the variance), ...
+_ALIKE = 1.5
+#: ... and if it does not go on growing, as structure does: by this spread it has reached a plateau, ...
+_LONGEST = 4
+#: ... the first spread with this share of what any later one has.
+_PLATEAU = 0.92
 
-#: Of the blocks of one intensity the noise is read from this share, those with the least structure.
-_FLAT = 0.25
+#: Correlated noise weaker than this cannot be told from soft structure.
+_LEAST_CORRELATED = 1.5 / 255
 
-#: Blocks in a group of like intensity, and groups at most.
-_GROUP, _GROUPS = 24, 24
+#: Below this standard deviation, a quarter of a grey level of 255, there is no noise to speak of.
+_NOTHING = 0.25 / 255
+_WEAK, _STRONG = 3.0 / 255, 25.0 / 255
 
-#: A block with more than this share of clipped pixels tells nothing.
-_CLIPPED = 0.5
+#: Share of impulses from which they are said.
+_SOME_IMPULSES = 1e-3
 
-#: What stands out of its neighbours by this many usual distances from the median, and by this much, is an impulse.
-_IMPULSE, _LEAST_IMPULSE = 5.0, 0.06
-_RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
+#: Stripes weaker than this cannot be told from edges along the rows or columns of the image.
+_LEAST_STRIPES = 2.5 / 255
 
-
-@dataclass(frozen=True)
-class Blocks:
-    """What was measured on the blocks of one channel; each array has an entry a block.
-
-    Attributes:
-        mean: mean intensity.
-        structure: variance of the smoothed block.
-        residual: [spreads, blocks], variance of the residual at each of `SPREADS`.
-        impulses: share of impulses among all pixels.
-        limits: intensities at which the image is clipped; infinite where it is not.
-    """
-
-    mean: Values
-    structure: Values
-    residual: Values
-    impulses: float
-    limits: tuple[float, float]
-
-
-def measure_blocks(tiles: Sequence[Image]) -> Blocks:
-    """Measures the blocks of some tiles.
-
-    Args:
-        tiles: [H, W] each, of one channel, in units of the image's range, [0, 1]; those smaller than a block with its margin tell nothing.
-    """
-    limits = clipping(tiles)
-    found = [found for tile in tiles if (found := _measure(np.asarray(tile, np.float64), limits)) is not None]
-    if not found:
-        empty = np.zeros(0)
-        return Blocks(empty, empty, np.zeros((len(SPREADS), 0)), 0.0, limits)
-    rows = np.concatenate([rows for rows, _ in found], axis=1)
-    return Blocks(rows[0], rows[1], rows[2:], float(np.mean([share for _, share in found])), limits)
-
-
-def clipping(tiles: Sequence[Image]) -> tuple[float, float]:
-    """Where the image was clipped: at its lowest and highest value, where more than a few pixels have it."""
-    low, high = min(float(t.min()) for t in tiles), max(float(t.max()) for t in tiles)
-    count = sum(t.size for t in tiles)
-    lows = sum(int(np.count_nonzero(t == low)) for t in tiles)
-    highs = sum(int(np.count_nonzero(t == high)) for t in tiles)
-    return (low if lows > 1e-3 * count else -np.inf), (high if highs > 1e-3 * count else np.inf)
-
-
-def _measure(tile: Values, limits: tuple[float, float]) -> tuple[Values, float] | None:
-    """[2 + spreads, blocks]: mean, structure and residuals; and the share of impulses."""
-    margin = max(SPREADS)
-    if min(tile.shape) < BLOCK + 2 * margin:
-        return None
-    median = median_filter(tile, 3)
-    impulses = _impulses(tile, median)
-    tile = np.where(impulses, median, tile)
-    inner = (slice(margin, -margin),) * 2
-    clipped = (tile <= limits[0]) | (tile >= limits[1])
-    usable = _blocks(clipped[inner].astype(np.float64)).mean(axis=1) <= _CLIPPED
-    usable &= _blocks(impulses[inner].astype(np.float64)).mean(axis=1) <= _CLIPPED
-    # Impulses are gone with all that the mask makes of them.
-    weights = _blocks(1.0 - impulses[inner])
-    rows = [_mean(_blocks(tile[inner]), weights), _blocks(uniform_filter(tile, 5)[inner]).var(axis=1)]
-    rows += [_mean(_blocks(_residual(tile, spread)[inner] ** 2), weights) for spread in SPREADS]
-    return np.stack(rows)[:, usable], float(impulses.mean())
-
-
-def _residual(tile: Values, spread: int) -> Values:
-    """Immerkaer's mask, spread; of unit norm, so that white noise keeps its variance."""
-    weights = np.zeros(2 * spread + 1)
-    weights[[0, spread, -1]] = 1.0, -2.0, 1.0
-    return np.asarray(correlate1d(correlate1d(tile, weights, axis=0), weights, axis=1)) / 6.0
-
-
-def _impulses(tile: Values, median: Values) -> NDArray[np.bool_]:
-    """Pixels that stand alone: far above all eight neighbours, or far below.
-
-    Far is measured by how far pixels are usually from their median in the 15 x 15 pixels around, so that noise which
-    grows with the light is no impulse; and lines and corners have a neighbour that is like them.
-    """
-    off = np.abs(tile - median)
-    usual = np.sqrt(uniform_filter(np.minimum(off, 4 * np.median(off) + 1e-6) ** 2, 15))
-    far = np.maximum(_IMPULSE * usual, _LEAST_IMPULSE)
-    above = tile - maximum_filter(tile, footprint=_RING)
-    below = minimum_filter(tile, footprint=_RING) - tile
-    return np.asarray(np.maximum(above, below) > far)
-
-
-def _blocks(image: Values) -> Values:
-    """[blocks, BLOCK * BLOCK]."""
-    rows, cols = (side // BLOCK for side in image.shape)
-    cut = image[: rows * BLOCK, : cols * BLOCK].reshape(rows, BLOCK, cols, BLOCK)
-    return cut.swapaxes(1, 2).reshape(rows * cols, BLOCK * BLOCK)
-
-
-def _mean(values: Values, weights: Values) -> Values:
-    return np.asarray((values * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-9))
+#: Segments of a line, to tell stripes, which go through all of them, from structure.
+_SEGMENTS = 4
 
 
 @dataclass(frozen=True)
-class Level:
-    """How strong noise is: its variance at mean intensity m is gain * m + variance, before clipping.
+class ChannelNoise:
+    """The noise of one channel, in units of the image's range: 1 is its white.
 
     Attributes:
-        gain: variance that each unit of intensity adds.
-        variance: at intensity zero; negative where an offset was added to the counts.
+        gain: intensity of one photon: the variance grows by it for each unit of intensity. 0 for noise that does
+            not grow with the light.
+        offset: intensity without any light; where it cannot be told from read noise, 0.
+        read: standard deviation without light.
+        sigma: standard deviation at the median intensity.
+        correlation: the smallest distance in pixels at which noise is independent; 1 for white noise.
+        impulses: share of dead and hot pixels.
+        stripes: standard deviation of whole rows or columns against each other.
+        clipped: lowest and highest intensity, where the image is clipped there; else infinite.
+        certain: whether there were enough flat blocks to measure on.
     """
 
     gain: float
-    variance: float
+    offset: float
+    read: float
+    sigma: float
+    correlation: int
+    impulses: float
+    stripes: float
+    clipped: tuple[float, float]
+    certain: bool
 
-    def sigma(self, mean: Values) -> Values:
-        """Standard deviation at mean intensities."""
-        return np.sqrt(np.maximum(self.gain * np.asarray(mean) + self.variance, 0.0))
+    @property
+    def level(self) -> Level:
+        """Variance against intensity."""
+        return Level(self.gain, self.read**2 - self.gain * self.offset)
 
 
 @dataclass(frozen=True)
-class Groups:
-    """Flat blocks of like intensity: mean intensity and variance of each group, and how many blocks it has."""
+class NoiseEstimate:
+    """The noise of an image.
 
-    mean: Values
-    variance: Values
-    count: Values
+    Attributes:
+        channels: of each channel; red, green and blue are channels.
+        ranges: of each channel, the intensities that are 0 and 1 in its figures, in units of the image.
+    """
+
+    channels: tuple[ChannelNoise, ...]
+    ranges: tuple[tuple[float, float], ...]
+
+    @property
+    def verdict(self) -> str:
+        """One line for a person."""
+        return _verdict(self.channels)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; what is infinite is None."""
+        channels = [
+            asdict(channel) | {"clipped": [_finite(v) for v in channel.clipped], "black": black, "white": white}
+            for channel, (black, white) in zip(self.channels, self.ranges, strict=True)
+        ]
+        return {"verdict": self.verdict, "channels": channels}
 
 
-def flat_groups(blocks: Blocks, residual: Values) -> Groups:
-    """Groups blocks by intensity, and takes the variance of the flattest of each group.
+def estimate_channel(tiles: Sequence[Image]) -> tuple[ChannelNoise, Groups]:
+    """Measures the noise of one channel.
 
     Args:
-        blocks: measured.
-        residual: [blocks], a row of `Blocks.residual`.
+        tiles: [H, W] each, float, in units of the image's range; values that are not finite count as 0.
+
+    Returns:
+        The noise, and variance against intensity as it was measured.
     """
-    order = np.argsort(blocks.mean, kind="stable")
-    number = max(1, min(_GROUPS, len(order) // _GROUP))
-    rows = []
-    for group in np.array_split(order, number):
-        flat = group[np.argsort(blocks.structure[group], kind="stable")[: max(6, int(_FLAT * len(group)))]]
-        rows.append((float(np.mean(blocks.mean[flat])), float(np.median(residual[flat])), float(len(flat))))
-    return Groups(*np.array(rows).T)
+    tiles = [np.nan_to_num(np.asarray(tile, np.float64), posinf=0.0, neginf=0.0) for tile in tiles]
+    blocks = measure_blocks(tiles)
+    if len(blocks.mean) < _FEW:
+        return _unknown(tiles, blocks), Groups(np.zeros(0), np.zeros(0), np.zeros(0))
+    flat = flat_blocks(blocks)
+    stride = correlation_length(blocks, flat)
+    groups = groups_of(blocks, flat, stride - 1)
+    level = fit_level(groups, blocks.limits)
+    middle = float(np.median(blocks.mean))
+    if stride > 1 and level.sigma(middle) < _LEAST_CORRELATED:
+        stride, groups = 1, groups_of(blocks, flat, 0)
+        level = fit_level(groups, blocks.limits)
+    gain, offset, read = _as_camera(level, dark=float(np.percentile(blocks.mean, 1)))
+    return ChannelNoise(
+        gain=gain,
+        offset=offset,
+        read=read,
+        sigma=float(level.sigma(middle)),
+        correlation=stride,
+        impulses=blocks.impulses,
+        stripes=stripes(tiles, float(level.sigma(middle))),
+        clipped=blocks.limits,
+        certain=True,
+    ), groups
 
 
-def fit_level(groups: Groups, limits: tuple[float, float]) -> Level:
-    """The straight line of variance against intensity, seen through clipping.
+def correlation_length(blocks: Blocks, flat: list[NDArray[np.intp]]) -> int:
+    """The distance in pixels from which noise is independent; 1 for white noise, and where structure hides it."""
+    grows, alike = [], []
+    for group in flat:
+        residual = blocks.residual[:, group]
+        middle = np.median(residual, axis=1)
+        if middle[0] > 1e-14:
+            low, high = np.percentile(residual, (25, 75), axis=1)
+            grows.append(np.sqrt(middle / middle[0]))
+            alike.append(high / np.maximum(low, 1e-14))
+    if not grows:
+        return 1
+    grow, spread = np.median(grows, axis=0), np.median(alike, axis=0)
+    later = np.maximum.accumulate(grow[::-1])[::-1]
+    at = int(np.argmax(grow >= _PLATEAU * later))
+    correlated = grow[at] >= _GROWS and spread[at] <= _ALIKE and SPREADS[at] <= _LONGEST
+    return SPREADS[at] if correlated else 1
 
-    The clipped line is compared with the groups in logarithms, as their variances have a relative error; a group that
-    is far above the line holds structure, and weighs less.
+
+def stripes(tiles: Sequence[Image], sigma: float) -> float:
+    """Standard deviation of whole rows, or columns, against their neighbours; 0 where there are no stripes.
+
+    Segments of a line that are far apart share its stripe, but neither noise nor structure: the covariance of their
+    second differences is 6 times the variance of the stripes.
     """
-    usable = groups.variance > 1e-14
-    if not usable.any():
-        return Level(0.0, 0.0)
-    mean, seen, count = groups.mean[usable], groups.variance[usable], groups.count[usable]
-    low, high = float(mean.min()), float(max(mean.max(), mean.min() + 1e-6))
-    weights = np.sqrt(count / count.max())
-
-    def level(ends: Values) -> Level:
-        first, last = np.exp(ends)
-        gain = (last - first) / (high - low)
-        return Level(gain, first - gain * low)
-
-    def errors(ends: Values, structured: Values) -> Values:
-        expected = clipped_variance(level(ends), mean, limits)
-        return np.asarray((np.log(seen) - np.log(expected)) * weights * structured)
-
-    best = np.log(np.full(2, float(np.median(seen))))
-    structured = np.ones_like(mean)
-    for _ in range(6):
-        best = least_squares(errors, best, args=(structured,), loss="soft_l1", f_scale=0.1).x
-        over = errors(best, np.ones_like(mean))
-        structured = 1.0 / (1.0 + (np.maximum(over, 0.0) / 0.2) ** 2)
-    return level(best)
+    both = []
+    for turn in (False, True):
+        each = [c for tile in tiles if (c := _shared(tile.T if turn else tile)) is not None]
+        both.append(float(np.median(each)) if each else 0.0)
+    variance = max(both) / 6.0
+    found = float(np.sqrt(max(variance, 0.0)))
+    return found if found > max(0.15 * sigma, _LEAST_STRIPES) and max(both) > 4.0 * max(min(both), 0.0) else 0.0
 
 
-def clipped_variance(level: Level, mean: Values, limits: tuple[float, float]) -> Values:
-    """Variance that is seen at a mean that is seen, where normal noise was clipped (Foi et al. 2008, section V).
+def _shared(tile: Image) -> float | None:
+    """Covariance between segments of the second differences of their row means."""
+    if tile.shape[1] < _SEGMENTS * 8 or tile.shape[0] < BLOCK:
+        return None
+    parts = [part.mean(axis=1) for part in np.array_split(np.asarray(tile, np.float64), _SEGMENTS, axis=1)]
+    bends = np.stack([p[:-2] - 2 * p[1:-1] + p[2:] for p in parts])
+    products = bends[:-2] * bends[2:]
+    return float(np.mean(products))
 
-    Args:
-        level: of the noise before clipping.
-        mean: mean intensities after clipping.
-        limits: low and high; infinite for none.
+
+def _as_camera(level: Level, dark: float) -> tuple[float, float, float]:
+    """Gain, offset and read noise from a line. The offset is where noise would end, but no brighter than the dark.
+
+    One line cannot tell an offset from read noise: with a variance above zero at intensity zero all of it is read
+    noise; below zero there must have been an offset.
     """
-    if not np.isfinite(limits).any():
-        return np.maximum(level.sigma(mean) ** 2, 1e-14)
-    span = float(np.ptp(mean)) + 1e-3
-    true = np.linspace(mean.min() - 2 * span, mean.max() + 2 * span, 2001)
-    means, variances = clipped_moments(true, np.maximum(level.sigma(true), 1e-7), limits)
-    rising = np.maximum.accumulate(means)
-    keep = np.concatenate([[True], np.diff(rising) > 1e-12])
-    return np.maximum(np.interp(mean, rising[keep], variances[keep]), 1e-14)
+    if level.gain <= 0.0:
+        return 0.0, 0.0, float(level.sigma(dark))
+    offset = float(min(max(0.0, -level.variance / level.gain), max(dark, 0.0)))
+    return float(level.gain), offset, float(np.sqrt(max(level.variance + level.gain * offset, 0.0)))
 
 
-def clipped_moments(mean: Values, sigma: Values, limits: tuple[float, float]) -> tuple[Values, Values]:
-    """Mean and variance of normal numbers that are clipped at both ends."""
-    low, high = ((np.full_like(mean, limit) - mean) / sigma for limit in limits)
-    below, above = ndtr(low), ndtr(-high)
-    density_low, density_high = (np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi) for x in (low, high))
-    inside = 1.0 - below - above
-    at_low, at_high = (np.where(np.isfinite(x), x, 0.0) for x in (low, high))
-    first = at_low * below + at_high * above + density_low - density_high
-    moment = at_low**2 * below + at_high**2 * above + inside + at_low * density_low - at_high * density_high
-    return mean + sigma * first, sigma**2 * np.maximum(moment - first**2, 0.0)
+def _unknown(tiles: Sequence[Image], blocks: Blocks) -> ChannelNoise:
+    """Too small an image, or one that is clipped all over: the noise of what there is, as if it were white."""
+    steps = [np.diff(tile, axis=axis).ravel() for tile in tiles for axis in (0, 1) if tile.shape[axis] > 1]
+    pooled = np.concatenate([*steps, np.zeros(1)])
+    sigma = float(np.median(np.abs(pooled)) / 0.6745 / np.sqrt(2))
+    return ChannelNoise(0.0, 0.0, sigma, sigma, 1, blocks.impulses, 0.0, blocks.limits, certain=False)
+
+
+def _verdict(channels: tuple[ChannelNoise, ...]) -> str:
+    worst = max(channels, key=lambda channel: channel.sigma)
+    sigma = worst.sigma
+    said = [_strength(sigma)]
+    if sigma > _NOTHING:
+        grows = worst.gain > 0 and worst.read**2 < 0.7 * sigma**2
+        said.append("growing with the light" if grows else "of equal strength everywhere")
+        if worst.correlation > 1:
+            said.append(f"shared by neighbours up to {worst.correlation - 1} pixels apart")
+    if (share := max(c.impulses for c in channels)) > _SOME_IMPULSES:
+        said.append(f"{share:.1%} dead or hot pixels")
+    if any(c.stripes for c in channels):
+        said.append("stripes")
+    if not all(c.certain for c in channels):
+        said.append("measured on very little, so uncertain")
+    return ", ".join(said)
+
+
+def _strength(sigma: float) -> str:
+    figure = f"sigma {sigma * 255:.1f} of 255 grey levels"
+    if sigma <= _NOTHING:
+        return "no noise to speak of"
+    return f"{'weak' if sigma < _WEAK else 'strong' if sigma > _STRONG else 'moderate'} noise ({figure})"
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
