@@ -56,7 +56,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("napari-masked-denoiser"))
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_denoise, _add_train, _add_fine_tune, _add_noise, _add_info, _add_models, _add_doctor, _add_demo):
+    adders = (
+        _add_denoise,
+        _add_train,
+        _add_fine_tune,
+        _add_noise,
+        _add_evaluate,
+        _add_info,
+        _add_models,
+        _add_doctor,
+        _add_demo,
+    )
+    for add in adders:
         add(commands)
     return parser
 
@@ -169,6 +180,28 @@ def _add_noise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("--plot", metavar="PNG", help="draw variance against intensity, with the fit")
     p.add_argument("--json", action="store_true", help="print it as JSON")
     _command(sub, "list", "noise:list_families", "list the noises that recipes are made of")
+
+
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _command(commands, "evaluate", "evaluate:evaluate", "measure models: PSNR and SSIM over noises or real pairs")
+    p.add_argument("images", nargs="*", help="clean 8-bit images or folders of them, to add the noises to")
+    p.add_argument("--model", action="append", metavar="MODEL", help="name or file; may be given more than once")
+    p.add_argument(
+        "--baseline",
+        action="append",
+        choices=("noisy", "nlm", "wavelet", "bm3d"),
+        help="a classical denoiser beside it; may be given more than once",
+    )
+    p.add_argument("--noise", action="append", help="a noise recipe instead of the grid; may be given more than once")
+    p.add_argument("--noisy", metavar="FOLDER", help="noisy images of real pairs")
+    p.add_argument("--clean", metavar="FOLDER", help="their clean images, in the order of names")
+    p.add_argument("--fit-gain", action="store_true", help="fit gain and offset to the clean image before PSNR")
+    p.add_argument("--passes", type=int, default=1, help="mean of so many attention masks (default: 1)")
+    p.add_argument("--seed", type=int, default=0, help="of noises and masks (default: 0)")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    p.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    p.add_argument("--json", action="store_true", help="print all figures as JSON")
 
 
 def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

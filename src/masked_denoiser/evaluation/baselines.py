@@ -1,0 +1,85 @@
+"""Classical denoisers to compare with, from libraries that are known for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from masked_denoiser.errors import UserError
+
+Image = np.ndarray[Any, np.dtype[Any]]
+Denoise = Callable[[Image], Image]
+
+
+class BaselineError(UserError, ValueError):
+    """A classical denoiser that is not there."""
+
+
+def baseline(name: str) -> Denoise:
+    """A denoiser of images [H, W, C] float in [0, 1] that estimates sigma by itself (scikit-image's estimator).
+
+    Args:
+        name: "noisy" (does nothing), "nlm" (Buades et al., CVPR 2005), "wavelet" (BayesShrink, Chang et al., IEEE TIP
+            2000; needs PyWavelets) or "bm3d" (Dabov et al., IEEE TIP 2007; needs the package `bm3d`).
+
+    Raises:
+        BaselineError: for another name, or where the package is missing.
+    """
+    if name not in BASELINES:
+        raise BaselineError(f"no classical denoiser is called {name!r}; there are: {', '.join(BASELINES)}")
+    try:
+        return BASELINES[name]()
+    except ImportError as error:
+        package = {"wavelet": "PyWavelets"}.get(name, name)
+        raise BaselineError(f"{name!r} needs the package {package}; install it with: pip install {package}") from error
+
+
+def _noisy() -> Denoise:
+    return lambda image: image
+
+
+def _nlm() -> Denoise:
+    from skimage.restoration import denoise_nl_means
+
+    def denoise(image: Image) -> Image:
+        sigma = _sigma(image)
+        out = denoise_nl_means(
+            image, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True, channel_axis=-1
+        )
+        return np.asarray(out)
+
+    return denoise
+
+
+def _wavelet() -> Denoise:
+    import pywt  # noqa: F401 (skimage imports it only when it is used)
+    from skimage.restoration import denoise_wavelet
+
+    def denoise(image: Image) -> Image:
+        color = image.shape[-1] == 3
+        return np.asarray(denoise_wavelet(image, channel_axis=-1, convert2ycbcr=color, rescale_sigma=True))
+
+    return denoise
+
+
+def _bm3d() -> Denoise:
+    from bm3d import bm3d, bm3d_rgb
+
+    def denoise(image: Image) -> Image:
+        sigma = _sigma(image)
+        if image.shape[-1] == 3:
+            return np.asarray(bm3d_rgb(image, sigma))
+        return np.asarray(bm3d(image[..., 0], sigma))[..., None]
+
+    return denoise
+
+
+def _sigma(image: Image) -> float:
+    from skimage.restoration import estimate_sigma
+
+    return max(float(estimate_sigma(image, channel_axis=-1, average_sigmas=True)), 1e-4)
+
+
+BASELINES: dict[str, Callable[[], Denoise]] = {"noisy": _noisy, "nlm": _nlm, "wavelet": _wavelet, "bm3d": _bm3d}

@@ -1,0 +1,173 @@
+"""The noise grid: denoisers x noises over clean images, and denoisers over pairs of noisy and clean ones.
+
+As in figure 10 of Chen et al., CVPR 2023: PSNR on RGB or gray in [0, 1], rounded to 8 bit, no border cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from masked_denoiser.denoising.job import Options
+from masked_denoiser.denoising.prepare import denoise
+from masked_denoiser.errors import UserError
+from masked_denoiser.evaluation.baselines import BASELINES, baseline
+from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
+from masked_denoiser.images.open import open_image
+from masked_denoiser.models.catalogue import load_model
+from masked_denoiser.noise.parse import parse_noise
+from masked_denoiser.noise.recipe import add_noise
+
+Image = np.ndarray[Any, np.dtype[Any]]
+
+#: The noises and levels of `../quality-targets`, and those of the paper's figure 10.
+GRID = (
+    "gaussian(sigma=15)",
+    "gaussian(sigma=50)",
+    "poisson(alpha=2)",
+    "poisson(alpha=3)",
+    "poisson(alpha=3.5)",
+    "speckle(variance=0.018)",
+    "speckle(variance=0.03)",
+    "speckle(variance=0.04)",
+    "salt_and_pepper(density=0.02)",
+    "correlated(sigma=40)",
+    "correlated(sigma=50)",
+    "correlated(sigma=60)",
+    "mixture(level=1)",
+    "mixture(level=4)",
+    "none",
+)
+
+#: What an image counts that comes out without an error.
+_PERFECT = 100.0
+
+
+class EvaluationError(UserError, ValueError):
+    """An evaluation that cannot be done as asked."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One denoiser on one image."""
+
+    denoiser: str
+    noise: str
+    image: str
+    psnr: float
+    ssim: float
+
+
+def make_denoiser(name: str, device: str, options: Options) -> Callable[[Image], Image]:
+    """From uint8 [H, W, C] to uint8 [H, W, C], by a model (name or path) or a classical denoiser.
+
+    Raises:
+        UserError: if there is none of that name.
+    """
+    if name in BASELINES:
+        classical = baseline(name)
+        return lambda image: to_8_bit(classical(image.astype(np.float64) / 255))
+    model = load_model(name)
+
+    def run(image: Image) -> Image:
+        axes = "YXS" if image.shape[-1] == 3 else "YX"
+        pixels = image if axes == "YXS" else image[..., 0]
+        out = denoise(pixels, model=model, axes=axes, device=device, options=options)
+        return np.asarray(out).reshape(image.shape)
+
+    return run
+
+
+def noise_grid(
+    denoisers: dict[str, Callable[[Image], Image]], images: Sequence[Path], noises: Sequence[str], seed: int = 0
+) -> Iterator[Score]:
+    """Scores every denoiser on every noise of every image; the noise is the same for all denoisers.
+
+    Args:
+        denoisers: by name, as of `make_denoiser`.
+        images: clean 8-bit images.
+        noises: noise recipes.
+        seed: of the noises; each image has its own.
+
+    Raises:
+        UserError: if a recipe does not parse or an image cannot be read.
+    """
+    recipes = {noise: parse_noise(noise) for noise in noises}
+    for number, path in enumerate(images):
+        clean = read_8_bit(path)
+        planes = torch.from_numpy(np.moveaxis(clean, 2, 0)[None] / np.float32(255))
+        for noise, recipe in recipes.items():
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+            noisy = to_8_bit(np.moveaxis(add_noise(planes, recipe, generator)[0].numpy(), 0, 2))
+            for name, run in denoisers.items():
+                yield _score(name, noise, path.name, run(noisy), clean)
+
+
+def real_pairs(
+    denoisers: dict[str, Callable[[Image], Image]], noisy: Sequence[Path], clean: Sequence[Path], fit_gain: bool
+) -> Iterator[Score]:
+    """Scores denoisers on pairs of images, in the order of their names.
+
+    Args:
+        denoisers: by name.
+        noisy, clean: files, as many of the one as of the other.
+        fit_gain: fit gain and offset to the clean image by least squares first, for images that were stretched each
+            by itself.
+
+    Raises:
+        EvaluationError: if the lists do not match.
+    """
+    if len(noisy) != len(clean):
+        raise EvaluationError(f"{len(noisy)} noisy images and {len(clean)} clean ones are no pairs")
+    for one, other in zip(noisy, clean, strict=True):
+        given, truth = read_8_bit(one), read_8_bit(other)
+        if given.shape != truth.shape:
+            raise EvaluationError(f"{one.name} and {other.name} are no pair: {given.shape} against {truth.shape}")
+        for name, run in denoisers.items():
+            out = run(given)
+            yield _score(name, "real", one.name, _fitted(out, truth) if fit_gain else out, truth)
+
+
+def read_8_bit(path: Path) -> Image:
+    """[H, W, 1 or 3] uint8.
+
+    Raises:
+        EvaluationError: if the image is no 8-bit image of one plane.
+    """
+    with open_image(path) as source:
+        pixels = np.asarray(source.data[...])
+        wanted = source.axes in ("YX", "YXS") and pixels.dtype == np.uint8 and pixels.shape[2:] in ((), (1,), (3,))
+        if not wanted:
+            raise EvaluationError(
+                f"{path} is {source.axes} {source.shape} {source.dtype}; "
+                "an 8-bit gray or RGB image of one plane is wanted"
+            )
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _fitted(image: Image, truth: Image) -> Image:
+    """The image with the gain and offset that bring it nearest to the truth."""
+    gain, offset = np.polyfit(image.astype(np.float64).ravel(), truth.astype(np.float64).ravel(), 1)
+    return np.asarray(np.rint(np.clip(image * gain + offset, 0, 255)), np.uint8)
+
+
+def _score(name: str, noise: str, image: str, out: Image, truth: Image) -> Score:
+    ours, clean = (np.moveaxis(x.astype(np.float64) / 255, 2, 0) for x in (out, truth))
+    return Score(name, noise, image, min(psnr(ours, clean), _PERFECT), ssim(ours, clean))
+
+
+def means(scores: Sequence[Score]) -> dict[tuple[str, str], tuple[float, float]]:
+    """Mean PSNR and SSIM of each (denoiser, noise), in the order of the scores."""
+    keys = dict.fromkeys((s.denoiser, s.noise) for s in scores)
+    return {
+        key: (
+            float(np.mean([s.psnr for s in scores if (s.denoiser, s.noise) == key])),
+            float(np.mean([s.ssim for s in scores if (s.denoiser, s.noise) == key])),
+        )
+        for key in keys
+    }
