@@ -178,7 +178,18 @@ def test_only_inside_the_shapes(viewer, open_tune, qtbot):
     dock = open_tune()
     dock.region.setCurrentText("here")
     request = dock.presenter._request_for(dock.form(), False)
-    assert request.regions == ((Span(40, 179), Span(50, 229)),)
+    assert request.regions == (((Span(40, 179), Span(50, 229)),),)
+    dock.start_button.click()
+    finish(dock, qtbot)
+    assert "Error" not in dock.notes.toPlainText()
+    assert "Done: 4 steps." in dock.notes.toPlainText()
+    dock.images.add_files(["a file"])
+    dock.start_button.click()
+    assert "shapes are drawn on layers" in dock.notes.toPlainText()
+    viewer.layers["here"].data = []
+    dock.presenter.noise_changed()
+    qtbot.waitUntil(lambda: "has no shapes" in dock.noise.problem.text(), timeout=TIMEOUT)
+    assert dock.save_button.isEnabled()
 
 
 def test_errors_are_told_and_the_dock_goes_on(viewer, open_tune, qtbot, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,20 @@ def test_training_never_touches_what_is_held_out(height, width, seed):
         assert all(within) if inside else not all(touching)
         assert 0 <= place.row <= height - pool.size
         assert 0 <= place.column <= width - pool.size
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 100))
+@settings(max_examples=25, deadline=None)
+def test_regions_that_overlap_share_what_is_held_out(top, left, seed):
+    whole = image(np.random.default_rng(seed).integers(0, 255, (160, 160), np.uint8), "YX")
+    areas = [(Span(0, 100), Span(0, 100)), (Span(top, top + 100), Span(left, left + 100))]
+    regions = [replace(whole, region=area) for area in areas]
+    learned, held = split(regions, 16, 8)
+    holes = [part.region for part in held.images]
+    for number in range(20):
+        place = learned.draw(np.random.default_rng(number))
+        for rows, columns in holes:
+            assert not (rows.start - 16 < place.row < rows.stop and columns.start - 16 < place.column < columns.stop)
 
 
 def test_many_images_are_held_out_whole():

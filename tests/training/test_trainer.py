@@ -17,9 +17,12 @@ import torch
 
 import masked_denoiser as md
 from masked_denoiser.denoising.events import Message
+from masked_denoiser.images.open import open_image
 from masked_denoiser.models.file import read_model
 from masked_denoiser.network.ushape_config import UConfig
+from masked_denoiser.tiling.plan import Span
 from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
+from masked_denoiser.training.pool import Pool, TrainingImage
 from masked_denoiser.training.prepare import (
     TrainingImages,
     fine_tune_recipe,
@@ -29,6 +32,7 @@ from masked_denoiser.training.prepare import (
     untrained,
 )
 from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
+from masked_denoiser.training.validation import really_unseen
 
 
 def prepare(tissue, tiny, recipe, output=None, **how):
@@ -92,9 +96,9 @@ def test_the_best_weights_are_what_is_kept(tissue, tiny, quick, tmp_path):
 
 def test_resumed_runs_end_in_the_same_weights(tissue, tiny, quick, tmp_path):
     """Cancelled twice in this process, at other steps; the real kills are in `test_killed_three_times`."""
-    whole, _ = weights_after(prepare(tissue, tiny, quick, tmp_path / "whole.safetensors"))
+    whole, undisturbed = weights_after(prepare(tissue, tiny, quick, tmp_path / "whole.safetensors"))
     output = tmp_path / "parts.safetensors"
-    for stop, resume in ((3, False), (6, True)):
+    for stop, resume in ((3, False), (4, True), (8, True)):  # 4 and 8: in the validations, which are made up for
         prepared = prepare(tissue, tiny, quick, output, resume=resume)
         for event in prepared.run():
             if isinstance(event, Stepped) and event.step == stop:
@@ -103,7 +107,10 @@ def test_resumed_runs_end_in_the_same_weights(tissue, tiny, quick, tmp_path):
         output.unlink()
     parts, last = weights_after(prepare(tissue, tiny, quick, output, resume=True))
     assert last.why == "finished"
+    assert (last.best_step, last.after) == (undisturbed.best_step, undisturbed.after)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    kept = [read_model(tmp_path / name).weights for name in ("whole.safetensors", "parts.safetensors")]
+    assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
 
 
 _KILLED = """
@@ -173,7 +180,21 @@ def test_a_nan_loss_stops_and_restores_the_best(tissue, tiny, quick, tmp_path, m
     events = list(prepared.run())
     assert any(isinstance(e, Message) and "stopped, and went back to the weights of step" in e.text for e in events)
     assert events[-1].why == "diverged"
-    assert all(torch.isfinite(w).all() for w in read_model(tmp_path / "mine.safetensors").weights.values())
+    state = prepared.trainer.state
+    assert state.step == 5
+    for network in (state.network, state.average):
+        assert all(torch.equal(tensor, state.best[name]) for name, tensor in network.state_dict().items())
+    monkeypatch.undo()
+    again = prepare(tissue, tiny, quick, tmp_path / "mine.safetensors", resume=True)
+    assert list(again.run())[-1].why == "finished"
+
+
+def test_an_infinite_gradient_leaves_nothing_in_the_optimiser(tissue, tiny, quick, monkeypatch):
+    prepared = prepare(tissue, tiny, quick)
+    parameter = next(prepared.trainer.state.network.parameters())
+    parameter.register_hook(lambda gradient: gradient * float("inf"))
+    assert list(prepared.run())[-1].why == "diverged"
+    assert not prepared.trainer.state.optimiser.state
 
 
 def test_memory_that_runs_out_halves_the_parts_and_changes_nothing_else(tissue, tiny, quick, monkeypatch):
@@ -271,7 +292,7 @@ def test_saved_is_said_after_the_file_is_there(tissue, tiny, quick, tmp_path):
         ({"way": "pairs"}, {}, "belong together"),
         ({"patch": 136}, {}, "less than a patch of 136"),
         ({}, {"output": "mine.pth"}, "does not end in .safetensors"),
-        ({}, {"output": "missing/mine.safetensors"}, "does not exist; make it first"),
+        ({}, {"output": "missing/mine.safetensors"}, "does not exist; name a folder"),
         ({}, {"resume": True, "output": "mine.safetensors"}, "no checkpoint to go on from"),
     ],
 )
@@ -344,6 +365,57 @@ def test_two_processes_learn_what_one_does(tissue, tmp_path):
     )
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert all(torch.allclose(one[name], first[name], atol=2e-5) for name in one)
+
+
+def test_nan_that_the_sample_missed_is_left_out():
+    small = np.random.default_rng(0).random((64, 64, 3)).astype(np.float32)
+    bad = TrainingImage(open_image(np.where(np.arange(64)[:, None, None] < 40, small, np.nan), axes="YXS"), 3)
+    pool = Pool((bad,), 16)
+    places = [pool.draw(np.random.default_rng(number)) for number in range(30)]
+    assert max(place.row for place in places) <= 24
+    assert pool.skipped == {"array"}
+
+
+@pytest.mark.parametrize("case", ["same", "other type", "nan", "constant", "twice", "validation", "outside"])
+def test_images_that_make_no_sense_together(tissue, tiny, quick, case):
+    other = tissue[::-1].copy()
+    noisy = replace(quick, way="pairs")
+    given, recipe, said = {
+        "same": (TrainingImages((tissue,), (tissue.copy(),), axes="YXS"), noisy, "are the same image"),
+        "other type": (TrainingImages((tissue,), (other.astype(np.uint16),), axes="YXS"), noisy, "one intensity scale"),
+        "nan": (
+            TrainingImages((tissue / 255.0,), (np.full(tissue.shape, np.nan),), axes="YXS"), noisy, "holds NaN",
+        ),
+        "constant": (TrainingImages((tissue,), (np.zeros_like(tissue),), axes="YXS"), noisy, "is constant"),
+        "twice": (TrainingImages((tissue, other, tissue.copy()), axes="YXS"), quick, "same image; give it once"),
+        "validation": (TrainingImages((tissue,), validation=(tissue.copy(),), axes="YXS"), quick, "both learned from"),
+        "outside": (
+            TrainingImages((tissue,), axes="YXS", regions=(((Span(0, 999), Span(0, 20)),),)), quick, "is not inside",
+        ),
+    }[case]  # fmt: skip
+    with pytest.raises(TrainingError, match=said):
+        prepare(None, tiny, recipe, given=given)
+
+
+def test_other_regions_or_pixels_are_another_training(tissue, tiny, quick, tmp_path):
+    def prepared(pixels, region, **how):
+        given = TrainingImages((pixels,), axes="YXS", regions=((region,),))
+        return prepare(None, tiny, quick, tmp_path / "mine.safetensors", given=given, **how)
+
+    first = (Span(0, 64), Span(0, 64))
+    list(prepared(tissue, first).run())
+    (tmp_path / "mine.safetensors").unlink()
+    again = prepared(tissue, first, resume=True)
+    assert again.trainer.state.step == 8
+    list(again.run())
+    for pixels, region in ((tissue, (Span(0, 64), Span(64, 128))), (255 - tissue, first)):
+        with pytest.raises(TrainingError, match="of another training"):
+            prepared(pixels, region, resume=True)
+
+
+def test_what_is_trained_is_not_shown_as_unseen(quick):
+    ranged = replace(quick, noise="one_of(mixture(level=1..2), none)", unseen=("speckle(variance=0.04)", "jpeg"))
+    assert really_unseen(ranged) == ("jpeg",)
 
 
 def test_stop_does_not_wait_for_a_validation(tissue, tiny, quick):

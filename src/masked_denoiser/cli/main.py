@@ -219,8 +219,10 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     p = _command(sub, "info", "models:info", "show the card of a model")
     p.add_argument("model", help="name or file")
     p.add_argument("--json", action="store_true", help="print it as JSON")
-    p = _command(sub, "import", "models:import_", "turn a published checkpoint (.pth) into a model of yours")
-    p.add_argument("checkpoint", help=".pth in KAIR's layout: params, params_ema or bare")
+    p = _command(sub, "import", "models:import_", "make a published checkpoint or a model file one of yours")
+    p.add_argument(
+        "checkpoint", help=".safetensors of this program, or .pth in KAIR's layout: params, params_ema or bare"
+    )
     p.add_argument("--name", help="what to call it (default: the file's name)")
     p.add_argument("--output", help="where to write it (default: your model folder)")
     p.add_argument("--no-ema", action="store_true", help="take the plain weights where averaged ones are there too")

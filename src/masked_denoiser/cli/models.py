@@ -8,7 +8,7 @@ from pathlib import Path
 
 from masked_denoiser.models.card import Card, ModelError
 from masked_denoiser.models.catalogue import DEFAULT, Entry, find_model, list_models, load_model, user_folder
-from masked_denoiser.models.file import read_card
+from masked_denoiser.models.file import Model, read_card, read_model
 from masked_denoiser.models.reference import export_checkpoint, import_checkpoint, parameter_count
 
 
@@ -35,8 +35,8 @@ def info(arguments: Namespace) -> int:
 
 
 def import_(arguments: Namespace) -> int:
-    """Turns a published checkpoint into a model of the user's."""
-    model = import_checkpoint(
+    """Turns a published checkpoint, or a model file, into a model of the user's."""
+    model = _of_this_program(arguments) or import_checkpoint(
         arguments.checkpoint,
         name=arguments.name,
         ema=not arguments.no_ema,
@@ -46,8 +46,17 @@ def import_(arguments: Namespace) -> int:
     )
     target = _target(arguments, model.card)
     model.save(target)
-    print(f"wrote {target}: {model.card.architecture}")
+    print(f"wrote {target}; its name is now {target.stem!r}")
     return 0
+
+
+def _of_this_program(arguments: Namespace) -> Model | None:
+    """A model that has a card: it keeps it."""
+    path = Path(arguments.checkpoint)
+    if path.suffix != ".safetensors":
+        return None
+    model = read_model(path)
+    return Model(model.card.renamed(arguments.name or path.stem), model.weights)
 
 
 def export(arguments: Namespace) -> int:

@@ -64,19 +64,25 @@ def closing(end: Finished | Cancelled, output: str) -> str:
 def cancel_on_interrupt(
     cancel: threading.Event, what: str = "cancelling after this tile; Ctrl-C again to stop at once"
 ) -> Iterator[None]:
-    """While inside, Ctrl-C sets `cancel` and says `what`; the handler before is in force again from the second on."""
-    before = signal.getsignal(signal.SIGINT)
+    """While inside, Ctrl-C sets `cancel` and says `what`; the handler before is in force again from the second on.
 
-    def handle(_number: int, _frame: FrameType | None) -> None:
+    So does SIGTERM, by which clusters and `timeout` announce the end.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in signals}
+
+    def handle(number: int, _frame: FrameType | None) -> None:
         cancel.set()
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before[signal.Signals(number)])
         say(what)
 
-    signal.signal(signal.SIGINT, handle)
+    for number in signals:
+        signal.signal(number, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in signals:
+            signal.signal(number, before[number])
 
 
 def _bar(pipeline: Pipeline, quiet: bool) -> tqdm[None]:

@@ -28,7 +28,7 @@ from masked_denoiser.training.prepare import (
 from masked_denoiser.training.ranks import joined_ranks
 from masked_denoiser.training.recipe import PRESETS, TrainingError, TrainingRecipe, checked_values
 
-_CANCELLED = 130
+_FAILED, _CANCELLED = 1, 130
 
 
 def train(arguments: Namespace) -> int:
@@ -77,7 +77,7 @@ def _run(arguments: Namespace, recipe: TrainingRecipe, base: Model) -> int:
         end = _show(prepared, quiet)
         if ranks.first:
             _report(end, output, arguments)
-    return _CANCELLED if end.why == "stopped" else 0
+    return {"stopped": _CANCELLED, "diverged": _FAILED}.get(end.why, 0)
 
 
 def _show(prepared: PreparedTraining, quiet: bool) -> Trained:
@@ -92,6 +92,7 @@ def _show(prepared: PreparedTraining, quiet: bool) -> Trained:
                     bar.set_postfix_str(f"loss {event.loss:.4f}", refresh=False)
                     bar.update(event.step - bar.n)
                 case Validated():
+                    bar.unpause()  # the time it took says nothing of how fast steps are
                     say(str(event), quiet)
                 case Message(text):
                     say(text, quiet)
@@ -135,6 +136,7 @@ def _report(end: Trained, output: Path, arguments: Namespace) -> None:
         "diverged": f"stopped after step {end.step}: the training diverged",
     }[end.why]
     print(f"{ended}; wrote {output}, {kept}; log and pictures: {training_folder(output)}")
+    print(f"use it: --model {output}; to find it by name, here and in napari: masked-denoiser models import {output}")
 
 
 def _recipe(arguments: Namespace) -> TrainingRecipe:

@@ -16,10 +16,10 @@ from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.disk import check_output, check_room, discard, estimate_bytes
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
-from masked_denoiser.noise.recipe import NoiseRecipe, add_noise
+from masked_denoiser.noise.recipe import USUAL_VALUES, NoiseRecipe, add_noise
 
-#: Rows that are made noisy at once, a multiple of the output's chunks.
-_ROWS = 256
+#: Side of the output's chunks; and samples that are made noisy at once: all of a plane, where it has no more.
+_CHUNK, _AT_ONCE = 256, 2**26
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ def noisy_copy(
     """Writes an image with noise, band by band. Ranges and choices of the recipe are drawn once for each plane.
 
     Noise is defined on [0, 1], where 8-bit images have white at 1 and others their measured intensity range; results
-    are clipped to it, as a camera does, and rounded by integers. Families whose noise depends on the whole image
-    (the levels of "poisson", whole columns of "stripes", blocks of "jpeg") see a band of 256 rows.
+    are clipped to it, as a camera does, and rounded by integers. A plane of more than 2^26 samples is made noisy in
+    bands of rows: correlated noise, stripes along columns and JPEG blocks then begin anew at each band.
 
     Args:
         source: the image.
@@ -56,19 +56,21 @@ def noisy_copy(
     check_room(output, estimate_bytes(source, output, None))
     planes = list(list_planes(source.axes, source.sizes, source.rgb))
     ranges = measure_ranges(source, planes)
-    sink = create_sink(output, source, chunk=_ROWS, overwrite=overwrite, attributes={"noise": str(recipe)})
+    sink = create_sink(output, source, chunk=_CHUNK, overwrite=overwrite, attributes={"noise": str(recipe)})
     height, width = source.size_yx
-    starts = range(0, height, _ROWS)
+    step = max(_CHUNK, _AT_ONCE // (width * max(plane.channels for plane in planes)) // _CHUNK * _CHUNK)
+    starts = range(0, height, step)
     finished = False
     try:
         for number, plane in enumerate(planes):
             generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
             drawn = recipe.draw(generator)
+            distinct = None if len(starts) == 1 else USUAL_VALUES
             for count, top in enumerate(starts):
-                rows = slice(top, min(top + _ROWS, height))
+                rows = slice(top, min(top + step, height))
                 pixels = source.read(plane, rows, slice(0, width))
                 if not plane.copied:
-                    pixels = _noisy(pixels, ranges[plane.range_key], drawn, generator)
+                    pixels = _noisy(pixels, ranges[plane.range_key], drawn, generator, distinct)
                 _write(sink, plane, top, pixels)
                 yield Band(number * len(starts) + count + 1, len(planes) * len(starts))
         sink.finish()
@@ -81,13 +83,14 @@ def noisy_copy(
 
 def _write(sink: Any, plane: Plane, top: int, pixels: np.ndarray[Any, Any]) -> None:
     """Tile by tile: sinks take what fits one of their chunks."""
-    for left in range(0, pixels.shape[2], _ROWS):
-        sink.write(plane, top, left, pixels[:, :, left : left + _ROWS])
+    for row in range(0, pixels.shape[1], _CHUNK):
+        for left in range(0, pixels.shape[2], _CHUNK):
+            sink.write(plane, top + row, left, pixels[:, row : row + _CHUNK, left : left + _CHUNK])
 
 
 def _noisy(
-    pixels: np.ndarray[Any, Any], scale: Range, drawn: NoiseRecipe, generator: torch.Generator
+    pixels: np.ndarray[Any, Any], scale: Range, drawn: NoiseRecipe, generator: torch.Generator, distinct: int | None
 ) -> np.ndarray[Any, Any]:
     unit, _ = scale.to_unit(pixels)
-    out = add_noise(torch.from_numpy(np.ascontiguousarray(unit))[None], drawn, generator)[0].numpy()
+    out = add_noise(torch.from_numpy(np.ascontiguousarray(unit))[None], drawn, generator, distinct=distinct)[0].numpy()
     return scale.from_unit(out, pixels)

@@ -65,7 +65,7 @@ def find_model(name: str | Path, folder: Path | None = None) -> Path:
         return by_name[str(name)]
     near = get_close_matches(str(name), by_name, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are: {_names(folder)}"
-    raise ModelError(f"no model is called {str(name)!r}; {hint}")
+    raise ModelError(f"no model is called {str(name)!r}; {hint}, or give the path of a .safetensors file")
 
 
 def load_model(name: str | Path = DEFAULT, folder: Path | None = None) -> Model:

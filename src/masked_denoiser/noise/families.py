@@ -44,12 +44,21 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of noise: its name in recipes, its numbers, and the function that adds it."""
+    """A kind of noise.
+
+    Attributes:
+        name: in recipes.
+        text: what it is.
+        parameters: its numbers.
+        add: the function that adds it.
+        counts: whether it depends on the number of distinct values in the whole image; `add` then takes `distinct`.
+    """
 
     name: str
     text: str
     parameters: tuple[Parameter, ...]
     add: Callable[..., Tensor]
+    counts: bool = False
 
 
 def gaussian(images: Tensor, generator: Generator, *, sigma: float) -> Tensor:
@@ -57,14 +66,15 @@ def gaussian(images: Tensor, generator: Generator, *, sigma: float) -> Tensor:
     return images + _normal(images, generator) * (sigma * _GREY)
 
 
-def poisson(images: Tensor, generator: Generator, *, alpha: float) -> Tensor:
+def poisson(images: Tensor, generator: Generator, *, alpha: float, distinct: int | None = None) -> Tensor:
     """Scales Poisson noise: x + alpha (Poisson(x v) / v - x), x rounded to 8 bit.
 
     v is the next power of two above the number of distinct values in the image, as in
-    `skimage.util.random_noise`; each image of the batch has its own.
+    `skimage.util.random_noise`; each image of the batch has its own. Patches of an image are given its number,
+    `distinct`: a flat patch has few values, and by itself would get the noise of a few photons.
     """
     x = (images.clamp(0, 1) * 255).round() * _GREY
-    counts = [2.0 ** np.ceil(np.log2(len(image.unique()))) for image in x]
+    counts = [2.0 ** np.ceil(np.log2(distinct or len(image.unique()))) for image in x]
     v = torch.tensor(counts, dtype=x.dtype, device=x.device).view(-1, 1, 1, 1)
     counted: Tensor = torch.poisson(x * v, generator=generator)
     return x + alpha * (counted / v - x)
@@ -90,13 +100,13 @@ def correlated(images: Tensor, generator: Generator, *, sigma: float) -> Tensor:
     return images + mean * (sigma * _GREY)
 
 
-def mixture(images: Tensor, generator: Generator, *, level: float) -> Tensor:
+def mixture(images: Tensor, generator: Generator, *, level: float, distinct: int | None = None) -> Tensor:
     """Adds everything at once, growing with the level; our own definition, as the paper publishes none.
 
     poisson(alpha=0.25 level), then speckle(variance=0.0025 level), gaussian(sigma=2.5 level),
     correlated(sigma=5 level), salt_and_pepper(density=0.001 level).
     """
-    out = poisson(images, generator, alpha=0.25 * level)
+    out = poisson(images, generator, alpha=0.25 * level, distinct=distinct)
     out = speckle(out, generator, variance=0.0025 * level)
     out = gaussian(out, generator, sigma=2.5 * level)
     out = correlated(out, generator, sigma=5 * level)
@@ -166,6 +176,7 @@ FAMILIES = {
             "photon noise, scaled",
             (Parameter("alpha", 2.0, 0.0, 100.0, "how many times the noise of an 8-bit photon count", (0.0, 4.0)),),
             poisson,
+            counts=True,
         ),
         Family(
             "poisson_gaussian",
@@ -215,6 +226,7 @@ FAMILIES = {
             "photon, speckle, white, correlated and impulse noise at once",
             (Parameter("level", 2.0, 0.0, 100.0, "how strong", (0.0, 4.0)),),
             mixture,
+            counts=True,
         ),
         Family("none", "no noise: the network learns to leave clean images alone", (), none),
     )

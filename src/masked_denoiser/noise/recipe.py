@@ -16,6 +16,12 @@ from torch import Generator, Tensor
 
 from masked_denoiser.noise.families import FAMILIES
 
+#: What a mixture consists of.
+_MIXED = {"poisson", "speckle", "gaussian", "correlated", "salt_and_pepper"}
+
+#: Distinct values of an 8-bit image as a rule: what patches of unknown images are taken to have.
+USUAL_VALUES = 256
+
 
 @dataclass(frozen=True)
 class Span:
@@ -46,10 +52,12 @@ class Step:
         """The step with every range replaced by one of its numbers."""
         return Step(self.family, tuple(value.draw(generator) for value in self.values))
 
-    def add(self, images: Tensor, generator: Generator) -> Tensor:
+    def add(self, images: Tensor, generator: Generator, distinct: int | None = None) -> Tensor:
         """Adds the noise of a drawn step."""
         family = FAMILIES[self.family]
-        values = {p.name: v.low for p, v in zip(family.parameters, self.values, strict=True)}
+        values: dict[str, float | None] = {p.name: v.low for p, v in zip(family.parameters, self.values, strict=True)}
+        if family.counts:
+            values["distinct"] = distinct
         return family.add(images, generator, **values)
 
     def __str__(self) -> str:
@@ -91,6 +99,15 @@ class NoiseRecipe:
     def __str__(self) -> str:
         return " + ".join(map(str, self.steps))
 
+    @property
+    def families(self) -> frozenset[str]:
+        """The kinds of noise that may come; those that a mixture consists of are among them."""
+        found: set[str] = set()
+        for step in self.steps:
+            inner = [recipe.families for recipe in step.recipes] if isinstance(step, OneOf) else [{step.family}]
+            found.update(*inner)
+        return frozenset(found | (_MIXED if "mixture" in found else set()))
+
 
 def add_noise(
     images: Tensor,
@@ -100,6 +117,7 @@ def add_noise(
     *,
     clip: bool = True,
     levels: int | None = None,
+    distinct: int | None = None,
 ) -> Tensor:
     """Adds noise to images, each with its own draw of the recipe's ranges and choices.
 
@@ -110,18 +128,20 @@ def add_noise(
         choices: draws ranges and choices; on the CPU. Left out, `generator` does both, and is then on the CPU.
         clip: whether to clip to [0, 1], as a camera does.
         levels: rounds to this many steps above 0, 255 for 8 bit; None does not round.
+        distinct: values that the whole image has, of which `images` are parts; None counts those of each.
 
     Returns:
         [B, C, H, W].
     """
     drawn = [recipe.draw(choices or generator) for _ in range(len(images))]
-    out = torch.cat([_run(image[None], one.steps, generator) for image, one in zip(images, drawn, strict=True)])
+    pairs = zip(images, drawn, strict=True)
+    out = torch.cat([_run(image[None], one.steps, generator, distinct) for image, one in pairs])
     out = out.clamp(0.0, 1.0) if clip else out
     return (out * levels).round() / levels if levels else out
 
 
-def _run(image: Tensor, steps: Sequence[Step | OneOf], generator: Generator) -> Tensor:
+def _run(image: Tensor, steps: Sequence[Step | OneOf], generator: Generator, distinct: int | None) -> Tensor:
     for step in steps:
         assert isinstance(step, Step), "a drawn recipe has no choices"
-        image = step.add(image, generator)
+        image = step.add(image, generator, distinct)
     return image

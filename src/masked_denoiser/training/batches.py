@@ -11,7 +11,7 @@ from torch import Tensor
 
 from masked_denoiser.network.masks import RandomTokenMask, blind_spots, mask_pixels
 from masked_denoiser.noise.parse import parse_noise
-from masked_denoiser.noise.recipe import add_noise
+from masked_denoiser.noise.recipe import USUAL_VALUES, add_noise
 from masked_denoiser.training.pool import Patch
 from masked_denoiser.training.recipe import TrainingRecipe
 
@@ -60,7 +60,7 @@ def make_batch(
         choices = torch.Generator().manual_seed(seed_of(recipe.seed, step, number, _RATIO))
         noisy = image[None]
         if recipe.way == "clean":
-            noisy = add_noise(noisy, parse_noise(recipe.noise), generator, choices)
+            noisy = add_noise(noisy, parse_noise(recipe.noise), generator, choices, distinct=USUAL_VALUES)
         one, mask = _mask(noisy, recipe, generator, choices)
         given.append(one)
         masks.append(mask)
@@ -73,7 +73,7 @@ def token_mask(recipe: TrainingRecipe, step: int, part: int, device: torch.devic
     low, high = recipe.attention_mask
     if not high:
         return None
-    rng = np.random.default_rng([recipe.seed, step, _RATIO])
+    rng = np.random.default_rng([recipe.seed, step, 0, _RATIO])  # four keys: patches are drawn by three
     ratio = low + (high - low) * float(rng.random())
     if rng.random() >= recipe.masked_steps:
         return None

@@ -13,6 +13,7 @@ import numpy as np
 
 from masked_denoiser.images.chunked import Chunked
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Lazy, Source
 from masked_denoiser.training.pool import (
     Pool,
@@ -21,6 +22,7 @@ from masked_denoiser.training.pool import (
     check_images,
     corner_rectangles,
     fits_beside,
+    same_pixels,
 )
 from masked_denoiser.training.recipe import TrainingError
 from masked_denoiser.training.validation import validation_side
@@ -65,6 +67,15 @@ def open_images(given: Iterable[Given], files: ExitStack, axes: str | None = Non
         if isinstance(source.data, Chunked):
             source.data.limit(_CACHE_BYTES // len(sources))
     return sources
+
+
+def first_of(given: Iterable[Given]) -> list[Given]:
+    """The first image of all that is given, to look at.
+
+    Raises:
+        TrainingError: if there is none.
+    """
+    return [one for item in given for one in _unfolded(item)][:1]
 
 
 def _allow_open_files(count: int) -> None:
@@ -116,7 +127,8 @@ def make_images(noisy: Sequence[Source], clean: Sequence[Source], channels: int)
     """
     if clean and len(clean) != len(noisy):
         raise TrainingError(
-            f"{len(noisy)} noisy images and {len(clean)} clean ones are no pairs; they are matched by order of names"
+            f"{len(noisy)} noisy images and {len(clean)} clean ones are no pairs; they are matched by order of "
+            "names: leave out what has no partner"
         )
     truths: Sequence[Source | None] = clean or [None] * len(noisy)
     return [TrainingImage(source, channels, truth) for source, truth in zip(noisy, truths, strict=True)]
@@ -131,20 +143,30 @@ def split(images: list[TrainingImage], patch: int, window: int) -> tuple[Pool, P
         TrainingError: for images that nothing can be learned from, or too small to hold anything out.
     """
     check_images(images, patch)
-    if len(images) >= _MANY:
+    check_distinct(images)
+    if len(images) >= _MANY and not any(image.region for image in images):
         every = max(_MANY, -(-len(images) // _MOST_HELD_OUT))
         held = images[every - 1 :: every]
         learned = [image for image in images if image not in held]
         return Pool(tuple(learned), patch), held_out_pool(held, window)
     corners = [_corner(image, patch) for image in images]
-    learned = [replace(image, held_out=corner) for image, corner in zip(images, corners, strict=True)]
+    learned = [replace(image, held_out=_holes(image, images, corners)) for image in images]
+    learned = [image for image in learned if fits_beside(image.area, image.held_out, patch)]
     held = [replace(image, region=corner) for image, corner in zip(images, corners, strict=True) if corner]
-    if not held:
+    if not held or not learned:
         raise TrainingError(
             f"the images are too small to hold a part of them out for validation: at least one side must have two "
             f"patches of {patch} pixels; choose a smaller patch, or give validation images"
         )
     return Pool(tuple(learned), patch), held_out_pool(held, window)
+
+
+def _holes(
+    image: TrainingImage, images: Sequence[TrainingImage], corners: Sequence[Rectangle | None]
+) -> tuple[Rectangle, ...]:
+    """What is held out of the image that this one is, or is a region of."""
+    pairs = zip(images, corners, strict=True)
+    return tuple(corner for other, corner in pairs if corner is not None and other.source is image.source)
 
 
 def held_out_pool(images: list[TrainingImage], window: int) -> Pool:
@@ -161,13 +183,38 @@ def check_apart(learned: Sequence[Source], validated: Sequence[Source]) -> None:
     """
     files = {path.resolve() for source in learned for path in source.inputs}
     for source in validated:
-        if any(path.resolve() in files for path in source.inputs):
-            raise TrainingError(f"{source.path} is both learned from and validated with; leave it out of one of them")
+        again = any(path.resolve() in files for path in source.inputs)
+        if again or any(same_pixels(source, other) for other in learned):
+            raise TrainingError(
+                f"{source.path or source.name} is both learned from and validated with; leave it out of one of them"
+            )
+
+
+def check_distinct(images: Sequence[TrainingImage]) -> None:
+    """Refuses an image that is given twice: one of the two might be held out, and be learned all the same.
+
+    Raises:
+        TrainingError: naming it.
+    """
+    alike: dict[tuple[object, ...], list[Source]] = {}
+    for source in {id(image.source): image.source for image in images}.values():
+        key = (source.axes, source.shape, source.dtype, _first_pixels(source))
+        for other in alike.setdefault(key, []):
+            if same_pixels(source, other):
+                names = f"{source.path or source.name} and {other.path or other.name}"
+                raise TrainingError(f"{names} are the same image; give it once")
+        alike[key].append(source)
+
+
+def _first_pixels(source: Source) -> bytes:
+    plane = next(iter(list_planes(source.axes, source.sizes, source.rgb)))
+    height, width = source.size_yx
+    return source.read(plane, slice(height // 2, height // 2 + 8), slice(width // 2, width // 2 + 8)).tobytes()
 
 
 def _corner(image: TrainingImage, patch: int) -> Rectangle | None:
     """The corner with the most texture; None where nothing would be left to learn from."""
-    corners = [c for c in corner_rectangles(image.area, patch) if fits_beside(image.area, c, patch)]
+    corners = [c for c in corner_rectangles(image.area, patch) if fits_beside(image.area, [c], patch)]
     return max(corners, key=lambda corner: _texture(image, corner), default=None)
 
 

@@ -24,6 +24,10 @@ Rectangle = tuple[Span, Span]
 _FLAT = 0.1
 #: Places that are tried for a patch before the best of them is taken.
 _TRIES = 6
+#: Places that are tried at most, if all of them held NaN.
+_MOST_TRIES = 200
+#: Side of the squares that tell whether two images are the same.
+_SAME = 24
 #: Places that tell what the usual texture of an image is.
 _SAMPLES = 24
 
@@ -46,15 +50,20 @@ class TrainingImage:
         source: the image; with pairs, the noisy one.
         truth: the clean image of a pair, of the same axes and sizes.
         channels: of the network, 1 or 3; a gray plane of an RGB network is repeated.
-        held_out: a rectangle of every plane that training never sees; None for none.
+        held_out: rectangles of every plane that training never sees.
         region: the rectangle of every plane that training is confined to; None for all.
     """
 
     source: Source
     channels: int
     truth: Source | None = None
-    held_out: Rectangle | None = None
+    held_out: tuple[Rectangle, ...] = ()
     region: Rectangle | None = None
+
+    @property
+    def name(self) -> str:
+        """The file, or what the image is called."""
+        return str(self.source.path or self.source.name)
 
     @cached_property
     def planes(self) -> tuple[Plane, ...]:
@@ -73,6 +82,12 @@ class TrainingImage:
         """Rows and columns that may be read."""
         height, width = self.source.size_yx
         return self.region or (Span(0, height), Span(0, width))
+
+    def finite(self, place: Place, size: int) -> bool:
+        """Whether a patch, and its truth, have numbers only."""
+        sources = [source for source in (self.source, self.truth) if source is not None and source.dtype.kind == "f"]
+        ys, xs = slice(place.row, place.row + size), slice(place.column, place.column + size)
+        return all(bool(np.isfinite(source.read(place.plane, ys, xs)).all()) for source in sources)
 
     def read(self, place: Place, size: int, truth: bool = False) -> Patch:
         """A patch [channels, size, size] in [0, 1], not clipped where a pair's truth is brighter than its noisy image.
@@ -99,25 +114,44 @@ class Pool:
 
     An image is drawn with a weight of the square root of its number of pixels: a slide more often than a small
     image, but not so often that the small one is forgotten. Flat patches, background mostly, are drawn less often.
+    Places with NaN or infinite values, which the sample at the beginning missed, are left out.
+
+    Attributes:
+        images: what to draw from.
+        size: side of a patch in pixels.
+        skipped: names of images where a place was left out.
     """
 
     images: tuple[TrainingImage, ...]
     size: int
+    skipped: set[str] = field(default_factory=set, init=False)
     _medians: dict[int, float] = field(default_factory=dict, init=False)
 
     def draw(self, rng: np.random.Generator) -> Place:
-        """A place for a patch."""
+        """A place for a patch.
+
+        Raises:
+            TrainingError: if an image has nothing but NaN wherever it was tried.
+        """
         number = int(rng.choice(len(self.images), p=self._weights))
         best, most = None, -1.0
-        for _ in range(_TRIES):
+        for attempt in range(_MOST_TRIES):
+            if attempt >= _TRIES and best is not None:
+                break
             place = self._somewhere(number, rng)
             texture = self.texture(place)
+            if not np.isfinite(texture):
+                self.skipped.add(self.images[number].name)
+                continue
             usual = self._usual(number)
             if texture >= usual or rng.random() < _FLAT + (1 - _FLAT) * texture / usual:
                 return place
             if texture > most:
                 best, most = place, texture
-        assert best is not None
+        if best is None:
+            raise TrainingError(
+                f"{self.images[number].name} holds NaN or infinite values nearly everywhere; leave it out"
+            )
         return best
 
     def read(self, place: Place, truth: bool = False) -> Patch:
@@ -125,7 +159,10 @@ class Pool:
         return self.images[place.image].read(place, self.size, truth)
 
     def texture(self, place: Place) -> float:
-        """Standard deviation of a patch."""
+        """Standard deviation of a patch; NaN where it, or its truth, holds NaN or infinite values."""
+        image = self.images[place.image]
+        if not image.finite(place, self.size):
+            return float("nan")
         return float(self.read(place).std())
 
     @cached_property
@@ -138,8 +175,9 @@ class Pool:
         """The median texture of an image, measured when a patch of it is first wanted."""
         if number not in self._medians:
             rng = np.random.default_rng(number)
-            textures = [self.texture(self._somewhere(number, rng)) for _ in range(_SAMPLES)]
-            self._medians[number] = max(float(np.median(textures)), 1e-6)
+            textures = np.array([self.texture(self._somewhere(number, rng)) for _ in range(_SAMPLES)])
+            textures = textures[np.isfinite(textures)]
+            self._medians[number] = max(float(np.median(textures)) if textures.size else 0.0, 1e-6)
         return self._medians[number]
 
     def _somewhere(self, number: int, rng: np.random.Generator) -> Place:
@@ -150,7 +188,7 @@ class Pool:
         while True:
             row = int(rng.integers(rows.start, rows.stop - self.size + 1))
             column = int(rng.integers(columns.start, columns.stop - self.size + 1))
-            if image.held_out is None or not _touch((row, column), self.size, image.held_out):
+            if not any(_touch((row, column), self.size, hole) for hole in image.held_out):
                 return Place(number, plane, row, column)
 
 
@@ -158,27 +196,67 @@ def check_images(images: Sequence[TrainingImage], size: int) -> None:
     """Refuses images that nothing can be learned from, before training begins.
 
     Raises:
-        TrainingError: for an image smaller than a patch, a constant one, NaN, or a pair of two sizes.
+        TrainingError: for an image smaller than a patch, a constant one, NaN, or a pair that is none.
     """
     for image in images:
-        name = image.source.path or image.source.name
         rows, columns = image.area
         if min(len(rows), len(columns)) < size:
             raise TrainingError(
-                f"{name} has {len(rows)} x {len(columns)} pixels to learn from, less than a patch of {size} x {size}; "
-                "choose a smaller patch or leave it out"
+                f"{image.name} has {len(rows)} x {len(columns)} pixels to learn from, less than a patch of "
+                f"{size} x {size}; choose a smaller patch or leave it out"
             )
-        if image.source.dtype.kind not in "uif":
-            raise TrainingError(f"{name} has dtype {image.source.dtype}; only integers and real numbers can be learned")
-        if any(scale.broken for scale in image.ranges.values()):
+        _check_pixels(image, image.source, size)
+        if image.region is None and any(scale.broken for scale in image.ranges.values()):
+            raise TrainingError(f"{image.name} holds NaN or infinite values; replace them before training")
+        if image.truth is not None:
+            _check_pair(image, image.truth, size)
+
+
+def _check_pair(image: TrainingImage, truth: Source, size: int) -> None:
+    name = truth.path or truth.name
+    source = image.source
+    if truth.sizes != source.sizes or truth.rgb != source.rgb:
+        raise TrainingError(
+            f"{image.name} and {name} are no pair: {source.axes} {source.shape} against {truth.axes} {truth.shape}"
+        )
+    if truth.dtype != source.dtype:
+        raise TrainingError(
+            f"{image.name} is {source.dtype} and {name} is {truth.dtype}: pairs need one intensity scale; convert one"
+        )
+    if same_pixels(source, truth):
+        raise TrainingError(f"{image.name} and {name} are the same image; give the noisy one and the clean one")
+    _check_pixels(image, truth, size)
+
+
+def _check_pixels(image: TrainingImage, source: Source, size: int) -> None:
+    """Looks at a grid of patches all over some planes."""
+    name = source.path or source.name
+    if source.dtype.kind not in "uif":
+        raise TrainingError(f"{name} has dtype {source.dtype}; only integers and real numbers can be learned")
+    constant = True
+    for plane in _some(image.planes):
+        low, high = _ends(source, plane, image.area, size)
+        if not np.isfinite([low, high]).all():
             raise TrainingError(f"{name} holds NaN or infinite values; replace them before training")
-        if all(_constant(image, plane, size) for plane in _some(image.planes)):
-            raise TrainingError(f"{name} is constant; there is nothing to learn from it")
-        if image.truth is not None and image.truth.sizes != image.source.sizes:
-            raise TrainingError(
-                f"{name} and {image.truth.path or image.truth.name} are no pair: "
-                f"{image.source.axes} {image.source.shape} against {image.truth.axes} {image.truth.shape}"
-            )
+        constant &= high <= low
+    if constant:
+        raise TrainingError(f"{name} is constant; there is nothing to learn from it: leave it out")
+
+
+def same_pixels(one: Source, other: Source) -> bool:
+    """Whether two sources are the same image, as far as a few of their pixels tell."""
+    if one.data is other.data:
+        return True
+    if one.axes != other.axes or one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    height, width = one.size_yx
+    for plane in _some(tuple(list_planes(one.axes, one.sizes, one.rgb))):
+        for row in {0, height // 2, max(0, height - _SAME)}:
+            for column in {0, width // 2, max(0, width - _SAME)}:
+                at = (plane, slice(row, min(height, row + _SAME)), slice(column, min(width, column + _SAME)))
+                if not np.array_equal(one.read(*at), other.read(*at), equal_nan=one.dtype.kind == "f"):
+                    return False
+    return True
 
 
 def _some(planes: Sequence[Plane]) -> Iterator[Plane]:
@@ -186,28 +264,33 @@ def _some(planes: Sequence[Plane]) -> Iterator[Plane]:
     yield from (planes[i] for i in sorted({round(i) for i in np.linspace(0, len(planes) - 1, 8)}))
 
 
-def _constant(image: TrainingImage, plane: Plane, size: int) -> bool:
-    """Whether a grid of patches all over a plane shows one value."""
-    rows, columns = image.area
+def _ends(source: Source, plane: Plane, area: Rectangle, size: int) -> tuple[float, float]:
+    """Lowest and highest value of a grid of patches; NaN if there is one."""
+    rows, columns = area
     low, high = np.inf, -np.inf
     for row in np.linspace(rows.start, rows.stop - size, 8).astype(int):
         for column in np.linspace(columns.start, columns.stop - size, 8).astype(int):
-            pixels = image.source.read(plane, slice(row, row + size), slice(column, column + size))
-            low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
-        if high > low:
-            return False
-    return True
+            pixels = source.read(plane, slice(row, row + size), slice(column, column + size))
+            low, high = float(np.minimum(low, pixels.min())), float(np.maximum(high, pixels.max()))
+    return low, high
 
 
 def _touch(at: tuple[int, int], size: int, rectangle: Rectangle) -> bool:
     return all(start < span.stop and span.start < start + size for start, span in zip(at, rectangle, strict=True))
 
 
-def fits_beside(area: Rectangle, held_out: Rectangle, size: int) -> bool:
+def fits_beside(area: Rectangle, held_out: Sequence[Rectangle], size: int) -> bool:
     """Whether a patch of this size fits into an area without touching what is held out of it."""
-    return any(
-        max(hole.start - span.start, span.stop - hole.stop) >= size for span, hole in zip(area, held_out, strict=True)
+    # If it fits anywhere, it can be moved up and left until it meets the border of the area or of a hole.
+    tops, lefts = (
+        [at for at in (area[axis].start, *(hole[axis].stop for hole in held_out)) if _within(at, size, area[axis])]
+        for axis in (0, 1)
     )
+    return any(not any(_touch((y, x), size, hole) for hole in held_out) for y in tops for x in lefts)
+
+
+def _within(at: int, size: int, span: Span) -> bool:
+    return span.start <= at and at + size <= span.stop
 
 
 def corner_rectangles(area: Rectangle, size: int) -> list[Rectangle]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -21,13 +22,16 @@ from masked_denoiser.network.build import NetworkConfig, build_network
 from masked_denoiser.network.config import RGB_MEAN, SwinConfig
 from masked_denoiser.training.events import Trained
 from masked_denoiser.training.images import Given, check_apart, held_out_pool, make_images, open_images, split
-from masked_denoiser.training.pool import Pool, Rectangle, check_images
+from masked_denoiser.training.pool import Pool, Rectangle, TrainingImage, batch_of, check_images
 from masked_denoiser.training.ranks import Ranks
 from masked_denoiser.training.recipe import PAPER_RECIPE, TrainingError, TrainingRecipe
 from masked_denoiser.training.record import Record
 from masked_denoiser.training.state import new_state
 from masked_denoiser.training.trainer import Event, Trainer
-from masked_denoiser.training.validation import make_validator
+from masked_denoiser.training.validation import make_validator, really_unseen
+
+#: Patches that are hashed to know images again.
+_PRINTED = 4
 
 #: Fields of a recipe that may change when a training goes on.
 _CHANGEABLE = ("steps", "micro_batch", "validate_every", "save_every", "patience")
@@ -43,7 +47,8 @@ class TrainingImages:
         validation: images to validate with; a part of `images` is held out if there are none.
         validation_clean: their truths, in the way "pairs".
         axes: of the images, where their files do not name them.
-        regions: rectangles of rows and columns that learning is confined to, in every image; none for all of it.
+        regions: for each of `images` the rectangles of rows and columns that learning is confined to, none for all of
+            it; nothing at all if no image is confined.
     """
 
     images: tuple[Given, ...]
@@ -51,7 +56,7 @@ class TrainingImages:
     validation: tuple[Given, ...] = ()
     validation_clean: tuple[Given, ...] = ()
     axes: str | None = None
-    regions: tuple[Rectangle, ...] = ()
+    regions: tuple[tuple[Rectangle, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,7 @@ def prepare_training(
             chosen,
             validator=make_validator(held, recipe) if ranks.first else None,
             checkpoint=record.checkpoint if record else None,
-            identity=_identity(recipe, model, sources),
+            identity=_identity(recipe, model, sources, learned, held),
             ranks=ranks,
         )
         messages = [*_notes(sources), *_about(sources, given, recipe, model), said]
@@ -189,6 +194,7 @@ def _begin(record: Record, trainer: Trainer, resume: bool, tensorboard: bool) ->
     """Goes back to the checkpoint, or clears the folder; and opens the log."""
     if resume:
         trainer.state.load(record.checkpoint, trainer.identity)
+        trainer.state.go_on(trainer.recipe)
     if trainer.ranks.first:
         record.begin(trainer.recipe, anew=not resume, tensorboard=tensorboard)
     return [f"going on after step {trainer.state.step}"] if resume else []
@@ -274,7 +280,8 @@ def _check_output(output: Path | None, record: Record | None, resume: bool, over
     if output is not None and output.suffix != ".safetensors":
         raise TrainingError(f"output {output} does not end in .safetensors; give it that ending")
     if output is not None and not output.parent.is_dir():
-        raise TrainingError(f"folder {output.parent} does not exist; make it first")
+        what = "is no folder" if output.parent.exists() else "does not exist"
+        raise TrainingError(f"{output.parent} {what}; name a folder that exists")
     begun = record is not None and record.checkpoint.exists()
     if resume and not begun:
         where = record.folder if record else "the training"
@@ -299,11 +306,13 @@ def _pools(
 ) -> tuple[Pool, Pool]:
     """What is learned from and what is held out."""
     if (recipe.way == "pairs") != bool(given.clean):
-        raise TrainingError('clean images and the way "pairs" belong together; give both or none')
+        raise TrainingError(
+            'clean images (--clean) and the way "pairs" (--way pairs) belong together; give both or none of them'
+        )
     clean = open_images(given.clean, files, given.axes) if given.clean else []
     images = make_images(sources, clean, config.channels)
     if given.regions:
-        images = [replace(image, region=region) for image in images for region in given.regions]
+        images = _confined(images, given.regions)
     if not given.validation:
         return split(images, recipe.patch, config.grid)
     others = open_images(given.validation, files, given.axes)
@@ -317,12 +326,45 @@ def _pools(
     return Pool(tuple(images), recipe.patch), held_out_pool(held, config.grid)
 
 
-def _identity(recipe: TrainingRecipe, base: Model, sources: list[Source]) -> str:
+def _confined(images: list[TrainingImage], regions: tuple[tuple[Rectangle, ...], ...]) -> list[TrainingImage]:
+    """An image for each region.
+
+    Raises:
+        TrainingError: for a region outside of its image, or a folder, whose images have none.
+    """
+    if len(images) != len(regions):
+        raise TrainingError(f"{len(regions)} lists of regions for {len(images)} images; give one for each")
+    confined = []
+    for image, wanted in zip(images, regions, strict=True):
+        confined += [replace(image, region=region) for region in wanted] or [image]
+        for region in wanted:
+            if any(not 0 <= s.start < s.stop <= side for s, side in zip(region, image.source.size_yx, strict=True)):
+                rows, columns = region
+                raise TrainingError(
+                    f"the region of rows {rows.start} to {rows.stop}, columns {columns.start} to {columns.stop} is not "
+                    f"inside {image.name}, which has {image.source.size_yx[0]} x {image.source.size_yx[1]} pixels"
+                )
+    return confined
+
+
+def _fingerprint(pool: Pool, seed: int) -> str:
+    """A hash of some patches: other pixels, regions or orders give another one."""
+    patches, truths = batch_of(pool, range(_PRINTED), seed, 0)
+    sha = hashlib.sha256(patches.tobytes())
+    sha.update(b"" if truths is None else truths.tobytes())
+    return sha.hexdigest()[:16]
+
+
+def _identity(recipe: TrainingRecipe, base: Model, sources: list[Source], learned: Pool, held: Pool) -> str:
     """What must be the same for a checkpoint to be gone on from, a line each."""
     kept = {name: value for name, value in asdict(recipe).items() if name not in _CHANGEABLE}
     lines = [f"{name} {json.dumps(value)}" for name, value in sorted(kept.items())]
     lines.append(f"base {base.digest}")
-    return "\n".join([*lines, *(f"image {s.name} {s.axes} {s.shape} {s.dtype}" for s in sources)])
+    lines += [f"image {s.name} {s.axes} {s.shape} {s.dtype}" for s in sources]
+    prints = (
+        f"pixels {what} {_fingerprint(pool, recipe.seed)}" for what, pool in (("learned", learned), ("held out", held))
+    )
+    return "\n".join([*lines, *prints])
 
 
 def _notes(sources: list[Source]) -> list[str]:
@@ -340,6 +382,9 @@ def _about(sources: list[Source], given: TrainingImages, recipe: TrainingRecipe,
         said.append(f"{model.card.name} knows gray: red, green and blue are learned one by one")
     if not given.validation:
         said.append("a part of the images is held out, to validate with")
+    left_out = set(recipe.unseen) - set(really_unseen(recipe))
+    if left_out:
+        said.append(f"{', '.join(sorted(left_out))}: not validated as unseen, since that kind of noise is trained")
     if recipe.way == "noisy":
         said.append("no truth: PSNR below is that of hidden pixels against the noisy image, not of the result")
     return said

@@ -35,6 +35,7 @@ class State:
         best_step: the step they are of.
         best_psnr: on the trained noise; None before the first validation.
         worse: validations since then.
+        validated: the step that was validated last; -1 for none.
         before, after: PSNR by noise before the first step, and of the best weights.
     """
 
@@ -48,6 +49,7 @@ class State:
     best_step: int = 0
     best_psnr: float | None = None
     worse: int = 0
+    validated: int = -1
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
 
@@ -111,8 +113,15 @@ class State:
         except (pickle.UnpicklingError, EOFError, KeyError, RuntimeError, ValueError, TypeError, IndexError) as error:
             raise TrainingError(f"checkpoint {path} is damaged ({error}); start again") from error
 
+    def go_on(self, recipe: TrainingRecipe) -> None:
+        """What may differ from the training that was interrupted: smaller parts, and new patience if it had run out."""
+        if recipe.micro_batch:
+            self.micro_batch = min(self.micro_batch, recipe.micro_batch)
+        if recipe.patience and self.worse >= recipe.patience:
+            self.worse = 0
 
-_NUMBERS = ("step", "seconds", "micro_batch", "best_step", "best_psnr", "worse", "before", "after")
+
+_NUMBERS = ("step", "seconds", "micro_batch", "best_step", "best_psnr", "worse", "validated", "before", "after")
 
 
 def new_state(start: Model, recipe: TrainingRecipe, device: torch.device) -> State:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 
 import torch
@@ -30,6 +30,8 @@ from masked_denoiser.training.validation import Validator
 Event = Message | Stepped | Validated | Saved | Trained
 _Drawn = tuple[Patch, Patch | None]
 
+#: Seconds between two looks at whether to stop, while patches are waited for.
+_LOOK = 0.2
 #: Batches that are read ahead.
 _AHEAD = 3
 
@@ -71,20 +73,35 @@ class Trainer:
         """
         self._model = self.ranks.wrap(self.state.network, self.device)
         began, first = time.monotonic(), self.state.step
+        apart = 0.0  # seconds of validations, which say nothing of how long steps take
         earlier = self.state.seconds
         reader = _Reader(self.pool, self.recipe, self.ranks)
         why = "finished"
+        skipped: set[str] = set()
         try:
-            if self.state.step == 0:
-                yield from self._validate()
-            while self.state.step < self.recipe.steps:
-                drawn = reader.get(self.state.step)
+            while True:
+                if self._validation_due():
+                    since = time.monotonic()
+                    yield from self._validate()
+                    apart += time.monotonic() - since
+                if self.ranks.any(self._validation_due(), self.device):  # stopped in the middle of it
+                    why = "stopped"
+                    break
+                if self.ranks.any(self._tired(), self.device):
+                    why = "no better"
+                    break
+                if self.state.step >= self.recipe.steps:
+                    break
                 try:
+                    drawn = reader.get(self.state.step, self.cancel if self.ranks.count == 1 else None)
                     loss, said = self._step(drawn)
                 except _StoppedError:
                     why = "stopped"
                     break
                 yield from said
+                for name in sorted(self.pool.skipped - skipped):
+                    skipped.add(name)
+                    yield Message(f"{name} holds NaN or infinite values: patches with them are left out")
                 if not isfinite(loss):
                     why = "diverged"
                     break
@@ -92,13 +109,7 @@ class Trainer:
                 self.state.seconds = earlier + seconds
                 rate = self.recipe.rate_at(self.state.step - 1)
                 done = self.state.step - first
-                yield Stepped(self.state.step, self.recipe.steps, loss, rate, done, seconds)
-                if _due(self.state.step, self.recipe.validate_every) or self.state.step == self.recipe.steps:
-                    yield from self._validate()
-                tired = bool(self.recipe.patience) and self.state.worse >= self.recipe.patience
-                if self.ranks.any(tired, self.device):
-                    why = "no better"
-                    break
+                yield Stepped(self.state.step, self.recipe.steps, loss, rate, done, seconds - apart)
                 if _due(self.state.step, self.recipe.save_every):
                     yield from self._save()
             if why == "diverged":
@@ -111,6 +122,15 @@ class Trainer:
             yield self._trained(why)
         finally:
             reader.close()
+
+    def _validation_due(self) -> bool:
+        """Whether this step is to be validated, and has not been, perhaps because an earlier run was stopped."""
+        step, recipe = self.state.step, self.recipe
+        due = step in (0, recipe.steps) or _due(step, recipe.validate_every)
+        return due and self.validator is not None and self.ranks.first and self.state.validated != step
+
+    def _tired(self) -> bool:
+        return bool(self.recipe.patience) and self.state.worse >= self.recipe.patience
 
     def _trained(self, why: str) -> Trained:
         s = self.state
@@ -157,8 +177,9 @@ class Trainer:
         loss = self._accumulate(batch)
         if not isfinite(loss):
             return loss
-        if recipe.clip:
-            nn.utils.clip_grad_norm_(s.network.parameters(), recipe.clip)
+        norm = nn.utils.clip_grad_norm_(s.network.parameters(), recipe.clip or inf)
+        if not isfinite(norm):  # it would be in the optimiser's moments for ever
+            return float(norm)
         s.optimiser.step()
         update_average(s, recipe.ema)
         s.step += 1
@@ -195,12 +216,12 @@ class Trainer:
         return model.no_sync() if wanted and isinstance(model, DistributedDataParallel) else nullcontext()
 
     def _validate(self) -> Iterator[Event]:
-        if self.validator is None or not self.ranks.first:
-            return
+        assert self.validator is not None
         network = self.state.average.eval()
         scores = self.validator.score(network, self.recipe.inference_mask, self.device, self.cancel)
         if scores is None:  # whoever cancelled will not wait for it; the next run validates again
             return
+        self.state.validated = self.state.step
         if self.state.step == 0:
             self.state.before = scores.psnr
         best = self.state.keep_best(scores.psnr)
@@ -209,6 +230,7 @@ class Trainer:
     def _restore_best(self) -> None:
         for network in (self.state.network, self.state.average):
             network.load_state_dict(self.state.best)
+        self.state.optimiser.state.clear()
 
     def _save(self) -> Iterator[Event]:
         if self.checkpoint is None or not self.ranks.first:
@@ -226,19 +248,32 @@ class _Reader:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="masked-denoiser-patches")
         self._coming: deque[tuple[int, Future[_Drawn]]] = deque()
 
-    def get(self, step: int) -> _Drawn:
-        """The patches of a step; those of the steps after it are begun."""
+    def get(self, step: int, cancel: threading.Event | None = None) -> _Drawn:
+        """The patches of a step; those of the steps after it are begun.
+
+        Raises:
+            _StoppedError: if `cancel` is set while a slow disk is waited for.
+        """
         while self._coming and self._coming[0][0] != step:
             self._coming.popleft()[1].cancel()
         next_one = self._coming[-1][0] + 1 if self._coming else step
         for number in range(next_one, min(step + _AHEAD, self._recipe.steps)):
             future = self._threads.submit(batch_of, self._pool, self._numbers, self._recipe.seed, number)
             self._coming.append((number, future))
-        return self._coming.popleft()[1].result()
+        coming = self._coming.popleft()[1]
+        while cancel is not None:
+            try:
+                return coming.result(timeout=_LOOK)
+            except TimeoutError:
+                if cancel.is_set():
+                    raise _StoppedError from None
+        return coming.result()
 
     def close(self) -> None:
         """Drops what was read ahead."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for _, future in self._coming:
+            future.cancel()
 
 
 def _due(step: int, every: int) -> bool:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
 from masked_denoiser.evaluation.pictures import side_by_side
-from masked_denoiser.network.masks import HashedTokenMask, blind_spots
+from masked_denoiser.network.masks import HashedTokenMask, blind_spots, mask_pixels
 from masked_denoiser.noise.parse import parse_noise
-from masked_denoiser.noise.recipe import add_noise
+from masked_denoiser.noise.recipe import USUAL_VALUES, add_noise
 from masked_denoiser.training.batches import seed_of
 from masked_denoiser.training.pool import Pool
 from masked_denoiser.training.recipe import TrainingRecipe
@@ -116,14 +116,24 @@ def make_validator(pool: Pool, recipe: TrainingRecipe) -> Validator:
     places = [pool.draw(np.random.default_rng([recipe.seed, number])) for number in range(PATCHES)]
     clean = np.clip(np.stack([pool.read(place) for place in places]), 0, 1)
     if recipe.way == "pairs":
-        truth = np.stack([pool.read(place, truth=True) for place in places])
-        return Validator((Case(PAIRS, clean, truth),))
+        truth = np.clip(np.stack([pool.read(place, truth=True) for place in places]), 0, 1)
+        others = (Case(noise, _noisy(truth, noise, recipe.seed), truth) for noise in recipe.unseen)
+        return Validator((Case(PAIRS, clean, truth), *others))
     if recipe.way == "noisy":
         generator = torch.Generator().manual_seed(recipe.seed)
-        given, counted = blind_spots(torch.from_numpy(clean), *recipe.pixel_mask, generator)
+        hide = mask_pixels if recipe.pixel_fill == "constant" else blind_spots
+        given, counted = hide(torch.from_numpy(clean), *recipe.pixel_mask, generator)
         return Validator((Case(HIDDEN, given.numpy(), clean, counted.numpy()),))
-    noises = dict.fromkeys((recipe.noise, *recipe.unseen))
+    noises = dict.fromkeys((recipe.noise, *really_unseen(recipe)))
     return Validator(tuple(Case(noise, _noisy(clean, noise, recipe.seed), clean) for noise in noises))
+
+
+def really_unseen(recipe: TrainingRecipe) -> tuple[str, ...]:
+    """Those of the recipe's unseen noises that share no family with what is trained."""
+    if recipe.way != "clean":
+        return recipe.unseen
+    trained = parse_noise(recipe.noise).families
+    return tuple(noise for noise in recipe.unseen if not parse_noise(noise).families & trained)
 
 
 def validation_side(sides: Sequence[int], window: int) -> int:
@@ -133,7 +143,7 @@ def validation_side(sides: Sequence[int], window: int) -> int:
 
 def _noisy(clean: Images, noise: str, seed: int) -> Images:
     generator = torch.Generator().manual_seed(seed_of(seed, 0))
-    noisy = add_noise(torch.from_numpy(clean), parse_noise(noise), generator)
+    noisy = add_noise(torch.from_numpy(clean), parse_noise(noise), generator, levels=255, distinct=USUAL_VALUES)
     return np.asarray(noisy.numpy(), np.float32)
 
 

@@ -60,7 +60,13 @@ class Curves(QWidget):
         """The trained noise is a full line, noises that are never trained are dashed."""
         colour = _COLOURS[number % len(_COLOURS)]
         style = Qt.PenStyle.DashLine if number else Qt.PenStyle.SolidLine
-        return self.psnr.plot(pen=pg.mkPen(colour, width=2, style=style), symbol="o", symbolSize=5)
+        return self.psnr.plot(
+            pen=pg.mkPen(colour, width=2, style=style),
+            symbol="o",
+            symbolSize=5,
+            symbolBrush=colour,
+            symbolPen=colour,
+        )
 
 
 def _legend(noises: list[str]) -> str:

@@ -28,7 +28,7 @@ from masked_denoiser.plugin.expert import Folded, combo, row, spin
 from masked_denoiser.plugin.tune.curves import Curves, Picture
 from masked_denoiser.plugin.tune.form import TuneForm, Way
 from masked_denoiser.plugin.tune.history import History
-from masked_denoiser.plugin.tune.images_list import ImagesList, choose_files
+from masked_denoiser.plugin.tune.images_list import ImagesList, choose_files, choose_folder
 from masked_denoiser.plugin.tune.noise_editor import NoiseEditor
 from masked_denoiser.plugin.tune.presenter import TunePresenter
 
@@ -116,11 +116,18 @@ class FineTuneDock(QWidget):
 
     def say(self, text: str) -> None:
         """Adds a line to the notes."""
-        self.notes.append(f"<span>{escape(text)}</span>")
+        self._note(f"<span>{escape(text)}</span>")
 
     def fail(self, text: str) -> None:
         """Adds an error to the notes."""
-        self.notes.append(f'<span style="color:#ff6b6b"><b>Error:</b> {escape(text)}</span>')
+        self._note(f'<span style="color:#ff6b6b"><b>Error:</b> {escape(text)}</span>')
+
+    def _note(self, html: str) -> None:
+        """Adds a line, and shows it."""
+        self.notes.append(html)
+        if (bar := self.notes.verticalScrollBar()) is not None:
+            bar.setValue(bar.maximum())
+        self._tall.ensureWidgetVisible(self.notes, 0, 0)
 
     def show_progress(self, share: float | None, text: str) -> None:
         """Moves the bar; None while nobody knows how long it takes."""
@@ -186,7 +193,8 @@ class FineTuneDock(QWidget):
         self._clean_files: list[Path] = []
         self.images, self.noise, self.curves = ImagesList(), NoiseEditor(), Curves()
         self.region, self.way, self.model = combo([_WHOLE]), combo(list(_WAYS)), combo([])
-        self.clean_layer, self.clean_button = combo([]), QPushButton("Files...")
+        self.clean_layer = combo([])
+        self.clean_button, self.clean_folder = QPushButton("Files..."), QPushButton("Folder...")
         self.name, self.axes = QLineEdit(), QLineEdit()
         self.input_mask, self.attention_mask = QCheckBox("input pixels"), QCheckBox("attention tokens")
         self.input_mask.setChecked(True)
@@ -239,7 +247,7 @@ class FineTuneDock(QWidget):
         rows = QFormLayout(self.fields)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        self.clean_row = row(self.clean_layer, self.clean_button)
+        self.clean_row = row(self.clean_layer, self.clean_button, self.clean_folder)
         self._rows = rows
         rows.addRow("images", self.images)
         rows.addRow("inside", self.region)
@@ -262,7 +270,8 @@ class FineTuneDock(QWidget):
         layout.addWidget(self.notes, 1)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(_Tall(content))
+        self._tall = _Tall(content)
+        whole.addWidget(self._tall)
 
     def _expert(self) -> QWidget:
         content = QWidget()
@@ -287,6 +296,7 @@ class FineTuneDock(QWidget):
         self.continue_button.clicked.connect(self._continue)
         self.save_button.clicked.connect(self._save)
         self.clean_button.clicked.connect(self._choose_clean)
+        self.clean_folder.clicked.connect(self._choose_clean_folder)
         self.way.currentIndexChanged.connect(self._way_changed)
         for signal in (self.noise.changed, self.images.changed, self.region.currentIndexChanged):
             signal.connect(self._noise_changed)
@@ -308,9 +318,19 @@ class FineTuneDock(QWidget):
         self.presenter.save()
 
     def _choose_clean(self, _checked: bool = False) -> None:
-        self._clean_files = [Path(path) for path in choose_files(self)]
-        self.clean_button.setText(f"{len(self._clean_files)} files" if self._clean_files else "Files...")
-        self.clean_layer.setEnabled(not self._clean_files)
+        self._take_clean([Path(path) for path in choose_files(self)])
+
+    def _choose_clean_folder(self, _checked: bool = False) -> None:
+        folder = choose_folder(self, "The clean images, in the order of names of the noisy ones")
+        self._take_clean([Path(folder)] if folder else [])
+
+    def _take_clean(self, paths: list[Path]) -> None:
+        """Files or a folder instead of a layer; nothing for the layer again."""
+        self._clean_files = paths
+        folder = len(paths) == 1 and paths[0].is_dir()
+        self.clean_button.setText(f"{len(paths)} files" if paths and not folder else "Files...")
+        self.clean_folder.setText(paths[0].name if folder else "Folder...")
+        self.clean_layer.setEnabled(not paths)
 
     def _way_changed(self, _index: int = 0) -> None:
         way = _WAYS[self.way.currentText()]

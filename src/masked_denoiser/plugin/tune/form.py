@@ -62,7 +62,7 @@ class TuneRequest:
     Attributes:
         images: sources of layers, and files.
         clean: the truths of pairs.
-        regions: rectangles that learning is confined to.
+        regions: for each image the rectangles that learning is confined to; empty for no region at all.
         model: name of the model to begin with.
         name: of the model to make.
         settings: of the recipe.
@@ -73,7 +73,7 @@ class TuneRequest:
 
     images: tuple[Source | Path, ...]
     clean: tuple[Source | Path, ...]
-    regions: tuple[Rectangle, ...]
+    regions: tuple[tuple[Rectangle, ...], ...]
     model: str
     name: str
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -92,7 +92,7 @@ def make_tune_request(
     form: TuneForm,
     images: Sequence[Source | Path],
     clean: Sequence[Source | Path],
-    regions: Sequence[Rectangle],
+    regions: Sequence[Sequence[Rectangle]],
 ) -> TuneRequest:
     """What the worker is asked to do.
 
@@ -103,12 +103,14 @@ def make_tune_request(
         raise FormError("choose at least one image to learn from: tick a layer, or add files")
     if not form.model:
         raise FormError("choose a model to begin with")
-    if form.way == "pairs" and len(clean) != len(images):
-        raise FormError(f"pairs need a clean image for each noisy one: there are {len(images)} and {len(clean)}")
+    if form.way == "pairs" and not clean:
+        raise FormError("pairs need a clean image for each noisy one: choose a layer, files or a folder")
+    if regions and len(regions) != len(images):
+        raise FormError("shapes are drawn on layers: take the files out of the list, or learn from the whole image")
     return TuneRequest(
         tuple(images),
         tuple(clean) if form.way == "pairs" else (),
-        tuple(regions),
+        tuple(tuple(of_image) for of_image in regions),
         form.model,
         clean_name(form.name, form.model),
         form.settings(),

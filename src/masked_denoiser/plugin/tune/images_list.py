@@ -77,8 +77,13 @@ class ImagesList(QWidget):
         self.add_files(choose_files(self))
 
     def _choose_folder(self, _checked: bool = False) -> None:
-        if folder := QFileDialog.getExistingDirectory(self, "Learn from the images of a folder"):
+        if folder := choose_folder(self, "Learn from the images of a folder"):
             self.add_files([folder])
+
+
+def choose_folder(parent: QWidget, title: str) -> str:
+    """Asks for a folder; empty if the user chose none."""
+    return str(QFileDialog.getExistingDirectory(parent, title))
 
 
 def choose_files(parent: QWidget) -> list[str]:

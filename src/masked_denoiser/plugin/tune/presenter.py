@@ -167,13 +167,14 @@ class TunePresenter:
         form = self._view.form()
         try:
             image = next(iter(self._images(form)), None)
+            regions = self._regions([image]) if isinstance(image, Source) else []
         except UserError as error:
             self._view.show_noise(None, explain(error))
             return
-        if form.way != "clean" or not isinstance(image, Source):
+        if form.way != "clean" or image is None:
             self._view.show_noise(None, "")
             return
-        at = next((_middle(rectangle) for rectangle in self._regions(form, image)), None)
+        at = next((_middle(rectangle) for of_image in regions for rectangle in of_image), None)
         self._painter.start(partial(tasks.show_noise, image, at, form.noise))
         self._view.wake()
 
@@ -223,8 +224,7 @@ class TunePresenter:
             number, files = self._view.clean()
             clean = [layer_source(self._layers[number], form.axes)] if number >= 0 else []
             clean += files
-        first = next((image for image in images if isinstance(image, Source)), None)
-        regions = self._regions(form, first) if first is not None else []
+        regions = self._regions([image for image in images if isinstance(image, Source)])
         request = make_tune_request(form, images, clean, regions)
         return replace(self._lengthened(request), resume=True) if resume else request
 
@@ -238,24 +238,31 @@ class TunePresenter:
         numbers, files = self._view.ticked()
         return [*(layer_source(self._layers[number], form.axes) for number in numbers), *files]
 
-    def _regions(self, form: TuneForm, image: Source) -> list[Rectangle]:
-        """The shapes, in pixels of the first image layer."""
+    def _regions(self, images: list[Source]) -> list[list[Rectangle]]:
+        """The shapes, in pixels of each ticked layer; nothing if learning is not confined.
+
+        Raises:
+            FormError: if the layer of the shapes is gone or empty, or a shape lies outside of an image.
+        """
         name = self._view.shapes()
-        if not name or name not in self._viewer.layers:
+        if not name:
             return []
+        if name not in self._viewer.layers:
+            raise FormError(f"there is no Shapes layer '{name}' any more; choose what to learn inside of")
         shapes = self._viewer.layers[name]
-        numbers, _ = self._view.ticked()
-        layer = self._layers[numbers[0]]
-        world = [[shapes.data_to_world(vertex) for vertex in vertices] for vertices in shapes.data]
-        inside = [np.array([layer.world_to_data(point[-layer.ndim :]) for point in vertices]) for vertices in world]
-        if not inside:
+        if not len(shapes.data):
             raise FormError(f"layer '{name}' has no shapes; draw a rectangle, or learn from the whole image")
-        return rectangles(inside, image.size_yx)
+        world = [[shapes.data_to_world(vertex) for vertex in vertices] for vertices in shapes.data]
+        numbers, _ = self._view.ticked()
+        found = []
+        for number, image in zip(numbers, images, strict=False):
+            layer = self._layers[number]
+            inside = [np.array([layer.world_to_data(point[-layer.ndim :]) for point in vertices]) for vertices in world]
+            found.append(rectangles(inside, image.size_yx))
+        return found
 
     def _start(self, request: TuneRequest) -> None:
-        if not request.resume:
-            self._history = History()
-        self._request, self._learned, self._begun = request, None, None
+        self._request, self._begun = request, None
         self._view.show_progress(None, "loading the model, reading the images")
         self._runner.start(partial(tasks.fine_tune, request))
         self._show_state()
@@ -265,6 +272,10 @@ class TunePresenter:
         """One event of the worker."""
         match event:
             case tasks.Began(_, notes):
+                # Only now: a request that is refused must not cost what was learned before.
+                self._learned = None
+                if self._request is not None and not self._request.resume:
+                    self._history = History()
                 for note in notes:
                     self._view.say(note)
                 self._view.show_progress(None, "first validation")
@@ -282,7 +293,9 @@ class TunePresenter:
                 self._view.say(tuning_ended(event.trained))
 
     def _ended(self, error: BaseException | None) -> None:
-        self._view.show_progress(0.0 if self._learned is None else 1.0, "")
+        done = 0.0 if self._learned is None or self._request is None else self._learned.trained.step
+        steps = 1 if self._request is None else self._request.settings["steps"]
+        self._view.show_progress(min(1.0, done / steps), "")
         if error is not None:
             self._failed(error)
         elif self._begun is not None and self._request is not None:
@@ -302,8 +315,9 @@ class TunePresenter:
         self._view.fail(explain(error))
 
     def _show_state(self) -> None:
-        learned = self._learned is not None
-        self._view.show_state(self._runner.running, learned, learned)
+        learned = self._learned
+        worth = learned is not None and learned.trained.best_step > 0  # else it is a copy of the model it began with
+        self._view.show_state(self._runner.running, learned is not None, worth)
 
     def _list_models(self, _name: str = "") -> None:
         names = [entry.name for entry in list_models()]
@@ -312,11 +326,20 @@ class TunePresenter:
     def _layers_changed(self, _event: Any = None) -> None:
         from napari.layers import Image, Shapes
 
+        for layer in self._viewer.layers:
+            # Connecting again what is connected does nothing.
+            layer.events.name.connect(self._layers_changed)
+            if isinstance(layer, Shapes):
+                layer.events.data.connect(self._shapes_changed)
         self._layers = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
         active = self._viewer.layers.selection.active
         number = self._layers.index(active) if active in self._layers else len(self._layers) - 1
         self._view.show_layers([layer.name for layer in self._layers], number)
         self._view.show_shapes(_names(layer for layer in self._viewer.layers if isinstance(layer, Shapes)))
+
+    def _shapes_changed(self, _event: Any = None) -> None:
+        if self._view.shapes():
+            self.noise_changed()
 
 
 def _middle(rectangle: Rectangle) -> tuple[int, int]:

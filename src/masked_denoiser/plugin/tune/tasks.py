@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -93,11 +93,13 @@ def fine_tune(request: TuneRequest, cancel: threading.Event) -> Iterator[Any]:
                 yield event
 
 
-def show_noise(source: Source, centre: tuple[int, int] | None, noise: str, cancel: threading.Event) -> Iterator[Any]:
+def show_noise(
+    image: Source | Path, centre: tuple[int, int] | None, noise: str, cancel: threading.Event
+) -> Iterator[Any]:
     """Shows what a noise recipe does to a patch of an image.
 
     Args:
-        source: the image.
+        image: a layer's, or a file; of a folder its first image.
         centre: row and column that the patch is around; None for the middle.
         noise: a noise recipe.
         cancel: not looked at; a patch takes no time.
@@ -107,21 +109,32 @@ def show_noise(source: Source, centre: tuple[int, int] | None, noise: str, cance
     """
     import torch
 
-    from masked_denoiser.denoising.intensity import measure_ranges
     from masked_denoiser.evaluation.pictures import side_by_side
-    from masked_denoiser.images.planes import list_planes
     from masked_denoiser.noise.parse import parse_noise
-    from masked_denoiser.noise.recipe import add_noise
+    from masked_denoiser.noise.recipe import USUAL_VALUES, add_noise
+    from masked_denoiser.training.images import first_of, open_images
 
     recipe = parse_noise(noise)
+    with ExitStack() as files:
+        source = image if isinstance(image, Source) else open_images(first_of([image]), files)[0]
+        unit = _patch(source, centre)
+    generator = torch.Generator().manual_seed(0)
+    noisy = add_noise(torch.from_numpy(unit.copy())[None], recipe, generator, distinct=USUAL_VALUES)[0].numpy()
+    yield NoiseShown(side_by_side([[unit, noisy]]))
+
+
+def _patch(source: Source, centre: tuple[int, int] | None) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """[channels, height, width] in [0, 1]."""
+    from masked_denoiser.denoising.intensity import measure_ranges
+    from masked_denoiser.images.planes import list_planes
+
     planes = [plane for plane in list_planes(source.axes, source.sizes, source.rgb) if not plane.copied]
     plane = planes[len(planes) // 2]
     middle = centre or (source.size_yx[0] // 2, source.size_yx[1] // 2)
     ys, xs = (_around(at, side) for at, side in zip(middle, source.size_yx, strict=True))
     scale = measure_ranges(source, [plane])[plane.range_key]
     unit, _ = scale.to_unit(source.read(plane, ys, xs))
-    noisy = add_noise(torch.from_numpy(unit.copy())[None], recipe, torch.Generator().manual_seed(0))[0].numpy()
-    yield NoiseShown(side_by_side([[unit, noisy]]))
+    return unit
 
 
 def _around(at: int, side: int) -> slice:

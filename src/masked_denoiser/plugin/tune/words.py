@@ -18,7 +18,7 @@ def tuning_ended(trained: Trained) -> str:
 
 def _kept(trained: Trained) -> str:
     if trained.best_psnr is None:
-        return "Save keeps the last weights."
+        return "Save keeps the last weights." if trained.best_step else "Nothing was learned yet."
     noise = next(iter(trained.after), "")
     before = trained.before.get(noise)
     gain = "" if before is None else f" ({trained.best_psnr - before:+.2f} dB against the model it began with)"
