@@ -118,7 +118,8 @@ def _scores(model: Model, tests: list[NDArray[np.float32]]) -> list[str]:
 
 
 def _read(path: Path) -> NDArray[np.float32]:
-    return (np.asarray(Image.open(path).convert("RGB"), np.float32) / 255).transpose(2, 0, 1).copy()
+    pixels = np.asarray(Image.open(path).convert("RGB"), np.float32) / np.float32(255)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 if __name__ == "__main__":
