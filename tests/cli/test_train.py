@@ -144,3 +144,33 @@ def test_noise_list_is_what_recipes_know(capsys):
     assert len(families) >= 9
     for family in families:
         assert str(parse_noise(family)).startswith(family)
+
+
+def test_noise_is_estimated_in_units_of_the_image(tmp_path, capsys):
+    """A 12-bit camera: gain 4, offset 100, on smooth cells."""
+    rng = np.random.default_rng(0)
+    ys, xs = np.mgrid[:400, :400] / 400
+    photons = 40 + 300 * np.sin(3 * ys) ** 2 * np.cos(2 * xs) ** 2
+    counts = np.clip(4 * rng.poisson(photons) + 100 + rng.normal(0, 3, photons.shape), 0, 4095)
+    tifffile.imwrite(tmp_path / "cells.tif", np.rint(counts).astype(np.uint16))
+    plot = tmp_path / "noise.png"
+    assert main(["noise", "estimate", str(tmp_path / "cells.tif"), "--json", "--plot", str(plot)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (channel,) = found["channels"]
+    assert "growing with the light" in found["verdict"]
+    span = channel["white"] - channel["black"]
+    assert channel["gain"] * span == pytest.approx(4, rel=0.1)
+    assert plot.stat().st_size > 5000
+    assert main(["noise", "estimate", str(tmp_path / "cells.tif")]) == 0
+    assert "gain" in capsys.readouterr().out
+
+
+def test_a_model_file_keeps_its_card_when_it_is_imported(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    tiny_model().save(tmp_path / "mine.safetensors")
+    target = tmp_path / "copy.safetensors"
+    assert (
+        main(["models", "import", str(tmp_path / "mine.safetensors"), "--name", "ours", "--output", str(target)]) == 0
+    )
+    card = read_model(target).card
+    assert card == tiny_model().card.renamed("ours")

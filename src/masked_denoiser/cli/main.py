@@ -119,8 +119,9 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = _command(commands, "train", "train:train", "train a network; several GPUs with torchrun")
     p.add_argument("images", nargs="+", metavar="FOLDER", help="folders or files of clean images")
-    p.add_argument("--recipe", default="paper", help="paper, fine-tune, or a JSON file (default: paper)")
+    p.add_argument("--recipe", default="paper", help="paper, general, fine-tune, or a JSON file (default: paper)")
     p.add_argument("--from", dest="start", metavar="MODEL", help="begin with a model (default: random weights)")
+    p.add_argument("--network", choices=("paper", "general"), help="which random weights (default: as the recipe)")
     p.add_argument("--gray", action="store_true", help="random weights for one channel instead of RGB")
     _add_training(p)
 

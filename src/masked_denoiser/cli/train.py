@@ -35,7 +35,8 @@ def train(arguments: Namespace) -> int:
     """Trains a network, from random weights unless a model is named."""
     recipe = _recipe(arguments)
     channels = 1 if arguments.gray else 3
-    base = load_model(arguments.start) if arguments.start else untrained(channels, recipe.seed, recipe)
+    network = arguments.network or ("general" if arguments.recipe == "general" else "paper")
+    base = load_model(arguments.start) if arguments.start else untrained(channels, recipe.seed, recipe, network)
     return _run(arguments, recipe, base)
 
 

@@ -22,7 +22,8 @@ def baseline(name: str) -> Denoise:
 
     Args:
         name: "noisy" (does nothing), "nlm" (Buades et al., CVPR 2005), "wavelet" (BayesShrink, Chang et al., IEEE TIP
-            2000; needs PyWavelets) or "bm3d" (Dabov et al., IEEE TIP 2007; needs the package `bm3d`).
+            2000) or "bm3d" (Dabov et al., IEEE TIP 2007; needs the package `bm3d`). All but the
+            first need PyWavelets, for the estimate.
 
     Raises:
         BaselineError: for another name, or where the package is missing.
@@ -32,7 +33,7 @@ def baseline(name: str) -> Denoise:
     try:
         return BASELINES[name]()
     except ImportError as error:
-        package = {"wavelet": "PyWavelets"}.get(name, name)
+        package = {"pywt": "PyWavelets"}.get(str(error.name), error.name)
         raise BaselineError(f"{name!r} needs the package {package}; install it with: pip install {package}") from error
 
 
@@ -41,6 +42,7 @@ def _noisy() -> Denoise:
 
 
 def _nlm() -> Denoise:
+    import pywt  # noqa: F401 (skimage's estimate of sigma imports it only when it is used)
     from skimage.restoration import denoise_nl_means
 
     def denoise(image: Image) -> Image:

@@ -28,7 +28,9 @@ def plot_noise(measured: Measured, path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise PlotError("plots need matplotlib; install it with: pip install 'napari-masked-denoiser[plot]'") from error
+        raise PlotError(
+            "plots need matplotlib; install it with: pip install 'napari-masked-denoiser[evaluate]'"
+        ) from error
     figure = Figure(figsize=(6, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

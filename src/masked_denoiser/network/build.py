@@ -13,6 +13,12 @@ from masked_denoiser.network.ushape_config import UConfig
 
 NetworkConfig = SwinConfig | UConfig
 
+#: Networks that training from random weights knows by name: the paper's, and the winner of `docs/networks.md`.
+NETWORKS: dict[str, NetworkConfig] = {
+    "paper": SwinConfig(),
+    "general": UConfig(unshuffle=2, widths=(64, 96, 128), blocks=(2, 1, 0), attention=4, heads=8),
+}
+
 
 def build_network(config: NetworkConfig) -> nn.Module:
     """A network with random weights: called with (images [B, C, H, W], token mask or None)."""

@@ -18,8 +18,8 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.catalogue import DEFAULT, load_model
 from masked_denoiser.models.file import Model
-from masked_denoiser.network.build import NetworkConfig, build_network
-from masked_denoiser.network.config import RGB_MEAN, SwinConfig
+from masked_denoiser.network.build import NETWORKS, NetworkConfig, build_network
+from masked_denoiser.network.config import RGB_MEAN
 from masked_denoiser.training.events import Trained
 from masked_denoiser.training.images import Given, check_apart, held_out_pool, make_images, open_images, split
 from masked_denoiser.training.pool import Pool, Rectangle, TrainingImage, batch_of, check_images
@@ -249,16 +249,23 @@ def fine_tune_recipe(base: Model, settings: dict[str, Any]) -> TrainingRecipe:
     return replace(preset, **(for_way | checked_values(settings)))
 
 
-def untrained(channels: int = 3, seed: int = 0, recipe: TrainingRecipe = PAPER_RECIPE) -> Model:
-    """The paper's network with random weights.
+def untrained(channels: int = 3, seed: int = 0, recipe: TrainingRecipe = PAPER_RECIPE, network: str = "paper") -> Model:
+    """A network with random weights.
 
     Args:
         channels: 3 for RGB, 1 for gray (whose mean is 0).
         seed: of the weights.
         recipe: whose attention mask it is to have.
+        network: one of `NETWORKS`.
+
+    Raises:
+        TrainingError: if no network is called so.
     """
+    if network not in NETWORKS:
+        raise TrainingError(f"no network is called {network!r}; there are: {', '.join(NETWORKS)}")
     mean = RGB_MEAN if channels == 3 else (0.0,)
-    return random_model(SwinConfig(channels=channels, mean=mean, attention_mask=recipe.inference_mask), seed)
+    mask = recipe.inference_mask
+    return random_model(replace(NETWORKS[network], channels=channels, mean=mean, attention_mask=mask), seed)
 
 
 def random_model(config: NetworkConfig, seed: int = 0) -> Model:
