@@ -21,7 +21,7 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.models.file import read_model
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.tiling.plan import Span
-from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
+from masked_denoiser.training.events import Saved, Stepped, StoppedEarlyError, Trained, Validated
 from masked_denoiser.training.pool import Pool, TrainingImage
 from masked_denoiser.training.prepare import (
     TrainingImages,
@@ -411,6 +411,25 @@ def test_other_regions_or_pixels_are_another_training(tissue, tiny, quick, tmp_p
     for pixels, region in ((tissue, (Span(0, 64), Span(64, 128))), (255 - tissue, first)):
         with pytest.raises(TrainingError, match="of another training"):
             prepared(pixels, region, resume=True)
+
+
+def test_stop_while_images_are_read(tissue, tiny, quick, tmp_path):
+    class Slow:
+        """Pressing Stop at its third read."""
+
+        shape, dtype, reads = tissue.shape, tissue.dtype, 0
+
+        def __getitem__(self, key):
+            self.reads += 1
+            if self.reads == 3:
+                cancel.set()
+            return tissue[key]
+
+    cancel, slow = threading.Event(), Slow()
+    given = TrainingImages((slow, tissue[::-1].copy()), axes="YXS")
+    with pytest.raises(StoppedEarlyError):
+        prepare(None, tiny, quick, tmp_path / "mine.safetensors", given=given, cancel=cancel)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_trained_is_not_shown_as_unseen(quick):

@@ -8,6 +8,14 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.denoising.events import readable_time
+from masked_denoiser.errors import UserError
+
+
+class StoppedEarlyError(UserError, ValueError):
+    """Stopped on request before training began; nothing was written."""
+
+    def __init__(self) -> None:
+        super().__init__("stopped before training began; nothing was written")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -23,6 +24,7 @@ from masked_denoiser.training.pool import (
     corner_rectangles,
     fits_beside,
     same_pixels,
+    stop_early,
 )
 from masked_denoiser.training.recipe import TrainingError
 from masked_denoiser.training.validation import validation_side
@@ -41,15 +43,19 @@ _OTHER_FILES = 256
 _MOST_HELD_OUT = 16
 
 
-def open_images(given: Iterable[Given], files: ExitStack, axes: str | None = None) -> list[Source]:
+def open_images(
+    given: Iterable[Given], files: ExitStack, axes: str | None = None, cancel: threading.Event | None = None
+) -> list[Source]:
     """Opens files, zarr folders, arrays, and every image of other folders, in the order of their names.
 
     Args:
         given: what to open; sources are taken as they are.
         files: closes what is opened here.
         axes: of the images, where their files do not name them.
+        cancel: looked at before each file.
 
     Raises:
+        StoppedEarlyError: if `cancel` is set.
         TrainingError: if there is nothing to open.
         ImageError: if one of them cannot be opened.
     """
@@ -57,6 +63,7 @@ def open_images(given: Iterable[Given], files: ExitStack, axes: str | None = Non
     _allow_open_files(len(wanted))
     sources = []
     for one in wanted:
+        stop_early(cancel)
         source = open_image(one, axes=axes)
         if source is not one:
             files.callback(source.close)
@@ -134,7 +141,9 @@ def make_images(noisy: Sequence[Source], clean: Sequence[Source], channels: int)
     return [TrainingImage(source, channels, truth) for source, truth in zip(noisy, truths, strict=True)]
 
 
-def split(images: list[TrainingImage], patch: int, window: int) -> tuple[Pool, Pool]:
+def split(
+    images: list[TrainingImage], patch: int, window: int, cancel: threading.Event | None = None
+) -> tuple[Pool, Pool]:
     """What is learned from, and what is held out for validation.
 
     Of many images a tenth is held out whole; of a few, the corner of each with the most texture, through all planes.
@@ -142,14 +151,14 @@ def split(images: list[TrainingImage], patch: int, window: int) -> tuple[Pool, P
     Raises:
         TrainingError: for images that nothing can be learned from, or too small to hold anything out.
     """
-    check_images(images, patch)
+    check_images(images, patch, cancel)
     check_distinct(images)
     if len(images) >= _MANY and not any(image.region for image in images):
         every = max(_MANY, -(-len(images) // _MOST_HELD_OUT))
         held = images[every - 1 :: every]
         learned = [image for image in images if image not in held]
         return Pool(tuple(learned), patch), held_out_pool(held, window)
-    corners = [_corner(image, patch) for image in images]
+    corners = [_corner(image, patch, cancel) for image in images]
     learned = [replace(image, held_out=_holes(image, images, corners)) for image in images]
     learned = [image for image in learned if fits_beside(image.area, image.held_out, patch)]
     held = [replace(image, region=corner) for image, corner in zip(images, corners, strict=True) if corner]
@@ -212,8 +221,9 @@ def _first_pixels(source: Source) -> bytes:
     return source.read(plane, slice(height // 2, height // 2 + 8), slice(width // 2, width // 2 + 8)).tobytes()
 
 
-def _corner(image: TrainingImage, patch: int) -> Rectangle | None:
+def _corner(image: TrainingImage, patch: int, cancel: threading.Event | None) -> Rectangle | None:
     """The corner with the most texture; None where nothing would be left to learn from."""
+    stop_early(cancel)
     corners = [c for c in corner_rectangles(image.area, patch) if fits_beside(image.area, [c], patch)]
     return max(corners, key=lambda corner: _texture(image, corner), default=None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +15,7 @@ from masked_denoiser.denoising.intensity import Range, measure_ranges
 from masked_denoiser.images.planes import Channels, Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.tiling.plan import Span
+from masked_denoiser.training.events import StoppedEarlyError
 from masked_denoiser.training.recipe import TrainingError
 
 Patch = NDArray[np.float32]
@@ -192,13 +194,15 @@ class Pool:
                 return Place(number, plane, row, column)
 
 
-def check_images(images: Sequence[TrainingImage], size: int) -> None:
+def check_images(images: Sequence[TrainingImage], size: int, cancel: threading.Event | None = None) -> None:
     """Refuses images that nothing can be learned from, before training begins.
 
     Raises:
+        StoppedEarlyError: if `cancel` is set meanwhile.
         TrainingError: for an image smaller than a patch, a constant one, NaN, or a pair that is none.
     """
     for image in images:
+        stop_early(cancel)
         rows, columns = image.area
         if min(len(rows), len(columns)) < size:
             raise TrainingError(
@@ -210,6 +214,12 @@ def check_images(images: Sequence[TrainingImage], size: int) -> None:
             raise TrainingError(f"{image.name} holds NaN or infinite values; replace them before training")
         if image.truth is not None:
             _check_pair(image, image.truth, size)
+
+
+def stop_early(cancel: threading.Event | None) -> None:
+    """Raises `StoppedEarlyError` if `cancel` is set: preparing a large folder takes a while."""
+    if cancel is not None and cancel.is_set():
+        raise StoppedEarlyError
 
 
 def _check_pair(image: TrainingImage, truth: Source, size: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -147,6 +148,7 @@ def prepare_training(
     overwrite: bool = False,
     tensorboard: bool = False,
     ranks: Ranks | None = None,
+    cancel: threading.Event | None = None,
 ) -> PreparedTraining:
     """Settles a training.
 
@@ -161,8 +163,10 @@ def prepare_training(
         overwrite: replace `output`, and what an earlier training left in `folder`.
         tensorboard: also write TensorBoard logs.
         ranks: this process among those that train together.
+        cancel: stops the preparation, and later the training.
 
     Raises:
+        StoppedEarlyError: if `cancel` was set before the training was ready.
         UserError: before anything is written, if anything does not fit.
     """
     ranks = ranks or Ranks()
@@ -172,8 +176,8 @@ def prepare_training(
     model = base if isinstance(base, Model) else load_model(base)
     _check_sides(recipe, model.card.architecture, ranks)
     with ExitStack() as files:
-        sources = open_images(given.images, files, given.axes)
-        learned, held = _pools(given, sources, files, recipe, model.card.architecture)
+        sources = open_images(given.images, files, given.axes, cancel)
+        learned, held = _pools(given, sources, files, recipe, model.card.architecture, cancel)
         trainer = Trainer(
             recipe,
             new_state(model, recipe, chosen),
@@ -183,6 +187,7 @@ def prepare_training(
             checkpoint=record.checkpoint if record else None,
             identity=_identity(recipe, model, sources, learned, held),
             ranks=ranks,
+            cancel=cancel or threading.Event(),
         )
         messages = [*_notes(sources), *_about(sources, given, recipe, model), said]
         if record is not None:
@@ -309,27 +314,32 @@ def _check_sides(recipe: TrainingRecipe, config: NetworkConfig, ranks: Ranks) ->
 
 
 def _pools(
-    given: TrainingImages, sources: list[Source], files: ExitStack, recipe: TrainingRecipe, config: NetworkConfig
+    given: TrainingImages,
+    sources: list[Source],
+    files: ExitStack,
+    recipe: TrainingRecipe,
+    config: NetworkConfig,
+    cancel: threading.Event | None,
 ) -> tuple[Pool, Pool]:
     """What is learned from and what is held out."""
     if (recipe.way == "pairs") != bool(given.clean):
         raise TrainingError(
             'clean images (--clean) and the way "pairs" (--way pairs) belong together; give both or none of them'
         )
-    clean = open_images(given.clean, files, given.axes) if given.clean else []
+    clean = open_images(given.clean, files, given.axes, cancel) if given.clean else []
     images = make_images(sources, clean, config.channels)
     if given.regions:
         images = _confined(images, given.regions)
     if not given.validation:
-        return split(images, recipe.patch, config.grid)
+        return split(images, recipe.patch, config.grid, cancel)
     others = open_images(given.validation, files, given.axes)
     check_apart(sources, others)
     truths = open_images(given.validation_clean, files, given.axes) if given.validation_clean else []
     if recipe.way == "pairs" and not truths:
         raise TrainingError("validation images of pairs need their clean images, too")
     held = make_images(others, truths, config.channels)
-    check_images(images, recipe.patch)
-    check_images(held, recipe.patch)
+    check_images(images, recipe.patch, cancel)
+    check_images(held, recipe.patch, cancel)
     return Pool(tuple(images), recipe.patch), held_out_pool(held, config.grid)
 
 

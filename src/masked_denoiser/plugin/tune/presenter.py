@@ -32,7 +32,7 @@ from masked_denoiser.plugin.tune.form import (
 from masked_denoiser.plugin.tune.history import History
 from masked_denoiser.plugin.tune.words import tuning_ended
 from masked_denoiser.plugin.words import explain
-from masked_denoiser.training.events import Stepped, Validated
+from masked_denoiser.training.events import Stepped, StoppedEarlyError, Validated
 
 _log = logging.getLogger(__name__)
 
@@ -310,6 +310,9 @@ class TunePresenter:
         self._show_state()
 
     def _failed(self, error: BaseException) -> None:
+        if isinstance(error, StoppedEarlyError):
+            self._view.say(f"{error}.")
+            return
         if not isinstance(error, UserError):
             _log.error("a task of the dock failed", exc_info=error)
         self._view.fail(explain(error))

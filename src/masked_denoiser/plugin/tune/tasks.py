@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -82,8 +82,8 @@ def fine_tune(request: TuneRequest, cancel: threading.Event) -> Iterator[Any]:
         device=request.device,
         resume=request.resume,
         overwrite=request.overwrite,
+        cancel=cancel,
     )
-    prepared = replace(prepared, trainer=replace(prepared.trainer, cancel=cancel))
     yield Began(prepared.trainer.state.step, prepared.messages)
     with closing(cast("Generator[Any]", prepared.run())) as events:
         for event in events:
