@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
+from masked_denoiser.evaluation.metrics import psnr, ssim
 from masked_denoiser.evaluation.pictures import side_by_side
 from masked_denoiser.network.masks import HashedTokenMask, blind_spots, mask_pixels
 from masked_denoiser.noise.parse import parse_noise
@@ -55,7 +55,7 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Mean PSNR in dB and SSIM by noise, the trained one first, and the picture noisy | denoised | truth.
+    """PSNR in dB over all patches and mean SSIM by noise, the trained first, and the picture noisy | denoised | truth.
 
     Without truth there is no SSIM, and the PSNR is that of hidden pixels against the noisy image.
     """
@@ -63,11 +63,6 @@ class Scores:
     psnr: dict[str, float]
     ssim: dict[str, float]
     picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-
-
-#: What a patch counts that came out without an error, or with less than this: about the rounding error of 8 bit.
-#: Else one clean patch, left as it was, would outweigh all that the others have.
-_PERFECT = 60.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +95,7 @@ class Validator:
             outs.append(out)
         rows = zip(self.cases[0].given[:_SHOWN], outs[0][:_SHOWN], self.cases[0].truth[:_SHOWN], strict=True)
         return Scores(
-            {case.noise: _mean_psnr(out, case) for case, out in zip(self.cases, outs, strict=True)},
+            {case.noise: _psnr(out, case) for case, out in zip(self.cases, outs, strict=True)},
             {c.noise: _mean_ssim(out, c) for c, out in zip(self.cases, outs, strict=True) if c.counted is None},
             side_by_side([list(row) for row in rows]),
         )
@@ -161,13 +156,10 @@ def _denoise(
     return np.asarray(torch.cat(outs).numpy(), np.float32)
 
 
-def _mean_psnr(outs: Images, case: Case) -> float:
-    if case.counted is None:
-        each = [psnr(out, truth) for out, truth in zip(outs, case.truth, strict=True)]
-        return float(np.mean(np.minimum(each, _PERFECT)))
-    where = np.broadcast_to(case.counted, outs.shape)
-    error = (to_8_bit(outs)[where].astype(np.float64) - to_8_bit(case.truth)[where]) ** 2
-    return float(10 * np.log10(255.0**2 / max(error.mean(), 1e-9)))
+def _psnr(outs: Images, case: Case) -> float:
+    """Of the mean squared error of all pixels: with a mean of PSNRs one clean patch outweighs the noisy ones."""
+    where = np.broadcast_to(True if case.counted is None else case.counted, outs.shape)
+    return psnr(outs[where], case.truth[where])
 
 
 def _mean_ssim(outs: Images, case: Case) -> float:
