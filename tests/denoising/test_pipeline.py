@@ -58,7 +58,9 @@ FAMILY = {
 def test_tiles_with_the_exact_halo_equal_the_whole_image(name, size):
     model = random_model(FAMILY[name])
     image = np.random.default_rng(0).random((*size, 3), dtype=np.float32)
-    tiled = denoise(image, model=model, axes="YXS", device="cpu", options=Options(tile=32, halo="exact", batch=3))
+    tiled = denoise(
+        image, model=model, axes="YXS", device="cpu", options=Options(noise="none", tile=32, halo="exact", batch=3)
+    )
     assert np.abs(tiled - whole(model, image)).max() <= 1e-5
 
 
@@ -68,7 +70,7 @@ def test_the_exact_halo_is_not_larger_than_needed(name):
     config = model.card.architecture
     side = 2 * exact_halo(config) + 96
     image = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
-    less = Options(tile=32, halo=exact_halo(config) - config.grid)
+    less = Options(noise="none", tile=32, halo=exact_halo(config) - config.grid)
     assert np.abs(denoise(image, model=model, axes="YXS", device="cpu", options=less) - whole(model, image)).max() > 0
 
 
@@ -76,7 +78,7 @@ def test_the_papers_network_leaves_no_trace_of_tiles_on_the_slide():
     """512 x 512 pixels in tiles of 128, attention masks on, float32."""
     model = random_model(PAPER)
     image = tifffile.imread(sample_path("slide")).astype(np.float32) / 255
-    tiled = denoise(image, model=model, device="cpu", axes="YXS", options=Options(tile=128, halo="exact"))
+    tiled = denoise(image, model=model, device="cpu", axes="YXS", options=Options(noise="none", tile=128, halo="exact"))
     assert np.abs(tiled - whole(model, image)).max() <= 1e-5
 
 
@@ -130,7 +132,9 @@ def test_any_shape_and_dtype_comes_back_as_it_was(shape, dtype):
 def test_broken_values_are_said_and_kept():
     image = np.random.default_rng(0).random((64, 64)).astype(np.float32)
     image[3, 4], image[40, 50] = np.nan, -np.inf
-    prepared = prepare_array(open_image(image, axes="YX"), model=TINY, options=Options(tile=32), device="cpu")
+    prepared = prepare_array(
+        open_image(image, axes="YX"), model=TINY, options=Options(noise="none", tile=32), device="cpu"
+    )
     said = [event.text for event in prepared.pipeline.run() if isinstance(event, Message)]
     result = prepared.pipeline.sink.array
     assert len(said) == 1
@@ -144,7 +148,10 @@ def test_passes_are_averaged_and_their_spread_is_told():
     image = np.random.default_rng(0).random((40, 48)).astype(np.float32) * 100
     one, two = (whole_gray(image, number) for number in (0, 1))
     prepared = prepare_array(
-        open_image(image, axes="YX"), model=TINY, options=Options(tile=64, passes=2, std=True), device="cpu"
+        open_image(image, axes="YX"),
+        model=TINY,
+        options=Options(noise="none", tile=64, passes=2, std=True),
+        device="cpu",
     )
     list(prepared.pipeline.run())
     mean, std = prepared.pipeline.sink.array, prepared.pipeline.std_sink.array
@@ -159,7 +166,7 @@ def test_passes_are_averaged_and_their_spread_is_told():
 def whole_gray(image, number):
     """The tiny model on a whole gray image, one pass, in unit intensity."""
     source = open_image(image, axes="YX")
-    job = make_job(source, TINY, Options(), "cpu")
+    job = make_job(source, TINY, Options(noise="none"), "cpu")
     unit, _ = job.range_of(job.planes[0]).to_unit(image[None])
     batch = reflect(np.repeat(unit[None], 3, axis=1), 8)
     with torch.inference_mode():
@@ -172,7 +179,9 @@ def test_cancel_stops_between_tiles_and_resume_ends_the_same(tmp_path):
     source = open_image(image, axes="YX")
 
     def prepare(name, **how):
-        return prepare_file(source, tmp_path / name, model=TINY, options=Options(tile=32), device="cpu", **how).pipeline
+        return prepare_file(
+            source, tmp_path / name, model=TINY, options=Options(noise="none", tile=32), device="cpu", **how
+        ).pipeline
 
     assert isinstance(list(prepare("whole.ome.zarr").run())[-1], Finished)
     pipeline, events = prepare("cut.ome.zarr"), []
@@ -196,7 +205,9 @@ def test_cancel_stops_between_tiles_and_resume_ends_the_same(tmp_path):
 def test_an_error_in_the_network_keeps_what_was_done(tmp_path):
     image = np.zeros((96, 96), np.uint8)
     source = open_image(image, axes="YX")
-    prepared = prepare_file(source, tmp_path / "a.ome.tif", model=TINY, options=Options(tile=32), device="cpu")
+    prepared = prepare_file(
+        source, tmp_path / "a.ome.tif", model=TINY, options=Options(noise="none", tile=32), device="cpu"
+    )
     calls = []
 
     def failing(tiles, origins):
@@ -210,7 +221,7 @@ def test_an_error_in_the_network_keeps_what_was_done(tmp_path):
         list(prepared.pipeline.run())
     assert not (tmp_path / "a.ome.tif").exists()
     resumed = prepare_file(
-        source, tmp_path / "a.ome.tif", model=TINY, options=Options(tile=32), device="cpu", resume=True
+        source, tmp_path / "a.ome.tif", model=TINY, options=Options(noise="none", tile=32), device="cpu", resume=True
     )
     assert len(resumed.pipeline.journal.done) == 2
     list(resumed.pipeline.run())
@@ -220,14 +231,14 @@ def test_an_error_in_the_network_keeps_what_was_done(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"options": Options(tile=64)}, "tile was 32 and is 64"),
-        ({"options": Options(tile=32, seed=1)}, "seed was 0 and is 1"),
+        ({"options": Options(noise="none", tile=64)}, "tile was 32 and is 64"),
+        ({"options": Options(noise="none", tile=32, seed=1)}, "seed was 0 and is 1"),
         ({"model": tiny_model(seed=5)}, "model_digest"),
     ],
 )
 def test_another_job_is_not_resumed(tmp_path, change, words):
     source = open_image(np.zeros((96, 96), np.uint8), axes="YX")
-    settings = {"model": TINY, "options": Options(tile=32), "device": "cpu"}
+    settings = {"model": TINY, "options": Options(noise="none", tile=32), "device": "cpu"}
     pipeline = prepare_file(source, tmp_path / "a.ome.zarr", **settings).pipeline
     pipeline.cancel.set()
     list(pipeline.run())
@@ -237,7 +248,7 @@ def test_another_job_is_not_resumed(tmp_path, change, words):
 
 def test_a_torn_record_is_cut_off_and_a_damaged_journal_refused(tmp_path):
     source = open_image(np.zeros((96, 96), np.uint8), axes="YX")
-    settings = {"model": TINY, "options": Options(tile=32), "device": "cpu"}
+    settings = {"model": TINY, "options": Options(noise="none", tile=32), "device": "cpu"}
     pipeline = prepare_file(source, tmp_path / "a.ome.zarr", **settings).pipeline
     for event in pipeline.run():
         if isinstance(event, TileDone):
@@ -257,12 +268,12 @@ def test_a_torn_record_is_cut_off_and_a_damaged_journal_refused(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (Options(passes=0), "passes is 0"),
-        (Options(std=True), "at least 2 passes"),
-        (Options(intensity=(5.0, 5.0)), "empty"),
-        (Options(tile=30), "tile side 30"),
-        (Options(channels="rgb"), "each"),
-        (Options(seed=-1), "negative"),
+        (Options(noise="none", passes=0), "passes is 0"),
+        (Options(noise="none", std=True), "at least 2 passes"),
+        (Options(noise="none", intensity=(5.0, 5.0)), "empty"),
+        (Options(noise="none", tile=30), "tile side 30"),
+        (Options(noise="none", channels="rgb"), "each"),
+        (Options(noise="none", seed=-1), "negative"),
     ],
 )
 def test_impossible_options_are_refused_before_anything_is_written(tmp_path, options, words):
@@ -274,9 +285,9 @@ def test_impossible_options_are_refused_before_anything_is_written(tmp_path, opt
 
 def test_the_job_and_not_the_place_decides_the_digest():
     source = open_image(np.zeros((32, 32), np.uint8), axes="YX")
-    first, second = (make_job(source, TINY, Options(), "cpu", output) for output in ("a.zarr", "b.zarr"))
+    first, second = (make_job(source, TINY, Options(noise="none"), "cpu", output) for output in ("a.zarr", "b.zarr"))
     assert first.digest == second.digest
-    assert make_job(source, TINY, Options(seed=1), "cpu").digest != first.digest
+    assert make_job(source, TINY, Options(noise="none", seed=1), "cpu").digest != first.digest
 
 
 def test_a_pipeline_reads_no_more_than_a_tile_and_its_halo():
@@ -291,7 +302,7 @@ def test_a_pipeline_reads_no_more_than_a_tile_and_its_halo():
 
     watched = Watched()
     source = open_image(watched, axes="YX")
-    job = make_job(source, TINY, Options(tile=32, halo=8, intensity=(0, 255)), "cpu")
+    job = make_job(source, TINY, Options(noise="none", tile=32, halo=8, intensity=(0, 255)), "cpu")
     watched.largest = 0
     pipeline = Pipeline(job, source, lambda tiles, _: Denoised(tiles, None), MemorySink(source))
     list(pipeline.run())
@@ -301,7 +312,7 @@ def test_a_pipeline_reads_no_more_than_a_tile_and_its_halo():
 @pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
 def test_two_outputs_are_checked_before_either_is_touched(tmp_path, suffix):
     source = open_image(np.random.default_rng(0).random((40, 40), np.float32), axes="YX")
-    options, output = Options(tile=16, halo=8, passes=2, std=True), tmp_path / f"o{suffix}"
+    options, output = Options(noise="none", tile=16, halo=8, passes=2, std=True), tmp_path / f"o{suffix}"
     foreign = tmp_path / f"o_std{suffix}"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("the only copy")
@@ -315,7 +326,7 @@ def test_two_outputs_are_checked_before_either_is_touched(tmp_path, suffix):
 def test_a_journal_without_its_output_is_not_resumed(tmp_path, suffix):
     source = open_image(np.random.default_rng(0).random((40, 40), np.float32), axes="YX")
     output = tmp_path / f"o{suffix}"
-    settings = {"model": TINY, "options": Options(tile=16, halo=8), "device": "cpu"}
+    settings = {"model": TINY, "options": Options(noise="none", tile=16, halo=8), "device": "cpu"}
     pipeline = prepare_file(source, output, **settings).pipeline
     for event in pipeline.run():
         if isinstance(event, TileDone):
@@ -329,7 +340,7 @@ def test_a_journal_without_its_output_is_not_resumed(tmp_path, suffix):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [(Options(intensity=(0, float("inf"))), "finite"), (Options(seed=2**64), "below")],
+    [(Options(noise="none", intensity=(0, float("inf"))), "finite"), (Options(noise="none", seed=2**64), "below")],
 )
 def test_numbers_without_sense_are_refused(options, words):
     with pytest.raises(JobError, match=words):

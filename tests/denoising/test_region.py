@@ -19,7 +19,7 @@ from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.swin import MaskedSwin
 from masked_denoiser.tiling.plan import Plan, Span
 
-OPTIONS = Options(tile=64, passes=2, std=True)
+OPTIONS = Options(noise="none", tile=64, passes=2, std=True)
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,7 @@ def options_of(arguments: Namespace) -> Options:
         seed=arguments.seed,
         channels=arguments.channels,
         intensity=tuple(arguments.range) if arguments.range else None,
+        noise=arguments.noise,
     )
 
 

@@ -88,6 +88,12 @@ def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     p.add_argument("output", help="ends in .ome.zarr or .ome.tif")
     p.add_argument("--model", help="name or file of a model (see `models list`)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    p.add_argument(
+        "--noise",
+        default="auto",
+        help="auto measures the noise, none gives the image to the network as it is; or the noise in units of the "
+        "image: sigma=12, or gain=2,offset=100,read=5,correlation=2 (default: auto)",
+    )
     p.add_argument("--resume", action="store_true", help="go on with an interrupted job")
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")
     _add_reading(p)

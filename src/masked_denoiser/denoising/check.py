@@ -52,9 +52,9 @@ def halo_errors(image: Image, model: Model, tile: int, halos: list[int], device:
     def run(options: Options) -> Image:
         return denoise(image, model=model, axes=axes, device=device, options=options)
 
-    whole = run(Options(tile=side, halo=0, intensity=(0.0, 1.0)))
+    whole = run(Options(tile=side, halo=0, intensity=(0.0, 1.0), noise="none"))
     for halo in halos:
-        difference = np.abs(run(Options(tile=tile, halo=halo, intensity=(0.0, 1.0))) - whole)
+        difference = np.abs(run(Options(tile=tile, halo=halo, intensity=(0.0, 1.0), noise="none")) - whole)
         yield HaloError(halo, float(difference.max()), float(np.sqrt(np.mean(difference**2))))
 
 

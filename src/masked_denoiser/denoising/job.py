@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 from importlib.metadata import version
-from math import isfinite
+from math import isfinite, lcm
 from typing import Any, Literal
 
 from masked_denoiser.denoising.intensity import Range, measure_ranges
+from masked_denoiser.denoising.noise_choice import AUTO, choose
+from masked_denoiser.denoising.treatment import Treatment
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.planes import Channels, Plane, list_planes
 from masked_denoiser.images.source import Source
@@ -43,6 +45,8 @@ class Options:
         seed: of the attention masks and of the sample that fixes the intensity range.
         channels: "auto" takes RGB as one plane and all else channel by channel.
         intensity: (low, high) that the network sees as 0 and 1; None measures them.
+        noise: "auto" measures it and does what is best for it; "none" gives the image to the network as it is; or the
+            noise in units of the image, such as "sigma=12" or "gain=2.1,offset=100,read=5,correlation=2".
     """
 
     tile: int = 256
@@ -53,11 +57,19 @@ class Options:
     seed: int = 0
     channels: Channels = "auto"
     intensity: tuple[float, float] | None = None
+    noise: str = AUTO
 
 
 @dataclass(frozen=True)
 class Job:
-    """A settled job. Two jobs that are equal write the same bytes on the same kind of device."""
+    """A settled job. Two jobs that are equal write the same bytes on the same kind of device.
+
+    Attributes:
+        window: the grid of the model; that of the tiles is `stride` times as wide.
+        ranges: key, low, high, fill of each `Range`.
+        noise: what was found, for a person; empty where it was not looked at.
+        treatments: key, then the values of each `Treatment`.
+    """
 
     input: str
     stamp: tuple[int, int]
@@ -77,6 +89,8 @@ class Job:
     seed: int
     channels: Channels
     ranges: tuple[tuple[int, float, float, float], ...]
+    noise: str
+    treatments: tuple[tuple[int, float, float, float, int, float], ...]
     device: str
     version: str
 
@@ -84,7 +98,7 @@ class Job:
     def plan(self) -> Plan:
         """The tiles of each plane."""
         sizes = dict(zip(self.axes, self.shape, strict=True))
-        return Plan((sizes["Y"], sizes["X"]), self.tile, self.halo, self.window)
+        return Plan((sizes["Y"], sizes["X"]), self.tile, self.halo, self.window * self.stride)
 
     @cached_property
     def planes(self) -> tuple[Plane, ...]:
@@ -99,6 +113,19 @@ class Job:
     @cached_property
     def _ranges(self) -> dict[int, Range]:
         return {key: Range(low, high, fill) for key, low, high, fill in self.ranges}
+
+    def treatment_of(self, plane: Plane) -> Treatment:
+        """What is done to a plane because of its noise."""
+        return self._treatments[plane.range_key]
+
+    @cached_property
+    def _treatments(self) -> dict[int, Treatment]:
+        return {key: Treatment(*values) for key, *values in self.treatments}  # type: ignore[arg-type]
+
+    @cached_property
+    def stride(self) -> int:
+        """The grid of the tiles is that of the model times this: the least multiple of all strides."""
+        return lcm(*(treatment.stride for treatment in self._treatments.values()))
 
     def to_json(self) -> str:
         """One line of JSON, keys sorted."""
@@ -130,8 +157,11 @@ def make_job(source: Source, model: Model, options: Options, device: str, output
         PlanError: if the tile does not fit the model's window.
     """
     _check(source, model, options)
-    config = model.card.architecture
+    grid = model.card.architecture.grid
     planes = _planes(source, options)
+    ranges = _ranges(source, planes, options)
+    chosen = choose(options.noise, source, planes, ranges, model.card, options.seed)
+    stride = lcm(*(treatment.stride for treatment in chosen.treatments.values()))
     job = Job(
         input=str(source.path or source.name),
         stamp=_stamp(source, planes),
@@ -142,15 +172,17 @@ def make_job(source: Source, model: Model, options: Options, device: str, output
         rgb=source.rgb,
         model=model.card.name,
         model_digest=model.digest,
-        window=config.grid,
-        tile=options.tile,
-        halo=settle_halo(options.halo, model),
+        window=grid,
+        tile=options.tile if stride == 1 else -(-options.tile // (grid * stride)) * grid * stride,
+        halo=settle_halo(options.halo, model, stride),
         batch=options.batch or {"cuda": 8, "mps": 2}.get(device, 1),
         passes=options.passes,
         std=options.std,
         seed=options.seed,
         channels=options.channels,
-        ranges=_ranges(source, planes, options),
+        ranges=tuple((key, scale.low, scale.high, scale.fill) for key, scale in ranges.items()),
+        noise=chosen.verdict,
+        treatments=tuple((key, *astuple(treatment)) for key, treatment in chosen.treatments.items()),
         device=device,
         version=version("napari-masked-denoiser"),
     )
@@ -158,15 +190,26 @@ def make_job(source: Source, model: Model, options: Options, device: str, output
     return job
 
 
-def settle_halo(halo: int | str, model: Model) -> int:
-    """The halo in pixels: given, the default, or exact for the model's architecture."""
+def settle_halo(halo: int | str, model: Model, stride: int = 1) -> int:
+    """The halo in pixels: given, the default, or exact for the model's architecture.
+
+    Args:
+        halo: as in `Options`.
+        model: the model.
+        stride: of the job: with strides the whole is denoised after its parts, and both need their context.
+    """
     config = model.card.architecture
-    exact = exact_halo(config)
+    grid, exact = config.grid * stride, exact_halo(config)
+    whole = exact if stride == 1 else _up_to(grid, exact) + exact * stride
     if halo == "exact":
-        return exact
+        return whole
     if halo == "default":
-        return min(exact, -(-DEFAULT_HALO // config.grid) * config.grid)
+        return min(whole, _up_to(grid, DEFAULT_HALO))
     return int(halo)
+
+
+def _up_to(grid: int, pixels: int) -> int:
+    return -(-pixels // grid) * grid
 
 
 def _check(source: Source, model: Model, options: Options) -> None:
@@ -195,13 +238,14 @@ def _planes(source: Source, options: Options) -> tuple[Plane, ...]:
         raise JobError(f"{error}; use channels 'each'") from error
 
 
-def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> tuple[tuple[int, float, float, float], ...]:
+def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> dict[int, Range]:
+    """Of all channels that are denoised, by key, in the order of the keys."""
     keys = sorted({p.range_key for p in planes if not p.copied})
     if options.intensity is not None:
         low, high = options.intensity
-        return tuple((key, low, high, (low + high) / 2) for key in keys)
+        return dict.fromkeys(keys, Range(low, high, (low + high) / 2))
     measured = measure_ranges(source, planes, options.seed)
-    return tuple((key, measured[key].low, measured[key].high, measured[key].fill) for key in keys)
+    return {key: measured[key] for key in keys}
 
 
 def _stamp(source: Source, planes: tuple[Plane, ...]) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,11 +31,13 @@ class Measured:
         estimate: of all channels.
         groups: variance against intensity of each channel, as it was measured.
         names: of the channels.
+        keys: `Plane.range_key` of the channels; red, green and blue share theirs.
     """
 
     estimate: NoiseEstimate
     groups: tuple[Groups, ...]
     names: tuple[str, ...]
+    keys: tuple[int, ...]
 
 
 def estimate_noise(
@@ -55,31 +57,39 @@ def estimate_noise(
         return measure_noise(source, seed=seed).estimate
 
 
-def measure_noise(source: Source, *, planes: Iterable[Plane] | None = None, seed: int = 0) -> Measured:
+def measure_noise(
+    source: Source,
+    *,
+    planes: Iterable[Plane] | None = None,
+    ranges: Mapping[int, Range] | None = None,
+    seed: int = 0,
+) -> Measured:
     """Measures the noise of every channel.
 
     Args:
         source: the image.
         planes: those to measure; all by default.
+        ranges: by `Plane.range_key`; measured by default.
         seed: of the sample: the same seed reads the same tiles.
     """
     chosen = [p for p in (planes or list_planes(source.axes, source.sizes, source.rgb)) if not p.copied]
-    ranges = measure_ranges(source, chosen, seed)
+    ranges = measure_ranges(source, chosen, seed) if ranges is None else ranges
     by_key: dict[int, list[Plane]] = {}
     for plane in chosen:
         by_key.setdefault(plane.range_key, []).append(plane)
     noises: list[ChannelNoise] = []
     groups: list[Groups] = []
     names: list[str] = []
-    of_ranges: list[tuple[float, float]] = []
+    keys: list[int] = []
     for key, group in by_key.items():
         for name, tiles in _channels(source, group, ranges[key], key, seed):
             noise, found = estimate_channel(tiles)
             noises.append(noise)
             groups.append(found)
             names.append(name)
-            of_ranges.append((ranges[key].low, ranges[key].high))
-    return Measured(NoiseEstimate(tuple(noises), tuple(of_ranges)), tuple(groups), tuple(names))
+            keys.append(key)
+    estimate = NoiseEstimate(tuple(noises), tuple((ranges[key].low, ranges[key].high) for key in keys))
+    return Measured(estimate, tuple(groups), tuple(names), tuple(keys))
 
 
 def _channels(

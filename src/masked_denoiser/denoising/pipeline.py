@@ -6,11 +6,10 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from masked_denoiser.denoising.denoiser import Denoised, Denoiser
 from masked_denoiser.denoising.events import (
     Cancelled,
     Event,
@@ -23,6 +22,7 @@ from masked_denoiser.denoising.events import (
 from masked_denoiser.denoising.job import Job
 from masked_denoiser.denoising.journal import Journal, Piece
 from masked_denoiser.denoising.region import Region
+from masked_denoiser.denoising.treated import Network, Treated
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
@@ -30,12 +30,6 @@ from masked_denoiser.tiling.batches import batches
 from masked_denoiser.tiling.plan import Tile
 
 Pixels = np.ndarray[Any, Any]
-
-
-class _Network(Protocol):
-    """What the pipeline needs of a denoiser; tests pass in others."""
-
-    def __call__(self, tiles: Pixels, origins: tuple[tuple[int, int], ...]) -> Denoised: ...
 
 
 @dataclass
@@ -55,7 +49,7 @@ class Pipeline:
 
     job: Job
     source: Source
-    denoiser: Denoiser | _Network
+    denoiser: Network
     sink: Sink
     std_sink: Sink | None = None
     journal: Journal | None = None
@@ -111,14 +105,16 @@ class Pipeline:
     ) -> list[tuple[Pixels, Pixels | None]]:
         """The cores of a group of tiles, and their spread, in the image's units."""
         cores = [(slice(None), *tile.core_in_read) for tile in group]
-        if plane.copied:
+        treatment = None if plane.copied else self.job.treatment_of(plane)
+        if treatment is None or not treatment.share:
             return [
                 (pixels[core], np.zeros_like(pixels[core], np.float32) if self.job.std else None)
                 for pixels, core in zip(inputs, cores, strict=True)
             ]
         scale = self.job.range_of(plane)
         units, excesses = zip(*(scale.to_unit(pixels) for pixels in inputs), strict=True)
-        out = self.denoiser(np.stack(units), tuple(tile.origin for tile in group))
+        run = Treated(self.denoiser, self.job.window)
+        out = run(np.stack(units), tuple(tile.origin for tile in group), treatment)
         spreads = [None] * len(group) if out.std is None else list(out.std * np.float32(scale.high - scale.low))
         return [
             (scale.from_unit((mean + excess)[core], pixels[core]), None if spread is None else spread[core])

@@ -313,7 +313,15 @@ def _about(source: Source, model: Model, job: Job) -> list[str]:
     if source.dtype != np.uint8:
         ranges = ", ".join(f"{low:g} to {high:g}" for _, low, high, _ in job.ranges[:4])
         said.append(f"intensity range, fixed for the whole job: {ranges}{' ...' if len(job.ranges) > 4 else ''}")
-    return said
+    return said + _about_noise(job)
+
+
+def _about_noise(job: Job) -> list[str]:
+    """What was found, and what is done about it, for each channel that differs."""
+    if not job.noise:
+        return []
+    done = dict.fromkeys(job.treatment_of(plane).says for plane in job.planes if not plane.copied)
+    return [f"noise: {job.noise}: {' / '.join(done)}"]
 
 
 def _resumed(journal: Journal, continuing: bool) -> list[str]:

@@ -1,0 +1,95 @@
+"""What is done to an image around the network, because of its noise: decided once a job, and part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median, median_low
+
+from masked_denoiser.denoising.known import Known
+from masked_denoiser.noise.estimation import ChannelNoise
+from masked_denoiser.noise.level import Level
+
+#: Noise weaker than the first is left alone, from the second on all of the network's correction is taken.
+_ALONE, _FULLY = 1.0 / 255, 2.5 / 255
+
+#: More impulses than this are noise, however weak the rest is.
+_IMPULSES = 2e-3
+
+#: Noise grows with the light if this share of its variance or more does.
+_GROWS = 0.3
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done to a plane around the network. Figures are in units of its range, in which white is 1.
+
+    Attributes:
+        gain, variance: of noise with the variance gain * intensity + variance, which is made equally strong
+            everywhere first; a gain of 0 leaves intensities as they are.
+        scale: contrast is multiplied by it first, so that noise is no stronger than the network knows.
+        stride: from 2 on, every second (third, ...) row and column is denoised as an image of its own, in which
+            correlated noise is white, and the result once more as a whole.
+        share: of the network's correction that is taken; 0 leaves the plane as it is.
+    """
+
+    gain: float = 0.0
+    variance: float = 0.0
+    scale: float = 1.0
+    stride: int = 1
+    share: float = 1.0
+
+    @property
+    def says(self) -> str:
+        """What is done, for a person."""
+        if not self.share:
+            return "left alone"
+        said = []
+        if self.gain:
+            said.append("photon noise is made even before the network, and undone after it")
+        if self.scale < 1:
+            said.append("contrast is lowered to the noise that the model knows")
+        if self.stride > 1:
+            said.append(f"denoised on every {_ORDINALS[self.stride]} pixel first, since neighbours share noise")
+        if self.share < 1:
+            said.append(f"{self.share:.0%} of the correction is taken, as noise is weak")
+        return "; ".join(said) or "denoised as it is"
+
+
+_ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth", 6: "sixth"}
+
+
+def choose_treatment(channels: Sequence[ChannelNoise], known: Known, *, weak_alone: bool = True) -> Treatment:
+    """What to do to a plane.
+
+    Args:
+        channels: the noise of its channels, one or red, green and blue, which are treated alike so that gray
+            stays gray.
+        known: what the model was trained with.
+        weak_alone: whether weak noise is left alone; not where a user gave the noise.
+    """
+    sigma = median(c.sigma for c in channels)
+    share = _share(channels, sigma) if weak_alone else 1.0
+    if not share:
+        return Treatment(share=0.0)
+    level = Level(median(c.level.gain for c in channels), median(c.level.variance for c in channels))
+    stride = median_low(sorted(c.correlation for c in channels))
+    stride = 1 if stride <= known.correlated else stride
+    if _grows(level, sigma) and not known.knows_light(level):
+        return Treatment(_rounded(level.gain), _rounded(level.variance), 1.0, stride, share)
+    return Treatment(scale=_rounded(min(1.0, known.sigma / max(sigma, 1e-9))), stride=stride, share=share)
+
+
+def _share(channels: Sequence[ChannelNoise], sigma: float) -> float:
+    if any(c.impulses > _IMPULSES or c.stripes for c in channels):
+        return 1.0
+    return _rounded(min(1.0, max(0.0, (sigma - _ALONE) / (_FULLY - _ALONE))))
+
+
+def _grows(level: Level, sigma: float) -> bool:
+    return level.gain > 0 and max(level.variance, 0.0) < (1 - _GROWS) * sigma**2
+
+
+def _rounded(value: float) -> float:
+    """Six figures: the same on every machine."""
+    return float(f"{value:.6g}")
