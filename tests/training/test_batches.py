@@ -129,3 +129,12 @@ def test_losses_against_their_formula(kind):
     assert float(total / count) == pytest.approx(each.mean())
     total, count = loss_sum(kind, out, wanted, where)
     assert float(total / count) == pytest.approx(each[np.broadcast_to(where.numpy(), d.shape)].mean())
+
+
+def test_gray_patches_have_the_same_noise_in_all_channels():
+    recipe = replace(PAPER_RECIPE, gray=0.5, masked_patches=0.0)
+    batch = make_batch(np.repeat(PATCHES, 4, axis=0), None, recipe, 7, range(24), CPU)
+    gray = (batch.given == batch.given[:, :1]).flatten(1).all(dim=1)
+    assert 5 < int(gray.sum()) < 19
+    assert torch.equal((batch.wanted == batch.wanted[:, :1]).flatten(1).all(dim=1), gray)
+    assert float((batch.given - batch.wanted)[gray].std()) * 255 == pytest.approx(15, rel=0.15)

@@ -21,7 +21,7 @@ from masked_denoiser.evaluation.metrics import psnr
 from masked_denoiser.evaluation.pictures import save_png
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
-from masked_denoiser.models.catalogue import DEFAULT
+from masked_denoiser.models.catalogue import AUTO
 from masked_denoiser.samples import sample_path
 
 Image = np.ndarray[Any, Any]
@@ -33,7 +33,7 @@ def demo(arguments: Namespace) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / "slide_denoised.ome.zarr"
     with open_image(sample_path("slide")) as source:
-        prepared = _prepare(source, output, arguments.model or DEFAULT)
+        prepared = _prepare(source, output, arguments.model or AUTO)
         for message in prepared.messages:
             say(message)
         end = show(prepared.pipeline)

@@ -11,7 +11,7 @@ from masked_denoiser.denoising.events import Cancelled
 from masked_denoiser.denoising.job import JobError, Options
 from masked_denoiser.denoising.prepare import prepare_file
 from masked_denoiser.images.open import open_image
-from masked_denoiser.models.catalogue import DEFAULT
+from masked_denoiser.models.catalogue import AUTO
 
 _CANCELLED = 130
 
@@ -24,7 +24,7 @@ def denoise(arguments: Namespace) -> int:
         prepared = prepare_file(
             source,
             Path(arguments.output),
-            model=arguments.model or DEFAULT,
+            model=arguments.model or AUTO,
             options=options_of(arguments),
             device=arguments.device,
             resume=arguments.resume,

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from masked_denoiser.cli.denoise import set_threads
 from masked_denoiser.denoising.job import Options
 from masked_denoiser.evaluation.grid import GRID, EvaluationError, Score, make_denoiser, means, noise_grid, real_pairs
+from masked_denoiser.models.catalogue import AUTO
 
 _SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 
@@ -21,8 +22,8 @@ def evaluate(arguments: Namespace) -> int:
     """Prints a table of PSNR and SSIM."""
     if arguments.threads is not None:
         set_threads(arguments.threads)
-    options = Options(passes=arguments.passes, seed=arguments.seed)
-    names = [*(arguments.model or ["paper-rgb"]), *(arguments.baseline or [])]
+    options = Options(passes=arguments.passes, seed=arguments.seed, noise=arguments.treat)
+    names = [*(arguments.model or [AUTO]), *(arguments.baseline or [])]
     denoisers = {name: make_denoiser(name, arguments.device, options) for name in names}
     scores: list[Score] = []
     if arguments.noisy or arguments.clean:

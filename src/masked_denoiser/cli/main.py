@@ -86,7 +86,7 @@ def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     p = _command(commands, "denoise", "denoise:denoise", "denoise an image to OME-Zarr or OME-TIFF")
     p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
     p.add_argument("output", help="ends in .ome.zarr or .ome.tif")
-    p.add_argument("--model", help="name or file of a model (see `models list`)")
+    p.add_argument("--model", help="name or file of a model (see `models list`; default: by image)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     p.add_argument(
         "--noise",
@@ -135,7 +135,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_fine_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = _command(commands, "fine-tune", "train:fine_tune", "train a model on, on your own images")
     p.add_argument("images", nargs="+", metavar="IMAGES", help="files or folders, clean unless --way says otherwise")
-    p.add_argument("--from", dest="start", metavar="MODEL", default="paper-rgb", help="model to begin with")
+    p.add_argument("--from", dest="start", metavar="MODEL", default="general-rgb", help="model to begin with")
     p.add_argument(
         "--way",
         choices=("clean", "noisy", "pairs"),
@@ -203,6 +203,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p.add_argument("--noisy", metavar="FOLDER", help="noisy images of real pairs")
     p.add_argument("--clean", metavar="FOLDER", help="their clean images, in the order of names")
     p.add_argument("--fit-gain", action="store_true", help="fit gain and offset to the clean image before PSNR")
+    p.add_argument("--treat", default="auto", metavar="NOISE", help="as --noise of `denoise` (default: auto)")
     p.add_argument("--passes", type=int, default=1, help="mean of so many attention masks (default: 1)")
     p.add_argument("--seed", type=int, default=0, help="of noises and masks (default: 0)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")

@@ -25,7 +25,7 @@ from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
-from masked_denoiser.models.catalogue import DEFAULT, load_model
+from masked_denoiser.models.catalogue import AUTO, load_model, suited
 from masked_denoiser.models.file import Model
 from masked_denoiser.tiling.plan import chunk_side
 
@@ -47,7 +47,7 @@ def prepare_file(
     source: Source,
     output: str | Path,
     *,
-    model: Model | str | Path = DEFAULT,
+    model: Model | str | Path = AUTO,
     options: Options | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -58,7 +58,7 @@ def prepare_file(
     Args:
         source: the image; left open.
         output: `.ome.zarr` or `.ome.tif`.
-        model: a model, its name or its path.
+        model: a model, its name or its path; "auto" takes general-rgb or general-gray, as suits the image.
         options: how to denoise.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         resume: go on with an interrupted job, or start if there is nothing to go on with.
@@ -71,7 +71,7 @@ def prepare_file(
     continuing = _check_existing(path, source, resume, overwrite)
     if options.std and not (continuing or overwrite):
         _check_free(std_path(path), source)
-    loaded, chosen, said = _settle(model, device)
+    loaded, chosen, said = _settle(model, device, source, options)
     job = make_job(source, loaded, options, chosen.type, str(path))
     denoiser = Denoiser(loaded, chosen, passes=job.passes, seed=job.seed, std=job.std)
     with ExitStack() as undo:
@@ -117,7 +117,7 @@ def _open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite
 def prepare_array(
     source: Source,
     *,
-    model: Model | str | Path = DEFAULT,
+    model: Model | str | Path = AUTO,
     options: Options | None = None,
     device: str = "auto",
     sink: Any = None,
@@ -127,7 +127,7 @@ def prepare_array(
 
     Args:
         source: the image; left open.
-        model: a model, its name or its path.
+        model: a model, its name or its path; "auto" takes general-rgb or general-gray, as suits the image.
         options: how to denoise.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         sink: where the result goes; in memory by default.
@@ -137,7 +137,7 @@ def prepare_array(
         UserError: before any work, if anything does not fit.
     """
     options = options or Options()
-    loaded, chosen, said = _settle(model, device)
+    loaded, chosen, said = _settle(model, device, source, options)
     job = make_job(source, loaded, options, chosen.type)
     part = region.snapped(job.tile, source.size_yx) if region else None
     pipeline = Pipeline(
@@ -154,7 +154,7 @@ def prepare_array(
 def denoise(
     array: Any,
     *,
-    model: Model | str | Path = DEFAULT,
+    model: Model | str | Path = AUTO,
     axes: str | None = None,
     device: str = "auto",
     options: Options | None = None,
@@ -163,7 +163,7 @@ def denoise(
 
     Args:
         array: numpy, dask or zarr, of any real dtype.
-        model: a model, its name or its path.
+        model: a model, its name or its path; "auto" takes general-rgb or general-gray, as suits the image.
         axes: one letter of TCZYXS for each dimension; guessed from the shape if left out.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         options: how to denoise.
@@ -191,7 +191,7 @@ def denoise_file(
     image: str | Path | Source,
     output: str | Path,
     *,
-    model: Model | str | Path = DEFAULT,
+    model: Model | str | Path = AUTO,
     axes: str | None = None,
     device: str = "auto",
     resume: bool = False,
@@ -203,7 +203,7 @@ def denoise_file(
     Args:
         image: anything that `open_image` opens.
         output: `.ome.zarr` or `.ome.tif`.
-        model: a model, its name or its path.
+        model: a model, its name or its path; "auto" takes general-rgb or general-gray, as suits the image.
         axes: the image's axes, where its file does not name them.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         resume: go on with an interrupted job.
@@ -265,9 +265,12 @@ def _memory(source: Source, job: Job, region: Region | None, dtype: Any = None) 
     return RegionSink(source, region, job.planes, dtype) if region else MemorySink(source, dtype)
 
 
-def _settle(model: Model | str | Path, device: str) -> tuple[Model, Any, str]:
+def _settle(model: Model | str | Path, device: str, source: Source, options: Options) -> tuple[Model, Any, str]:
     chosen, said = choose_device(device)
-    return model if isinstance(model, Model) else load_model(model), chosen, said
+    if isinstance(model, Model):
+        return model, chosen, said
+    together = source.rgb if options.channels == "auto" else options.channels == "rgb"
+    return load_model(suited(model, together)), chosen, said
 
 
 def _check_existing(path: Path, source: Source, resume: bool, overwrite: bool) -> bool:

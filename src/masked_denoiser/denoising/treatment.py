@@ -11,7 +11,7 @@ from masked_denoiser.noise.estimation import ChannelNoise
 from masked_denoiser.noise.level import Level
 
 #: Noise weaker than the first is left alone, from the second on all of the network's correction is taken.
-_ALONE, _FULLY = 1.0 / 255, 2.5 / 255
+_ALONE, _FULLY = 1.0 / 255, 2.0 / 255
 
 #: More impulses than this are noise, however weak the rest is.
 _IMPULSES = 2e-3
@@ -43,7 +43,7 @@ class Treatment:
     def says(self) -> str:
         """What is done, for a person."""
         if not self.share:
-            return "left alone"
+            return "left alone; noise 'none' denoises it all the same"
         said = []
         if self.gain:
             said.append("photon noise is made even before the network, and undone after it")
@@ -74,7 +74,8 @@ def choose_treatment(channels: Sequence[ChannelNoise], known: Known, *, weak_alo
         return Treatment(share=0.0)
     level = Level(median(c.level.gain for c in channels), median(c.level.variance for c in channels))
     stride = median_low(sorted(c.correlation for c in channels))
-    stride = 1 if stride <= known.correlated else stride
+    # What neighbours share at the whole correlation length is little, and each step of the stride costs detail.
+    stride = 1 if stride <= known.correlated else max(2, stride - 1)
     if _grows(level, sigma) and not known.knows_light(level):
         return Treatment(_rounded(level.gain), _rounded(level.variance), 1.0, stride, share)
     return Treatment(scale=_rounded(min(1.0, known.sigma / max(sigma, 1e-9))), stride=stride, share=share)

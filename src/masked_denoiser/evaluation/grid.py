@@ -19,7 +19,7 @@ from masked_denoiser.errors import UserError
 from masked_denoiser.evaluation.baselines import BASELINES, baseline
 from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
 from masked_denoiser.images.open import open_image
-from masked_denoiser.models.catalogue import load_model
+from masked_denoiser.models.catalogue import AUTO, load_model
 from masked_denoiser.noise.parse import parse_noise
 from masked_denoiser.noise.recipe import add_noise
 
@@ -72,7 +72,7 @@ def make_denoiser(name: str, device: str, options: Options) -> Callable[[Image],
     if name in BASELINES:
         classical = baseline(name)
         return lambda image: to_8_bit(classical(image.astype(np.float64) / 255))
-    model = load_model(name)
+    model = name if name == AUTO else load_model(name)
 
     def run(image: Image) -> Image:
         axes = "YXS" if image.shape[-1] == 3 else "YX"

@@ -12,8 +12,11 @@ from platformdirs import user_data_path
 if TYPE_CHECKING:
     from masked_denoiser.models.file import Model
 
-#: The model that is used when none is named.
-DEFAULT = "paper-rgb"
+#: The models for RGB and for gray images that are used when none is named.
+DEFAULT, DEFAULT_GRAY = "general-rgb", "general-gray"
+
+#: Whichever of the two suits an image.
+AUTO = "auto"
 
 _BUNDLED = Path(__file__).parent / "bundled"
 
@@ -66,6 +69,13 @@ def find_model(name: str | Path, folder: Path | None = None) -> Path:
     near = get_close_matches(str(name), by_name, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are: {_names(folder)}"
     raise ModelError(f"no model is called {str(name)!r}; {hint}, or give the path of a .safetensors file")
+
+
+def suited(name: str | Path, rgb: bool) -> str | Path:
+    """The name of a model: for "auto" that of the default for RGB or for gray images."""
+    if name != AUTO:
+        return name
+    return DEFAULT if rgb else DEFAULT_GRAY
 
 
 def load_model(name: str | Path = DEFAULT, folder: Path | None = None) -> Model:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from masked_denoiser.images.source import ImageError
-from masked_denoiser.models.catalogue import DEFAULT, list_models
+from masked_denoiser.models.catalogue import AUTO, list_models
 from masked_denoiser.plugin.layers import layer_axes, layer_path
 from masked_denoiser.plugin.news import NEWS
 
@@ -44,8 +44,7 @@ class Chooser:
             signal.connect(self._layers_changed)
         viewer.layers.selection.events.active.connect(self._active_changed)
         NEWS.model_saved.connect(self._model_saved)
-        names = [entry.name for entry in list_models()]
-        view.show_models(names, DEFAULT if DEFAULT in names else next(iter(names), ""))
+        view.show_models(_model_names(), AUTO)
         self._layers_changed()
         self._active_changed()
 
@@ -55,7 +54,7 @@ class Chooser:
 
     def _model_saved(self, name: str) -> None:
         """The Fine-tune dock made a model: what else would one want to try next?"""
-        self._view.show_models([entry.name for entry in list_models()], name)
+        self._view.show_models(_model_names(), name)
 
     def _layers_changed(self, event: Any = None) -> None:
         for layer in self._listed:
@@ -105,6 +104,11 @@ class Chooser:
         except ImageError as error:
             self._view.show_axes("", str(error))
         self._view.suggest_paths(layer.name, layer_path(layer))
+
+
+def _model_names() -> list[str]:
+    """All models, and first the one that is chosen by image."""
+    return [AUTO, *(entry.name for entry in list_models())]
 
 
 def _is_image(layer: Any) -> bool:

@@ -40,6 +40,8 @@ class ExpertSettings(Folded):
         self.tile, self.halo = spin(64, 4096, 256, 64), combo(list(_HALOS))
         self.device, self.seed = combo(["auto", "cpu"]), spin(0, 2**31 - 1, 0)
         self.low, self.high = QLineEdit(), QLineEdit()
+        self.noise = combo(["auto", "none"])
+        self.noise.setEditable(True)
         self.axes, self.axes_hint = QLineEdit(), QLabel()
         self.channels = combo(list(_CHANNELS))
         self._explain()
@@ -63,6 +65,7 @@ class ExpertSettings(Folded):
             device=self.device.currentText(),
             seed=self.seed.value(),
             intensity=_interval(self.low.text(), self.high.text()),
+            noise=self.noise.currentText().strip() or "auto",
             axes=self.axes.text().strip().upper(),
             channels=_CHANNELS[self.channels.currentText()],
         )
@@ -87,6 +90,8 @@ class ExpertSettings(Folded):
             self.halo: "Context around a tile. Exact gives what the whole image at once would give.",
             self.device: "Where the network runs. auto takes a GPU if there is one, and says so.",
             self.seed: "Of the attention masks. The same seed gives the same result.",
+            self.noise: "auto measures the noise, says what it found and does what suits it; none gives the image to the "
+            "network as it is; or type the noise in the image's units: sigma=12, or gain=2,offset=100,read=5",
             self.low: "The intensity that the network sees as black; empty to measure it.",
             self.high: "The intensity that the network sees as white; empty to measure it.",
             self.axes: "One letter a dimension: T time, C channel, Z depth, Y height, X width, S RGB samples.",
@@ -100,6 +105,7 @@ class ExpertSettings(Folded):
     def _lay_out(self, rows: QFormLayout) -> None:
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows.addRow("noise", self.noise)
         rows.addRow("passes", row(self.passes, self.std))
         rows.addRow("tile", self.tile)
         rows.addRow("halo", self.halo)

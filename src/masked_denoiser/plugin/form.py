@@ -35,11 +35,12 @@ class Form:
     """The fields of the dock.
 
     Attributes:
-        model: name of a model.
+        model: name of a model, or "auto".
         output: where the result goes.
         path: of the result on disk, as typed.
         axes: as typed; empty takes those of the layer.
         intensity: (low, high), or None to measure them.
+        noise: as in `Options`.
     """
 
     model: str = ""
@@ -54,10 +55,11 @@ class Form:
     device: str = "auto"
     seed: int = 0
     intensity: tuple[float, float] | None = None
+    noise: str = "auto"
 
     def settings(self) -> dict[str, Any]:
         """Fields of `denoising.job.Options`."""
-        names = ("tile", "halo", "passes", "std", "seed", "channels", "intensity")
+        names = ("tile", "halo", "passes", "std", "seed", "channels", "intensity", "noise")
         return {name: getattr(self, name) for name in names}
 
 

@@ -65,10 +65,10 @@ def survey(cancel: threading.Event) -> Iterator[Models]:
     """Reads the models' cards and finds the devices. It loads torch, so that the first job need not."""
     from masked_denoiser.denoising.device import available_devices
     from masked_denoiser.models.card import ModelError
-    from masked_denoiser.models.catalogue import list_models
+    from masked_denoiser.models.catalogue import AUTO, DEFAULT, DEFAULT_GRAY, list_models
     from masked_denoiser.models.file import read_card
 
-    descriptions = {}
+    descriptions = {AUTO: f"{DEFAULT} for RGB images, {DEFAULT_GRAY} for all others"}
     for entry in list_models():
         if cancel.is_set():
             return

@@ -52,15 +52,20 @@ def make_batch(
         device: where the network is.
     """
     images = torch.from_numpy(patches).to(device).clamp(0, 1)
-    wanted = images if truths is None else torch.from_numpy(truths).to(device)
+    wanted = images.clone() if truths is None else torch.from_numpy(truths).to(device)
     given, masks = [], []
     generator = torch.Generator(device)
-    for image, number in zip(images.unbind(), numbers, strict=True):
+    for at, (image, number) in enumerate(zip(images.unbind(), numbers, strict=True)):
         generator.manual_seed(seed_of(recipe.seed, step, number, _NOISE))
         choices = torch.Generator().manual_seed(seed_of(recipe.seed, step, number, _RATIO))
         noisy = image[None]
         if recipe.way == "clean":
+            gray = recipe.gray > 0 and float(torch.rand((), generator=choices)) < recipe.gray
+            if gray:
+                noisy = noisy.mean(dim=1, keepdim=True)
+                wanted[at] = noisy[0]
             noisy = add_noise(noisy, parse_noise(recipe.noise), generator, choices, distinct=USUAL_VALUES)
+            noisy = noisy.expand(-1, len(image), -1, -1)
         one, mask = _mask(noisy, recipe, generator, choices)
         given.append(one)
         masks.append(mask)

@@ -29,6 +29,8 @@ class TrainingRecipe:
             images.
         noise: a noise recipe, for the way "clean".
         unseen: noise recipes that are never trained; validation tells how far the network generalises to them.
+        gray: share of the patches that are made gray, and their noise the same in all channels: a network that never
+            saw such noise takes it for structure. For the way "clean".
         pixel_mask: range from which each masked patch draws its share of masked pixels.
         masked_patches: share of the patches that are masked at all; 0 switches the input mask off.
         pixel_fill: what masked pixels become: "constant", the paper's -0.1, or a random "neighbour"
@@ -58,6 +60,7 @@ class TrainingRecipe:
     way: Way = "clean"
     noise: str = "gaussian(sigma=15)"
     unseen: tuple[str, ...] = ("poisson(alpha=3)", "speckle(variance=0.04)", "salt_and_pepper(density=0.02)")
+    gray: float = 0.0
     pixel_mask: tuple[float, float] = (0.8, 0.9)
     masked_patches: float = 1.0
     pixel_fill: Fill = "constant"
@@ -176,6 +179,7 @@ _CHOICES = {
 }
 
 _LIMITS = {
+    "gray": (0.0, 1.0),
     "masked_patches": (0.0, 1.0),
     "masked_steps": (0.0, 1.0),
     "rate": (1e-9, 1.0),
@@ -226,16 +230,16 @@ GENERAL = TrainingRecipe(
         "none)"
     ),
     unseen=("stripes(sigma=10)", "jpeg(quality=30)"),
+    gray=0.1,
     pixel_mask=(0.1, 0.9),
-    masked_patches=0.2,
+    masked_patches=0.125,
     attention_mask=(0.0, 0.75),
-    masked_steps=0.25,
+    masked_steps=0.125,
     optimiser="adamw",
-    rate=1e-3,
+    rate=6e-4,
     schedule="one-cycle",
-    clip=1.0,
-    batch=16,
-    micro_batch=8,
+    clip=0.2,
+    batch=8,
     patch=128,
     steps=20_000,
     precision="bfloat16",

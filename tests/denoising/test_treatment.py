@@ -1,0 +1,179 @@
+"""What is decided about noise, and that it is undone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import masked_denoiser as md
+from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.denoising.denoiser import Denoised
+from masked_denoiser.denoising.intensity import Range
+from masked_denoiser.denoising.job import Options, make_job
+from masked_denoiser.denoising.known import Known, known_noise
+from masked_denoiser.denoising.noise_choice import NoiseError, parse_given_noise
+from masked_denoiser.denoising.prepare import denoise, prepare_array
+from masked_denoiser.denoising.treated import Treated
+from masked_denoiser.denoising.treatment import Treatment, choose_treatment
+from masked_denoiser.images.open import open_image
+from masked_denoiser.network.ushape_config import UConfig
+from masked_denoiser.noise.estimation import ChannelNoise
+from masked_denoiser.training.prepare import random_model
+from masked_denoiser.training.recipe import GENERAL
+
+WHITE = ChannelNoise(0.0, 0.0, 20 / 255, 20 / 255, 1, 0.0, 0.0, (-np.inf, np.inf), certain=True)
+PHOTONS = replace(WHITE, gain=20 / 255, read=0.0)
+PAPER, ALL = Known(15 / 255), Known(55 / 255, 12 / 255, 3)
+
+
+def same(tiles, origins):
+    return Denoised(tiles, np.full_like(tiles, 0.01))
+
+
+@pytest.mark.parametrize(
+    ("noise", "known", "expected"),
+    [
+        (WHITE, PAPER, Treatment(scale=0.75)),
+        (WHITE, ALL, Treatment()),
+        (replace(WHITE, sigma=80 / 255), ALL, Treatment(scale=0.6875)),
+        (PHOTONS, PAPER, Treatment(gain=0.0784314)),
+        (PHOTONS, ALL, Treatment(gain=0.0784314)),
+        (replace(PHOTONS, gain=5 / 255), ALL, Treatment()),
+        (replace(WHITE, correlation=3), PAPER, Treatment(scale=0.75, stride=2)),
+        (replace(WHITE, correlation=3), ALL, Treatment()),
+        (replace(WHITE, correlation=5), ALL, Treatment(stride=4)),
+        (replace(WHITE, sigma=0.5 / 255), ALL, Treatment(share=0.0)),
+        (replace(WHITE, sigma=1.5 / 255), ALL, Treatment(share=0.5)),
+        (replace(WHITE, sigma=0.5 / 255, impulses=0.01), ALL, Treatment()),
+        (replace(WHITE, sigma=0.5 / 255, stripes=0.02), ALL, Treatment()),
+    ],
+)
+def test_what_is_decided(noise, known, expected):
+    chosen = choose_treatment([noise], known)
+    if expected.gain:
+        chosen = replace(chosen, scale=1.0, variance=0.0)
+    assert chosen == expected
+
+
+def test_colours_are_treated_alike_and_one_odd_channel_decides_nothing():
+    odd = replace(WHITE, sigma=90 / 255, correlation=4)
+    assert choose_treatment([WHITE, odd, WHITE], ALL) == Treatment()
+
+
+def test_what_models_know():
+    card = tiny_model().card
+    assert known_noise(card) == Known(15 / 255)
+    general = replace(card, training={"recipe": {"noise": GENERAL.noise}})
+    assert known_noise(general) == Known(55 / 255, 12 / 255, 3)
+
+
+@pytest.mark.parametrize(
+    "treatment",
+    [Treatment(), Treatment(scale=0.4), Treatment(stride=3), Treatment(share=0.3), Treatment(0.05, -0.002, 0.1, 2)],
+)
+def test_a_network_that_does_nothing_gives_the_image_back(treatment):
+    tiles = np.random.default_rng(0).uniform(0.1, 1.0, (2, 3, 50, 70)).astype(np.float32)
+    out = Treated(same, 16)(tiles, ((0, 0), (0, 0)), treatment)
+    # The unbiased inverse is not the plain one: that of a value is higher by a quarter of a photon.
+    assert np.abs(out.mean - tiles).max() <= (0.3 * treatment.gain or 1e-6)
+    assert np.isfinite(out.std).all()
+
+
+def test_each_image_of_a_stride_has_independent_pixels_of_its_own():
+    seen = []
+
+    def network(tiles, origins):
+        seen.append((tiles.copy(), origins))
+        return Denoised(tiles, None)
+
+    image = np.arange(64 * 96, dtype=np.float32).reshape(1, 1, 64, 96)
+    Treated(network, 8)(image, ((32, 48),), Treatment(stride=2))
+    np.testing.assert_array_equal(seen[3][0], image[..., 1::2, 1::2])
+    assert [origins for _, origins in seen] == [((16, 24),)] * 4 + [((32, 48),)]
+
+
+@pytest.mark.parametrize("size", [(150, 130), (64, 200)])
+def test_tiles_equal_the_whole_image_with_strides_too(size):
+    model = random_model(UConfig(widths=(4, 8), blocks=(1, 0), attention=1, heads=2, window=4), 1)
+    model = replace(model, weights={k: v + 0.05 if k == "head.weight" else v for k, v in model.weights.items()})
+    image = np.random.default_rng(0).random(size, dtype=np.float32) * 0.9
+    given = "sigma=0.05,correlation=3"
+
+    def run(tile, halo):
+        options = Options(tile=tile, halo=halo, noise=given, intensity=(0.0, 1.0))
+        return denoise(image, model=model, axes="YX", device="cpu", options=options)
+
+    job = make_job(open_image(image, axes="YX"), model, Options(tile=40, noise=given, halo="exact"), "cpu")
+    assert (job.stride, job.tile, job.halo % (8 * 2)) == (2, 48, 0)
+    assert np.abs(run(40, "exact") - run(256, 0)).max() <= 1e-5
+    assert np.abs(run(40, 0) - run(256, 0)).max() > 1e-4
+
+
+def test_photon_noise_of_a_camera_is_removed_without_bias():
+    """Counts with an offset, in their own units, through a network that smooths."""
+    from scipy.ndimage import uniform_filter
+
+    rng = np.random.default_rng(0)
+    truth = 100 + np.kron(rng.uniform(20, 900, (8, 8)), np.ones((32, 32)))
+    image = (100 + rng.poisson((truth - 100) / 4.0) * 4.0).astype(np.uint16)
+    source = open_image(image, axes="YX")
+    model = tiny_model(channels=1)
+    prepared = prepare_array(source, model=model, options=Options(noise="gain=4,offset=100", tile=256), device="cpu")
+
+    def smooth(tiles, origins):
+        return Denoised(uniform_filter(tiles, (0, 0, 9, 9)).astype(np.float32), None)
+
+    prepared.pipeline.denoiser = smooth
+    list(prepared.pipeline.run())
+    inner = prepared.pipeline.sink.array.reshape(8, 32, 8, 32)[:, 10:22, :, 10:22].mean(axis=(1, 3))
+    expected = truth[::32, ::32]
+    assert np.abs(inner - expected).max() < 0.05 * expected.max()
+    assert abs((inner - expected).mean()) < 2.0
+
+
+@pytest.mark.parametrize("text", ["loud", "sigma", "sigma=", "sigma=-3", "sigma=0", "gain=nan", "sigma=3,colour=2"])
+def test_noise_that_cannot_be_read(text):
+    with pytest.raises(NoiseError, match="noise"):
+        parse_given_noise(text)
+
+
+def test_noise_that_is_given_is_in_units_of_the_image():
+    given = parse_given_noise("gain=2,offset=100,read=5,correlation=3")
+    noise = given.in_range(Range(100.0, 1100.0))
+    assert (noise.gain, noise.offset, noise.read, noise.correlation) == (0.002, 0.0, 0.005, 3)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((60, 80), 7, np.uint8),
+        np.full((60, 80), 255, np.uint8),
+        np.zeros((60, 80, 3), np.float32),
+        np.random.default_rng(0).integers(0, 255, (3, 90), np.uint8),
+        np.random.default_rng(0).integers(0, 255, (90, 3), np.uint8),
+        np.random.default_rng(0).integers(0, 60000, (1, 1), np.uint16),
+        np.dstack([np.zeros((64, 64), np.uint8), *np.random.default_rng(0).integers(0, 255, (2, 64, 64), np.uint8)]),
+        np.hstack([np.random.default_rng(0).normal(100, s, (64, 64)) for s in (3, 40)]).astype(np.float32),
+    ],
+    ids=["constant", "saturated", "black", "3 high", "3 wide", "one pixel", "a black channel", "two levels"],
+)
+def test_images_that_tell_little_get_a_verdict_and_no_nan(image):
+    axes = "YXS" if image.ndim == 3 else "YX"
+    assert md.estimate_noise(image, axes=axes).verdict
+    out = denoise(image, model=tiny_model(), axes=axes, device="cpu")
+    assert (out.shape, out.dtype) == (image.shape, image.dtype)
+    assert np.isfinite(out).all()
+
+
+def test_the_verdict_is_said_and_the_job_holds_what_is_done():
+    image = np.clip(np.random.default_rng(0).normal(120, 20, (128, 128)), 0, 255).astype(np.uint8)
+    prepared = prepare_array(open_image(image, axes="YX"), model=tiny_model(), device="cpu")
+    ((_, gain, _, scale, stride, share),) = prepared.job.treatments
+    assert (gain, stride, share) == (0.0, 1, 1.0)
+    assert scale == pytest.approx(15 / 20, rel=0.1)
+    assert any(m.startswith("noise: moderate noise (sigma") and "contrast is lowered" in m for m in prepared.messages)
+    weak = np.full((128, 128), 120, np.uint8)
+    weak[:, 64:] = 130
+    np.testing.assert_array_equal(denoise(weak, model=tiny_model(), axes="YX", device="cpu"), weak)
