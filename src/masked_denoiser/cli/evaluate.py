@@ -11,9 +11,23 @@ from pathlib import Path
 from tqdm import tqdm
 
 from masked_denoiser.cli.denoise import set_threads
+from masked_denoiser.cli.progress import say
+from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.job import Options
+from masked_denoiser.evaluation.curves import plot_curves, plot_training, training_curves
+from masked_denoiser.evaluation.features import compare_features, plot_features
 from masked_denoiser.evaluation.grid import GRID, EvaluationError, Score, make_denoiser, means, noise_grid, real_pairs
-from masked_denoiser.models.catalogue import AUTO
+from masked_denoiser.models.catalogue import AUTO, DEFAULT, load_model
+
+#: The trained noise of the paper, and those it was tested on.
+FEATURE_NOISES = (
+    "gaussian(sigma=15)",
+    "gaussian(sigma=50)",
+    "poisson(alpha=3)",
+    "speckle(variance=0.04)",
+    "salt_and_pepper(density=0.02)",
+    "mixture(level=4)",
+)
 
 _SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 
@@ -22,6 +36,10 @@ def evaluate(arguments: Namespace) -> int:
     """Prints a table of PSNR and SSIM."""
     if arguments.threads is not None:
         set_threads(arguments.threads)
+    if arguments.training_curve:
+        return _training_curve(arguments)
+    if arguments.features:
+        return _features(arguments)
     options = Options(passes=arguments.passes, seed=arguments.seed, noise=arguments.treat)
     names = [*(arguments.model or [AUTO]), *(arguments.baseline or [])]
     denoisers = {name: make_denoiser(name, arguments.device, options) for name in names}
@@ -36,11 +54,50 @@ def evaluate(arguments: Namespace) -> int:
     for score in _shown(rows, total, arguments.quiet):
         scores.append(score)
     found = means(scores)
+    if arguments.plot:
+        plot_curves(found, Path(arguments.plot))
+        say(f"wrote {arguments.plot}", arguments.json)
     if arguments.json:
         values = [{"denoiser": d, "noise": n, "psnr": p, "ssim": s} for (d, n), (p, s) in found.items()]
         print(json.dumps({"means": values, "images": [asdict(score) for score in scores]}))
         return 0
     print(_table(names, list(dict.fromkeys(noise for _, noise in found)), found))
+    return 0
+
+
+def _training_curve(arguments: Namespace) -> int:
+    """Draws the validations of trainings, and prints the last of each."""
+    folders = [Path(folder) for folder in arguments.training_curve]
+    curves = training_curves(folders)
+    if arguments.plot:
+        plot_training(folders, Path(arguments.plot))
+        say(f"wrote {arguments.plot}", arguments.json)
+    if arguments.json:
+        print(json.dumps(curves))
+        return 0
+    for noise, lines in curves.items():
+        for name, line in lines.items():
+            best = max(psnr for _, psnr in line)
+            print(f"{noise}: {name}: {line[-1][1]:.2f} dB at step {line[-1][0]:.0f}, best {best:.2f} dB")
+    return 0
+
+
+def _features(arguments: Namespace) -> int:
+    """Compares features under the noises with those under the first."""
+    images, noises = _images(arguments.images), tuple(arguments.noise or FEATURE_NOISES)
+    device, _ = choose_device(arguments.device)
+    names = arguments.model or [DEFAULT]
+    found = [compare_features(load_model(name), images, noises, device, arguments.seed) for name in names]
+    if arguments.plot:
+        plot_features(found, Path(arguments.plot))
+        say(f"wrote {arguments.plot}", arguments.json)
+    if arguments.json:
+        print(json.dumps({likeness.model: likeness.cka for likeness in found}))
+        return 0
+    print(f"likeness (linear CKA) of deep features to those under {noises[0]}")
+    print("\n".join(["| noise | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]))
+    for noise in noises[1:]:
+        print(f"| {noise} | " + " | ".join(f"{likeness.cka[noise]:.4f}" for likeness in found) + " |")
     return 0
 
 

@@ -7,15 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from masked_denoiser.denoising.measure_noise import Measured
-from masked_denoiser.errors import UserError
+from masked_denoiser.evaluation.plot import COLOURS, new_figure, save_figure
 from masked_denoiser.noise.level import clipped_variance
 
-_COLOURS = {"red": "#d55e00", "green": "#009e73", "blue": "#0072b2"}
-_OTHERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00")
-
-
-class PlotError(UserError, ValueError):
-    """A plot that cannot be drawn."""
+_RGB = {"red": "#d55e00", "green": "#009e73", "blue": "#0072b2"}
 
 
 def plot_noise(measured: Measured, path: Path) -> None:
@@ -24,15 +19,7 @@ def plot_noise(measured: Measured, path: Path) -> None:
     Raises:
         PlotError: if matplotlib is missing or the file cannot be written.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise PlotError(
-            "plots need matplotlib; install it with: pip install 'napari-masked-denoiser[evaluate]'"
-        ) from error
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6, 4)
     axes = figure.add_subplot()
     estimate = measured.estimate
     rows = zip(measured.names, estimate.channels, estimate.ranges, measured.groups, strict=True)
@@ -40,7 +27,7 @@ def plot_noise(measured: Measured, path: Path) -> None:
         if not len(groups.mean):
             continue
         span = white - black
-        colour = _COLOURS.get(name, _OTHERS[number % len(_OTHERS)])
+        colour = _RGB.get(name, COLOURS[number % len(COLOURS)])
         axes.plot(groups.mean * span + black, groups.variance * span**2, "o", color=colour, ms=4)
         line = np.linspace(groups.mean.min(), groups.mean.max(), 100)
         fit = clipped_variance(noise.level, line, noise.clipped)
@@ -50,7 +37,4 @@ def plot_noise(measured: Measured, path: Path) -> None:
     axes.set_ylim(bottom=0)
     if axes.get_legend_handles_labels()[1]:
         axes.legend()
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        raise PlotError(f"{path} cannot be written: {error}; give a PNG file in a folder that exists") from error
+    save_figure(figure, path)

@@ -90,8 +90,8 @@ class ExpertSettings(Folded):
             self.halo: "Context around a tile. Exact gives what the whole image at once would give.",
             self.device: "Where the network runs. auto takes a GPU if there is one, and says so.",
             self.seed: "Of the attention masks. The same seed gives the same result.",
-            self.noise: "auto measures the noise, says what it found and does what suits it; none gives the image to the "
-            "network as it is; or type the noise in the image's units: sigma=12, or gain=2,offset=100,read=5",
+            self.noise: "auto measures the noise, says what it found and does what suits it; none gives the image "
+            "to the network as it is; or type the noise in the image's units: sigma=12, or gain=2,offset=100,read=5",
             self.low: "The intensity that the network sees as black; empty to measure it.",
             self.high: "The intensity that the network sees as white; empty to measure it.",
             self.axes: "One letter a dimension: T time, C channel, Z depth, Y height, X width, S RGB samples.",
