@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 from masked_denoiser.errors import UserError
 from masked_denoiser.evaluation.plot import COLOURS, new_figure, save_figure
@@ -94,7 +95,7 @@ def _plot(panels: Mapping[str, tuple[str, Mapping[str, Line]]], path: Path) -> N
     save_figure(figure, path)
 
 
-def _log(folder: Path) -> Iterable[dict[str, object] | dict[str, dict[str, float]]]:
+def _log(folder: Path) -> list[dict[str, Any]]:
     try:
         lines = (folder / "log.jsonl").read_text().splitlines()
     except OSError as error:

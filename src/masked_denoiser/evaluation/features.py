@@ -91,9 +91,9 @@ def compare_features(
                 tokens = HashedTokenMask(mask, seed, 0, ((0, 0),), config.scale) if mask else None
                 with torch.inference_mode():
                     network(torch.from_numpy(noisy).to(device), tokens)
-                features = _flat(layer[-1])
-                kept = rng.permutation(len(features))[:_POSITIONS] if kept is None else kept
-                found[noise].append(features[kept])
+                values = _flat(layer[-1])
+                kept = rng.permutation(len(values))[:_POSITIONS] if kept is None else kept
+                found[noise].append(values[kept])
     features = {noise: np.concatenate(parts) for noise, parts in found.items()}
     first = features[noises[0]]
     return Likeness(model.card.name, features, {noise: linear_cka(first, features[noise]) for noise in noises})
