@@ -43,7 +43,7 @@ def same(tiles, origins):
         (replace(PHOTONS, gain=5 / 255), ALL, Treatment()),
         (replace(WHITE, correlation=3), PAPER, Treatment(scale=0.75, stride=2)),
         (replace(WHITE, correlation=3), ALL, Treatment()),
-        (replace(WHITE, correlation=5), ALL, Treatment(stride=4)),
+        (replace(WHITE, correlation=5), ALL, Treatment(stride=3)),
         (replace(WHITE, sigma=0.5 / 255), ALL, Treatment(share=0.0)),
         (replace(WHITE, sigma=1.5 / 255), ALL, Treatment(share=0.5)),
         (replace(WHITE, sigma=0.5 / 255, impulses=0.01), ALL, Treatment()),

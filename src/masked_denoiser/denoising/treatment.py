@@ -74,8 +74,8 @@ def choose_treatment(channels: Sequence[ChannelNoise], known: Known, *, weak_alo
         return Treatment(share=0.0)
     level = Level(median(c.level.gain for c in channels), median(c.level.variance for c in channels))
     stride = median_low(sorted(c.correlation for c in channels))
-    # What neighbours share at the whole correlation length is little, and each step of the stride costs detail.
-    stride = 1 if stride <= known.correlated else max(2, stride - 1)
+    # At half of the correlation length neighbours share little, and each step of the stride costs detail.
+    stride = 1 if stride <= known.correlated else (stride + 1) // 2
     if _grows(level, sigma) and not known.knows_light(level):
         return Treatment(_rounded(level.gain), _rounded(level.variance), 1.0, stride, share)
     return Treatment(scale=_rounded(min(1.0, known.sigma / max(sigma, 1e-9))), stride=stride, share=share)

@@ -27,7 +27,10 @@ Values = NDArray[np.float64]
 BLOCK = 16
 
 #: How far the mask is spread, in pixels.
-SPREADS = (1, 2, 3, 4, 5, 6)
+SPREADS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
+
+#: Pixels along the border that are in no block. The widest spreads look beyond, at reflected pixels.
+_MARGIN = 6
 
 #: A block with more than this share of clipped pixels tells nothing.
 _CLIPPED = 0.5
@@ -83,7 +86,7 @@ def clipping(tiles: Sequence[Image]) -> tuple[float, float]:
 
 def _measure(tile: Values, limits: tuple[float, float]) -> tuple[Values, float] | None:
     """[2 + spreads, blocks]: mean, structure and residuals; and the share of impulses."""
-    margin = max(SPREADS)
+    margin = _MARGIN
     if min(tile.shape) < BLOCK + 2 * margin:
         return None
     median = median_filter(tile, 3)

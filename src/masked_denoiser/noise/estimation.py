@@ -15,13 +15,21 @@ from masked_denoiser.noise.level import Groups, Level, fit_level, flat_blocks, g
 #: Fewer blocks than this tell nothing certain.
 _FEW = 12
 
-#: Noise is correlated if its residual grows by this factor with the spread of the mask, ...
-_GROWS = 1.35
-#: ... if flat blocks of one intensity have it alike (upper over lower quartile of the variance), ...
-_ALIKE = 1.5
-#: ... and if it does not go on growing, as structure does: by this spread it has reached a plateau, ...
-_LONGEST = 4
-#: ... the first spread with this share of what any later one has.
+
+@dataclass(frozen=True)
+class _Sign:
+    """By what noise is told from structure: see `correlation_length`."""
+
+    longest: int
+    spreads: int
+    grows: float
+    alike: float
+
+
+#: Short correlation shows by little; long correlation, which is much like structure, must show clearly.
+_SIGNS = (_Sign(longest=4, spreads=6, grows=1.45, alike=1.5), _Sign(longest=7, spreads=9, grows=5.0, alike=1.7))
+
+#: A residual has reached its plateau at the first spread with this share of what any later one has.
 _PLATEAU = 0.92
 
 #: Correlated noise weaker than this cannot be told from soft structure.
@@ -136,7 +144,11 @@ def estimate_channel(tiles: Sequence[Image]) -> tuple[ChannelNoise, Groups]:
 
 
 def correlation_length(blocks: Blocks, flat: list[NDArray[np.intp]]) -> int:
-    """The distance in pixels from which noise is independent; 1 for white noise, and where structure hides it."""
+    """The distance in pixels from which noise is independent; 1 for white noise, and where structure hides it.
+
+    The residual of correlated noise grows with the spread of the mask, as that of structure does. But it does not go
+    on growing, and flat blocks of one intensity have it alike (upper over lower quartile of the variance).
+    """
     grows, alike = [], []
     for group in flat:
         residual = blocks.residual[:, group]
@@ -148,10 +160,12 @@ def correlation_length(blocks: Blocks, flat: list[NDArray[np.intp]]) -> int:
     if not grows:
         return 1
     grow, spread = np.median(grows, axis=0), np.median(alike, axis=0)
-    later = np.maximum.accumulate(grow[::-1])[::-1]
-    at = int(np.argmax(grow >= _PLATEAU * later))
-    correlated = grow[at] >= _GROWS and spread[at] <= _ALIKE and SPREADS[at] <= _LONGEST
-    return SPREADS[at] if correlated else 1
+    for sign in _SIGNS:
+        later = np.maximum.accumulate(grow[: sign.spreads][::-1])[::-1]
+        at = int(np.argmax(grow[: sign.spreads] >= _PLATEAU * later))
+        if grow[at] >= sign.grows and spread[at] <= sign.alike and SPREADS[at] <= sign.longest:
+            return SPREADS[at]
+    return 1
 
 
 def stripes(tiles: Sequence[Image], sigma: float) -> float:
