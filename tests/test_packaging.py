@@ -93,7 +93,9 @@ def test_samples_are_in_the_package(installed):
 
 def test_weights_are_in_the_package(installed):
     sizes = {Path(path).name: Path(path).stat().st_size for path in installed["weights"]}
-    assert sizes.get("paper-rgb.safetensors", 0) > 100_000
+    assert {"paper-rgb.safetensors", "general-rgb.safetensors", "general-gray.safetensors"} <= sizes.keys()
+    assert min(sizes.values()) > 100_000
+    assert sum(sizes.values()) <= 12_000_000
 
 
 def test_types_are_in_the_package(installed):
