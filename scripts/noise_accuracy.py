@@ -41,7 +41,7 @@ class Truth:
         noisy = gain * rng.poisson(image / gain) if gain else image.copy()
         white = rng.normal(size=image.shape)
         shared = uniform_filter(white, 3) if self.blur == "box" else gaussian_filter(white, float(self.blur))
-        return np.rint(np.clip(noisy + read * shared / shared.std(), 0, 1) * 255) / 255
+        return np.asarray(np.rint(np.clip(noisy + read * shared / shared.std(), 0, 1) * 255) / 255)
 
     def __str__(self) -> str:
         said = [f"gain {self.gain:g}"] if self.gain else []

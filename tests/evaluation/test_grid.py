@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage.data import immunohistochemistry
 from skimage.metrics import peak_signal_noise_ratio
@@ -103,3 +106,42 @@ def test_refusals(folder, capsys, arguments, said):
     given = [a.replace("{folder}", str(folder)) for a in arguments]
     assert main(["evaluate", *given, "--quiet", "--baseline", "noisy", "--device", "cpu"]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_a_third_measure_is_in_table_and_json(folder, monkeypatch, capsys):
+    """The package is large and optional: a stand-in, and what is said where it is missing."""
+    command = [
+        "evaluate",
+        str(folder),
+        "--baseline",
+        "noisy",
+        "--noise",
+        "none",
+        "--treat",
+        "none",
+        "--lpips",
+        "--quiet",
+    ]
+    command += ["--model", _tiny(folder.parent), "--quiet"]
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    assert main(command) == 1
+    assert "pip install lpips" in capsys.readouterr().err
+
+    class LPIPS(torch.nn.Module):
+        def __init__(self, **_how):
+            super().__init__()
+
+        def forward(self, one, other):
+            return (one - other).abs().mean()
+
+    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=LPIPS))
+    assert main(command) == 0
+    assert "100.00 / 1.000 / 0.000 |" in capsys.readouterr().out
+    assert main([*command, "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert [m["lpips"] > 0 for m in values["means"]] == [True, False]
+
+
+def _tiny(folder):
+    tiny_model().save(folder / "tiny.safetensors")
+    return str(folder / "tiny.safetensors")

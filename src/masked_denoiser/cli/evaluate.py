@@ -17,6 +17,7 @@ from masked_denoiser.denoising.job import Options
 from masked_denoiser.evaluation.curves import plot_curves, plot_training, training_curves
 from masked_denoiser.evaluation.features import compare_features, plot_features
 from masked_denoiser.evaluation.grid import GRID, EvaluationError, Score, make_denoiser, means, noise_grid, real_pairs
+from masked_denoiser.evaluation.metrics import make_lpips
 from masked_denoiser.models.catalogue import AUTO, DEFAULT, load_model
 
 #: The trained noise of the paper, and those it was tested on.
@@ -43,14 +44,16 @@ def evaluate(arguments: Namespace) -> int:
     options = Options(passes=arguments.passes, seed=arguments.seed, noise=arguments.treat)
     names = [*(arguments.model or [AUTO]), *(arguments.baseline or [])]
     denoisers = {name: make_denoiser(name, arguments.device, options) for name in names}
+    lpips = make_lpips() if arguments.lpips else None
     scores: list[Score] = []
     if arguments.noisy or arguments.clean:
         noisy, clean = _both(arguments)
-        total, rows = len(noisy) * len(names), real_pairs(denoisers, noisy, clean, arguments.fit_gain)
+        total, rows = len(noisy) * len(names), real_pairs(denoisers, noisy, clean, arguments.fit_gain, lpips)
     else:
         images = _images(arguments.images)
         noises = tuple(arguments.noise or GRID)
-        total, rows = len(images) * len(noises) * len(names), noise_grid(denoisers, images, noises, arguments.seed)
+        total = len(images) * len(noises) * len(names)
+        rows = noise_grid(denoisers, images, noises, arguments.seed, lpips)
     for score in _shown(rows, total, arguments.quiet):
         scores.append(score)
     found = means(scores)
@@ -58,7 +61,10 @@ def evaluate(arguments: Namespace) -> int:
         plot_curves(found, Path(arguments.plot))
         say(f"wrote {arguments.plot}", arguments.json)
     if arguments.json:
-        values = [{"denoiser": d, "noise": n, "psnr": p, "ssim": s} for (d, n), (p, s) in found.items()]
+        values = [
+            {"denoiser": d, "noise": n} | dict(zip(("psnr", "ssim", "lpips"), measures, strict=False))
+            for (d, n), measures in found.items()
+        ]
         print(json.dumps({"means": values, "images": [asdict(score) for score in scores]}))
         return 0
     print(_table(names, list(dict.fromkeys(noise for _, noise in found)), found))
@@ -130,10 +136,15 @@ def _images(given: Sequence[str]) -> list[Path]:
     return found
 
 
-def _table(names: Sequence[str], noises: Sequence[str], found: dict[tuple[str, str], tuple[float, float]]) -> str:
-    """Markdown: a row each noise, PSNR and SSIM of each denoiser."""
+def _table(names: Sequence[str], noises: Sequence[str], found: dict[tuple[str, str], tuple[float, ...]]) -> str:
+    """Markdown: a row each noise; PSNR, SSIM and perhaps LPIPS of each denoiser."""
     rows = ["| noise | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for noise in noises:
         cells = [found[name, noise] for name in names]
-        rows.append(f"| {noise} | " + " | ".join(f"{p:.2f} / {s:.3f}" for p, s in cells) + " |")
+        rows.append(f"| {noise} | " + " | ".join(map(_cell, cells)) + " |")
     return "\n".join(rows)
+
+
+def _cell(measures: tuple[float, ...]) -> str:
+    psnr, *others = measures
+    return " / ".join([f"{psnr:.2f}", *(f"{value:.3f}" for value in others)])

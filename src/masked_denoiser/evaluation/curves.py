@@ -15,8 +15,8 @@ from masked_denoiser.evaluation.plot import COLOURS, new_figure, save_figure
 #: A noise with one level, such as `gaussian(sigma=15)`.
 _LEVEL = re.compile(r"(?P<family>\w+)\((?P<name>\w+)=(?P<level>[\d.]+)\)")
 
-#: By (denoiser, noise): PSNR and SSIM.
-Means = Mapping[tuple[str, str], tuple[float, float]]
+#: By (denoiser, noise): PSNR first.
+Means = Mapping[tuple[str, str], tuple[float, ...]]
 #: A line: levels or steps, and PSNR in dB.
 Line = list[tuple[float, float]]
 
@@ -28,7 +28,7 @@ class LogError(UserError, ValueError):
 def curves_of(found: Means) -> dict[str, dict[str, Line]]:
     """Families of noise, denoisers, and (level, PSNR) by growing level; noises without a level are left out."""
     families: dict[str, dict[str, Line]] = {}
-    for (denoiser, noise), (psnr, _) in found.items():
+    for (denoiser, noise), (psnr, *_) in found.items():
         if (match := _LEVEL.fullmatch(noise)) is not None:
             family = f"{match['family']}, {match['name']}"
             families.setdefault(family, {}).setdefault(denoiser, []).append((float(match["level"]), psnr))

@@ -25,6 +25,9 @@ from masked_denoiser.noise.recipe import add_noise
 
 Image = np.ndarray[Any, np.dtype[Any]]
 
+#: How far two images are apart, as people see it.
+Distance = Callable[[Image, Image], float]
+
 #: The noises and levels of `../quality-targets`, and those of the paper's figure 10.
 GRID = (
     "gaussian(sigma=15)",
@@ -54,13 +57,14 @@ class EvaluationError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Score:
-    """One denoiser on one image."""
+    """One denoiser on one image; LPIPS where it was asked for."""
 
     denoiser: str
     noise: str
     image: str
     psnr: float
     ssim: float
+    lpips: float | None = None
 
 
 def make_denoiser(name: str, device: str, options: Options) -> Callable[[Image], Image]:
@@ -84,7 +88,11 @@ def make_denoiser(name: str, device: str, options: Options) -> Callable[[Image],
 
 
 def noise_grid(
-    denoisers: dict[str, Callable[[Image], Image]], images: Sequence[Path], noises: Sequence[str], seed: int = 0
+    denoisers: dict[str, Callable[[Image], Image]],
+    images: Sequence[Path],
+    noises: Sequence[str],
+    seed: int = 0,
+    lpips: Distance | None = None,
 ) -> Iterator[Score]:
     """Scores every denoiser on every noise of every image; the noise is the same for all denoisers.
 
@@ -93,6 +101,7 @@ def noise_grid(
         images: clean 8-bit images.
         noises: noise recipes.
         seed: of the noises; each image has its own.
+        lpips: as of `make_lpips`; None leaves it out.
 
     Raises:
         UserError: if a recipe does not parse or an image cannot be read.
@@ -105,11 +114,15 @@ def noise_grid(
             generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
             noisy = to_8_bit(np.moveaxis(add_noise(planes, recipe, generator)[0].numpy(), 0, 2))
             for name, run in denoisers.items():
-                yield _score(name, noise, path.name, run(noisy), clean)
+                yield _score(name, noise, path.name, run(noisy), clean, lpips)
 
 
 def real_pairs(
-    denoisers: dict[str, Callable[[Image], Image]], noisy: Sequence[Path], clean: Sequence[Path], fit_gain: bool
+    denoisers: dict[str, Callable[[Image], Image]],
+    noisy: Sequence[Path],
+    clean: Sequence[Path],
+    fit_gain: bool,
+    lpips: Distance | None = None,
 ) -> Iterator[Score]:
     """Scores denoisers on pairs of images, in the order of their names.
 
@@ -118,6 +131,7 @@ def real_pairs(
         noisy, clean: files, as many of the one as of the other.
         fit_gain: fit gain and offset to the clean image by least squares first, for images that were stretched each
             by itself.
+        lpips: as of `make_lpips`; None leaves it out.
 
     Raises:
         EvaluationError: if the lists do not match.
@@ -130,7 +144,7 @@ def real_pairs(
             raise EvaluationError(f"{one.name} and {other.name} are no pair: {given.shape} against {truth.shape}")
         for name, run in denoisers.items():
             out = run(given)
-            yield _score(name, "real", one.name, _fitted(out, truth) if fit_gain else out, truth)
+            yield _score(name, "real", one.name, _fitted(out, truth) if fit_gain else out, truth, lpips)
 
 
 def read_8_bit(path: Path) -> Image:
@@ -156,18 +170,16 @@ def _fitted(image: Image, truth: Image) -> Image:
     return np.asarray(np.rint(np.clip(image * gain + offset, 0, 255)), np.uint8)
 
 
-def _score(name: str, noise: str, image: str, out: Image, truth: Image) -> Score:
+def _score(name: str, noise: str, image: str, out: Image, truth: Image, lpips: Distance | None) -> Score:
     ours, clean = (np.moveaxis(x.astype(np.float64) / 255, 2, 0) for x in (out, truth))
-    return Score(name, noise, image, min(psnr(ours, clean), _PERFECT), ssim(ours, clean))
+    perceived = None if lpips is None else lpips(ours, clean)
+    return Score(name, noise, image, min(psnr(ours, clean), _PERFECT), ssim(ours, clean), perceived)
 
 
-def means(scores: Sequence[Score]) -> dict[tuple[str, str], tuple[float, float]]:
-    """Mean PSNR and SSIM of each (denoiser, noise), in the order of the scores."""
-    keys = dict.fromkeys((s.denoiser, s.noise) for s in scores)
-    return {
-        key: (
-            float(np.mean([s.psnr for s in scores if (s.denoiser, s.noise) == key])),
-            float(np.mean([s.ssim for s in scores if (s.denoiser, s.noise) == key])),
-        )
-        for key in keys
-    }
+def means(scores: Sequence[Score]) -> dict[tuple[str, str], tuple[float, ...]]:
+    """Mean PSNR, SSIM and, where there is, LPIPS of each (denoiser, noise), in the order of the scores."""
+    found: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+    for s in scores:
+        values = (s.psnr, s.ssim) if s.lpips is None else (s.psnr, s.ssim, s.lpips)
+        found.setdefault((s.denoiser, s.noise), []).append(values)
+    return {key: tuple(float(v) for v in np.mean(rows, axis=0)) for key, rows in found.items()}

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from masked_denoiser.errors import UserError
+
 Image = np.ndarray[Any, Any]
+
+
+class MetricError(UserError, ValueError):
+    """A measure that is not there."""
 
 
 def to_8_bit(image: Image) -> Image:
@@ -46,3 +53,27 @@ def ssim(image: Image, truth: Image) -> float:
         use_sample_covariance=False,
     )
     return float(value)
+
+
+def make_lpips() -> Callable[[Image, Image], float]:
+    """The perceptual distance of Zhang et al. (CVPR 2018) by the package `lpips`, with its AlexNet; 0 for equal images.
+
+    Its argument are two [C, H, W] float images in [0, 1].
+
+    Raises:
+        MetricError: if the package is missing.
+    """
+    try:
+        from lpips import LPIPS
+    except ImportError as error:
+        raise MetricError(f"LPIPS needs the package {error.name}; install it with: pip install lpips") from error
+    import torch
+
+    network = LPIPS(net="alex", verbose=False).eval()
+
+    def distance(image: Image, truth: Image) -> float:
+        colour = [np.broadcast_to(to_8_bit(x) / np.float32(127.5) - 1, (3, *x.shape[1:])) for x in (image, truth)]
+        with torch.inference_mode():
+            return float(network(*(torch.from_numpy(x.astype(np.float32))[None] for x in colour)))
+
+    return distance
