@@ -83,7 +83,9 @@ def test_the_papers_network_leaves_no_trace_of_tiles_on_the_slide():
 
 
 def run(array, axes=None, model=TINY, **options):
-    return denoise(array, model=model, axes=axes, device="cpu", options=Options(**{"tile": 32, **options}))
+    return denoise(
+        array, model=model, axes=axes, device="cpu", options=Options(**{"tile": 32, "noise": "none", **options})
+    )
 
 
 def test_batch_size_does_not_change_the_result():

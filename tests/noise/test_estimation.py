@@ -129,3 +129,12 @@ def test_two_noise_levels_in_one_image_give_one_between_them():
     image[:, :256] += rng.normal(0, 0.02, (256, 256))
     image[:, 256:] += rng.normal(0, 0.08, (256, 256))
     assert 0.018 < measured(image).sigma < 0.085
+
+
+@pytest.mark.parametrize("sigma", [5, 20, 60, 100])
+def test_noise_alone_without_any_image(sigma):
+    """Blocks of one intensity tell nothing about growth with the light, and must not be taken to."""
+    image = np.clip(np.random.default_rng(0).normal(127, sigma, (120, 120)), 0, 255).round() / 255
+    found = measured(image)
+    assert found.gain == 0 or sigma > 50
+    assert found.sigma * 255 == pytest.approx(sigma, rel=0.1)

@@ -32,12 +32,12 @@ def save_tiny_model(folder: Path, name: str, channels: int) -> None:
 
 @pytest.fixture
 def models(tmp_path, monkeypatch):
-    """The user's folder with the models "tiny-rgb" and "tiny-gray"; no model is bundled."""
+    """The user's folder with the tiny models, two of them under the names of the defaults; no model is bundled."""
     folder, none = tmp_path / "models", tmp_path / "none"
     folder.mkdir()
     none.mkdir()
-    save_tiny_model(folder, "tiny-gray", 1)
-    save_tiny_model(folder, "tiny-rgb", 3)
+    for name, channels in (("tiny-gray", 1), ("tiny-rgb", 3), ("general-gray", 1), ("general-rgb", 3)):
+        save_tiny_model(folder, name, channels)
     monkeypatch.setattr("masked_denoiser.models.catalogue.user_folder", lambda: folder)
     monkeypatch.setattr("masked_denoiser.models.catalogue._BUNDLED", none)
     return folder

@@ -20,7 +20,7 @@ from masked_denoiser.plugin.writer import write_image
 TIMEOUT = 30_000
 
 #: The planes of the fixtures take 4 of these.
-OPTIONS = md.Options(tile=64)
+OPTIONS = md.Options(tile=64, noise="none")
 
 off_screen = pytest.mark.usefixtures("hidden")
 
@@ -50,6 +50,7 @@ def open_dock(viewer, qtbot):
         viewer.window.add_dock_widget(dock, name="Denoise")
         opened.append(dock)
         dock.expert.tile.setValue(OPTIONS.tile)
+        dock.expert.noise.setCurrentText(OPTIONS.noise)
         qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
         return dock
 
@@ -395,3 +396,20 @@ def test_preview_of_colours_one_by_one(viewer, open_dock, qtbot, rgb):
     assert viewer.layers[-1].rgb
     assert "Error" not in dock.notes.toPlainText()
     assert dock.denoise_button.isEnabled()
+
+
+def test_the_noise_is_measured_and_said(viewer, open_dock, qtbot):
+    flat = np.clip(np.random.default_rng(0).normal(120, 20, (100, 120)), 0, 255).astype(np.uint8)
+    viewer.add_image(flat, name="flat")
+    dock = open_dock()
+    dock.expert.noise.setCurrentText("auto")
+    dock.denoise_button.click()
+    finish(dock, qtbot)
+    assert "noise: moderate noise (sigma" in dock.notes.toPlainText()
+    assert "contrast is lowered to the noise that the model knows" in dock.notes.toPlainText()
+    expected = md.denoise(flat, axes="YX", options=md.Options(tile=64))
+    np.testing.assert_array_equal(viewer.layers[-1].data, expected)
+    dock.expert.noise.setCurrentText("loud")
+    dock.denoise_button.click()
+    finish(dock, qtbot)
+    assert "Error: noise 'loud' is neither 'auto' nor 'none'" in dock.notes.toPlainText()

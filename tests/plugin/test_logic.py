@@ -198,7 +198,8 @@ def test_presenter_without_layers_says_so(models):
     presenter = Presenter(ViewerModel(), view)
     presenter.denoise()
     view.fail.assert_called_once_with("there is no image layer; open an image first")
-    view.show_models.assert_called_once_with(["tiny-gray", "tiny-rgb"], "tiny-gray")
+    names = ["auto", "general-gray", "general-rgb", "tiny-gray", "tiny-rgb"]
+    view.show_models.assert_called_once_with(names, "auto")
     presenter.stop()
     assert not presenter.busy
 

@@ -20,6 +20,10 @@ _FLAT = 0.25
 _GROUP, _GROUPS = 24, 24
 
 
+#: Intensities closer together than this do not tell how noise grows with the light.
+_NARROW = 0.02
+
+
 @dataclass(frozen=True)
 class Level:
     """How strong noise is: its variance at mean intensity m is gain * m + variance, before clipping.
@@ -75,8 +79,10 @@ def fit_level(groups: Groups, limits: tuple[float, float]) -> Level:
     low, high = float(mean.min()), float(max(mean.max(), mean.min() + 1e-6))
     weights = np.sqrt(count / count.max())
 
+    alike = high - low < _NARROW
+
     def level(ends: Values) -> Level:
-        first, last = np.exp(ends)
+        first, last = np.exp(ends[[0, -1]])
         gain = (last - first) / (high - low)
         return Level(gain, first - gain * low)
 
@@ -84,7 +90,7 @@ def fit_level(groups: Groups, limits: tuple[float, float]) -> Level:
         expected = clipped_variance(level(ends), mean, limits)
         return np.asarray((np.log(seen) - np.log(expected)) * weights * structured)
 
-    best = np.log(np.full(2, float(np.median(seen))))
+    best = np.log(np.full(1 if alike else 2, float(np.median(seen))))
     structured = np.ones_like(mean)
     for _ in range(6):
         best = least_squares(errors, best, args=(structured,), loss="soft_l1", f_scale=0.1).x

@@ -33,6 +33,9 @@ HIDDEN = "hidden pixels"
 #: What the score of pairs is called.
 PAIRS = "pairs"
 
+#: What counts for equal images, as JSON knows no infinity.
+_PERFECT = 100.0
+
 Images = NDArray[np.float32]
 
 
@@ -159,7 +162,7 @@ def _denoise(
 def _psnr(outs: Images, case: Case) -> float:
     """Of the mean squared error of all pixels: with a mean of PSNRs one clean patch outweighs the noisy ones."""
     where = np.broadcast_to(True if case.counted is None else case.counted, outs.shape)
-    return psnr(outs[where], case.truth[where])
+    return min(psnr(outs[where], case.truth[where]), _PERFECT)
 
 
 def _mean_ssim(outs: Images, case: Case) -> float:
