@@ -11,9 +11,12 @@ from tqdm import tqdm
 
 from masked_denoiser.cli.progress import say
 from masked_denoiser.denoising.measure_noise import measure_noise
+from masked_denoiser.denoising.noise_choice import treatments_of
 from masked_denoiser.denoising.noisy_copy import noisy_copy
 from masked_denoiser.evaluation.noise_plot import plot_noise
 from masked_denoiser.images.open import open_image
+from masked_denoiser.models.catalogue import AUTO, find_model, suited
+from masked_denoiser.models.file import read_card
 from masked_denoiser.noise.estimation import ChannelNoise
 from masked_denoiser.noise.families import FAMILIES
 from masked_denoiser.noise.parse import parse_noise
@@ -41,16 +44,19 @@ def estimate(arguments: Namespace) -> int:
         for note in source.notes:
             say(note, arguments.json)
         measured = measure_noise(source, seed=arguments.seed)
+        card = read_card(find_model(suited(AUTO, source.rgb)))
     found = measured.estimate
+    advice = " / ".join(dict.fromkeys(t.says for t in treatments_of(measured, card).values()))
     if arguments.json:
         values = found.to_dict()
         for channel, name in zip(values["channels"], measured.names, strict=True):
             channel["name"] = name
-        print(json.dumps(values))
+        print(json.dumps(values | {"model": card.name, "recommended": "--noise auto", "which": advice}))
     else:
         print(found.verdict)
         for name, noise, (black, white) in zip(measured.names, found.channels, found.ranges, strict=True):
             print(f"{name}: {_figures(noise, black, white)}")
+        print(f"recommended: --model {card.name} --noise auto: {advice}")
     if arguments.plot:
         plot_noise(measured, Path(arguments.plot))
         say(f"wrote {arguments.plot}", arguments.json)

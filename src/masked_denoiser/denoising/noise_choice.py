@@ -8,7 +8,7 @@ from math import isfinite
 
 from masked_denoiser.denoising.intensity import Range
 from masked_denoiser.denoising.known import known_noise
-from masked_denoiser.denoising.measure_noise import measure_noise
+from masked_denoiser.denoising.measure_noise import Measured, measure_noise
 from masked_denoiser.denoising.treatment import Treatment, choose_treatment
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.planes import Plane
@@ -118,12 +118,15 @@ def choose(
         of_ranges = {key: given.in_range(scale) for key, scale in ranges.items()}
         return NoiseChoice({k: choose_treatment([n], known, weak_alone=False) for k, n in of_ranges.items()}, noise)
     measured = measure_noise(source, planes=planes, ranges=ranges, seed=seed)
+    return NoiseChoice(treatments_of(measured, card), measured.estimate.verdict)
+
+
+def treatments_of(measured: Measured, card: Card) -> dict[int, Treatment]:
+    """What to do about measured noise with a model, by `Plane.range_key`."""
     by_key: dict[int, list[ChannelNoise]] = {}
     for key, channel in zip(measured.keys, measured.estimate.channels, strict=True):
         by_key.setdefault(key, []).append(channel)
-    return NoiseChoice(
-        {key: choose_treatment(channels, known) for key, channels in by_key.items()}, measured.estimate.verdict
-    )
+    return {key: choose_treatment(channels, known_noise(card)) for key, channels in by_key.items()}
 
 
 def _number(text: str, number: str) -> float:
