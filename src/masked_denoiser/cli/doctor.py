@@ -14,7 +14,7 @@ import torch
 
 from masked_denoiser.denoising.check import halo_errors, self_test
 from masked_denoiser.denoising.device import choose_device, describe
-from masked_denoiser.denoising.job import DEFAULT_HALO
+from masked_denoiser.denoising.job import settle_halo
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import DEFAULT, list_models, load_model
 from masked_denoiser.network.reach import exact_halo
@@ -72,14 +72,16 @@ def examine() -> tuple[dict[str, Any], bool]:
 def measure_halo(name: str) -> int:
     """Prints the error of smaller halos on the sample slide, 128-pixel tiles; 1 if the exact halo is not exact."""
     model = load_model(name)
-    exact = exact_halo(model.card.architecture)
+    grid, exact = model.card.architecture.grid, exact_halo(model.card.architecture)
+    default = settle_halo("default", model)
+    halos = sorted({0, default // 2 // grid * grid, default, min(2 * default, exact), exact})
     device, said = choose_device("auto")
     with open_image(sample_path("slide")) as source:
         image = np.asarray(source.data[:], dtype=np.float32) / 255
     print(f"{name} on the sample slide, {image.shape[0]} x {image.shape[1]} pixels in tiles of 128, {said}")
     print("halo   largest difference   rms difference   (grey levels of 255, tiles against the whole image)")
-    for error in halo_errors(image, model, 128, sorted({0, 16, DEFAULT_HALO, 64, exact}), device.type):
-        mark = {DEFAULT_HALO: "default", exact: "exact"}.get(error.halo, "")
+    for error in halo_errors(image, model, 128, halos, device.type):
+        mark = {default: "default", exact: "exact"}.get(error.halo, "")
         print(f"{error.halo:4}   {error.largest * 255:18.6f}   {error.rms * 255:14.6f}   {mark}", flush=True)
     return 0 if error.largest <= _ROUNDING else 1
 
