@@ -158,11 +158,14 @@ def test_noise_is_estimated_in_units_of_the_image(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     (channel,) = found["channels"]
     assert "growing with the light" in found["verdict"]
-    span = channel["white"] - channel["black"]
-    assert channel["gain"] * span == pytest.approx(4, rel=0.1)
+    assert channel["gain"] == pytest.approx(4, rel=0.1)
+    assert channel["offset"] == pytest.approx(100, abs=15)
     assert plot.stat().st_size > 5000
+    assert (found["model"], found["recommended"]) == ("general-gray", "--noise auto")
     assert main(["noise", "estimate", str(tmp_path / "cells.tif")]) == 0
-    assert "gain" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "gain" in said
+    assert "recommended: --model general-gray --noise auto: " in said
 
 
 def test_a_model_file_keeps_its_card_when_it_is_imported(tmp_path, monkeypatch, capsys):

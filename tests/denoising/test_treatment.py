@@ -11,21 +11,28 @@ import masked_denoiser as md
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.denoiser import Denoised
 from masked_denoiser.denoising.intensity import Range
-from masked_denoiser.denoising.job import Options, make_job
+from masked_denoiser.denoising.job import JobError, Options, make_job
 from masked_denoiser.denoising.known import Known, known_noise
 from masked_denoiser.denoising.noise_choice import NoiseError, parse_given_noise
-from masked_denoiser.denoising.prepare import denoise, prepare_array
+from masked_denoiser.denoising.prepare import denoise, prepare_array, prepare_file
 from masked_denoiser.denoising.treated import Treated
 from masked_denoiser.denoising.treatment import Treatment, choose_treatment
 from masked_denoiser.images.open import open_image
+from masked_denoiser.models.catalogue import list_models
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.noise.estimation import ChannelNoise
 from masked_denoiser.training.prepare import random_model
 from masked_denoiser.training.recipe import GENERAL
 
-WHITE = ChannelNoise(0.0, 0.0, 20 / 255, 20 / 255, 1, 0.0, 0.0, (-np.inf, np.inf), certain=True)
-PHOTONS = replace(WHITE, gain=20 / 255, read=0.0)
-PAPER, ALL = Known(15 / 255), Known(55 / 255, 12 / 255, 3)
+
+def white(sigma, **changes):
+    noise = ChannelNoise(0.0, 0.0, sigma / 255, sigma / 255, sigma / 255, 1, 0.0, 0.0, (-np.inf, np.inf), certain=True)
+    return replace(noise, **changes)
+
+
+WHITE, NONE = white(20), white(0)
+PHOTONS = white(20, gain=0.08, read=0.01)
+PAPER, ALL = Known(0.06), Known(0.2, 0.05, 3)
 
 
 def same(tiles, origins):
@@ -35,38 +42,54 @@ def same(tiles, origins):
 @pytest.mark.parametrize(
     ("noise", "known", "expected"),
     [
-        (WHITE, PAPER, Treatment(scale=0.75)),
+        (WHITE, PAPER, Treatment(scale=0.765)),
         (WHITE, ALL, Treatment()),
-        (replace(WHITE, sigma=80 / 255), ALL, Treatment(scale=0.6875)),
-        (PHOTONS, PAPER, Treatment(gain=0.0784314)),
-        (PHOTONS, ALL, Treatment(gain=0.0784314)),
-        (replace(PHOTONS, gain=5 / 255), ALL, Treatment()),
-        (replace(WHITE, correlation=3), PAPER, Treatment(scale=0.75, stride=2)),
-        (replace(WHITE, correlation=3), ALL, Treatment()),
-        (replace(WHITE, correlation=5), ALL, Treatment(stride=3)),
-        (replace(WHITE, sigma=0.5 / 255), ALL, Treatment(share=0.0)),
-        (replace(WHITE, sigma=1.5 / 255), ALL, Treatment(share=0.5)),
-        (replace(WHITE, sigma=0.5 / 255, impulses=0.01), ALL, Treatment()),
-        (replace(WHITE, sigma=0.5 / 255, stripes=0.02), ALL, Treatment()),
+        (white(102), ALL, Treatment(scale=0.5)),
+        (PHOTONS, PAPER, Treatment(0.08, 0.0001, scale=0.06)),
+        (PHOTONS, ALL, Treatment(0.08, 0.0001, scale=0.2)),
+        (replace(PHOTONS, gain=0.04), ALL, Treatment()),
+        (white(20, correlation=3), PAPER, Treatment(scale=0.765, stride=2)),
+        (white(20, correlation=3), ALL, Treatment()),
+        (white(20, correlation=5), ALL, Treatment(stride=4)),
+        (white(0.5), ALL, Treatment(share=0.0)),
+        (white(1.5), ALL, Treatment(share=0.5)),
+        (white(0.5, bright=8 / 255), ALL, Treatment()),
+        (white(0.5, impulses=0.01), ALL, Treatment()),
+        (white(0.5, stripes=0.02), ALL, Treatment()),
+        (NONE, ALL, Treatment(share=0.0)),
     ],
 )
 def test_what_is_decided(noise, known, expected):
-    chosen = choose_treatment([noise], known)
-    if expected.gain:
-        chosen = replace(chosen, scale=1.0, variance=0.0)
-    assert chosen == expected
+    assert choose_treatment([noise], known) == expected
 
 
 def test_colours_are_treated_alike_and_one_odd_channel_decides_nothing():
-    odd = replace(WHITE, sigma=90 / 255, correlation=4)
-    assert choose_treatment([WHITE, odd, WHITE], ALL) == Treatment()
+    assert choose_treatment([WHITE, white(90, correlation=4), WHITE], ALL) == Treatment()
+
+
+def test_colours_without_noise_say_nothing_of_the_others():
+    """Green fluorescence, saved as RGB."""
+    assert choose_treatment([NONE, PHOTONS, NONE], ALL) == choose_treatment([PHOTONS], ALL)
 
 
 def test_what_models_know():
     card = tiny_model().card
-    assert known_noise(card) == Known(15 / 255)
-    general = replace(card, training={"recipe": {"noise": GENERAL.noise}})
-    assert known_noise(general) == Known(55 / 255, 12 / 255, 3)
+    of_recipe = {
+        GENERAL.noise: Known(55 / 255, 16 / 256, 3),
+        "poisson(alpha=3)": Known(15 / 255, 9 / 256),
+        "gaussian(sigma=0)": Known(15 / 255),
+        "a noise of tomorrow": Known(15 / 255),
+    }
+    for noise, known in of_recipe.items():
+        assert known_noise(replace(card, training={"recipe": {"noise": noise}})) == known
+    assert known_noise(card) == known_noise(replace(card, training={"recipe": "in words"})) == Known(15 / 255)
+    assert known_noise(replace(card, training={"recipe": {"way": "noisy"}})) == Known(np.inf, np.inf, 9)
+
+
+@pytest.mark.parametrize("entry", list_models(), ids=lambda entry: entry.name)
+def test_every_bundled_model_denoises_what_was_measured(entry):
+    noisy = np.clip(np.random.default_rng(0).normal(120, 20, (64, 64, 3)), 0, 255).astype(np.uint8)
+    assert denoise(noisy, model=entry.name, axes="YXS", device="cpu").std() < 0.6 * noisy.std()
 
 
 @pytest.mark.parametrize(
@@ -133,10 +156,19 @@ def test_photon_noise_of_a_camera_is_removed_without_bias():
     assert abs((inner - expected).mean()) < 2.0
 
 
-@pytest.mark.parametrize("text", ["loud", "sigma", "sigma=", "sigma=-3", "sigma=0", "gain=nan", "sigma=3,colour=2"])
+_UNREADABLE = ("loud", "sigma", "sigma=", "sigma=-3", "sigma=0", "gain=nan", "sigma=3,colour=2", "sigma=3,read=2")
+
+
+@pytest.mark.parametrize("text", _UNREADABLE)
 def test_noise_that_cannot_be_read(text):
     with pytest.raises(NoiseError, match="noise"):
         parse_given_noise(text)
+
+
+@pytest.mark.parametrize("text", ["sigma=12", "gain=2,offset=400"])
+def test_noise_that_is_given_in_other_units_is_refused(text):
+    with pytest.raises(NoiseError, match="units of the image"):
+        denoise(np.random.default_rng(0).random((64, 64)), model=tiny_model(), axes="YX", options=Options(noise=text))
 
 
 def test_noise_that_is_given_is_in_units_of_the_image():
@@ -159,6 +191,7 @@ def test_noise_that_is_given_is_in_units_of_the_image():
     ],
     ids=["constant", "saturated", "black", "3 high", "3 wide", "one pixel", "a black channel", "two levels"],
 )
+@pytest.mark.filterwarnings("ignore:noise")
 def test_images_that_tell_little_get_a_verdict_and_no_nan(image):
     axes = "YXS" if image.ndim == 3 else "YX"
     assert md.estimate_noise(image, axes=axes).verdict
@@ -176,4 +209,24 @@ def test_the_verdict_is_said_and_the_job_holds_what_is_done():
     assert any(m.startswith("noise: moderate noise (sigma") and "contrast is lowered" in m for m in prepared.messages)
     weak = np.full((128, 128), 120, np.uint8)
     weak[:, 64:] = 130
-    np.testing.assert_array_equal(denoise(weak, model=tiny_model(), axes="YX", device="cpu"), weak)
+    with pytest.warns(UserWarning, match="left alone"):
+        np.testing.assert_array_equal(denoise(weak, model=tiny_model(), axes="YX", device="cpu"), weak)
+
+
+def test_a_resumed_job_takes_what_was_measured_when_it_was_begun(tmp_path):
+    image = np.clip(np.random.default_rng(0).normal(120, 20, (128, 128)), 0, 255).astype(np.uint8)
+    source, output = open_image(image, axes="YX"), tmp_path / "out.ome.zarr"
+    settings = {"model": tiny_model(), "options": Options(tile=64), "device": "cpu"}
+    begun = prepare_file(source, output, **settings)
+    begun.pipeline.run().close()
+    begun.pipeline.journal.close()
+    journal = tmp_path / "out.ome.zarr.journal"
+    text = journal.read_text()
+    scale = begun.job.treatments[0][3]
+    journal.write_text(text.replace(f"{scale}", "0.5"))  # as another machine might have measured
+    again = prepare_file(source, output, **settings, resume=True)
+    again.pipeline.journal.close()
+    assert again.job.treatments[0][3] == 0.5
+    other = settings | {"options": Options(tile=64, noise="sigma=30")}
+    with pytest.raises(JobError, match="asked was 'auto' and is 'sigma=30'"):
+        prepare_file(source, output, **other, resume=True)

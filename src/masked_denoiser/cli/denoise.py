@@ -41,6 +41,8 @@ def denoise(arguments: Namespace) -> int:
             "megapixels": end.progress.pixels / 1e6,
             "seconds": round(end.progress.seconds, 3),
             "job": prepared.job.digest,
+            "noise": prepared.job.noise,
+            "treatments": [list(treatment) for treatment in prepared.job.treatments],
         }
         print(json.dumps(summary))
     elif not arguments.quiet:

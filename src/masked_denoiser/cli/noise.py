@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from masked_denoiser.cli.progress import say
+from masked_denoiser.denoising.job import planes_of
 from masked_denoiser.denoising.measure_noise import measure_noise
 from masked_denoiser.denoising.noise_choice import treatments_of
 from masked_denoiser.denoising.noisy_copy import noisy_copy
@@ -17,7 +18,7 @@ from masked_denoiser.evaluation.noise_plot import plot_noise
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import AUTO, find_model, suited
 from masked_denoiser.models.file import read_card
-from masked_denoiser.noise.estimation import ChannelNoise
+from masked_denoiser.noise.estimation import ChannelNoise, in_units
 from masked_denoiser.noise.families import FAMILIES
 from masked_denoiser.noise.parse import parse_noise
 
@@ -43,8 +44,9 @@ def estimate(arguments: Namespace) -> int:
     with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
         for note in source.notes:
             say(note, arguments.json)
-        measured = measure_noise(source, seed=arguments.seed)
-        card = read_card(find_model(suited(AUTO, source.rgb)))
+        planes = [plane for plane in planes_of(source, arguments.channels) if not plane.copied]
+        measured = measure_noise(source, planes=planes, seed=arguments.seed)
+        card = read_card(find_model(suited(AUTO, any(plane.channels == 3 for plane in planes))))
     found = measured.estimate
     advice = " / ".join(dict.fromkeys(t.says for t in treatments_of(measured, card).values()))
     if arguments.json:
@@ -65,16 +67,15 @@ def estimate(arguments: Namespace) -> int:
 
 def _figures(noise: ChannelNoise, black: float, white: float) -> str:
     """One line, in units of the image."""
-    span = white - black
-    text = f"sigma {noise.sigma * span:.4g} at the median intensity"
+    found = in_units(noise, black, white)
+    text = f"sigma {found['sigma']:.4g} at the median intensity"
     if noise.gain:
-        offset = black + noise.offset * span
-        text += f", gain {noise.gain * span:.4g} per photon, offset {offset:.4g}, read noise {noise.read * span:.4g}"
+        text += f", gain {found['gain']:.4g} per photon, offset {found['offset']:.4g}, read noise {found['read']:.4g}"
     text += ", white" if noise.correlation == 1 else f", independent from {noise.correlation} pixels on"
     if noise.impulses > 1e-3:
         text += f", {noise.impulses:.2%} impulses"
     if noise.stripes:
-        text += f", stripes of {noise.stripes * span:.4g}"
+        text += f", stripes of {found['stripes']:.4g}"
     ends = [e for e, limit in zip(("black", "white"), noise.clipped, strict=True) if isfinite(limit)]
     return text + (f", clipped at {' and '.join(ends)}" if ends else "")
 

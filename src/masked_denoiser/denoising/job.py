@@ -67,6 +67,7 @@ class Job:
     Attributes:
         window: the grid of the model; that of the tiles is `stride` times as wide.
         ranges: key, low, high, fill of each `Range`.
+        asked: `Options.noise`.
         noise: what was found, for a person; empty where it was not looked at.
         treatments: key, then the values of each `Treatment`.
     """
@@ -89,6 +90,7 @@ class Job:
     seed: int
     channels: Channels
     ranges: tuple[tuple[int, float, float, float], ...]
+    asked: str
     noise: str
     treatments: tuple[tuple[int, float, float, float, int, float], ...]
     device: str
@@ -158,7 +160,7 @@ def make_job(source: Source, model: Model, options: Options, device: str, output
     """
     _check(source, model, options)
     grid = model.card.architecture.grid
-    planes = _planes(source, options)
+    planes = planes_of(source, options.channels)
     ranges = _ranges(source, planes, options)
     chosen = choose(options.noise, source, planes, ranges, model.card, options.seed)
     stride = lcm(*(treatment.stride for treatment in chosen.treatments.values()))
@@ -181,6 +183,7 @@ def make_job(source: Source, model: Model, options: Options, device: str, output
         seed=options.seed,
         channels=options.channels,
         ranges=tuple((key, scale.low, scale.high, scale.fill) for key, scale in ranges.items()),
+        asked=options.noise,
         noise=chosen.verdict,
         treatments=tuple((key, *astuple(treatment)) for key, treatment in chosen.treatments.items()),
         device=device,
@@ -188,6 +191,18 @@ def make_job(source: Source, model: Model, options: Options, device: str, output
     )
     _ = job.plan  # refuses a tile or halo that does not fit the model
     return job
+
+
+def planes_of(source: Source, channels: Channels) -> tuple[Plane, ...]:
+    """The planes of an image, in the order they are denoised.
+
+    Raises:
+        JobError: if channels that are no colours are to be taken as RGB.
+    """
+    try:
+        return tuple(list_planes(source.axes, source.sizes, source.rgb, channels))
+    except ValueError as error:
+        raise JobError(f"{error}; use channels 'each'") from error
 
 
 def settle_halo(halo: int | str, model: Model, stride: int = 1) -> int:
@@ -205,7 +220,7 @@ def settle_halo(halo: int | str, model: Model, stride: int = 1) -> int:
         return whole
     if halo == "default":
         return min(whole, _up_to(grid, DEFAULT_HALO))
-    return int(halo)
+    return int(halo) if stride == 1 else _up_to(grid, int(halo))
 
 
 def _up_to(grid: int, pixels: int) -> int:
@@ -229,13 +244,6 @@ def _check(source: Source, model: Model, options: Options) -> None:
         raise JobError(f"the intensity range {options.intensity} has no end; give two finite numbers")
     if options.intensity is not None and not options.intensity[0] < options.intensity[1]:
         raise JobError(f"the intensity range {options.intensity} is empty; give LOW < HIGH")
-
-
-def _planes(source: Source, options: Options) -> tuple[Plane, ...]:
-    try:
-        return tuple(list_planes(source.axes, source.sizes, source.rgb, options.channels))
-    except ValueError as error:
-        raise JobError(f"{error}; use channels 'each'") from error
 
 
 def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> dict[int, Range]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -53,13 +54,22 @@ class Journal:
             JobError: if there is none, it is damaged, or the job differs, naming in what.
         """
         path = cls.beside(output)
-        if not path.is_file():
-            raise JobError(f"{output} has no journal beside it: it is complete, or no job of this program was cut off")
-        whole = _whole_lines(path)
-        header, *records = whole or [{}]
+        header, *records = _records(output)
         _compare(header, job, path)
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
         return cls(path, path.open("ab"), {_piece(record, path) for record in records})
+
+    @staticmethod
+    def as_begun(output: Path, job: Job) -> Job:
+        """A job whose noise was measured, with what was measured when it was begun.
+
+        A measurement by another machine or version of SciPy may differ in its last figures.
+        """
+        then = _records(output)[0].get("job")
+        if not isinstance(then, dict) or then.get("asked") != job.asked or "treatments" not in then:
+            return job
+        treatments = tuple((*values[:4], int(values[4]), *values[5:]) for values in then["treatments"])
+        return replace(job, noise=str(then.get("noise", "")), treatments=treatments)
 
     def add(self, piece: Piece) -> None:
         """Records a piece whose pixels are written, and makes sure that the record is on disk."""
@@ -84,6 +94,14 @@ class Journal:
 def _line(record: dict[str, Any]) -> bytes:
     """Bytes, so that a line ends alike on every system and its length is what is on disk."""
     return json.dumps(record, sort_keys=True).encode() + b"\n"
+
+
+def _records(output: Path) -> list[dict[str, Any]]:
+    """The header and what was done."""
+    path = Journal.beside(output)
+    if not path.is_file():
+        raise JobError(f"{output} has no journal beside it: it is complete, or no job of this program was cut off")
+    return _whole_lines(path) or [{}]
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 
 from masked_denoiser.models.card import Card
+from masked_denoiser.noise.blocks import SPREADS
 from masked_denoiser.noise.level import Level
-from masked_denoiser.noise.parse import parse_noise
-from masked_denoiser.noise.recipe import NoiseRecipe, OneOf, Step
+from masked_denoiser.noise.parse import RecipeError, parse_noise
+from masked_denoiser.noise.recipe import USUAL_VALUES, NoiseRecipe, OneOf, Step
 
-#: The training noise of the paper, and of published checkpoints, which do not say: Gaussian, in grey levels of 255.
-_PAPER_SIGMA = 15.0
+#: The training noise of the paper, and of published checkpoints, which do not say: Gaussian.
+_PAPER_SIGMA = 15.0 / 255
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,31 @@ class Known:
 
 
 def known_noise(card: Card) -> Known:
-    """What a model knows; of one that does not say, what the paper's models know."""
-    recipe = card.training.get("recipe", {})
-    if recipe.get("way", "clean") != "clean" or "noise" not in recipe:
-        return Known(_PAPER_SIGMA / 255)
-    steps = list(_steps(parse_noise(recipe["noise"])))
-    sigmas = [step.values[0].high for step in steps if step.family == "gaussian"]
-    gains = [step.values[0].high for step in steps if step.family == "poisson_gaussian"]
+    """What a model knows; of one that does not say, what the paper's models know.
+
+    A model that was trained on noisy images themselves knows their noise, whatever it is.
+    """
+    recipe = card.training.get("recipe")
+    if not isinstance(recipe, dict):
+        return Known(_PAPER_SIGMA)
+    if recipe.get("way", "clean") != "clean":
+        return Known(inf, inf, max(SPREADS))
+    try:
+        steps = list(_steps(parse_noise(str(recipe.get("noise", "")))))
+    except RecipeError:
+        return Known(_PAPER_SIGMA)
+    sigmas = [step.values[0].high / 255 for step in steps if step.family == "gaussian"]
+    gains = [_gain(step) for step in steps]
     correlated = any(step.family == "correlated" for step in steps)
-    return Known(max(sigmas, default=_PAPER_SIGMA) / 255, max(gains, default=0.0) / 255, 3 if correlated else 1)
+    return Known(max(sigmas, default=0.0) or _PAPER_SIGMA, max(gains, default=0.0), 3 if correlated else 1)
+
+
+def _gain(step: Step) -> float:
+    """Largest growth of the variance with the light, by the definitions of the families."""
+    strongest = step.values[0].high if step.values else 0.0
+    if step.family == "poisson":
+        return float(strongest**2 / USUAL_VALUES)
+    return strongest / 255 if step.family == "poisson_gaussian" else 0.0
 
 
 def _steps(recipe: NoiseRecipe) -> Iterator[Step]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import isfinite
+from dataclasses import dataclass
+from math import inf, isfinite
 
 from masked_denoiser.denoising.intensity import Range
 from masked_denoiser.denoising.known import known_noise
@@ -16,6 +16,10 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.models.card import Card
 from masked_denoiser.noise.blocks import SPREADS
 from masked_denoiser.noise.estimation import ChannelNoise
+from masked_denoiser.noise.level import Level
+
+#: Noise as strong as this share of an image's range leaves nothing of the image: a mistake in units.
+_STRONGEST = 0.7
 
 #: What `noise` is called that is measured, and that is not looked at.
 AUTO, NONE = "auto", "none"
@@ -44,18 +48,17 @@ class GivenNoise:
     def in_range(self, scale: Range) -> ChannelNoise:
         """The same in units of a range, in which white is 1."""
         span = scale.high - scale.low
-        noise = ChannelNoise(
-            self.gain / span,
-            (self.offset - scale.low) / span,
-            self.read / span,
-            0.0,
-            self.correlation,
-            0.0,
-            0.0,
-            (float("-inf"), float("inf")),
-            certain=True,
+        level = Level(self.gain / span, (self.read**2 - self.gain * (self.offset - scale.low)) / span**2)
+        middle, bright = (float(level.sigma(at)) for at in (0.5, 0.95))
+        if not 0 < bright <= _STRONGEST:
+            raise NoiseError(
+                f"noise of {bright * span:.3g} at the bright end of an image of {scale.low:g} to {scale.high:g} cannot "
+                "be; give gain, offset, read and sigma in units of the image, or 'auto'"
+            )
+        offset, read = (self.offset - scale.low) / span, self.read / span
+        return ChannelNoise(
+            level.gain, offset, read, middle, bright, self.correlation, 0.0, 0.0, (-inf, inf), certain=True
         )
-        return replace(noise, sigma=float(noise.level.sigma(0.5)))
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ def parse_given_noise(text: str) -> GivenNoise | None:
     """
     if text in (AUTO, NONE):
         return None
+    if "sigma" in text and "read" in text:
+        raise NoiseError(f"noise {text!r}: sigma is another name for read noise without photons; give one of them")
     values: dict[str, float] = {}
     for part in text.split(","):
         name, equals, number = (piece.strip() for piece in part.partition("="))
@@ -111,9 +116,11 @@ def choose(
     Raises:
         NoiseError: if `noise` cannot be read.
     """
-    given, known = parse_given_noise(noise), known_noise(card)
+    noise = noise.strip().lower()
+    given = parse_given_noise(noise)
     if noise == NONE or not ranges:
         return NoiseChoice({key: Treatment() for key in ranges})
+    known = known_noise(card)
     if given is not None:
         of_ranges = {key: given.in_range(scale) for key, scale in ranges.items()}
         return NoiseChoice({k: choose_treatment([n], known, weak_alone=False) for k, n in of_ranges.items()}, noise)

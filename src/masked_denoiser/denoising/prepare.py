@@ -73,6 +73,7 @@ def prepare_file(
         _check_free(std_path(path), source)
     loaded, chosen, said = _settle(model, device, source, options)
     job = make_job(source, loaded, options, chosen.type, str(path))
+    job = Journal.as_begun(path, job) if continuing else job
     denoiser = Denoiser(loaded, chosen, passes=job.passes, seed=job.seed, std=job.std)
     with ExitStack() as undo:
         # The journal comes before the output: what has no journal beside it is complete.
@@ -175,11 +176,12 @@ def denoise(
         UserError: if the array cannot be denoised as asked.
 
     Warns:
-        UserWarning: of axes that were guessed, and of NaN and infinite pixels, which stay.
+        UserWarning: of axes that were guessed, of noise so weak that it is left alone, and of NaN and infinite pixels,
+            which stay.
     """
     source = open_image(array, axes=axes)
     prepared = prepare_array(source, model=model, options=options, device=device)
-    _warn(_doubts(source))
+    _warn([*_doubts(source), *_restraint(prepared.job)])
     for event in prepared.pipeline.run():
         _warn([event.text] if isinstance(event, Message) else [])
     sink = prepared.pipeline.sink
@@ -214,7 +216,8 @@ def denoise_file(
         UserError: if the job cannot be done as asked.
 
     Warns:
-        UserWarning: of axes that were guessed, and of NaN and infinite pixels, which stay.
+        UserWarning: of axes that were guessed, of noise so weak that it is left alone, and of NaN and infinite pixels,
+            which stay.
     """
     with open_image(image, axes=axes) as source:
         prepared = prepare_file(
@@ -226,7 +229,7 @@ def denoise_file(
             resume=resume,
             overwrite=overwrite,
         )
-        _warn(_doubts(source))
+        _warn([*_doubts(source), *_restraint(prepared.job)])
         for event in prepared.pipeline.run():
             _warn([event.text] if isinstance(event, Message) else [])
             if isinstance(event, Finished):
@@ -253,6 +256,12 @@ def provenance(job: Job) -> dict[str, Any]:
 def _doubts(source: Source) -> list[str]:
     """What was guessed or left out; a single plane leaves nothing to guess."""
     return [note.replace("--axes", "axes=") for note in source.notes] if set(source.axes) - set("YXS") else []
+
+
+def _restraint(job: Job) -> list[str]:
+    """Noise that is left alone, or nearly."""
+    treatments = [job.treatment_of(plane) for plane in job.planes if not plane.copied]
+    return _about_noise(job) if any(treatment.share < 1 for treatment in treatments) else []
 
 
 def _warn(texts: Iterable[str]) -> None:

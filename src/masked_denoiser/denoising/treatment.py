@@ -16,8 +16,14 @@ _ALONE, _FULLY = 1.0 / 255, 2.0 / 255
 #: More impulses than this are noise, however weak the rest is.
 _IMPULSES = 2e-3
 
-#: Noise grows with the light if this share of its variance or more does.
-_GROWS = 0.3
+#: Noise grows with the light if this share of its variance or more does, and by more than this at all.
+_GROWS, _LEAST_GAIN = 0.3, 1e-8
+
+#: A channel whose noise is weaker than this, a quarter of a grey level of 255, has none.
+_NOTHING = 0.25 / 255
+
+#: The longest correlation for which every second pixel will do.
+_SHORT = 4
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,8 @@ class Treatment:
     Attributes:
         gain, variance: of noise with the variance gain * intensity + variance, which is made equally strong
             everywhere first; a gain of 0 leaves intensities as they are.
-        scale: contrast is multiplied by it first, so that noise is no stronger than the network knows.
+        scale: contrast is multiplied by it first, so that noise is no stronger than the network knows; with a gain,
+            the largest standard deviation that evened noise may have.
         stride: from 2 on, every second (third, ...) row and column is denoised as an image of its own, in which
             correlated noise is white, and the result once more as a whole.
         share: of the network's correction that is taken; 0 leaves the plane as it is.
@@ -47,7 +54,7 @@ class Treatment:
         said = []
         if self.gain:
             said.append("photon noise is made even before the network, and undone after it")
-        if self.scale < 1:
+        if self.scale < 1 and not self.gain:
             said.append("contrast is lowered to the noise that the model knows")
         if self.stride > 1:
             said.append(f"denoised on every {_ORDINALS[self.stride]} pixel first, since neighbours share noise")
@@ -56,7 +63,7 @@ class Treatment:
         return "; ".join(said) or "denoised as it is"
 
 
-_ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth", 6: "sixth"}
+_ORDINALS = {2: "second", 4: "fourth"}
 
 
 def choose_treatment(channels: Sequence[ChannelNoise], known: Known, *, weak_alone: bool = True) -> Treatment:
@@ -68,17 +75,27 @@ def choose_treatment(channels: Sequence[ChannelNoise], known: Known, *, weak_alo
         known: what the model was trained with.
         weak_alone: whether weak noise is left alone; not where a user gave the noise.
     """
-    sigma = median(c.sigma for c in channels)
-    share = _share(channels, sigma) if weak_alone else 1.0
+    # A channel without noise, such as the red of an image of green fluorescence, says nothing of the others.
+    noisy = [c for c in channels if c.sigma > _NOTHING or c.bright > _NOTHING] or list(channels)
+    sigma = median(max(c.sigma, c.bright) for c in noisy)
+    share = _share(noisy, sigma) if weak_alone else 1.0
     if not share:
         return Treatment(share=0.0)
-    level = Level(median(c.level.gain for c in channels), median(c.level.variance for c in channels))
-    stride = median_low(sorted(c.correlation for c in channels))
-    # At half of the correlation length neighbours share little, and each step of the stride costs detail.
-    stride = 1 if stride <= known.correlated else (stride + 1) // 2
+    level = Level(median(c.level.gain for c in noisy), median(c.level.variance for c in noisy))
+    length = median_low(sorted(c.correlation for c in noisy))
+    stride = 1 if length <= known.correlated else _stride(length)
     if _grows(level, sigma) and not known.knows_light(level):
-        return Treatment(_rounded(level.gain), _rounded(level.variance), 1.0, stride, share)
+        strongest = _rounded(min(1.0, known.sigma))
+        return Treatment(_rounded(level.gain), _rounded(level.variance), strongest, stride, share)
     return Treatment(scale=_rounded(min(1.0, known.sigma / max(sigma, 1e-9))), stride=stride, share=share)
+
+
+def _stride(length: int) -> int:
+    """At half of the correlation length neighbours share little, and each step of the stride costs detail.
+
+    Powers of two, so that the channels of an image with different strides still have one grid of tiles.
+    """
+    return 2 if length <= _SHORT else 4
 
 
 def _share(channels: Sequence[ChannelNoise], sigma: float) -> float:
@@ -88,7 +105,7 @@ def _share(channels: Sequence[ChannelNoise], sigma: float) -> float:
 
 
 def _grows(level: Level, sigma: float) -> bool:
-    return level.gain > 0 and max(level.variance, 0.0) < (1 - _GROWS) * sigma**2
+    return level.gain > _LEAST_GAIN and max(level.variance, 0.0) < (1 - _GROWS) * sigma**2
 
 
 def _rounded(value: float) -> float:

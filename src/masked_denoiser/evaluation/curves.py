@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from masked_denoiser.errors import UserError
-from masked_denoiser.evaluation.plot import COLOURS, new_figure, save_figure
+from masked_denoiser.evaluation.plot import COLOURS, PlotError, new_figure, save_figure
 
 #: A noise with one level, such as `gaussian(sigma=15)`.
 _LEVEL = re.compile(r"(?P<family>\w+)\((?P<name>\w+)=(?P<level>[\d.]+)\)")
@@ -57,7 +57,7 @@ def training_curves(folders: Iterable[Path]) -> dict[str, dict[str, Line]]:
         LogError: if a folder holds no log, or no validation.
     """
     noises: dict[str, dict[str, Line]] = {}
-    for folder in folders:
+    for name, folder in _named(folders).items():
         rows = [row for row in _log(folder) if "psnr" in row]
         if not rows:
             raise LogError(f"{folder} has no validation in its log yet")
@@ -65,9 +65,9 @@ def training_curves(folders: Iterable[Path]) -> dict[str, dict[str, Line]]:
         for row in rows:
             for noise, psnr in row["psnr"].items():
                 panel = "trained noise" if noise == trained else noise
-                steps = dict(noises.setdefault(panel, {}).setdefault(folder.stem, []))
+                steps = dict(noises.setdefault(panel, {}).setdefault(name, []))
                 # A training that went on may have logged a step twice: the later line counts.
-                noises[panel][folder.stem] = sorted((steps | {float(row["step"]): float(psnr)}).items())
+                noises[panel][name] = sorted((steps | {float(row["step"]): float(psnr)}).items())
     return noises
 
 
@@ -82,6 +82,8 @@ def plot_training(folders: Iterable[Path], path: Path) -> None:
 
 
 def _plot(panels: Mapping[str, tuple[str, Mapping[str, Line]]], path: Path) -> None:
+    if not panels:
+        raise PlotError("there are no curves to draw: give noises of one kind at two levels or more")
     columns = min(3, max(1, len(panels)))
     rows = ceil(max(1, len(panels)) / columns)
     figure = new_figure(4 * columns, 3 * rows)
@@ -93,6 +95,13 @@ def _plot(panels: Mapping[str, tuple[str, Mapping[str, Line]]], path: Path) -> N
         axes.title.set_fontsize(9)
         axes.legend(fontsize=7)
     save_figure(figure, path)
+
+
+def _named(folders: Iterable[Path]) -> dict[str, Path]:
+    """Folders by their names; by their paths where two have one name."""
+    given = list(folders)
+    names = [folder.stem for folder in given]
+    return {stem if names.count(stem) == 1 else str(folder): folder for stem, folder in zip(names, given, strict=True)}
 
 
 def _log(folder: Path) -> list[dict[str, Any]]:

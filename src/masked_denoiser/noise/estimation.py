@@ -59,6 +59,7 @@ class ChannelNoise:
         offset: intensity without any light; where it cannot be told from read noise, 0.
         read: standard deviation without light.
         sigma: standard deviation at the median intensity.
+        bright: standard deviation at the 95th percentile of intensity, where it may be much stronger.
         correlation: the smallest distance in pixels at which noise is independent; 1 for white noise.
         impulses: share of dead and hot pixels.
         stripes: standard deviation of whole rows or columns against each other.
@@ -70,6 +71,7 @@ class ChannelNoise:
     offset: float
     read: float
     sigma: float
+    bright: float
     correlation: int
     impulses: float
     stripes: float
@@ -100,12 +102,9 @@ class NoiseEstimate:
         return _verdict(self.channels)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; what is infinite is None."""
-        channels = [
-            asdict(channel) | {"clipped": [_finite(v) for v in channel.clipped], "black": black, "white": white}
-            for channel, (black, white) in zip(self.channels, self.ranges, strict=True)
-        ]
-        return {"verdict": self.verdict, "channels": channels}
+        """Plain JSON values, in units of the image; what is infinite is None."""
+        pairs = zip(self.channels, self.ranges, strict=True)
+        return {"verdict": self.verdict, "channels": [in_units(channel, *ends) for channel, ends in pairs]}
 
 
 def estimate_channel(tiles: Sequence[Image]) -> tuple[ChannelNoise, Groups]:
@@ -135,6 +134,7 @@ def estimate_channel(tiles: Sequence[Image]) -> tuple[ChannelNoise, Groups]:
         offset=offset,
         read=read,
         sigma=float(level.sigma(middle)),
+        bright=float(level.sigma(np.percentile(blocks.mean, 95))),
         correlation=stride,
         impulses=blocks.impulses,
         stripes=stripes(tiles, float(level.sigma(middle))),
@@ -209,8 +209,9 @@ def _unknown(tiles: Sequence[Image], blocks: Blocks) -> ChannelNoise:
     """Too small an image, or one that is clipped all over: the noise of what there is, as if it were white."""
     steps = [np.diff(tile, axis=axis).ravel() for tile in tiles for axis in (0, 1) if tile.shape[axis] > 1]
     pooled = np.concatenate([*steps, np.zeros(1)])
-    sigma = float(np.median(np.abs(pooled)) / 0.6745 / np.sqrt(2))
-    return ChannelNoise(0.0, 0.0, sigma, sigma, 1, blocks.impulses, 0.0, blocks.limits, certain=False)
+    # The median would not see the few photons of an image that is black for the rest.
+    sigma = float(np.sqrt(np.mean(pooled**2) / 2))
+    return ChannelNoise(0.0, 0.0, sigma, sigma, sigma, 1, blocks.impulses, 0.0, blocks.limits, certain=False)
 
 
 def _verdict(channels: tuple[ChannelNoise, ...]) -> str:
@@ -238,5 +239,24 @@ def _strength(sigma: float) -> str:
     return f"{'weak' if sigma < _WEAK else 'strong' if sigma > _STRONG else 'moderate'} noise ({figure})"
 
 
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+def in_units(channel: ChannelNoise, black: float, white: float) -> dict[str, Any]:
+    """The figures of a channel in units of its image.
+
+    Args:
+        channel: in units of its range.
+        black, white: the ends of its range.
+
+    Returns:
+        The fields of `ChannelNoise`, and black and white. The offset may be anything from zero on (from black on, where
+        that is negative), and not only within the range; read noise is what is left there.
+    """
+    span = white - black
+    gain, at_black = channel.gain * span, channel.level.variance * span**2
+    figures = {name: getattr(channel, name) * span for name in ("sigma", "bright", "stripes")}
+    offset, read = black, channel.read * span
+    if gain > 0:
+        offset = max(black - at_black / gain, min(black, 0.0))
+        read = float(np.sqrt(max(at_black + gain * (offset - black), 0.0)))
+    clipped = [black + value * span if np.isfinite(value) else None for value in channel.clipped]
+    figures |= {"gain": gain, "offset": offset, "read": read, "black": black, "white": white}
+    return asdict(channel) | figures | {"clipped": clipped}
