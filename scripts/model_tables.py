@@ -23,19 +23,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kodak", type=Path)
     parser.add_argument("w2s", type=Path)
-    parser.add_argument("--quick", action="store_true", help="every sixth photograph, and no classical baselines")
+    parser.add_argument("--quick", action="store_true", help="every sixth photograph")
     arguments = parser.parse_args()
     photographs = sorted(arguments.kodak.glob("*.png"))[:: 6 if arguments.quick else 1]
-    few = photographs[:: max(1, len(photographs) // 4)]
+    few = sorted(arguments.kodak.glob("*.png"))[::6]
     real = ["--noisy", str(arguments.w2s / "noisy"), "--clean", str(arguments.w2s / "gt"), "--fit-gain"]
     parts = [
         "# The bundled models in figures\n",
         "Written by `python scripts/model_tables.py kodak24/ w2s/`. PSNR in dB / SSIM, on RGB or gray in [0, 1] after "
         "rounding to 8 bit, no border cut; `none` is a clean image against itself. Noises are defined in "
         "[families.py](../src/masked_denoiser/noise/families.py).\n",
-        f"## Photographs: {len(photographs)} images of Kodak24\n",
+        f"## Photographs: {_which(photographs)} of Kodak24\n",
         _table([*map(str, photographs), "--model", "general-rgb", "--baseline", "noisy"]),
-        f"## The same on {len(few)} of them: classical denoisers\n",
+        f"## Classical denoisers on {_which(few)} of Kodak24\n",
         _table([*map(str, few), "--model", "general-rgb", "--baseline", "nlm", "--baseline", "wavelet"]),
         "## Real wide-field fluorescence: W2S, 24 pairs, gain and offset fitted\n",
         "BM3D has 32.80 dB over the whole set, a Noise2Noise network 31.86 dB (figures of others).\n",
@@ -55,8 +55,17 @@ def _table(arguments: list[str]) -> str:
         raise SystemExit(f"evaluate {shlex.join(arguments)} ended with {code}")
     shown = [Path(a).name if "/" in a else a for a in arguments]
     names = [a for a in shown if not a.endswith(".png")]
-    images = ["kodak24/"] if len(names) < len(shown) else []
+    images = [name for name in shown if name.endswith(".png")]
+    images = images if len(images) < 10 else ["kodak24/"] if images else []
     return f"`masked-denoiser evaluate {shlex.join([*images, *names])}`\n\n{said.getvalue()}"
+
+
+def _which(images: list[Path]) -> str:
+    return (
+        f"all {len(images)} images"
+        if len(images) > 10
+        else f"{len(images)} images ({', '.join(p.stem for p in images)})"
+    )
 
 
 if __name__ == "__main__":
