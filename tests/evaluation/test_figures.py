@@ -78,5 +78,15 @@ def test_every_figure_is_drawn_by_its_command(folder, capsys):
     assert "likeness (linear CKA)" in capsys.readouterr().out
     assert main([*grid, "--features", "--noise", "none"]) == 1
     assert "two or more" in capsys.readouterr().err
+    assert main([*grid, "--noise", "none", "--plot", str(folder / "empty.png")]) == 1
+    assert "two levels or more" in capsys.readouterr().err
+    for name in ("a", "b"):
+        log = folder / name / "mine.training" / "log.jsonl"
+        log.parent.mkdir(parents=True)
+        log.write_text('{"step": 0, "psnr": {"x": 20}}\n{"step": 5, "psnr": {"x": 23}}\n')
+    both = [str(folder / name / "mine.training") for name in ("a", "b")]
+    assert main(["evaluate", "--training-curve", *both, "--plot", str(folder / "curve.png")]) == 0
+    assert capsys.readouterr().out.count("23.00 dB at step 5, best 23.00 dB") == 2
+    assert np.asarray(Image.open(folder / "curve.png")).std() > 5
     assert main(["evaluate", "--training-curve", str(folder)]) == 1
     assert "holds no log.jsonl" in capsys.readouterr().err
