@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from masked_denoiser.denoising.job import Options
-from masked_denoiser.denoising.prepare import denoise
+from masked_denoiser.denoising.prepare import prepare_array
 from masked_denoiser.errors import UserError
 from masked_denoiser.evaluation.baselines import BASELINES, baseline
 from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
+from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import AUTO, load_model
 from masked_denoiser.noise.parse import parse_noise
@@ -81,8 +82,12 @@ def make_denoiser(name: str, device: str, options: Options) -> Callable[[Image],
     def run(image: Image) -> Image:
         axes = "YXS" if image.shape[-1] == 3 else "YX"
         pixels = image if axes == "YXS" else image[..., 0]
-        out = denoise(pixels, model=model, axes=axes, device=device, options=options)
-        return np.asarray(out).reshape(image.shape)
+        prepared = prepare_array(open_image(pixels, axes=axes), model=model, device=device, options=options)
+        for _ in prepared.pipeline.run():  # what it says of each image would drown the table
+            pass
+        sink = prepared.pipeline.sink
+        assert isinstance(sink, MemorySink)
+        return sink.array.reshape(image.shape)
 
     return run
 
