@@ -50,7 +50,7 @@ def _nlm() -> Denoise:
         out = denoise_nl_means(
             image, patch_size=5, patch_distance=6, h=0.8 * sigma, sigma=sigma, fast_mode=True, channel_axis=-1
         )
-        return np.asarray(out)
+        return np.asarray(out).reshape(image.shape)  # of one channel it drops the axis
 
     return denoise
 
