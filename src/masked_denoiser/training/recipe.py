@@ -213,7 +213,8 @@ FINE_TUNE = TrainingRecipe(
 )
 
 #: For one model that serves all: many noises of any strength and none, masks in a part of the patches and steps only,
-#: so that it denoises in one pass without masks.
+#: so that it denoises in one pass without masks. Impulses on an image without other noise come often, or the network
+#: leaves them alone as it does a clean image.
 GENERAL = TrainingRecipe(
     noise=(
         "one_of("
@@ -223,7 +224,9 @@ GENERAL = TrainingRecipe(
         "poisson_gaussian(gain=0.2..12, read=0..4), "
         "speckle(variance=0..0.06), "
         "correlated(sigma=5..75), "
-        "salt_and_pepper(density=0..0.04), "
+        "salt_and_pepper(density=0.002..0.04), "
+        "salt_and_pepper(density=0.002..0.04), "
+        "gaussian(sigma=0..10) + salt_and_pepper(density=0.002..0.04), "
         "correlated(sigma=5..50) + gaussian(sigma=1..15), "
         "poisson(alpha=0.3..2) + salt_and_pepper(density=0..0.02), "
         "mixture(level=0.3..4), "
