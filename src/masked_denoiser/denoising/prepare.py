@@ -159,6 +159,7 @@ def denoise(
     axes: str | None = None,
     device: str = "auto",
     options: Options | None = None,
+    **settings: Any,
 ) -> np.ndarray[Any, Any]:
     """Denoises an array in memory: `masked_denoiser.denoise`.
 
@@ -168,6 +169,7 @@ def denoise(
         axes: one letter of TCZYXS for each dimension; guessed from the shape if left out.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         options: how to denoise.
+        settings: fields of `Options`, such as `noise="none"`.
 
     Returns:
         An array of the same shape and dtype.
@@ -180,7 +182,7 @@ def denoise(
             which stay.
     """
     source = open_image(array, axes=axes)
-    prepared = prepare_array(source, model=model, options=options, device=device)
+    prepared = prepare_array(source, model=model, options=replace(options or Options(), **settings), device=device)
     _warn([*_doubts(source), *_restraint(prepared.job)])
     for event in prepared.pipeline.run():
         _warn([event.text] if isinstance(event, Message) else [])
