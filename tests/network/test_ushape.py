@@ -69,13 +69,16 @@ def test_a_masked_token_reaches_no_other_token():
             return mask
 
     network = random_network(UConfig(widths=(8, 16), blocks=(0, 0), attention=1, heads=2))
-    seen = {}
-    network.attention.residual_group.blocks[0].attn.register_forward_hook(
-        lambda _module, given, _out: seen.update(tokens=given[0])
-    )
+    given = {}
+    block = network.attention.residual_group.blocks[0]
+    block.register_forward_pre_hook(lambda _module, given_: given.update(x=given_[0].detach(), tokens=given_[1]))
     network(torch.rand(1, 3, 64, 64), AllButOne())
-    assert not seen["tokens"][0, 3, 3].any()
-    assert seen["tokens"].ne(0).any(-1).sum() == 32 * 32 - 1
+    x = given["x"].requires_grad_()
+    others = torch.ones(1, 32, 32, 1)
+    others[0, 3, 3] = 0
+    (block(x, given["tokens"]) * others).square().sum().backward()
+    assert not x.grad[0, 3, 3].any()
+    assert x.grad.ne(0).any(-1).sum() == 32 * 32 - 1
 
 
 def test_the_attention_mask_is_that_of_the_place_in_the_image():

@@ -1,23 +1,71 @@
-"""Window attention with relative position bias (Liu et al., ICCV 2021, eq. 4), shifted windows included.
+"""Window attention with relative position bias (Liu et al., ICCV 2021, eq. 4), on windows of tokens [n, w*w, C].
 
-Tokens stay an image [B, H, W, C] throughout. Windows are attended to in runs of whole rows of
-windows, small enough for the attention matrices of a run to stay in the processor's cache.
+Three ways to compute the same numbers:
+
+- `attend_all`, plainly, arranged so that every matrix product has long rows: heads of 10 values are a poor inner
+  dimension for any processor, the 64 queries of a window a good one.
+- `attend_kept`, where most tokens are masked: a masked token is zero, so its query, key and value are the biases of
+  their layers, the same for all. All masked keys of a window are one key to a query q: their weights add up to
+  exp(q k) sum_j exp(bias_j). Attention over 64 keys of which 16 are kept is attention over 17, and only kept tokens
+  need queries, keys and values of their own.
+- `attend_fused`, torch's fused kernel, for GPUs.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (torch's own name)
 
-#: Windows attended to at once: 64 windows of 6 heads are 6 MB of float32 attention.
-_RUN = 64
+#: Heads are padded to a multiple of this for fused kernels.
+_ALIGNED = 8
 
-#: Added to the logits of token pairs that a cut separates; exp(-100) is zero beside any real logit.
-_CUT = -100.0
+#: The smallest sum of weights whose logarithm is taken: a row of biases may be far below the largest of its head.
+_LEAST = 1e-30
+
+
+@dataclass(frozen=True, eq=False)
+class KeyBias:
+    """The biases of a block as `attend_kept` needs them.
+
+    Attributes:
+        by_key: [w*w (keys), heads * w*w (queries)].
+        weights: [w*w (keys), heads * w*w (queries)] float32, exp(bias - largest).
+        largest: [heads, w*w (queries)] float32, over all keys.
+    """
+
+    by_key: Tensor
+    weights: Tensor
+    largest: Tensor
+
+    @classmethod
+    def make(cls, bias: Tensor) -> Self:
+        """From [heads, w*w (queries), w*w (keys)]."""
+        by_key = bias.permute(2, 0, 1).float()
+        largest = by_key.detach().amax(dim=0)
+        return cls(by_key.flatten(1), (by_key - largest).exp().flatten(1), largest)
+
+    def of(self, where: Tensor, rows: Tensor) -> Tensor:
+        """The biases of the kept keys, then of the one key that stands for all others: [n * heads, k + 1, w*w].
+
+        Args:
+            where: [n, k], the places of the kept keys.
+            rows: [n * k], the same in the sequence of all windows.
+        """
+        (windows, count), (heads, area) = where.shape, self.largest.shape
+        kept = self.by_key.index_select(0, where.flatten()).view(windows, count, heads, area)
+        masked = torch.ones(windows * area, 1, device=where.device).index_fill_(0, rows, 0.0).view(windows, area)
+        with torch.autocast(where.device.type, enabled=False):
+            sums = masked @ self.weights
+        other = sums.clamp(min=_LEAST).log().view(windows, 1, heads, area) + self.largest
+        return torch.cat([kept, other], dim=1).transpose(1, 2).flatten(0, 1)
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention inside non-overlapping windows.
+    """Multi-head self-attention inside windows.
 
     Args:
         embed: width C of a token.
@@ -30,70 +78,109 @@ class WindowAttention(nn.Module):
 
     def __init__(self, embed: int, heads: int, window: int, bias: bool = True) -> None:
         super().__init__()
-        self.heads, self.window = heads, window
+        self.heads, self.window, self.scale = heads, window, (embed // heads) ** -0.5
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         self.qkv = nn.Linear(embed, 3 * embed, bias=bias)
         self.proj = nn.Linear(embed, embed)
         self.register_buffer("relative_position_index", relative_position_index(window), persistent=False)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
-    def forward(self, x: Tensor, shift: int) -> Tensor:
+    def bias(self) -> Tensor:
+        """The relative position bias of every pair of tokens, [heads, w*w (queries), w*w (keys)]."""
+        pairs = self.relative_position_bias_table[self.relative_position_index.flatten()]
+        return pairs.view(self.window**2, self.window**2, self.heads).permute(2, 0, 1)
+
+    def forward(self, tokens: Tensor, bias: Tensor, cuts: Tensor | None = None) -> Tensor:
         """Attends within windows.
 
         Args:
-            x: [B, H, W, C]; H and W multiples of the window.
-            shift: windows are cut `shift` pixels further up and left, and at the borders of `x`.
+            tokens: [n * w*w, C]; masked ones are zero.
+            bias: what `bias` gives.
+            cuts: [n, w*w, w*w], added to the logits of each window.
 
         Returns:
-            [B, H, W, C].
+            [n * w*w, C].
         """
-        if shift:
-            x = x.roll((-shift, -shift), dims=(1, 2))
-        out = self._attend(self._split(self.qkv(x)), self._bias(), shift)
-        if shift:
-            out = out.roll((shift, shift), dims=(1, 2))
-        projected: Tensor = self.proj(out)
-        return projected
+        qkv = self.qkv(tokens).view(-1, self.window**2, 3 * tokens.shape[1])
+        attend = attend_fused if qkv.is_cuda else attend_all
+        out: Tensor = self.proj(attend(qkv, bias.to(qkv.dtype), self.scale, cuts).flatten(0, 1))
+        return out
 
-    def _bias(self) -> Tensor:
-        """The relative position bias of every pair of tokens, [heads, w*w, w*w]."""
-        pairs = self.relative_position_bias_table[self.relative_position_index.flatten()]
-        return pairs.view(self.window**2, self.window**2, self.heads).permute(2, 0, 1).contiguous()
+    def attend_kept(self, kept: Tensor, where: Tensor, bias: KeyBias) -> Tensor:
+        """The same for windows without cuts in which the same number of tokens, the rest, are masked.
 
-    def _split(self, qkv: Tensor) -> Tensor:
-        """[B, H, W, 3C] -> [3, B, rows, cols, heads, w*w, C/heads], queries scaled; a view until a run is cut."""
-        b, h, w, c3 = qkv.shape
-        side, head = self.window, c3 // 3 // self.heads
-        cut = qkv.view(b, h // side, side, w // side, side, 3, self.heads, head)
-        return cut.permute(5, 0, 1, 3, 6, 2, 4, 7)
+        Args:
+            kept: [n * k, C], the tokens of each window that are not masked.
+            where: [n, k] int64, their places in their window.
+            bias: made from `bias`, once for all windows.
 
-    def _attend(self, qkv: Tensor, bias: Tensor, shift: int) -> Tensor:
-        """[3, B, rows, cols, heads, w, w, head] -> [B, H, W, C], in runs of whole rows of windows."""
-        _, batch, rows, cols, heads, side, _, head = qkv.shape
-        step = max(1, _RUN // cols)
-        cuts = cut_logits(side, shift, bias) if shift else None
-        images = []
-        for b in range(batch):
-            runs = []
-            for start in range(0, rows, step):
-                part = qkv[:, b, start : start + step]
-                last = start + step >= rows
-                runs.append(self._attend_run(part, bias, cuts, last))
-            images.append(runs[0] if len(runs) == 1 else torch.cat(runs))
-        return torch.stack(images).view(batch, rows * side, cols * side, heads * head)
+        Returns:
+            [n * w*w, C].
+        """
+        qkv = self.qkv(kept).view(*where.shape, 3, self.heads, -1)
+        none = torch.zeros_like(self.qkv.weight[:, 0]) if self.qkv.bias is None else self.qkv.bias
+        out: Tensor = self.proj(attend_kept(qkv, none.to(qkv.dtype), where, bias, self.scale).flatten(0, 1))
+        return out
 
-    def _attend_run(self, qkv: Tensor, bias: Tensor, cuts: tuple[Tensor, Tensor] | None, last_rows: bool) -> Tensor:
-        """[3, rows, cols, heads, w, w, head] -> [rows * w, cols * w, heads * head]."""
-        _, rows, cols, heads, side, _, head = qkv.shape
-        q, k, v = qkv.reshape(3, rows, cols, heads, side * side, head).unbind(0)
-        logits = (q * head**-0.5) @ k.transpose(-2, -1) + bias
-        if cuts is not None:
-            logits[:, -1] += cuts[1]
-            if last_rows:
-                logits[-1] += cuts[0]
-        out: Tensor = logits.softmax(dim=-1).to(v.dtype) @ v
-        image = out.view(rows, cols, heads, side, side, head).permute(0, 3, 1, 4, 2, 5)
-        return image.reshape(rows * side, cols * side, heads * head)
+
+def attend_all(qkv: Tensor, bias: Tensor, scale: float, cuts: Tensor | None) -> Tensor:
+    """Attention of whole windows.
+
+    Args:
+        qkv: [n, w*w, 3 * C].
+        bias: [heads, w*w, w*w].
+        scale: of the products of queries and keys.
+        cuts: [n, w*w, w*w] or None.
+
+    Returns:
+        [n, w*w, C].
+    """
+    heads, area, _ = bias.shape
+    q, k, v = qkv.view(len(qkv), area, 3, heads, -1).permute(2, 0, 3, 1, 4).reshape(3, len(qkv) * heads, area, -1)
+    logits = torch.bmm(q * scale, k.transpose(1, 2)).view(-1, heads, area, area) + bias
+    if cuts is not None:
+        logits = logits + cuts[:, None].to(logits.dtype)
+    weights = logits.flatten(0, 1).softmax(dim=-1).to(v.dtype)
+    return _merged(torch.bmm(v.transpose(1, 2), weights.transpose(1, 2)), heads)
+
+
+def attend_kept(qkv: Tensor, none: Tensor, where: Tensor, bias: KeyBias, scale: float) -> Tensor:
+    """Attention of windows in which all tokens but k are zero.
+
+    Args:
+        qkv: [n, k, 3, heads, C / heads] of the kept tokens.
+        none: [3 * C], query, key and value of a token that is zero.
+        where: [n, k], the places of the kept tokens.
+        bias: of the pairs of tokens.
+        scale: of the products of queries and keys.
+
+    Returns:
+        [n, w*w, C].
+    """
+    windows, count = where.shape
+    heads, area = bias.largest.shape
+    none = none.view(3, heads, -1)
+    rows = (where + area * torch.arange(windows, device=where.device)[:, None]).flatten()
+    queries = none[0].flatten().expand(windows * area, -1)
+    queries = queries.index_copy(0, rows, qkv[:, :, 0].reshape(windows * count, -1))
+    queries = queries.view(windows, area, heads, -1).transpose(1, 2).reshape(windows * heads, area, -1)
+    pairs = torch.cat([qkv[:, :, 1:], none[1:].expand(windows, 1, -1, -1, -1)], dim=1)
+    keys, values = pairs.permute(2, 0, 3, 1, 4).reshape(2, windows * heads, count + 1, -1)
+    # Keys are rows: [windows * heads, count + 1, queries], and the softmax goes down the columns.
+    logits = torch.baddbmm(bias.of(where, rows).to(qkv.dtype), keys, queries.transpose(1, 2), alpha=scale)
+    weights = logits.softmax(dim=1).to(values.dtype)
+    return _merged(torch.bmm(values.transpose(1, 2), weights), heads)
+
+
+def attend_fused(qkv: Tensor, bias: Tensor, scale: float, cuts: Tensor | None) -> Tensor:
+    """As `attend_all`, by `scaled_dot_product_attention`, which never stores the weights of its attention on a GPU."""
+    heads, area, _ = bias.shape
+    q, k, v = qkv.view(len(qkv), area, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    head = q.shape[-1]
+    added = bias[None] if cuts is None else bias + cuts[:, None].to(bias.dtype)
+    q, k, v = (F.pad(part, (0, -head % _ALIGNED)) for part in (q, k, v))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=added.expand(len(q), -1, -1, -1), scale=scale)
+    return out[..., :head].transpose(1, 2).flatten(2)
 
 
 def relative_position_index(window: int) -> Tensor:
@@ -104,13 +191,6 @@ def relative_position_index(window: int) -> Tensor:
     return offset[0] * (2 * window - 1) + offset[1]
 
 
-def cut_logits(window: int, shift: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """What keeps the two sides of the image apart in the wrapped windows of a shifted block.
-
-    Returns:
-        Addends [w*w, w*w] for the last row of windows and for the last column of windows.
-    """
-    far = torch.arange(window, device=like.device) >= window - shift
-    rows = far[:, None].expand(window, window).flatten()
-    cols = far[None, :].expand(window, window).flatten()
-    return tuple((side[:, None] != side[None, :]).to(like.dtype) * _CUT for side in (rows, cols))  # type: ignore[return-value]
+def _merged(out: Tensor, heads: int) -> Tensor:
+    """[n * heads, C / heads, w*w] -> [n, w*w, C]."""
+    return out.view(-1, heads * out.shape[1], out.shape[2]).transpose(1, 2)

@@ -12,52 +12,9 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from masked_denoiser.network.attention import WindowAttention
+from masked_denoiser.network.block import SwinBlock
 from masked_denoiser.network.config import Residual, SwinConfig
 from masked_denoiser.network.masks import TokenMask
-
-
-class Mlp(nn.Module):
-    """Two linear layers with a GELU between, on [..., embed]."""
-
-    def __init__(self, embed: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(embed, hidden)
-        self.fc2 = nn.Linear(hidden, embed)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., embed] -> [..., embed]."""
-        out: Tensor = self.fc2(nn.functional.gelu(self.fc1(x)))
-        return out
-
-
-class SwinBlock(nn.Module):
-    """Window attention and MLP, each behind a layer norm and beside a residual path.
-
-    Args:
-        config: the network's configuration.
-        heads: attention heads of this block.
-        index: the block's number in the whole network, which keys its attention mask.
-        shift: how far its windows are shifted, in pixels.
-    """
-
-    def __init__(self, config: SwinConfig, heads: int, index: int, shift: int) -> None:
-        super().__init__()
-        self.index, self.shift, self.window = index, shift, config.window
-        self.norm1 = nn.LayerNorm(config.embed)
-        self.attn = WindowAttention(config.embed, heads, config.window, config.qkv_bias)
-        self.norm2 = nn.LayerNorm(config.embed)
-        self.mlp = Mlp(config.embed, int(config.embed * config.mlp_ratio))
-
-    def forward(self, x: Tensor, tokens: TokenMask | None) -> Tensor:
-        """[B, H, W, embed] -> [B, H, W, embed]. Masked tokens are zero for attention, whole for the residual."""
-        y = self.norm1(x)
-        if tokens is not None:
-            batch, height, width, _ = x.shape
-            y = y * tokens.keep(self.index, self.shift, self.window, (batch, height, width)).to(y)
-        x = x + self.attn(y, self.shift)
-        mlp: Tensor = self.mlp(self.norm2(x))
-        return x + mlp
 
 
 class _Blocks(nn.Module):

@@ -225,7 +225,6 @@ GENERAL = TrainingRecipe(
         "speckle(variance=0..0.06), "
         "correlated(sigma=5..75), "
         "salt_and_pepper(density=0.002..0.04), "
-        "salt_and_pepper(density=0.002..0.04), "
         "gaussian(sigma=0..10) + salt_and_pepper(density=0.002..0.04), "
         "correlated(sigma=5..50) + gaussian(sigma=1..15), "
         "poisson(alpha=0.3..2) + salt_and_pepper(density=0..0.02), "

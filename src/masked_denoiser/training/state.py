@@ -17,6 +17,9 @@ from masked_denoiser.models.file import Model
 from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
 
 _FORMAT = 1
+
+#: Pixels at once on a CPU: enough to keep it busy, few enough for Stop to answer within a second or two.
+_PIXELS_AT_ONCE = 4 * 64 * 64
 Weights = dict[str, Tensor]
 
 
@@ -130,7 +133,8 @@ def new_state(start: Model, recipe: TrainingRecipe, device: torch.device) -> Sta
     average = copy.deepcopy(network).requires_grad_(False)
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
     optimiser = kind(network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
-    micro = recipe.micro_batch or (1 if device.type == "cpu" else recipe.batch)
+    at_once = max(1, _PIXELS_AT_ONCE // recipe.patch**2) if device.type == "cpu" else recipe.batch
+    micro = recipe.micro_batch or at_once
     return State(network.train(), average, optimiser, min(micro, recipe.batch), best=weights_of(average))
 
 
