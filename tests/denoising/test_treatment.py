@@ -54,7 +54,8 @@ def same(tiles, origins):
         (white(0.5), ALL, Treatment(share=0.0)),
         (white(1.5), ALL, Treatment(share=0.5)),
         (white(0.5, bright=8 / 255), ALL, Treatment()),
-        (white(0.5, impulses=0.01), ALL, Treatment()),
+        (white(0.5, impulses=0.01), ALL, Treatment(share=0.0, impulses=0.135882)),
+        (white(20, impulses=0.01), ALL, Treatment(impulses=0.365294)),
         (white(0.5, stripes=0.02), ALL, Treatment()),
         (NONE, ALL, Treatment(share=0.0)),
     ],
@@ -203,7 +204,7 @@ def test_images_that_tell_little_get_a_verdict_and_no_nan(image):
 def test_the_verdict_is_said_and_the_job_holds_what_is_done():
     image = np.clip(np.random.default_rng(0).normal(120, 20, (128, 128)), 0, 255).astype(np.uint8)
     prepared = prepare_array(open_image(image, axes="YX"), model=tiny_model(), device="cpu")
-    ((_, gain, _, scale, stride, share),) = prepared.job.treatments
+    ((_, gain, _, scale, stride, share, _),) = prepared.job.treatments
     assert (gain, stride, share) == (0.0, 1, 1.0)
     assert scale == pytest.approx(15 / 20, rel=0.1)
     assert any(m.startswith("noise: moderate noise (sigma") and "contrast is lowered" in m for m in prepared.messages)

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from math import isfinite, lcm
 from typing import Any, Literal
 
+from masked_denoiser.noise.impulses import REACH
 from masked_denoiser.denoising.intensity import Range, measure_ranges
 from masked_denoiser.denoising.noise_choice import AUTO, choose
 from masked_denoiser.denoising.treatment import Treatment
@@ -92,7 +93,7 @@ class Job:
     ranges: tuple[tuple[int, float, float, float], ...]
     asked: str
     noise: str
-    treatments: tuple[tuple[int, float, float, float, int, float], ...]
+    treatments: tuple[tuple[int, float, float, float, int, float, float], ...]
     device: str
     version: str
 
@@ -176,7 +177,7 @@ def make_job(source: Source, model: Model, options: Options, device: str, output
         model_digest=model.digest,
         window=grid,
         tile=options.tile if stride == 1 else -(-options.tile // (grid * stride)) * grid * stride,
-        halo=settle_halo(options.halo, model, stride),
+        halo=settle_halo(options.halo, model, stride, repaired=any(t.impulses for t in chosen.treatments.values())),
         batch=options.batch or {"cuda": 8, "mps": 2}.get(device, 1),
         passes=options.passes,
         std=options.std,
@@ -205,17 +206,19 @@ def planes_of(source: Source, channels: Channels) -> tuple[Plane, ...]:
         raise JobError(f"{error}; use channels 'each'") from error
 
 
-def settle_halo(halo: int | str, model: Model, stride: int = 1) -> int:
+def settle_halo(halo: int | str, model: Model, stride: int = 1, *, repaired: bool = False) -> int:
     """The halo in pixels: given, the default, or exact for the model's architecture.
 
     Args:
         halo: as in `Options`.
         model: the model.
         stride: of the job: with strides the whole is denoised after its parts, and both need their context.
+        repaired: whether impulses are replaced first, which looks at the neighbours of what the network sees.
     """
     config = model.card.architecture
     grid, exact = config.grid * stride, exact_halo(config)
     whole = exact if stride == 1 else _up_to(grid, exact) + exact * stride
+    whole += _up_to(grid, REACH) if repaired else 0
     if halo == "exact":
         return whole
     if halo == "default":

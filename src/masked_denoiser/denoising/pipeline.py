@@ -19,6 +19,7 @@ from masked_denoiser.denoising.events import (
     Progress,
     TileDone,
 )
+from masked_denoiser.noise.impulses import repair
 from masked_denoiser.denoising.job import Job
 from masked_denoiser.denoising.journal import Journal, Piece
 from masked_denoiser.denoising.region import Region
@@ -106,15 +107,17 @@ class Pipeline:
         """The cores of a group of tiles, and their spread, in the image's units."""
         cores = [(slice(None), *tile.core_in_read) for tile in group]
         treatment = None if plane.copied else self.job.treatment_of(plane)
-        if treatment is None or not treatment.share:
+        if treatment is None or treatment.nothing:
             return [
                 (pixels[core], np.zeros_like(pixels[core], np.float32) if self.job.std else None)
                 for pixels, core in zip(inputs, cores, strict=True)
             ]
         scale = self.job.range_of(plane)
-        units, excesses = zip(*(scale.to_unit(pixels) for pixels in inputs), strict=True)
-        run = Treated(self.denoiser, self.job.window)
-        out = run(np.stack(units), tuple(tile.origin for tile in group), treatment)
+        units, excesses = (np.stack(parts) for parts in zip(*map(scale.to_unit, inputs), strict=True))
+        if treatment.impulses:
+            units, gone = repair(units, treatment.impulses)
+            excesses[gone] = 0.0
+        out = Treated(self.denoiser, self.job.window)(units, tuple(tile.origin for tile in group), treatment)
         spreads = [None] * len(group) if out.std is None else list(out.std * np.float32(scale.high - scale.low))
         return [
             (scale.from_unit((mean + excess)[core], pixels[core]), None if spread is None else spread[core])

@@ -16,6 +16,9 @@ _ALONE, _FULLY = 1.0 / 255, 2.0 / 255
 #: More impulses than this are noise, however weak the rest is.
 _IMPULSES = 2e-3
 
+#: An impulse is this far from its neighbours, and by so many standard deviations of the other noise more.
+_LEAST_IMPULSE, _USUAL = 0.13, 3.0
+
 #: Noise grows with the light if this share of its variance or more does, and by more than this at all.
 _GROWS, _LEAST_GAIN = 0.3, 1e-8
 
@@ -38,6 +41,7 @@ class Treatment:
         stride: from 2 on, every second (third, ...) row and column is denoised as an image of its own, in which
             correlated noise is white, and the result once more as a whole.
         share: of the network's correction that is taken; 0 leaves the plane as it is.
+        impulses: samples farther than this from their neighbours are replaced first; 0 replaces none.
     """
 
     gain: float = 0.0
@@ -45,20 +49,28 @@ class Treatment:
     scale: float = 1.0
     stride: int = 1
     share: float = 1.0
+    impulses: float = 0.0
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the plane is left as it is."""
+        return not self.share and not self.impulses
 
     @property
     def says(self) -> str:
         """What is done, for a person."""
-        if not self.share:
+        if self.nothing:
             return "left alone; noise 'none' denoises it all the same"
-        said = []
+        if not self.share:
+            return "dead and hot pixels are replaced, the rest is left alone"
+        said = ["dead and hot pixels are replaced first"] if self.impulses else []
         if self.gain:
             said.append("photon noise is made even before the network, and undone after it")
         if self.scale < 1 and not self.gain:
             said.append("contrast is lowered to the noise that the model knows")
         if self.stride > 1:
             said.append(f"denoised on every {_ORDINALS[self.stride]} pixel first, since neighbours share noise")
-        if self.share < 1:
+        if 0 < self.share < 1:
             said.append(f"{self.share:.0%} of the correction is taken, as noise is weak")
         return "; ".join(said) or "denoised as it is"
 
@@ -79,15 +91,24 @@ def choose_treatment(channels: Sequence[ChannelNoise], known: Known, *, weak_alo
     noisy = [c for c in channels if c.sigma > _NOTHING or c.bright > _NOTHING] or list(channels)
     sigma = median(max(c.sigma, c.bright) for c in noisy)
     share = _share(noisy, sigma) if weak_alone else 1.0
+    impulses = _threshold(noisy, sigma)
     if not share:
-        return Treatment(share=0.0)
+        return Treatment(share=0.0, impulses=impulses)
     level = Level(median(c.level.gain for c in noisy), median(c.level.variance for c in noisy))
     length = median_low(sorted(c.correlation for c in noisy))
     stride = 1 if length <= known.correlated else _stride(length)
     if _grows(level, sigma) and not known.knows_light(level):
         strongest = _rounded(min(1.0, known.sigma))
-        return Treatment(_rounded(level.gain), _rounded(level.variance), strongest, stride, share)
-    return Treatment(scale=_rounded(min(1.0, known.sigma / max(sigma, 1e-9))), stride=stride, share=share)
+        return Treatment(_rounded(level.gain), _rounded(level.variance), strongest, stride, share, impulses)
+    scale = _rounded(min(1.0, known.sigma / max(sigma, 1e-9)))
+    return Treatment(scale=scale, stride=stride, share=share, impulses=impulses)
+
+
+def _threshold(channels: Sequence[ChannelNoise], sigma: float) -> float:
+    """Beyond what other noise makes of two pixels that are alike."""
+    if not any(c.impulses > _IMPULSES for c in channels):
+        return 0.0
+    return _rounded(_LEAST_IMPULSE + _USUAL * sigma)
 
 
 def _stride(length: int) -> int:
@@ -99,7 +120,7 @@ def _stride(length: int) -> int:
 
 
 def _share(channels: Sequence[ChannelNoise], sigma: float) -> float:
-    if any(c.impulses > _IMPULSES or c.stripes for c in channels):
+    if any(c.stripes for c in channels):
         return 1.0
     return _rounded(min(1.0, max(0.0, (sigma - _ALONE) / (_FULLY - _ALONE))))
 

@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d, maximum_filter, median_filter, minimum_filter, uniform_filter
+from scipy.ndimage import correlate1d, median_filter, uniform_filter
+
+from masked_denoiser.noise.impulses import find_impulses, find_lone_impulses
 
 Image = NDArray[np.floating]
 Values = NDArray[np.float64]
@@ -37,7 +39,8 @@ _CLIPPED = 0.5
 
 #: What stands out of its neighbours by this many usual distances from the median, and by this much, is an impulse.
 _IMPULSE, _LEAST_IMPULSE = 5.0, 0.06
-_RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
+#: With this share of pixels that stand alone there are impulses.
+_CERTAIN = 4e-3
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def _measure(tile: Values, limits: tuple[float, float]) -> tuple[Values, float] 
     if min(tile.shape) < BLOCK + 2 * margin:
         return None
     median = median_filter(tile, 3)
-    impulses = _impulses(tile, median)
+    impulses, share = _impulses(tile, median)
     tile = np.where(impulses, median, tile).astype(np.float64)
     inner = (slice(margin, -margin),) * 2
     clipped = (tile <= limits[0]) | (tile >= limits[1])
@@ -100,7 +103,7 @@ def _measure(tile: Values, limits: tuple[float, float]) -> tuple[Values, float] 
     weights = _blocks(1.0 - impulses[inner])
     rows = [_mean(_blocks(tile[inner]), weights), _blocks(uniform_filter(tile, 5)[inner]).var(axis=1)]
     rows += [_mean(_blocks(_residual(tile, spread)[inner] ** 2), weights) for spread in SPREADS]
-    return np.stack(rows)[:, usable], float(impulses.mean())
+    return np.stack(rows)[:, usable], share
 
 
 def _residual(tile: Values, spread: int) -> Values:
@@ -110,18 +113,19 @@ def _residual(tile: Values, spread: int) -> Values:
     return np.asarray(correlate1d(correlate1d(tile, weights, axis=0), weights, axis=1)) / 6.0
 
 
-def _impulses(tile: Values, median: Values) -> NDArray[np.bool_]:
-    """Pixels that stand alone: far above all eight neighbours, or far below.
+def _impulses(tile: Values, median: Values) -> tuple[NDArray[np.bool_], float]:
+    """Pixels that stand alone, and their share.
 
-    Far is measured by how far pixels are usually from their median in the 15 x 15 pixels around, so that noise which
-    grows with the light is no impulse; and lines and corners have a neighbour that is like them.
+    Far from their neighbours is measured by how far pixels are usually from their median in the 15 x 15 pixels around,
+    so that noise which grows with the light is no impulse.
     """
     off = np.abs(tile - median)
     usual = np.sqrt(np.maximum(uniform_filter(np.minimum(off, 4 * np.median(off) + 1e-6) ** 2, 15), 0.0))
     far = np.maximum(_IMPULSE * usual, _LEAST_IMPULSE)
-    above = tile - maximum_filter(tile, footprint=_RING)
-    below = minimum_filter(tile, footprint=_RING) - tile
-    return np.asarray(np.maximum(above, below) > far)
+    alone = find_lone_impulses(tile, far)
+    # What touches is found only where there are impulses for certain: texture has such pairs, too.
+    share = float(alone.mean())
+    return (find_impulses(tile, far) if share > _CERTAIN else alone), share
 
 
 def _blocks(image: NDArray[Any]) -> Values:

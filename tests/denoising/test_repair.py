@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from tifffile import imread
+
+from masked_denoiser.noise.impulses import find_impulses, repair
+from masked_denoiser.denoising.job import Options, make_job
+from masked_denoiser.denoising.prepare import denoise
+from masked_denoiser.images.open import open_image
+from masked_denoiser.models.catalogue import load_model
+from masked_denoiser.network.reach import exact_halo
+from masked_denoiser.noise.parse import parse_noise
+from masked_denoiser.noise.recipe import add_noise
+from masked_denoiser.samples import sample_path
+
+floats = st.floats(0, 1, width=32)
+
+
+@given(arrays(np.float32, array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=7), elements=floats), floats)
+def test_impulses_are_far_from_all_neighbours_but_one(tile, threshold):
+    found = find_impulses(tile[None], threshold)[0]
+    padded = np.pad(tile, 1, mode="reflect")
+    for y, x in np.ndindex(tile.shape):
+        around = np.delete(padded[y : y + 3, x : x + 3].ravel(), 4)
+        assert found[y, x] == (np.sort(np.abs(around - tile[y, x]))[1] > threshold)
+
+
+def test_impulses_become_the_mean_of_their_good_neighbours():
+    tile = np.full((9, 9), 0.5, np.float32)
+    tile[4, 4] = tile[4, 5] = 1.0  # two that touch
+    tile[7] = 0.9  # a line
+    tile[1:3, 1:3] = 0.1  # a spot
+    wanted = tile.copy()
+    wanted[4, 4:6] = 0.5
+    repaired, gone = repair(tile[None, None], 0.2)
+    np.testing.assert_allclose(repaired[0, 0], wanted, atol=1e-6)
+    assert gone.sum() == 2
+
+
+def noisy(text):
+    clean = imread(sample_path("slide-clean"))[:192, :160]
+    planes = torch.from_numpy(np.moveaxis(clean, 2, 0)[None] / np.float32(255))
+    out = add_noise(planes, parse_noise(text), torch.Generator().manual_seed(0))
+    return np.moveaxis(np.rint(out[0].numpy() * 255).astype(np.uint8), 0, 2), clean
+
+
+@pytest.mark.parametrize(
+    ("text", "least"), [("salt_and_pepper(density=0.02)", 31), ("gaussian(sigma=15)+salt_and_pepper(density=0.02)", 27)]
+)
+def test_salt_and_pepper_goes(text, least):
+    image, clean = noisy(text)
+    out = denoise(image, axes="YXS", device="cpu")
+    error = np.mean((out.astype(float) - clean) ** 2) / 255**2
+    assert -10 * np.log10(error) > least
+
+
+def test_tiles_equal_the_whole_image_where_impulses_are_replaced():
+    image, _ = noisy("gaussian(sigma=15)+salt_and_pepper(density=0.02)")
+    image = image.astype(np.float32) / 255
+    whole = denoise(image, axes="YXS", device="cpu", options=Options(tile=512, halo=0))
+    tiled = denoise(image, axes="YXS", device="cpu", options=Options(tile=64, halo="exact"))
+    assert np.abs(tiled - whole).max() <= 1e-5
+    model = load_model("general-rgb")
+    job = make_job(open_image(image, axes="YXS"), model, Options(tile=64, halo="exact"), "cpu")
+    assert job.treatments[0][-1] > 0
+    assert job.halo > exact_halo(model.card.architecture)
+
+
+def test_hot_pixels_beyond_the_range_do_not_come_back():
+    """What is clipped is added to the result again, but not to what was replaced."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(1000, 20, (160, 160))
+    image += np.linspace(0, 300, 160)
+    hot = rng.random(image.shape) < 0.004
+    image[hot] = 60000
+    out = denoise(image.astype(np.uint16), axes="YX", device="cpu", options=Options(intensity=(900, 1500)))
+    assert out[hot].max() < 1500
