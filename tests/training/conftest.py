@@ -27,5 +27,12 @@ def tiny() -> Model:
 def quick() -> TrainingRecipe:
     """A recipe that takes a second."""
     return TrainingRecipe(
-        batch=4, patch=16, steps=8, rate=1e-3, validate_every=4, save_every=1, unseen=("speckle(variance=0.04)",)
+        batch=4,
+        patch=16,
+        steps=8,
+        rate=1e-3,
+        validate_every=4,
+        save_every=1,
+        unseen=("speckle(variance=0.04)",),
+        keep="best",
     )

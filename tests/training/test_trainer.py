@@ -94,6 +94,18 @@ def test_the_best_weights_are_what_is_kept(tissue, tiny, quick, tmp_path):
     assert all(torch.equal(kept[name], base.weights[name]) for name in kept)
 
 
+def test_the_last_weights_are_kept_where_the_recipe_says_so(tissue, tiny, quick, tmp_path):
+    """As in the paper; worse by the few patches of the validation, here because nothing useful is learned."""
+    prepared = prepare(tissue, tiny, replace(quick, rate=1.0, keep="last"), tmp_path / "last.safetensors")
+    events = list(prepared.run())
+    assert events[-1].best_step == 8
+    assert events[-1].after == [e for e in events if isinstance(e, Validated)][-1].psnr
+    kept = read_model(tmp_path / "last.safetensors")
+    assert kept.card.training["kept_step"] == 8
+    average = prepared.trainer.state.average.state_dict()
+    assert all(torch.equal(kept.weights[name], average[name]) for name in kept.weights)
+
+
 def test_resumed_runs_end_in_the_same_weights(tissue, tiny, quick, tmp_path):
     """Cancelled twice in this process, at other steps; the real kills are in `test_killed_three_times`."""
     whole, undisturbed = weights_after(prepare(tissue, tiny, quick, tmp_path / "whole.safetensors"))

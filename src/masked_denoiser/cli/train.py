@@ -77,7 +77,8 @@ def _run(arguments: Namespace, recipe: TrainingRecipe, base: Model) -> int:
             say(message, quiet)
         end = _show(prepared, quiet)
         if ranks.first:
-            _report(end, output, arguments)
+            kept = "their average" if prepared.trainer.keeps_last(end.why) else "the best validation"
+            _report(end, output, arguments, kept)
     return {"stopped": _CANCELLED, "diverged": _FAILED}.get(end.why, 0)
 
 
@@ -117,7 +118,7 @@ def _bar(trainer: Any, quiet: bool) -> tqdm[None]:
     )
 
 
-def _report(end: Trained, output: Path, arguments: Namespace) -> None:
+def _report(end: Trained, output: Path, arguments: Namespace, why: str) -> None:
     """What happened: as JSON, or a line for each noise."""
     if arguments.json:
         values = {name: getattr(end, name) for name in ("step", "best_step", "best_psnr", "why", "before", "after")}
@@ -129,7 +130,7 @@ def _report(end: Trained, output: Path, arguments: Namespace) -> None:
         before = end.before.get(noise)
         gain = "" if before is None else f", {before:.2f} dB before ({after - before:+.2f})"
         print(f"{noise}: {after:.2f} dB on held-out patches{gain}")
-    kept = f"the weights of step {end.best_step}" + (", the best validation" if end.best_psnr is not None else "")
+    kept = f"the weights of step {end.best_step}, {why}"
     ended = {
         "finished": "trained to the end",
         "stopped": f"stopped after step {end.step}: go on with --resume",

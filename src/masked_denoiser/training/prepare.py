@@ -35,7 +35,7 @@ from masked_denoiser.training.validation import make_validator, really_unseen
 _PRINTED = 4
 
 #: Fields of a recipe that may change when a training goes on.
-_CHANGEABLE = ("steps", "micro_batch", "validate_every", "save_every", "patience")
+_CHANGEABLE = ("steps", "micro_batch", "validate_every", "save_every", "patience", "keep")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class PreparedTraining:
             name: of the model; that of the output by default.
         """
         state = self.trainer.state
-        last = trained.best_psnr is None and trained.why != "diverged"
+        last = self.trainer.keeps_last(trained.why)
         weights = state.average.state_dict() if last else state.best
         weights = {key: tensor.detach().cpu().float() for key, tensor in weights.items()}
         return Model(self._card(trained, name or (self.output.stem if self.output else "trained")), weights)

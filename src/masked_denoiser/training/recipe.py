@@ -12,6 +12,7 @@ from masked_denoiser.noise.parse import parse_noise
 
 Way = Literal["clean", "noisy", "pairs"]
 Loss = Literal["l1", "mse", "charbonnier"]
+Keep = Literal["last", "best"]
 Fill = Literal["constant", "neighbour"]
 
 
@@ -55,6 +56,8 @@ class TrainingRecipe:
         validate_every: steps between two validations; 0 for none but at the beginning and the end.
         save_every: steps between two checkpoints.
         patience: validations without a better one, after which training stops; 0 goes on to the end.
+        keep: which weights are kept: the "last" (their average), as the paper does, or those of the "best" validation.
+            A long schedule ends in its best weights, and a few validation patches do not see that.
     """
 
     way: Way = "clean"
@@ -82,6 +85,7 @@ class TrainingRecipe:
     validate_every: int = 1000
     save_every: int = 1000
     patience: int = 0
+    keep: Keep = "last"
 
     def __post_init__(self) -> None:
         for text in (self.noise, *self.unseen):
@@ -176,6 +180,7 @@ _CHOICES = {
     "optimiser": ("adam", "adamw"),
     "schedule": ("constant", "cosine", "one-cycle"),
     "precision": ("float32", "bfloat16"),
+    "keep": ("last", "best"),
 }
 
 _LIMITS = {
@@ -210,6 +215,7 @@ FINE_TUNE = TrainingRecipe(
     steps=500,
     validate_every=50,
     save_every=25,
+    keep="best",
 )
 
 #: For one model that serves all: many noises of any strength and none, masks in a part of the patches and steps only,

@@ -132,11 +132,14 @@ class Trainer:
     def _tired(self) -> bool:
         return bool(self.recipe.patience) and self.state.worse >= self.recipe.patience
 
+    def keeps_last(self, why: str) -> bool:
+        """Whether the average of the last weights is kept, rather than those of the best validation."""
+        return why != "diverged" and (self.recipe.keep == "last" or self.state.best_psnr is None)
+
     def _trained(self, why: str) -> Trained:
         s = self.state
-        if s.best_psnr is None:  # no validation: the last weights are kept
-            return Trained(s.step, s.best_step if why == "diverged" else s.step, None, why)
-        return Trained(s.step, s.best_step, s.best_psnr, why, s.before, s.after)
+        kept = s.step if self.keeps_last(why) else s.best_step
+        return Trained(s.step, kept, s.best_psnr, why, s.before, s.after)
 
     def _step(self, drawn: _Drawn) -> tuple[float, list[Message]]:
         """One step, with smaller parts if memory runs out.
@@ -225,6 +228,8 @@ class Trainer:
         if self.state.step == 0:
             self.state.before = scores.psnr
         best = self.state.keep_best(scores.psnr)
+        if self.recipe.keep == "last":
+            self.state.after = scores.psnr
         yield Validated(self.state.step, scores.psnr, scores.ssim, best, scores.picture)
 
     def _restore_best(self) -> None:
