@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from tifffile import imread
 
-from masked_denoiser.noise.impulses import find_impulses, repair
 from masked_denoiser.denoising.job import Options, make_job
 from masked_denoiser.denoising.prepare import denoise
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.network.reach import exact_halo
+from masked_denoiser.noise.impulses import find_impulses, repair
 from masked_denoiser.noise.parse import parse_noise
 from masked_denoiser.noise.recipe import add_noise
 from masked_denoiser.samples import sample_path

@@ -145,3 +145,19 @@ def test_a_third_measure_is_in_table_and_json(folder, monkeypatch, capsys):
 def _tiny(folder):
     tiny_model().save(folder / "tiny.safetensors")
     return str(folder / "tiny.safetensors")
+
+
+def test_the_middle_and_pictures_of_it(folder, tmp_path, capsys):
+    """The figures are of the same pixels as the pictures: noisy, denoised and clean, a row for each noise."""
+    noises = ["gaussian(sigma=20)", "none"]
+    given = ["evaluate", str(folder / "a.png"), "--baseline", "noisy", "--model", "general-rgb", "--crop", "40"]
+    given += [f"--noise={noise}" for noise in noises]
+    assert main([*given, "--pictures", str(tmp_path / "p.png"), "--json", "--quiet"]) == 0
+    found = {(m["denoiser"], m["noise"]): m["psnr"] for m in json.loads(capsys.readouterr().out)["means"]}
+    picture = np.asarray(Image.open(tmp_path / "p.png"))
+    assert picture.shape == (40 * 2 + 2, 40 * 4 + 3 * 2, 3)
+    noisy, denoised, _, clean = (picture[:40, i * 42 : i * 42 + 40] for i in range(4))
+    np.testing.assert_array_equal(clean, immunohistochemistry()[4:44, 12:52])
+    for name, shown in (("general-rgb", denoised), ("noisy", noisy)):
+        assert peak_signal_noise_ratio(clean, shown) == pytest.approx(found[name, noises[0]], abs=1e-6)
+    np.testing.assert_array_equal(picture[42:, :40], clean)

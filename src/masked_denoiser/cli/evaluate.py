@@ -16,8 +16,18 @@ from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.job import Options
 from masked_denoiser.evaluation.curves import plot_curves, plot_training, training_curves
 from masked_denoiser.evaluation.features import compare_features, plot_features
-from masked_denoiser.evaluation.grid import GRID, EvaluationError, Score, make_denoiser, means, noise_grid, real_pairs
+from masked_denoiser.evaluation.grid import (
+    GRID,
+    EvaluationError,
+    Score,
+    make_denoiser,
+    means,
+    noise_grid,
+    picture_rows,
+    real_pairs,
+)
 from masked_denoiser.evaluation.metrics import make_lpips
+from masked_denoiser.evaluation.pictures import save_png, side_by_side
 from masked_denoiser.models.catalogue import AUTO, DEFAULT, load_model
 
 #: The trained noise of the paper, and those it was tested on.
@@ -52,8 +62,12 @@ def evaluate(arguments: Namespace) -> int:
     else:
         images = _images(arguments.images)
         noises = tuple(arguments.noise or GRID)
+        if arguments.pictures:
+            pictures = picture_rows(denoisers, images[0], noises, arguments.seed, arguments.crop)
+            save_png(Path(arguments.pictures), side_by_side(pictures))
+            say(f"wrote {arguments.pictures}: noisy, {', '.join(names)}, clean; a row for each noise", arguments.json)
         total = len(images) * len(noises) * len(names)
-        rows = noise_grid(denoisers, images, noises, arguments.seed, lpips)
+        rows = noise_grid(denoisers, images, noises, arguments.seed, lpips, arguments.crop)
     for score in _shown(rows, total, arguments.quiet):
         scores.append(score)
     found = means(scores)

@@ -205,6 +205,8 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p.add_argument("--features", action="store_true", help="compare deep features under noises instead (CKA)")
     p.add_argument("--training-curve", nargs="+", metavar="FOLDER", help="validations of NAME.training instead")
     p.add_argument("--plot", metavar="PNG", help="also draw it")
+    p.add_argument("--pictures", metavar="PNG", help="also show the first image: noisy, denoised, clean, a row a noise")
+    p.add_argument("--crop", type=_positive, default=0, metavar="N", help="only the N x N pixels in the middle")
     p.add_argument("--lpips", action="store_true", help="also the perceptual distance, by the package lpips")
     p.add_argument("--fit-gain", action="store_true", help="fit gain and offset to the clean image before PSNR")
     p.add_argument("--treat", default="auto", metavar="NOISE", help="as --noise of `denoise` (default: auto)")
@@ -271,6 +273,12 @@ def _halo(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor 'default' nor 'exact'") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of pixels; give 1 or more")
+    return int(text)
 
 
 if __name__ == "__main__":

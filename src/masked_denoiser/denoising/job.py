@@ -14,7 +14,6 @@ from importlib.metadata import version
 from math import isfinite, lcm
 from typing import Any, Literal
 
-from masked_denoiser.noise.impulses import REACH
 from masked_denoiser.denoising.intensity import Range, measure_ranges
 from masked_denoiser.denoising.noise_choice import AUTO, choose
 from masked_denoiser.denoising.treatment import Treatment
@@ -23,6 +22,7 @@ from masked_denoiser.images.planes import Channels, Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.reach import exact_halo
+from masked_denoiser.noise.impulses import REACH
 from masked_denoiser.tiling.plan import Plan
 
 #: Context around a core unless asked otherwise. `masked-denoiser doctor --halo` prints the error it makes.

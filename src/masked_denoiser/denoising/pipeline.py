@@ -19,7 +19,6 @@ from masked_denoiser.denoising.events import (
     Progress,
     TileDone,
 )
-from masked_denoiser.noise.impulses import repair
 from masked_denoiser.denoising.job import Job
 from masked_denoiser.denoising.journal import Journal, Piece
 from masked_denoiser.denoising.region import Region
@@ -27,6 +26,7 @@ from masked_denoiser.denoising.treated import Network, Treated
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
+from masked_denoiser.noise.impulses import repair
 from masked_denoiser.tiling.batches import batches
 from masked_denoiser.tiling.plan import Tile
 

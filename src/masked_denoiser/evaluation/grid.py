@@ -22,7 +22,7 @@ from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import AUTO, load_model
 from masked_denoiser.noise.parse import parse_noise
-from masked_denoiser.noise.recipe import add_noise
+from masked_denoiser.noise.recipe import NoiseRecipe, add_noise
 
 Image = np.ndarray[Any, np.dtype[Any]]
 
@@ -98,6 +98,7 @@ def noise_grid(
     noises: Sequence[str],
     seed: int = 0,
     lpips: Distance | None = None,
+    crop: int = 0,
 ) -> Iterator[Score]:
     """Scores every denoiser on every noise of every image; the noise is the same for all denoisers.
 
@@ -107,19 +108,55 @@ def noise_grid(
         noises: noise recipes.
         seed: of the noises; each image has its own.
         lpips: as of `make_lpips`; None leaves it out.
+        crop: side of the square in the middle of each image that is looked at; 0 for all of it.
 
     Raises:
         UserError: if a recipe does not parse or an image cannot be read.
     """
     recipes = {noise: parse_noise(noise) for noise in noises}
     for number, path in enumerate(images):
-        clean = read_8_bit(path)
-        planes = torch.from_numpy(np.moveaxis(clean, 2, 0)[None] / np.float32(255))
+        clean = middle(read_8_bit(path), crop)
         for noise, recipe in recipes.items():
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-            noisy = to_8_bit(np.moveaxis(add_noise(planes, recipe, generator)[0].numpy(), 0, 2))
+            noisy = _noisy(clean, recipe, seed, number)
             for name, run in denoisers.items():
                 yield _score(name, noise, path.name, run(noisy), clean, lpips)
+
+
+def picture_rows(
+    denoisers: dict[str, Callable[[Image], Image]], image: Path, noises: Sequence[str], seed: int = 0, crop: int = 0
+) -> list[list[Image]]:
+    """What denoisers make of one image, to look at: a row for each noise, with noisy, each denoised, and clean.
+
+    As in figure 7 of Chen et al., CVPR 2023. The arguments are those of `noise_grid`, whose first image it is.
+
+    Returns:
+        Images [C, H, W] float in [0, 1], for `side_by_side`.
+    """
+    clean = middle(read_8_bit(image), crop)
+    rows = []
+    for noise in noises:
+        noisy = _noisy(clean, parse_noise(noise), seed, 0)
+        shown = [noisy, *(run(noisy) for run in denoisers.values()), clean]
+        rows.append([np.moveaxis(one, 2, 0) / 255.0 for one in shown])
+    return rows
+
+
+def middle(image: Image, side: int) -> Image:
+    """The square of this side in the middle of [H, W, C]; all of it for 0, and along an axis that is shorter."""
+    if not side:
+        return image
+    places = [
+        slice((length - side) // 2, (length + side) // 2) if length > side else slice(None)
+        for length in image.shape[:2]
+    ]
+    return image[tuple(places)]
+
+
+def _noisy(clean: Image, recipe: NoiseRecipe, seed: int, number: int) -> Image:
+    """[H, W, C] uint8; the same noise for every denoiser."""
+    planes = torch.from_numpy(np.moveaxis(clean, 2, 0)[None] / np.float32(255))
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+    return to_8_bit(np.moveaxis(add_noise(planes, recipe, generator)[0].numpy(), 0, 2))
 
 
 def real_pairs(
