@@ -8,14 +8,9 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 
-from masked_denoiser.cli.main import main as command
-
-_PAGE = Path(__file__).parents[1] / "docs" / "models.md"
+from command_page import DOCS, printed
 
 
 def main() -> None:
@@ -43,21 +38,16 @@ def main() -> None:
         "The same without measuring the noise first:\n",
         _table([*real, "--model", "general-gray", "--treat", "none"]),
     ]
-    _PAGE.write_text("\n".join(parts))
+    (DOCS / "models.md").write_text("\n".join(parts))
 
 
 def _table(arguments: list[str]) -> str:
     """The command and what it prints."""
-    said = StringIO()
-    with redirect_stdout(said):
-        code = command(["evaluate", *arguments, "--quiet"])
-    if code:
-        raise SystemExit(f"evaluate {shlex.join(arguments)} ended with {code}")
     shown = [Path(a).name if "/" in a else a for a in arguments]
     names = [a for a in shown if not a.endswith(".png")]
     images = [name for name in shown if name.endswith(".png")]
     images = images if len(images) < 10 else ["kodak24/"] if images else []
-    return f"`masked-denoiser evaluate {shlex.join([*images, *names])}`\n\n{said.getvalue()}"
+    return printed(["evaluate", *arguments, "--quiet"], ["evaluate", *images, *names])
 
 
 def _which(images: list[Path]) -> str:

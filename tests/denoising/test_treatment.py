@@ -157,7 +157,17 @@ def test_photon_noise_of_a_camera_is_removed_without_bias():
     assert abs((inner - expected).mean()) < 2.0
 
 
-_UNREADABLE = ("loud", "sigma", "sigma=", "sigma=-3", "sigma=0", "gain=nan", "sigma=3,colour=2", "sigma=3,read=2")
+_UNREADABLE = (
+    "loud",
+    "sigma",
+    "sigma=",
+    "sigma=-3",
+    "sigma=0",
+    "gain=nan",
+    "sigma=3,colour=2",
+    "sigma=3,read=2",
+    "sigma=5,sigma=9",
+)
 
 
 @pytest.mark.parametrize("text", _UNREADABLE)

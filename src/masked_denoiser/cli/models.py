@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from masked_denoiser.models.card import Card, ModelError
 from masked_denoiser.models.catalogue import DEFAULT, Entry, find_model, list_models, load_model, user_folder
 from masked_denoiser.models.file import Model, read_card, read_model
 from masked_denoiser.models.reference import export_checkpoint, import_checkpoint, parameter_count
+from masked_denoiser.network.config import SwinConfig
 
 
 def list_all(arguments: Namespace) -> int:
@@ -26,12 +28,42 @@ def list_all(arguments: Namespace) -> int:
 
 
 def info(arguments: Namespace) -> int:
-    """Prints the card of a model."""
+    """Prints what a person wants to know of a model; as JSON its whole card."""
     path = find_model(arguments.model)
     card = read_card(path) if path.suffix == ".safetensors" else import_checkpoint(path).card
-    values = json.loads(card.to_json()) | {"parameters": parameter_count(card.architecture), "file": str(path)}
-    print(json.dumps(values, indent=None if arguments.json else 2))
+    parameters = parameter_count(card.architecture)
+    if arguments.json:
+        print(json.dumps(json.loads(card.to_json()) | {"parameters": parameters, "file": str(path)}))
+        return 0
+    print(f"{card.name}: {card.description}")
+    for name, value in _facts(card, parameters).items():
+        print(f"  {name:10} {value}")
+    print(f"  {'file':10} {path}")
+    print("The whole card, with every setting of its training: --json")
     return 0
+
+
+def _facts(card: Card, parameters: int) -> dict[str, str]:
+    """What is worth a line."""
+    config = card.architecture
+    masked = f"{config.attention_mask:.0%} of the tokens masked" if config.attention_mask else "no mask"
+    facts = {
+        "images": "RGB" if config.channels == 3 else "gray, channel by channel",
+        "network": f"{'Swin' if isinstance(config, SwinConfig) else 'U-shaped'}, {parameters:,} parameters, {masked}",
+        "data": "; ".join(card.data[:5]) + (f"; and {len(card.data) - 5} more" if len(card.data) > 5 else ""),
+        "licence": card.licence,
+        "source": card.source,
+    }
+    recipe = card.training.get("recipe")
+    if isinstance(recipe, dict):
+        facts["noise"] = str(recipe.get("noise", ""))
+    if "steps" in card.training:
+        facts["training"] = f"{card.training['steps']} steps" + _with(card.training, "hardware", ", on ")
+    return {name: value for name, value in facts.items() if value}
+
+
+def _with(training: dict[str, Any], name: str, before: str) -> str:
+    return f"{before}{training[name]}" if name in training else ""
 
 
 def import_(arguments: Namespace) -> int:

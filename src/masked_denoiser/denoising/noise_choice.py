@@ -87,6 +87,8 @@ def parse_given_noise(text: str) -> GivenNoise | None:
     values: dict[str, float] = {}
     for part in text.split(","):
         name, equals, number = (piece.strip() for piece in part.partition("="))
+        if {"sigma": "read"}.get(name, name) in values:
+            raise NoiseError(f"noise {text!r} gives {name} twice; give it once")
         values[{"sigma": "read"}.get(name, name)] = _number(text, number) if equals else _number(text, "")
         if name not in ("sigma", "gain", "offset", "read", "correlation"):
             raise NoiseError(f"noise {text!r}: {name!r} is none of sigma, gain, offset, read, correlation")

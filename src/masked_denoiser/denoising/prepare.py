@@ -334,8 +334,17 @@ def _about_noise(job: Job) -> list[str]:
     """What was found, and what is done about it, for each channel that differs."""
     if not job.noise:
         return []
-    done = dict.fromkeys(job.treatment_of(plane).says for plane in job.planes if not plane.copied)
-    return [f"noise: {job.noise}: {' / '.join(done)}"]
+    done: dict[str, list[int]] = {}
+    for plane in job.planes:
+        if not plane.copied and plane.range_key not in done.setdefault(job.treatment_of(plane).says, []):
+            done[job.treatment_of(plane).says].append(plane.range_key)
+    if len(done) == 1:
+        return [f"noise: {job.noise}: {next(iter(done))}"]
+    return [f"noise: {job.noise}", *(f"{_channels_named(keys)}: {says}" for says, keys in done.items())]
+
+
+def _channels_named(keys: list[int]) -> str:
+    return f"channel{'s' if len(keys) > 1 else ''} {', '.join(str(key) for key in keys)}"
 
 
 def _resumed(journal: Journal, continuing: bool) -> list[str]:

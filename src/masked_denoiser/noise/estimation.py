@@ -215,6 +215,8 @@ def _unknown(tiles: Sequence[Image], blocks: Blocks) -> ChannelNoise:
 
 
 def _verdict(channels: tuple[ChannelNoise, ...]) -> str:
+    if all(c.clipped[0] == c.clipped[1] for c in channels):
+        return "constant: there is nothing to measure"
     worst = max(channels, key=lambda channel: channel.sigma)
     sigma = worst.sigma
     said = [_strength(sigma)]

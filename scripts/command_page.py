@@ -1,0 +1,33 @@
+"""For pages whose figures a command prints: the command, and what it printed."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+from masked_denoiser.cli.main import main as command
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def printed(arguments: list[str], shown: list[str] | None = None) -> str:
+    """Runs `masked-denoiser ARGUMENTS`.
+
+    Args:
+        arguments: of the command.
+        shown: how the page names them; paths are shortened to names by default, and long lists of images to theirs.
+
+    Returns:
+        The command in Markdown, and what it printed.
+
+    Raises:
+        SystemExit: if the command fails.
+    """
+    said = StringIO()
+    with redirect_stdout(said):
+        code = command(arguments)
+    if code:
+        raise SystemExit(f"masked-denoiser {shlex.join(arguments)} ended with {code}")
+    return f"`masked-denoiser {shlex.join(shown or arguments)}`\n\n{said.getvalue()}"
