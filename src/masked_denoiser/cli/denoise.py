@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from masked_denoiser.cli.progress import closing, say, show
-from masked_denoiser.denoising.events import Cancelled
+from masked_denoiser.denoising.events import Cancelled, Finished
 from masked_denoiser.denoising.job import JobError, Options
 from masked_denoiser.denoising.prepare import prepare_file
 from masked_denoiser.images.open import open_image
@@ -34,7 +36,7 @@ def denoise(arguments: Namespace) -> int:
             say(message, arguments.quiet)
         end = show(prepared.pipeline, quiet=arguments.quiet)
     if arguments.json:
-        summary = {
+        summary: dict[str, Any] = {
             "output": arguments.output,
             "complete": not isinstance(end, Cancelled),
             "tiles": end.progress.done,
@@ -44,6 +46,8 @@ def denoise(arguments: Namespace) -> int:
             "noise": prepared.job.noise,
             "treatments": [list(treatment) for treatment in prepared.job.treatments],
         }
+        if isinstance(end, Finished):
+            summary["waits"] = {what: round(seconds, 3) for what, seconds in asdict(end.waits).items()}
         print(json.dumps(summary))
     elif not arguments.quiet:
         print(closing(end, arguments.output))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from masked_denoiser.denoising.overlap import Waits
 from masked_denoiser.images.planes import Plane
+
+#: A job is held up by its disk if the network waits for this share of the time.
+_HELD_UP = 0.2
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,23 @@ class Finishing:
 
 @dataclass(frozen=True)
 class Finished:
-    """The output is complete."""
+    """The output is complete; and where the time went."""
 
     progress: Progress
+    waits: Waits = field(default_factory=Waits)
+
+    @property
+    def bottleneck(self) -> str:
+        """What held the network up, for a person; empty where nothing did."""
+        waits = self.waits
+        total = waits.reading + waits.computing + waits.writing
+        slower, seconds = max((("reading", waits.reading), ("writing", waits.writing)), key=lambda pair: pair[1])
+        if not total or seconds < _HELD_UP * total:
+            return ""
+        return (
+            f"{slower} was the bottleneck: the network waited for it {seconds / total:.0%} of the time; a faster disk, "
+            "or one that is nearer, would help more than a faster processor"
+        )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from masked_denoiser.denoising.denoiser import Denoised
 from masked_denoiser.denoising.events import (
     Cancelled,
     Event,
@@ -21,6 +23,7 @@ from masked_denoiser.denoising.events import (
 )
 from masked_denoiser.denoising.job import Job
 from masked_denoiser.denoising.journal import Journal, Piece
+from masked_denoiser.denoising.overlap import Waits, overlapped
 from masked_denoiser.denoising.region import Region
 from masked_denoiser.denoising.treated import Network, Treated
 from masked_denoiser.images.planes import Plane
@@ -31,6 +34,33 @@ from masked_denoiser.tiling.batches import batches
 from masked_denoiser.tiling.plan import Tile
 
 Pixels = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """A group of tiles of one plane."""
+
+    piece: Piece
+    plane: Plane
+    group: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """Tiles with their halos: as read, in [0, 1], and what was clipped for that; the last two None to copy them."""
+
+    inputs: list[Pixels]
+    units: NDArray[np.float32] | None
+    excesses: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Done:
+    """Cores that are written, and whether NaN or infinities were among what was read."""
+
+    work: _Work
+    pixels: list[Pixels]
+    broken: bool
 
 
 @dataclass
@@ -73,63 +103,80 @@ class Pipeline:
             yield Finishing()
             self._finish()
             finished = True
-            yield Finished(clock.progress())
+            yield Finished(clock.progress(), clock.waits)
         finally:
             if not finished:
                 self._close()
 
     def _tiles(self, clock: _Clock) -> Iterator[Event]:
-        broken = 0
+        broken = False
+        steps = (self._read, self._compute, self._write)
+        for done in overlapped(self._work(), *steps, stop=self.cancel.is_set, waits=clock.waits):
+            if done.broken and not broken:
+                broken = True
+                yield Message("the image holds NaN or infinite values; they stay as they are in the result")
+            clock.add(done.work.group)
+            for tile, pixels in zip(done.work.group, done.pixels, strict=True):
+                yield TileDone(done.work.plane, tile.core[0].start, tile.core[1].start, pixels, clock.progress())
+
+    def _work(self) -> Iterator[_Work]:
+        """What is left to do, in order."""
         for number, plane in enumerate(self.job.planes):
             if self.region and not self.region.holds(plane):
                 continue
             tiles = self.region.tiles(self.job.plan) if self.region else self.job.plan
             for group in batches(tiles, self.job.batch):
-                piece = (number, group[0].number, group[-1].number)
-                if self.journal and piece in self.journal.done:
-                    continue
-                if self.cancel.is_set():
-                    return
-                inputs = [self.source.read(plane, *(span.index for span in tile.read)) for tile in group]
-                if not broken and (broken := _count_broken(inputs)):
-                    yield Message("the image holds NaN or infinite values; they stay as they are in the result")
-                results = self._denoise(plane, group, inputs)
-                self._write(plane, group, results)
-                if self.journal:
-                    self.journal.add(piece)
-                clock.add(group)
-                for tile, (pixels, _) in zip(group, results, strict=True):
-                    yield TileDone(plane, tile.core[0].start, tile.core[1].start, pixels, clock.progress())
+                work = _Work((number, group[0].number, group[-1].number), plane, group)
+                if self.journal is None or work.piece not in self.journal.done:
+                    yield work
 
-    def _denoise(
-        self, plane: Plane, group: tuple[Tile, ...], inputs: list[Pixels]
-    ) -> list[tuple[Pixels, Pixels | None]]:
-        """The cores of a group of tiles, and their spread, in the image's units."""
-        cores = [(slice(None), *tile.core_in_read) for tile in group]
-        treatment = None if plane.copied else self.job.treatment_of(plane)
+    def _read(self, work: _Work) -> _Given:
+        """The tiles as the image has them, and as the network gets them."""
+        inputs = [self.source.read(work.plane, *(span.index for span in tile.read)) for tile in work.group]
+        treatment = None if work.plane.copied else self.job.treatment_of(work.plane)
         if treatment is None or treatment.nothing:
-            return [
-                (pixels[core], np.zeros_like(pixels[core], np.float32) if self.job.std else None)
-                for pixels, core in zip(inputs, cores, strict=True)
-            ]
-        scale = self.job.range_of(plane)
+            return _Given(inputs, None, None)
+        scale = self.job.range_of(work.plane)
         units, excesses = (np.stack(parts) for parts in zip(*map(scale.to_unit, inputs), strict=True))
         if treatment.impulses:
             units, gone = repair(units, treatment.impulses)
             excesses[gone] = 0.0
-        out = Treated(self.denoiser, self.job.window)(units, tuple(tile.origin for tile in group), treatment)
-        spreads = [None] * len(group) if out.std is None else list(out.std * np.float32(scale.high - scale.low))
-        return [
-            (scale.from_unit((mean + excess)[core], pixels[core]), None if spread is None else spread[core])
-            for mean, excess, pixels, spread, core in zip(out.mean, excesses, inputs, spreads, cores, strict=True)
-        ]
+        return _Given(inputs, units, excesses)
 
-    def _write(self, plane: Plane, group: tuple[Tile, ...], results: list[tuple[Pixels, Pixels | None]]) -> None:
-        for tile, (pixels, spread) in zip(group, results, strict=True):
+    def _compute(self, work: _Work, given: _Given) -> tuple[_Given, Denoised | None]:
+        if given.units is None:
+            return given, None
+        treatment = self.job.treatment_of(work.plane)
+        run = Treated(self.denoiser, self.job.window)
+        return given, run(given.units, tuple(tile.origin for tile in work.group), treatment)
+
+    def _write(self, work: _Work, computed: tuple[_Given, Denoised | None]) -> _Done:
+        given, out = computed
+        results = self._in_units(work, given, out)
+        for tile, (pixels, spread) in zip(work.group, results, strict=True):
             y, x = (span.start for span in tile.core)
-            self.sink.write(plane, y, x, pixels)
+            self.sink.write(work.plane, y, x, pixels)
             if self.std_sink is not None and spread is not None:
-                self.std_sink.write(plane, y, x, spread)
+                self.std_sink.write(work.plane, y, x, spread)
+        if self.journal:
+            self.journal.add(work.piece)
+        return _Done(work, [pixels for pixels, _ in results], _any_broken(given.inputs))
+
+    def _in_units(self, work: _Work, given: _Given, out: Denoised | None) -> list[tuple[Pixels, Pixels | None]]:
+        """The cores of a group of tiles, and their spread, in the image's units."""
+        cores = [(slice(None), *tile.core_in_read) for tile in work.group]
+        if out is None or given.excesses is None:
+            return [
+                (pixels[core], np.zeros_like(pixels[core], np.float32) if self.job.std else None)
+                for pixels, core in zip(given.inputs, cores, strict=True)
+            ]
+        scale = self.job.range_of(work.plane)
+        means = out.mean + given.excesses
+        spreads = [None] * len(cores) if out.std is None else list(out.std * np.float32(scale.high - scale.low))
+        return [
+            (scale.from_unit(mean[core], pixels[core]), None if spread is None else spread[core])
+            for mean, pixels, spread, core in zip(means, given.inputs, spreads, cores, strict=True)
+        ]
 
     def _finish(self) -> None:
         for sink in self._sinks():
@@ -160,6 +207,7 @@ class _Clock:
         earlier = sum(_area(plan[i]) for _, first, last in done for i in range(first, last + 1))
         self._pixels, self._left = 0, planes * area - earlier
         self._began = time.monotonic()
+        self.waits = Waits()
 
     def add(self, group: tuple[Tile, ...]) -> None:
         area = sum(_area(tile) for tile in group)
@@ -175,6 +223,6 @@ def _area(tile: Tile) -> int:
     return len(tile.core[0]) * len(tile.core[1])
 
 
-def _count_broken(inputs: list[Pixels]) -> int:
-    """How many values are NaN or infinite."""
-    return sum(int((~np.isfinite(pixels)).sum()) for pixels in inputs if pixels.dtype.kind == "f")
+def _any_broken(inputs: list[Pixels]) -> bool:
+    """Whether values are NaN or infinite."""
+    return any(pixels.dtype.kind == "f" and not np.isfinite(pixels).all() for pixels in inputs)
