@@ -47,6 +47,7 @@ def denoise(arguments: Namespace) -> int:
             "treatments": [list(treatment) for treatment in prepared.job.treatments],
         }
         if isinstance(end, Finished):
+            summary["skipped"] = end.skipped
             summary["waits"] = {what: round(seconds, 3) for what, seconds in asdict(end.waits).items()}
         print(json.dumps(summary))
     elif not arguments.quiet:
@@ -66,6 +67,8 @@ def options_of(arguments: Namespace) -> Options:
         channels=arguments.channels,
         intensity=tuple(arguments.range) if arguments.range else None,
         noise=arguments.noise,
+        precision=arguments.precision,
+        skip_background=arguments.skip_background,
     )
 
 

@@ -97,13 +97,24 @@ def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     p.add_argument("--resume", action="store_true", help="go on with an interrupted job")
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")
     _add_reading(p)
+    p.add_argument(
+        "--skip-background",
+        action="store_true",
+        help="pass tiles through that are nothing but background (see `info --plan --skip-background`)",
+    )
     expert = p.add_argument_group("expert settings")
     expert.add_argument("--passes", type=int, default=1, help="average over K attention masks (default: 1)")
     expert.add_argument("--std", action="store_true", help="also write the standard deviation over the passes")
     expert.add_argument("--range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="intensities seen as 0 and 1")
-    expert.add_argument("--tile", type=int, default=256, help="side of a tile in pixels (default: 256)")
+    expert.add_argument("--tile", type=int, default=512, help="side of a tile in pixels (default: 512)")
     expert.add_argument("--halo", type=_halo, default="default", help="context in pixels, 'default' or 'exact'")
     expert.add_argument("--batch", type=int, default=0, help="tiles denoised at once (default: by device)")
+    expert.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="float32",
+        help="of the network's products; auto is what is fastest on this device (default: float32)",
+    )
     expert.add_argument("--seed", type=int, default=0, help="seed of the attention masks (default: 0)")
     expert.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     p.add_argument("--quiet", action="store_true", help="no progress bar and no notes")

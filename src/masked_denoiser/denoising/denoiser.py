@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from masked_denoiser.denoising.precision import Precision
 from masked_denoiser.errors import UserError
 from masked_denoiser.models.file import Model
+from masked_denoiser.network.build import NetworkConfig
 from masked_denoiser.network.masks import HashedTokenMask
+from masked_denoiser.tiling.plan import Plan
 
 Batch = NDArray[np.float32]
+
+#: Context of the parts that a tile is cut into when memory runs out, in pixels.
+_PART_OVERLAP = 32
 
 
 class DeviceError(UserError, ValueError):
@@ -34,20 +42,35 @@ class Denoised:
 class Denoiser:
     """Runs a model on tiles.
 
+    Memory that runs out is no end: half as many tiles are taken at once from then on, then tiles of half the side, cut
+    with overlaps. `said` holds a sentence for each such step until somebody takes it.
+
     Args:
         model: what to run.
         device: where.
         passes: runs with different attention masks.
         seed: of the attention masks.
         std: whether to return the spread of the passes.
+        precision: of the network's matrix products and convolutions. Norms, softmax and, in the Swin family, the
+            residual sums stay in float32.
     """
 
     def __init__(
-        self, model: Model, device: torch.device, *, passes: int = 1, seed: int = 0, std: bool = False
+        self,
+        model: Model,
+        device: torch.device,
+        *,
+        passes: int = 1,
+        seed: int = 0,
+        std: bool = False,
+        precision: Precision = "float32",
     ) -> None:
         self.config = model.card.architecture
-        self.device, self.passes, self.seed, self.std = device, passes, seed, std
+        self.device, self.passes, self.seed, self.std, self.precision = device, passes, seed, std, precision
         self.network = model.build().to(device)
+        self.at_once: int | None = None
+        self.side: int | None = None
+        self.said: list[str] = []
 
     def __call__(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Denoised:
         """Denoises tiles of one shape.
@@ -58,23 +81,67 @@ class Denoiser:
             origins: (row, column) in the image of each tile's first pixel.
 
         Raises:
-            DeviceError: if the device runs out of memory.
+            DeviceError: if the device has too little memory for the smallest tile that makes sense.
         """
-        whole = reflect(tiles, self.config.grid)
-        try:
-            outs = torch.stack([self._run(whole, origins, number) for number in range(self.passes)])
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            height, width = whole.shape[-2:]
-            raise DeviceError(
-                f"{self.device} has too little memory for {len(whole)} tiles of {height} x {width} pixels; "
-                "choose a smaller tile or batch, or the CPU"
-            ) from error
         height, width = tiles.shape[-2:]
-        outs = outs[..., :height, :width]
-        std = outs.std(dim=0).cpu().numpy() if self.std else None
-        return Denoised(outs.mean(dim=0).cpu().numpy(), std)
+        whole = reflect(tiles, self.config.grid)
+        while True:
+            try:
+                outs = self._all(whole, origins)[..., :height, :width]
+                break
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._take_less(whole.shape, error)
+        std = outs.std(axis=0, ddof=1) if self.std else None
+        return Denoised(outs.mean(axis=0), std)
+
+    def _all(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
+        """[passes, B, C, H, W], so many tiles of such a side at once as memory allows."""
+        step = self.at_once or len(tiles)
+        parts = [self._tiles(tiles[i : i + step], origins[i : i + step]) for i in range(0, len(tiles), step)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _tiles(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
+        height, width = tiles.shape[-2:]
+        if self.side is None or max(height, width) <= self.side:
+            return self._each_pass(tiles, origins)
+        out = np.empty((self.passes, *tiles.shape), np.float32)
+        grid = self.config.grid
+        core = max(grid, (self.side - 2 * _overlap(self.config)) // grid * grid)
+        for tile in Plan((height, width), core, _overlap(self.config), grid):
+            rows, columns = (span.index for span in tile.read)
+            places = tuple((y + rows.start, x + columns.start) for y, x in origins)
+            inner = self._each_pass(np.ascontiguousarray(tiles[..., rows, columns]), places)
+            out[..., tile.core[0].index, tile.core[1].index] = inner[..., *tile.core_in_read]
+        return out
+
+    def _each_pass(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
+        return torch.stack([self._run(tiles, origins, n) for n in range(self.passes)]).cpu().numpy()
+
+    def _take_less(self, shape: tuple[int, ...], error: RuntimeError) -> None:
+        """Half as many tiles at once from now on, or tiles of half the side.
+
+        Raises:
+            DeviceError: if there is nothing left to halve.
+        """
+        count, height, width = self.at_once or shape[0], *shape[-2:]
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if count > 1:
+            self.at_once = count // 2
+            self.said.append(f"memory ran out on {self.device}: from now on {self.at_once} tiles at once")
+            return
+        side, least = self.side or max(height, width), self.config.grid + 2 * _overlap(self.config)
+        if side <= least:
+            raise DeviceError(
+                f"{self.device} has too little memory for a tile of {height} x {width} pixels, even in parts; "
+                "choose a smaller tile, or the CPU"
+            ) from error
+        self.side = max(side // 2, least)
+        self.said.append(
+            f"memory ran out on {self.device}: tiles are denoised in parts of at most {self.side} x {self.side} pixels"
+        )
 
     def _run(self, tiles: Batch, origins: tuple[tuple[int, int], ...], number: int) -> Tensor:
         """One pass, [B, C, H, W] on the device."""
@@ -85,9 +152,8 @@ class Denoiser:
             origins = tuple(origin for origin in origins for _ in range(3))
         elif channels == 1 and self.config.channels == 3:
             images = images.expand(-1, 3, -1, -1)
-        # torch rounds convolutions on CUDA to TF32 unless told otherwise; float32 is what is promised.
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-            out: Tensor = self.network(images, self._mask(origins, number))
+        with torch.inference_mode(), computing(self.device, self.precision):
+            out: Tensor = self.network(images, self._mask(origins, number)).float()
         if self.config.channels == channels:
             return out
         return out.view(batch, 3, *out.shape[-2:]) if channels == 3 else out.mean(dim=1, keepdim=True)
@@ -96,6 +162,25 @@ class Denoiser:
         if not self.config.attention_mask:
             return None
         return HashedTokenMask(self.config.attention_mask, self.seed, number, origins, self.config.scale)
+
+
+@contextmanager
+def computing(device: torch.device, precision: Precision) -> Iterator[None]:
+    """Matrix products and convolutions in this precision, norms and softmax in float32.
+
+    torch rounds convolutions on CUDA to TF32 unless told otherwise; float32 is what is promised.
+    """
+    kind = getattr(torch, precision)
+    with (
+        torch.backends.cudnn.flags(allow_tf32=False),
+        torch.autocast(device.type, kind if precision != "float32" else None, enabled=precision != "float32"),
+    ):
+        yield
+
+
+def _overlap(config: NetworkConfig) -> int:
+    """Context of the parts of a tile that memory does not hold: a window or two."""
+    return -(-_PART_OVERLAP // config.grid) * config.grid
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

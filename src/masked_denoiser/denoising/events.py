@@ -71,10 +71,11 @@ class Finishing:
 
 @dataclass(frozen=True)
 class Finished:
-    """The output is complete; and where the time went."""
+    """The output is complete; where the time went, and how many tiles were passed through as background."""
 
     progress: Progress
     waits: Waits = field(default_factory=Waits)
+    skipped: int = 0
 
     @property
     def bottleneck(self) -> str:

@@ -89,7 +89,7 @@ def measure_ranges(source: Source, planes: Iterable[Plane], seed: int = 0) -> di
 
 
 def _measure(source: Source, planes: list[Plane], seed: int) -> Range:
-    sample = np.concatenate(list(_sample(source, planes, seed)))
+    sample = np.concatenate([tile.astype(np.float64).ravel() for tile in sample_rectangles(source, planes, seed)])
     finite = sample[np.isfinite(sample)]
     broken = finite.size < sample.size
     if not finite.size:
@@ -104,15 +104,15 @@ def _measure(source: Source, planes: list[Plane], seed: int) -> Range:
     return Range(low, high, median, broken)
 
 
-def _sample(source: Source, planes: list[Plane], seed: int) -> Iterator[NDArray[np.float64]]:
-    """Rectangles of these planes, flat. Small images are read whole, large ones at seeded places."""
+def sample_rectangles(source: Source, planes: list[Plane], seed: int) -> Iterator[Pixels]:
+    """Rectangles of these planes, [C, H, W]. Small images are read whole, large ones at seeded places."""
     spots = _spots(planes, source.size_yx)
     rng = np.random.default_rng(seed)
     count = len(planes) * -(-source.size_yx[0] // _SIDE) * -(-source.size_yx[1] // _SIDE)
     if count > _SAMPLES:
         spots = (_random_spot(planes, source.size_yx, rng) for _ in range(_SAMPLES))
     for plane, ys, xs in islice(spots, _SAMPLES):
-        yield source.read(plane, ys, xs).astype(np.float64).ravel()
+        yield source.read(plane, ys, xs)
 
 
 def _spots(planes: list[Plane], size: tuple[int, int]) -> Iterator[tuple[Plane, slice, slice]]:

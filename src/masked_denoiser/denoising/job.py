@@ -14,8 +14,10 @@ from importlib.metadata import version
 from math import isfinite, lcm
 from typing import Any, Literal
 
+from masked_denoiser.denoising.background import measure_background
 from masked_denoiser.denoising.intensity import Range, measure_ranges
 from masked_denoiser.denoising.noise_choice import AUTO, choose
+from masked_denoiser.denoising.precision import AskedPrecision, Precision
 from masked_denoiser.denoising.treatment import Treatment
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.planes import Channels, Plane, list_planes
@@ -48,9 +50,12 @@ class Options:
         intensity: (low, high) that the network sees as 0 and 1; None measures them.
         noise: "auto" measures it and does what is best for it; "none" gives the image to the network as it is; or the
             noise in units of the image, such as "sigma=12" or "gain=2.1,offset=100,read=5,correlation=2".
+        precision: of the network's products: "float32", "bfloat16", "float16", or "auto" for what was measured to be
+            fastest on this device; at most 0.02 dB are lost (docs/speed.md).
+        skip_background: pass tiles through that hold nothing but background, as `denoising.background` defines it.
     """
 
-    tile: int = 256
+    tile: int = 512
     halo: int | Literal["default", "exact"] = "default"
     batch: int = 0
     passes: int = 1
@@ -59,6 +64,8 @@ class Options:
     channels: Channels = "auto"
     intensity: tuple[float, float] | None = None
     noise: str = AUTO
+    precision: AskedPrecision = "float32"
+    skip_background: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ class Job:
         asked: `Options.noise`.
         noise: what was found, for a person; empty where it was not looked at.
         treatments: key, then the values of each `Treatment`.
+        background: key, then the levels of the background; empty where none is skipped.
     """
 
     input: str
@@ -95,6 +103,8 @@ class Job:
     noise: str
     treatments: tuple[tuple[int, float, float, float, int, float, float], ...]
     device: str
+    precision: Precision
+    background: tuple[tuple[int, tuple[float, ...]], ...]
     version: str
 
     @cached_property
@@ -125,6 +135,10 @@ class Job:
     def _treatments(self) -> dict[int, Treatment]:
         return {key: Treatment(*values) for key, *values in self.treatments}  # type: ignore[arg-type]
 
+    def background_of(self, plane: Plane) -> tuple[float, ...] | None:
+        """The background of a plane, where tiles of nothing else are passed through."""
+        return dict(self.background).get(plane.range_key)
+
     @cached_property
     def stride(self) -> int:
         """The grid of the tiles is that of the model times this: the least multiple of all strides."""
@@ -145,7 +159,9 @@ class Job:
         return {key: value for key, value in values.items() if key not in ("input", "output")}
 
 
-def make_job(source: Source, model: Model, options: Options, device: str, output: str = "") -> Job:
+def make_job(
+    source: Source, model: Model, options: Options, device: str, output: str = "", precision: Precision = "float32"
+) -> Job:
     """Settles what was asked for.
 
     Args:
@@ -154,6 +170,7 @@ def make_job(source: Source, model: Model, options: Options, device: str, output
         options: what the user asked for.
         device: kind of device, "cpu", "cuda" or "mps".
         output: where the result goes; "" for memory.
+        precision: what `options.precision` comes to on the device.
 
     Raises:
         JobError: if options, image and model do not go together.
@@ -188,6 +205,8 @@ def make_job(source: Source, model: Model, options: Options, device: str, output
         noise=chosen.verdict,
         treatments=tuple((key, *astuple(treatment)) for key, treatment in chosen.treatments.items()),
         device=device,
+        precision=precision,
+        background=_background(source, planes, ranges, options),
         version=version("napari-masked-denoiser"),
     )
     _ = job.plan  # refuses a tile or halo that does not fit the model
@@ -257,6 +276,14 @@ def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> dict
         return dict.fromkeys(keys, Range(low, high, (low + high) / 2))
     measured = measure_ranges(source, planes, options.seed)
     return {key: measured[key] for key in keys}
+
+
+def _background(
+    source: Source, planes: tuple[Plane, ...], ranges: dict[int, Range], options: Options
+) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    if not options.skip_background:
+        return ()
+    return tuple(measure_background(source, planes, ranges, options.seed).items())
 
 
 def _stamp(source: Source, planes: tuple[Plane, ...]) -> tuple[int, int]:

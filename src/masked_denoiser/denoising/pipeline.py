@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.denoiser import Denoised
+from masked_denoiser.denoising.background import is_background
+from masked_denoiser.denoising.denoiser import Denoised, Denoiser
 from masked_denoiser.denoising.events import (
     Cancelled,
     Event,
@@ -47,19 +48,29 @@ class _Work:
 
 @dataclass(frozen=True, eq=False)
 class _Given:
-    """Tiles with their halos: as read, in [0, 1], and what was clipped for that; the last two None to copy them."""
+    """Tiles with their halos.
+
+    Attributes:
+        inputs: as read.
+        seen: which of them the network sees; the others are copied.
+        skipped: how many are copied because they are background.
+        units, excesses: of those that are seen, in [0, 1], and what was clipped for that.
+    """
 
     inputs: list[Pixels]
-    units: NDArray[np.float32] | None
-    excesses: NDArray[np.float64] | None
+    seen: list[int]
+    skipped: int = 0
+    units: NDArray[np.float32] | None = None
+    excesses: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class _Done:
-    """Cores that are written, and whether NaN or infinities were among what was read."""
+    """Cores that are written, how many were passed through, and whether NaN or infinities were among what was read."""
 
     work: _Work
     pixels: list[Pixels]
+    skipped: int
     broken: bool
 
 
@@ -103,7 +114,7 @@ class Pipeline:
             yield Finishing()
             self._finish()
             finished = True
-            yield Finished(clock.progress(), clock.waits)
+            yield Finished(clock.progress(), clock.waits, clock.skipped)
         finally:
             if not finished:
                 self._close()
@@ -115,9 +126,16 @@ class Pipeline:
             if done.broken and not broken:
                 broken = True
                 yield Message("the image holds NaN or infinite values; they stay as they are in the result")
-            clock.add(done.work.group)
+            yield from self._said()
+            clock.add(done.work.group, done.skipped)
             for tile, pixels in zip(done.work.group, done.pixels, strict=True):
                 yield TileDone(done.work.plane, tile.core[0].start, tile.core[1].start, pixels, clock.progress())
+
+    def _said(self) -> Iterator[Message]:
+        """What the denoiser had to do to go on."""
+        if isinstance(self.denoiser, Denoiser):
+            said, self.denoiser.said = self.denoiser.said, []
+            yield from map(Message, said)
 
     def _work(self) -> Iterator[_Work]:
         """What is left to do, in order."""
@@ -131,24 +149,28 @@ class Pipeline:
                     yield work
 
     def _read(self, work: _Work) -> _Given:
-        """The tiles as the image has them, and as the network gets them."""
+        """The tiles as the image has them, and as the network gets those that it is to see."""
         inputs = [self.source.read(work.plane, *(span.index for span in tile.read)) for tile in work.group]
         treatment = None if work.plane.copied else self.job.treatment_of(work.plane)
         if treatment is None or treatment.nothing:
-            return _Given(inputs, None, None)
-        scale = self.job.range_of(work.plane)
-        units, excesses = (np.stack(parts) for parts in zip(*map(scale.to_unit, inputs), strict=True))
+            return _Given(inputs, [])
+        scale, background = self.job.range_of(work.plane), self.job.background_of(work.plane)
+        pairs = [scale.to_unit(pixels) for pixels in inputs]
+        seen = [i for i, (unit, _) in enumerate(pairs) if background is None or not is_background(unit, background)]
+        if not seen:
+            return _Given(inputs, [], len(inputs))
+        units = np.stack([pairs[i][0] for i in seen])
+        excesses = np.stack([pairs[i][1] for i in seen])
         if treatment.impulses:
             units, gone = repair(units, treatment.impulses)
             excesses[gone] = 0.0
-        return _Given(inputs, units, excesses)
+        return _Given(inputs, seen, len(inputs) - len(seen), units, excesses)
 
     def _compute(self, work: _Work, given: _Given) -> tuple[_Given, Denoised | None]:
         if given.units is None:
             return given, None
-        treatment = self.job.treatment_of(work.plane)
-        run = Treated(self.denoiser, self.job.window)
-        return given, run(given.units, tuple(tile.origin for tile in work.group), treatment)
+        origins = tuple(work.group[i].origin for i in given.seen)
+        return given, Treated(self.denoiser, self.job.window)(given.units, origins, self.job.treatment_of(work.plane))
 
     def _write(self, work: _Work, computed: tuple[_Given, Denoised | None]) -> _Done:
         given, out = computed
@@ -160,23 +182,23 @@ class Pipeline:
                 self.std_sink.write(work.plane, y, x, spread)
         if self.journal:
             self.journal.add(work.piece)
-        return _Done(work, [pixels for pixels, _ in results], _any_broken(given.inputs))
+        return _Done(work, [pixels for pixels, _ in results], given.skipped, _any_broken(given.inputs))
 
     def _in_units(self, work: _Work, given: _Given, out: Denoised | None) -> list[tuple[Pixels, Pixels | None]]:
-        """The cores of a group of tiles, and their spread, in the image's units."""
+        """The cores of a group of tiles, and their spread, in the image's units; what was not seen as it was read."""
         cores = [(slice(None), *tile.core_in_read) for tile in work.group]
-        if out is None or given.excesses is None:
-            return [
-                (pixels[core], np.zeros_like(pixels[core], np.float32) if self.job.std else None)
-                for pixels, core in zip(given.inputs, cores, strict=True)
-            ]
-        scale = self.job.range_of(work.plane)
-        means = out.mean + given.excesses
-        spreads = [None] * len(cores) if out.std is None else list(out.std * np.float32(scale.high - scale.low))
-        return [
-            (scale.from_unit(mean[core], pixels[core]), None if spread is None else spread[core])
-            for mean, pixels, spread, core in zip(means, given.inputs, spreads, cores, strict=True)
+        results: list[tuple[Pixels, Pixels | None]] = [
+            (pixels[core], np.zeros_like(pixels[core], np.float32) if self.job.std else None)
+            for pixels, core in zip(given.inputs, cores, strict=True)
         ]
+        if out is None or given.excesses is None:
+            return results
+        scale = self.job.range_of(work.plane)
+        for number, i in enumerate(given.seen):
+            mean = (out.mean[number] + given.excesses[number])[cores[i]]
+            spread = None if out.std is None else out.std[number][cores[i]] * np.float32(scale.high - scale.low)
+            results[i] = scale.from_unit(mean, given.inputs[i][cores[i]]), spread
+        return results
 
     def _finish(self) -> None:
         for sink in self._sinks():
@@ -207,9 +229,10 @@ class _Clock:
         earlier = sum(_area(plan[i]) for _, first, last in done for i in range(first, last + 1))
         self._pixels, self._left = 0, planes * area - earlier
         self._began = time.monotonic()
-        self.waits = Waits()
+        self.waits, self.skipped = Waits(), 0
 
-    def add(self, group: tuple[Tile, ...]) -> None:
+    def add(self, group: tuple[Tile, ...], skipped: int) -> None:
+        self.skipped += skipped
         area = sum(_area(tile) for tile in group)
         self._done += len(group)
         self._pixels += area

@@ -15,6 +15,7 @@ import numpy as np
 from masked_denoiser.denoising.denoiser import Denoiser
 from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.events import Finished, Message
+from masked_denoiser.denoising.fastest import settle_precision
 from masked_denoiser.denoising.job import Job, JobError, Options, make_job
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.pipeline import Pipeline
@@ -72,17 +73,18 @@ def prepare_file(
     if options.std and not (continuing or overwrite):
         _check_free(std_path(path), source)
     loaded, chosen, said = _settle(model, device, source, options)
-    job = make_job(source, loaded, options, chosen.type, str(path))
+    precision, measured = settle_precision(options.precision, loaded, chosen)
+    job = make_job(source, loaded, options, chosen.type, str(path), precision)
     job = Journal.as_begun(path, job) if continuing else job
-    denoiser = Denoiser(loaded, chosen, passes=job.passes, seed=job.seed, std=job.std)
+    denoiser = _denoiser(loaded, chosen, job)
     with ExitStack() as undo:
         # The journal comes before the output: what has no journal beside it is complete.
         journal = Journal.resume(path, job) if continuing else Journal.start(path, job)
         undo.callback(journal.close if continuing else journal.remove)
         sinks = _open_sinks(path, source, job, resume=bool(journal.done), overwrite=overwrite or continuing)
         undo.pop_all()
-    messages = (*source.notes, *_about(source, loaded, job), said, *_resumed(journal, continuing))
-    return Prepared(Pipeline(job, source, denoiser, *sinks, journal=journal), messages)
+    messages = (*source.notes, *_about(source, loaded, job), said, measured, *_resumed(journal, continuing))
+    return Prepared(Pipeline(job, source, denoiser, *sinks, journal=journal), tuple(filter(None, messages)))
 
 
 def _open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite: bool) -> tuple[Sink, Sink | None]:
@@ -139,17 +141,19 @@ def prepare_array(
     """
     options = options or Options()
     loaded, chosen, said = _settle(model, device, source, options)
-    job = make_job(source, loaded, options, chosen.type)
+    precision, measured = settle_precision(options.precision, loaded, chosen)
+    job = make_job(source, loaded, options, chosen.type, precision=precision)
     part = region.snapped(job.tile, source.size_yx) if region else None
     pipeline = Pipeline(
         job,
         source,
-        Denoiser(loaded, chosen, passes=job.passes, seed=job.seed, std=job.std),
+        _denoiser(loaded, chosen, job),
         sink or _memory(source, job, part),
         _memory(source, job, part, np.dtype(np.float32)) if options.std else None,
         region=part,
     )
-    return Prepared(pipeline, (*source.notes, *_about(source, loaded, job), said))
+    messages = (*source.notes, *_about(source, loaded, job), said, measured)
+    return Prepared(pipeline, tuple(filter(None, messages)))
 
 
 def denoise(
@@ -282,6 +286,10 @@ def _settle(model: Model | str | Path, device: str, source: Source, options: Opt
         return model, chosen, said
     together = source.rgb if options.channels == "auto" else options.channels == "rgb"
     return load_model(suited(model, together)), chosen, said
+
+
+def _denoiser(model: Model, device: Any, job: Job) -> Denoiser:
+    return Denoiser(model, device, passes=job.passes, seed=job.seed, std=job.std, precision=job.precision)
 
 
 def _check_existing(path: Path, source: Source, resume: bool, overwrite: bool) -> bool:

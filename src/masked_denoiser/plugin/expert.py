@@ -9,10 +9,17 @@ from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLabel, QLineEdit, QSpinBox, QWidget
 from superqt import QCollapsible
 
+from masked_denoiser.denoising.precision import AskedPrecision
 from masked_denoiser.images.planes import Channels
 from masked_denoiser.plugin.form import Form, FormError
 
 _CHANNELS: dict[str, Channels] = {"automatic": "auto", "RGB together": "rgb", "each by itself": "each"}
+_PRECISIONS: dict[str, AskedPrecision] = {
+    "float32 (exact)": "float32",
+    "fastest here": "auto",
+    "bfloat16": "bfloat16",
+    "float16": "float16",
+}
 _HALOS: dict[str, Literal["default", "exact"]] = {"default": "default", "exact (slower)": "exact"}
 
 
@@ -37,11 +44,12 @@ class ExpertSettings(Folded):
     def __init__(self) -> None:
         super().__init__("Expert settings")
         self.passes, self.std = spin(1, 1000, 1), QCheckBox("standard deviation")
-        self.tile, self.halo = spin(64, 4096, 256, 64), combo(list(_HALOS))
+        self.tile, self.halo = spin(64, 4096, 512, 64), combo(list(_HALOS))
         self.device, self.seed = combo(["auto", "cpu"]), spin(0, 2**31 - 1, 0)
         self.low, self.high = QLineEdit(), QLineEdit()
         self.noise = combo(["auto", "none"])
         self.noise.setEditable(True)
+        self.precision, self.skip = combo(list(_PRECISIONS)), QCheckBox("skip background")
         self.axes, self.axes_hint = QLineEdit(), QLabel()
         self.channels = combo(list(_CHANNELS))
         self._explain()
@@ -67,6 +75,8 @@ class ExpertSettings(Folded):
             intensity=_interval(self.low.text(), self.high.text()),
             noise=self.noise.currentText().strip() or "auto",
             axes=self.axes.text().strip().upper(),
+            precision=_PRECISIONS[self.precision.currentText()],
+            skip_background=self.skip.isChecked(),
             channels=_CHANNELS[self.channels.currentText()],
         )
 
@@ -89,6 +99,9 @@ class ExpertSettings(Folded):
             self.tile: "Side of the square that is denoised at once, in pixels. Smaller takes less memory.",
             self.halo: "Context around a tile. Exact gives what the whole image at once would give.",
             self.device: "Where the network runs. auto takes a GPU if there is one, and says so.",
+            self.precision: "Of the network's products. Half precision is faster on most GPUs and some processors, and "
+            "loses at most 0.02 dB. auto measures once which is fastest.",
+            self.skip: "Passes tiles through that hold nothing but background, such as the paper of a slide.",
             self.seed: "Of the attention masks. The same seed gives the same result.",
             self.noise: "auto measures the noise, says what it found and does what suits it; none gives the image "
             "to the network as it is; or type the noise in the image's units: sigma=12, or gain=2,offset=100,read=5",
@@ -110,6 +123,7 @@ class ExpertSettings(Folded):
         rows.addRow("tile", self.tile)
         rows.addRow("halo", self.halo)
         rows.addRow("device", self.device)
+        rows.addRow("precision", row(self.precision, self.skip))
         rows.addRow("seed", self.seed)
         rows.addRow("intensity", row(self.low, QLabel("to"), self.high))
         rows.addRow("axes", row(self.axes, self.axes_hint))

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from masked_denoiser.denoising.precision import AskedPrecision
 from masked_denoiser.denoising.region import Region
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.disk import TIFF_SUFFIXES, ZARR_SUFFIXES
@@ -40,7 +41,7 @@ class Form:
         path: of the result on disk, as typed.
         axes: as typed; empty takes those of the layer.
         intensity: (low, high), or None to measure them.
-        noise: as in `Options`.
+        noise, precision, skip_background: as in `Options`.
     """
 
     model: str = ""
@@ -50,16 +51,29 @@ class Form:
     channels: Channels = "auto"
     passes: int = 1
     std: bool = False
-    tile: int = 256
+    tile: int = 512
     halo: Literal["default", "exact"] = "default"
     device: str = "auto"
     seed: int = 0
     intensity: tuple[float, float] | None = None
     noise: str = "auto"
+    precision: AskedPrecision = "float32"
+    skip_background: bool = False
 
     def settings(self) -> dict[str, Any]:
         """Fields of `denoising.job.Options`."""
-        names = ("tile", "halo", "passes", "std", "seed", "channels", "intensity", "noise")
+        names = [
+            "tile",
+            "halo",
+            "passes",
+            "std",
+            "seed",
+            "channels",
+            "intensity",
+            "noise",
+            "precision",
+            "skip_background",
+        ]
         return {name: getattr(self, name) for name in names}
 
 

@@ -1,0 +1,131 @@
+"""A denoiser in little memory, and in half precision."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tifffile import imread
+
+from masked_denoiser.denoising import fastest
+from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.denoising.denoiser import Denoiser, DeviceError
+from masked_denoiser.denoising.events import Message
+from masked_denoiser.denoising.fastest import settle_precision
+from masked_denoiser.denoising.job import Options
+from masked_denoiser.denoising.prepare import denoise, prepare_array
+from masked_denoiser.evaluation.metrics import psnr
+from masked_denoiser.images.open import open_image
+from masked_denoiser.models.catalogue import load_model
+from masked_denoiser.samples import sample_path
+
+CPU = torch.device("cpu")
+
+
+def small_memory(denoiser, pixels, words="CUDA out of memory. Tried to allocate 20 MiB"):
+    """The denoiser's device holds this many pixels; sizes that it was given are returned."""
+    seen, network = [], denoiser.network
+
+    def run(images, tokens):
+        if images[:, 0].numel() > pixels:
+            raise RuntimeError(words)
+        seen.append(tuple(images.shape))
+        return network(images, tokens)
+
+    denoiser.network = run
+    return seen
+
+
+def test_memory_that_runs_out_halves_the_batch_then_the_tile_and_is_remembered():
+    tiles = np.random.default_rng(0).random((4, 1, 128, 128), np.float32)
+    origins = ((0, 0), (0, 128), (128, 0), (128, 128))
+    wanted = Denoiser(tiny_model(1), CPU)(tiles, origins).mean
+    denoiser = Denoiser(tiny_model(1), CPU)
+    seen = small_memory(denoiser, 2 * 128 * 128)
+    np.testing.assert_allclose(denoiser(tiles, origins).mean, wanted, atol=1e-6)
+    assert denoiser.said == ["memory ran out on cpu: from now on 2 tiles at once"]
+    assert {shape[0] for shape in seen} == {2}
+    seen = small_memory(denoiser, 112 * 112)
+    denoiser(tiles, origins)
+    assert [s.split(": ")[1] for s in denoiser.said[1:]] == [
+        "from now on 1 tiles at once",
+        "tiles are denoised in parts of at most 72 x 72 pixels",
+    ]
+    said = len(denoiser.said)
+    denoiser(tiles, origins)
+    assert len(denoiser.said) == said  # it is remembered
+    assert max(shape[2] for shape in seen) <= 112
+
+
+def test_parts_of_a_tile_are_those_of_the_whole():
+    """With all the context that they need, parts have the pixels of the whole tile: masks are those of the image."""
+    tiles = np.random.default_rng(0).random((1, 1, 160, 144), np.float32)
+    wanted = Denoiser(tiny_model(1), CPU)(tiles, ((64, 32),)).mean
+    denoiser = Denoiser(tiny_model(1), CPU)
+    denoiser.side = 112
+    np.testing.assert_allclose(denoiser(tiles, ((64, 32),)).mean, wanted, atol=1e-5)
+
+
+def test_no_memory_at_all_and_other_errors_come_out():
+    tiles = np.zeros((1, 1, 64, 64), np.float32)
+    denoiser = Denoiser(tiny_model(1), CPU)
+    small_memory(denoiser, 10)
+    with pytest.raises(DeviceError, match="too little memory for a tile of 64 x 64"):
+        denoiser(tiles, ((0, 0),))
+    denoiser = Denoiser(tiny_model(1), CPU)
+    small_memory(denoiser, 10, "device-side assert triggered")
+    with pytest.raises(RuntimeError, match="assert"):
+        denoiser(tiles, ((0, 0),))
+
+
+def test_a_job_goes_on_with_less_and_says_so():
+    image = np.random.default_rng(0).integers(0, 256, (192, 192)).astype(np.uint8)
+    prepared = prepare_array(
+        open_image(image, axes="YX"), model=tiny_model(1), options=Options(noise="none", tile=96, batch=4), device="cpu"
+    )
+    small_memory(prepared.pipeline.denoiser, 2 * 128 * 128)
+    said = [event.text for event in prepared.pipeline.run() if isinstance(event, Message)]
+    assert any("memory ran out" in text for text in said)
+    whole = denoise(image, model=tiny_model(1), axes="YX", device="cpu", options=Options(noise="none", tile=96))
+    np.testing.assert_array_equal(prepared.pipeline.sink.array, whole)
+
+
+@pytest.mark.parametrize("name", ["paper-rgb", "general-rgb"])
+def test_half_precision_loses_next_to_nothing(name):
+    clean = np.moveaxis(imread(sample_path("slide-clean"))[:128, :128], 2, 0)[None] / np.float32(255)
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 15 / 255, clean.shape), 0, 1).astype(np.float32)
+    model = load_model(name)
+    full, half = (
+        psnr(np.clip(Denoiser(model, CPU, precision=p)(noisy, ((0, 0),)).mean, 0, 1), clean)
+        for p in ("float32", "bfloat16")
+    )
+    assert full > psnr(noisy, clean) + 2
+    assert abs(full - half) <= 0.02
+
+
+def test_auto_precision_is_measured_once_and_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr(fastest, "_file", lambda: tmp_path / "cache" / "precision.json")
+    times = {"float32": 1.0, "bfloat16": 0.5}
+    monkeypatch.setattr(fastest, "_seconds", lambda model, device, kind: times[kind])
+    model = tiny_model(1)
+    chosen, said = settle_precision("auto", model, CPU)
+    assert (chosen, "bfloat16 2.0x" in said) == ("bfloat16", True)
+    times["bfloat16"] = 2.0
+    assert settle_precision("auto", model, CPU)[0] == "bfloat16"
+    (tmp_path / "cache" / "precision.json").write_text("{")
+    assert settle_precision("auto", model, CPU)[0] == "float32"
+    assert list(json.loads((tmp_path / "cache" / "precision.json").read_text()).values()) == ["float32"]
+    times["bfloat16"] = 0.9  # not worth it
+    assert settle_precision("auto", tiny_model(3), CPU)[0] == "float32"
+    assert settle_precision("float16", model, CPU) == ("float16", "")
+
+
+def test_precision_is_a_part_of_the_job():
+    image = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    source = open_image(image, axes="YX")
+    both = [
+        prepare_array(source, model=tiny_model(1), options=Options(noise="none", precision=p), device="cpu")
+        for p in ("float32", "bfloat16")
+    ]
+    assert both[0].job.digest != both[1].job.digest
+    assert both[1].pipeline.denoiser.precision == "bfloat16"
