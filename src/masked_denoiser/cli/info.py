@@ -15,13 +15,41 @@ def info(arguments: Namespace) -> int:
     """Prints what an image is."""
     with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
         facts = describe(source, arguments.channels)
+        if arguments.plan:
+            facts["plan"] = plan(source, arguments)
     if arguments.json:
         print(json.dumps(facts))
         return 0
-    for key, value in facts.items():
+    for key, value in (facts | _in_words(facts.pop("plan", {}))).items():
         if value:
             print(f"{key.replace('_', ' '):14} {_readable(value)}")
     return 0
+
+
+def plan(source: Source, arguments: Namespace) -> dict[str, Any]:
+    """What a job would do and need, as plain JSON values; memory and disk in bytes."""
+    from masked_denoiser.cli.denoise import options_of, set_threads
+    from masked_denoiser.denoising.plan import plan_job
+
+    if arguments.threads is not None:
+        set_threads(arguments.threads)
+    return plan_job(source, arguments.model or "auto", options_of(arguments), arguments.device)
+
+
+def _in_words(plan: dict[str, Any]) -> dict[str, Any]:
+    """The plan for a person."""
+    if not plan:
+        return {}
+    words = {name: plan[name] for name in ("model", "device", "noise", "done")}
+    side, halo = plan["tile"], plan["halo"]
+    words["tiles"] = f"{plan['tiles']} of {side} x {side} pixels, with {halo} pixels around each"
+    words["memory"] = f"at most {plan['memory'] / 2**20:.0f} MiB"
+    if plan["device_memory"]:
+        words["memory"] += f", and {plan['device_memory'] / 2**20:.0f} MiB on the GPU"
+    words["output"] = f"about {plan['output'] / 2**20:.0f} MiB as OME-Zarr, before compression"
+    if plan["background"] is not None:
+        words["background"] = f"{plan['background']:.0%} of {plan['looked_at']} tiles would be passed through"
+    return words
 
 
 def describe(source: Source, channels: Any = "auto") -> dict[str, Any]:

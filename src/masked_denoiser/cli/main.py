@@ -86,6 +86,16 @@ def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     p = _command(commands, "denoise", "denoise:denoise", "denoise an image to OME-Zarr or OME-TIFF")
     p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
     p.add_argument("output", help="ends in .ome.zarr or .ome.tif")
+    p.add_argument("--resume", action="store_true", help="go on with an interrupted job")
+    p.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    _add_reading(p)
+    _add_job(p)
+    p.add_argument("--quiet", action="store_true", help="no progress bar and no notes")
+    p.add_argument("--json", action="store_true", help="print a summary as JSON at the end")
+
+
+def _add_job(p: argparse.ArgumentParser) -> None:
+    """What decides a job, beside its input."""
     p.add_argument("--model", help="name or file of a model (see `models list`; default: by image)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     p.add_argument(
@@ -94,9 +104,6 @@ def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="auto measures the noise, none gives the image to the network as it is; or the noise in units of the "
         "image: sigma=12, or gain=2,offset=100,read=5,correlation=2 (default: auto)",
     )
-    p.add_argument("--resume", action="store_true", help="go on with an interrupted job")
-    p.add_argument("--overwrite", action="store_true", help="replace an existing output")
-    _add_reading(p)
     p.add_argument(
         "--skip-background",
         action="store_true",
@@ -117,8 +124,6 @@ def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     expert.add_argument("--seed", type=int, default=0, help="seed of the attention masks (default: 0)")
     expert.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
-    p.add_argument("--quiet", action="store_true", help="no progress bar and no notes")
-    p.add_argument("--json", action="store_true", help="print a summary as JSON at the end")
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
@@ -233,6 +238,8 @@ def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     p = _command(commands, "info", "info:info", "say what an image is and how it would be denoised")
     p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
     _add_reading(p)
+    p.add_argument("--plan", action="store_true", help="also what `denoise` would do with these settings, and need")
+    _add_job(p)
     p.add_argument("--json", action="store_true", help="print it as JSON")
 
 

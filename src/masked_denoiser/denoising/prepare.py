@@ -342,13 +342,17 @@ def _about_noise(job: Job) -> list[str]:
     """What was found, and what is done about it, for each channel that differs."""
     if not job.noise:
         return []
+    done = what_is_done(job)
+    return [f"noise: {job.noise}: {done[0]}"] if len(done) == 1 else [f"noise: {job.noise}", *done]
+
+
+def what_is_done(job: Job) -> list[str]:
+    """What is done to the planes because of their noise, a line for all channels that are treated alike."""
     done: dict[str, list[int]] = {}
     for plane in job.planes:
         if not plane.copied and plane.range_key not in done.setdefault(job.treatment_of(plane).says, []):
             done[job.treatment_of(plane).says].append(plane.range_key)
-    if len(done) == 1:
-        return [f"noise: {job.noise}: {next(iter(done))}"]
-    return [f"noise: {job.noise}", *(f"{_channels_named(keys)}: {says}" for says, keys in done.items())]
+    return list(done) if len(done) == 1 else [f"{_channels_named(keys)}: {says}" for says, keys in done.items()]
 
 
 def _channels_named(keys: list[int]) -> str:

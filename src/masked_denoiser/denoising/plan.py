@@ -1,0 +1,75 @@
+"""What a job would do and need, said before it is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from masked_denoiser.denoising.background import is_background
+from masked_denoiser.denoising.device import choose_device
+from masked_denoiser.denoising.fastest import settle_precision
+from masked_denoiser.denoising.job import Job, Options, make_job
+from masked_denoiser.denoising.memory import plan_memory
+from masked_denoiser.denoising.prepare import what_is_done
+from masked_denoiser.images.disk import estimate_bytes
+from masked_denoiser.images.source import Source
+from masked_denoiser.models.catalogue import load_model, suited
+
+#: Tiles that are looked at to say how many are background.
+_LOOKED_AT = 64
+
+
+def plan_job(source: Source, model: str, options: Options, device: str) -> dict[str, Any]:
+    """The plan of a job, as plain JSON values.
+
+    Args:
+        source: the image; a sample of it is read.
+        model: name, path or "auto".
+        options: how to denoise.
+        device: as for `choose_device`.
+
+    Returns:
+        Among others `tiles`, `tile` and `halo` in pixels, `memory`, `device_memory` and `output` in bytes, and
+        `background`, the share of some tiles that would be passed through, or None where none is.
+    """
+    chosen, said = choose_device(device)
+    together = source.rgb if options.channels == "auto" else options.channels == "rgb"
+    loaded = load_model(suited(model, together))
+    precision, _ = settle_precision(options.precision, loaded, chosen)
+    job = make_job(source, loaded, options, chosen.type, precision=precision)
+    memory = plan_memory(job, loaded.card.architecture)
+    looked, background = _background(source, job)
+    return {
+        "model": loaded.card.name,
+        "device": said,
+        "precision": precision,
+        "noise": job.noise,
+        "done": " / ".join(what_is_done(job)),
+        "tiles": len(job.plan) * len(job.planes),
+        "tile": job.tile,
+        "halo": job.halo,
+        "batch": job.batch,
+        "memory": memory.process,
+        "device_memory": memory.device,
+        "output": estimate_bytes(source, Path("out.ome.zarr"), None),
+        "background": background,
+        "looked_at": looked,
+    }
+
+
+def _background(source: Source, job: Job) -> tuple[int, float | None]:
+    """Of how many tiles which share is background."""
+    if not job.background:
+        return 0, None
+    rng = np.random.default_rng(job.seed)
+    planes = [plane for plane in job.planes if not plane.copied]
+    count = len(job.plan) * len(planes)
+    numbers = range(count) if count <= _LOOKED_AT else sorted(rng.choice(count, _LOOKED_AT, replace=False).tolist())
+    found = 0
+    for number in numbers:
+        plane, tile = planes[number // len(job.plan)], job.plan[number % len(job.plan)]
+        unit, _ = job.range_of(plane).to_unit(source.read(plane, *(span.index for span in tile.read)))
+        found += is_background(unit, job.background_of(plane) or ())
+    return len(numbers), found / len(numbers)
