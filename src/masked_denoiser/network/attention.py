@@ -60,8 +60,8 @@ class KeyBias:
         masked = torch.ones(windows * area, 1, device=where.device).index_fill_(0, rows, 0.0).view(windows, area)
         with torch.autocast(where.device.type, enabled=False):
             sums = masked @ self.weights
-        other = sums.clamp(min=_LEAST).log().view(windows, 1, heads, area) + self.largest
-        return torch.cat([kept, other], dim=1).transpose(1, 2).flatten(0, 1)
+        other = sums.clamp(min=_LEAST).log().view(windows, heads, 1, area) + self.largest[:, None]
+        return torch.cat([kept.transpose(1, 2), other], dim=2).flatten(0, 1)
 
 
 class WindowAttention(nn.Module):
@@ -164,8 +164,9 @@ def attend_kept(qkv: Tensor, none: Tensor, where: Tensor, bias: KeyBias, scale: 
     queries = none[0].flatten().expand(windows * area, -1)
     queries = queries.index_copy(0, rows, qkv[:, :, 0].reshape(windows * count, -1))
     queries = queries.view(windows, area, heads, -1).transpose(1, 2).reshape(windows * heads, area, -1)
-    pairs = torch.cat([qkv[:, :, 1:], none[1:].expand(windows, 1, -1, -1, -1)], dim=1)
-    keys, values = pairs.permute(2, 0, 3, 1, 4).reshape(2, windows * heads, count + 1, -1)
+    others = none[1:, None, :, None].expand(-1, windows, -1, -1, -1)
+    pairs = torch.cat([qkv[:, :, 1:].permute(2, 0, 3, 1, 4), others], dim=3)
+    keys, values = pairs.view(2, windows * heads, count + 1, -1)
     # Keys are rows: [windows * heads, count + 1, queries], and the softmax goes down the columns.
     logits = torch.baddbmm(bias.of(where, rows).to(qkv.dtype), keys, queries.transpose(1, 2), alpha=scale)
     weights = logits.softmax(dim=1).to(values.dtype)

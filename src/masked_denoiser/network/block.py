@@ -85,11 +85,11 @@ class SwinBlock(nn.Module):
             outs = [self._run(ordered[part.rows], part, biases) for part in self._parts(windows, keep, windows.count)]
             out = permute(torch.cat(outs), windows.back, windows.order)
         else:
-            out = torch.empty_like(flat)
+            done = torch.empty_like(flat)
             at_once = windows.count if x.is_cuda else _AT_ONCE
             for part in self._parts(windows, keep, at_once):
-                places = windows.order[part.rows]
-                out.index_copy_(0, places, self._run(flat.index_select(0, places), part, biases))
+                done[part.rows] = self._run(flat.index_select(0, windows.order[part.rows]), part, biases)
+            out = done.index_select(0, windows.back)
         return out.view(x.shape)
 
     def _keep(
