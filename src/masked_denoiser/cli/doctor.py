@@ -61,12 +61,20 @@ def examine() -> tuple[dict[str, Any], bool]:
         "device": said,
         "cuda": describe(torch.device("cuda")) if torch.cuda.is_available() else "no",
         "mps": "yes" if torch.backends.mps.is_available() else "no",
+        "attention": attention_on(choose_device("auto")[0].type),
         "cores": os.cpu_count(),
         "memory": _memory(),
         "models": ", ".join(entry.name for entry in list_models()) or "none",
         "self-test": f"{verdict}: tiles and whole image differ by {error.largest:.1e} of full scale",
     }
     return facts, fine
+
+
+def attention_on(device: str) -> str:
+    """How window attention is computed on a kind of device."""
+    if device == "cuda":
+        return "one fused kernel for all windows (scaled_dot_product_attention)"
+    return "some windows at a time; where most tokens are masked, over the others and one key for all masked ones"
 
 
 def measure_halo(name: str) -> int:

@@ -146,7 +146,10 @@ class Denoiser:
     def _run(self, tiles: Batch, origins: tuple[tuple[int, int], ...], number: int) -> Tensor:
         """One pass, [B, C, H, W] on the device."""
         batch, channels = tiles.shape[:2]
-        images = torch.from_numpy(tiles).to(self.device)
+        images = torch.from_numpy(tiles)
+        if self.device.type == "cuda":  # copied while the device still works on what came before
+            images = images.pin_memory()
+        images = images.to(self.device, non_blocking=True)
         if channels == 3 and self.config.channels == 1:
             images = images.flatten(0, 1)[:, None]
             origins = tuple(origin for origin in origins for _ in range(3))
