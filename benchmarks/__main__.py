@@ -58,7 +58,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     found["rows"] = [row.to_dict() for row in rows]
     found["peak_memory"] = peak_memory(device)
     if "pipeline" in parts:
-        found["pipeline"] = pipeline_figures(asked.slide)
+        found["pipeline"] = pipeline_figures(asked.slide, asked.device, torch.get_num_threads())
     return found
 
 
@@ -67,8 +67,10 @@ def as_table(found: dict[str, Any]) -> str:
     peaks = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {kind}" for kind, value in found["matrix_peak"].items())
     lines = [f"{found['machine']}; matrix product {peaks}.", ""]
     if found["rows"]:
-        lines += ["| what | before, s | ours, s | times faster | megapixels/s | largest difference | of the peak |"]
-        lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
+        lines += [
+            "| what | before, s | ours, s | times faster | megapixels/s | largest difference | dB lost | of the peak |"
+        ]
+        lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
         lines += map(_line, found["rows"])
     if "pipeline" in found:
         lines += ["", *_pipeline(found["pipeline"])]
@@ -78,9 +80,10 @@ def as_table(found: dict[str, Any]) -> str:
 def _line(row: dict[str, Any]) -> str:
     share = "" if row["peak_share"] is None else f"{row['peak_share']:.0%}"
     apart = "" if row["difference"] != row["difference"] else f"{row['difference']:.1e}"
+    lost = "" if row["lost"] is None else f"{row['lost']:.3f}"
     return (
         f"| {row['what']} | {row['plain']:.3g} | {row['ours']:.3g} | {row['times']:.1f} | "
-        f"{row['megapixels_a_second']:.3g} | {apart} | {share} |"
+        f"{row['megapixels_a_second']:.3g} | {apart} | {lost} | {share} |"
     )
 
 

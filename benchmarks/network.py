@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from tifffile import imread
 from torch import Tensor, nn
 
 from benchmarks.measure import matrix_peak, seconds
 from benchmarks.plain import plain
-from masked_denoiser.denoising.denoiser import computing
+from masked_denoiser.denoising.denoiser import Denoiser, computing
 from masked_denoiser.denoising.precision import Precision
+from masked_denoiser.evaluation.metrics import psnr
 from masked_denoiser.models.catalogue import load_model
+from masked_denoiser.models.file import Model
 from masked_denoiser.network.masks import HashedTokenMask, RandomTokenMask
+from masked_denoiser.samples import sample_path
 from masked_denoiser.training.recipe import PAPER_RECIPE
 
 #: Operations of the paper's network as the plain formulation does them, for each pixel.
@@ -31,6 +35,7 @@ class Row:
         plain, ours: seconds of the plain formulation in float32, and of ours.
         megapixels: that were worked on.
         difference: largest between the two results.
+        lost: dB of PSNR that half precision loses on the sample slide; None for float32.
         peak_share: operations of the plain formulation a second, over the machine's matrix peak in that precision.
     """
 
@@ -39,6 +44,7 @@ class Row:
     ours: float
     megapixels: float
     difference: float
+    lost: float | None
     peak_share: float | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,13 +70,14 @@ def network_rows(sides: tuple[int, ...], device: torch.device, precisions: tuple
             after = seconds(partial(_run, ours, image, tokens, kind), device, runs)
             share = _PAPER_FLOP * side**2 / after / peaks[kind]
             name = f"paper's network, {side} x {side}, {kind}"
-            rows.append(Row(name, before, after, side**2 / 1e6, _apart(out, reference), share))
+            lost = None if kind == "float32" else _lost(model, device, kind)
+            rows.append(Row(name, before, after, side**2 / 1e6, _apart(out, reference), lost, share))
     fast = load_model("general-rgb").build().to(device).eval()
     image = _image(max(sides), device)
     before = seconds(lambda: _run(ours, image, tokens, "float32"), device, 1)
     after = seconds(lambda: _run(fast, image, None, "float32"), device, 2)
     name = "general-rgb against our paper's network, float32"
-    return [*rows, Row(name, before, after, image[0, 0].numel() / 1e6, float("nan"), None)]
+    return [*rows, Row(name, before, after, image[0, 0].numel() / 1e6, float("nan"), None, None)]
 
 
 def training_rows(device: torch.device) -> list[Row]:
@@ -84,7 +91,7 @@ def training_rows(device: torch.device) -> list[Row]:
     for kind in kinds:
         after = seconds(partial(_step, ours, images, kind), device, 1)
         megapixels = images[:, 0].numel() / 1e6
-        rows.append(Row(f"training step, paper's recipe, {kind}", before, after, megapixels, float("nan"), None))
+        rows.append(Row(f"training step, paper's recipe, {kind}", before, after, megapixels, float("nan"), None, None))
     return rows
 
 
@@ -101,6 +108,17 @@ def _step(network: nn.Module, images: Tensor, kind: Precision) -> None:
         out = network(images, tokens)
     (out.float() - images).abs().mean().backward()
     network.zero_grad()
+
+
+def _lost(model: Model, device: torch.device, kind: Precision) -> float:
+    """PSNR in float32 minus that in half precision, on the middle of the noisy sample slide."""
+    noisy, clean = (
+        (np.moveaxis(imread(sample_path(name))[128:384, 128:384], 2, 0)[None] / 255).astype(np.float32)
+        for name in ("slide", "slide-clean")
+    )
+    outs = (Denoiser(model, device, precision=p)(noisy, ((0, 0),)).mean for p in ("float32", kind))
+    exact, rounded = (psnr(np.clip(out, 0, 1), clean) for out in outs)
+    return exact - rounded
 
 
 def _image(side: int, device: torch.device) -> Tensor:

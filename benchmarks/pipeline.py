@@ -21,12 +21,13 @@ _COMMAND = (sys.executable, "-m", "masked_denoiser.cli")
 _TINY = "from masked_denoiser.denoising.check import tiny_model; tiny_model(3).save(__import__('sys').argv[1])"
 
 
-def pipeline_figures(side: int, *, tiny: bool = True) -> dict[str, Any]:
+def pipeline_figures(side: int, device: str, threads: int) -> dict[str, Any]:
     """Runs `denoise` on a synthetic slide, with the default model and with one that computes next to nothing.
 
     Args:
         side: of the slide, in pixels.
-        tiny: whether to run the small network, too.
+        device: as of `denoise`.
+        threads: of the CPU.
 
     Returns:
         Seconds, shares and bytes by name.
@@ -34,21 +35,21 @@ def pipeline_figures(side: int, *, tiny: bool = True) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _slide(folder / "slide.zarr", side)
-        whole, memory = _denoise(folder, "general-rgb")
+        where = ["--device", device, "--threads", str(threads)]
+        whole, memory = _denoise(folder, "general-rgb", where)
         busy = whole["waits"]["computing"] / whole["seconds"]
-        figures = {
+        subprocess.run([sys.executable, "-c", _TINY, str(folder / "tiny.safetensors")], check=True)
+        little, _ = _denoise(folder, str(folder / "tiny.safetensors"), where)
+        beside = little["seconds"] - little["waits"]["computing"]
+        return {
             "side": side,
             "seconds": whole["seconds"],
             "network_share": busy,
             "peak_memory": memory,
-            "planned_memory": _planned(folder),
+            "planned_memory": _planned(folder, where),
+            "tiny_seconds": little["seconds"],
+            "beside_the_network": beside / whole["seconds"],
         }
-        if tiny:
-            subprocess.run([sys.executable, "-c", _TINY, str(folder / "tiny.safetensors")], check=True)
-            little, _ = _denoise(folder, str(folder / "tiny.safetensors"))
-            beside = little["seconds"] - little["waits"]["computing"]
-            figures |= {"tiny_seconds": little["seconds"], "beside_the_network": beside / whole["seconds"]}
-        return figures
 
 
 def _slide(path: Path, side: int) -> None:
@@ -63,13 +64,14 @@ def _slide(path: Path, side: int) -> None:
         array[top : top + len(rows)] = np.roll(rows, top // 7, axis=1)
 
 
-def _denoise(folder: Path, model: str) -> tuple[dict[str, Any], int]:
+def _denoise(folder: Path, model: str, where: list[str]) -> tuple[dict[str, Any], int]:
     """The summary of a run in a process of its own, and its peak of resident memory in bytes."""
     command = [
         sys.executable,
         "-m",
         "masked_denoiser.cli",
         *_arguments(folder, model),
+        *where,
         "--overwrite",
         "--json",
         "--quiet",
@@ -87,7 +89,7 @@ def _arguments(folder: Path, model: str) -> list[str]:
     return ["denoise", str(folder / "slide.zarr"), str(folder / "out.ome.zarr"), "--model", model, "--axes", "YXS"]
 
 
-def _planned(folder: Path) -> int:
+def _planned(folder: Path, where: list[str]) -> int:
     """What `info --plan` says the job would need, in bytes."""
     command = [
         sys.executable,

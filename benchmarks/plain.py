@@ -38,7 +38,7 @@ class PlainBlock(nn.Module):
             x = x * tokens.keep(self.index, self.shift, self.window, (batch, height, width)).to(x)
         shifted = x.roll((-self.shift, -self.shift), dims=(1, 2)) if self.shift else x
         windows = _partition(shifted, self.window)
-        attended = self._attend(windows, self._cut(height, width) if self.shift else None)
+        attended = self._attend(windows, self._cut(height, width, x.device) if self.shift else None)
         x = _reverse(attended, self.window, batch, height, width)
         x = x.roll((self.shift, self.shift), dims=(1, 2)) if self.shift else x
         x = shortcut + x
@@ -58,17 +58,17 @@ class PlainBlock(nn.Module):
         projected: Tensor = attn.proj(out.transpose(1, 2).reshape(count, area, embed))
         return projected
 
-    def _cut(self, height: int, width: int) -> Tensor:
+    def _cut(self, height: int, width: int, device: torch.device) -> Tensor:
         """[windows, w*w, w*w]: -100 between tokens of a window that come from different sides of the image."""
         if (height, width) not in self._cuts:
             ends = (slice(0, -self.window), slice(-self.window, -self.shift), slice(-self.shift, None))
-            side = torch.zeros(1, height, width, 1)
+            side = torch.zeros(1, height, width, 1, device=device)
             for i, rows in enumerate(ends):
                 for j, columns in enumerate(ends):
                     side[:, rows, columns] = 3 * i + j
             number = _partition(side, self.window).squeeze(-1)
             apart = number[:, :, None] != number[:, None, :]
-            self._cuts[height, width] = torch.zeros(apart.shape).masked_fill(apart, -100.0)
+            self._cuts[height, width] = torch.zeros(apart.shape, device=device).masked_fill(apart, -100.0)
         return self._cuts[height, width]
 
 

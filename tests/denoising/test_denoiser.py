@@ -1,11 +1,14 @@
 """A denoiser in little memory, and in half precision."""
 
 import json
+from functools import partial
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from tifffile import imread
+from torch import nn
 
 from masked_denoiser.denoising import fastest
 from masked_denoiser.denoising.check import tiny_model
@@ -17,6 +20,7 @@ from masked_denoiser.denoising.prepare import denoise, prepare_array
 from masked_denoiser.evaluation.metrics import psnr
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import load_model
+from masked_denoiser.network.block import SwinBlock
 from masked_denoiser.samples import sample_path
 
 CPU = torch.device("cpu")
@@ -47,9 +51,9 @@ def test_memory_that_runs_out_halves_the_batch_then_the_tile_and_is_remembered()
     assert {shape[0] for shape in seen} == {2}
     seen = small_memory(denoiser, 112 * 112)
     denoiser(tiles, origins)
-    assert [s.split(": ")[1] for s in denoiser.said[1:]] == [
+    assert [s.split(": ")[1].split(",")[0] for s in denoiser.said[1:]] == [
         "from now on 1 tiles at once",
-        "tiles are denoised in parts of at most 72 x 72 pixels",
+        "from now on tiles are denoised in parts of at most 72 x 72 pixels",
     ]
     said = len(denoiser.said)
     denoiser(tiles, origins)
@@ -90,17 +94,37 @@ def test_a_job_goes_on_with_less_and_says_so():
     np.testing.assert_array_equal(prepared.pipeline.sink.array, whole)
 
 
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", ["paper-rgb", "general-rgb"])
-def test_half_precision_loses_next_to_nothing(name):
+def test_half_precision_loses_next_to_nothing(name, half):
     clean = np.moveaxis(imread(sample_path("slide-clean"))[:128, :128], 2, 0)[None] / np.float32(255)
     noisy = np.clip(clean + np.random.default_rng(0).normal(0, 15 / 255, clean.shape), 0, 1).astype(np.float32)
     model = load_model(name)
-    full, half = (
-        psnr(np.clip(Denoiser(model, CPU, precision=p)(noisy, ((0, 0),)).mean, 0, 1), clean)
-        for p in ("float32", "bfloat16")
+    exact, rounded = (
+        psnr(np.clip(Denoiser(model, CPU, precision=p)(noisy, ((0, 0),)).mean, 0, 1), clean) for p in ("float32", half)
     )
-    assert full > psnr(noisy, clean) + 2
-    assert abs(full - half) <= 0.02
+    assert exact > psnr(noisy, clean) + 2
+    assert exact - rounded <= 0.02
+
+
+def test_what_matters_stays_in_float32():
+    """In half precision: what goes into each norm and comes out, the residual path, and every softmax."""
+    denoiser = Denoiser(load_model("paper-rgb"), CPU, precision="bfloat16")
+    seen = {}
+    for name, module in denoiser.network.named_modules():
+        if isinstance(module, SwinBlock | nn.LayerNorm | nn.Linear):
+            note = partial(lambda name, _module, given, out: seen.update({name: (given[0].dtype, out.dtype)}), name)
+            module.register_forward_hook(note)
+    kinds = []
+    softmax = torch.Tensor.softmax
+    with patch.object(torch.Tensor, "softmax", lambda x, dim: kinds.append(x.dtype) or softmax(x, dim=dim)):
+        denoiser(np.full((1, 3, 32, 32), 0.5, np.float32), ((0, 0),))
+    for name, dtypes in seen.items():
+        if name.endswith(("qkv", "proj", "fc1", "fc2")):
+            assert dtypes[1] == torch.bfloat16
+        else:
+            assert dtypes == (torch.float32, torch.float32), name
+    assert set(kinds) == {torch.float32}
 
 
 def test_auto_precision_is_measured_once_and_remembered(tmp_path, monkeypatch):
@@ -118,6 +142,9 @@ def test_auto_precision_is_measured_once_and_remembered(tmp_path, monkeypatch):
     times["bfloat16"] = 0.9  # not worth it
     assert settle_precision("auto", tiny_model(3), CPU)[0] == "float32"
     assert settle_precision("float16", model, CPU) == ("float16", "")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(fastest, "_file", lambda: tmp_path / "file" / "precision.json")
+    assert "cannot be written" in settle_precision("auto", model, CPU)[1]
 
 
 def test_precision_is_a_part_of_the_job():

@@ -107,5 +107,8 @@ def test_stop_writes_what_was_computed_and_closing_early_ends_the_threads():
 def test_the_bottleneck_is_named():
     progress = Progress(1, 1, 1, 0, 1.0)
     assert Finished(progress, Waits(0.1, 9.0, 0.1)).bottleneck == ""
-    assert "reading was the bottleneck" in Finished(progress, Waits(5.0, 5.0, 0.0)).bottleneck
-    assert "writing was the bottleneck" in Finished(progress, Waits(0.0, 5.0, 5.0)).bottleneck
+    assert "reading was the bottleneck" in Finished(progress, Waits(5.0, 5.0, 0.0, 9.0)).bottleneck
+    assert "writing was the bottleneck" in Finished(progress, Waits(0.0, 5.0, 5.0, 1.0, 6.0)).bottleneck
+    # Neither what was over at once, nor what our own arithmetic took.
+    assert Finished(progress, Waits(0.5, 0.1, 0.0, 0.5)).bottleneck == ""
+    assert Finished(progress, Waits(5.0, 5.0, 0.0, 0.2)).bottleneck == ""

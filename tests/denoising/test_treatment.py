@@ -26,7 +26,9 @@ from masked_denoiser.training.recipe import GENERAL
 
 
 def white(sigma, **changes):
-    noise = ChannelNoise(0.0, 0.0, sigma / 255, sigma / 255, sigma / 255, 1, 0.0, 0.0, (-np.inf, np.inf), certain=True)
+    noise = ChannelNoise(
+        0.0, 0.0, sigma / 255, sigma / 255, sigma / 255, 1, 0.0, 0.0, 0.0, (-np.inf, np.inf), certain=True
+    )
     return replace(noise, **changes)
 
 
@@ -54,8 +56,9 @@ def same(tiles, origins):
         (white(0.5), ALL, Treatment(share=0.0)),
         (white(1.5), ALL, Treatment(share=0.5)),
         (white(0.5, bright=8 / 255), ALL, Treatment()),
-        (white(0.5, impulses=0.01), ALL, Treatment(share=0.0, impulses=0.135882)),
-        (white(20, impulses=0.01), ALL, Treatment(impulses=0.365294)),
+        (white(0.5, impulses=0.01, height=0.5), ALL, Treatment(share=0.0, impulses=0.135882)),
+        (white(20, impulses=0.01, height=0.8), ALL, Treatment(impulses=0.365294)),
+        (white(0.5, impulses=0.01, height=0.1), ALL, Treatment(share=0.0, impulses=0.06)),
         (white(0.5, stripes=0.02), ALL, Treatment()),
         (NONE, ALL, Treatment(share=0.0)),
     ],
@@ -118,19 +121,20 @@ def test_each_image_of_a_stride_has_independent_pixels_of_its_own():
     assert [origins for _, origins in seen] == [((16, 24),)] * 4 + [((32, 48),)]
 
 
+@pytest.mark.parametrize("given", ["sigma=0.05,correlation=3", "gain=0.3", "gain=0.2,read=0.1,correlation=3"])
 @pytest.mark.parametrize("size", [(150, 130), (64, 200)])
-def test_tiles_equal_the_whole_image_with_strides_too(size):
+def test_tiles_equal_the_whole_image_with_strides_and_local_means_too(size, given):
     model = random_model(UConfig(widths=(4, 8), blocks=(1, 0), attention=1, heads=2, window=4), 1)
     model = replace(model, weights={k: v + 0.05 if k == "head.weight" else v for k, v in model.weights.items()})
     image = np.random.default_rng(0).random(size, dtype=np.float32) * 0.9
-    given = "sigma=0.05,correlation=3"
 
     def run(tile, halo):
         options = Options(tile=tile, halo=halo, noise=given, intensity=(0.0, 1.0))
         return denoise(image, model=model, axes="YX", device="cpu", options=options)
 
     job = make_job(open_image(image, axes="YX"), model, Options(tile=40, noise=given, halo="exact"), "cpu")
-    assert (job.stride, job.tile, job.halo % (8 * 2)) == (2, 48, 0)
+    stride = 2 if "correlation" in given else 1
+    assert (job.stride, job.tile, job.halo % (8 * stride)) == (stride, 48 if stride == 2 else 40, 0)
     assert np.abs(run(40, "exact") - run(256, 0)).max() <= 1e-5
     assert np.abs(run(40, 0) - run(256, 0)).max() > 1e-4
 
@@ -155,6 +159,16 @@ def test_photon_noise_of_a_camera_is_removed_without_bias():
     expected = truth[::32, ::32]
     assert np.abs(inner - expected).max() < 0.05 * expected.max()
     assert abs((inner - expected).mean()) < 2.0
+
+
+@pytest.mark.parametrize("photons", [1, 2, 4])
+def test_few_photons_keep_their_mean(photons):
+    """A network trained with L1 gives medians: at one photon a pixel that is near black."""
+    truth = np.kron(np.random.default_rng(0).uniform(0.2, 1, (4, 4)), np.ones((48, 48)))
+    counts = np.random.default_rng(1).poisson(truth * photons).astype(np.float32) / photons
+    out = denoise(counts, axes="YX", device="cpu", noise=f"gain={1 / photons}", intensity=(0.0, float(counts.max())))
+    assert out.mean() == pytest.approx(counts.mean(), rel=0.02)
+    assert np.mean((out - truth) ** 2) < 0.05 * np.mean((counts - truth) ** 2)
 
 
 _UNREADABLE = (

@@ -1,12 +1,12 @@
 """A plain formulation of SwinIR, masked or not: an oracle, slow and close to the papers' formulas.
 
-It reads a checkpoint's tensors by name, loops over windows one by one in float64, and shares no code
-with the package but the hash that says which tokens are masked.
+It reads a checkpoint's tensors by name, loops over windows one by one in float64, and shares no code with the package:
+the hash that says which tokens are masked is here in unsigned integers, there in signed ones.
 """
 
 import numpy as np
 
-from masked_denoiser.network.masks import hashed_windows, kept_tokens
+from masked_denoiser.network.masks import kept_tokens
 
 
 def conv(x, weight, bias):
@@ -121,3 +121,26 @@ def _keeper(mask, seed, number, index, window):
         return hashed_windows((seed, number, index), rows, cols, window, kept_tokens(mask, window))[0, 0]
 
     return keep
+
+
+def hashed_windows(counters, rows, cols, window, kept):
+    """The tokens with the `kept` smallest hashes of each window: [rows, cols, window * window] bool."""
+    state = np.zeros((), dtype=np.uint64)
+    for counter in counters:
+        state = _mix(state, np.asarray(counter, dtype=np.uint64))
+    per_row = _mix(state, rows.astype(np.uint64))
+    per_window = _mix(per_row[:, None], cols.astype(np.uint64)[None, :])
+    hashes = _mix(per_window[..., None], np.arange(window * window, dtype=np.uint64))
+    smallest = np.argpartition(hashes, kept - 1, axis=-1)[..., :kept]
+    keep = np.zeros(hashes.shape, dtype=np.bool_)
+    np.put_along_axis(keep, smallest, True, axis=-1)
+    return keep
+
+
+def _mix(state, counter):
+    """One step of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), keyed by a counter."""
+    with np.errstate(over="ignore"):
+        z = np.asarray((state ^ counter) + np.uint64(0x9E3779B97F4A7C15), dtype=np.uint64)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))

@@ -4,7 +4,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.network.masks import MASKED_PIXEL, HashedTokenMask, RandomTokenMask, kept_tokens, mask_pixels
+from masked_denoiser.network.masks import (
+    MASKED_PIXEL,
+    HashedTokenMask,
+    RandomTokenMask,
+    hashed_windows,
+    kept_tokens,
+    mask_pixels,
+)
+
+from . import plain
 
 
 def test_input_mask_hides_whole_pixels_in_the_asked_share():
@@ -77,3 +86,11 @@ def test_hashed_mask_never_changes():
         "00000001",
         "00010011",
     ]
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(0, 100), st.integers(-3, 2**40))
+def test_masks_are_those_of_the_published_hash(seed, number, start):
+    """SplitMix64 in unsigned numbers: a mask is the same for ever, or old jobs could not go on."""
+    rows, cols = np.arange(max(start, 0), max(start, 0) + 3), np.arange(4)
+    ours = hashed_windows((seed, number, 5), torch.from_numpy(rows), torch.from_numpy(cols), 8, 16)
+    np.testing.assert_array_equal(ours.numpy(), plain.hashed_windows((seed, number, 5), rows, cols, 8, 16))

@@ -106,6 +106,13 @@ def test_the_last_weights_are_kept_where_the_recipe_says_so(tissue, tiny, quick,
     assert all(torch.equal(kept.weights[name], average[name]) for name in kept.weights)
 
 
+def test_a_training_that_got_no_better_keeps_its_best(tissue, tiny, quick, tmp_path):
+    base = md.fine_tune(tiny, [tissue], axes="YXS", device="cpu", steps=40, patch=16, rate=1e-2, unseen=[])
+    recipe = replace(quick, rate=1.0, keep="last", patience=1)
+    *_, last = prepare(tissue, base, recipe, tmp_path / "tired.safetensors").run()
+    assert (last.why, last.best_step) == ("no better", 0)
+
+
 def test_resumed_runs_end_in_the_same_weights(tissue, tiny, quick, tmp_path):
     """Cancelled twice in this process, at other steps; the real kills are in `test_killed_three_times`."""
     whole, undisturbed = weights_after(prepare(tissue, tiny, quick, tmp_path / "whole.safetensors"))

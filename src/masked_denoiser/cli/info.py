@@ -45,7 +45,7 @@ def _in_words(plan: dict[str, Any]) -> dict[str, Any]:
     words["tiles"] = f"{plan['tiles']} of {side} x {side} pixels, with {halo} pixels around each"
     words["memory"] = f"at most {plan['memory'] / 2**20:.0f} MiB"
     if plan["device_memory"]:
-        words["memory"] += f", and {plan['device_memory'] / 2**20:.0f} MiB on the GPU"
+        words["memory"] += f", and {plan['device_memory'] / 2**20:.0f} MiB or more on the GPU"
     words["output"] = f"about {plan['output'] / 2**20:.0f} MiB as OME-Zarr, before compression"
     if plan["background"] is not None:
         words["background"] = f"{plan['background']:.0%} of {plan['looked_at']} tiles would be passed through"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from torch import Tensor
 from masked_denoiser.denoising.precision import Precision
 from masked_denoiser.errors import UserError
 from masked_denoiser.models.file import Model
-from masked_denoiser.network.build import NetworkConfig
 from masked_denoiser.network.masks import HashedTokenMask
 from masked_denoiser.tiling.plan import Plan
 
@@ -51,6 +50,7 @@ class Denoiser:
         passes: runs with different attention masks.
         seed: of the attention masks.
         std: whether to return the spread of the passes.
+        overlap: context in pixels of the parts of a tile that memory does not hold: the halo of its job.
         precision: of the network's matrix products and convolutions. Norms, softmax and, in the Swin family, the
             residual sums stay in float32.
     """
@@ -64,10 +64,12 @@ class Denoiser:
         seed: int = 0,
         std: bool = False,
         precision: Precision = "float32",
+        overlap: int = _PART_OVERLAP,
     ) -> None:
         self.config = model.card.architecture
         self.device, self.passes, self.seed, self.std, self.precision = device, passes, seed, std, precision
         self.network = model.build().to(device)
+        self.overlap = -(-max(overlap, 1) // self.config.grid) * self.config.grid
         self.at_once: int | None = None
         self.side: int | None = None
         self.said: list[str] = []
@@ -108,8 +110,8 @@ class Denoiser:
             return self._each_pass(tiles, origins)
         out = np.empty((self.passes, *tiles.shape), np.float32)
         grid = self.config.grid
-        core = max(grid, (self.side - 2 * _overlap(self.config)) // grid * grid)
-        for tile in Plan((height, width), core, _overlap(self.config), grid):
+        core = max(grid, (self.side - 2 * self.overlap) // grid * grid)
+        for tile in Plan((height, width), core, self.overlap, grid):
             rows, columns = (span.index for span in tile.read)
             places = tuple((y + rows.start, x + columns.start) for y, x in origins)
             inner = self._each_pass(np.ascontiguousarray(tiles[..., rows, columns]), places)
@@ -132,7 +134,7 @@ class Denoiser:
             self.at_once = count // 2
             self.said.append(f"memory ran out on {self.device}: from now on {self.at_once} tiles at once")
             return
-        side, least = self.side or max(height, width), self.config.grid + 2 * _overlap(self.config)
+        side, least = self.side or max(height, width), self.config.grid + 2 * self.overlap
         if side <= least:
             raise DeviceError(
                 f"{self.device} has too little memory for a tile of {height} x {width} pixels, even in parts; "
@@ -140,16 +142,14 @@ class Denoiser:
             ) from error
         self.side = max(side // 2, least)
         self.said.append(
-            f"memory ran out on {self.device}: tiles are denoised in parts of at most {self.side} x {self.side} pixels"
+            f"memory ran out on {self.device}: from now on tiles are denoised in parts of at most {self.side} x "
+            f"{self.side} pixels, which differ from whole tiles as tiles with this halo differ from the whole image"
         )
 
     def _run(self, tiles: Batch, origins: tuple[tuple[int, int], ...], number: int) -> Tensor:
         """One pass, [B, C, H, W] on the device."""
         batch, channels = tiles.shape[:2]
-        images = torch.from_numpy(tiles)
-        if self.device.type == "cuda":  # copied while the device still works on what came before
-            images = images.pin_memory()
-        images = images.to(self.device, non_blocking=True)
+        images = torch.from_numpy(tiles).to(self.device)
         if channels == 3 and self.config.channels == 1:
             images = images.flatten(0, 1)[:, None]
             origins = tuple(origin for origin in origins for _ in range(3))
@@ -164,7 +164,7 @@ class Denoiser:
     def _mask(self, origins: tuple[tuple[int, int], ...], number: int) -> HashedTokenMask | None:
         if not self.config.attention_mask:
             return None
-        return HashedTokenMask(self.config.attention_mask, self.seed, number, origins, self.config.scale)
+        return HashedTokenMask(self.config.attention_mask, self.seed, number, origins, self.config.scale, self.device)
 
 
 @contextmanager
@@ -173,17 +173,9 @@ def computing(device: torch.device, precision: Precision) -> Iterator[None]:
 
     torch rounds convolutions on CUDA to TF32 unless told otherwise; float32 is what is promised.
     """
-    kind = getattr(torch, precision)
-    with (
-        torch.backends.cudnn.flags(allow_tf32=False),
-        torch.autocast(device.type, kind if precision != "float32" else None, enabled=precision != "float32"),
-    ):
+    half = nullcontext() if precision == "float32" else torch.autocast(device.type, getattr(torch, precision))
+    with torch.backends.cudnn.flags(allow_tf32=False), half:
         yield
-
-
-def _overlap(config: NetworkConfig) -> int:
-    """Context of the parts of a tile that memory does not hold: a window or two."""
-    return -(-_PART_OVERLAP // config.grid) * config.grid
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -12,6 +12,8 @@ from masked_denoiser.images.planes import Plane
 
 #: A job is held up by its disk if the network waits for this share of the time.
 _HELD_UP = 0.2
+#: Seconds below which nobody needs to hear of it.
+_WORTH_SAYING = 3.0
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,10 @@ class Finished:
         """What held the network up, for a person; empty where nothing did."""
         waits = self.waits
         total = waits.reading + waits.computing + waits.writing
-        slower, seconds = max((("reading", waits.reading), ("writing", waits.writing)), key=lambda pair: pair[1])
-        if not total or seconds < _HELD_UP * total:
+        # What the disk took, as far as the network waited for it: the rest of a stage is our own arithmetic.
+        held_up = {"reading": min(waits.reading, waits.reads), "writing": min(waits.writing, waits.writes)}
+        slower, seconds = max(held_up.items(), key=lambda pair: pair[1])
+        if seconds < max(_HELD_UP * total, _WORTH_SAYING):
             return ""
         return (
             f"{slower} was the bottleneck: the network waited for it {seconds / total:.0%} of the time; a faster disk, "

@@ -7,6 +7,7 @@ is kept in the user's cache folder until device, torch or model change.
 from __future__ import annotations
 
 import json
+import platform
 import time
 from pathlib import Path
 
@@ -36,15 +37,22 @@ def settle_precision(asked: AskedPrecision, model: Model, device: torch.device) 
     """
     if asked != "auto":
         return asked, ""
-    key = f"{describe(device)}, torch {torch.__version__}, model {model.digest}"
+    key = f"{_name(device)}, torch {torch.__version__}, model {model.digest}"
     known = _remembered()
     if key in known:
         return known[key], f"computing in {known[key]}, which was measured to be the fastest here"
     speeds = {kind: _seconds(model, device, kind) for kind in _candidates(device)}
     best = min(speeds, key=lambda kind: speeds[kind] * (1.0 if kind == "float32" else _WORTH))
-    _remember(known | {key: best})
+    kept = _remember(known | {key: best})
     measured = ", ".join(f"{kind} {speeds['float32'] / seconds:.1f}x" for kind, seconds in speeds.items())
-    return best, f"computing in {best}; measured speeds: {measured}; kept in {_file()}"
+    return best, f"computing in {best}; measured speeds: {measured}; {kept}"
+
+
+def _name(device: torch.device) -> str:
+    """What must be the same for a measurement to hold."""
+    if device.type != "cpu":
+        return describe(device)
+    return f"{describe(device)}, {platform.machine()} with {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _candidates(device: torch.device) -> tuple[Precision, ...]:
@@ -82,9 +90,14 @@ def _remembered() -> dict[str, Precision]:
     return {key: value for key, value in values.items() if value in allowed} if isinstance(values, dict) else {}
 
 
-def _remember(values: dict[str, Precision]) -> None:
+def _remember(values: dict[str, Precision]) -> str:
+    """Keeps what was measured; says where, or that it could not be kept."""
     path = _file()
-    path.parent.mkdir(parents=True, exist_ok=True)
     making = path.with_suffix(".new")
-    making.write_text(json.dumps(values, indent=1, sort_keys=True))
-    making.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        making.write_text(json.dumps(values, indent=1, sort_keys=True))
+        making.replace(path)
+    except OSError as error:
+        return f"{path} cannot be written ({error.strerror}), so the next job measures again"
+    return f"kept in {path}"

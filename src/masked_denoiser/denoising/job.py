@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
+from collections.abc import Iterable
 from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from masked_denoiser.denoising.background import measure_background
 from masked_denoiser.denoising.intensity import Range, measure_ranges
 from masked_denoiser.denoising.noise_choice import AUTO, choose
 from masked_denoiser.denoising.precision import AskedPrecision, Precision
+from masked_denoiser.denoising.treated import MEAN_REACH
 from masked_denoiser.denoising.treatment import Treatment
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.planes import Channels, Plane, list_planes
@@ -194,7 +196,7 @@ def make_job(
         model_digest=model.digest,
         window=grid,
         tile=options.tile if stride == 1 else -(-options.tile // (grid * stride)) * grid * stride,
-        halo=settle_halo(options.halo, model, stride, repaired=any(t.impulses for t in chosen.treatments.values())),
+        halo=settle_halo(options.halo, model, stride, _around(chosen.treatments.values())),
         batch=options.batch or {"cuda": 8, "mps": 2}.get(device, 1),
         passes=options.passes,
         std=options.std,
@@ -225,24 +227,29 @@ def planes_of(source: Source, channels: Channels) -> tuple[Plane, ...]:
         raise JobError(f"{error}; use channels 'each'") from error
 
 
-def settle_halo(halo: int | str, model: Model, stride: int = 1, *, repaired: bool = False) -> int:
+def settle_halo(halo: int | str, model: Model, stride: int = 1, around: int = 0) -> int:
     """The halo in pixels: given, the default, or exact for the model's architecture.
 
     Args:
         halo: as in `Options`.
         model: the model.
         stride: of the job: with strides the whole is denoised after its parts, and both need their context.
-        repaired: whether impulses are replaced first, which looks at the neighbours of what the network sees.
+        around: pixels that are looked at around what the network sees and gives.
     """
     config = model.card.architecture
     grid, exact = config.grid * stride, exact_halo(config)
     whole = exact if stride == 1 else _up_to(grid, exact) + exact * stride
-    whole += _up_to(grid, REACH) if repaired else 0
+    whole += _up_to(grid, around)
     if halo == "exact":
         return whole
     if halo == "default":
         return min(whole, _up_to(grid, DEFAULT_HALO))
     return int(halo) if stride == 1 else _up_to(grid, int(halo))
+
+
+def _around(treatments: Iterable[Treatment]) -> int:
+    """Before the network impulses are looked for among neighbours, after it local means are kept."""
+    return max((REACH * bool(t.impulses) + MEAN_REACH * bool(t.gain) for t in treatments), default=0)
 
 
 def _up_to(grid: int, pixels: int) -> int:

@@ -8,21 +8,21 @@ import numpy as np
 import psutil
 
 from masked_denoiser.denoising.job import Job
-from masked_denoiser.denoising.overlap import AHEAD, BEHIND
+from masked_denoiser.denoising.overlap import AHEAD
 from masked_denoiser.network.build import NetworkConfig
 from masked_denoiser.network.config import SwinConfig
 
 #: Feature images of the finest level that a network holds at once. Counted on a CPU: `python -m benchmarks pipeline`.
-_SWIN_FEATURES, _U_FEATURES = 5.3, 7.5
+_SWIN_FEATURES, _U_FEATURES = 5.3, 6.0
 
 #: What the libraries of a network's layers take for themselves, in bytes.
-_LIBRARIES = 60 * 2**20
+_LIBRARIES = 130 * 2**20
 
 #: Bytes for each sample of a tile while it waits: in [0, 1] as float32, what was clipped as float64, its result.
 _WAITING = 4 + 8 + 4
 
 #: Bytes for each sample of the tiles that are being converted, in float64.
-_CONVERTING = 5 * 8
+_CONVERTING = 4 * 8
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Memory:
 
     Attributes:
         process: resident memory of the process.
-        device: memory of the GPU; 0 where the CPU computes.
+        device: memory of the GPU; 0 where the CPU computes. Counted on a CPU, where fewer windows are in work at once:
+            a lower bound for GPUs.
     """
 
     process: int
@@ -48,7 +49,8 @@ def plan_memory(job: Job, config: NetworkConfig) -> Memory:
     height, width = (max(spans) for spans in zip(*_reads(job), strict=True))
     channels = max(plane.channels for plane in job.planes)
     samples = job.batch * height * width * channels
-    waiting = (AHEAD + 1 + BEHIND) * samples * (_WAITING + np.dtype(job.dtype).itemsize)
+    pieces = -(-len(job.plan) * len(job.planes) // job.batch)
+    waiting = min(pieces, AHEAD + 1) * samples * (_WAITING + np.dtype(job.dtype).itemsize)
     tiles = job.batch * (channels if config.channels == 1 else 1)
     network = int(tiles * -(-height // config.grid) * -(-width // config.grid) * config.grid**2 * _per_pixel(config))
     on_cpu = job.device == "cpu"

@@ -57,7 +57,7 @@ class GivenNoise:
             )
         offset, read = (self.offset - scale.low) / span, self.read / span
         return ChannelNoise(
-            level.gain, offset, read, middle, bright, self.correlation, 0.0, 0.0, (-inf, inf), certain=True
+            level.gain, offset, read, middle, bright, self.correlation, 0.0, 0.0, 0.0, (-inf, inf), certain=True
         )
 
 

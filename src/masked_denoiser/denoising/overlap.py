@@ -32,15 +32,18 @@ class Waits:
         reading: the network waited for input.
         computing: the network computed.
         writing: the network waited for output to be written.
+        reads, writes: of the two other threads in reading from and writing to the disk, whoever waited.
     """
 
     reading: float = 0.0
     computing: float = 0.0
     writing: float = 0.0
+    reads: float = 0.0
+    writes: float = 0.0
 
     @contextmanager
     def count(self, what: str) -> Iterator[None]:
-        """Adds the time of a block to one of the three."""
+        """Adds the time of a block to one of them; each is counted by one thread only."""
         began = time.monotonic()
         try:
             yield

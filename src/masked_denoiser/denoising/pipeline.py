@@ -87,6 +87,7 @@ class Pipeline:
         journal: None for results in memory.
         cancel: set it from any thread to stop between two batches of tiles.
         region: the part of the job to do; None for all of it.
+        waits: where the time went.
     """
 
     job: Job
@@ -97,6 +98,7 @@ class Pipeline:
     journal: Journal | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
     region: Region | None = None
+    waits: Waits = field(default_factory=Waits)
 
     def run(self) -> Iterator[Event]:
         """Does the work, and yields events as it goes. The sinks are finished or closed at the end.
@@ -114,7 +116,7 @@ class Pipeline:
             yield Finishing()
             self._finish()
             finished = True
-            yield Finished(clock.progress(), clock.waits, clock.skipped)
+            yield Finished(clock.progress(), self.waits, clock.skipped)
         finally:
             if not finished:
                 self._close()
@@ -122,7 +124,7 @@ class Pipeline:
     def _tiles(self, clock: _Clock) -> Iterator[Event]:
         broken = False
         steps = (self._read, self._compute, self._write)
-        for done in overlapped(self._work(), *steps, stop=self.cancel.is_set, waits=clock.waits):
+        for done in overlapped(self._work(), *steps, stop=self.cancel.is_set, waits=self.waits):
             if done.broken and not broken:
                 broken = True
                 yield Message("the image holds NaN or infinite values; they stay as they are in the result")
@@ -150,7 +152,8 @@ class Pipeline:
 
     def _read(self, work: _Work) -> _Given:
         """The tiles as the image has them, and as the network gets those that it is to see."""
-        inputs = [self.source.read(work.plane, *(span.index for span in tile.read)) for tile in work.group]
+        with self.waits.count("reads"):
+            inputs = [self.source.read(work.plane, *(span.index for span in tile.read)) for tile in work.group]
         treatment = None if work.plane.copied else self.job.treatment_of(work.plane)
         if treatment is None or treatment.nothing:
             return _Given(inputs, [])
@@ -175,13 +178,14 @@ class Pipeline:
     def _write(self, work: _Work, computed: tuple[_Given, Denoised | None]) -> _Done:
         given, out = computed
         results = self._in_units(work, given, out)
-        for tile, (pixels, spread) in zip(work.group, results, strict=True):
-            y, x = (span.start for span in tile.core)
-            self.sink.write(work.plane, y, x, pixels)
-            if self.std_sink is not None and spread is not None:
-                self.std_sink.write(work.plane, y, x, spread)
-        if self.journal:
-            self.journal.add(work.piece)
+        with self.waits.count("writes"):
+            for tile, (pixels, spread) in zip(work.group, results, strict=True):
+                y, x = (span.start for span in tile.core)
+                self.sink.write(work.plane, y, x, pixels)
+                if self.std_sink is not None and spread is not None:
+                    self.std_sink.write(work.plane, y, x, spread)
+            if self.journal:
+                self.journal.add(work.piece)
         return _Done(work, [pixels for pixels, _ in results], given.skipped, _any_broken(given.inputs))
 
     def _in_units(self, work: _Work, given: _Given, out: Denoised | None) -> list[tuple[Pixels, Pixels | None]]:
@@ -229,7 +233,7 @@ class _Clock:
         earlier = sum(_area(plan[i]) for _, first, last in done for i in range(first, last + 1))
         self._pixels, self._left = 0, planes * area - earlier
         self._began = time.monotonic()
-        self.waits, self.skipped = Waits(), 0
+        self.skipped = 0
 
     def add(self, group: tuple[Tile, ...], skipped: int) -> None:
         self.skipped += skipped

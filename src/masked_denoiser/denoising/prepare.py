@@ -16,7 +16,7 @@ from masked_denoiser.denoising.denoiser import Denoiser
 from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.events import Finished, Message
 from masked_denoiser.denoising.fastest import settle_precision
-from masked_denoiser.denoising.job import Job, JobError, Options, make_job
+from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options, make_job
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
@@ -289,7 +289,16 @@ def _settle(model: Model | str | Path, device: str, source: Source, options: Opt
 
 
 def _denoiser(model: Model, device: Any, job: Job) -> Denoiser:
-    return Denoiser(model, device, passes=job.passes, seed=job.seed, std=job.std, precision=job.precision)
+    """A denoiser as the job wants it."""
+    return Denoiser(
+        model,
+        device,
+        passes=job.passes,
+        seed=job.seed,
+        std=job.std,
+        precision=job.precision,
+        overlap=max(job.halo, DEFAULT_HALO),
+    )
 
 
 def _check_existing(path: Path, source: Source, resume: bool, overwrite: bool) -> bool:

@@ -16,8 +16,9 @@ _ALONE, _FULLY = 1.0 / 255, 2.0 / 255
 #: More impulses than this are noise, however weak the rest is.
 _IMPULSES = 2e-3
 
-#: An impulse is this far from its neighbours, and by so many standard deviations of the other noise more.
-_LEAST_IMPULSE, _USUAL = 0.13, 3.0
+#: What is this far from its neighbours, and by so many standard deviations of the other noise more, is an impulse; or
+#: by this share of what impulses are usually off, where that is less.
+_FAR, _USUAL, _OF_HEIGHT = 0.13, 3.0, 0.6
 
 #: Noise grows with the light if this share of its variance or more does, and by more than this at all.
 _GROWS, _LEAST_GAIN = 0.3, 1e-8
@@ -105,10 +106,11 @@ def choose_treatment(channels: Sequence[ChannelNoise], known: Known, *, weak_alo
 
 
 def _threshold(channels: Sequence[ChannelNoise], sigma: float) -> float:
-    """Beyond what other noise makes of two pixels that are alike."""
-    if not any(c.impulses > _IMPULSES for c in channels):
+    """Beyond what other noise makes of two pixels that are alike, and well below how far most impulses are off."""
+    heights = [c.height for c in channels if c.impulses > _IMPULSES]
+    if not heights:
         return 0.0
-    return _rounded(_LEAST_IMPULSE + _USUAL * sigma)
+    return _rounded(min(_FAR + _USUAL * sigma, _OF_HEIGHT * min(heights)))
 
 
 def _stride(length: int) -> int:

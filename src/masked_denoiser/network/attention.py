@@ -58,8 +58,7 @@ class KeyBias:
         (windows, count), (heads, area) = where.shape, self.largest.shape
         kept = self.by_key.index_select(0, where.flatten()).view(windows, count, heads, area)
         masked = torch.ones(windows * area, 1, device=where.device).index_fill_(0, rows, 0.0).view(windows, area)
-        with torch.autocast(where.device.type, enabled=False):
-            sums = masked @ self.weights
+        sums = _in_float32(masked, self.weights)
         other = sums.clamp(min=_LEAST).log().view(windows, heads, 1, area) + self.largest[:, None]
         return torch.cat([kept.transpose(1, 2), other], dim=2).flatten(0, 1)
 
@@ -103,7 +102,7 @@ class WindowAttention(nn.Module):
         """
         qkv = self.qkv(tokens).view(-1, self.window**2, 3 * tokens.shape[1])
         attend = attend_fused if qkv.is_cuda else attend_all
-        out: Tensor = self.proj(attend(qkv, bias.to(qkv.dtype), self.scale, cuts).flatten(0, 1))
+        out: Tensor = self.proj(attend(qkv, bias, self.scale, cuts).flatten(0, 1))
         return out
 
     def attend_kept(self, kept: Tensor, where: Tensor, bias: KeyBias) -> Tensor:
@@ -137,9 +136,9 @@ def attend_all(qkv: Tensor, bias: Tensor, scale: float, cuts: Tensor | None) -> 
     """
     heads, area, _ = bias.shape
     q, k, v = qkv.view(len(qkv), area, 3, heads, -1).permute(2, 0, 3, 1, 4).reshape(3, len(qkv) * heads, area, -1)
-    logits = torch.bmm(q * scale, k.transpose(1, 2)).view(-1, heads, area, area) + bias
+    logits = torch.bmm(q * scale, k.transpose(1, 2)).float().view(-1, heads, area, area) + bias
     if cuts is not None:
-        logits = logits + cuts[:, None].to(logits.dtype)
+        logits = logits + cuts[:, None]
     weights = logits.flatten(0, 1).softmax(dim=-1).to(v.dtype)
     return _merged(torch.bmm(v.transpose(1, 2), weights.transpose(1, 2)), heads)
 
@@ -169,7 +168,7 @@ def attend_kept(qkv: Tensor, none: Tensor, where: Tensor, bias: KeyBias, scale: 
     keys, values = pairs.view(2, windows * heads, count + 1, -1)
     # Keys are rows: [windows * heads, count + 1, queries], and the softmax goes down the columns.
     logits = torch.baddbmm(bias.of(where, rows).to(qkv.dtype), keys, queries.transpose(1, 2), alpha=scale)
-    weights = logits.softmax(dim=1).to(values.dtype)
+    weights = logits.float().softmax(dim=1).to(values.dtype)
     return _merged(torch.bmm(values.transpose(1, 2), weights), heads)
 
 
@@ -178,7 +177,7 @@ def attend_fused(qkv: Tensor, bias: Tensor, scale: float, cuts: Tensor | None) -
     heads, area, _ = bias.shape
     q, k, v = qkv.view(len(qkv), area, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
     head = q.shape[-1]
-    added = bias[None] if cuts is None else bias + cuts[:, None].to(bias.dtype)
+    added = (bias[None] if cuts is None else bias + cuts[:, None]).to(q.dtype)
     q, k, v = (F.pad(part, (0, -head % _ALIGNED)) for part in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=added.expand(len(q), -1, -1, -1), scale=scale)
     return out[..., :head].transpose(1, 2).flatten(2)
@@ -190,6 +189,14 @@ def relative_position_index(window: int) -> Tensor:
     grid = torch.stack(torch.meshgrid(steps, steps, indexing="ij")).flatten(1)
     offset = grid[:, :, None] - grid[:, None, :] + window - 1
     return offset[0] * (2 * window - 1) + offset[1]
+
+
+def _in_float32(one: Tensor, other: Tensor) -> Tensor:
+    """A matrix product that half precision around it does not reach."""
+    if not torch.is_autocast_enabled(one.device.type):
+        return one @ other
+    with torch.autocast(one.device.type, enabled=False):
+        return one @ other
 
 
 def _merged(out: Tensor, heads: int) -> Tensor:

@@ -85,7 +85,7 @@ class SwinBlock(nn.Module):
             outs = [self._run(ordered[part.rows], part, biases) for part in self._parts(windows, keep, windows.count)]
             out = permute(torch.cat(outs), windows.back, windows.order)
         else:
-            done = torch.empty_like(flat)
+            done = torch.empty_like(flat, dtype=torch.float32)
             at_once = windows.count if x.is_cuda else _AT_ONCE
             for part in self._parts(windows, keep, at_once):
                 done[part.rows] = self._run(flat.index_select(0, windows.order[part.rows]), part, biases)
@@ -99,7 +99,7 @@ class SwinBlock(nn.Module):
         if tokens is None:
             return None
         keep = tokens.keep(self.index, self.shift, self.window, shape).to(device) > 0
-        return keep.expand(*shape, 1).flatten()[windows.order].view(windows.count, windows.area)
+        return keep.expand(*shape, 1).flatten().index_select(0, windows.order).view(windows.count, windows.area)
 
     def _parts(self, windows: Windows, keep: Tensor | None, at_once: int) -> Iterator[_Part]:
         """Whole windows first, then those that are cut."""
@@ -114,7 +114,7 @@ class SwinBlock(nn.Module):
 
     def _run(self, x: Tensor, part: _Part, biases: _Biases) -> Tensor:
         """[n * w*w, embed] -> [n * w*w, embed]."""
-        x = x + self._attend(x, part, biases)
+        x = x.float() + self._attend(x, part, biases)
         mlp: Tensor = self.mlp(self.norm2(x))
         return x + mlp
 

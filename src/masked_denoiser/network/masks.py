@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+_SIGN = -(2**63)
 
 #: What a masked input pixel is set to, in all channels, before the mean is subtracted.
 MASKED_PIXEL = -0.1
@@ -121,6 +121,7 @@ class HashedTokenMask:
         number: number of the pass, from 0.
         origins: (row, column) of each tile's top left pixel in the image, multiples of the window.
         scale: pixels along a side of one token.
+        device: where masks are made.
     """
 
     ratio: float
@@ -128,49 +129,60 @@ class HashedTokenMask:
     number: int
     origins: tuple[tuple[int, int], ...]
     scale: int = 1
+    device: torch.device | str = "cpu"
 
     def keep(self, block: int, shift: int, window: int, shape: tuple[int, int, int]) -> Tensor:
         """See `TokenMask.keep`. `origins` holds one entry, or one for each image of the batch."""
         _, height, width = shape
         masks = [self._image(block, shift, window, origin, (height, width)) for origin in self.origins]
-        return torch.from_numpy(np.stack(masks)[..., None])
+        return torch.stack(masks)[..., None].float()
 
-    def _image(
-        self, block: int, shift: int, window: int, origin: tuple[int, int], size: tuple[int, int]
-    ) -> NDArray[np.float32]:
-        """The mask of one tile [H, W]: whole windows of the shifted global grid, cropped to the tile."""
+    def _image(self, block: int, shift: int, window: int, origin: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        """The mask of one tile [H, W] bool: whole windows of the shifted global grid, cropped to the tile."""
         height, width = size
         grid = window * self.scale
         if any(start % grid for start in origin):
             raise ValueError(f"tile origin {origin} is off the grid of {grid}-pixel windows")
-        rows = np.arange(height // window + 1) + origin[0] // grid
-        cols = np.arange(width // window + 1) + origin[1] // grid
+        rows = torch.arange(height // window + 1, device=self.device) + origin[0] // grid
+        cols = torch.arange(width // window + 1, device=self.device) + origin[1] // grid
         keep = hashed_windows((self.seed, self.number, block), rows, cols, window, kept_tokens(self.ratio, window))
-        windows = keep.reshape(len(rows), len(cols), window, window).swapaxes(1, 2)
+        windows = keep.view(len(rows), len(cols), window, window).transpose(1, 2)
         image = windows.reshape(len(rows) * window, len(cols) * window)
-        return image[shift : shift + height, shift : shift + width].astype(np.float32)
+        return image[shift : shift + height, shift : shift + width]
 
 
-def hashed_windows(
-    counters: tuple[int, ...], rows: NDArray[np.int64], cols: NDArray[np.int64], window: int, kept: int
-) -> NDArray[np.bool_]:
-    """The tokens with the `kept` smallest hashes of each window: [rows, cols, window * window] bool."""
-    state = np.zeros((), dtype=np.uint64)
+def hashed_windows(counters: tuple[int, ...], rows: Tensor, cols: Tensor, window: int, kept: int) -> Tensor:
+    """The tokens with the `kept` smallest hashes of each window: [rows, cols, window * window] bool.
+
+    Args:
+        counters: below 2^63 each.
+        rows, cols: [n] int64, numbers of windows in the image.
+        window: side of a window.
+        kept: tokens that stay in each window.
+    """
+    state = torch.zeros((), dtype=torch.int64, device=rows.device)
     for counter in counters:
-        state = _mix(state, np.asarray(counter, dtype=np.uint64))
-    per_row = _mix(state, rows.astype(np.uint64))
-    per_window = _mix(per_row[:, None], cols.astype(np.uint64)[None, :])
-    hashes = _mix(per_window[..., None], np.arange(window * window, dtype=np.uint64))
-    smallest = np.argpartition(hashes, kept - 1, axis=-1)[..., :kept]
-    keep = np.zeros(hashes.shape, dtype=np.bool_)
-    np.put_along_axis(keep, smallest, True, axis=-1)
-    return keep
+        state = _mix(state, torch.tensor(counter, device=rows.device))
+    per_window = _mix(_mix(state, rows)[:, None], cols[None, :])
+    hashes = _mix(per_window[..., None], torch.arange(window * window, device=rows.device))
+    # The bits are those of unsigned numbers; without the sign bit they are in the order of signed ones.
+    smallest = (hashes ^ _SIGN).topk(kept, dim=-1, largest=False, sorted=False).indices
+    return torch.zeros_like(hashes, dtype=torch.bool).scatter_(-1, smallest, True)
 
 
-def _mix(state: NDArray[np.uint64], counter: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """One step of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), keyed by a counter."""
-    with np.errstate(over="ignore"):
-        z = np.asarray((state ^ counter) + np.uint64(0x9E3779B97F4A7C15), dtype=np.uint64)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+def _mix(state: Tensor, counter: Tensor) -> Tensor:
+    """One step of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), keyed by a counter; int64 wraps as uint64 does."""
+    z = (state ^ counter) + _signed(0x9E3779B97F4A7C15)
+    z = (z ^ _shifted(z, 30)) * _signed(0xBF58476D1CE4E5B9)
+    z = (z ^ _shifted(z, 27)) * _signed(0x94D049BB133111EB)
+    return z ^ _shifted(z, 31)
+
+
+def _signed(bits: int) -> int:
+    """64 bits as a signed number."""
+    return bits - 2**64 if bits >= 2**63 else bits
+
+
+def _shifted(z: Tensor, bits: int) -> Tensor:
+    """To the right with zeros from the left, as unsigned numbers are."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)

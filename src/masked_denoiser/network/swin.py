@@ -91,7 +91,7 @@ class MaskedSwin(nn.Module):
             [B, C, H, W], not clipped.
         """
         x = images - self.mean
-        first = self.conv_first(x).permute(0, 2, 3, 1).contiguous()
+        first = self.conv_first(x).permute(0, 2, 3, 1).float().contiguous()  # residual sums stay in float32
         y = self.patch_embed(first)
         for group in self.layers:
             y = group(y, tokens)

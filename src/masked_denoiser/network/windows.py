@@ -17,7 +17,7 @@ from torch import Tensor
 _CUT = -100.0
 
 #: Tables of this many shapes and shifts are kept: the tiles of a job have few shapes.
-_SHAPES = 32
+_SHAPES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +25,9 @@ class Windows:
     """The windows of a block on images of one shape.
 
     Attributes:
-        order: [N] int64: where each token of the windows, one window after the other, is among the N = B * H * W tokens
+        order: [N] int32: where each token of the windows, one window after the other, is among the N = B * H * W tokens
             of the images, row by row.
-        back: [N] int64: the inverse of `order`.
+        back: [N] int32: the inverse of `order`.
         area: tokens of a window.
         whole: windows that are not cut; they come first.
         cuts: [windows - whole] int64: how each of the others is cut, as a row of `cut_logits`.
@@ -67,7 +67,7 @@ def find_windows(shape: tuple[int, int, int], window: int, shift: int, device: t
     sorted_kind, places = kind.sort(stable=True)
     order = tokens[places].flatten()
     whole = int((sorted_kind == 0).sum())
-    tables = (order, torch.argsort(order), sorted_kind[whole:] - 1)
+    tables = (order.int(), torch.argsort(order).int(), sorted_kind[whole:] - 1)
     order, back, cuts = (table.to(device) for table in tables)
     return Windows(order, back, window * window, whole, cuts)
 

@@ -52,6 +52,7 @@ class Blocks:
         structure: variance of the smoothed block.
         residual: [spreads, blocks], variance of the residual at each of `SPREADS`.
         impulses: share of impulses among all pixels.
+        height: median distance of impulses from the median of their neighbours; 0 where there are none.
         limits: intensities at which the image is clipped; infinite where it is not.
     """
 
@@ -59,6 +60,7 @@ class Blocks:
     structure: Values
     residual: Values
     impulses: float
+    height: float
     limits: tuple[float, float]
 
 
@@ -73,9 +75,11 @@ def measure_blocks(tiles: Sequence[Image]) -> Blocks:
     found = [found for tile in tiles if (found := _measure(np.asarray(tile, np.float64), limits)) is not None]
     if not found:
         empty = np.zeros(0)
-        return Blocks(empty, empty, np.zeros((len(SPREADS), 0)), 0.0, limits)
-    rows = np.concatenate([rows for rows, _ in found], axis=1)
-    return Blocks(rows[0], rows[1], rows[2:], float(np.mean([share for _, share in found])), limits)
+        return Blocks(empty, empty, np.zeros((len(SPREADS), 0)), 0.0, 0.0, limits)
+    rows = np.concatenate([rows for rows, _, _ in found], axis=1)
+    heights = np.concatenate([heights for _, _, heights in found])
+    share = float(np.mean([share for _, share, _ in found]))
+    return Blocks(rows[0], rows[1], rows[2:], share, float(np.median(heights)) if heights.size else 0.0, limits)
 
 
 def clipping(tiles: Sequence[Image]) -> tuple[float, float]:
@@ -87,13 +91,14 @@ def clipping(tiles: Sequence[Image]) -> tuple[float, float]:
     return (low if lows > 1e-3 * count else -np.inf), (high if highs > 1e-3 * count else np.inf)
 
 
-def _measure(tile: Values, limits: tuple[float, float]) -> tuple[Values, float] | None:
-    """[2 + spreads, blocks]: mean, structure and residuals; and the share of impulses."""
+def _measure(tile: Values, limits: tuple[float, float]) -> tuple[Values, float, Values] | None:
+    """[2 + spreads, blocks]: mean, structure and residuals; the share of impulses, and how far off each of them is."""
     margin = _MARGIN
     if min(tile.shape) < BLOCK + 2 * margin:
         return None
     median = median_filter(tile, 3)
     impulses, share = _impulses(tile, median)
+    heights = np.abs(tile - median)[impulses]
     tile = np.where(impulses, median, tile).astype(np.float64)
     inner = (slice(margin, -margin),) * 2
     clipped = (tile <= limits[0]) | (tile >= limits[1])
@@ -103,7 +108,7 @@ def _measure(tile: Values, limits: tuple[float, float]) -> tuple[Values, float] 
     weights = _blocks(1.0 - impulses[inner])
     rows = [_mean(_blocks(tile[inner]), weights), _blocks(uniform_filter(tile, 5)[inner]).var(axis=1)]
     rows += [_mean(_blocks(_residual(tile, spread)[inner] ** 2), weights) for spread in SPREADS]
-    return np.stack(rows)[:, usable], share
+    return np.stack(rows)[:, usable], share, heights
 
 
 def _residual(tile: Values, spread: int) -> Values:

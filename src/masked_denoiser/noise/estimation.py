@@ -62,6 +62,7 @@ class ChannelNoise:
         bright: standard deviation at the 95th percentile of intensity, where it may be much stronger.
         correlation: the smallest distance in pixels at which noise is independent; 1 for white noise.
         impulses: share of dead and hot pixels.
+        height: how far these are from their neighbours, in the median; 0 where there are none.
         stripes: standard deviation of whole rows or columns against each other.
         clipped: lowest and highest intensity, where the image is clipped there; else infinite.
         certain: whether there were enough flat blocks to measure on.
@@ -74,6 +75,7 @@ class ChannelNoise:
     bright: float
     correlation: int
     impulses: float
+    height: float
     stripes: float
     clipped: tuple[float, float]
     certain: bool
@@ -137,6 +139,7 @@ def estimate_channel(tiles: Sequence[Image]) -> tuple[ChannelNoise, Groups]:
         bright=float(level.sigma(np.percentile(blocks.mean, 95))),
         correlation=stride,
         impulses=blocks.impulses,
+        height=blocks.height,
         stripes=stripes(tiles, float(level.sigma(middle))),
         clipped=blocks.limits,
         certain=True,
@@ -211,7 +214,9 @@ def _unknown(tiles: Sequence[Image], blocks: Blocks) -> ChannelNoise:
     pooled = np.concatenate([*steps, np.zeros(1)])
     # The median would not see the few photons of an image that is black for the rest.
     sigma = float(np.sqrt(np.mean(pooled**2) / 2))
-    return ChannelNoise(0.0, 0.0, sigma, sigma, sigma, 1, blocks.impulses, 0.0, blocks.limits, certain=False)
+    return ChannelNoise(
+        0.0, 0.0, sigma, sigma, sigma, 1, blocks.impulses, blocks.height, 0.0, blocks.limits, certain=False
+    )
 
 
 def _verdict(channels: tuple[ChannelNoise, ...]) -> str:
@@ -254,7 +259,7 @@ def in_units(channel: ChannelNoise, black: float, white: float) -> dict[str, Any
     """
     span = white - black
     gain, at_black = channel.gain * span, channel.level.variance * span**2
-    figures = {name: getattr(channel, name) * span for name in ("sigma", "bright", "stripes")}
+    figures = {name: getattr(channel, name) * span for name in ("sigma", "bright", "height", "stripes")}
     offset, read = black, channel.read * span
     if gain > 0:
         offset = max(black - at_black / gain, min(black, 0.0))

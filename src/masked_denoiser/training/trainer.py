@@ -134,7 +134,7 @@ class Trainer:
 
     def keeps_last(self, why: str) -> bool:
         """Whether the average of the last weights is kept, rather than those of the best validation."""
-        return why != "diverged" and (self.recipe.keep == "last" or self.state.best_psnr is None)
+        return why not in ("diverged", "no better") and (self.recipe.keep == "last" or self.state.best_psnr is None)
 
     def _trained(self, why: str) -> Trained:
         s = self.state

@@ -1,0 +1,35 @@
+"""The plan of memory against what a job takes, in a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+_MEASURE = """
+import json, resource, sys
+import numpy as np
+from masked_denoiser.denoising.job import Options
+from masked_denoiser.denoising.memory import plan_memory
+from masked_denoiser.denoising.prepare import prepare_array
+from masked_denoiser.images.open import open_image
+from masked_denoiser.models.catalogue import load_model
+name, tile = sys.argv[1], int(sys.argv[2])
+image = np.random.default_rng(0).integers(0, 255, (1152, 1152, 3), dtype=np.uint8)
+options = Options(tile=tile, noise="none")
+prepared = prepare_array(open_image(image, axes="YXS"), model=name, device="cpu", options=options)
+planned = plan_memory(prepared.job, load_model(name).card.architecture)
+for done, _ in enumerate(prepared.pipeline.run()):
+    if done == 4:
+        break
+print(json.dumps([planned.process, planned.device, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is counted in other units elsewhere")
+@pytest.mark.parametrize(("model", "tile"), [("general-rgb", 512), ("general-rgb", 1024), ("paper-rgb", 256)])
+def test_the_plan_is_within_a_fifth_of_what_is_measured(model, tile):
+    said = subprocess.run([sys.executable, "-c", _MEASURE, model, str(tile)], check=True, stdout=subprocess.PIPE).stdout
+    planned, on_device, measured = json.loads(said)
+    assert on_device == 0
+    assert planned == pytest.approx(measured, rel=0.2)
