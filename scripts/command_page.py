@@ -17,7 +17,7 @@ def printed(arguments: list[str], shown: list[str] | None = None) -> str:
 
     Args:
         arguments: of the command.
-        shown: how the page names them; paths are shortened to names by default, and long lists of images to theirs.
+        shown: the same as the page shows them; as they are by default.
 
     Returns:
         The command in Markdown, and what it printed.
