@@ -238,7 +238,8 @@ def test_the_verdict_is_said_and_the_job_holds_what_is_done():
         np.testing.assert_array_equal(denoise(weak, model=tiny_model(), axes="YX", device="cpu"), weak)
 
 
-def test_a_resumed_job_takes_what_was_measured_when_it_was_begun(tmp_path):
+def test_a_resumed_job_takes_what_was_measured_when_it_was_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr("masked_denoiser.denoising.fastest._file", lambda: tmp_path / "precision.json")
     image = np.clip(np.random.default_rng(0).normal(120, 20, (128, 128)), 0, 255).astype(np.uint8)
     source, output = open_image(image, axes="YX"), tmp_path / "out.ome.zarr"
     settings = {"model": tiny_model(), "options": Options(tile=64), "device": "cpu"}
@@ -252,6 +253,13 @@ def test_a_resumed_job_takes_what_was_measured_when_it_was_begun(tmp_path):
     again = prepare_file(source, output, **settings, resume=True)
     again.pipeline.journal.close()
     assert again.job.treatments[0][3] == 0.5
+    journal.write_text(journal.read_text().replace('"precision": "float32"', '"precision": "bfloat16"'))
+    with pytest.raises(JobError, match="precision was 'bfloat16' and is 'float32'"):
+        prepare_file(source, output, **settings, resume=True)
+    left_open = settings | {"options": Options(tile=64, precision="auto")}
+    third = prepare_file(source, output, **left_open, resume=True)
+    third.pipeline.journal.close()
+    assert third.job.precision == third.pipeline.denoiser.precision == "bfloat16"
     other = settings | {"options": Options(tile=64, noise="sigma=30")}
     with pytest.raises(JobError, match="asked was 'auto' and is 'sigma=30'"):
         prepare_file(source, output, **other, resume=True)

@@ -10,9 +10,10 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, get_args
 
 from masked_denoiser.denoising.job import Job, JobError
+from masked_denoiser.denoising.precision import Precision
 
 _FORMAT = 1
 
@@ -60,14 +61,21 @@ class Journal:
         return cls(path, path.open("ab"), {_piece(record, path) for record in records})
 
     @staticmethod
-    def as_begun(output: Path, job: Job) -> Job:
+    def as_begun(output: Path, job: Job, *, measured_precision: bool = False) -> Job:
         """A job whose noise was measured, with what was measured when it was begun.
 
         A measurement by another machine or version of SciPy may differ in its last figures.
+
+        Args:
+            output: of the job.
+            job: as it would be begun now.
+            measured_precision: whether the precision, too, was left to a measurement.
         """
         then = _records(output)[0].get("job")
         if not isinstance(then, dict) or then.get("asked") != job.asked or "treatments" not in then:
             return job
+        if measured_precision and then.get("precision") in get_args(Precision):
+            job = replace(job, precision=then["precision"])
         treatments = tuple((*values[:4], int(values[4]), *values[5:]) for values in then["treatments"])
         return replace(job, noise=str(then.get("noise", "")), treatments=treatments)
 

@@ -75,7 +75,8 @@ def prepare_file(
     loaded, chosen, said = _settle(model, device, source, options)
     precision, measured = settle_precision(options.precision, loaded, chosen)
     job = make_job(source, loaded, options, chosen.type, str(path), precision)
-    job = Journal.as_begun(path, job) if continuing else job
+    if continuing:
+        job = Journal.as_begun(path, job, measured_precision=options.precision == "auto")
     denoiser = _denoiser(loaded, chosen, job)
     with ExitStack() as undo:
         # The journal comes before the output: what has no journal beside it is complete.
