@@ -185,13 +185,8 @@ def make_job(
     chosen = choose(options.noise, source, planes, ranges, model.card, options.seed)
     stride = lcm(*(treatment.stride for treatment in chosen.treatments.values()))
     job = Job(
-        input=str(source.path or source.name),
-        stamp=_stamp(source, planes),
+        **_of_source(source, planes),
         output=output,
-        shape=source.shape,
-        axes=source.axes,
-        dtype=str(source.dtype),
-        rgb=source.rgb,
         model=model.card.name,
         model_digest=model.digest,
         window=grid,
@@ -213,6 +208,18 @@ def make_job(
     )
     _ = job.plan  # refuses a tile or halo that does not fit the model
     return job
+
+
+def _of_source(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
+    """What a job says of its input."""
+    return {
+        "input": str(source.path or source.name),
+        "stamp": _stamp(source, planes),
+        "shape": source.shape,
+        "axes": source.axes,
+        "dtype": str(source.dtype),
+        "rgb": source.rgb,
+    }
 
 
 def planes_of(source: Source, channels: Channels) -> tuple[Plane, ...]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,15 @@ from masked_denoiser.models.file import Model
 from masked_denoiser.network.build import NETWORKS, NetworkConfig, build_network
 from masked_denoiser.network.config import RGB_MEAN
 from masked_denoiser.training.events import Trained
+from masked_denoiser.training.identity import training_identity
 from masked_denoiser.training.images import Given, check_apart, held_out_pool, make_images, open_images, split
-from masked_denoiser.training.pool import Pool, Rectangle, TrainingImage, batch_of, check_images
+from masked_denoiser.training.pool import Pool, Rectangle, TrainingImage, check_images
 from masked_denoiser.training.ranks import Ranks
 from masked_denoiser.training.recipe import PAPER_RECIPE, TrainingError, TrainingRecipe
 from masked_denoiser.training.record import Record
 from masked_denoiser.training.state import new_state
 from masked_denoiser.training.trainer import Event, Trainer
 from masked_denoiser.training.validation import make_validator, really_unseen
-
-#: Patches that are hashed to know images again.
-_PRINTED = 4
-
-#: Fields of a recipe that may change when a training goes on.
-_CHANGEABLE = ("steps", "micro_batch", "validate_every", "save_every", "patience", "keep")
 
 
 @dataclass(frozen=True)
@@ -185,7 +179,7 @@ def prepare_training(
             chosen,
             validator=make_validator(held, recipe) if ranks.first else None,
             checkpoint=record.checkpoint if record else None,
-            identity=_identity(recipe, model, sources, learned, held),
+            identity=training_identity(recipe, model, sources, learned, held),
             ranks=ranks,
             cancel=cancel or threading.Event(),
         )
@@ -362,26 +356,6 @@ def _confined(images: list[TrainingImage], regions: tuple[tuple[Rectangle, ...],
                     f"inside {image.name}, which has {image.source.size_yx[0]} x {image.source.size_yx[1]} pixels"
                 )
     return confined
-
-
-def _fingerprint(pool: Pool, seed: int) -> str:
-    """A hash of some patches: other pixels, regions or orders give another one."""
-    patches, truths = batch_of(pool, range(_PRINTED), seed, 0)
-    sha = hashlib.sha256(patches.tobytes())
-    sha.update(b"" if truths is None else truths.tobytes())
-    return sha.hexdigest()[:16]
-
-
-def _identity(recipe: TrainingRecipe, base: Model, sources: list[Source], learned: Pool, held: Pool) -> str:
-    """What must be the same for a checkpoint to be gone on from, a line each."""
-    kept = {name: value for name, value in asdict(recipe).items() if name not in _CHANGEABLE}
-    lines = [f"{name} {json.dumps(value)}" for name, value in sorted(kept.items())]
-    lines.append(f"base {base.digest}")
-    lines += [f"image {s.name} {s.axes} {s.shape} {s.dtype}" for s in sources]
-    prints = (
-        f"pixels {what} {_fingerprint(pool, recipe.seed)}" for what, pool in (("learned", learned), ("held out", held))
-    )
-    return "\n".join([*lines, *prints])
 
 
 def _notes(sources: list[Source]) -> list[str]:

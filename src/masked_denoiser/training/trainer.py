@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -72,46 +72,9 @@ class Trainer:
         The last checkpoint is of the last whole step, however the run ends.
         """
         self._model = self.ranks.wrap(self.state.network, self.device)
-        began, first = time.monotonic(), self.state.step
-        apart = 0.0  # seconds of validations, which say nothing of how long steps take
-        earlier = self.state.seconds
         reader = _Reader(self.pool, self.recipe, self.ranks)
-        why = "finished"
-        skipped: set[str] = set()
         try:
-            while True:
-                if self._validation_due():
-                    since = time.monotonic()
-                    yield from self._validate()
-                    apart += time.monotonic() - since
-                if self.ranks.any(self._validation_due(), self.device):  # stopped in the middle of it
-                    why = "stopped"
-                    break
-                if self.ranks.any(self._tired(), self.device):
-                    why = "no better"
-                    break
-                if self.state.step >= self.recipe.steps:
-                    break
-                try:
-                    drawn = reader.get(self.state.step, self.cancel if self.ranks.count == 1 else None)
-                    loss, said = self._step(drawn)
-                except _StoppedError:
-                    why = "stopped"
-                    break
-                yield from said
-                for name in sorted(self.pool.skipped - skipped):
-                    skipped.add(name)
-                    yield Message(f"{name} holds NaN or infinite values: patches with them are left out")
-                if not isfinite(loss):
-                    why = "diverged"
-                    break
-                seconds = time.monotonic() - began
-                self.state.seconds = earlier + seconds
-                rate = self.recipe.rate_at(self.state.step - 1)
-                done = self.state.step - first
-                yield Stepped(self.state.step, self.recipe.steps, loss, rate, done, seconds - apart)
-                if _due(self.state.step, self.recipe.save_every):
-                    yield from self._save()
+            why = yield from self._steps(reader)
             if why == "diverged":
                 self._restore_best()
                 yield Message(
@@ -122,6 +85,44 @@ class Trainer:
             yield self._trained(why)
         finally:
             reader.close()
+
+    def _steps(self, reader: _Reader) -> Generator[Event, None, str]:
+        """Steps, validations and checkpoints, until there is a reason to end, which is returned."""
+        began, first, earlier = time.monotonic(), self.state.step, self.state.seconds
+        apart = 0.0  # seconds of validations, which say nothing of how long steps take
+        skipped: set[str] = set()
+        while True:
+            if self._validation_due():
+                since = time.monotonic()
+                yield from self._validate()
+                apart += time.monotonic() - since
+            if (why := self._end()) is not None:
+                return why
+            try:
+                drawn = reader.get(self.state.step, self.cancel if self.ranks.count == 1 else None)
+                loss, said = self._step(drawn)
+            except _StoppedError:
+                return "stopped"
+            yield from said
+            for name in sorted(self.pool.skipped - skipped):
+                skipped.add(name)
+                yield Message(f"{name} holds NaN or infinite values: patches with them are left out")
+            if not isfinite(loss):
+                return "diverged"
+            seconds = time.monotonic() - began
+            self.state.seconds = earlier + seconds
+            rate = self.recipe.rate_at(self.state.step - 1)
+            yield Stepped(self.state.step, self.recipe.steps, loss, rate, self.state.step - first, seconds - apart)
+            if _due(self.state.step, self.recipe.save_every):
+                yield from self._save()
+
+    def _end(self) -> str | None:
+        """Why not to make another step; None to make it."""
+        if self.ranks.any(self._validation_due(), self.device):  # stopped in the middle of it
+            return "stopped"
+        if self.ranks.any(self._tired(), self.device):
+            return "no better"
+        return "finished" if self.state.step >= self.recipe.steps else None
 
     def _validation_due(self) -> bool:
         """Whether this step is to be validated, and has not been, perhaps because an earlier run was stopped."""
