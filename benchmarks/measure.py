@@ -16,15 +16,15 @@ _SIDE = 2048
 
 
 def seconds(run: Callable[[], object], device: torch.device, runs: int = 2) -> float:
-    """The best of some runs, after one that does not count."""
+    """The best of some runs, after one that does not count; or the only one, if there is to be one."""
     times = []
-    for _ in range(runs + 1):
+    for _ in range(runs + (runs > 1)):
         began = time.perf_counter()
         run()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - began)
-    return min(times[1:])
+    return min(times[1:] or times)
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:

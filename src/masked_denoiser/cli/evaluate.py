@@ -29,6 +29,7 @@ from masked_denoiser.evaluation.grid import (
 from masked_denoiser.evaluation.metrics import make_lpips
 from masked_denoiser.evaluation.pictures import save_png, side_by_side
 from masked_denoiser.models.catalogue import AUTO, DEFAULT, load_model
+from masked_denoiser.noise.parse import parse_noise
 
 #: The trained noise of the paper, and those it was tested on.
 FEATURE_NOISES = (
@@ -62,6 +63,8 @@ def evaluate(arguments: Namespace) -> int:
     else:
         images = _images(arguments.images)
         noises = tuple(arguments.noise or GRID)
+        for noise in noises:  # before a bar is drawn
+            parse_noise(noise)
         if arguments.pictures:
             pictures = picture_rows(denoisers, images[0], noises, arguments.seed, arguments.crop)
             save_png(Path(arguments.pictures), side_by_side(pictures))

@@ -48,7 +48,7 @@ def _in_words(plan: dict[str, Any]) -> dict[str, Any]:
         words["memory"] += f", and {plan['device_memory'] / 2**20:.0f} MiB or more on the GPU"
     words["output"] = f"about {plan['output'] / 2**20:.0f} MiB as OME-Zarr, before compression"
     if plan["background"] is not None:
-        words["background"] = f"{plan['background']:.0%} of {plan['looked_at']} tiles would be passed through"
+        words["background"] = f"{plan['background']:.0%} of {plan['looked_at']} tiles looked at would be passed through"
     return words
 
 

@@ -6,6 +6,7 @@ Nothing heavy is imported here: `--help` answers at once.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 1 failed, 130 cancelled. A wrong usage exits with 2.
     """
     options = build_parser().parse_args(arguments)
+    if not options.debug:  # what tifffile logs of a damaged file, our own error says in a line
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     module, _, function = options.handler.partition(":")
     handler: Handler = getattr(import_module(f"masked_denoiser.cli.{module}"), function)
     try:

@@ -58,7 +58,8 @@ def _facts(card: Card, parameters: int) -> dict[str, str]:
     if isinstance(recipe, dict):
         facts["noise"] = str(recipe.get("noise", ""))
     if "steps" in card.training:
-        facts["training"] = f"{card.training['steps']} steps" + _with(card.training, "hardware", ", on ")
+        last = " in the last of several legs" if "training" in card.training.get("begun_from", {}) else ""
+        facts["training"] = f"{card.training['steps']} steps{last}" + _with(card.training, "hardware", ", on ")
     return {name: value for name, value in facts.items() if value}
 
 

@@ -57,7 +57,7 @@ def closing(end: Finished | Cancelled, output: str) -> str:
     work = f"{p.pixels / 1e6:.3g} megapixels in {readable_time(p.seconds)}"
     if isinstance(end, Cancelled):
         return f"cancelled after {p.done} of {p.total} tiles ({work}); what is done is kept: go on with --resume"
-    skipped = f", {end.skipped} of {p.total} tiles were background" if end.skipped else ""
+    skipped = f", {end.skipped} of {p.total} tiles were background" if end.skipping else ""
     slow = f"\n{end.bottleneck}" if end.bottleneck else ""
     return f"wrote {output} ({work}, {p.rate:.3g} megapixels/s{skipped}){slow}"
 

@@ -73,11 +73,19 @@ class Finishing:
 
 @dataclass(frozen=True)
 class Finished:
-    """The output is complete; where the time went, and how many tiles were passed through as background."""
+    """The output is complete.
+
+    Attributes:
+        progress: how far the job is.
+        waits: where the time went.
+        skipped: tiles that were passed through as background.
+        skipping: whether that was asked for.
+    """
 
     progress: Progress
     waits: Waits = field(default_factory=Waits)
     skipped: int = 0
+    skipping: bool = False
 
     @property
     def bottleneck(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from masked_denoiser.denoising.background import measure_background
 from masked_denoiser.denoising.intensity import Range, measure_ranges
 from masked_denoiser.denoising.noise_choice import AUTO, choose
 from masked_denoiser.denoising.precision import AskedPrecision, Precision
-from masked_denoiser.denoising.treated import MEAN_REACH
+from masked_denoiser.denoising.restraint import MEAN_REACH
 from masked_denoiser.denoising.treatment import Treatment
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.planes import Channels, Plane, list_planes
@@ -79,7 +79,7 @@ class Job:
         ranges: key, low, high, fill of each `Range`.
         asked: `Options.noise`.
         noise: what was found, for a person; empty where it was not looked at.
-        treatments: key, then the values of each `Treatment`.
+        treatments: key, then the values of each `Treatment`, in the order of its fields.
         background: key, then the levels of the background; empty where none is skipped.
     """
 
@@ -103,7 +103,7 @@ class Job:
     ranges: tuple[tuple[int, float, float, float], ...]
     asked: str
     noise: str
-    treatments: tuple[tuple[int, float, float, float, int, float, float], ...]
+    treatments: tuple[tuple[Any, ...], ...]
     device: str
     precision: Precision
     background: tuple[tuple[int, tuple[float, ...]], ...]
@@ -135,7 +135,7 @@ class Job:
 
     @cached_property
     def _treatments(self) -> dict[int, Treatment]:
-        return {key: Treatment(*values) for key, *values in self.treatments}  # type: ignore[arg-type]
+        return {key: Treatment(*values) for key, *values in self.treatments}
 
     def background_of(self, plane: Plane) -> tuple[float, ...] | None:
         """The background of a plane, where tiles of nothing else are passed through."""
@@ -254,9 +254,10 @@ def settle_halo(halo: int | str, model: Model, stride: int = 1, around: int = 0)
     return int(halo) if stride == 1 else _up_to(grid, int(halo))
 
 
-def _around(treatments: Iterable[Treatment]) -> int:
-    """Before the network impulses are looked for among neighbours, after it local means are kept."""
-    return max((REACH * bool(t.impulses) + MEAN_REACH * bool(t.gain) for t in treatments), default=0)
+def _around(treatments: Collection[Treatment]) -> int:
+    """Before the network impulses are looked for among neighbours, after it the result is held to local figures."""
+    held = (MEAN_REACH * (bool(t.gain) + bool(t.levels)) * bool(t.share) for t in treatments)
+    return max((REACH * bool(t.impulses) + reach for t, reach in zip(treatments, held, strict=True)), default=0)
 
 
 def _up_to(grid: int, pixels: int) -> int:

@@ -76,7 +76,7 @@ class Journal:
             return job
         if measured_precision and then.get("precision") in get_args(Precision):
             job = replace(job, precision=then["precision"])
-        treatments = tuple((*values[:4], int(values[4]), *values[5:]) for values in then["treatments"])
+        treatments = tuple(_treatment(values) for values in then["treatments"])
         return replace(job, noise=str(then.get("noise", "")), treatments=treatments)
 
     def add(self, piece: Piece) -> None:
@@ -97,6 +97,11 @@ class Journal:
         self._file.write(_line(record))
         self._file.flush()
         os.fsync(self._file.fileno())
+
+
+def _treatment(values: list[Any]) -> tuple[Any, ...]:
+    """The values of a treatment in the types that it has, as JSON knows no tuples."""
+    return tuple(tuple(map(tuple, value)) if isinstance(value, list) else value for value in values)
 
 
 def _line(record: dict[str, Any]) -> bytes:

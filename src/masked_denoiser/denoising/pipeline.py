@@ -116,7 +116,7 @@ class Pipeline:
             yield Finishing()
             self._finish()
             finished = True
-            yield Finished(clock.progress(), self.waits, clock.skipped)
+            yield Finished(clock.progress(), self.waits, clock.skipped, bool(self.job.background))
         finally:
             if not finished:
                 self._close()

@@ -64,7 +64,9 @@ def _background(source: Source, job: Job) -> tuple[int, float | None]:
     if not job.background:
         return 0, None
     rng = np.random.default_rng(job.seed)
-    planes = [plane for plane in job.planes if not plane.copied]
+    planes = [plane for plane in job.planes if not plane.copied and not job.treatment_of(plane).nothing]
+    if not planes:
+        return 0, None
     count = len(job.plan) * len(planes)
     numbers = range(count) if count <= _LOOKED_AT else sorted(rng.choice(count, _LOOKED_AT, replace=False).tolist())
     found = 0

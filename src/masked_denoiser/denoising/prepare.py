@@ -24,11 +24,15 @@ from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.disk import check_output, check_replaceable, check_room, discard, estimate_bytes, has_begun
 from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.catalogue import AUTO, load_model, suited
 from masked_denoiser.models.file import Model
 from masked_denoiser.tiling.plan import chunk_side
+
+#: Planes as thin as this are a sign of wrong axes; integers with fewer levels than this lose by rounding.
+_THIN, _LEVELS = 4, 24
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,14 @@ def prepare_file(
         undo.callback(journal.close if continuing else journal.remove)
         sinks = _open_sinks(path, source, job, resume=bool(journal.done), overwrite=overwrite or continuing)
         undo.pop_all()
-    messages = (*source.notes, *_about(source, loaded, job), said, measured, *_resumed(journal, continuing))
+    messages = (
+        *source.notes,
+        *_about(source, loaded, job),
+        *_axes_of_output(source, path),
+        said,
+        measured,
+        *_resumed(journal, continuing),
+    )
     return Prepared(Pipeline(job, source, denoiser, *sinks, journal=journal), tuple(filter(None, messages)))
 
 
@@ -340,12 +351,42 @@ def _about(source: Source, model: Model, job: Job) -> list[str]:
         said.append(f"{model.card.name} knows RGB: each gray plane is given to it three times and averaged")
     if wants == 1 and 3 in channels:
         said.append(f"{model.card.name} knows gray: red, green and blue are denoised one by one")
+    said += _odd(source)
     if any(plane.copied for plane in job.planes):
         said.append("the alpha channel is copied as it is")
     if source.dtype != np.uint8:
         ranges = ", ".join(f"{low:g} to {high:g}" for _, low, high, _ in job.ranges[:4])
         said.append(f"intensity range, fixed for the whole job: {ranges}{' ...' if len(job.ranges) > 4 else ''}")
     return said + _about_noise(job)
+
+
+def _axes_of_output(source: Source, path: Path) -> list[str]:
+    """OME-Zarr prescribes the order of axes."""
+    order = "".join(letter for letter in "TCZYX" if letter in source.axes)
+    ours = source.axes.replace("S", "")
+    if path.suffix != ".zarr" or ours == order:
+        return []
+    return [f"OME-Zarr keeps axes in the order {order}: those of this image, {ours}, are put into it"]
+
+
+def _odd(source: Source) -> list[str]:
+    """What looks like a mistake, or will look odd in the result."""
+    said = []
+    if min(source.size_yx) <= _THIN and max(source.shape) > 8 * _THIN:
+        height, width = source.size_yx
+        said.append(
+            f"the planes are {height} x {width} pixels, with axes {source.axes}: are the axes right? RGB samples are "
+            "'S', and --axes overrides what the file says"
+        )
+    if source.dtype.kind in "ui" and source.dtype.itemsize > 1:
+        plane = next(list_planes(source.axes, source.sizes, source.rgb))
+        few = int(np.ptp(source.read(plane, slice(0, 512), slice(0, 512))))
+        if 0 < few < _LEVELS:
+            said.append(
+                f"the image has about {few + 1} grey levels, and its result is rounded to them; give it as float32, or "
+                "multiplied, to keep what lies between"
+            )
+    return said
 
 
 def _about_noise(job: Job) -> list[str]:

@@ -12,16 +12,12 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 
 from masked_denoiser.denoising.denoiser import Batch, Denoised
+from masked_denoiser.denoising.restraint import keep_local_mean, take_no_more
 from masked_denoiser.denoising.stabilise import make_stabiliser
 from masked_denoiser.denoising.treatment import Treatment
 from masked_denoiser.noise.level import Level
-
-#: How far away a pixel's local mean looks; up to so many photons a pixel it counts, and from so many on it does not.
-MEAN_REACH = 16
-_FEW, _MANY = 5.0, 10.0
 
 
 class Network(Protocol):
@@ -59,6 +55,8 @@ class Treated:
         mean = np.asarray(transform.backward(out.mean), np.float32)
         if treatment.gain:
             mean = keep_local_mean(mean, tiles, Level(treatment.gain, treatment.variance))
+        if treatment.levels:
+            mean = take_no_more(mean, tiles, [Level(*level) for level in treatment.levels])
         std = None if out.std is None else _spread(transform, out.mean, out.std) * np.float32(treatment.share)
         return Denoised(mean if treatment.share == 1 else tiles + np.float32(treatment.share) * (mean - tiles), std)
 
@@ -75,24 +73,6 @@ class Treated:
                 part = np.s_[..., row::stride, column::stride]
                 first[part] = self.network(np.ascontiguousarray(whole[part]), smaller).mean
         return self.network(np.ascontiguousarray(first[..., :height, :width]), origins)
-
-
-def keep_local_mean(denoised: Batch, tiles: Batch, level: Level) -> Batch:
-    """Gives a result the local means of its input, over 33 x 33 pixels, where there are few photons.
-
-    The inverse of the Anscombe transform is unbiased for a network that gives the mean of stabilised values. One that
-    was trained with L1 gives their median; at a few photons a pixel, which are far from symmetric, that is much darker.
-    Noise has nearly no part in the mean of a thousand pixels.
-
-    Args:
-        denoised, tiles: [B, C, H, W].
-        level: of the noise; its gain is not 0.
-    """
-    size = (1, 1, 2 * MEAN_REACH + 1, 2 * MEAN_REACH + 1)
-    mean, off = (uniform_filter(part, size=size, mode="reflect") for part in (tiles, tiles - denoised))
-    photons = (mean + level.variance / level.gain) / level.gain
-    weight = np.clip((_MANY - photons) / (_MANY - _FEW), 0.0, 1.0)
-    return np.asarray(denoised + weight * off, np.float32)
 
 
 class _Transform(Protocol):

@@ -20,6 +20,9 @@ _IMPULSES = 2e-3
 #: by this share of what impulses are usually off, where that is less.
 _FAR, _USUAL, _OF_HEIGHT = 0.13, 3.0, 0.6
 
+#: Impulses are off by so many standard deviations of the other noise, or they are its tail: few photons have a long one.
+_CLEAR = 5.0
+
 #: Noise grows with the light if this share of its variance or more does, and by more than this at all.
 _GROWS, _LEAST_GAIN = 0.3, 1e-8
 
@@ -43,6 +46,8 @@ class Treatment:
             correlated noise is white, and the result once more as a whole.
         share: of the network's correction that is taken; 0 leaves the plane as it is.
         impulses: samples farther than this from their neighbours are replaced first; 0 replaces none.
+        levels: gain and variance of the noise of each channel, beyond which not much is taken away; one for all
+            channels, or none where the noise is not known.
     """
 
     gain: float = 0.0
@@ -51,6 +56,7 @@ class Treatment:
     stride: int = 1
     share: float = 1.0
     impulses: float = 0.0
+    levels: tuple[tuple[float, float], ...] = ()
 
     @property
     def nothing(self) -> bool:
@@ -95,19 +101,27 @@ def choose_treatment(channels: Sequence[ChannelNoise], known: Known, *, weak_alo
     impulses = _threshold(noisy, sigma)
     if not share:
         return Treatment(share=0.0, impulses=impulses)
+    levels = _levels(channels)
     level = Level(median(c.level.gain for c in noisy), median(c.level.variance for c in noisy))
     length = median_low(sorted(c.correlation for c in noisy))
     stride = 1 if length <= known.correlated else _stride(length)
     if _grows(level, sigma) and not known.knows_light(level):
         strongest = _rounded(min(1.0, known.sigma))
-        return Treatment(_rounded(level.gain), _rounded(level.variance), strongest, stride, share, impulses)
+        return Treatment(_rounded(level.gain), _rounded(level.variance), strongest, stride, share, impulses, levels)
     scale = _rounded(min(1.0, known.sigma / max(sigma, 1e-9)))
-    return Treatment(scale=scale, stride=stride, share=share, impulses=impulses)
+    return Treatment(scale=scale, stride=stride, share=share, impulses=impulses, levels=levels)
+
+
+def _levels(channels: Sequence[ChannelNoise]) -> tuple[tuple[float, float], ...]:
+    """What may be taken away from each channel: nothing is said where noise is uncertain, or stripes come on top."""
+    if any(c.stripes or not c.certain for c in channels):
+        return ()
+    return tuple((_rounded(c.level.gain), _rounded(c.level.variance)) for c in channels)
 
 
 def _threshold(channels: Sequence[ChannelNoise], sigma: float) -> float:
     """Beyond what other noise makes of two pixels that are alike, and well below how far most impulses are off."""
-    heights = [c.height for c in channels if c.impulses > _IMPULSES]
+    heights = [c.height for c in channels if c.impulses > _IMPULSES and c.height > _CLEAR * max(c.sigma, c.bright)]
     if not heights:
         return 0.0
     return _rounded(min(_FAR + _USUAL * sigma, _OF_HEIGHT * min(heights)))

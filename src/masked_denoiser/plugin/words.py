@@ -34,7 +34,7 @@ def ending(event: Finished | Cancelled, where: str, output: Path | None, why: st
     progress = event.progress
     if isinstance(event, Finished):
         place = str(output) if output is not None else f"layer '{where}'" if where else "the result was removed"
-        skipped = f", {event.skipped} of them background" if event.skipped else ""
+        skipped = f", {event.skipped} of them background" if event.skipping else ""
         slow = f" {event.bottleneck[0].upper()}{event.bottleneck[1:]}." if event.bottleneck else ""
         return f"Done: {place}, {_tiles(progress)}{skipped} in {readable_time(progress.seconds)}.{slow}"
     return f"Cancelled{why}: {_kept(progress, where, output)}"
