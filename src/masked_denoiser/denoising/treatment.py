@@ -20,7 +20,8 @@ _IMPULSES = 2e-3
 #: by this share of what impulses are usually off, where that is less.
 _FAR, _USUAL, _OF_HEIGHT = 0.13, 3.0, 0.6
 
-#: Impulses are off by so many standard deviations of the other noise, or they are its tail: few photons have a long one.
+#: Impulses are off by so many standard deviations of the other noise, or they are its tail: few photons have a long
+#: one.
 _CLEAR = 5.0
 
 #: Noise grows with the light if this share of its variance or more does, and by more than this at all.
