@@ -27,7 +27,7 @@ print(json.dumps([planned.process, planned.device, resource.getrusage(resource.R
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is counted in other units elsewhere")
-@pytest.mark.parametrize(("model", "tile"), [("general-rgb", 512), ("general-rgb", 1024), ("paper-rgb", 256)])
+@pytest.mark.parametrize(("model", "tile"), [("general-rgb", 512), ("paper-rgb", 256)])
 def test_the_plan_is_within_a_fifth_of_what_is_measured(model, tile):
     said = subprocess.run([sys.executable, "-c", _MEASURE, model, str(tile)], check=True, stdout=subprocess.PIPE).stdout
     planned, on_device, measured = json.loads(said)

@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 
 from masked_denoiser.denoising.job import Job
-from masked_denoiser.denoising.overlap import AHEAD, BEHIND
+from masked_denoiser.denoising.overlap import AHEAD
 from masked_denoiser.network.build import NetworkConfig
 from masked_denoiser.network.config import SwinConfig
 
@@ -16,7 +16,7 @@ from masked_denoiser.network.config import SwinConfig
 _SWIN_FEATURES, _U_FEATURES = 5.3, 6.0
 
 #: What the libraries of a network's layers take for themselves, in bytes.
-_LIBRARIES = 130 * 2**20
+_LIBRARIES = 150 * 2**20
 
 #: Bytes for each sample of a tile while it waits: in [0, 1] as float32, what was clipped as float64, its result.
 _WAITING = 4 + 8 + 4
@@ -50,7 +50,7 @@ def plan_memory(job: Job, config: NetworkConfig) -> Memory:
     channels = max(plane.channels for plane in job.planes)
     samples = job.batch * height * width * channels
     pieces = -(-len(job.plan) * len(job.planes) // job.batch)
-    waiting = min(pieces, AHEAD + 1 + BEHIND) * samples * (_WAITING + np.dtype(job.dtype).itemsize)
+    waiting = min(pieces, AHEAD + 1) * samples * (_WAITING + np.dtype(job.dtype).itemsize)
     tiles = job.batch * (channels if config.channels == 1 else 1)
     network = int(tiles * -(-height // config.grid) * -(-width // config.grid) * config.grid**2 * _per_pixel(config))
     on_cpu = job.device == "cpu"
