@@ -34,7 +34,7 @@ _LEVELS = (
     *(f"mixture(level={level})" for level in (1, 4)),
     "salt_and_pepper(density=0.02)",
 )
-_CROP = "128"
+_CROP = "64"
 
 #: Fields of a recipe that do not decide what is learned.
 _NO_MATTER = ("unseen", "micro_batch", "save_every", "validate_every", "keep")
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--tissue", type=Path, help="folder of the networks that were trained on tissue")
     asked = parser.parse_args()
     kodak, recipe = asked.kodak, _recipe(_TWINS[0])
+    curves, pictures = _curves(), _pictures(kodak)
     figure_10 = _grid(kodak, _TWINS, _LEVELS, "paper_figure_10.png")
     parts = [
         "# The paper, in small\n",
@@ -63,11 +64,11 @@ def main() -> None:
         "![PSNR over noise levels](images/paper_figure_10.png)\n",
         _gains(figure_10),
         "## Figure 7: what it looks like\n",
-        _pictures(kodak),
+        pictures,
         "![Pictures](images/paper_figure_7.png)\n",
         "From left to right: noisy, masked, unmasked, clean. From top to bottom: " + ", ".join(_UNSEEN) + ".\n",
         "## Figure 12: the noises of the validation, while training\n",
-        _curves(),
+        curves,
         "![Testing curves](images/paper_figure_12.png)\n",
         "## Figure 14: features under several noises\n",
         _features(kodak),
@@ -142,20 +143,17 @@ def _pictures(kodak: Path) -> str:
 
 
 def _curves() -> str:
-    arguments = ["evaluate", "--training-curve", *(f"docs/training/{name}.training" for name in _TWINS)]
-    return (
-        "```\n"
-        + printed([*arguments, "--plot", "docs/images/paper_figure_12.png"]).replace("`\n\n", "`\n", 1)
-        + "```\n"
-    )
+    folders = [str(Path(twin).with_suffix(".training")) for twin in _TWINS]
+    said = printed(["evaluate", "--training-curve", *folders, "--plot", "docs/images/paper_figure_12.png"])
+    command, _, lines = said.partition("\n\n")
+    return f"{command}\n\n```\n{lines}```\n"
 
 
 def _features(kodak: Path) -> str:
     models = [part for model in _TWINS for part in ("--model", model)]
-    plot = ["--plot", "docs/images/paper_figure_14.png"]
-    said = printed(
-        ["evaluate", str(kodak), "--features", *models, *plot], ["evaluate", "kodak24/", "--features", *models, *plot]
-    )
+    rest = ["--features", *models, "--plot", "docs/images/paper_figure_14.png"]
+    few = sorted(kodak.glob("*.png"))[::12]
+    said = printed(["evaluate", *map(str, few), *rest], ["evaluate", *(path.name for path in few), *rest])
     return said.replace("| noise |", "\n| noise |", 1)
 
 
