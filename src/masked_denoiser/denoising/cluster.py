@@ -37,6 +37,9 @@ _EACH = 2
 #: How often a group that failed on a worker, other than by a wrong job, is tried again.
 _RETRIES = 2
 
+#: What local workers run first. Ctrl-C reaches every process of a terminal, and is for the driver alone to answer.
+_DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+
 #: Seconds between looks at a cancel, and after which a cluster without workers is mentioned.
 _LOOK, _LONELY = 0.2, 10.0
 
@@ -102,6 +105,7 @@ class Cluster:
             memory_limit=0,  # ours is bounded by the tile, and a worker that is paused is no help
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
+            preload=[_DEAF],
         )
         return cls(distributed.Client(cluster), share, cluster)
 
