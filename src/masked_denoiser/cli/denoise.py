@@ -8,9 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from masked_denoiser.cli.many import denoise_list
 from masked_denoiser.cli.progress import closing, say, show
 from masked_denoiser.denoising.events import Cancelled, Finished
-from masked_denoiser.denoising.job import JobError, Options
+from masked_denoiser.denoising.job import AlreadyCompleteError, JobError, Options
+from masked_denoiser.denoising.pairs import is_list
 from masked_denoiser.denoising.prepare import prepare_file
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import AUTO
@@ -19,9 +21,28 @@ _CANCELLED = 130
 
 
 def denoise(arguments: Namespace) -> int:
-    """Denoises a file to a file; 0 when done, 130 when cancelled."""
+    """Denoises a file to a file, or several into a folder; 0 when done, 1 when one failed, 130 when cancelled."""
     if arguments.threads is not None:
         set_threads(arguments.threads)
+    if is_list(arguments.input, arguments.output):
+        return denoise_list(arguments, options_of(arguments))
+    arguments.input = arguments.input[0]
+    try:
+        return _denoise_one(arguments)
+    except AlreadyCompleteError:
+        _say_complete(arguments)
+        return 0
+
+
+def _say_complete(arguments: Namespace) -> None:
+    """There was nothing to resume."""
+    if arguments.json:
+        print(json.dumps({"output": arguments.output, "complete": True, "already": True}))
+    elif not arguments.quiet:
+        print(f"{arguments.output} is already complete; nothing to resume")
+
+
+def _denoise_one(arguments: Namespace) -> int:
     with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
         prepared = prepare_file(
             source,

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from masked_denoiser.denoising.events import (
     Cancelled,
+    Event,
     Finished,
     Finishing,
     Message,
@@ -30,19 +31,26 @@ def show(pipeline: Pipeline, *, quiet: bool = False) -> Finished | Cancelled:
         How the job ended.
     """
     end: Finished | Cancelled | None = None
-    with cancel_on_interrupt(pipeline.cancel), _bar(pipeline, quiet) as bar:
+    with cancel_on_interrupt(pipeline.cancel), make_bar(pipeline, quiet) as bar:
         for event in pipeline.run():
-            match event:
-                case Progress() | TileDone():
-                    _move(bar, event if isinstance(event, Progress) else event.progress)
-                case Message(text):
-                    say(text, quiet)
-                case Finishing():
-                    bar.set_description("writing pyramid")
-                case Finished() | Cancelled():
-                    end = event
+            follow(bar, event, quiet)
+            if isinstance(event, Finished | Cancelled):
+                end = event
     assert end is not None  # a pipeline ends with one of the two, or raises
     return end
+
+
+def follow(bar: tqdm[None], event: Event, quiet: bool = False) -> None:
+    """Shows an event of a job on its bar, or beside it."""
+    match event:
+        case Progress():
+            _move(bar, event)
+        case TileDone():
+            _move(bar, event.progress)
+        case Message(text):
+            say(text, quiet)
+        case Finishing():
+            bar.set_postfix_str("writing the pyramid")
 
 
 def say(text: str, quiet: bool = False) -> None:
@@ -87,13 +95,14 @@ def cancel_on_interrupt(
             signal.signal(number, before[number])
 
 
-def _bar(pipeline: Pipeline, quiet: bool) -> tqdm[None]:
+def make_bar(pipeline: Pipeline, quiet: bool, title: str = "denoising") -> tqdm[None]:
+    """A bar for the work of a job."""
     plan, planes = pipeline.job.plan, len(pipeline.job.planes)
     return tqdm(
         total=planes * plan.size[0] * plan.size[1] / 1e6,
         unit="Mpx",
         disable=quiet,
-        desc="denoising",
+        desc=title,
         smoothing=0.1,
         bar_format="{desc} {percentage:3.0f} %|{bar}| {n:.2f}/{total:.2f} megapixels, "
         "{rate_noinv_fmt}, {remaining} left{postfix}",

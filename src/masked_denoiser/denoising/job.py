@@ -37,6 +37,10 @@ class JobError(UserError, ValueError):
     """A job that cannot be done as asked."""
 
 
+class AlreadyCompleteError(JobError):
+    """A job to be resumed whose output is complete."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What a user asks for, beside image and model.

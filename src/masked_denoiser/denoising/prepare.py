@@ -16,7 +16,7 @@ from masked_denoiser.denoising.denoiser import Denoiser
 from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.events import Finished, Message
 from masked_denoiser.denoising.fastest import settle_precision
-from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options, make_job
+from masked_denoiser.denoising.job import DEFAULT_HALO, AlreadyCompleteError, Job, JobError, Options, make_job
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
@@ -296,8 +296,12 @@ def _settle(model: Model | str | Path, device: str, source: Source, options: Opt
     chosen, said = choose_device(device)
     if isinstance(model, Model):
         return model, chosen, said
-    together = source.rgb if options.channels == "auto" else options.channels == "rgb"
-    return load_model(suited(model, together)), chosen, said
+    return load_model(name_of_model(model, source, options)), chosen, said
+
+
+def name_of_model(model: str | Path, source: Source, options: Options) -> str | Path:
+    """Which model an image gets: the one that is named, or the default for what its planes are."""
+    return suited(model, source.rgb if options.channels == "auto" else options.channels == "rgb")
 
 
 def _denoiser(model: Model, device: Any, job: Job) -> Denoiser:
@@ -317,11 +321,11 @@ def _check_existing(path: Path, source: Source, resume: bool, overwrite: bool) -
     """Whether an interrupted job is to be continued.
 
     Raises:
+        AlreadyCompleteError: if there is nothing to resume.
         JobError: if resuming and overwriting are both asked for, or the output waits for one of them.
         ImageError: if the output cannot be written, or would touch the input.
     """
-    if resume and overwrite:
-        raise JobError("--resume goes on and --overwrite starts again; give only one of them")
+    check_wishes(resume, overwrite)
     check_output(path, source)
     unfinished = Journal.beside(path).exists()
     if overwrite or (resume and unfinished):
@@ -329,10 +333,22 @@ def _check_existing(path: Path, source: Source, resume: bool, overwrite: bool) -
     if unfinished:
         raise JobError(f"{path} was begun and not finished; go on with --resume, or start again with --overwrite")
     if path.exists() and resume:
-        raise JobError(f"{path} has no journal beside it: it is complete. Nothing to resume; --overwrite starts again")
+        raise AlreadyCompleteError(
+            f"{path} has no journal beside it: it is complete. Nothing to resume; --overwrite starts again"
+        )
     if path.exists():
         raise JobError(f"{path} exists; write elsewhere, or replace it with --overwrite")
     return False
+
+
+def check_wishes(resume: bool, overwrite: bool) -> None:
+    """Refuses to go on and to start again at once.
+
+    Raises:
+        JobError: if both are asked for.
+    """
+    if resume and overwrite:
+        raise JobError("--resume goes on and --overwrite starts again; give only one of them")
 
 
 def _check_free(path: Path, source: Source) -> None:
