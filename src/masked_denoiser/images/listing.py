@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
@@ -33,7 +34,8 @@ def find_images(given: Sequence[str]) -> list[str]:
     found: dict[str, str] = {}
     for text in given:
         for image in _meant(text):
-            found.setdefault(image if is_address(image) else str(Path(image).resolve()), image)
+            # Links are not followed: two names are two images.
+            found.setdefault(image if is_address(image) else os.path.normpath(Path.cwd() / image), image)
     return list(found.values())
 
 
