@@ -47,13 +47,13 @@ def test_one_bad_file_does_not_stop_the_rest_and_the_list_goes_on(folder, tiny, 
     pattern = f"{folder}/*.tif"
     assert denoise(pattern, f"{output}/", "--json", "--quiet", model=tiny) == 1
     said = capsys.readouterr()
-    assert said.err.startswith("masked-denoiser: file 2 of 3: b.tif: ")
+    assert said.err.startswith("masked-denoiser: file 2 of 3: b.tif: holds no image")
     assert len(said.err.splitlines()) == 1
     summary = json.loads(said.out)
     assert summary["complete"] is False
     assert [file["state"] for file in summary["files"]] == ["done", "failed", "done"]
     assert [Path(file["output"]).name for file in summary["files"]] == ["a.ome.zarr", "b.ome.zarr", "c.ome.zarr"]
-    assert "b.tif" in summary["files"][1]["reason"]
+    assert summary["files"][1]["reason"].startswith("holds no image")
     assert summary["files"][0]["seconds"] > 0
     assert sorted(path.name for path in output.iterdir()) == ["a.ome.zarr", "c.ome.zarr"]
 
@@ -122,7 +122,7 @@ def test_a_complete_output_is_nothing_to_resume(folder, tiny, capsys):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a child alone")
 def test_interrupt_ends_the_list_within_an_image(folder, tiny, capsys):
     output = folder.parent / "out"
-    values = np.random.default_rng(2).integers(0, 256, (256, 320), dtype=np.uint8)
+    values = np.random.default_rng(2).integers(0, 256, (128, 160), dtype=np.uint8)
     tifffile.imwrite(folder / "c.tif", values)
     tifffile.imwrite(folder / "d.tif", values)
     settings = ["--model", tiny, "--tile", "16", "--noise", "none", "--device", "cpu"]

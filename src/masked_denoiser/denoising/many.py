@@ -43,7 +43,7 @@ class Outcome:
     Attributes:
         pair: the image and its output.
         state: in a word or two.
-        reason: why it failed, in one line.
+        reason: why it failed, in one line that need not name the image again.
         seconds: what it took.
     """
 
@@ -160,7 +160,7 @@ def _run_one(
     state: State = "done" if finished else "cancelled"
     if error is not None:
         state = "already complete" if isinstance(error, AlreadyCompleteError) else "failed"
-    reason = one_line(error) if error is not None and state == "failed" else ""
+    reason = one_line(error).removeprefix(f"{pair.input}: ") if error is not None and state == "failed" else ""
     outcome = Outcome(pair, state, reason, time.monotonic() - began)
     return FileEnded(number, outcome, error if state == "failed" else None)
 
