@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 from unittest.mock import MagicMock, patch
@@ -19,8 +20,9 @@ from masked_denoiser.denoising.many import FileBegun, FileEnded, Outcome
 from masked_denoiser.denoising.pairs import Pair
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.plugin.dock import DenoiseDock
-from masked_denoiser.plugin.files_presenter import FilesPresenter, FilesView, Wishes
+from masked_denoiser.plugin.files_presenter import FilesPresenter
 from masked_denoiser.plugin.files_task import Overall
+from masked_denoiser.plugin.files_view import FilesView, Wishes
 from masked_denoiser.plugin.form import Form, FormError
 
 TIMEOUT = 30_000
@@ -94,6 +96,10 @@ def drop(tab, *paths):
 def test_a_dropped_folder_is_denoised_and_a_result_opened(dock, qtbot, images):
     tab = dock.files
     assert not tab.start_button.isEnabled()
+    # Qt hands a drop to the first widget, from the one under it upwards, that accepts drops.
+    assert tab.acceptDrops()
+    assert not tab.table.viewport().acceptDrops()
+    assert not tab.table.acceptDrops()
     drop(tab, images)
     drop(tab, images / "a.tif")  # is in the list already
     assert states(tab) == ["waiting"] * 3
@@ -119,6 +125,10 @@ def test_a_dropped_folder_is_denoised_and_a_result_opened(dock, qtbot, images):
     for _ in range(2):  # the second time, the layer that is there
         tab.table.cellDoubleClicked.emit(2, 0)
     (layer,) = dock.viewer.layers
+    shutil.rmtree(images / "denoised" / "a.ome.zarr")  # by somebody else
+    tab.table.selectRow(0)
+    tab.open_button.click()
+    assert "a.ome.zarr" in tab.notes.toPlainText().splitlines()[-1]
     assert layer.name == "c denoised"
     pixels = tifffile.imread(images / "c.tif")
     expected = md.denoise(pixels, model="general-gray", axes="YX", options=OPTIONS)

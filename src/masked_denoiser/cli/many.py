@@ -19,11 +19,11 @@ from masked_denoiser.denoising.many import (
     FileBegun,
     FileEnded,
     FileReady,
-    Preparer,
     Summary,
     run_many,
 )
 from masked_denoiser.denoising.pairs import Pair, make_folder, plan_outputs
+from masked_denoiser.denoising.preparer import Preparer
 from masked_denoiser.images.listing import name_of
 from masked_denoiser.models.catalogue import AUTO
 

@@ -80,7 +80,9 @@ def _check_folder(folder: Path, inputs: Sequence[str]) -> None:
         raise ListError(f"{folder} is a file, and several images go into a folder: give another name")
     if not folder.resolve().parent.is_dir():
         raise ListError(f"{folder.resolve().parent} is not an existing folder: make it, or write elsewhere")
-    if any(_is_plain_folder(Path(text)) and _key(Path(text)) == _key(folder) for text in inputs):
+    if folder.exists() and not os.access(folder, os.W_OK):
+        raise ListError(f"{folder} may not be written to: change its permissions, or write elsewhere")
+    if any(_is_plain_folder(Path(text).expanduser()) and _key(Path(text)) == _key(folder) for text in inputs):
         raise ListError(f"{folder} is read and written: the next time, results would be denoised; write elsewhere")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from masked_denoiser.denoising.events import Finishing, Message, Progress, readable_time
 from masked_denoiser.denoising.many import FileBegun, FileEnded, Outcome, Summary
@@ -15,6 +15,7 @@ from masked_denoiser.denoising.pairs import Pair, make_folder, plan_outputs
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.listing import find_images, name_of
 from masked_denoiser.plugin.files_task import ListRequest, Overall, count_existing, denoise_files
+from masked_denoiser.plugin.files_view import FilesView, Row
 from masked_denoiser.plugin.form import Form, FormError
 from masked_denoiser.plugin.layers import layer_path
 from masked_denoiser.plugin.runner import Ended, Runner
@@ -23,65 +24,6 @@ from masked_denoiser.plugin.words import explain
 _log = logging.getLogger(__name__)
 
 _READER = "napari-masked-denoiser"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the list.
-
-    Attributes:
-        image: its path.
-        state: "waiting", "43 %", "done in 8 s", "failed: ...".
-        notes: what was said of it.
-        output: its result, once that is complete.
-        failed: whether it failed.
-    """
-
-    image: str
-    state: str = "waiting"
-    notes: tuple[str, ...] = ()
-    output: Path | None = None
-    failed: bool = False
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """The fields of the tab."""
-
-    folder: str
-    ending: str
-    axes: str
-
-
-class FilesView(Protocol):
-    """What the presenter needs of the tab."""
-
-    def wishes(self) -> Wishes:
-        """The fields as they stand."""
-
-    def suggest_folder(self, folder: str) -> None:
-        """Fills in a folder for the outputs, if the user has given none."""
-
-    def show_rows(self, rows: Sequence[Row]) -> None:
-        """Shows the whole list."""
-
-    def show_row(self, number: int, row: Row) -> None:
-        """Shows one line anew."""
-
-    def show_progress(self, share: float | None, text: str) -> None:
-        """Moves the bar; None while nobody knows how long it takes."""
-
-    def say(self, text: str) -> None:
-        """Adds a line to the notes."""
-
-    def fail(self, text: str) -> None:
-        """Adds an error to the notes."""
-
-    def set_running(self, running: bool) -> None:
-        """Leaves only Cancel to be pressed while a list is denoised."""
-
-    def wake(self) -> None:
-        """Begins to call `tick`."""
 
 
 class FilesPresenter:

@@ -6,25 +6,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QColor, QDragEnterEvent, QDropEvent, QPainter, QPaintEvent
+from qtpy.QtCore import QTimer
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QFormLayout,
-    QHeaderView,
     QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
-    QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
-from masked_denoiser.images.listing import name_of
 from masked_denoiser.plugin.expert import combo, row
-from masked_denoiser.plugin.files_presenter import FilesPresenter, Row, Wishes
+from masked_denoiser.plugin.files_presenter import FilesPresenter
+from masked_denoiser.plugin.files_table import FilesTable
+from masked_denoiser.plugin.files_view import Row, Wishes
 from masked_denoiser.plugin.form import Form
 from masked_denoiser.plugin.notes import Notes
 from masked_denoiser.plugin.tune.images_list import choose_files, choose_folder
@@ -70,21 +67,12 @@ class FilesTab(QWidget):
 
     def show_rows(self, rows: Sequence[Row]) -> None:
         """Shows the whole list."""
-        self.table.setRowCount(len(rows))
-        for number, one in enumerate(rows):
-            self.show_row(number, one)
+        self.table.show_rows(rows)
         self._enable()
 
     def show_row(self, number: int, one: Row) -> None:
         """Shows one line anew."""
-        for column, text in enumerate((name_of(one.image), one.state)):
-            item = self.table.item(number, column)
-            if item is None:
-                item = QTableWidgetItem()
-                self.table.setItem(number, column, item)
-            item.setText(text)
-            item.setToolTip("\n".join((one.image, one.state, *one.notes)))
-            item.setForeground(QColor("#ff6b6b") if one.failed and column else self.palette().text())
+        self.table.show_row(number, one)
 
     def show_progress(self, share: float | None, text: str) -> None:
         """Moves the bar; None while nobody knows how long it takes."""
@@ -149,7 +137,7 @@ class FilesTab(QWidget):
         return sorted({index.row() for index in self.table.selectedIndexes()})
 
     def _make_fields(self) -> None:
-        self.table = _Table()
+        self.table = FilesTable()
         self.files_button, self.folder_button = QPushButton("Add files..."), QPushButton("Add a folder...")
         self.remove_button, self.open_button = QPushButton("Remove"), QPushButton("Open")
         self.folder, self.axes, self.ending = QLineEdit(), QLineEdit(), combo(list(_ENDINGS))
@@ -229,35 +217,6 @@ class FilesTab(QWidget):
 
     def _cancel(self, _checked: bool = False) -> None:
         self.presenter.cancel()
-
-
-class _Table(QTableWidget):
-    """Images and their states; says what to do while it is empty."""
-
-    def __init__(self) -> None:
-        super().__init__(0, 2)
-        self.setHorizontalHeaderLabels(["image", "state"])
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setWordWrap(False)
-        self.setShowGrid(False)
-        self.setMinimumHeight(110)
-        if (rows := self.verticalHeader()) is not None:
-            rows.hide()
-        if (columns := self.horizontalHeader()) is not None:
-            columns.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
-            columns.resizeSection(0, 150)
-
-    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Draws the table, or the hint."""
-        super().paintEvent(event)
-        viewport = self.viewport()
-        if self.rowCount() or viewport is None:
-            return
-        painter = QPainter(viewport)
-        painter.setPen(self.palette().text().color())
-        painter.drawText(viewport.rect(), Qt.AlignmentFlag.AlignCenter, "Drop images or folders here")
-        painter.end()
 
 
 def _paths(event: QDropEvent) -> list[str]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from masked_denoiser.denoising.events import Progress, TileDone, readable_time
-from masked_denoiser.denoising.many import FileBegun, FileEnded, FileReady, Preparer, run_many
+from masked_denoiser.denoising.many import FileBegun, FileEnded, FileReady, run_many
 from masked_denoiser.denoising.pairs import Pair
+from masked_denoiser.denoising.preparer import Preparer
 from masked_denoiser.plugin.form import Form
 
 #: Before this share of the work is done, nobody knows how long the rest takes.
