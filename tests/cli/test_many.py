@@ -89,6 +89,13 @@ def test_one_file_into_a_folder_keeps_its_name(folder, tiny):
     assert (folder / "a.ome.zarr" / "zarr.json").is_file()
 
 
+def test_debug_shows_the_trace_of_each_failure(folder, tiny, capsys):
+    assert denoise(folder, folder.parent / "out", "--debug", "--quiet", model=tiny) == 1
+    error = capsys.readouterr().err
+    assert error.count("Traceback") == 1
+    assert "ImageError: " in error
+
+
 def test_what_will_not_do_is_one_line_before_any_work(folder, tiny, capsys):
     before = sorted(folder.parent.rglob("*"))
     out = folder.parent / "out"

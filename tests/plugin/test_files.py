@@ -223,7 +223,10 @@ def test_what_is_missing_is_said_and_nothing_is_done(logic, images, tmp_path):
     assert "there are no images in the list" in view.fail.call_args.args[0]
     presenter.add([str(tmp_path / "missing.tif")])
     assert "cannot be found" in view.fail.call_args.args[0]
-    presenter.add([str(images)])
+    (images / "empty").mkdir()
+    presenter.add([str(images / "a.tif"), str(images / "empty"), str(images)])
+    assert "holds no images" in view.fail.call_args.args[0]
+    assert [Path(row.image).name for row in view.show_rows.call_args.args[0]] == ["a.tif", "b.tif", "c.tif"]
     view.suggest_folder.assert_called_once_with(str(images / "denoised"))
     view.wishes.return_value = Wishes(" ", ".ome.zarr", "")
     presenter.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
@@ -50,15 +51,16 @@ class FilesPresenter:
         return self._runner.running
 
     def add(self, paths: Sequence[str]) -> None:
-        """Adds files, and the images of folders."""
+        """Adds files, and the images of folders; what is none is told of."""
         if self.busy:
             return
-        try:
-            images = find_images([*(row.image for row in self._rows), *paths])
-        except UserError as error:
-            self._view.fail(explain(error))
-            return
-        self._rows += [Row(image) for image in images[len(self._rows) :]]
+        images = [row.image for row in self._rows]
+        for path in paths:
+            try:
+                images += map(os.path.normpath, find_images([path]))
+            except UserError as error:
+                self._view.fail(explain(error))
+        self._rows += [Row(image) for image in list(dict.fromkeys(images))[len(self._rows) :]]
         self._view.show_rows(self._rows)
         if self._rows:
             self._view.suggest_folder(str(Path(self._rows[0].image).resolve().parent / "denoised"))
