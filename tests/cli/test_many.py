@@ -89,6 +89,16 @@ def test_one_file_into_a_folder_keeps_its_name(folder, tiny):
     assert (folder / "a.ome.zarr" / "zarr.json").is_file()
 
 
+def test_a_job_file_that_is_done_already_is_nothing_to_resume(folder, tiny, capsys):
+    output, job = folder.parent / "a.ome.tif", folder.parent / "job.json"
+    assert denoise(folder / "a.tif", output, "--save-job", job, "--quiet", model=tiny) == 0
+    assert main(["run", str(job), "--quiet"]) == 0
+    assert main(["run", str(job)]) == 1
+    assert "exists" in capsys.readouterr().err
+    assert main(["run", str(job), "--resume"]) == 0
+    assert capsys.readouterr().out == f"{output} is already complete; nothing to resume\n"
+
+
 def test_debug_shows_the_trace_of_each_failure(folder, tiny, capsys):
     assert denoise(folder, folder.parent / "out", "--debug", "--quiet", model=tiny) == 1
     error = capsys.readouterr().err
@@ -105,6 +115,7 @@ def test_what_will_not_do_is_one_line_before_any_work(folder, tiny, capsys):
         ([folder], out, ["--device", "tpu"], "unknown device"),
         ([folder], out, ["--resume", "--overwrite"], "only one"),
         ([folder], folder, [], "read and written"),
+        ([folder], out, ["--save-job", out], "keeps the job of one image"),
     ):
         assert denoise(*inputs, output, *more, model=tiny) == 1
         error = capsys.readouterr().err

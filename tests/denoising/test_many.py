@@ -14,9 +14,10 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.denoising.job import AlreadyCompleteError, Options
+from masked_denoiser.denoising.job import Options
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.many import FileBegun, FileEnded, Summary, run_many
+from masked_denoiser.denoising.output import AlreadyComplete
 from masked_denoiser.denoising.pairs import ListError, Pair, is_list, plan_outputs
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.prepare import denoise_file
@@ -306,7 +307,7 @@ def test_a_complete_output_is_nothing_to_resume(tmp_path, made):
     folder, _ = made
     how = {"model": folder / "tiny.safetensors", "tile": 32, "noise": "none"}
     denoise_file(folder / "a.tif", folder / "a.ome.tif", **how)
-    with pytest.raises(AlreadyCompleteError, match="it is complete"):
+    with pytest.raises(AlreadyComplete, match="it is complete"):
         denoise_file(folder / "a.tif", folder / "a.ome.tif", **how, resume=True)
 
 

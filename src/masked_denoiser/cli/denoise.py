@@ -1,79 +1,64 @@
-"""`masked-denoiser denoise`."""
+"""`masked-denoiser denoise`, and `run` for job files."""
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from masked_denoiser.cli.doing import do, engine_of, say_complete
 from masked_denoiser.cli.many import denoise_list
-from masked_denoiser.cli.progress import closing, say, show
-from masked_denoiser.denoising.events import Cancelled, Finished
-from masked_denoiser.denoising.job import AlreadyCompleteError, JobError, Options
+from masked_denoiser.cli.progress import say
+from masked_denoiser.denoising.job import Job, Options
+from masked_denoiser.denoising.job_file import read_job_file, write_job_file
+from masked_denoiser.denoising.output import AlreadyComplete
 from masked_denoiser.denoising.pairs import is_list
-from masked_denoiser.denoising.prepare import prepare_file
+from masked_denoiser.denoising.prepare import prepare_file_on, prepare_job, settle_job
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import AUTO
-
-_CANCELLED = 130
 
 
 def denoise(arguments: Namespace) -> int:
     """Denoises a file to a file, or several into a folder; 0 when done, 1 when one failed, 130 when cancelled."""
-    if arguments.threads is not None:
-        set_threads(arguments.threads)
     if is_list(arguments.input, arguments.output):
         return denoise_list(arguments, options_of(arguments))
     arguments.input = arguments.input[0]
     try:
         return _denoise_one(arguments)
-    except AlreadyCompleteError:
-        _say_complete(arguments)
-        return 0
-
-
-def _say_complete(arguments: Namespace) -> None:
-    """There was nothing to resume."""
-    if arguments.json:
-        print(json.dumps({"output": arguments.output, "complete": True, "already": True}))
-    elif not arguments.quiet:
-        print(f"{arguments.output} is already complete; nothing to resume")
+    except AlreadyComplete:
+        return say_complete(arguments.output, arguments)
 
 
 def _denoise_one(arguments: Namespace) -> int:
     with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
-        prepared = prepare_file(
-            source,
-            Path(arguments.output),
-            model=arguments.model or AUTO,
-            options=options_of(arguments),
-            device=arguments.device,
-            resume=arguments.resume,
-            overwrite=arguments.overwrite,
+        asked = {"model": arguments.model or AUTO, "options": options_of(arguments), "device": arguments.device}
+        with engine_of(arguments) as engine:
+            if arguments.save_job:
+                settled = settle_job(engine, source, Path(arguments.output), **asked)
+                write_job_file(Path(arguments.save_job), settled.job)
+                say(
+                    f"wrote {arguments.save_job}; do it with: masked-denoiser run {arguments.save_job}", arguments.quiet
+                )
+                return 0
+            again = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+            prepared = prepare_file_on(engine, source, Path(arguments.output), **asked, **again)
+            return do(prepared, arguments)
+
+
+def run(arguments: Namespace) -> int:
+    """Does what a job file says; 0 when done, 130 when cancelled."""
+    job = read_job_file(Path(arguments.job))
+    try:
+        return _run(job, arguments)
+    except AlreadyComplete:
+        return say_complete(job.output, arguments)
+
+
+def _run(job: Job, arguments: Namespace) -> int:
+    with open_image(job.input, axes=job.asked_axes, level=job.level) as source, engine_of(arguments) as engine:
+        prepared = prepare_job(
+            engine, job, source, device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite
         )
-        for message in prepared.messages:
-            say(message, arguments.quiet)
-        end = show(prepared.pipeline, quiet=arguments.quiet)
-    if arguments.json:
-        summary: dict[str, Any] = {
-            "output": arguments.output,
-            "complete": not isinstance(end, Cancelled),
-            "tiles": end.progress.done,
-            "megapixels": end.progress.pixels / 1e6,
-            "seconds": round(end.progress.seconds, 3),
-            "job": prepared.job.digest,
-            "noise": prepared.job.noise,
-            "treatments": [list(treatment) for treatment in prepared.job.treatments],
-        }
-        if isinstance(end, Finished):
-            summary["skipped"] = end.skipped
-            summary["waits"] = {what: round(seconds, 3) for what, seconds in asdict(end.waits).items()}
-        print(json.dumps(summary))
-    elif not arguments.quiet:
-        print(closing(end, arguments.output))
-    return _CANCELLED if isinstance(end, Cancelled) else 0
+        return do(prepared, arguments)
 
 
 def options_of(arguments: Namespace) -> Options:
@@ -90,17 +75,5 @@ def options_of(arguments: Namespace) -> Options:
         noise=arguments.noise,
         precision=arguments.precision,
         skip_background=arguments.skip_background,
+        on_error=arguments.on_error,
     )
-
-
-def set_threads(threads: int) -> None:
-    """Limits torch to so many CPU threads.
-
-    Raises:
-        JobError: for less than one.
-    """
-    import torch
-
-    if threads < 1:
-        raise JobError(f"--threads is {threads}; give 1 or more")
-    torch.set_num_threads(threads)

@@ -8,13 +8,15 @@ import threading
 import traceback
 from argparse import Namespace
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
+from masked_denoiser.cli.doing import engine_of
 from masked_denoiser.cli.progress import cancel_on_interrupt, follow, make_bar, say
 from masked_denoiser.denoising.events import Message, readable_time
-from masked_denoiser.denoising.job import Options
+from masked_denoiser.denoising.job import JobError, Options
 from masked_denoiser.denoising.many import (
     FileBegun,
     FileEnded,
@@ -25,6 +27,7 @@ from masked_denoiser.denoising.many import (
 from masked_denoiser.denoising.pairs import Pair, make_folder, plan_outputs
 from masked_denoiser.denoising.preparer import Preparer
 from masked_denoiser.images.listing import name_of
+from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import AUTO
 
 _DONE, _FAILED, _CANCELLED = 0, 1, 130
@@ -36,20 +39,17 @@ def denoise_list(arguments: Namespace, options: Options) -> int:
     Raises:
         UserError: before any work, if the list or its settings will not do.
     """
+    if arguments.save_job:
+        raise JobError(f"--save-job {arguments.save_job} keeps the job of one image; give one input and its output")
     folder = Path(arguments.output).expanduser()
     pairs = plan_outputs(arguments.input, folder, arguments.ending, std=options.std)
-    preparer = Preparer(
-        arguments.model or AUTO,
-        options,
-        arguments.device,
-        arguments.axes,
-        arguments.level,
-        arguments.resume,
-        arguments.overwrite,
-    )
-    preparer.check()
-    make_folder(folder)
-    summary = _show(pairs, preparer, arguments)
+    opened = partial(open_image, axes=arguments.axes, level=arguments.level)
+    again = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+    with engine_of(arguments) as engine:
+        preparer = Preparer(arguments.model or AUTO, options, arguments.device, open=opened, engine=engine, **again)
+        preparer.check()
+        make_folder(folder)
+        summary = _show(pairs, preparer, arguments)
     if arguments.json:
         print(json.dumps(_as_json(summary)))
     elif not arguments.quiet:

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from masked_denoiser.denoising.events import Event, Finished, Message
 from masked_denoiser.denoising.pairs import Pair
 from masked_denoiser.errors import UserError
 
 if TYPE_CHECKING:
+    from masked_denoiser.denoising.cluster import ClusterPipeline
     from masked_denoiser.denoising.pipeline import Pipeline
     from masked_denoiser.denoising.prepare import Prepared
 
@@ -62,7 +63,7 @@ class FileReady:
     """An image's job is settled and will run now."""
 
     number: int
-    pipeline: Pipeline
+    pipeline: Pipeline | ClusterPipeline
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,7 @@ class Summary:
 ManyEvent = Event | FileBegun | FileReady | FileEnded | Summary
 
 #: Opens an image and settles its job; the image is open inside of `with`.
-Prepare = Callable[[Pair], "AbstractContextManager[Prepared]"]
+Prepare = Callable[[Pair], "AbstractContextManager[Prepared[Any]]"]
 
 
 def run_many(pairs: Sequence[Pair], prepare: Prepare, cancel: threading.Event) -> Iterator[ManyEvent]:
@@ -138,7 +139,7 @@ def run_many(pairs: Sequence[Pair], prepare: Prepare, cancel: threading.Event) -
 def _run_one(
     number: int, pair: Pair, prepare: Prepare, cancel: threading.Event
 ) -> Generator[Event | FileReady, None, FileEnded]:
-    from masked_denoiser.denoising.job import AlreadyCompleteError
+    from masked_denoiser.denoising.output import AlreadyComplete
 
     began, finished, error = time.monotonic(), False, None
     try:
@@ -154,7 +155,7 @@ def _run_one(
         error = raised
     state: State = "done" if finished else "cancelled"
     if error is not None:
-        state = "already complete" if isinstance(error, AlreadyCompleteError) else "failed"
+        state = "already complete" if isinstance(error, AlreadyComplete) else "failed"
     reason = one_line(error).removeprefix(f"{pair.input}: ") if error is not None and state == "failed" else ""
     outcome = Outcome(pair, state, reason, time.monotonic() - began)
     return FileEnded(number, outcome, error if state == "failed" else None)
@@ -168,7 +169,7 @@ def one_line(error: BaseException) -> str:
 def _is_full(error: BaseException | None) -> bool:
     """Whether a full disk is what made it fail, or what was raised for that."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if getattr(error, "errno", None) in _FULL:
             return True
         error = error.__cause__
     return False

@@ -114,7 +114,7 @@ def _check_apart(pairs: Sequence[Pair], std: bool) -> None:
 def _outputs(pair: Pair, std: bool) -> Iterator[Path]:
     yield pair.output
     if std:
-        from masked_denoiser.denoising.prepare import std_path
+        from masked_denoiser.denoising.output import std_path
 
         yield std_path(pair.output)
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from masked_denoiser.denoising.pairs import Pair
 from masked_denoiser.models.catalogue import AUTO
 
 if TYPE_CHECKING:
     from masked_denoiser.denoising.job import Options
-    from masked_denoiser.denoising.prepare import Prepared
+    from masked_denoiser.denoising.prepare import Engine, Prepared
     from masked_denoiser.images.source import Source
     from masked_denoiser.models.file import Model
 
@@ -26,8 +26,8 @@ class Preparer:
         model: its name or its path; "auto" takes general-rgb or general-gray, as suits each image.
         options: how to denoise.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        axes: of the images, where their files do not name them.
-        level: of their pyramids.
+        open: opens an image; `open_image` by default.
+        engine: who computes; this process by default.
         resume: go on with what was begun, and leave alone what is complete.
         overwrite: replace existing outputs.
     """
@@ -35,10 +35,10 @@ class Preparer:
     model: str | Path = AUTO
     options: Options | None = None
     device: str = "auto"
-    axes: str | None = None
-    level: int = 0
     resume: bool = False
     overwrite: bool = False
+    open: Callable[[str], Source] | None = None
+    engine: Engine[Any] | None = None
     _loaded: dict[str | Path, Model] = field(default_factory=dict, init=False, repr=False)
 
     def check(self) -> None:
@@ -47,27 +47,28 @@ class Preparer:
         Raises:
             UserError: for a model or a device that is not there, or two wishes that do not go together.
         """
-        from masked_denoiser.denoising.device import choose_device
-        from masked_denoiser.denoising.prepare import check_wishes
+        from masked_denoiser.denoising.output import check_wishes
+        from masked_denoiser.denoising.prepare import Here
 
         check_wishes(self.resume, self.overwrite)
-        choose_device(self.device)
+        (self.engine or Here()).choose_device(self.device)
         if self.model != AUTO:
             self._load(self.model)
 
     @contextmanager
-    def __call__(self, pair: Pair) -> Iterator[Prepared]:
+    def __call__(self, pair: Pair) -> Iterator[Prepared[Any]]:
         """A job that is ready to run, with its image open.
 
         Raises:
-            AlreadyCompleteError: if it is to be resumed and is complete.
+            AlreadyComplete: if it is to be resumed and is complete.
             UserError: if the image cannot be denoised as asked.
         """
-        from masked_denoiser.denoising.prepare import prepare_file
+        from masked_denoiser.denoising.prepare import Here, prepare_file_on
         from masked_denoiser.images.open import open_image
 
-        with open_image(pair.input, axes=self.axes, level=self.level) as source:
-            yield prepare_file(
+        with (self.open or open_image)(pair.input) as source:
+            yield prepare_file_on(
+                self.engine or Here(),
                 source,
                 pair.output,
                 model=self._model_of(source),

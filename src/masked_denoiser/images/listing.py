@@ -15,7 +15,7 @@ from masked_denoiser.images.source import ImageError
 SUFFIXES = (".tif", ".tiff", ".btf", ".svs", ".ndpi", ".scn", ".bif", ".png", ".jpg", ".jpeg", ".zarr")
 
 #: What jobs of ours leave beside an output while they are unfinished.
-_WORKING = (".partial", ".creating", ".journal", ".journal.new")
+_WORKING = (".partial", ".creating", ".journal", ".journal.new", ".lock")
 
 _ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from masked_denoiser.denoising.events import Progress, TileDone, readable_time
@@ -46,15 +47,16 @@ def denoise_files(request: ListRequest, cancel: threading.Event) -> Iterator[Any
         UserError: before any work, for settings that no image of the list could mend.
     """
     from masked_denoiser.denoising.job import Options
+    from masked_denoiser.images.open import open_image
 
     form = request.form
     preparer = Preparer(
         form.model,
         Options(**form.settings()),
         form.device,
-        request.axes or None,
-        resume=request.resume,
-        overwrite=request.overwrite,
+        request.resume,
+        request.overwrite,
+        partial(open_image, axes=request.axes or None),
     )
     preparer.check()
     for event in run_many(request.pairs, preparer, cancel):
