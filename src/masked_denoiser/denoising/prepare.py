@@ -385,6 +385,11 @@ def _as_asked(source: Source, options: Options) -> Source:
     return forgiving(source) if options.on_error == "skip" else source
 
 
+def name_of_model(model: str | Path, source: Source, options: Options) -> str | Path:
+    """Which model an image gets: the one that is named, or the default for what its planes are."""
+    return suited(model, source.rgb if options.channels == "auto" else options.channels == "rgb")
+
+
 def _settle(
     engine: Engine[Any], model: Model | str | Path, device: str, source: Source, options: Options
 ) -> tuple[Model, str, torch.device, str]:
@@ -394,11 +399,6 @@ def _settle(
         return model, "", chosen, said
     name = name_of_model(model, source, options)
     return load_model(name), str(name), chosen, said
-
-
-def name_of_model(model: str | Path, source: Source, options: Options) -> str | Path:
-    """Which model an image gets: the one that is named, or the default for what its planes are."""
-    return suited(model, source.rgb if options.channels == "auto" else options.channels == "rgb")
 
 
 def denoiser_of(model: Model, device: torch.device, job: Job) -> Denoiser:
