@@ -106,6 +106,26 @@ def test_debug_shows_the_trace_of_each_failure(folder, tiny, capsys):
     assert "ImageError: " in error
 
 
+def test_damage_that_is_passed_through_is_told_of_each_image(folder, tiny, capsys):
+    path = folder.parent / "damaged.tif"
+    values = np.random.default_rng(0).integers(0, 256, (192, 192), dtype=np.uint8)
+    tifffile.imwrite(path, values, compression="zlib", tile=(16, 16))
+    with tifffile.TiffFile(path) as tif:
+        at = tif.pages[0].dataoffsets[0]
+    content = bytearray(path.read_bytes())
+    content[at : at + 40] = bytes(40)
+    path.write_bytes(content)
+    output = f"{folder.parent}/out/"
+    assert denoise(path, output, "--quiet", model=tiny) == 1
+    assert denoise(path, output, "--overwrite", "--on-error", "skip", model=tiny) == 0
+    said = capsys.readouterr()
+    assert f"{path}: damaged in the input, and passed through: " in said.out
+    assert denoise(path, output, "--overwrite", "--on-error", "skip", "--json", "--quiet", model=tiny) == 0
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert file["state"] == "done"
+    assert file["damage"]
+
+
 def test_what_will_not_do_is_one_line_before_any_work(folder, tiny, capsys):
     before = sorted(folder.parent.rglob("*"))
     out = folder.parent / "out"

@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from masked_denoiser.cli.doing import engine_of
-from masked_denoiser.cli.progress import cancel_on_interrupt, follow, make_bar, say
+from masked_denoiser.cli.progress import cancel_on_interrupt, damage_of, follow, make_bar, say
 from masked_denoiser.denoising.events import Message, readable_time
 from masked_denoiser.denoising.job import JobError, Options
 from masked_denoiser.denoising.many import (
@@ -100,6 +100,7 @@ def _closing(summary: Summary, folder: Path) -> str:
     """What happened, a line for each image that is not complete."""
     lines = [f"{folder}: {summary}"]
     lines += [f"failed: {outcome.pair.input}: {outcome.reason}" for outcome in summary.of("failed")]
+    lines += [f"{outcome.pair.input}: {damage_of(outcome.damage)}" for outcome in summary.outcomes if outcome.damage]
     lines += [f"unfinished: {outcome.pair.input}" for outcome in summary.of("cancelled")]
     if summary.stopped:
         lines.append(f"stopped: {summary.stopped}")
@@ -119,6 +120,7 @@ def _as_json(summary: Summary) -> dict[str, object]:
                 "state": outcome.state,
                 "reason": outcome.reason,
                 "seconds": round(outcome.seconds, 3),
+                "damage": list(outcome.damage),
             }
             for outcome in summary.outcomes
         ],

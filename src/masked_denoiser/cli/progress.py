@@ -71,11 +71,11 @@ def closing(end: Finished | Cancelled, output: str) -> str:
         return f"cancelled after {p.done} of {p.total} tiles ({work}); what is done is kept: go on with --resume"
     skipped = f", {end.skipped} of {p.total} tiles were background" if end.skipping else ""
     slow = f"\n{end.bottleneck}" if end.bottleneck else ""
-    damage = f"\n{_damage(end.damage)}" if end.damage else ""
+    damage = f"\n{damage_of(end.damage)}" if end.damage else ""
     return f"wrote {output} ({work}, {p.rate:.3g} megapixels/s{skipped}){slow}{damage}"
 
 
-def _damage(places: tuple[str, ...]) -> str:
+def damage_of(places: tuple[str, ...]) -> str:
     """What could not be read; all of it is in `--json`."""
     more = f" and {len(places) - 5} more (--json lists them all)" if len(places) > 5 else ""
     return f"damaged in the input, and passed through: {'; '.join(places[:5])}{more}"

@@ -41,12 +41,14 @@ class Outcome:
         state: in a word or two.
         reason: why it failed, in one line that need not name the image again.
         seconds: what it took.
+        damage: places of the image that could not be read and were passed through, as was asked for.
     """
 
     pair: Pair
     state: State = "not begun"
     reason: str = ""
     seconds: float = 0.0
+    damage: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _run_one(
 ) -> Generator[Event | FileReady, None, FileEnded]:
     from masked_denoiser.denoising.output import AlreadyComplete
 
-    began, finished, error = time.monotonic(), False, None
+    began, finished, error = time.monotonic(), None, None
     try:
         with prepare(pair) as prepared:
             prepared.pipeline.cancel = cancel
@@ -149,7 +151,7 @@ def _run_one(
             yield FileReady(number, prepared.pipeline)
             with closing(cast("Generator[Event]", prepared.pipeline.run())) as events:
                 for event in events:
-                    finished = finished or isinstance(event, Finished)
+                    finished = event if isinstance(event, Finished) else finished
                     yield event
     except _TOLD as raised:
         error = raised
@@ -157,7 +159,7 @@ def _run_one(
     if error is not None:
         state = "already complete" if isinstance(error, AlreadyComplete) else "failed"
     reason = one_line(error).removeprefix(f"{pair.input}: ") if error is not None and state == "failed" else ""
-    outcome = Outcome(pair, state, reason, time.monotonic() - began)
+    outcome = Outcome(pair, state, reason, time.monotonic() - began, finished.damage if finished else ())
     return FileEnded(number, outcome, error if state == "failed" else None)
 
 
