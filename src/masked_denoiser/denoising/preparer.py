@@ -12,8 +12,9 @@ from masked_denoiser.denoising.pairs import Pair
 from masked_denoiser.models.catalogue import AUTO
 
 if TYPE_CHECKING:
+    from masked_denoiser.denoising.engine import Engine
     from masked_denoiser.denoising.job import Options
-    from masked_denoiser.denoising.prepare import Engine, Prepared
+    from masked_denoiser.denoising.prepare import Prepared
     from masked_denoiser.images.source import Source
     from masked_denoiser.models.file import Model
 
@@ -47,8 +48,8 @@ class Preparer:
         Raises:
             UserError: for a model or a device that is not there, or two wishes that do not go together.
         """
+        from masked_denoiser.denoising.engine import Here
         from masked_denoiser.denoising.output import check_wishes
-        from masked_denoiser.denoising.prepare import Here
 
         check_wishes(self.resume, self.overwrite)
         (self.engine or Here()).choose_device(self.device)
@@ -63,7 +64,8 @@ class Preparer:
             AlreadyComplete: if it is to be resumed and is complete.
             UserError: if the image cannot be denoised as asked.
         """
-        from masked_denoiser.denoising.prepare import Here, prepare_file_on
+        from masked_denoiser.denoising.engine import Here
+        from masked_denoiser.denoising.prepare import prepare_file_on
         from masked_denoiser.images.open import open_image
 
         with (self.open or open_image)(pair.input) as source:
