@@ -43,6 +43,15 @@ def do(prepared: Prepared[Any], arguments: Namespace) -> int:
     return _CANCELLED if isinstance(end, Cancelled) else 0
 
 
+def say_complete(output: str, arguments: Namespace) -> int:
+    """There was nothing to resume, which is no failure: 0."""
+    if arguments.json:
+        print(json.dumps({"output": output, "complete": True, "already": True}))
+    elif not arguments.quiet:
+        print(f"{output} is already complete; nothing to resume")
+    return 0
+
+
 def _summary(job: Job, end: Finished | Cancelled) -> dict[str, Any]:
     """How a job went, for a machine."""
     summary: dict[str, Any] = {

@@ -87,10 +87,20 @@ def _command(
 
 
 def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = _command(commands, "denoise", "denoise:denoise", "denoise an image to OME-Zarr or OME-TIFF")
-    p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
-    p.add_argument("output", help="ends in .ome.zarr or .ome.tif")
-    p.add_argument("--resume", action="store_true", help="go on with an interrupted job")
+    p = _command(commands, "denoise", "denoise:denoise", "denoise an image, or many, to OME-Zarr or OME-TIFF")
+    p.add_argument(
+        "input",
+        nargs="+",
+        help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr; several, folders, or patterns such as 'in/*.tif'",
+    )
+    p.add_argument("output", help="ends in .ome.zarr or .ome.tif; for several images a folder, such as out/")
+    p.add_argument(
+        "--ending",
+        default=".ome.zarr",
+        choices=(".ome.zarr", ".ome.tif"),
+        help="of the outputs in a folder (default: .ome.zarr)",
+    )
+    p.add_argument("--resume", action="store_true", help="go on with an interrupted job, or list")
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")
     p.add_argument("--save-job", metavar="FILE", help="write the settled job to FILE, for `run`, instead of doing it")
     _add_reading(p)

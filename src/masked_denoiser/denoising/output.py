@@ -85,8 +85,7 @@ def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, 
         JobError: if resuming and overwriting are both asked for, or the output waits for one of them.
         ImageError: if the output cannot be written, or would touch the input.
     """
-    if resume and overwrite:
-        raise JobError("--resume goes on and --overwrite starts again; give only one of them")
+    check_wishes(resume, overwrite)
     check_output(path, source)
     unfinished = Journal.beside(path).exists()
     if overwrite or (resume and unfinished):
@@ -102,6 +101,16 @@ def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, 
         check_output(std_path(path), source)
         _check_free(std_path(path))
     return False
+
+
+def check_wishes(resume: bool, overwrite: bool) -> None:
+    """Refuses to go on and to start again at once.
+
+    Raises:
+        JobError: if both are asked for.
+    """
+    if resume and overwrite:
+        raise JobError("--resume goes on and --overwrite starts again; give only one of them")
 
 
 def _check_free(path: Path) -> None:

@@ -348,6 +348,11 @@ def _as_asked(source: Source, options: Options) -> Source:
     return forgiving(source) if options.on_error == "skip" else source
 
 
+def name_of_model(model: str | Path, source: Source, options: Options) -> str | Path:
+    """Which model an image gets: the one that is named, or the default for what its planes are."""
+    return suited(model, source.rgb if options.channels == "auto" else options.channels == "rgb")
+
+
 def _settle(
     engine: Engine[Any], model: Model | str | Path, device: str, source: Source, options: Options
 ) -> tuple[Model, str, torch.device, str]:
@@ -355,8 +360,7 @@ def _settle(
     chosen, said = engine.choose_device(device)
     if isinstance(model, Model):
         return model, "", chosen, said
-    together = source.rgb if options.channels == "auto" else options.channels == "rgb"
-    name = suited(model, together)
+    name = name_of_model(model, source, options)
     return load_model(name), str(name), chosen, said
 
 
