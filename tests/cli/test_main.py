@@ -296,7 +296,7 @@ def test_a_damaged_strip_is_one_line(tmp_path, tiny, capsys):
     content[at : at + 40] = bytes(40)
     path.write_bytes(content)
     error = refuse(capsys, "denoise", path, tmp_path / "out.ome.zarr", "--model", tiny, "--tile", "16", "--quiet")
-    assert "damaged.tif: cannot be read at rows" in error
+    assert "damaged.tif: is damaged at rows" in error
     assert "copy the file again" in error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +18,7 @@ from masked_denoiser.denoising.lock import OutputLock
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.disk import check_output, check_replaceable, check_room, discard, estimate_bytes, has_begun
 from masked_denoiser.images.durable import sync_all
+from masked_denoiser.images.provenance import read_attributes
 from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
 from masked_denoiser.tiling.plan import chunk_side
@@ -116,6 +118,33 @@ def check_wishes(resume: bool, overwrite: bool) -> None:
 def _check_free(path: Path) -> None:
     if path.exists():
         raise JobError(f"{path} exists; write elsewhere, or replace it with --overwrite")
+
+
+def check_made_alike(path: Path, job: Job, *, measured_precision: bool = False) -> None:
+    """Refuses to take a complete output for that of a job with other settings.
+
+    Args:
+        path: of the output.
+        job: as it would be begun now.
+        measured_precision: whether the precision was left to a measurement.
+
+    Raises:
+        JobError: naming what differs.
+    """
+    then = read_attributes(path).get("settings")
+    if not isinstance(then, dict):
+        raise JobError(
+            f"{path} exists, and is no output of this version; write elsewhere, or replace it with --overwrite"
+        )
+    measured = {"noise", "treatments"} if job.asked == "auto" else set()
+    left_open = {"version", *measured, *(["precision"] if measured_precision else [])}
+    now = json.loads(json.dumps(job.settings()))
+    differing = [f"{key} was {then.get(key)!r} and is {now[key]!r}" for key in now if then.get(key) != now[key]]
+    differing = [text for text in differing if text.partition(" ")[0] not in left_open]
+    if differing:
+        raise JobError(
+            f"{path} is complete, but of another job: {'; '.join(differing[:3])}. Write elsewhere, or --overwrite"
+        )
 
 
 def open_output(source: Source, job: Job, lock: OutputLock, *, resume: bool, overwrite: bool) -> Output:

@@ -20,7 +20,7 @@ from masked_denoiser.denoising.fastest import settle_precision
 from masked_denoiser.denoising.job import Job, JobError, Options, make_job, planes_of, stamp
 from masked_denoiser.denoising.journal import Journal, lock_output
 from masked_denoiser.denoising.notes import about, axes_of_output, restraint
-from masked_denoiser.denoising.output import check_existing, open_output
+from masked_denoiser.denoising.output import AlreadyComplete, check_existing, check_made_alike, open_output
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
 from masked_denoiser.images.damage import forgiving
@@ -93,11 +93,17 @@ def prepare_file_on(
     with ExitStack() as undo:
         lock = lock_output(path)
         undo.callback(lock.release)
-        continuing = check_existing(path, source, options.std, resume, overwrite)
-        settled = settle_job(engine, source, output, model=model, options=options, device=device)
+        settle = partial(settle_job, engine, source, output, model=model, options=options, device=device)
+        measured = options.precision == "auto"
+        try:
+            continuing = check_existing(path, source, options.std, resume, overwrite)
+        except AlreadyComplete:
+            check_made_alike(path, settle().job, measured_precision=measured)
+            raise
+        settled = settle()
         job = settled.job
         if continuing:
-            job = Journal.as_begun(path, job, measured_precision=options.precision == "auto")
+            job = Journal.as_begun(path, job, measured_precision=measured)
         opened = partial(open_output, source, job, lock, resume=continuing, overwrite=overwrite)
         pipeline = engine.pipeline(job, source, settled.model, settled.device, opened)
         undo.pop_all()
@@ -172,7 +178,11 @@ def prepare_job(
     with ExitStack() as undo:
         lock = lock_output(path)
         undo.callback(lock.release)
-        continuing = check_existing(path, source, job.std, resume, overwrite)
+        try:
+            continuing = check_existing(path, source, job.std, resume, overwrite)
+        except AlreadyComplete:
+            check_made_alike(path, job)
+            raise
         opened = partial(open_output, source, job, lock, resume=continuing, overwrite=overwrite)
         pipeline = engine.pipeline(job, source, loaded, chosen, opened)
         undo.pop_all()
