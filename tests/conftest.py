@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+from masked_denoiser.denoising import remembered
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -14,3 +18,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     for item in marked:
         item.add_marker(pytest.mark.skip(reason="no CUDA or MPS device"))
+
+
+@pytest.fixture(autouse=True)
+def measured(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where measurements of this machine are kept: for each test a file of its own, and never the user's."""
+    path = tmp_path_factory.mktemp("cache") / "masked-denoiser" / "measured.json"
+    monkeypatch.setattr(remembered, "_file", lambda: path)
+    return path

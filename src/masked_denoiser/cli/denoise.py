@@ -69,6 +69,7 @@ def options_of(arguments: Namespace) -> Options:
         noise=arguments.noise,
         precision=arguments.precision,
         skip_background=arguments.skip_background,
+        cpu_as_last_resort=arguments.cpu_as_last_resort,
     )
 
 

@@ -127,6 +127,9 @@ def _add_job(p: argparse.ArgumentParser) -> None:
     )
     expert.add_argument("--seed", type=int, default=0, help="seed of the attention masks (default: 0)")
     expert.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    expert.add_argument(
+        "--cpu-as-last-resort", action="store_true", help="go on with the CPU where a GPU has too little memory"
+    )
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:

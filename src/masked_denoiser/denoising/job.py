@@ -55,6 +55,8 @@ class Options:
         precision: of the network's products: "float32", "bfloat16", "float16", or "auto" for what was measured to be
             fastest on this device; at most 0.02 dB are lost (docs/speed.md).
         skip_background: pass tiles through that hold nothing but background, as `denoising.background` defines it.
+        cpu_as_last_resort: where a GPU's memory does not even hold the smallest part of a tile, go on with the CPU
+            instead of ending. No part of the job, so that a job which ended that way can be resumed with it.
     """
 
     tile: int = 512
@@ -68,6 +70,7 @@ class Options:
     noise: str = AUTO
     precision: AskedPrecision = "float32"
     skip_background: bool = False
+    cpu_as_last_resort: bool = False
 
 
 @dataclass(frozen=True)

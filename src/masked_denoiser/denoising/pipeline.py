@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.background import is_background
-from masked_denoiser.denoising.denoiser import Denoised, Denoiser
+from masked_denoiser.denoising.denoiser import Denoised, Denoiser, Pending
 from masked_denoiser.denoising.events import (
     Cancelled,
     Event,
@@ -169,15 +169,16 @@ class Pipeline:
             excesses[gone] = 0.0
         return _Given(inputs, seen, len(inputs) - len(seen), units, excesses)
 
-    def _compute(self, work: _Work, given: _Given) -> tuple[_Given, Denoised | None]:
+    def _compute(self, work: _Work, given: _Given) -> tuple[_Given, Pending | None]:
         if given.units is None:
             return given, None
         origins = tuple(work.group[i].origin for i in given.seen)
-        return given, Treated(self.denoiser, self.job.window)(given.units, origins, self.job.treatment_of(work.plane))
+        treated = Treated(self.denoiser, self.job.window)
+        return given, treated.submit(given.units, origins, self.job.treatment_of(work.plane))
 
-    def _write(self, work: _Work, computed: tuple[_Given, Denoised | None]) -> _Done:
-        given, out = computed
-        results = self._in_units(work, given, out)
+    def _write(self, work: _Work, computed: tuple[_Given, Pending | None]) -> _Done:
+        given, coming = computed
+        results = self._in_units(work, given, coming() if coming else None)
         with self.waits.count("writes"):
             for tile, (pixels, spread) in zip(work.group, results, strict=True):
                 y, x = (span.start for span in tile.core)

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.denoising.denoiser import Denoiser
+from masked_denoiser.denoising.begin import begin
 from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.events import Finished, Message
 from masked_denoiser.denoising.fastest import settle_precision
-from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options, make_job
+from masked_denoiser.denoising.job import Job, JobError, Options, make_job
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
@@ -81,7 +81,7 @@ def prepare_file(
     job = make_job(source, loaded, options, chosen.type, str(path), precision)
     if continuing:
         job = Journal.as_begun(path, job, measured_precision=options.precision == "auto")
-    denoiser = _denoiser(loaded, chosen, job)
+    denoiser = begin(loaded, chosen, job, or_cpu=options.cpu_as_last_resort)
     with ExitStack() as undo:
         # The journal comes before the output: what has no journal beside it is complete.
         journal = Journal.resume(path, job) if continuing else Journal.start(path, job)
@@ -159,7 +159,7 @@ def prepare_array(
     pipeline = Pipeline(
         job,
         source,
-        _denoiser(loaded, chosen, job),
+        begin(loaded, chosen, job, or_cpu=options.cpu_as_last_resort),
         sink or _memory(source, job, part),
         _memory(source, job, part, np.dtype(np.float32)) if options.std else None,
         region=part,
@@ -298,19 +298,6 @@ def _settle(model: Model | str | Path, device: str, source: Source, options: Opt
         return model, chosen, said
     together = source.rgb if options.channels == "auto" else options.channels == "rgb"
     return load_model(suited(model, together)), chosen, said
-
-
-def _denoiser(model: Model, device: Any, job: Job) -> Denoiser:
-    """A denoiser as the job wants it."""
-    return Denoiser(
-        model,
-        device,
-        passes=job.passes,
-        seed=job.seed,
-        std=job.std,
-        precision=job.precision,
-        overlap=max(job.halo, DEFAULT_HALO),
-    )
 
 
 def _check_existing(path: Path, source: Source, resume: bool, overwrite: bool) -> bool:
