@@ -117,7 +117,7 @@ def test_a_job_goes_on_with_less_and_says_so_and_the_next_begins_there(measured,
 def test_a_resumed_job_begins_with_the_limits_it_is_given():
     source = open_image(np.zeros((64, 64), np.uint8), axes="YX")
     job = prepare_array(source, model=tiny_model(1), options=Options(noise="none"), device="cpu").job
-    denoiser = begin(tiny_model(1), CPU, job, limits=Limits(1, 40))
+    denoiser = begin(tiny_model(1), CPU, job, say=print, limits=Limits(1, 40))
     assert denoiser.limits == Limits(1, 40)
     assert "when this job was interrupted" in denoiser.said[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def denoise(arguments: Namespace) -> int:
             device=arguments.device,
             resume=arguments.resume,
             overwrite=arguments.overwrite,
+            say=partial(say, quiet=arguments.quiet),
         )
         for message in prepared.messages:
             say(message, arguments.quiet)
@@ -69,6 +71,7 @@ def options_of(arguments: Namespace) -> Options:
         noise=arguments.noise,
         precision=arguments.precision,
         skip_background=arguments.skip_background,
+        compiled=arguments.compile,
         cpu_as_last_resort=arguments.cpu_as_last_resort,
     )
 

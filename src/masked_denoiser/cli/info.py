@@ -29,11 +29,12 @@ def info(arguments: Namespace) -> int:
 def plan(source: Source, arguments: Namespace) -> dict[str, Any]:
     """What a job would do and need, as plain JSON values; memory and disk in bytes."""
     from masked_denoiser.cli.denoise import options_of, set_threads
+    from masked_denoiser.cli.progress import say
     from masked_denoiser.denoising.plan import plan_job
 
     if arguments.threads is not None:
         set_threads(arguments.threads)
-    return plan_job(source, arguments.model or "auto", options_of(arguments), arguments.device)
+    return plan_job(source, arguments.model or "auto", options_of(arguments), arguments.device, say)
 
 
 def _in_words(plan: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
 
+from masked_denoiser.denoising.compiling import compile_network
 from masked_denoiser.denoising.denoiser import Denoiser
 from masked_denoiser.denoising.device import free_memory, identify
 from masked_denoiser.denoising.job import DEFAULT_HALO, Job
@@ -14,19 +16,29 @@ from masked_denoiser.models.file import Model
 
 
 def begin(
-    model: Model, device: torch.device, job: Job, *, or_cpu: bool = False, limits: Limits | None = None
+    model: Model,
+    device: torch.device,
+    job: Job,
+    *,
+    say: Callable[[str], None],
+    or_cpu: bool = False,
+    limits: Limits | None = None,
 ) -> Denoiser:
     """A denoiser as the job wants it.
 
-    Memory that ran out in an earlier job of this kind is not tried again, unless more of it is free than was then;
-    that is said by the first event of the pipeline.
+    Where the job wants it, its network is compiled first. Memory that ran out in an earlier job of this kind is not
+    tried again, unless more of it is free than was then; that is said by the first event of the pipeline.
 
     Args:
         model: the job's.
         device: where to compute.
         job: the settled job.
+        say: is told at once what takes its time.
         or_cpu: whether the CPU may take over where a GPU's memory does not hold the smallest part.
         limits: those that the job went on with when it was interrupted; None for those of earlier jobs.
+
+    Raises:
+        DeviceError: if the network is to be compiled and cannot be.
     """
     key = f"memory of {identify(device)} for {_kind(job)}"
     free = free_memory(device)
@@ -46,6 +58,8 @@ def begin(
     if known != Limits():
         when = "when this job was interrupted" if limits is not None else "in an earlier job of this kind"
         denoiser.said.append(f"memory ran out on {device} {when}, so this one begins with less: {known}")
+    if job.compiled:
+        compile_network(denoiser, job.batch, say)
     return denoiser
 
 

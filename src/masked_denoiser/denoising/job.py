@@ -42,7 +42,8 @@ class Options:
     """What a user asks for, beside image and model.
 
     Attributes:
-        tile: side of the square that is written at once, in pixels.
+        tile: side of the square that is written at once, in pixels; "auto" measures once which tile and batch are
+            fastest for model and device (`denoising.warmup`), which takes up to about 20 s, and remembers it.
         halo: context read around a tile in pixels; "default", or "exact" for whole-image equality.
         batch: tiles denoised at once; 0 lets the device decide.
         passes: runs with different attention masks whose mean is the result.
@@ -55,11 +56,12 @@ class Options:
         precision: of the network's products: "float32", "bfloat16", "float16", or "auto" for what was measured to be
             fastest on this device; at most 0.02 dB are lost (docs/speed.md).
         skip_background: pass tiles through that hold nothing but background, as `denoising.background` defines it.
+        compiled: compile the network before the job begins (`denoising.compiling`), which takes minutes.
         cpu_as_last_resort: where a GPU's memory does not even hold the smallest part of a tile, go on with the CPU
             instead of ending. No part of the job, so that a job which ended that way can be resumed with it.
     """
 
-    tile: int = 512
+    tile: int | Literal["auto"] = 512
     halo: int | Literal["default", "exact"] = "default"
     batch: int = 0
     passes: int = 1
@@ -70,6 +72,7 @@ class Options:
     noise: str = AUTO
     precision: AskedPrecision = "float32"
     skip_background: bool = False
+    compiled: bool = False
     cpu_as_last_resort: bool = False
 
 
@@ -109,6 +112,7 @@ class Job:
     treatments: tuple[tuple[Any, ...], ...]
     device: str
     precision: Precision
+    compiled: bool
     background: tuple[tuple[int, tuple[float, ...]], ...]
     version: str
 
@@ -193,7 +197,7 @@ def make_job(
         model=model.card.name,
         model_digest=model.digest,
         window=grid,
-        tile=options.tile if stride == 1 else -(-options.tile // (grid * stride)) * grid * stride,
+        tile=_tile(options, grid, stride),
         halo=settle_halo(options.halo, model, stride, _around(chosen.treatments.values())),
         batch=options.batch or {"cuda": 8, "mps": 2}.get(device, 1),
         passes=options.passes,
@@ -206,6 +210,7 @@ def make_job(
         treatments=tuple((key, *astuple(treatment)) for key, treatment in chosen.treatments.items()),
         device=device,
         precision=precision,
+        compiled=options.compiled,
         background=_background(source, planes, ranges, options),
         version=version("napari-masked-denoiser"),
     )
@@ -255,6 +260,13 @@ def settle_halo(halo: int | str, model: Model, stride: int = 1, around: int = 0)
     if halo == "default":
         return min(whole, _up_to(grid, DEFAULT_HALO))
     return int(halo) if stride == 1 else _up_to(grid, int(halo))
+
+
+def _tile(options: Options, grid: int, stride: int) -> int:
+    """The side of a tile: as asked for, or with strides the next on their grid."""
+    if isinstance(options.tile, str):
+        raise JobError(f"tile is {options.tile!r}; give a number of pixels, or 'auto' to `denoise`")
+    return options.tile if stride == 1 else _up_to(grid * stride, options.tile)
 
 
 def _around(treatments: Collection[Treatment]) -> int:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self, get_args
 
-from masked_denoiser.denoising.job import Job, JobError
+from masked_denoiser.denoising.job import Job, JobError, Options
 from masked_denoiser.denoising.precision import Precision
 
 _FORMAT = 1
@@ -78,6 +78,17 @@ class Journal:
             job = replace(job, precision=then["precision"])
         treatments = tuple(_treatment(values) for values in then["treatments"])
         return replace(job, noise=str(then.get("noise", "")), treatments=treatments)
+
+    @staticmethod
+    def tile_as_begun(output: Path, options: Options) -> Options:
+        """Options whose tile is left to a measurement, with the tile and the batch of the job that was begun."""
+        if options.tile != "auto":
+            return options
+        match _records(output)[0].get("job"):
+            case {"tile": int(tile), "batch": int(batch)} if tile > 0 and batch > 0:
+                return replace(options, tile=tile, batch=batch)
+            case _:
+                return options
 
     def add(self, piece: Piece) -> None:
         """Records a piece whose pixels are written, and makes sure that the record is on disk."""

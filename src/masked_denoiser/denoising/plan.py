@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,20 @@ from masked_denoiser.denoising.fastest import settle_precision
 from masked_denoiser.denoising.job import Job, Options, make_job
 from masked_denoiser.denoising.memory import plan_memory
 from masked_denoiser.denoising.prepare import what_is_done
+from masked_denoiser.denoising.warmup import settle_tile
 from masked_denoiser.images.disk import estimate_bytes
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.catalogue import load_model, suited
+
+_LOG = logging.getLogger(__name__)
 
 #: Tiles that are looked at to say how many are background.
 _LOOKED_AT = 64
 
 
-def plan_job(source: Source, model: str, options: Options, device: str) -> dict[str, Any]:
+def plan_job(
+    source: Source, model: str, options: Options, device: str, say: Callable[[str], None] = _LOG.info
+) -> dict[str, Any]:
     """The plan of a job, as plain JSON values.
 
     Args:
@@ -29,6 +36,7 @@ def plan_job(source: Source, model: str, options: Options, device: str) -> dict[
         model: name, path or "auto".
         options: how to denoise.
         device: as for `choose_device`.
+        say: is told at once what takes its time.
 
     Returns:
         Among others `tiles`, `tile` and `halo` in pixels, `memory`, `device_memory` and `output` in bytes, and
@@ -38,6 +46,7 @@ def plan_job(source: Source, model: str, options: Options, device: str) -> dict[
     together = source.rgb if options.channels == "auto" else options.channels == "rgb"
     loaded = load_model(suited(model, together))
     precision, _ = settle_precision(options.precision, loaded, chosen)
+    options = settle_tile(options, loaded, chosen, precision, say)
     job = make_job(source, loaded, options, chosen.type, precision=precision)
     memory = plan_memory(job, loaded.card.architecture)
     looked, background = _background(source, job)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +21,7 @@ from masked_denoiser.denoising.job import Job, JobError, Options, make_job
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
+from masked_denoiser.denoising.warmup import settle_tile
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.disk import check_output, check_replaceable, check_room, discard, estimate_bytes, has_begun
 from masked_denoiser.images.memory_sink import MemorySink
@@ -33,6 +35,12 @@ from masked_denoiser.tiling.plan import chunk_side
 
 #: Planes as thin as this are a sign of wrong axes; integers with fewer levels than this lose by rounding.
 _THIN, _LEVELS = 4, 24
+
+
+#: Is told a sentence for the user.
+Say = Callable[[str], None]
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,7 @@ def prepare_file(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    say: Say = _LOG.info,
 ) -> Prepared:
     """Settles a job that writes to disk, and creates or reopens its output.
 
@@ -68,6 +77,7 @@ def prepare_file(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         resume: go on with an interrupted job, or start if there is nothing to go on with.
         overwrite: replace an existing output.
+        say: is told at once what takes its time before the job begins.
 
     Raises:
         UserError: before anything is written, if anything does not fit.
@@ -78,10 +88,13 @@ def prepare_file(
         _check_free(std_path(path), source)
     loaded, chosen, said = _settle(model, device, source, options)
     precision, measured = settle_precision(options.precision, loaded, chosen)
+    if continuing:
+        options = Journal.tile_as_begun(path, options)
+    options = settle_tile(options, loaded, chosen, precision, say)
     job = make_job(source, loaded, options, chosen.type, str(path), precision)
     if continuing:
         job = Journal.as_begun(path, job, measured_precision=options.precision == "auto")
-    denoiser = begin(loaded, chosen, job, or_cpu=options.cpu_as_last_resort)
+    denoiser = begin(loaded, chosen, job, say=say, or_cpu=options.cpu_as_last_resort)
     with ExitStack() as undo:
         # The journal comes before the output: what has no journal beside it is complete.
         journal = Journal.resume(path, job) if continuing else Journal.start(path, job)
@@ -137,6 +150,7 @@ def prepare_array(
     device: str = "auto",
     sink: Any = None,
     region: Region | None = None,
+    say: Say = _LOG.info,
 ) -> Prepared:
     """Settles a job whose result stays in memory, as `pipeline.sink.array`.
 
@@ -147,6 +161,7 @@ def prepare_array(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         sink: where the result goes; in memory by default.
         region: only this part of the job; the result is then of its size, grown to whole tiles.
+        say: is told at once what takes its time before the job begins.
 
     Raises:
         UserError: before any work, if anything does not fit.
@@ -154,12 +169,13 @@ def prepare_array(
     options = options or Options()
     loaded, chosen, said = _settle(model, device, source, options)
     precision, measured = settle_precision(options.precision, loaded, chosen)
+    options = settle_tile(options, loaded, chosen, precision, say)
     job = make_job(source, loaded, options, chosen.type, precision=precision)
     part = region.snapped(job.tile, source.size_yx) if region else None
     pipeline = Pipeline(
         job,
         source,
-        begin(loaded, chosen, job, or_cpu=options.cpu_as_last_resort),
+        begin(loaded, chosen, job, say=say, or_cpu=options.cpu_as_last_resort),
         sink or _memory(source, job, part),
         _memory(source, job, part, np.dtype(np.float32)) if options.std else None,
         region=part,
