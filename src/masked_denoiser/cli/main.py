@@ -251,6 +251,7 @@ def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
     _add_reading(p)
     p.add_argument("--plan", action="store_true", help="also what `denoise` would do with these settings, and need")
+    p.add_argument("--preview", metavar="PNG", help="with --plan --skip-background: draw which tiles are background")
     _add_job(p)
     p.add_argument("--json", action="store_true", help="print it as JSON")
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.background import is_background
 from masked_denoiser.denoising.denoiser import Denoised, Denoiser, Pending
 from masked_denoiser.denoising.events import (
     Cancelled,
@@ -26,6 +25,7 @@ from masked_denoiser.denoising.job import Job
 from masked_denoiser.denoising.journal import Journal, Piece
 from masked_denoiser.denoising.overlap import Waits, overlapped
 from masked_denoiser.denoising.region import Region
+from masked_denoiser.denoising.skipping import Skipping
 from masked_denoiser.denoising.treated import Network, Treated
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.sink import Sink
@@ -100,6 +100,9 @@ class Pipeline:
     region: Region | None = None
     waits: Waits = field(default_factory=Waits)
 
+    def __post_init__(self) -> None:
+        self._skipping = Skipping(self.source, self.job)
+
     def run(self) -> Iterator[Event]:
         """Does the work, and yields events as it goes. The sinks are finished or closed at the end.
 
@@ -157,9 +160,8 @@ class Pipeline:
         treatment = None if work.plane.copied else self.job.treatment_of(work.plane)
         if treatment is None or treatment.nothing:
             return _Given(inputs, [])
-        scale, background = self.job.range_of(work.plane), self.job.background_of(work.plane)
-        pairs = [scale.to_unit(pixels) for pixels in inputs]
-        seen = [i for i, (unit, _) in enumerate(pairs) if background is None or not is_background(unit, background)]
+        pairs = [self.job.range_of(work.plane).to_unit(pixels) for pixels in inputs]
+        seen = [i for i, (unit, _) in enumerate(pairs) if not self._skipping.skips(work.plane, work.group[i], unit)]
         if not seen:
             return _Given(inputs, [], len(inputs))
         units = np.stack([pairs[i][0] for i in seen])
