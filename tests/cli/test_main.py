@@ -327,7 +327,7 @@ def test_a_plan_is_what_the_job_will_be(tmp_path, tiny, capsys):
     summary = json.loads(capsys.readouterr().out)
     assert (plan["tiles"], plan["noise"]) == (summary["tiles"], summary["noise"])
     assert 0 < plan["background"] * plan["tiles"] == summary["skipped"] < 12
-    assert set(summary["waits"]) == {"reading", "computing", "writing", "reads", "writes"}
+    assert set(summary["waits"]) == {"reading", "computing", "writing", "reads", "writes", "device"}
     preview = tmp_path / "map.png"
     assert main(["info", str(image), "--plan", *given, "--preview", str(preview)]) == 0
     assert preview.read_bytes().startswith(b"\x89PNG")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class Denoiser:
 
     Memory that runs out is no end: half as many tiles are taken at once from then on, then tiles of half the side, cut
     with overlaps. `limits` says how far that went; `said` holds a sentence for each such step until somebody takes it.
+    `waited` counts the seconds for which the results of `submit` were waited for.
 
     Args:
         model: what to run.
@@ -84,6 +86,7 @@ class Denoiser:
         self.overlap = -(-max(overlap, 1) // self.config.grid) * self.config.grid
         self.limits, self._keep, self._or_cpu = limits or Limits(), keep, or_cpu
         self.said: list[str] = []
+        self.waited = 0.0
 
     def __call__(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Denoised:
         """Denoises tiles of one shape.
@@ -96,7 +99,7 @@ class Denoiser:
         Raises:
             DeviceError: if the device has too little memory for the smallest tile that makes sense.
         """
-        return self.submit(tiles, origins)()
+        return self._begin(tiles, origins)()
 
     def submit(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Pending:
         """The same, but a GPU is only given the work; what is returned waits for it. A CPU has done it by then.
@@ -104,6 +107,17 @@ class Denoiser:
         Raises:
             DeviceError: as above. Memory runs out when work is given, not when it is waited for.
         """
+        coming = self._begin(tiles, origins)
+
+        def result() -> Denoised:
+            began = time.monotonic()
+            out = coming()
+            self.waited += time.monotonic() - began
+            return out
+
+        return result
+
+    def _begin(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Pending:
         height, width = tiles.shape[-2:]
         whole = reflect(tiles, self.config.grid)
         while True:

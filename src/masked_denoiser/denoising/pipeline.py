@@ -119,6 +119,8 @@ class Pipeline:
             yield Finishing()
             self._finish()
             finished = True
+            if isinstance(self.denoiser, Denoiser):
+                self.waits.device = self.denoiser.waited
             yield Finished(clock.progress(), self.waits, clock.skipped, bool(self.job.background))
         finally:
             if not finished:
