@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from gzip import BadGzipFile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -21,6 +24,14 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 class ImageError(UserError, ValueError):
     """An image that cannot be read, or not in the way that was asked for."""
+
+
+class DamagedError(ImageError):
+    """A place of an image that was reached, and holds no pixels that could be decoded."""
+
+
+#: What decoders raise for content that is none.
+_DAMAGE = (RuntimeError, ValueError, EOFError, zlib.error, struct.error, BadGzipFile)
 
 
 class Lazy(Protocol):
@@ -56,6 +67,7 @@ class Source:
         inputs: every file and folder that its pixels are read from, none of which may be written to.
         notes: what was guessed or left out, in sentences for the user.
         closer: frees the files behind it.
+        asked_axes, level: how it was opened.
     """
 
     data: Lazy
@@ -70,6 +82,8 @@ class Source:
     inputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     closer: Callable[[], None] | None = field(default=None, compare=False)
+    asked_axes: str | None = None
+    level: int = 0
 
     def __post_init__(self) -> None:
         if not self.levels:
@@ -101,17 +115,23 @@ class Source:
         """Reads a rectangle of a plane as [channels, height, width] in the source's dtype.
 
         Raises:
-            ImageError: if the file is damaged there. Decoders raise RuntimeError or ValueError.
+            DamagedError: if the file is damaged there.
+            ImageError: if the file cannot be reached any more.
         """
+        where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}{_position(plane)}"
         try:
             pixels = np.asarray(self.data[select(self.axes, plane, ys, xs)])
-        except (RuntimeError, ValueError, OSError) as error:
+        except (*_DAMAGE, OSError) as error:
             if self.path is None:
                 raise
-            where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}"
-            reason = f"{type(error).__name__}: {error}"
-            raise ImageError(
-                f"{self.path}: cannot be read at {where} ({reason}); copy the file again, then --resume"
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            if not isinstance(error, _DAMAGE):
+                raise ImageError(
+                    f"{self.path}: cannot be reached at {where} ({reason}); see that it is there, then --resume"
+                ) from error
+            raise DamagedError(
+                f"{self.path}: is damaged at {where} ({reason}); copy the file again, then --resume, or pass damaged "
+                "places through with --on-error skip"
             ) from error
         return to_channels_first(pixels, self.axes, plane)
 
@@ -125,3 +145,8 @@ class Source:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _position(plane: Plane) -> str:
+    """Where a plane lies along the other axes, for errors."""
+    return "".join(f", {letter} {at}" for letter, at in plane.index)
