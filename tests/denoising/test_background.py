@@ -14,7 +14,7 @@ from masked_denoiser.denoising.prepare import prepare_array
 from masked_denoiser.denoising.skipping import background_map, write_preview
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
-from masked_denoiser.images.source import Source
+from masked_denoiser.images.source import ImageError, Source
 
 PAPER = (0.9, 0.85, 0.95)
 
@@ -121,6 +121,18 @@ def test_a_level_can_only_keep_a_tile_from_being_skipped():
     assert not shown[2, 3]
     assert not skipped[2, 3]
     assert skipped.sum() >= 10
+
+
+def test_a_level_that_is_damaged_is_named(tmp_path):
+    class Damaged(np.ndarray):
+        def __getitem__(self, key):
+            raise ValueError("a chunk is torn")
+
+    image = slide()
+    levels = (image, image[::16, ::16].view(Damaged))
+    source = Source(image, "YXS", rgb=True, levels=levels, path=tmp_path)
+    with pytest.raises(ImageError, match=r"level of 16 x 20 pixels; without --skip-background"):
+        skipped_by(source)
 
 
 def test_a_preview_tints_what_may_be_skipped(tmp_path):

@@ -88,7 +88,7 @@ def test_no_memory_at_all_and_other_errors_come_out():
 
 def job_of(image, pixels, **settings):
     """A job on a device that holds so many pixels: its result, what it said, and the shapes that the network saw."""
-    options = Options(noise="none", tile=96, batch=4, **settings)
+    options = Options(noise="none", tile=96, halo=0, batch=4, **settings)
     prepared = prepare_array(open_image(image, axes="YX"), model=tiny_model(1), options=options, device="cpu")
     seen = small_memory(prepared.pipeline.denoiser, pixels)
     said = [event.text for event in prepared.pipeline.run() if isinstance(event, Message)]
@@ -96,11 +96,11 @@ def job_of(image, pixels, **settings):
 
 
 def test_a_job_goes_on_with_less_and_says_so_and_the_next_begins_there(measured, monkeypatch):
-    image = np.random.default_rng(0).integers(0, 256, (192, 192)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (96, 384)).astype(np.uint8)
     monkeypatch.setattr("masked_denoiser.denoising.begin.free_memory", lambda device: free)
     free = 1000
-    whole = denoise(image, model=tiny_model(1), axes="YX", device="cpu", options=Options(noise="none", tile=96))
-    first, second = job_of(image, 2 * 128 * 128), job_of(image, 2 * 128 * 128)
+    whole = denoise(image, model=tiny_model(1), axes="YX", device="cpu", options=Options(noise="none", tile=96, halo=0))
+    first, second = job_of(image, 2 * 96 * 96), job_of(image, 2 * 96 * 96)
     assert "memory ran out on cpu: from now on 2 tiles at once" in first[1]
     assert "in an earlier job of this kind, so this one begins with less: 2 tiles at once" in " ".join(second[1])
     assert {shape[0] for shape in second[2]} == {2}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from math import log2
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from masked_denoiser.denoising.background import SQUARE, Levels, is_background
 from masked_denoiser.denoising.intensity import Range
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.source import Source
+from masked_denoiser.images.source import ImageError, Source
 from masked_denoiser.tiling.plan import Span, Tile
 
 #: Levels between these fractions of the full resolution are looked at; strips of rows that are kept.
@@ -50,15 +51,28 @@ class LowResolution:
         return is_background(self.pixels(plane, tile.read, scale), levels, self.square)
 
     def pixels(self, plane: Plane, spans: tuple[Span, Span], scale: Range) -> NDArray[np.float32]:
-        """The pixels that hold any part of rows and columns of the full resolution, [C, h, w] in [0, 1]."""
+        """The pixels that hold any part of rows and columns of the full resolution, [C, h, w] in [0, 1].
+
+        Raises:
+            ImageError: if the level is damaged there.
+        """
         rows, columns = map(_on, spans, self.factors, self.source.size_yx)
         key = (plane, rows.start, rows.stop)
         if key not in self._strips:
             while len(self._strips) >= _STRIPS:
                 self._strips.pop(next(iter(self._strips)))
-            whole = self.source.read(plane, rows, slice(0, self.source.size_yx[1]))
-            self._strips[key] = scale.to_unit(whole)[0]
+            self._strips[key] = scale.to_unit(self._read(plane, rows))[0]
         return self._strips[key][..., columns]
+
+    def _read(self, plane: Plane, rows: slice) -> NDArray[Any]:
+        """Whole rows of the level."""
+        height, width = self.source.size_yx
+        try:
+            return self.source.read(plane, rows, slice(0, width))
+        except ImageError as error:
+            raise ImageError(
+                f"{error} (this is the level of {height} x {width} pixels; without --skip-background it is not read)"
+            ) from error
 
 
 def low_resolution(source: Source) -> LowResolution | None:
