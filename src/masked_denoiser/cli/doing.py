@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any
 
 from masked_denoiser.cli.progress import closing, say, show
+from masked_denoiser.denoising.engine import Engine, Here, engine
 from masked_denoiser.denoising.events import Cancelled, Finished
 from masked_denoiser.denoising.job import Job, JobError
-from masked_denoiser.denoising.prepare import Engine, Here, Prepared
+from masked_denoiser.denoising.prepare import Prepared
 
 _CANCELLED = 130
 
@@ -27,19 +28,9 @@ def engine_of(arguments: Namespace) -> Iterator[Engine[Any]]:
     """
     if arguments.threads is not None:
         set_threads(arguments.threads)
-    if arguments.scheduler is None and arguments.workers is None:
-        yield Here(partial(say, quiet=arguments.quiet), or_cpu=arguments.cpu_as_last_resort)
-        return
-    from masked_denoiser.denoising.cluster import Cluster
-
-    if arguments.scheduler is not None and arguments.workers is not None:
-        raise JobError("--scheduler names workers that are there, --workers begins some here; give only one of them")
-    if arguments.scheduler is not None:
-        cluster = Cluster.connect(arguments.scheduler)
-    else:
-        cluster = Cluster.local(arguments.workers, arguments.threads)
-    with cluster:
-        yield cluster
+    here = Here(partial(say, quiet=arguments.quiet), or_cpu=arguments.cpu_as_last_resort)
+    with engine(arguments.scheduler, arguments.workers, arguments.threads, here) as computing:
+        yield computing
 
 
 def do(prepared: Prepared[Any], arguments: Namespace) -> int:

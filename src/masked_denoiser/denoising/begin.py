@@ -14,13 +14,16 @@ from masked_denoiser.denoising.job import DEFAULT_HALO, Job
 from masked_denoiser.denoising.limits import Limits, recall_limits, remember_limits
 from masked_denoiser.models.file import Model
 
+#: Is told a sentence for the user.
+Say = Callable[[str], None]
+
 
 def begin(
     model: Model,
     device: torch.device,
     job: Job,
     *,
-    say: Callable[[str], None],
+    say: Say,
     or_cpu: bool = False,
     limits: Limits | None = None,
 ) -> Denoiser:

@@ -51,10 +51,12 @@ def plan_memory(job: Job, config: NetworkConfig) -> Memory:
     samples = job.batch * height * width * channels
     pieces = -(-len(job.plan) * len(job.planes) // job.batch)
     waiting = min(pieces, AHEAD + 1) * samples * (_WAITING + np.dtype(job.dtype).itemsize)
+    rows, columns = job.group
+    gathered = 2 * rows * columns * job.tile**2 * channels * np.dtype(job.dtype).itemsize * (rows * columns > job.batch)
     network = network_memory(config, job.batch * (channels if config.channels == 1 else 1), height, width)
     on_cpu = job.device == "cpu"
     now = psutil.Process().memory_info().rss
-    process = now + waiting + samples * _CONVERTING + (network if on_cpu else 0)
+    process = now + waiting + gathered + samples * _CONVERTING + (network if on_cpu else 0)
     return Memory(int(process), 0 if on_cpu else network)
 
 
