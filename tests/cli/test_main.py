@@ -327,7 +327,13 @@ def test_a_plan_is_what_the_job_will_be(tmp_path, tiny, capsys):
     summary = json.loads(capsys.readouterr().out)
     assert (plan["tiles"], plan["noise"]) == (summary["tiles"], summary["noise"])
     assert 0 < plan["background"] * plan["tiles"] == summary["skipped"] < 12
-    assert set(summary["waits"]) == {"reading", "computing", "writing", "reads", "writes"}
+    assert set(summary["waits"]) == {"reading", "computing", "writing", "reads", "writes", "device"}
+    preview = tmp_path / "map.png"
+    assert main(["info", str(image), "--plan", *given, "--preview", str(preview)]) == 0
+    assert preview.read_bytes().startswith(b"\x89PNG")
+    assert "exists" in refuse(capsys, "info", image, "--plan", *given, "--preview", preview)
+    assert "--skip-background" in refuse(capsys, "info", image, "--plan", "--preview", tmp_path / "other.png")
+    capsys.readouterr()
     assert main(["info", str(image), "--plan", *given]) == 0
     said = capsys.readouterr().out
     assert "12 of 32 x 32 pixels" in said

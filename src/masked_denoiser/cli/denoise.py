@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 from masked_denoiser.cli.doing import do, engine_of, say_complete
@@ -31,16 +32,17 @@ def denoise(arguments: Namespace) -> int:
 def _denoise_one(arguments: Namespace) -> int:
     with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
         asked = {"model": arguments.model or AUTO, "options": options_of(arguments), "device": arguments.device}
+        told = partial(say, quiet=arguments.quiet)
         with engine_of(arguments) as engine:
             if arguments.save_job:
-                settled = settle_job(engine, source, Path(arguments.output), **asked)
+                settled = settle_job(engine, source, Path(arguments.output), **asked, say=told)
                 write_job_file(Path(arguments.save_job), settled.job)
                 say(
                     f"wrote {arguments.save_job}; do it with: masked-denoiser run {arguments.save_job}", arguments.quiet
                 )
                 return 0
             again = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-            prepared = prepare_file_on(engine, source, Path(arguments.output), **asked, **again)
+            prepared = prepare_file_on(engine, source, Path(arguments.output), **asked, **again, say=told)
             return do(prepared, arguments)
 
 
@@ -76,4 +78,6 @@ def options_of(arguments: Namespace) -> Options:
         precision=arguments.precision,
         skip_background=arguments.skip_background,
         on_error=arguments.on_error,
+        compiled=arguments.compile,
+        cpu_as_last_resort=arguments.cpu_as_last_resort,
     )

@@ -7,10 +7,11 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from masked_denoiser.cli.progress import closing, say, show
-from masked_denoiser.denoising.engine import Engine, engine
+from masked_denoiser.denoising.engine import Engine, Here, engine
 from masked_denoiser.denoising.events import Cancelled, Finished
 from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.denoising.prepare import Prepared
@@ -27,7 +28,8 @@ def engine_of(arguments: Namespace) -> Iterator[Engine[Any]]:
     """
     if arguments.threads is not None:
         set_threads(arguments.threads)
-    with engine(arguments.scheduler, arguments.workers, arguments.threads) as computing:
+    here = Here(partial(say, quiet=arguments.quiet), or_cpu=arguments.cpu_as_last_resort)
+    with engine(arguments.scheduler, arguments.workers, arguments.threads, here) as computing:
         yield computing
 
 

@@ -49,7 +49,8 @@ class Options:
     """What a user asks for, beside image and model.
 
     Attributes:
-        tile: side of the square that is written at once, in pixels.
+        tile: side of the square that is written at once, in pixels; "auto" measures once which tile and batch are
+            fastest for model and device (`denoising.warmup`), which takes up to about 20 s, and remembers it.
         halo: context read around a tile in pixels; "default", or "exact" for whole-image equality.
         batch: tiles denoised at once; 0 lets the device decide.
         passes: runs with different attention masks whose mean is the result.
@@ -64,9 +65,12 @@ class Options:
         skip_background: pass tiles through that hold nothing but background, as `denoising.background` defines it.
         on_error: where the input cannot be read, "stop"; or "skip": what can be read there is passed through, the rest
             is left empty, and the places are listed.
+        compiled: compile the network before the job begins (`denoising.compiling`), which takes minutes.
+        cpu_as_last_resort: where a GPU's memory does not even hold the smallest part of a tile, go on with the CPU
+            instead of ending. No part of the job, so that a job which ended that way can be resumed with it.
     """
 
-    tile: int = 512
+    tile: int | Literal["auto"] = 512
     halo: int | Literal["default", "exact"] = "default"
     batch: int = 0
     passes: int = 1
@@ -78,6 +82,8 @@ class Options:
     precision: AskedPrecision = "float32"
     skip_background: bool = False
     on_error: OnError = "stop"
+    compiled: bool = False
+    cpu_as_last_resort: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,7 @@ class Job:
     treatments: tuple[tuple[int, Treatment], ...]
     device: str
     precision: Precision
+    compiled: bool
     background: tuple[tuple[int, tuple[float, ...]], ...]
     on_error: OnError
     version: str
@@ -232,7 +239,7 @@ def make_job(
         model_from=model_from,
         model_digest=model.digest,
         window=grid,
-        tile=options.tile if stride == 1 else -(-options.tile // (grid * stride)) * grid * stride,
+        tile=_tile(options, grid, stride),
         halo=settle_halo(options.halo, model, stride, _around(chosen.treatments.values())),
         batch=batch,
         group=(1, batch),
@@ -246,6 +253,7 @@ def make_job(
         treatments=tuple(chosen.treatments.items()),
         device=device,
         precision=precision,
+        compiled=options.compiled,
         background=_background(source, planes, ranges, options),
         on_error=options.on_error,
         version=version("napari-masked-denoiser"),
@@ -298,6 +306,13 @@ def settle_halo(halo: int | str, model: Model, stride: int = 1, around: int = 0)
     if halo == "default":
         return min(whole, _up_to(grid, DEFAULT_HALO))
     return int(halo) if stride == 1 else _up_to(grid, int(halo))
+
+
+def _tile(options: Options, grid: int, stride: int) -> int:
+    """The side of a tile: as asked for, or with strides the next on their grid."""
+    if isinstance(options.tile, str):
+        raise JobError(f"tile is {options.tile!r}; give a number of pixels, or 'auto' to `denoise`")
+    return options.tile if stride == 1 else _up_to(grid * stride, options.tile)
 
 
 def _around(treatments: Collection[Treatment]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -14,7 +15,8 @@ from typing import Any, Generic
 import numpy as np
 import torch
 
-from masked_denoiser.denoising.engine import Engine, Here, P, denoiser_of, engine
+from masked_denoiser.denoising.begin import Say, begin
+from masked_denoiser.denoising.engine import Engine, Here, P, engine
 from masked_denoiser.denoising.events import Finished, Message
 from masked_denoiser.denoising.fastest import settle_precision
 from masked_denoiser.denoising.job import Job, JobError, Options, make_job, planes_of, stamp
@@ -23,6 +25,7 @@ from masked_denoiser.denoising.notes import about, axes_of_output, restraint
 from masked_denoiser.denoising.output import AlreadyComplete, check_existing, check_made_alike, open_output
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
+from masked_denoiser.denoising.warmup import settle_tile
 from masked_denoiser.images.damage import forgiving
 from masked_denoiser.images.disk import check_output
 from masked_denoiser.images.memory_sink import MemorySink
@@ -30,6 +33,8 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.catalogue import AUTO, load_model, suited
 from masked_denoiser.models.file import Model
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,12 @@ def prepare_file(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    say: Say = _LOG.info,
 ) -> Prepared[Pipeline]:
     """As `prepare_file_on`, for this process."""
-    return prepare_file_on(
-        Here(), source, output, model=model, options=options, device=device, resume=resume, overwrite=overwrite
-    )
+    here = Here(say, or_cpu=options is not None and options.cpu_as_last_resort)
+    again = {"resume": resume, "overwrite": overwrite}
+    return prepare_file_on(here, source, output, model=model, options=options, device=device, say=say, **again)
 
 
 def prepare_file_on(
@@ -71,6 +77,7 @@ def prepare_file_on(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    say: Say = _LOG.info,
 ) -> Prepared[P]:
     """Settles a job that writes to disk, and creates or reopens its output.
 
@@ -83,6 +90,7 @@ def prepare_file_on(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         resume: go on with an interrupted job, or start if there is nothing to go on with.
         overwrite: replace an existing output.
+        say: is told at once what takes its time before the job begins.
 
     Raises:
         UserError: before anything is written, if anything does not fit.
@@ -93,14 +101,16 @@ def prepare_file_on(
     with ExitStack() as undo:
         lock = lock_output(path)
         undo.callback(lock.release)
-        settle = partial(settle_job, engine, source, output, model=model, options=options, device=device)
+        settle = partial(settle_job, engine, source, output, model=model, device=device, say=say)
         measured = options.precision == "auto"
         try:
             continuing = check_existing(path, source, options.std, resume, overwrite)
         except AlreadyComplete:
-            check_made_alike(path, settle().job, measured_precision=measured)
+            check_made_alike(path, settle(options=options).job, measured_precision=measured)
             raise
-        settled = settle()
+        if continuing:
+            options = Journal.tile_as_begun(path, options)
+        settled = settle(options=options)
         job = settled.job
         if continuing:
             job = Journal.as_begun(path, job, measured_precision=measured)
@@ -129,14 +139,16 @@ def settle_job(
     model: Model | str | Path = AUTO,
     options: Options | None = None,
     device: str = "auto",
+    say: Say = _LOG.info,
 ) -> Settled:
     """Settles a job and touches nothing: arguments and errors are those of `prepare_file_on`."""
     options = options or Options()
     source = _as_asked(source, options)
     loaded, name, chosen, said = _settle(engine, model, device, source, options)
-    if options.precision == "auto" and not engine.measures:
-        raise JobError("precision 'auto' is measured on one device; name one for a cluster")
+    if "auto" in (options.precision, options.tile) and not engine.measures:
+        raise JobError("precision and tile 'auto' are measured on one device; name them for a cluster")
     precision, measured = settle_precision(options.precision, loaded, chosen)
+    options = settle_tile(options, loaded, chosen, precision, say)
     job = make_job(source, loaded, options, chosen.type, str(output), precision, name)
     return Settled(job, loaded, chosen, tuple(filter(None, (said, measured))))
 
@@ -215,6 +227,7 @@ def prepare_array(
     device: str = "auto",
     sink: Any = None,
     region: Region | None = None,
+    say: Say = _LOG.info,
 ) -> Prepared[Pipeline]:
     """Settles a job whose result stays in memory, as `pipeline.sink.array`.
 
@@ -225,6 +238,7 @@ def prepare_array(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         sink: where the result goes; in memory by default.
         region: only this part of the job; the result is then of its size, grown to whole tiles.
+        say: is told at once what takes its time before the job begins.
 
     Raises:
         UserError: before any work, if anything does not fit.
@@ -233,12 +247,13 @@ def prepare_array(
     source = _as_asked(source, options)
     loaded, _, chosen, said = _settle(Here(), model, device, source, options)
     precision, measured = settle_precision(options.precision, loaded, chosen)
+    options = settle_tile(options, loaded, chosen, precision, say)
     job = make_job(source, loaded, options, chosen.type, precision=precision)
     part = region.snapped(job.tile, source.size_yx) if region else None
     pipeline = Pipeline(
         job,
         source,
-        denoiser_of(loaded, chosen, job),
+        begin(loaded, chosen, job, say=say, or_cpu=options.cpu_as_last_resort),
         sink or _memory(source, job, part),
         _memory(source, job, part, np.dtype(np.float32)) if options.std else None,
         region=part,
@@ -319,13 +334,15 @@ def denoise_file(
         UserWarning: of axes that were guessed, of noise so weak that it is left alone, and of NaN and infinite pixels,
             which stay.
     """
-    with open_image(image, axes=axes) as source, engine(scheduler, workers) as computing:
+    options = Options(**settings)
+    here = Here(or_cpu=options.cpu_as_last_resort)
+    with open_image(image, axes=axes) as source, engine(scheduler, workers, here=here) as computing:
         prepared = prepare_file_on(
             computing,
             source,
             output,
             model=model,
-            options=Options(**settings),
+            options=options,
             device=device,
             resume=resume,
             overwrite=overwrite,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import platform
 import threading
 from collections import deque
@@ -18,8 +19,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save
 
+from masked_denoiser.denoising.begin import begin
 from masked_denoiser.denoising.device import choose_device, describe
-from masked_denoiser.denoising.engine import denoiser_of
 from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.denoising.job_file import job_from
 from masked_denoiser.denoising.output import open_sinks
@@ -176,7 +177,7 @@ def _make_pipeline(job: Job, packed: tuple[str, bytes], device: str) -> Pipeline
             raise JobError(f"the worker on {platform.node()} does not see {place}; workers need a shared file system")
     chosen, _ = choose_device(device)
     model = Model(Card.from_json(packed[0]), load(packed[1]))
-    denoiser = denoiser_of(model, chosen, job)
+    denoiser = begin(model, chosen, job, say=logging.getLogger(__name__).info)
     source = open_image(job.input, axes=job.asked_axes, level=job.level)
     if source.shape != job.shape:
         raise JobError(f"the worker on {platform.node()} sees {source.shape} in {job.input} instead of {job.shape}")
