@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.disk import check_output, check_room, discard, estimate_bytes
-from masked_denoiser.images.layout import Layout
-from masked_denoiser.images.ome_tiff_sink import tile_side, working_chunk
+from masked_denoiser.images.layout import MANY_CHUNKS, Layout, shard_side, tile_side, working_chunk
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.pyramid import build_pyramid, halve
+from masked_denoiser.images.pyramid import build_pyramid, halve, regions
 from masked_denoiser.images.source import ImageError, Source
 
 FILES = pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
@@ -187,6 +188,53 @@ def test_pyramid_reads_no_more_than_four_chunks_at_once() -> None:
 
     build_pyramid([Watched(), *levels[1:]], "YXS")
     assert max(read) <= 4 * 128 * 128 * 3
+
+
+def test_pyramid_writes_each_shard_once_and_whole() -> None:
+    layout = Layout("CYX", (2, 900, 700), np.dtype("uint8"), 32, shard=128)
+    written: list[tuple[int, tuple[slice, ...]]] = []
+
+    class Watched:
+        def __init__(self, number: int) -> None:
+            level = layout.levels[number]
+            self.number, self.shape, self.chunks, self.shards = number, level.shape, level.chunks, level.shards
+            self.dtype, self.pixels = layout.dtype, np.zeros(level.shape, layout.dtype)
+
+        def __getitem__(self, key: Any) -> Any:
+            return self.pixels[key]
+
+        def __setitem__(self, key: Any, value: Any) -> None:
+            written.append((self.number, key))
+            self.pixels[key] = value
+
+    levels = [Watched(i) for i in range(len(layout.levels))]
+    levels[0].pixels[:] = 7
+    build_pyramid(levels, "CYX")
+    wanted = [(i, region) for i, v in enumerate(levels) if i for region in regions(v.shape, v.shards or ())]
+    assert written == wanted
+    assert all((level.pixels == 7).all() for level in levels)
+
+
+@given(st.tuples(st.integers(1, 300_000), st.integers(1, 300_000)), st.integers(1, 300), st.sampled_from([1, 2, 4, 5]))
+def test_shards_are_whole_tiles_and_chunks_and_only_where_chunks_are_many(
+    size: tuple[int, int], eighth: int, parts: int
+) -> None:
+    tile = 8 * eighth * parts
+    chunk = tile // parts
+    side = shard_side(size, tile, chunk)
+    chunks = -(-size[0] // chunk) * -(-size[1] // chunk)
+    assert bool(side) == (chunks > MANY_CHUNKS)
+    assert side % tile == side % chunk == 0
+    assert not side or 4 * chunk <= side < 4 * chunk + tile
+
+
+def test_shards_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    for how, words in (({"shard": 48}, "whole chunks of 32"), ({"shard": 64, "ome_zarr": "0.4"}, "has no shards")):
+        with pytest.raises(ValueError, match=words):
+            create(tmp_path / "out.zarr", **how)
+    create(tmp_path / "out.zarr", ome_zarr="0.4")
+    with pytest.raises(ImageError, match="no output that could be resumed"):
+        create(tmp_path / "out.zarr", resume=True)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ def options_of(arguments: Namespace) -> Options:
         noise=arguments.noise,
         precision=arguments.precision,
         skip_background=arguments.skip_background,
+        ome_zarr=arguments.ome_zarr,
     )
 
 

@@ -81,6 +81,8 @@ def _found_again(source: Source) -> Found:
         _steps_of_levels(source),
         source.units,
         source.channel_names,
+        source.channel_colours,
+        source.windows,
         source.path,
         source.inputs,
         source.notes,

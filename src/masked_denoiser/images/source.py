@@ -50,7 +50,9 @@ class Source:
         rgb: whether "S", or without it "C", holds red, green, blue (and alpha).
         pixel_size: axis letter to its step, for those of T, Z, Y, X that are known.
         units: axis letter to the unit of its step, as OME writes it ("micrometer", "second").
-        channel_names: one a position of "C", or empty.
+        channel_names: one a position of "C", or a single one without "C"; or empty.
+        channel_colours: six hex digits of red, green, blue for each channel, as `channel_names`; empty for `rgb`.
+        windows: the intensities shown as black and as white for each channel, as `channel_names`.
         levels: the pyramid, full resolution first; always at least `(data,)`.
         path: the file or folder that it came from; None for an array in memory.
         inputs: every file and folder that its pixels are read from, none of which may be written to.
@@ -65,6 +67,8 @@ class Source:
     pixel_size: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
     units: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     channel_names: tuple[str, ...] = ()
+    channel_colours: tuple[str, ...] = ()
+    windows: tuple[tuple[float, float], ...] = ()
     levels: tuple[Lazy, ...] = ()
     path: Path | None = None
     inputs: tuple[Path, ...] = ()

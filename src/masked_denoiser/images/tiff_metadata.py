@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree
@@ -18,11 +20,12 @@ _MEANINGLESS_DPI = (1, 72, 96, 300)
 
 @dataclass(frozen=True)
 class Calibration:
-    """Axis letter to step and to unit, and the channels' names."""
+    """Axis letter to step and to unit, and the channels' names and colours, as in `Source`."""
 
     steps: dict[str, float] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     channel_names: tuple[str, ...] = ()
+    channel_colours: tuple[str, ...] = ()
 
 
 def read_calibration(tif: TiffFile, series: TiffPageSeries) -> Calibration:
@@ -51,9 +54,16 @@ def _from_ome(xml: str, index: int, series_count: int) -> Calibration:
         if key in pixels.attrib:
             steps[letter] = float(pixels.attrib[key])
             units[letter] = unit_name(pixels.attrib.get(f"{key}Unit", default))
-    names = [channel.get("Name") for channel in pixels.findall("{*}Channel")]
+    channels = pixels.findall("{*}Channel")
+    names = [channel.get("Name") for channel in channels]
     named = tuple(name or f"channel {i}" for i, name in enumerate(names)) if any(names) else ()
-    return Calibration(steps, units, named)
+    return Calibration(steps, units, named, _colours(channel.get("Color") for channel in channels))
+
+
+def _colours(written: Iterable[str | None]) -> tuple[str, ...]:
+    """Red, green, blue of signed RGBA numbers of 32 bits; none if a channel has no such number."""
+    numbers = [int(text) if text and re.fullmatch(r"-?\d{1,10}", text) else None for text in written]
+    return tuple(f"{n % 2**32 >> 8:06X}" for n in numbers if n is not None) if None not in numbers else ()
 
 
 def _from_imagej(metadata: dict[str, Any], x_per_unit: float, y_per_unit: float) -> Calibration:

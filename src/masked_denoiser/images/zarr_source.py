@@ -6,10 +6,11 @@ omero block without contrast window, which many programs write. See https://ngff
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from masked_denoiser.images.source import ImageError, Lazy
 _SMALL_CHUNK = 2**20
 
 _TYPES = {"time": "T", "channel": "C"}
-_RGB_COLOURS = ["FF0000", "00FF00", "0000FF"]
+_RGB_COLOURS = ("FF0000", "00FF00", "0000FF")
 _BEFORE_AXES = ("t", "c", "z", "y", "x")
 
 
@@ -128,6 +129,8 @@ def _multiscale(
         pixel_sizes=tuple(steps),
         units=units,
         channel_names=_names(channels),
+        channel_colours=_colours(channels),
+        windows=_windows(channels),
         path=path,
         notes=(f"{name} holds {len(ome['multiscales'])} pyramids; the first was opened",) if several else (),
     )
@@ -137,6 +140,20 @@ def _names(channels: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """The labels of the channels; none if not one of them has a label, as an image without names writes it."""
     labels = [c.get("label") for c in channels]
     return tuple(str(label or f"channel {i}") for i, label in enumerate(labels)) if any(labels) else ()
+
+
+def _colours(channels: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Six hex digits a channel; none if one has another colour or none."""
+    colours = tuple(str(c.get("color")).lstrip("#").upper() for c in channels)
+    return colours if all(re.fullmatch("[0-9A-F]{6}", colour) for colour in colours) else ()
+
+
+def _windows(channels: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float], ...]:
+    """From black to white for each channel; none if one has no such window."""
+    ends = [(c.get("window") or {}) for c in channels]
+    windows = tuple((float(w["start"]), float(w["end"])) for w in ends if {"start", "end"} <= set(w))
+    sound = len(windows) == len(channels) and all(isfinite(a) and isfinite(b) and a < b for a, b in windows)
+    return windows if sound else ()
 
 
 def _letter(axis: Mapping[str, Any]) -> str:
@@ -170,8 +187,7 @@ def _says_rgb(attributes: Mapping[str, Any], channels: Sequence[Mapping[str, Any
     own = attributes.get("masked_denoiser", {})
     if "rgb" in own:
         return bool(own["rgb"])
-    colours = [str(c.get("color")).lstrip("#").upper() for c in channels]
-    return bool(dtype == np.uint8 and colours == _RGB_COLOURS)
+    return bool(dtype == np.uint8 and _colours(channels) == _RGB_COLOURS)
 
 
 def _lazy(array: zarr.Array[Any], name: str) -> Lazy:
