@@ -145,6 +145,34 @@ def _multiscale(version: str, axes: str, units: bool) -> dict[str, Any]:
     return {"version": version, "axes": described, "datasets": datasets}
 
 
+def with_labels(write: Callable[[Path, Array], Path]) -> Callable[[Path, Array], Path]:
+    """The same with two label images, as the standard has them."""
+
+    def also(folder: Path, image: Array) -> Path:
+        path = write(folder, image)
+        labels = zarr.open_group(path, mode="r+").create_group("labels")
+        named = {"labels": ["cells", "nuclei"]}
+        labels.attrs.update(named if labels.metadata.zarr_format == 2 else {"ome": {"version": "0.5", **named}})
+        for name in ("cells", "nuclei"):
+            labels.create_group(name).create_array("0", data=np.zeros_like(image, "uint32"))
+        return path
+
+    return also
+
+
+def bioformats2raw(folder: Path, image: Array) -> Path:
+    """Two images and the folder of the OME-XML."""
+    path = ome_zarr("0.4", "yx", child="0", units=False)(folder, image)
+    root = zarr.open_group(path, mode="r+", zarr_format=2)
+    root.attrs["bioformats2raw.layout"] = 3
+    root.create_group("OME").attrs["series"] = ["0", "1"]
+    other = root.create_group("1")
+    other.attrs.update(root["0"].attrs.asdict())
+    other.create_array("0", data=image[:3])
+    other.create_array("1", data=image[:2])
+    return path
+
+
 def one_array_in_a_group(folder: Path, image: Array) -> Path:
     group = zarr.open_group(folder / "image.zarr", mode="w")
     group.create_array("only", data=image)
@@ -229,6 +257,11 @@ CASES = [
          expect={"rgb": True, "levels": 2}),
     Case("bioformats2raw", (40, 50), "YX", ome_zarr("0.4", "yx", child="0", units=False),
          expect={"levels": 2, "notes": ("image.ome.zarr is a group; '0' in it was opened",)}),
+    Case("bioformats2raw of two", (40, 50), "YX", bioformats2raw,
+         expect={"levels": 2, "notes": ("image.ome.zarr is a group; '0' in it was opened, the first of 2",)}),
+    *(Case(f"OME-Zarr {version} with labels", (3, 40, 50), "ZYX", with_labels(ome_zarr(version, "zyx")), expect={
+        "levels": 2, "pixel_size": _STEPS, "units": _UNITS,
+        "notes": ("the labels of image.ome.zarr are left out: cells, nuclei",)}) for version in ("0.4", "0.5")),
     Case("group of one", (70, 90), "YX", one_array_in_a_group,
          expect={"notes": ("image.zarr is a group; 'only' in it was opened",)}),
     Case("zarr in memory", (5, 70, 90), "ZYX", in_memory(

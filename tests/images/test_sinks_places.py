@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masked_denoiser.images.create import create_sink
-from masked_denoiser.images.disk import check_output, check_room, discard, estimate_bytes
+from masked_denoiser.images.disk import check_output, check_replaceable, check_room, discard, estimate_bytes
 from masked_denoiser.images.layout import MANY_CHUNKS, Layout, shard_side, tile_side, working_chunk
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
@@ -80,6 +81,46 @@ def test_what_is_no_zarr_is_never_deleted(tmp_path: Path) -> None:
         discard(tmp_path / "out.zarr")
     with pytest.raises(ImageError, match="no output that could be resumed"):
         create(tmp_path / "out.zarr", resume=True)
+
+
+def _labels(path: Path) -> None:
+    zarr.open_group(path, mode="r+").create_group("labels/cells")
+
+
+def _second_image(path: Path) -> None:
+    zarr.open_group(path, mode="r+").create_array("1", data=np.ones((4, 4), "uint8"))
+
+
+def _notes(path: Path) -> None:
+    (path / "0" / "mine").mkdir()
+    (path / "notes.txt").write_text("dear")
+
+
+@pytest.mark.parametrize(("add", "named"), [(_labels, "labels"), (_second_image, "1"), (_notes, "notes.txt")])
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_what_others_put_beside_the_image_is_never_deleted(
+    tmp_path: Path, add: Callable[[Path], None], named: str, version: str
+) -> None:
+    path = tmp_path / "out.zarr"
+    create(path, ome_zarr=version)
+    create(path, ome_zarr=version, overwrite=True)
+    add(path)
+    before = {p: p.stat().st_mtime_ns for p in path.rglob("*")}
+    for refused in (lambda: create(path, overwrite=True), lambda: discard(path), lambda: check_replaceable(path)):
+        with pytest.raises(ImageError, match=rf"holds more than an image \({named}\), which would be lost"):
+            refused()
+    assert {p: p.stat().st_mtime_ns for p in path.rglob("*")} == before
+
+
+def test_a_container_of_images_is_never_replaced_but_a_plain_array_is(tmp_path: Path) -> None:
+    path = tmp_path / "out.zarr"
+    group = zarr.create_group(path, attributes={"ome": {"bioformats2raw.layout": 3, "version": "0.5"}})
+    group.create_array("0/0", data=np.ones((4, 4), "uint8"))
+    with pytest.raises(ImageError, match=r"holds more than an image \(0\)"):
+        create(path, overwrite=True)
+    for zarr_format in (2, 3):
+        zarr.create_array(tmp_path / "a.zarr", data=np.ones((4, 4)), zarr_format=zarr_format, overwrite=True)
+        create(tmp_path / "a.zarr", overwrite=True)
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ def _multiscale(
     units = {a: unit_name(d.get("unit")) for a, d in zip(axes, described, strict=True)}
     steps = [_steps(axes, units, image, dataset) for dataset in image["datasets"]]
     several = len(ome["multiscales"]) > 1
+    notes = (f"{name} holds {len(ome['multiscales'])} pyramids; the first was opened",) if several else ()
     return Found(
         tuple(_lazy(a, name) for a in arrays),
         name,
@@ -132,8 +133,18 @@ def _multiscale(
         channel_colours=_colours(channels),
         windows=_windows(channels),
         path=path,
-        notes=(f"{name} holds {len(ome['multiscales'])} pyramids; the first was opened",) if several else (),
+        notes=(*notes, *_labels(group, name)),
     )
+
+
+def _labels(group: zarr.Group, name: str) -> tuple[str, ...]:
+    """A sentence on label images, which are no part of the image (https://ngff.openmicroscopy.org/0.5/#labels-md)."""
+    labels = group.get("labels")
+    if not isinstance(labels, zarr.Group):
+        return ()
+    attributes: Any = labels.attrs.asdict()
+    listed = attributes.get("ome", attributes).get("labels", ())
+    return (f"the labels of {name} are left out: {', '.join(map(str, listed)) or 'unnamed'}",)
 
 
 def _names(channels: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
