@@ -218,7 +218,7 @@ def make_job(
 def _of_source(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
     """What a job says of its input."""
     return {
-        "input": str(source.path or source.name),
+        "input": source.where,
         "stamp": _stamp(source, planes),
         "shape": source.shape,
         "axes": source.axes,

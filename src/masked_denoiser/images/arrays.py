@@ -41,6 +41,7 @@ class Found:
     inputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     closer: Callable[[], None] | None = None
+    url: str = ""
 
 
 class Computed:
@@ -104,6 +105,7 @@ def settle(found: Found, asked: str | None, level: int) -> Source:
         inputs=found.inputs,
         notes=found.notes + guess,
         closer=found.closer,
+        url=found.url,
     )
 
 

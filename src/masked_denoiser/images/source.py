@@ -58,6 +58,7 @@ class Source:
         inputs: every file and folder that its pixels are read from, none of which may be written to.
         notes: what was guessed or left out, in sentences for the user.
         closer: frees the files behind it.
+        url: the address that it is read from over a network; "" for files and arrays.
     """
 
     data: Lazy
@@ -74,12 +75,18 @@ class Source:
     inputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     closer: Callable[[], None] | None = field(default=None, compare=False)
+    url: str = ""
 
     def __post_init__(self) -> None:
         if not self.levels:
             object.__setattr__(self, "levels", (self.data,))
         if self.path is not None and self.path not in self.inputs:
             object.__setattr__(self, "inputs", (self.path, *self.inputs))
+
+    @property
+    def where(self) -> str:
+        """Where it was opened from: its path or address, or its name for an array in memory."""
+        return self.url or str(self.path or self.name)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -105,18 +112,17 @@ class Source:
         """Reads a rectangle of a plane as [channels, height, width] in the source's dtype.
 
         Raises:
-            ImageError: if the file is damaged there. Decoders raise RuntimeError or ValueError.
+            ImageError: if the file is damaged there, or the network fails. Decoders raise RuntimeError or ValueError.
         """
         try:
             pixels = np.asarray(self.data[select(self.axes, plane, ys, xs)])
         except (RuntimeError, ValueError, OSError) as error:
-            if self.path is None:
+            if self.path is None and not self.url:
                 raise
+            mend = "check the connection" if self.url else "copy the file again"
             where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}"
             reason = f"{type(error).__name__}: {error}"
-            raise ImageError(
-                f"{self.path}: cannot be read at {where} ({reason}); copy the file again, then --resume"
-            ) from error
+            raise ImageError(f"{self.where}: cannot be read at {where} ({reason}); {mend}, then --resume") from error
         return to_channels_first(pixels, self.axes, plane)
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.storage import FsspecStore
 
 from masked_denoiser.images.arrays import Found, check_pixels
 from masked_denoiser.images.axes import UNKNOWN, letter_of, unit_name
@@ -36,12 +37,12 @@ def find_zarr(path: Path) -> Found:
     Raises:
         ImageError: if the folder is no zarr, its metadata are corrupt, or it holds no image or several.
     """
-    with _explained(str(path)):
+    with explained(str(path)):
         try:
             node = zarr.open(str(path), mode="r")
         except FileNotFoundError as error:
             raise ImageError(f"{path}: is a folder, but no zarr; give an image file or a .zarr folder") from error
-        return _found(node, path.name, path)
+        return find_node(node, path.name, path)
 
 
 def find_zarr_object(node: Any) -> Found:
@@ -51,8 +52,8 @@ def find_zarr_object(node: Any) -> Found:
         ImageError: as `find_zarr`.
     """
     name = node.basename or "array"
-    with _explained(name):
-        return replace(_found(node, name, None), inputs=_folder(node))
+    with explained(name):
+        return replace(find_node(node, name), inputs=_folder(node))
 
 
 def _folder(node: Any) -> tuple[Path, ...]:
@@ -62,7 +63,7 @@ def _folder(node: Any) -> tuple[Path, ...]:
 
 
 @contextmanager
-def _explained(where: str) -> Iterator[None]:
+def explained(where: str, mend: str = "copy or export it again") -> Iterator[None]:
     """Says corrupt metadata in one line."""
     try:
         yield
@@ -70,10 +71,15 @@ def _explained(where: str) -> Iterator[None]:
         raise
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, OSError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ImageError(f"{where}: its zarr metadata cannot be read ({reason}); copy or export it again") from error
+        raise ImageError(f"{where}: its zarr metadata cannot be read ({reason}); {mend}") from error
 
 
-def _found(node: Any, name: str, path: Path | None) -> Found:
+def find_node(node: Any, name: str, path: Path | None = None) -> Found:
+    """The image of an open array or group.
+
+    Raises:
+        ImageError: if it holds no image, or several.
+    """
     if isinstance(node, zarr.Array):
         return _plain(node, name, path)
     attributes = node.attrs.asdict()
@@ -93,16 +99,31 @@ def _plain(array: zarr.Array[Any], name: str, path: Path | None, notes: tuple[st
 
 def _only_child(group: zarr.Group, name: str, path: Path | None) -> Found:
     """The image of a group without image metadata: bioformats2raw's "0", or its one array."""
-    images = [key for key in sorted(group.group_keys()) if _is_image(group[key])]
-    arrays = sorted(group.array_keys())
+    images, arrays = _series(group), []
+    if not images:
+        images = [key for key in sorted(group.group_keys()) if _is_image(group[key])]
+        arrays = sorted(group.array_keys())
     children = images or arrays
     if not children or (len(children) > 1 and children[0] != "0"):
         held = ", ".join(children[:5]) or "nothing"
         raise ImageError(f"{name}: is a zarr group without image metadata that holds {held}; name one of its images")
     others = f", the first of {len(children)}" if len(children) > 1 else ""
-    found = _found(group[children[0]], name, path)
+    found = find_node(group[children[0]], name, path)
     note = f"{name} is a group; {children[0]!r} in it was opened{others}"
     return Found(**{**vars(found), "notes": (note, *found.notes)})
+
+
+def _series(group: zarr.Group) -> list[str]:
+    """The images of a bioformats2raw layout, by its own list: what lies at an address often cannot be listed.
+
+    See https://ngff.openmicroscopy.org/0.5/#bf2raw.
+    """
+    attributes: Any = group.attrs.asdict()
+    if "bioformats2raw.layout" not in attributes.get("ome", attributes):
+        return []
+    listing = group.get("OME")
+    listed: Any = listing.attrs.asdict() if listing is not None else {}
+    return [str(key) for key in listed.get("ome", listed).get("series", ())] or ["0"]
 
 
 def _is_image(node: Any) -> bool:
@@ -202,8 +223,9 @@ def _says_rgb(attributes: Mapping[str, Any], channels: Sequence[Mapping[str, Any
 
 
 def _lazy(array: zarr.Array[Any], name: str) -> Lazy:
-    """The array itself, which napari can show; behind a cache where tiles would decode a chunk again and again."""
+    """The array itself, which napari can show; behind a cache where tiles would fetch a chunk again and again."""
     check_pixels(array.shape, array.dtype, name)
-    if prod(array.chunks) * array.dtype.itemsize <= _SMALL_CHUNK and array.dtype.isnative:
+    quick = prod(array.chunks) * array.dtype.itemsize <= _SMALL_CHUNK and not isinstance(array.store, FsspecStore)
+    if quick and array.dtype.isnative:
         return array
     return cached(array, array.chunks)
