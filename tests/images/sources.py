@@ -14,6 +14,8 @@ import zarr
 
 from masked_denoiser.images.source import Source
 
+from . import slides
+
 Array = np.ndarray[Any, Any]
 MICRO = {"Y": "micrometer", "X": "micrometer"}
 
@@ -236,6 +238,20 @@ CASES = [
         "rgb": True, "levels": 2, "pixel_size": {"Y": 0.499, "X": 0.499}, "units": MICRO, "notes": (_LEFT_OUT,)}),
     Case("SVS level 1", (100, 120, 3), "YXS", svs, "uint8", level=1, expect={
         "rgb": True, "pixel_size": {"Y": 0.998, "X": 0.998}, "units": MICRO, "notes": (_LEFT_OUT,)}),
+    Case("SCN", (100, 120, 3), "YXS", slides.scn, "uint8", expect={
+        "rgb": True, "levels": 2, "pixel_size": {"Y": 0.5, "X": 0.25}, "units": MICRO,
+        "notes": ("image 2 of 2 was opened; left out: image_0",)}),
+    Case("BIF", (100, 120, 3), "YXS", slides.bif, "uint8", expect={
+        "rgb": True, "levels": 2, "pixel_size": {"Y": 0.2325, "X": 0.2325}, "units": MICRO,
+        "notes": ("image 1 of 3 was opened; left out: Label, Thumbnail",
+                  "its tiles may overlap at seams; they are taken side by side, as the scanner stored them")}),
+    Case("NDPI", (100, 120, 3), "YXS", slides.ndpi, "uint8", expect={
+        "rgb": True, "levels": 2, "pixel_size": {"Y": 0.4444, "X": 0.2222}, "units": MICRO,
+        "notes": ("image 1 of 2 was opened; left out: Macro",)}),
+    Case("NDPI level 1", (100, 120, 3), "YXS", slides.ndpi, "uint8", level=1, expect={
+        "rgb": True, "pixel_size": {"Y": 0.8889, "X": 0.4444}, "units": MICRO,
+        "notes": ("image 1 of 2 was opened; left out: Macro",)}),
+    Case("an image called macro", (70, 90), "YX", tiff(ome=True, metadata={"axes": "YX", "Name": "macro"})),
     Case("two images", (70, 90), "YX", two_images,
          expect={"notes": ("image 2 of 2 was opened; left out: image 0",)}),
     Case("zarr 2", (5, 70, 90), "TYX", zarr_array(2, attributes={"_ARRAY_DIMENSIONS": ["time", "y", "x"]})),

@@ -112,11 +112,12 @@ class Source:
         """Reads a rectangle of a plane as [channels, height, width] in the source's dtype.
 
         Raises:
-            ImageError: if the file is damaged there, or the network fails. Decoders raise RuntimeError or ValueError.
+            ImageError: if the file is damaged there, its decoder is missing, or the network fails. Decoders raise
+                RuntimeError or ValueError, and imagecodecs an ImportError for a codec that it was built without.
         """
         try:
             pixels = np.asarray(self.data[select(self.axes, plane, ys, xs)])
-        except (RuntimeError, ValueError, OSError) as error:
+        except (RuntimeError, ValueError, OSError, ImportError) as error:
             if self.path is None and not self.url:
                 raise
             mend = "check the connection" if self.url else "copy the file again"
