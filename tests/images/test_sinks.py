@@ -297,6 +297,16 @@ class TestOmeTiff:
         assert [c["Color"] for c in pixels["Channel"]] == [0x102030FF, -1, 0xFF]
         assert own == {"rgb": False, "axes": "TCZYX", "shape": [2, 3, 4, 43, 35], "model": "general"}
 
+    @pytest.mark.parametrize("kind", ["rgb", "rgba", "rgb-first"])
+    def test_colour_is_one_channel_of_several_samples(self, tmp_path: Path, kind: str) -> None:
+        source = make_source(kind, pixel_size={"Y": 0.25, "X": 0.5}, units={"Y": "micrometer", "X": "nanometer"})
+        pixels, _ = ome_of(write(tmp_path / "out.ome.tif", source))
+        samples = source.sizes["S" if "S" in source.axes else "C"]
+        assert (pixels["SizeC"], pixels["SizeT"], pixels["SizeZ"]) == (samples, 1, 1)
+        assert pixels["Channel"]["SamplesPerPixel"] == samples
+        assert not {"Color", "Name"} & set(pixels["Channel"])
+        assert [pixels[f"PhysicalSize{key}"] for key in ("X", "XUnit", "Y", "YUnit")] == [0.5, "nm", 0.25, "µm"]
+
     def test_claims_no_unit_that_is_not_known(self, tmp_path: Path) -> None:
         source = make_source("all", pixel_size={"T": 2.0, "Y": 3.0, "X": 3.0}, units={"X": "cubit"})
         pixels, _ = ome_of(write(tmp_path / "out.tif", source))

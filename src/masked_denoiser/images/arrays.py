@@ -89,7 +89,7 @@ def settle(found: Found, asked: str | None, level: int) -> Source:
     sizes = dict(zip(axes, shape, strict=True))
     steps = _usable(found.pixel_sizes[level] if found.pixel_sizes else {}, axes)
     rgb = _is_rgb(sizes, found.rgb if asked is None else found.rgb or None)
-    count = sizes.get("C", 1)
+    count = sizes.get("C", 1 if rgb or "S" not in sizes else 0)
     return Source(
         data,
         axes,
