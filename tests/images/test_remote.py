@@ -111,7 +111,9 @@ def test_a_network_that_fails_in_the_middle_is_told_with_the_place(served: tuple
         plane = next(list_planes(source.axes, source.sizes, source.rgb))
         source.read(plane, slice(0, 64), slice(0, 64))
         handler.broken = True
-        with pytest.raises(ImageError, match=r"x\.zarr: cannot be read at rows 64 to 128, columns 0 to 64 .*--resume"):
+        with pytest.raises(
+            ImageError, match=r"x\.zarr: cannot be reached at rows 64 to 128, columns 0 to 64, C 0 .*--resume"
+        ):
             source.read(plane, slice(64, 128), slice(0, 64))
         handler.broken = False
         np.testing.assert_array_equal(source.read(plane, slice(64, 128), slice(0, 64))[0], PIXELS[0, 64:128, :64])

@@ -106,6 +106,8 @@ def settle(found: Found, asked: str | None, level: int) -> Source:
         notes=found.notes + guess,
         closer=found.closer,
         url=found.url,
+        asked_axes=asked,
+        level=level,
     )
 
 

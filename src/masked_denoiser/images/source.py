@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from gzip import BadGzipFile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -21,6 +24,14 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 class ImageError(UserError, ValueError):
     """An image that cannot be read, or not in the way that was asked for."""
+
+
+class DamagedError(ImageError):
+    """A place of an image that was reached, and holds no pixels that could be decoded."""
+
+
+#: What decoders raise for content that is none.
+_DAMAGE = (RuntimeError, ValueError, EOFError, zlib.error, struct.error, BadGzipFile)
 
 
 class Lazy(Protocol):
@@ -59,6 +70,7 @@ class Source:
         notes: what was guessed or left out, in sentences for the user.
         closer: frees the files behind it.
         url: the address that it is read from over a network; "" for files and arrays.
+        asked_axes, level: how it was opened.
     """
 
     data: Lazy
@@ -76,6 +88,8 @@ class Source:
     notes: tuple[str, ...] = ()
     closer: Callable[[], None] | None = field(default=None, compare=False)
     url: str = ""
+    asked_axes: str | None = None
+    level: int = 0
 
     def __post_init__(self) -> None:
         if not self.levels:
@@ -112,18 +126,27 @@ class Source:
         """Reads a rectangle of a plane as [channels, height, width] in the source's dtype.
 
         Raises:
-            ImageError: if the file is damaged there, its decoder is missing, or the network fails. Decoders raise
-                RuntimeError or ValueError, and imagecodecs an ImportError for a codec that it was built without.
+            DamagedError: if the file is damaged there.
+            ImageError: if the file cannot be reached any more, or its decoder is missing.
         """
+        where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}{_position(plane)}"
         try:
             pixels = np.asarray(self.data[select(self.axes, plane, ys, xs)])
-        except (RuntimeError, ValueError, OSError, ImportError) as error:
+        except (*_DAMAGE, OSError, ImportError) as error:
             if self.path is None and not self.url:
                 raise
-            mend = "check the connection" if self.url else "copy the file again"
-            where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}"
-            reason = f"{type(error).__name__}: {error}"
-            raise ImageError(f"{self.where}: cannot be read at {where} ({reason}); {mend}, then --resume") from error
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            if isinstance(error, ImportError):  # by imagecodecs, for a codec that it was built without
+                raise ImageError(f"{self.where}: cannot be decoded ({reason}); compress it otherwise") from error
+            if not isinstance(error, _DAMAGE):
+                mend = "check the connection" if self.url else "see that it is there"
+                raise ImageError(
+                    f"{self.where}: cannot be reached at {where} ({reason}); {mend}, then --resume"
+                ) from error
+            raise DamagedError(
+                f"{self.where}: is damaged at {where} ({reason}); copy the file again, then --resume, or pass damaged "
+                "places through with --on-error skip"
+            ) from error
         return to_channels_first(pixels, self.axes, plane)
 
     def close(self) -> None:
@@ -136,3 +159,8 @@ class Source:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _position(plane: Plane) -> str:
+    """Where a plane lies along the other axes, for errors."""
+    return "".join(f", {letter} {at}" for letter, at in plane.index)
