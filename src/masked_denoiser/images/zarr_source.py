@@ -164,8 +164,9 @@ def _labels(group: zarr.Group, name: str) -> tuple[str, ...]:
     if not isinstance(labels, zarr.Group):
         return ()
     attributes: Any = labels.attrs.asdict()
-    listed = attributes.get("ome", attributes).get("labels", ())
-    return (f"the labels of {name} are left out: {', '.join(map(str, listed)) or 'unnamed'}",)
+    listed = attributes.get("ome", attributes).get("labels")
+    named = ", ".join(map(str, listed)) if isinstance(listed, list) else ""
+    return (f"the labels of {name} are left out: {named or 'unnamed'}",)
 
 
 def _names(channels: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -182,10 +183,15 @@ def _colours(channels: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 def _windows(channels: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float], ...]:
     """From black to white for each channel; none if one has no such window."""
-    ends = [(c.get("window") or {}) for c in channels]
-    windows = tuple((float(w["start"]), float(w["end"])) for w in ends if {"start", "end"} <= set(w))
-    sound = len(windows) == len(channels) and all(isfinite(a) and isfinite(b) and a < b for a, b in windows)
-    return windows if sound else ()
+    windows = tuple(_window(c.get("window")) for c in channels)
+    return windows if all(low < high for low, high in windows) else ()
+
+
+def _window(written: Any) -> tuple[float, float]:
+    """Start and end; an empty window for anything but two numbers."""
+    ends: list[Any] = [written.get(key) for key in ("start", "end")] if isinstance(written, dict) else []
+    sound = len(ends) == 2 and all(isinstance(end, int | float) and isfinite(end) for end in ends)
+    return (float(ends[0]), float(ends[1])) if sound else (0.0, 0.0)
 
 
 def _letter(axis: Mapping[str, Any]) -> str:
