@@ -140,7 +140,7 @@ CASES: dict[str, Case] = {
     "ImageJ": Case((2, 3, 2, 40, 50), "uint16", _tiff(imagej=True, resolution=(2, 2), metadata=_IMAGEJ)),
     "OME-TIFF": Case((3, 2, 4, 40, 50), "int16", _tiff("in.ome.tif", ome=True, metadata=_OME)),
     "RGB TIFF": Case((70, 90, 3), "uint8", _tiff(photometric="rgb", **_IN_CM)),
-    "SVS": Case((300, 290, 3), "uint8", _svs),
+    "SVS": Case((130, 100, 3), "uint8", _svs),
     "PNG": Case((70, 90, 4), "uint8", _photo("in.png", imagecodecs.png_encode)),
     "JPEG": Case((70, 90), "uint8", _photo("in.jpg", imagecodecs.jpeg8_encode)),
     "zarr 2": Case((3, 70, 90), "float64", _zarr(2, attributes={"_ARRAY_DIMENSIONS": ["time", "y", "x"]})),
