@@ -119,6 +119,24 @@ def test_a_network_that_fails_in_the_middle_is_told_with_the_place(served: tuple
         np.testing.assert_array_equal(source.read(plane, slice(64, 128), slice(0, 64))[0], PIXELS[0, 64:128, :64])
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_an_image_that_has_gone_is_not_taken_for_an_empty_one(served: tuple[Path, str, Any], version: str) -> None:
+    """As when a share is unmounted or a bucket deleted: zarr reads a chunk that is not there as empty."""
+    folder, address, _ = served
+    path = make(folder / "x.zarr", ome_zarr=version)
+    missing = next(path.glob("0/**/2/2"))
+    missing.unlink()
+    opened = [open_image(path), open_image(zarr.open_group(path, mode="r")["0"]), open_image(f"{address}/x.zarr")]
+    for source in opened:
+        plane = next(list_planes(source.axes, source.sizes, source.rgb))
+        assert source.read(plane, slice(128, 150), slice(128, 130)).max() == 0  # a single one is
+    path.rename(folder / "unmounted")
+    for source in opened:
+        plane = next(list_planes(source.axes, source.sizes, source.rgb))
+        with pytest.raises((ImageError, OSError), match="the whole zarr has gone"):
+            source.read(plane, slice(0, 64), slice(0, 64))
+
+
 def test_a_server_without_ranges_gives_no_wrong_pixels(served: tuple[Path, str, Any]) -> None:
     folder, address, handler = served
     make(folder / "x.zarr", shard=128)

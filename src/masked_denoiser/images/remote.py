@@ -18,6 +18,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore
 
 from masked_denoiser.images.arrays import Found
+from masked_denoiser.images.present import PresentStore
 from masked_denoiser.images.source import ImageError
 from masked_denoiser.images.zarr_source import explained, find_node
 
@@ -36,7 +37,7 @@ def find_remote(url: str) -> Found:
     with explained(url, "check the address and the connection"):
         store = _store(url)
         try:
-            node = zarr.open(store, mode="r")
+            node = zarr.open(PresentStore(store), mode="r")
         except FileNotFoundError as error:
             raise ImageError(
                 f"{url}: there is no zarr; check the address, and copy anything else, such as a TIFF, to a disk first"

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.storage import FsspecStore
+from zarr.storage import FsspecStore, LocalStore
 
 from masked_denoiser.images.arrays import Found, check_pixels
 from masked_denoiser.images.axes import UNKNOWN, letter_of, unit_name
 from masked_denoiser.images.chunked import cached
+from masked_denoiser.images.present import PresentStore
 from masked_denoiser.images.source import ImageError, Lazy
 
 #: Decoding larger chunks again for every tile would dominate, so they are cached.
@@ -39,7 +40,7 @@ def find_zarr(path: Path) -> Found:
     """
     with explained(str(path)):
         try:
-            node = zarr.open(str(path), mode="r")
+            node = zarr.open(PresentStore(LocalStore(path, read_only=True)), mode="r")
         except FileNotFoundError as error:
             raise ImageError(f"{path}: is a folder, but no zarr; give an image file or a .zarr folder") from error
         return find_node(node, path.name, path)
@@ -53,7 +54,8 @@ def find_zarr_object(node: Any) -> Found:
     """
     name = node.basename or "array"
     with explained(name):
-        return replace(find_node(node, name), inputs=_folder(node))
+        again = zarr.open(PresentStore(node.store), path=node.path, mode="r")
+        return replace(find_node(again, name), inputs=_folder(node))
 
 
 def _folder(node: Any) -> tuple[Path, ...]:
@@ -231,7 +233,8 @@ def _says_rgb(attributes: Mapping[str, Any], channels: Sequence[Mapping[str, Any
 def _lazy(array: zarr.Array[Any], name: str) -> Lazy:
     """The array itself, which napari can show; behind a cache where tiles would fetch a chunk again and again."""
     check_pixels(array.shape, array.dtype, name)
-    quick = prod(array.chunks) * array.dtype.itemsize <= _SMALL_CHUNK and not isinstance(array.store, FsspecStore)
+    far = isinstance(array.store, PresentStore) and isinstance(array.store.wrapped, FsspecStore)
+    quick = prod(array.chunks) * array.dtype.itemsize <= _SMALL_CHUNK and not far
     if quick and array.dtype.isnative:
         return array
     return cached(array, array.chunks)
