@@ -10,9 +10,10 @@ from dataclasses import asdict
 from typing import Any
 
 from masked_denoiser.cli.progress import closing, say, show
+from masked_denoiser.denoising.engine import Engine, engine
 from masked_denoiser.denoising.events import Cancelled, Finished
 from masked_denoiser.denoising.job import Job, JobError
-from masked_denoiser.denoising.prepare import Engine, Here, Prepared
+from masked_denoiser.denoising.prepare import Prepared
 
 _CANCELLED = 130
 
@@ -26,19 +27,8 @@ def engine_of(arguments: Namespace) -> Iterator[Engine[Any]]:
     """
     if arguments.threads is not None:
         set_threads(arguments.threads)
-    if arguments.scheduler is None and arguments.workers is None:
-        yield Here()
-        return
-    from masked_denoiser.denoising.cluster import Cluster
-
-    if arguments.scheduler is not None and arguments.workers is not None:
-        raise JobError("--scheduler names workers that are there, --workers begins some here; give only one of them")
-    if arguments.scheduler is not None:
-        cluster = Cluster.connect(arguments.scheduler)
-    else:
-        cluster = Cluster.local(arguments.workers, arguments.threads)
-    with cluster:
-        yield cluster
+    with engine(arguments.scheduler, arguments.workers, arguments.threads) as computing:
+        yield computing
 
 
 def do(prepared: Prepared[Any], arguments: Namespace) -> int:

@@ -236,7 +236,7 @@ class _Tasks:
             if (number, group) not in pipeline.journal.done
         )
         self._flying: dict[Future[GroupDone], Piece] = {}
-        self._run = uuid4().hex[:8]
+        self._run = uuid4().hex
         self._model = client.scatter([pack_model(pipeline.model)], broadcast=True, hash=False)[0]
 
     def __enter__(self) -> Self:
@@ -246,8 +246,8 @@ class _Tasks:
         """Nobody may write after the lock is given back."""
         waiting = list(self._flying)
         if waiting:
-            self._client.run(stop_worker, self._job, on_error="ignore")
-            self._client.cancel([future for future in waiting if future.status == "pending"], force=True)
+            self._client.cancel(waiting, force=True)
+            self._client.run(stop_worker, self._run, on_error="ignore")
         self._flying.clear()
 
     def workers(self) -> dict[str, int]:
@@ -261,6 +261,7 @@ class _Tasks:
             threads = self._pipeline.threads or max(workers.values())
             future = self._client.submit(
                 do_group,
+                self._run,
                 self._job,
                 self._model,
                 self._pipeline.device,

@@ -51,11 +51,13 @@ def plan_memory(job: Job, config: NetworkConfig) -> Memory:
     samples = job.batch * height * width * channels
     pieces = -(-len(job.plan) * len(job.planes) // job.batch)
     waiting = min(pieces, AHEAD + 1) * samples * (_WAITING + np.dtype(job.dtype).itemsize)
+    rows, columns = job.group
+    gathered = 2 * rows * columns * job.tile**2 * channels * np.dtype(job.dtype).itemsize * (rows * columns > job.batch)
     tiles = job.batch * (channels if config.channels == 1 else 1)
     network = int(tiles * -(-height // config.grid) * -(-width // config.grid) * config.grid**2 * _per_pixel(config))
     on_cpu = job.device == "cpu"
     now = psutil.Process().memory_info().rss
-    process = now + waiting + samples * _CONVERTING + (network + _LIBRARIES if on_cpu else 0)
+    process = now + waiting + gathered + samples * _CONVERTING + (network + _LIBRARIES if on_cpu else 0)
     return Memory(int(process), 0 if on_cpu else network + _LIBRARIES)
 
 

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 import numpy as np
 import torch
 
-from masked_denoiser.denoising.denoiser import Denoiser
-from masked_denoiser.denoising.device import choose_device
+from masked_denoiser.denoising.engine import Engine, Here, P, denoiser_of, engine
 from masked_denoiser.denoising.events import Finished, Message
 from masked_denoiser.denoising.fastest import settle_precision
-from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options, make_job, planes_of, stamp
+from masked_denoiser.denoising.job import Job, JobError, Options, make_job, planes_of, stamp
 from masked_denoiser.denoising.journal import Journal, lock_output
 from masked_denoiser.denoising.notes import about, axes_of_output, restraint
-from masked_denoiser.denoising.output import Output, check_existing, open_output
+from masked_denoiser.denoising.output import check_existing, open_output
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
 from masked_denoiser.images.damage import forgiving
+from masked_denoiser.images.disk import check_output
 from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.catalogue import AUTO, load_model, suited
 from masked_denoiser.models.file import Model
-
-if TYPE_CHECKING:
-    from masked_denoiser.denoising.cluster import ClusterPipeline
-
-P = TypeVar("P", bound="Pipeline | ClusterPipeline", covariant=True)
 
 
 @dataclass(frozen=True)
@@ -48,44 +43,6 @@ class Prepared(Generic[P]):
     def job(self) -> Job:
         """The settled job."""
         return self.pipeline.job
-
-
-class Engine(Protocol[P]):
-    """Whoever computes: this process, or a `Cluster`.
-
-    Attributes:
-        measures: whether speeds can be measured on its device.
-    """
-
-    measures: bool
-
-    def choose_device(self, device: str) -> tuple[torch.device, str]:
-        """The device, and a sentence about it."""
-        ...
-
-    def pipeline(
-        self, job: Job, source: Source, model: Model, device: torch.device, open_output: Callable[[], Output]
-    ) -> P:
-        """What runs a job; the output is opened when all else is ready."""
-        ...
-
-
-class Here:
-    """This process computes."""
-
-    measures = True
-
-    def choose_device(self, device: str) -> tuple[torch.device, str]:
-        """As `denoising.device.choose_device`."""
-        return choose_device(device)
-
-    def pipeline(
-        self, job: Job, source: Source, model: Model, device: torch.device, open_output: Callable[[], Output]
-    ) -> Pipeline:
-        """Tile by tile on one device."""
-        denoiser = denoiser_of(model, device, job)
-        output = open_output()
-        return Pipeline(job, source, denoiser, output.sink, output.std_sink, output.journal)
 
 
 def prepare_file(
@@ -131,11 +88,12 @@ def prepare_file_on(
         UserError: before anything is written, if anything does not fit.
     """
     path, options = Path(output), options or Options()
-    continuing = check_existing(path, source, options.std, resume, overwrite)
+    check_output(path, source)
     source = _as_asked(source, options)
     with ExitStack() as undo:
         lock = lock_output(path)
         undo.callback(lock.release)
+        continuing = check_existing(path, source, options.std, resume, overwrite)
         settled = settle_job(engine, source, output, model=model, options=options, device=device)
         job = settled.job
         if continuing:
@@ -204,7 +162,7 @@ def prepare_job(
         JobError: if input, model or version are not those of the job, naming what differs.
     """
     path = Path(job.output)
-    continuing = check_existing(path, source, job.std, resume, overwrite)
+    check_output(path, source)
     loaded = load_model(job.model_from or job.model)
     _check_same(job, source, loaded)
     source = forgiving(source) if job.on_error == "skip" else source
@@ -214,6 +172,7 @@ def prepare_job(
     with ExitStack() as undo:
         lock = lock_output(path)
         undo.callback(lock.release)
+        continuing = check_existing(path, source, job.std, resume, overwrite)
         opened = partial(open_output, source, job, lock, resume=continuing, overwrite=overwrite)
         pipeline = engine.pipeline(job, source, loaded, chosen, opened)
         undo.pop_all()
@@ -326,6 +285,8 @@ def denoise_file(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    scheduler: str | None = None,
+    workers: int | None = None,
     **settings: Any,
 ) -> Finished:
     """Denoises a file to a file, tile by tile: `masked_denoiser.denoise_file`.
@@ -338,6 +299,7 @@ def denoise_file(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         resume: go on with an interrupted job.
         overwrite: replace an existing output.
+        scheduler, workers: a cluster to do it; see `denoising.engine.engine`.
         settings: fields of `Options`, such as `passes=4`.
 
     Raises:
@@ -347,8 +309,9 @@ def denoise_file(
         UserWarning: of axes that were guessed, of noise so weak that it is left alone, and of NaN and infinite pixels,
             which stay.
     """
-    with open_image(image, axes=axes) as source:
-        prepared = prepare_file(
+    with open_image(image, axes=axes) as source, engine(scheduler, workers) as computing:
+        prepared = prepare_file_on(
+            computing,
             source,
             output,
             model=model,
@@ -395,19 +358,6 @@ def _settle(
     together = source.rgb if options.channels == "auto" else options.channels == "rgb"
     name = suited(model, together)
     return load_model(name), str(name), chosen, said
-
-
-def denoiser_of(model: Model, device: torch.device, job: Job) -> Denoiser:
-    """A denoiser as the job wants it."""
-    return Denoiser(
-        model,
-        device,
-        passes=job.passes,
-        seed=job.seed,
-        std=job.std,
-        precision=job.precision,
-        overlap=max(job.halo, DEFAULT_HALO),
-    )
 
 
 def _resumed(journal: Journal | None) -> list[str]:
