@@ -77,6 +77,7 @@ def options_of(arguments: Namespace) -> Options:
         noise=arguments.noise,
         precision=arguments.precision,
         skip_background=arguments.skip_background,
+        ome_zarr=arguments.ome_zarr,
         on_error=arguments.on_error,
         compiled=arguments.compile,
         cpu_as_last_resort=arguments.cpu_as_last_resort,

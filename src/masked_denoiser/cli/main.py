@@ -149,6 +149,12 @@ def _add_job(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="pass tiles through that are nothing but background (see `info --plan --skip-background`)",
     )
+    p.add_argument(
+        "--ome-zarr",
+        choices=("0.4", "0.5"),
+        default="0.5",
+        help="version of an OME-Zarr output: 0.5, or 0.4 for programs that know no other (default: 0.5)",
+    )
     expert = p.add_argument_group("expert settings")
     expert.add_argument("--passes", type=int, default=1, help="average over K attention masks (default: 1)")
     expert.add_argument("--std", action="store_true", help="also write the standard deviation over the passes")

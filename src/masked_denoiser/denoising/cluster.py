@@ -143,7 +143,7 @@ class Cluster:
         Raises:
             JobError: if the image is in memory.
         """
-        if source.path is None:
+        if source.path is None and not source.url:
             raise JobError("an image in memory cannot be sent to a cluster; save it first, and give its path")
         return ClusterPipeline(job, self, model, open_output(), device=self._device, threads=self._threads)
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from math import isfinite, lcm
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from masked_denoiser.denoising.background import measure_background
 from masked_denoiser.denoising.intensity import Range, measure_ranges
@@ -22,6 +22,7 @@ from masked_denoiser.denoising.precision import AskedPrecision, Precision
 from masked_denoiser.denoising.restraint import MEAN_REACH
 from masked_denoiser.denoising.treatment import Treatment
 from masked_denoiser.errors import UserError
+from masked_denoiser.images.layout import OmeZarr
 from masked_denoiser.images.planes import Channels, Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
@@ -63,6 +64,7 @@ class Options:
         precision: of the network's products: "float32", "bfloat16", "float16", or "auto" for what was measured to be
             fastest on this device; at most 0.02 dB are lost (docs/speed.md).
         skip_background: pass tiles through that hold nothing but background, as `denoising.background` defines it.
+        ome_zarr: version of an OME-Zarr output.
         on_error: where the input cannot be read, "stop"; or "skip": what can be read there is passed through, the rest
             is left empty, and the places are listed.
         compiled: compile the network before the job begins (`denoising.compiling`), which takes minutes.
@@ -81,6 +83,7 @@ class Options:
     noise: str = AUTO
     precision: AskedPrecision = "float32"
     skip_background: bool = False
+    ome_zarr: OmeZarr = "0.5"
     on_error: OnError = "stop"
     compiled: bool = False
     cpu_as_last_resort: bool = False
@@ -137,6 +140,7 @@ class Job:
     precision: Precision
     compiled: bool
     background: tuple[tuple[int, tuple[float, ...]], ...]
+    ome_zarr: OmeZarr
     on_error: OnError
     version: str
 
@@ -255,6 +259,7 @@ def make_job(
         precision=precision,
         compiled=options.compiled,
         background=_background(source, planes, ranges, options),
+        ome_zarr=options.ome_zarr,
         on_error=options.on_error,
         version=version("napari-masked-denoiser"),
     )
@@ -265,7 +270,7 @@ def make_job(
 def _of_source(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
     """What a job says of its input."""
     return {
-        "input": str(source.path or source.name),
+        "input": source.where,
         "asked_axes": source.asked_axes,
         "level": source.level,
         "stamp": stamp(source, planes),
@@ -334,6 +339,8 @@ def _check(source: Source, model: Model, options: Options) -> None:
         raise JobError("a standard deviation needs at least 2 passes; set passes to 2 or more")
     if options.passes > 1 and not model.card.architecture.attention_mask:
         raise JobError(f"{model.card.name} has no attention mask, so that all passes are equal; set passes to 1")
+    if options.ome_zarr not in get_args(OmeZarr):
+        raise JobError(f"OME-Zarr {options.ome_zarr} cannot be written; choose {' or '.join(get_args(OmeZarr))}")
     if options.batch < 0 or options.seed < 0:
         raise JobError(f"batch ({options.batch}) and seed ({options.seed}) cannot be negative")
     if options.seed >= 2**63:

@@ -210,6 +210,7 @@ def open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite:
                     overwrite=overwrite and not resume,
                     attributes=provenance(job),
                     dtype=dtype,
+                    ome_zarr=job.ome_zarr,
                 )
             )
             undo.callback(sinks[-1].close if resume else partial(discard, p))
