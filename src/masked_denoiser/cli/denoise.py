@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from masked_denoiser.cli.progress import closing, say, show
+from masked_denoiser.cli.reading import open_input
 from masked_denoiser.denoising.events import Cancelled, Finished
 from masked_denoiser.denoising.job import JobError, Options
 from masked_denoiser.denoising.prepare import prepare_file
-from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import AUTO
 
 _CANCELLED = 130
@@ -22,7 +22,7 @@ def denoise(arguments: Namespace) -> int:
     """Denoises a file to a file; 0 when done, 130 when cancelled."""
     if arguments.threads is not None:
         set_threads(arguments.threads)
-    with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
+    with open_input(arguments) as source:
         prepared = prepare_file(
             source,
             Path(arguments.output),

@@ -81,6 +81,7 @@ class Job:
         noise: what was found, for a person; empty where it was not looked at.
         treatments: key, then the values of each `Treatment`, in the order of its fields.
         background: key, then the levels of the background; empty where none is skipped.
+        selection: the part of the input that it is about, as `images.selection` writes it; "" for all.
     """
 
     input: str
@@ -108,6 +109,7 @@ class Job:
     precision: Precision
     background: tuple[tuple[int, tuple[float, ...]], ...]
     version: str
+    selection: str = ""
 
     @cached_property
     def plan(self) -> Plan:
@@ -219,6 +221,7 @@ def _of_source(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
         "axes": source.axes,
         "dtype": str(source.dtype),
         "rgb": source.rgb,
+        "selection": source.selection,
     }
 
 

@@ -55,6 +55,9 @@ class Source:
         path: the file or folder that it came from; None for an array in memory.
         inputs: every file and folder that its pixels are read from, none of which may be written to.
         notes: what was guessed or left out, in sentences for the user.
+        origin: axis letter to where the centre of the first pixel lies, in units of `pixel_size` (in pixels where that
+            is unknown), for those of T, Z, Y, X where it is not 0.
+        selection: what of the file it is, as `images.selection` writes it; "" for all.
         closer: frees the files behind it.
     """
 
@@ -69,6 +72,8 @@ class Source:
     path: Path | None = None
     inputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    origin: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
+    selection: str = ""
     closer: Callable[[], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
