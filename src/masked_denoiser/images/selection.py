@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.images.index import full_index
 from masked_denoiser.images.source import AXES, ImageError, Lazy, Source
 
 _PART = re.compile(r"([A-Za-z])\s*=\s*(?:(\d+)|(\d*)\s*:\s*(\d*))")
@@ -110,12 +111,7 @@ class Cut:
         Raises:
             IndexError: for any other index, and outside the rectangle.
         """
-        keys = list(key) if isinstance(key, tuple) else [key]
-        at = next((i for i, k in enumerate(keys) if k is Ellipsis), len(keys))
-        keys[at : at + 1] = [slice(None)] * (self.ndim - len(keys) + (at < len(keys)))
-        if len(keys) != self.ndim:
-            raise IndexError(f"{len(keys)} indices for {self.ndim} dimensions")
-        return self._array[tuple(map(_moved, keys, self._starts, self.shape))]
+        return self._array[tuple(map(_moved, full_index(key, self.ndim), self._starts, self.shape))]
 
 
 def _moved(key: Any, start: int, side: int) -> int | slice:

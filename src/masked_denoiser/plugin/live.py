@@ -63,6 +63,13 @@ def live_in_memory(array: np.ndarray[Any, Any], source: Source, pyramid: bool) -
     return Live([array, *lower], layout)
 
 
+def pyramid_of(array: np.ndarray[Any, Any], axes: str) -> tuple[Lazy, ...]:
+    """A finished result in memory and its lower levels; alone, where it is too small to have any."""
+    live = live_in_memory(array, Source(array, axes), pyramid=True)
+    live.settle()
+    return live.seen(axes)
+
+
 def live_on_disk(output: Path, source: Source, pyramid: bool) -> Live | None:
     """The levels of an output that is being written; None for a TIFF that was complete already."""
     import zarr
