@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,19 +45,25 @@ def shape_rectangle(shapes: Any, layer: Any, axes: str, size: tuple[int, int]) -
             f"the shape in '{shapes.name}' covers {where} of '{layer.name}', which has {size[0]} x {size[1]} pixels; "
             "draw one over the image, with rows and columns in view"
         )
-    return (inside[0], inside[1]), _told(inside, clipped=inside != spans, straight=_is_straight(corners, low, high))
+    straight = shapes.shape_type[number] != "ellipse" and _is_straight(corners, low, high)
+    return (inside[0], inside[1]), _told(inside, clipped=inside != spans, straight=straight)
 
 
 def _corners(shapes: Any, number: int, layer: Any, axes: str) -> np.ndarray[Any, Any]:
     """The corners of a shape in the layer's pixels, [corners, 2], along Y and X."""
     wanted = [axes.index("Y"), axes.index("X")]
-    points = [layer.world_to_data(shapes.data_to_world(point))[wanted] for point in _outline(shapes, number)]
-    return np.asarray(points, dtype=float)
+    factors = _factors(shapes.units, layer.units)
+    world = (np.asarray(shapes.data_to_world(point), dtype=float) for point in shapes.data[number])
+    return np.asarray([layer.world_to_data(point * factors)[wanted] for point in world], dtype=float)
 
 
-def _outline(shapes: Any, number: int) -> np.ndarray[Any, Any]:
-    """A shape's corners; of an ellipse, whose data are those of the rectangle around it, they are that."""
-    return np.asarray(shapes.data[number], dtype=float)
+def _factors(units: Sequence[Any], wanted: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """What the world's coordinates in some units are multiplied with; napari takes pixels and lengths as they are."""
+    pairs = list(zip(reversed(units), reversed(wanted), strict=False))
+    if not all(unit.is_compatible_with(other) for unit, other in pairs):
+        return np.ones(len(units))
+    factors = [float((1.0 * unit).to(other).magnitude) for unit, other in pairs]
+    return np.asarray([*[1.0] * (len(units) - len(factors)), *reversed(factors)])
 
 
 def _is_straight(corners: np.ndarray[Any, Any], low: Any, high: Any) -> bool:
