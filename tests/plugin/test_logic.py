@@ -19,7 +19,7 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.pyramid import halve
 from masked_denoiser.plugin.form import Form, FormError, default_path, make_request, memory_warning, output_path
-from masked_denoiser.plugin.live import live_in_memory
+from masked_denoiser.plugin.live import LiveRegion, live_in_memory
 from masked_denoiser.plugin.presenter import DockView, Presenter
 from masked_denoiser.plugin.runner import Ended, Runner
 from masked_denoiser.plugin.words import ending, explain
@@ -197,6 +197,24 @@ def test_lower_levels_grow_with_the_tiles_and_are_exact_at_the_end(tile):
     live.settle()
     np.testing.assert_array_equal(levels[1][1], half)
     assert isinstance(levels[1], zarr.Array)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (70, 301)])
+def test_what_napari_keeps_of_a_growing_plane_grows_with_it(corner):
+    """It keeps the smallest level of a two-dimensional pyramid, as NumPy makes it, for ever."""
+    pixels = np.random.default_rng(0).integers(0, 255, (603, 615), dtype=np.uint8)
+    array = np.zeros_like(pixels)
+    cut = array[corner[0] : corner[0] + 515, corner[1] : corner[1] + 300]
+    whole, region = live_in_memory(array, open_image(array, axes="YX"), True), LiveRegion(cut, "YX", corner, True)
+    kept = [np.asarray(live.seen("YX")[-1]) for live in (whole, region)]
+    for y in range(0, 603, 64):
+        for x in range(0, 615, 64):
+            array[y : y + 64, x : x + 64] = pixels[y : y + 64, x : x + 64]
+            inside = y + 64 > corner[0] and y < corner[0] + 515 and x + 64 > corner[1] and x < corner[1] + 300
+            for live in (whole, region)[: 1 + inside]:
+                live.add(TileDone(Plane(), y, x, pixels[None, y : y + 64, x : x + 64], DONE))
+    for seen, expected in zip(kept, (array, cut), strict=True):
+        np.testing.assert_array_equal(seen, halve(halve(expected, 0, 1), 0, 1))
 
 
 def test_presenter_without_layers_says_so(models):

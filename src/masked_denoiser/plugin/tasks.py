@@ -14,8 +14,7 @@ import numpy as np
 from masked_denoiser.denoising.events import Finished, Finishing, Message, TileDone
 from masked_denoiser.images.source import Lazy
 from masked_denoiser.plugin.form import Request
-from masked_denoiser.plugin.halved import halvings
-from masked_denoiser.plugin.live import Live, live_in_memory, live_on_disk, pyramid_of
+from masked_denoiser.plugin.live import Live, LiveRegion, live_in_memory, live_on_disk, pyramid_of
 from masked_denoiser.plugin.reordered import shown_levels
 
 if TYPE_CHECKING:
@@ -101,16 +100,12 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
     live = _live(request, prepared)
     if live is not None:
         yield Shown(_role(request), live.seen(request.source.axes), _offset(request, prepared))
-    elif request.region is not None:
-        array = _asked(request, prepared, prepared.pipeline.sink)
-        levels = halvings(array, request.source.axes) if request.pyramid else (array,)
-        yield Shown(_role(request), levels, _offset(request, prepared))
     with closing(cast("Generator[Any]", prepared.pipeline.run())) as events:
         for event in events:
             yield from _translate(event, request, prepared, live)
 
 
-def _translate(event: Any, request: Request, prepared: Prepared, live: Live | None) -> Iterator[Any]:
+def _translate(event: Any, request: Request, prepared: Prepared, live: Live | LiveRegion | None) -> Iterator[Any]:
     """A pipeline's event as events for the window."""
     if isinstance(event, TileDone):
         if live is not None:
@@ -156,11 +151,13 @@ def _role(request: Request) -> Role:
     return "preview" if request.preview else "result"
 
 
-def _live(request: Request, prepared: Prepared) -> Live | None:
+def _live(request: Request, prepared: Prepared) -> Live | LiveRegion | None:
     if request.output is not None:
         return live_on_disk(request.output, request.source, request.pyramid)
     if request.region is not None:
-        return None
+        corner = (request.region.rows.start, request.region.columns.start)
+        array = _asked(request, prepared, prepared.pipeline.sink)
+        return LiveRegion(array, request.source.axes, corner, request.pyramid)
     return live_in_memory(_array(prepared.pipeline.sink), request.source, request.pyramid)
 
 
