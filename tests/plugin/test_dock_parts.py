@@ -68,6 +68,7 @@ def test_chosen_slices_to_disk_with_a_region(viewer, open_dock, qtbot, stack, tm
     result = viewer.layers["stack denoised"]
     expected = md.denoise(stack[3:4, 20:50, 70:110], axes="ZYX", model="general-gray", options=OPTIONS)
     np.testing.assert_array_equal(np.asarray(result.data), expected)
+    assert "slices: Z=3; region: rows 20 to 50, columns 70 to 110" in dock.notes.toPlainText()
     assert place(layer, result) == (3, 20, 70)
     with open_image(tmp_path / "part.ome.zarr") as written:
         assert written.origin == {"Z": 7.0, "Y": 13.0, "X": 21.5}
@@ -121,3 +122,5 @@ def test_fields_for_slices_are_those_of_the_layer(viewer, open_dock, plane):  # 
     assert [letter for letter, field in slices.ranges.items() if not field.isHidden()] == ["T", "Z"]
     slices.ranges["Z"].setText("1:3")
     assert slices.text() == "Z=1:3"
+    viewer.add_image(np.zeros((2, 5, 9, 9), np.uint8), axis_labels=("t", "z", "y", "x"))
+    assert slices.text() == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import tracemalloc
 from dataclasses import replace
 from unittest.mock import MagicMock
 
@@ -132,7 +133,11 @@ def test_a_region_of_a_large_dask_pyramid_reads_only_what_lies_around_it(viewer,
     options = Options(**request.settings)
     prepared = prepare_array(request.source, model=request.model, options=options, device="cpu", region=request.region)
     asked.clear()
+    tracemalloc.start()
     list(prepared.pipeline.run())
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 40e6  # a plane alone has 400 million pixels
     # Rows 16 960 to 17 088 and columns 3 008 to 3 072, with a halo of 32.
     assert set(asked) == {(40, 2, y, x) for y in (33, 34) for x in (5, 6)}
     assert prepared.pipeline.sink.array.shape == (1, 128, 64)

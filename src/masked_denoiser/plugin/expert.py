@@ -94,6 +94,7 @@ class ExpertSettings(Folded):
 
     def show_axes(self, letters: str, hint: str) -> None:
         """Shows a layer's axes and where they came from."""
+        self.slices.clear()
         self.axes.setText(letters)
         self.axes_hint.setText(hint)
 

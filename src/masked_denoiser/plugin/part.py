@@ -67,9 +67,10 @@ def choose_part(viewer: Any, layer: Any, source: Source, form: Form) -> Part:
         ImageError: if the layer has no such slices.
     """
     selection = parse_selection(form.slices)
-    slices = select(source, selection)
+    slices, starts = select(source, selection), selection.starts
+    chosen = f"slices: {selection}" if selection.spans else ""
     if form.region == "whole":
-        return Part(slices, selection.starts)
+        return Part(slices, starts, said=chosen)
     if form.region == "view":
         seen = _seen(viewer, layer, source.axes)
         if seen is None:
@@ -77,11 +78,12 @@ def choose_part(viewer: Any, layer: Any, source: Source, form: Form) -> Part:
                 f"the view shows no rows and columns of '{layer.name}'; show them, or choose another region"
             )
         said = f"region: rows {seen[0].start} to {seen[0].stop}, columns {seen[1].start} to {seen[1].stop}"
-        return Part(slices, selection.starts, seen, said)
+        return Part(slices, starts, seen, "; ".join(filter(None, (chosen, said))))
     shapes = next((other for other in _shapes_layers(viewer) if other.name == form.shapes), None)
     if shapes is None:
         raise FormError(f"there is no shapes layer '{form.shapes}' any more; choose another region")
-    return Part(slices, selection.starts, *shape_rectangle(shapes, layer, source.axes, source.size_yx))
+    rectangle, said = shape_rectangle(shapes, layer, source.axes, source.size_yx)
+    return Part(slices, starts, rectangle, "; ".join(filter(None, (chosen, said))))
 
 
 class ShapesList:

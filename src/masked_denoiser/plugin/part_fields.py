@@ -74,6 +74,11 @@ class SlicesField(QWidget):
                 field.clear()
         self.this.setVisible(bool(set(self.ranges) & set(letters.upper())))
 
+    def clear(self) -> None:
+        """Takes all slices again, for another layer."""
+        for field in self.ranges.values():
+            field.clear()
+
     def show_slice(self, position: Mapping[str, int]) -> None:
         """Fills in one position; empties the fields where it stands there already."""
         shown = {letter: str(at) for letter, at in position.items() if letter in self.ranges}
