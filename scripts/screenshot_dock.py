@@ -107,7 +107,7 @@ def _choose_a_part(viewer: Any, dock: Any) -> None:
     quarter = (high - low) / 4
     (top, left), (bottom, right) = low + quarter, high - quarter
     corners = [[top, left], [top, right], [bottom, right], [bottom, left]]
-    look = {"face_color": "transparent", "edge_color": "yellow", "edge_width": 3}
+    look = {"face_color": "transparent", "edge_color": "yellow", "edge_width": 1}
     place = {"scale": layer.scale[-2:], "translate": layer.translate[-2:], "units": layer.units[-2:]}
     viewer.add_shapes([corners], shape_type="rectangle", name="region", **look, **place)
     viewer.layers.selection.active = layer
