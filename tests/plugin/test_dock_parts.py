@@ -79,9 +79,7 @@ def test_a_large_result_is_a_pyramid_in_the_layers_place(viewer, open_dock, qtbo
     levels = [da.from_array(fine, chunks=(97, 41)), da.from_array(fine[::2, ::2])]
     turn = {"scale": (0.5, 0.25), "translate": (3, 4), "rotate": 30, "affine": np.diag([2.0, 3, 1])}
     layer = viewer.add_image(levels, multiscale=True, contrast_limits=(10, 200), name="fine", **turn)
-    viewer.add_shapes(
-        [np.array([[5.0, 0], [5, 64], [295, 64], [295, 0]])], shape_type="rectangle", name="box", **turn
-    )
+    viewer.add_shapes([np.array([[5.0, 0], [5, 64], [295, 64], [295, 0]])], shape_type="rectangle", name="box", **turn)
     viewer.layers.selection.active = layer
     dock = open_dock()
     expected = md.denoise(fine, model="general-gray", axes="YX", options=OPTIONS)
