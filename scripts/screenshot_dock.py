@@ -15,6 +15,7 @@ from typing import Any
 
 #: The window's width and height in pixels.
 _SIZE = (1280, 620)
+_TALL = (1280, 900)
 
 
 def main() -> None:
@@ -22,15 +23,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Take a picture of the Denoise dock.")
     parser.add_argument("picture", type=Path, help="PNG file to write")
     parser.add_argument("--model", help="name of a model, or 'random' for a tiny one with random weights")
+    parser.add_argument(
+        "--expert", action="store_true", help="the fluorescence stack, with the expert settings unfolded"
+    )
     parser.add_argument("--minutes", type=float, default=15, help="give up after this time")
     arguments = parser.parse_args()
     if arguments.model == "random":
         _use_random_model()
-    take(arguments.picture, arguments.model, 60 * arguments.minutes)
+    take(arguments.picture, arguments.model, 60 * arguments.minutes, expert=arguments.expert)
 
 
-def take(picture: Path, model: str | None, seconds: float) -> None:
-    """Saves the picture.
+def take(picture: Path, model: str | None, seconds: float, *, expert: bool = False) -> None:
+    """Saves the picture: of the slide, denoised whole, or of a stack with the settings for one slice and a region.
 
     Raises:
         SystemExit: if the dock reports an error or takes too long.
@@ -39,8 +43,8 @@ def take(picture: Path, model: str | None, seconds: float) -> None:
     from PIL import Image
 
     viewer: Any = napari.Viewer(show=True, show_welcome_screen=False)
-    viewer.window._qt_window.resize(*_SIZE)
-    viewer.open_sample("napari-masked-denoiser", "slide")
+    viewer.window._qt_window.resize(*(_TALL if expert else _SIZE))
+    viewer.open_sample("napari-masked-denoiser", "fluorescence" if expert else "slide")
     _, dock = viewer.window.add_plugin_dock_widget("napari-masked-denoiser", "Denoise")
     viewer.window._qt_window.resizeDocks([dock.parent()], [400], _horizontal())
     wait = _Waiter(dock, seconds)
@@ -48,10 +52,13 @@ def take(picture: Path, model: str | None, seconds: float) -> None:
     if model:
         dock.model.setCurrentText(model)
     viewer.reset_view()
-    for button in (dock.preview_button, dock.denoise_button):
+    if expert:
+        _choose_a_part(viewer, dock)
+    for button in (dock.preview_button, dock.denoise_button)[expert:]:
         button.click()
         wait(lambda: not dock.presenter.busy)
-    _show_noisy_beside_denoised(viewer)
+    if not expert:
+        _show_noisy_beside_denoised(viewer)
     viewer.reset_view()
     wait.pump()
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +98,22 @@ def _show_noisy_beside_denoised(viewer: Any) -> None:
     grid = viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid
     grid.enabled, grid.shape = True, (1, 2)
     viewer.layers.selection.active = slide
+
+
+def _choose_a_part(viewer: Any, dock: Any) -> None:
+    """A rectangle in the middle of a layer, and the slice that is shown."""
+    layer = viewer.layers[-1]
+    low, high = layer.extent.data[:, -2:]
+    quarter = (high - low) / 4
+    (top, left), (bottom, right) = low + quarter, high - quarter
+    corners = [[top, left], [top, right], [bottom, right], [bottom, left]]
+    look = {"face_color": "transparent", "edge_color": "yellow", "edge_width": 1}
+    place = {"scale": layer.scale[-2:], "translate": layer.translate[-2:], "units": layer.units[-2:]}
+    viewer.add_shapes([corners], shape_type="rectangle", name="region", **look, **place)
+    viewer.layers.selection.active = layer
+    dock.expert.expand(animate=False)
+    dock.region.setCurrentText("shapes layer region")
+    dock.expert.slices.this.click()
 
 
 def _horizontal() -> Any:

@@ -47,6 +47,16 @@ def test_preview_equals_the_full_result_in_its_region(model):
     assert sum(isinstance(event, TileDone) for event in events) == 2
 
 
+@pytest.mark.parametrize("channels", ["auto", "rgb"])
+def test_a_region_of_all_planes_equals_the_full_result_there(model, channels):
+    pixels = np.random.default_rng(0).normal(1000, 200, (3, 2, 100, 70)).astype(np.float32)
+    source, options = open_image(pixels, axes="CZYX"), replace(OPTIONS, channels=channels, passes=1, std=False)
+    whole, _ = run(source, model, options=options)
+    part, events = run(source, model, Region((("Z", 1),), Span(70, 90), Span(3, 5), whole="CZ"), options)
+    np.testing.assert_array_equal(part.sink.array, whole.sink.array[:, :, 64:100, :64])
+    assert events[-1].progress.done == events[-1].progress.total == (6 if channels == "auto" else 2)
+
+
 def test_progress_counts_the_region_alone(model):
     source = open_image(np.zeros((130, 130), np.uint8), axes="YX")
     _, events = run(source, model, Region((), Span(128, 130), Span(0, 130)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest.mock import MagicMock
 
@@ -11,15 +13,17 @@ import pytest
 import zarr
 
 from masked_denoiser.denoising.events import Cancelled, Finished, Progress, TileDone
+from masked_denoiser.denoising.region import Region
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.pyramid import halve
 from masked_denoiser.plugin.form import Form, FormError, default_path, make_request, memory_warning, output_path
-from masked_denoiser.plugin.live import live_in_memory
+from masked_denoiser.plugin.live import LiveRegion, live_in_memory
 from masked_denoiser.plugin.presenter import DockView, Presenter
 from masked_denoiser.plugin.runner import Ended, Runner
 from masked_denoiser.plugin.words import ending, explain
+from masked_denoiser.tiling.plan import Span
 
 SOURCE = open_image(np.zeros((50, 60), np.uint8), axes="YX")
 DONE = Progress(40, 40, 10**6, 0, 200.0)
@@ -63,21 +67,26 @@ def test_settings_are_fields_of_options():
 
 def test_request_needs_a_model():
     with pytest.raises(FormError, match="choose a model"):
-        make_request(Form(), SOURCE, input=None, multiscale=False, region=None)
+        make_request(Form(), SOURCE, input=None)
 
 
-def test_large_planes_are_shown_as_pyramids():
-    large = open_image(np.broadcast_to(np.uint8(0), (10, 5000)), axes="YX")
-    wanted = [(SOURCE, False, False), (SOURCE, True, True), (large, False, True)]
-    for source, multiscale, pyramid in wanted:
-        request = make_request(Form(model="m"), source, input=None, multiscale=multiscale, region=None)
-        assert request.pyramid is pyramid
+def test_results_are_pyramids_where_outputs_on_disk_are():
+    large = open_image(np.broadcast_to(np.uint8(0), (10, 257)), axes="YX")
+    request = partial(make_request, Form(model="m"), input=None)
+    part = Region((), Span(0, 10), Span(0, 256))
+    assert request(large).pyramid
+    assert not request(SOURCE).pyramid
+    assert not request(large, region=part).pyramid
+    assert not request(large, region=replace(part, columns=Span(0, 257)), preview=True).pyramid
 
 
 def test_a_result_that_would_fill_the_memory_is_asked_about():
     assert memory_warning(SOURCE, False, free=6000) == ""
     assert "An output on disk" in memory_warning(SOURCE, False, free=5999)
     assert memory_warning(SOURCE, True, free=6000) != ""
+    part = Region((), Span(0, 25), Span(0, 60))
+    assert memory_warning(SOURCE, False, free=3000, region=part) == ""
+    assert memory_warning(SOURCE, False, free=2999, region=part) != ""
 
 
 @pytest.mark.parametrize(
@@ -188,6 +197,24 @@ def test_lower_levels_grow_with_the_tiles_and_are_exact_at_the_end(tile):
     live.settle()
     np.testing.assert_array_equal(levels[1][1], half)
     assert isinstance(levels[1], zarr.Array)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (70, 301)])
+def test_what_napari_keeps_of_a_growing_plane_grows_with_it(corner):
+    """It keeps the smallest level of a two-dimensional pyramid, as NumPy makes it, for ever."""
+    pixels = np.random.default_rng(0).integers(0, 255, (603, 615), dtype=np.uint8)
+    array = np.zeros_like(pixels)
+    cut = array[corner[0] : corner[0] + 515, corner[1] : corner[1] + 300]
+    whole, region = live_in_memory(array, open_image(array, axes="YX"), True), LiveRegion(cut, "YX", corner, True)
+    kept = [np.asarray(live.seen("YX")[-1]) for live in (whole, region)]
+    for y in range(0, 603, 64):
+        for x in range(0, 615, 64):
+            array[y : y + 64, x : x + 64] = pixels[y : y + 64, x : x + 64]
+            inside = y + 64 > corner[0] and y < corner[0] + 515 and x + 64 > corner[1] and x < corner[1] + 300
+            for live in (whole, region)[: 1 + inside]:
+                live.add(TileDone(Plane(), y, x, pixels[None, y : y + 64, x : x + 64], DONE))
+    for seen, expected in zip(kept, (array, cut), strict=True):
+        np.testing.assert_array_equal(seen, halve(halve(expected, 0, 1), 0, 1))
 
 
 def test_presenter_without_layers_says_so(models):

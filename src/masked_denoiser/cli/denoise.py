@@ -9,12 +9,13 @@ from pathlib import Path
 from masked_denoiser.cli.doing import do, engine_of, say_complete
 from masked_denoiser.cli.many import denoise_list
 from masked_denoiser.cli.progress import say
+from masked_denoiser.cli.reading import open_input
 from masked_denoiser.denoising.job import Job, Options
 from masked_denoiser.denoising.job_file import read_job_file, write_job_file
 from masked_denoiser.denoising.output import AlreadyComplete
 from masked_denoiser.denoising.pairs import is_list
 from masked_denoiser.denoising.prepare import prepare_file_on, prepare_job, settle_job
-from masked_denoiser.images.open import open_image
+from masked_denoiser.images.selection import open_part
 from masked_denoiser.models.catalogue import AUTO
 
 
@@ -30,7 +31,7 @@ def denoise(arguments: Namespace) -> int:
 
 
 def _denoise_one(arguments: Namespace) -> int:
-    with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
+    with open_input(arguments) as source:
         asked = {"model": arguments.model or AUTO, "options": options_of(arguments), "device": arguments.device}
         told = partial(say, quiet=arguments.quiet)
         with engine_of(arguments) as engine:
@@ -56,7 +57,8 @@ def run(arguments: Namespace) -> int:
 
 
 def _run(job: Job, arguments: Namespace) -> int:
-    with open_image(job.input, axes=job.asked_axes, level=job.level) as source, engine_of(arguments) as engine:
+    opened = open_part(job.input, axes=job.asked_axes, level=job.level, selection=job.selection)
+    with opened as source, engine_of(arguments) as engine:
         prepared = prepare_job(
             engine, job, source, device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite
         )

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from masked_denoiser.images.open import open_image
+from masked_denoiser.cli.reading import open_input
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
 
@@ -22,7 +22,7 @@ def info(arguments: Namespace) -> int:
         from masked_denoiser.denoising.job import JobError
 
         raise JobError("--preview shows which tiles are background; give --plan and --skip-background, too")
-    with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
+    with open_input(arguments) as source:
         facts = describe(source, arguments.channels)
         if arguments.plan:
             facts["plan"] = plan(source, arguments)
@@ -75,6 +75,8 @@ def describe(source: Source, channels: Any = "auto") -> dict[str, Any]:
         "rgb": source.rgb,
         "pixel_size": {axis: [size, source.units.get(axis, "")] for axis, size in source.pixel_size.items()},
         "channel_names": list(source.channel_names),
+        "origin": {axis: [place, source.units.get(axis, "")] for axis, place in source.origin.items()},
+        "selection": source.selection,
         "levels": [list(level.shape) for level in source.levels],
         "planes": sum(not plane.copied for plane in planes),
         "megapixels": round(source.size_yx[0] * source.size_yx[1] * len(planes) / 1e6, 3),

@@ -196,6 +196,12 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--axes", help="axes of the input, such as ZYX, where the file does not name them")
     parser.add_argument("--level", type=int, default=0, help="level of a pyramid, 0 is full resolution (default: 0)")
     parser.add_argument(
+        "--select",
+        default="",
+        metavar="PART",
+        help="only this part, in pixels of the level, from 0, the end left out: Z=3,T=0:5,Y=100:2000,X=:4096",
+    )
+    parser.add_argument(
         "--channels",
         choices=("auto", "rgb", "each"),
         default="auto",

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from masked_denoiser.cli.doing import engine_of
 from masked_denoiser.cli.progress import cancel_on_interrupt, damage_of, follow, make_bar, say
+from masked_denoiser.cli.reading import open_input
 from masked_denoiser.denoising.events import Message, readable_time
 from masked_denoiser.denoising.job import JobError, Options
 from masked_denoiser.denoising.many import (
@@ -27,7 +28,6 @@ from masked_denoiser.denoising.many import (
 from masked_denoiser.denoising.pairs import Pair, make_folder, plan_outputs
 from masked_denoiser.denoising.preparer import Preparer
 from masked_denoiser.images.listing import name_of
-from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import AUTO
 
 _DONE, _FAILED, _CANCELLED = 0, 1, 130
@@ -43,7 +43,7 @@ def denoise_list(arguments: Namespace, options: Options) -> int:
         raise JobError(f"--save-job {arguments.save_job} keeps the job of one image; give one input and its output")
     folder = Path(arguments.output).expanduser()
     pairs = plan_outputs(arguments.input, folder, arguments.ending, std=options.std)
-    opened = partial(open_image, axes=arguments.axes, level=arguments.level)
+    opened = partial(open_input, arguments)
     again = {"resume": arguments.resume, "overwrite": arguments.overwrite}
     with engine_of(arguments) as engine:
         preparer = Preparer(arguments.model or AUTO, options, arguments.device, open=opened, engine=engine, **again)

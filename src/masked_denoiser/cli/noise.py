@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from masked_denoiser.cli.progress import say
+from masked_denoiser.cli.reading import open_input
 from masked_denoiser.denoising.job import planes_of
 from masked_denoiser.denoising.measure_noise import measure_noise
 from masked_denoiser.denoising.noise_choice import treatments_of
@@ -41,7 +42,7 @@ def add(arguments: Namespace) -> int:
 
 def estimate(arguments: Namespace) -> int:
     """Says what noise an image has."""
-    with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
+    with open_input(arguments) as source:
         for note in source.notes:
             say(note, arguments.json)
         planes = [plane for plane in planes_of(source, arguments.channels) if not plane.copied]

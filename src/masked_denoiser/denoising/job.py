@@ -109,6 +109,7 @@ class Job:
         noise: what was found, for a person; empty where it was not looked at.
         treatments: key and `Treatment` of each channel.
         background: key, then the levels of the background; empty where none is skipped.
+        selection: the part of the input that it is about, as `images.selection` writes it; "" for all.
     """
 
     #: A job file that says more than this class knows is refused.
@@ -147,6 +148,7 @@ class Job:
     ome_zarr: OmeZarr
     on_error: OnError
     version: str
+    selection: str = ""
 
     @cached_property
     def plan(self) -> Plan:
@@ -292,6 +294,7 @@ def _of_source(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
         "axes": source.axes,
         "dtype": str(source.dtype),
         "rgb": source.rgb,
+        "selection": source.selection,
     }
 
 

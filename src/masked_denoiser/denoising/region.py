@@ -1,4 +1,4 @@
-"""A part of a job: one position of a stack, and of its planes the tiles in a rectangle. For previews.
+"""A part of a job: one position of a stack, or all, and of its planes the tiles in a rectangle.
 
 Its tiles, intensity ranges and attention masks are those of the whole job, and so are its pixels.
 """
@@ -25,16 +25,23 @@ class Region:
     Attributes:
         position: where along the axes beside Y and X, as (letter, position); 0 for letters left out.
         rows, columns: the rectangle, within the image and not empty.
+        whole: the letters along which all positions are done.
     """
 
     position: tuple[tuple[str, int], ...]
     rows: Span
     columns: Span
+    whole: str = ""
+
+    @property
+    def kept(self) -> str:
+        """The letters of axes beside Y and X that keep their length."""
+        return f"{self.whole}S"
 
     def holds(self, plane: Plane) -> bool:
         """Whether a plane is at this position; of colours denoised one by one, all are."""
         position = dict(self.position)
-        return all(letter == "S" or position.get(letter, 0) == at for letter, at in plane.index)
+        return all(letter in self.kept or position.get(letter, 0) == at for letter, at in plane.index)
 
     def tiles(self, plan: Plan) -> list[Tile]:
         """The tiles whose cores touch the rectangle, in the order of the plan."""
@@ -55,7 +62,8 @@ class RegionSink(Sink):
     """The result of a region in memory.
 
     Attributes:
-        array: the axes of the source; as long as the region in Y and X, as the image along colour, and 1 elsewhere.
+        array: the axes of the source; as long as the region in Y and X, as the image along colour and what is whole,
+            and 1 elsewhere.
     """
 
     def __init__(self, source: Source, region: Region, planes: Iterable[Plane], dtype: Any = None) -> None:
@@ -63,8 +71,7 @@ class RegionSink(Sink):
         self._axes, self._region = source.axes, region
         across = next((plane.across for plane in planes if region.holds(plane)), "")
         sides = {"Y": len(region.rows), "X": len(region.columns)}
-        if "S" in source.axes:
-            sides["S"] = source.sizes["S"]
+        sides |= {letter: side for letter, side in source.sizes.items() if letter in region.kept}
         if across:
             sides[across] = source.sizes[across]
         shape = tuple(sides.get(letter, 1) for letter in source.axes)
@@ -72,7 +79,8 @@ class RegionSink(Sink):
 
     def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
         """Puts [channels, height, width] at (y, x) of the image."""
-        here = replace(plane, index=tuple((letter, at if letter == "S" else 0) for letter, at in plane.index))
+        kept = self._region.kept
+        here = replace(plane, index=tuple((letter, at if letter in kept else 0) for letter, at in plane.index))
         top, left = y - self._region.rows.start, x - self._region.columns.start
         ys, xs = slice(top, top + pixels.shape[1]), slice(left, left + pixels.shape[2])
         self.array[select(self._axes, here, ys, xs)] = from_channels_first(pixels, self._axes, here)

@@ -26,7 +26,7 @@ from masked_denoiser.denoising.job_file import job_from
 from masked_denoiser.denoising.output import open_sinks
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.images.damage import Place, forgiving
-from masked_denoiser.images.open import open_image
+from masked_denoiser.images.selection import open_part
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model
 
@@ -178,7 +178,7 @@ def _make_pipeline(job: Job, packed: tuple[str, bytes], device: str) -> Pipeline
     chosen, _ = choose_device(device)
     model = Model(Card.from_json(packed[0]), load(packed[1]))
     denoiser = begin(model, chosen, job, say=logging.getLogger(__name__).info)
-    source = open_image(job.input, axes=job.asked_axes, level=job.level)
+    source = open_part(job.input, axes=job.asked_axes, level=job.level, selection=job.selection)
     if source.shape != job.shape:
         raise JobError(f"the worker on {platform.node()} sees {source.shape} in {job.input} instead of {job.shape}")
     source = forgiving(source) if job.on_error == "skip" else source

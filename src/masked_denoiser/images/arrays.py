@@ -26,6 +26,7 @@ class Found:
         rgb: whether colour is red, green, blue; None where nothing is said, and 3 or 4 samples are then.
         pixel_sizes: axis letter to step, a mapping a level; empty for none.
         channel_names, channel_colours, windows: as in `Source`; dropped where there is not one a channel.
+        origins: axis letter to the place of the first pixel, a mapping a level; empty for none.
     """
 
     levels: tuple[Lazy, ...]
@@ -40,6 +41,7 @@ class Found:
     path: Path | None = None
     inputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    origins: tuple[Mapping[str, float], ...] = ()
     closer: Callable[[], None] | None = None
     url: str = ""
 
@@ -104,6 +106,7 @@ def settle(found: Found, asked: str | None, level: int) -> Source:
         path=found.path,
         inputs=found.inputs,
         notes=found.notes + guess,
+        origin=_places(found.origins[level] if found.origins else {}, axes),
         closer=found.closer,
         url=found.url,
         asked_axes=asked,
@@ -126,6 +129,10 @@ def check_pixels(shape: tuple[int, ...], dtype: Any, name: str) -> None:
 
 def _usable(steps: Mapping[str, float], axes: str) -> dict[str, float]:
     return {a: float(step) for a, step in steps.items() if a in axes and a in "TZYX" and isfinite(step) and step > 0}
+
+
+def _places(origin: Mapping[str, float], axes: str) -> dict[str, float]:
+    return {a: float(place) for a, place in origin.items() if a in axes and a in "TZYX" and isfinite(place) and place}
 
 
 def _is_rgb(sizes: Mapping[str, int], said: bool | None) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.images.index import full_index
+
 Array = np.ndarray[Any, Any]
 #: Takes a chunk's position in the grid of chunks and returns its pixels, cut at the array's edge.
 Fetch = Callable[[tuple[int, ...]], Array]
@@ -141,7 +143,7 @@ def _spans(key: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], tup
     """The (start, stop) to read along each dimension, and the index that makes `key` of what was read."""
     spans: list[tuple[int, int]] = []
     last: list[int | slice] = []
-    for k, side in zip(_full(key, len(shape)), shape, strict=True):
+    for k, side in zip(full_index(key, len(shape)), shape, strict=True):
         if isinstance(k, slice):
             start, stop, step = k.indices(side)
             if step < 1:
@@ -155,14 +157,3 @@ def _spans(key: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], tup
             spans.append((at % side, at % side + 1))
             last.append(0)
     return spans, tuple(last)
-
-
-def _full(key: Any, ndim: int) -> tuple[Any, ...]:
-    """An index with one entry a dimension."""
-    keys = key if isinstance(key, tuple) else (key,)
-    at = next((i for i, k in enumerate(keys) if k is Ellipsis), len(keys))
-    tail = keys[at + 1 :]
-    missing = ndim - at - len(tail)
-    if missing < 0:
-        raise IndexError(f"{len(keys)} indices for {ndim} dimensions")
-    return (*keys[:at], *[slice(None)] * missing, *tail)

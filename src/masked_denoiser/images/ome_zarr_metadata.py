@@ -70,8 +70,8 @@ def _dataset(number: int, level: Level, axes: str, source: Source) -> dict[str, 
     sizes = [float(source.pixel_size.get(letter, 1.0)) for letter in axes]
     pairs = list(zip(sizes, level.factors, strict=True))
     transforms: list[dict[str, Any]] = [{"type": "scale", "scale": [size * factor for size, factor in pairs]}]
-    if number:
-        shift = [size * (factor - 1) / 2 for size, factor in pairs]
+    shift = [source.origin.get(a, 0.0) + size * (factor - 1) / 2 for a, (size, factor) in zip(axes, pairs, strict=True)]
+    if number or any(shift):
         transforms.append({"type": "translation", "translation": shift})
     return {"path": str(number), "coordinateTransformations": transforms}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from masked_denoiser.images.arrays import Found, find_array, settle
@@ -28,7 +29,9 @@ def open_image(source: str | os.PathLike[str] | Lazy | Source, *, axes: str | No
             of complex or structured pixels, or does not have these axes or this level.
     """
     if isinstance(source, Source):
-        return source if axes is None and level == 0 else settle(_found_again(source), axes, level)
+        if axes is None and level == 0:
+            return source
+        return replace(settle(_found_again(source), axes, level), selection=source.selection)
     found = _find(os.fspath(source)) if isinstance(source, str | os.PathLike) else _find_in_memory(source)
     try:
         return settle(found, axes, level)
@@ -92,6 +95,7 @@ def _found_again(source: Source) -> Found:
         source.path,
         source.inputs,
         source.notes,
+        _origins_of_levels(source),
         source.closer,
         source.url,
     )
@@ -102,3 +106,16 @@ def _steps_of_levels(source: Source) -> tuple[dict[str, float], ...]:
         {a: step * source.sizes[a] / data.shape[source.axes.index(a)] for a, step in source.pixel_size.items()}
         for data in source.levels
     )
+
+
+def _origins_of_levels(source: Source) -> tuple[dict[str, float], ...]:
+    """A pixel of a lower level lies over those that it is the mean of; where no size is known, it is the unit."""
+    letters = dict.fromkeys((*source.pixel_size, *source.origin))
+    origins = []
+    for data in source.levels:
+        ratios = {a: source.sizes[a] / data.shape[source.axes.index(a)] for a in letters}
+        shifted = {
+            a: source.origin.get(a, 0.0) + source.pixel_size.get(a, 1.0) * (r - 1) / 2 for a, r in ratios.items()
+        }
+        origins.append({a: at if a in source.pixel_size else at / ratios[a] for a, at in shifted.items()})
+    return tuple(origins)

@@ -68,6 +68,9 @@ class Source:
         path: the file or folder that it came from; None for an array in memory.
         inputs: every file and folder that its pixels are read from, none of which may be written to.
         notes: what was guessed or left out, in sentences for the user.
+        origin: axis letter to where the centre of the first pixel lies, in units of `pixel_size` (in pixels where that
+            is unknown), for those of T, Z, Y, X where it is not 0.
+        selection: what of the file it is, as `images.selection` writes it; "" for all.
         closer: frees the files behind it.
         url: the address that it is read from over a network; "" for files and arrays.
         asked_axes, level: how it was opened.
@@ -86,6 +89,8 @@ class Source:
     path: Path | None = None
     inputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    origin: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
+    selection: str = ""
     closer: Callable[[], None] | None = field(default=None, compare=False)
     url: str = ""
     asked_axes: str | None = None

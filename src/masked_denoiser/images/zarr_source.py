@@ -151,6 +151,7 @@ def _multiscale(
         axes,
         rgb=_says_rgb(attributes, channels, arrays[0].dtype),
         pixel_sizes=tuple(steps),
+        origins=tuple(_origin(axes, image, dataset) for dataset in image["datasets"]),
         units=units,
         channel_names=_names(channels),
         channel_colours=_colours(channels),
@@ -221,6 +222,17 @@ def _steps(
             scale = scale * np.asarray(transform["scale"], dtype=float)
     # A scale without a unit on the finest level is no more than the level's factor: 1 there, and nothing is known.
     return {a: float(s) for a, s in zip(axes, scale, strict=True) if units[a] or s != 1}
+
+
+def _origin(axes: str, image: Mapping[str, Any], dataset: Mapping[str, Any]) -> dict[str, float]:
+    """Axis letter to the place of one level's first pixel: each transform acts on what those before it give."""
+    place = np.zeros(len(axes))
+    for transform in (*dataset.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
+        if transform["type"] == "scale":
+            place = place * np.asarray(transform["scale"], dtype=float)
+        elif transform["type"] == "translation":
+            place = place + np.asarray(transform["translation"], dtype=float)
+    return {a: float(at) for a, at in zip(axes, place, strict=True)}
 
 
 def _says_rgb(attributes: Mapping[str, Any], channels: Sequence[Mapping[str, Any]], dtype: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from masked_denoiser.plugin.files_tab import FilesTab
 from masked_denoiser.plugin.form import Form
 from masked_denoiser.plugin.notes import Notes
 from masked_denoiser.plugin.output import OutputChoice
+from masked_denoiser.plugin.part_fields import RegionField
 from masked_denoiser.plugin.presenter import Presenter
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class DenoiseDock(QWidget):
             FormError: if one of them cannot be read.
         """
         form = Form(model=self.model.currentText(), output=self.output.output, path=self.output.path.text())
-        return self.expert.fill(form)
+        return self.expert.fill(replace(form, region=self.region.kind, shapes=self.region.shapes))
 
     def show_layers(self, names: list[str], chosen: int) -> None:
         """Offers these layers."""
@@ -94,6 +96,19 @@ class DenoiseDock(QWidget):
     def suggest_paths(self, name: str, path: Path | None) -> None:
         """Begins the output's path anew."""
         self.output.suggest(name, path)
+
+    def show_shapes(self, names: list[str]) -> None:
+        """Offers these Shapes layers as regions."""
+        self.region.show_shapes(names)
+
+    def show_slice(self, position: dict[str, int]) -> None:
+        """Fills in where the sliders stand."""
+        self.expert.slices.show_slice(position)
+
+    def copy(self, text: str) -> None:
+        """Puts a text on the clipboard."""
+        if (clipboard := QApplication.clipboard()) is not None:
+            clipboard.setText(text)
 
     def say(self, text: str) -> None:
         """Adds a line to the notes."""
@@ -148,8 +163,9 @@ class DenoiseDock(QWidget):
         ready = not busy and self.layer.currentIndex() >= 0 and self.model.count() > 0
         self.preview_button.setEnabled(ready)
         self.denoise_button.setEnabled(ready)
+        self.copy_button.setEnabled(ready)
         self.cancel_button.setEnabled(self._running)
-        for widget in (self.layer, self.model, self.output, self.expert.content()):
+        for widget in (self.layer, self.model, self.output, self.region, self.expert.content()):
             widget.setEnabled(not busy)
         self.files.set_blocked(self._running)
 
@@ -161,15 +177,19 @@ class DenoiseDock(QWidget):
 
     def _make_fields(self) -> None:
         self._running = False
-        self.layer, self.model, self.output = combo([]), combo([]), OutputChoice()
+        self.layer, self.model, self.output, self.region = combo([]), combo([]), OutputChoice(), RegionField()
         self.description, self.progress = QLabel(), QLabel()
         for label in (self.description, self.progress):
             label.setWordWrap(True)
         self.expert = ExpertSettings()
         self.preview_button, self.denoise_button = QPushButton("Preview"), QPushButton("Denoise")
         self.cancel_button, self.bar, self.notes = QPushButton("Cancel"), QProgressBar(), Notes()
+        self.copy_button = QPushButton("Copy command")
+        self.copy_button.setToolTip(
+            "Copies the command line that does what Denoise would do, for a terminal or a script"
+        )
         self.preview_button.setToolTip("Denoises what is in view now, at most about 512 x 512 pixels")
-        self.denoise_button.setToolTip("Denoises the whole layer, tile by tile")
+        self.denoise_button.setToolTip("Denoises the layer, or the region of it, tile by tile")
         self.cancel_button.setToolTip("Ends the job after the tile in work; what is done is kept")
 
     def _lay_out(self) -> None:
@@ -179,11 +199,12 @@ class DenoiseDock(QWidget):
         shared.addRow("model", self.model)
         shared.addRow(self.description)
         rows.addRow("image", self.layer)
+        rows.addRow("region", self.region)
         rows.addRow("output", self.output)
         page = QWidget()
         inner = QVBoxLayout(page)
         inner.addLayout(rows)
-        inner.addWidget(row(self.preview_button, self.denoise_button, self.cancel_button))
+        inner.addWidget(row(self.preview_button, self.denoise_button, self.cancel_button, self.copy_button))
         inner.addWidget(self.bar)
         inner.addWidget(self.progress)
         inner.addWidget(self.notes, 1)
@@ -202,6 +223,8 @@ class DenoiseDock(QWidget):
         self.preview_button.clicked.connect(self._preview)
         self.denoise_button.clicked.connect(self._denoise)
         self.cancel_button.clicked.connect(self._cancel)
+        self.copy_button.clicked.connect(self._copy)
+        self.expert.slices.this.clicked.connect(self._this_slice)
         # When napari closes, its window is destroyed with the docks in it.
         self.destroyed.connect(self.presenter.stop)
         self.destroyed.connect(self.files.presenter.stop)
@@ -219,3 +242,9 @@ class DenoiseDock(QWidget):
 
     def _cancel(self, _checked: bool = False) -> None:
         self.presenter.cancel()
+
+    def _copy(self, _checked: bool = False) -> None:
+        self.presenter.copy_command()
+
+    def _this_slice(self, _checked: bool = False) -> None:
+        self.presenter.this_slice()

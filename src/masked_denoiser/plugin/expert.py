@@ -12,6 +12,7 @@ from superqt import QCollapsible
 from masked_denoiser.denoising.precision import AskedPrecision
 from masked_denoiser.images.planes import Channels
 from masked_denoiser.plugin.form import Form, FormError
+from masked_denoiser.plugin.part_fields import SlicesField
 
 _CHANNELS: dict[str, Channels] = {"automatic": "auto", "RGB together": "rgb", "each by itself": "each"}
 _PRECISIONS: dict[str, AskedPrecision] = {
@@ -51,7 +52,10 @@ class ExpertSettings(Folded):
         self.noise.setEditable(True)
         self.precision, self.skip = combo(list(_PRECISIONS)), QCheckBox("skip background")
         self.axes, self.axes_hint = QLineEdit(), QLabel()
-        self.channels = combo(list(_CHANNELS))
+        self.channels, self.slices = combo(list(_CHANNELS)), SlicesField()
+        self.axes.textChanged.connect(self._axes_changed)
+        self._slices_label = QLabel("slices")
+        self._slices_label.hide()
         self._explain()
         content = QWidget()
         self._lay_out(QFormLayout(content))
@@ -75,6 +79,7 @@ class ExpertSettings(Folded):
             intensity=_interval(self.low.text(), self.high.text()),
             noise=self.noise.currentText().strip() or "auto",
             axes=self.axes.text().strip().upper(),
+            slices=self.slices.text(),
             precision=_PRECISIONS[self.precision.currentText()],
             skip_background=self.skip.isChecked(),
             channels=_CHANNELS[self.channels.currentText()],
@@ -89,8 +94,13 @@ class ExpertSettings(Folded):
 
     def show_axes(self, letters: str, hint: str) -> None:
         """Shows a layer's axes and where they came from."""
+        self.slices.clear()
         self.axes.setText(letters)
         self.axes_hint.setText(hint)
+
+    def _axes_changed(self, letters: str) -> None:
+        self.slices.show_axes(letters)
+        self._slices_label.setVisible(not self.slices.this.isHidden())
 
     def _explain(self) -> None:
         tips: dict[QWidget, str] = {
@@ -128,6 +138,7 @@ class ExpertSettings(Folded):
         rows.addRow("intensity", row(self.low, QLabel("to"), self.high))
         rows.addRow("axes", row(self.axes, self.axes_hint))
         rows.addRow("channels", self.channels)
+        rows.addRow(self._slices_label, self.slices)
 
 
 def combo(texts: list[str]) -> QComboBox:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -12,19 +13,19 @@ from masked_denoiser.denoising.precision import AskedPrecision
 from masked_denoiser.denoising.region import Region
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.disk import TIFF_SUFFIXES, ZARR_SUFFIXES
+from masked_denoiser.images.layout import SMALLEST_LEVEL
 from masked_denoiser.images.planes import Channels
 from masked_denoiser.images.source import Source
 
 #: Where a result goes.
 Output = Literal["memory", "zarr", "tiff"]
 
+RegionKind = Literal["whole", "view", "shapes"]
+
 _SUFFIX: Mapping[Output, str] = {"zarr": ".ome.zarr", "tiff": ".ome.tif"}
 
 #: A result in memory that takes more than this share of the free memory is asked about first.
 MEMORY_SHARE = 0.5
-
-#: A plane with a longer side is shown as a pyramid.
-LARGEST_PLAIN = 4096
 
 
 class FormError(UserError, ValueError):
@@ -40,6 +41,8 @@ class Form:
         output: where the result goes.
         path: of the result on disk, as typed.
         axes: as typed; empty takes those of the layer.
+        slices: ranges of T, Z and C to take, as a selection; empty takes all.
+        region: which rectangle of the planes to take: all, what is in view, or a shape of the layer `shapes`.
         intensity: (low, high), or None to measure them.
         noise, precision, skip_background: as in `Options`.
     """
@@ -48,6 +51,9 @@ class Form:
     output: Output = "memory"
     path: str = ""
     axes: str = ""
+    slices: str = ""
+    region: RegionKind = "whole"
+    shapes: str = ""
     channels: Channels = "auto"
     passes: int = 1
     std: bool = False
@@ -82,13 +88,15 @@ class Request:
     """A task for the worker: all it needs, and nothing of the window.
 
     Attributes:
-        source: the image.
+        source: the image, or the part of it that the job is about.
         model: name of a model.
         device: "auto" or one by name.
         settings: fields of `Options`.
         output: file or folder; None for memory.
         input: where the image came from, which must not be written to.
-        region: only this part, in memory: a preview.
+        region: only this part, in memory.
+        preview: whether it is only a look at the image.
+        start: axis letter to where the source begins in its layer, in pixels.
         pyramid: whether to show the result as a pyramid.
         resume, overwrite: what to do with an output that exists; neither asks.
     """
@@ -100,20 +108,31 @@ class Request:
     output: Path | None = None
     input: Path | None = None
     region: Region | None = None
+    preview: bool = False
+    start: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     pyramid: bool = False
     resume: bool = False
     overwrite: bool = False
 
 
-def make_request(form: Form, source: Source, *, input: Path | None, multiscale: bool, region: Region | None) -> Request:
+def make_request(
+    form: Form,
+    source: Source,
+    *,
+    input: Path | None,
+    region: Region | None = None,
+    preview: bool = False,
+    start: Mapping[str, int] | None = None,
+) -> Request:
     """What the worker is asked to do.
 
     Args:
         form: the fields of the dock.
-        source: the chosen layer as a source.
+        source: the chosen layer, or a part of it, as a source.
         input: the file that the layer came from.
-        multiscale: whether the layer is a pyramid.
-        region: the part to preview; None for the whole job.
+        region: the part of the source that is done, in memory; None for all of it.
+        preview: whether to have a look only, and write nothing.
+        start: where the source begins in its layer.
 
     Raises:
         FormError: if a field must be filled in first.
@@ -125,11 +144,17 @@ def make_request(form: Form, source: Source, *, input: Path | None, multiscale: 
         form.model,
         form.device,
         form.settings(),
-        output=None if region else output_path(form),
+        output=None if preview else output_path(form),
         input=input,
         region=region,
-        pyramid=region is None and (multiscale or max(source.size_yx) > LARGEST_PLAIN),
+        preview=preview,
+        start=start or {},
+        pyramid=not preview and _long_side(source, region) > SMALLEST_LEVEL,
     )
+
+
+def _long_side(source: Source, region: Region | None) -> int:
+    return max(source.size_yx if region is None else (len(region.rows), len(region.columns)))
 
 
 def output_path(form: Form) -> Path | None:
@@ -163,17 +188,18 @@ def default_path(output: Output, name: str, input: Path | None, home: Path) -> s
     return str(folder / f"{stem} denoised{_SUFFIX[output]}")
 
 
-def memory_warning(source: Source, std: bool, free: int) -> str:
+def memory_warning(source: Source, std: bool, free: int, region: Region | None = None) -> str:
     """What to ask before a result is put into memory; empty if it fits well.
 
     Args:
         source: the image.
         std: whether the standard deviation is kept as well.
         free: bytes of free memory.
+        region: the part that is done; None for all.
     """
-    samples = 1
-    for side in source.shape:
-        samples *= side
+    samples = prod(source.shape)
+    if region is not None:
+        samples = samples // prod(source.size_yx) * len(region.rows) * len(region.columns)
     needed = samples * (source.dtype.itemsize + (4 if std else 0))
     if needed <= MEMORY_SHARE * free:
         return ""

@@ -19,6 +19,10 @@ _OWN = ("name", "multiscale", "locked_data_level", "plane", "experimental_clippi
 WRITTEN = "masked_denoiser_output"
 
 
+#: Where a layer's metadata say which channel of its file it is, as a selection.
+CHANNEL = "masked_denoiser_channel"
+
+
 @dataclass(frozen=True)
 class Axes:
     """The axes of a layer, and whether they are a guess."""
@@ -71,6 +75,7 @@ def layer_source(layer: Any, axes: str | None = None) -> Source:
         rgb=bool(layer.rgb),
         pixel_size=sizes,
         units=units,
+        origin={a: float(at) for a, at in zip(source.axes, layer.translate, strict=False) if a in "TZYX" and at},
         levels=(source.data,),
         notes=(),
     )
@@ -86,7 +91,7 @@ def result_state(layer: Any) -> dict[str, Any]:
     """Settings for `Image` that make another layer look and lie as this one does."""
     _, state, _ = layer.as_layer_data_tuple()
     kept = {key: value for key, value in dict(state).items() if key not in _OWN}
-    return kept | {"metadata": {key: value for key, value in layer.metadata.items() if key != WRITTEN}}
+    return kept | {"metadata": {key: value for key, value in layer.metadata.items() if key not in (WRITTEN, CHANNEL)}}
 
 
 def own_transform(layer: Any) -> Any:

@@ -13,6 +13,7 @@ from masked_denoiser.denoising.events import TileDone
 from masked_denoiser.images.layout import Layout
 from masked_denoiser.images.pyramid import build_pyramid, halve
 from masked_denoiser.images.source import Lazy, Source
+from masked_denoiser.plugin.halved import halvings
 from masked_denoiser.plugin.reordered import reordered
 
 #: Side of a chunk of the lower levels in memory.
@@ -29,10 +30,12 @@ class Live:
     def __init__(self, levels: Sequence[Any], layout: Layout) -> None:
         """Takes arrays in the layout's axes, full resolution first, all but the first writable."""
         self._levels, self._layout = list(levels), layout
+        self._smallest = napari_keeps(self._levels, layout.axes)
 
     def seen(self, axes: str) -> tuple[Lazy, ...]:
         """The levels with the axes of the layer that shows them."""
-        return tuple(reordered(level, self._layout.axes, axes) for level in self._levels)
+        levels = self._levels if self._smallest is None else [*self._levels[:-1], self._smallest]
+        return tuple(reordered(level, self._layout.axes, axes) for level in levels)
 
     def add(self, tile: TileDone) -> None:
         """Puts a tile that the sink has written into the lower levels."""
@@ -41,10 +44,50 @@ class Live:
             pixels = halve(pixels, 1, 2)
             key, block = self._layout.place(tile.plane, tile.y >> number, tile.x >> number, pixels)
             level[key] = block
+            if self._smallest is not None and number == len(self._levels) - 1:
+                self._smallest[key] = block
 
     def settle(self) -> None:
         """Fills the lower levels of a result in memory exactly."""
         build_pyramid(self._levels, self._layout.axes)
+        if self._smallest is not None:
+            self._smallest[...] = self._levels[-1][...]
+
+
+class LiveRegion:
+    """A growing result that is cut out of whole tiles. Its lower levels are made when they are looked at."""
+
+    def __init__(self, array: np.ndarray[Any, Any], axes: str, corner: tuple[int, int], pyramid: bool) -> None:
+        """Takes a view of what grows, its axes, and the row and the column of the image where it begins."""
+        self._axes, self._corner = axes, corner
+        self._levels = halvings(array, axes) if pyramid else (array,)
+        self._smallest = napari_keeps(self._levels, axes)
+
+    def seen(self, _axes: str) -> tuple[Lazy, ...]:
+        """The levels."""
+        return self._levels if self._smallest is None else (*self._levels[:-1], self._smallest)
+
+    def add(self, tile: TileDone) -> None:
+        """Puts a tile that the sink has written into the smallest level."""
+        if self._smallest is None:
+            return
+        factor = 2 ** (len(self._levels) - 1)
+        places = zip("YX", (tile.y, tile.x), self._corner, tile.pixels.shape[1:], strict=True)
+        spans = {a: slice(max(0, at - c) // factor, -(-(at - c + side) // factor)) for a, at, c, side in places}
+        key = tuple(spans.get(letter, slice(None)) for letter in self._axes)
+        self._smallest[key] = self._levels[-1][key]
+
+    def settle(self) -> None:
+        """Nothing is left to do: `pyramid_of` makes the levels that stay."""
+
+
+def napari_keeps(levels: Sequence[Any], axes: str) -> np.ndarray[Any, Any] | None:
+    """The smallest level of a plane as an array to show in its place, None where that is not needed.
+
+    napari 0.9 keeps the smallest level of a two-dimensional pyramid as a NumPy array and never looks again at what it
+    was made of. An array that is NumPy's already it takes as it is, and so it sees it grow.
+    """
+    return np.asarray(levels[-1][...]) if len(levels) > 1 and set(axes) <= set("CYXS") else None
 
 
 def live_in_memory(array: np.ndarray[Any, Any], source: Source, pyramid: bool) -> Live:
@@ -61,6 +104,13 @@ def live_in_memory(array: np.ndarray[Any, Any], source: Source, pyramid: bool) -
         for level in layout.levels[1:]
     ]
     return Live([array, *lower], layout)
+
+
+def pyramid_of(array: np.ndarray[Any, Any], axes: str) -> tuple[Lazy, ...]:
+    """A finished result in memory and its lower levels; alone, where it is too small to have any."""
+    live = live_in_memory(array, Source(array, axes), pyramid=True)
+    live.settle()
+    return live.seen(axes)
 
 
 def live_on_disk(output: Path, source: Source, pyramid: bool) -> Live | None:

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from masked_denoiser.denoising.events import Cancelled, Finished, Finishing, Message, Progress
-from masked_denoiser.denoising.region import Region
 from masked_denoiser.errors import UserError
 from masked_denoiser.plugin import tasks
+from masked_denoiser.plugin.asking import Asking
 from masked_denoiser.plugin.chooser import Chooser
-from masked_denoiser.plugin.form import Form, Request, make_request, memory_warning
-from masked_denoiser.plugin.layers import layer_path, layer_source
+from masked_denoiser.plugin.form import Form, Request
+from masked_denoiser.plugin.part import ShapesList
 from masked_denoiser.plugin.results import Results
 from masked_denoiser.plugin.runner import Ended, Runner
-from masked_denoiser.plugin.view_region import choose_region, seen_rectangle, slider_position
 from masked_denoiser.plugin.words import ending, explain
 
 _log = logging.getLogger(__name__)
@@ -46,6 +45,15 @@ class DockView(Protocol):
 
     def suggest_paths(self, name: str, path: Path | None) -> None:
         """Begins the output's path anew, for a layer and its file."""
+
+    def show_shapes(self, names: list[str]) -> None:
+        """Offers Shapes layers as regions."""
+
+    def show_slice(self, position: dict[str, int]) -> None:
+        """Fills in where the sliders stand, by axis letter."""
+
+    def copy(self, text: str) -> None:
+        """Puts a text on the clipboard."""
 
     def say(self, text: str) -> None:
         """Adds a line to the notes."""
@@ -77,6 +85,8 @@ class Presenter:
         self._runner, self._survey = Runner(), Runner()
         self._results = Results(viewer)
         self._chooser = Chooser(viewer, view, skip=self._results.made)
+        self._asking = Asking(viewer, view)
+        self._shapes = ShapesList(viewer, view.show_shapes)
         self._request: Request | None = None
         self._source_layer: Any = None
         self._why = ""
@@ -102,6 +112,23 @@ class Presenter:
     def denoise(self) -> None:
         """Denoises the whole layer."""
         self._begin(preview=False)
+
+    def copy_command(self) -> None:
+        """Copies the command line that would do the same."""
+        try:
+            text = self._asking.command(self._layer(), self._view.form())
+        except UserError as error:
+            self._view.fail(explain(error))
+            return
+        self._view.copy(text)
+        self._view.say(f"copied: {text}")
+
+    def this_slice(self) -> None:
+        """Fills in the slice that is shown."""
+        try:
+            self._view.show_slice(self._asking.slice_shown(self._layer(), self._view.form()))
+        except UserError as error:
+            self._view.fail(explain(error))
 
     def cancel(self, why: str = "") -> None:
         """Ends the job after the tile in work."""
@@ -135,11 +162,11 @@ class Presenter:
                 self._take(event)
 
     def _begin(self, preview: bool) -> None:
-        layer = self._chooser.layer
         if self._runner.running:
             return
         try:
-            request = self._request_for(layer, self._view.form(), preview)
+            layer, form = self._layer(), self._view.form()
+            request = self._asking.preview(layer, form) if preview else self._asking.denoise(layer, form)
         except UserError as error:
             self._view.fail(explain(error))
             return
@@ -147,30 +174,10 @@ class Presenter:
             self._source_layer = layer
             self._start(request)
 
-    def _request_for(self, layer: Any, form: Form, preview: bool) -> Request | None:
-        """What to do; None if the user thought better of it."""
-        if layer is None:
+    def _layer(self) -> Any:
+        if self._chooser.layer is None:
             raise UserError("there is no image layer; open an image first")
-        form = replace(form, std=False) if preview else form
-        source = layer_source(layer, form.axes)
-        region = self._region(layer, source, form) if preview else None
-        made = make_request(form, source, input=layer_path(layer), multiscale=bool(layer.multiscale), region=region)
-        return made if preview or made.output is not None or self._fits_memory(made, form) else None
-
-    def _region(self, layer: Any, source: Any, form: Form) -> Region:
-        dims = self._viewer.dims
-        position = slider_position(layer, dims.point, source.axes)
-        displayed = [axis - dims.ndim + layer.ndim for axis in dims.displayed]
-        seen = seen_rectangle(layer, displayed, source.axes)
-        region, said = choose_region(source, position, seen, form.tile)
-        self._view.say(said)
-        return region
-
-    def _fits_memory(self, request: Request, form: Form) -> bool:
-        import psutil
-
-        warning = memory_warning(request.source, form.std, psutil.virtual_memory().available)
-        return not warning or self._view.ask(warning, "Denoise anyway", "Stop") == "Denoise anyway"
+        return self._chooser.layer
 
     def _start(self, request: Request) -> None:
         self._request, self._why, self._exists, self._finished = request, "", None, False
@@ -202,7 +209,7 @@ class Presenter:
 
     def _ending(self, event: Finished | Cancelled) -> str:
         assert self._request is not None
-        role: tasks.Role = "result" if self._request.region is None else "preview"
+        role: tasks.Role = "preview" if self._request.preview else "result"
         return ending(event, self._results.name(role), self._request.output, self._why)
 
     def _ended(self, error: BaseException | None) -> None:

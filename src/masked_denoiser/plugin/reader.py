@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from masked_denoiser.images.disk import TIFF_SUFFIXES, ZARR_SUFFIXES
+from masked_denoiser.plugin.layers import CHANNEL
 from masked_denoiser.plugin.reordered import shown_levels
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def source_layer(source: Source) -> LayerData:
         "multiscale": len(levels) > 1,
         "rgb": source.rgb,
         "axis_labels": tuple(plain.lower()),
+        "translate": tuple(source.origin.get(letter, 0.0) for letter in plain),
         "scale": tuple(source.pixel_size.get(letter, 1.0) for letter in plain),
         "units": tuple(source.units.get(letter, "pixel") for letter in plain),
         "metadata": {"notes": list(source.notes)},
@@ -65,6 +67,7 @@ def source_layer(source: Source) -> LayerData:
         at, count = axes.index(channel), source.sizes[channel]
         names = source.channel_names or tuple(f"{channel} {number}" for number in range(count))
         settings |= {"channel_axis": at, "name": [f"{_name(source)} {name}" for name in names]}
+        settings["metadata"] = [settings["metadata"] | {CHANNEL: f"{channel}={number}"} for number in range(count)]
         settings["contrast_limits"] = [contrast_limits(smallest.take(number, at)) for number in range(count)]
     else:
         settings["contrast_limits"] = contrast_limits(smallest)

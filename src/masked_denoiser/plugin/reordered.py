@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.images.index import full_index
 from masked_denoiser.images.source import Lazy, Source
 
 
@@ -42,7 +43,7 @@ class Reordered:
 
     def __getitem__(self, key: Any, /) -> np.ndarray[Any, Any]:
         """Reads at integers and slices, in the order seen."""
-        keys = _full(key, self.ndim)
+        keys = tuple(k if isinstance(k, slice) else operator.index(k) for k in full_index(key, self.ndim))
         stored: list[int | slice] = [0] * len(self._array.shape)
         for axis, k in zip(self._order, keys, strict=True):
             if axis is not None:
@@ -109,13 +110,3 @@ def _with_new_axes(
             pixels = np.expand_dims(pixels, at)
         at += 1
     return pixels
-
-
-def _full(key: Any, ndim: int) -> tuple[int | slice, ...]:
-    """An index with one integer or slice for each dimension."""
-    keys = list(key) if isinstance(key, tuple) else [key]
-    at = next((i for i, k in enumerate(keys) if k is Ellipsis), None)
-    if at is None:
-        keys, at = [*keys, Ellipsis], len(keys)
-    keys[at : at + 1] = [slice(None)] * (ndim - len(keys) + 1)
-    return tuple(k if isinstance(k, slice) else operator.index(k) for k in keys)

@@ -14,7 +14,7 @@ import numpy as np
 from masked_denoiser.denoising.events import Finished, Finishing, Message, TileDone
 from masked_denoiser.images.source import Lazy
 from masked_denoiser.plugin.form import Request
-from masked_denoiser.plugin.live import Live, live_in_memory, live_on_disk
+from masked_denoiser.plugin.live import Live, LiveRegion, live_in_memory, live_on_disk, pyramid_of
 from masked_denoiser.plugin.reordered import shown_levels
 
 if TYPE_CHECKING:
@@ -106,14 +106,16 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
             yield from _translate(event, request, prepared, live)
 
 
-def _translate(event: Any, request: Request, prepared: Prepared[Pipeline], live: Live | None) -> Iterator[Any]:
+def _translate(
+    event: Any, request: Request, prepared: Prepared[Pipeline], live: Live | LiveRegion | None
+) -> Iterator[Any]:
     """A pipeline's event as events for the window."""
     if isinstance(event, TileDone):
-        if live is not None and request.region is None:
+        if live is not None:
             live.add(event)
         yield event.progress
         return
-    if isinstance(event, Finishing) and request.output is None and request.region is None and live is not None:
+    if isinstance(event, Finishing) and request.output is None and live is not None:
         yield event
         live.settle()
         return
@@ -149,43 +151,61 @@ def _prepare(request: Request) -> Prepared[Pipeline]:
 
 
 def _role(request: Request) -> Role:
-    return "result" if request.region is None else "preview"
+    return "preview" if request.preview else "result"
 
 
-def _live(request: Request, prepared: Prepared[Pipeline]) -> Live | None:
+def _live(request: Request, prepared: Prepared[Pipeline]) -> Live | LiveRegion | None:
     if request.output is not None:
         return live_on_disk(request.output, request.source, request.pyramid)
+    if request.region is not None:
+        corner = (request.region.rows.start, request.region.columns.start)
+        array = _asked(request, prepared, prepared.pipeline.sink)
+        return LiveRegion(array, request.source.axes, corner, request.pyramid)
     return live_in_memory(_array(prepared.pipeline.sink), request.source, request.pyramid)
 
 
 def _offset(request: Request, prepared: Prepared[Pipeline]) -> tuple[float, ...]:
-    """Where the result starts in the layer, which has no dimension for RGB samples."""
-    region = prepared.pipeline.region
-    if region is None:
+    """Where the result starts in the layer, which has no dimension for RGB samples; empty at its beginning."""
+    region, at = request.region, dict(request.start)
+    if region is not None:
+        made = dict(zip(request.source.axes, _array(prepared.pipeline.sink).shape, strict=True))
+        # An axis that is denoised together, such as colour, is whole wherever the slider stands.
+        position = [(letter, place) for letter, place in region.position if made[letter] == 1]
+        for letter, place in (*position, ("Y", region.rows.start), ("X", region.columns.start)):
+            at[letter] = at.get(letter, 0) + place
+    if not any(at.values()) and not request.preview:
         return ()
-    at = {"Y": region.rows.start, "X": region.columns.start, **dict(region.position)}
-    axes = request.source.axes
-    return tuple(
-        float(at.get(letter, 0)) if side == 1 or letter in "YX" else 0.0
-        for letter, side in zip(axes, _array(prepared.pipeline.sink).shape, strict=True)
-        if not (letter == axes[-1] and request.source.rgb)
-    )
+    colour = request.source.axes[-1] if request.source.rgb else ""
+    return tuple(float(at.get(letter, 0)) for letter in request.source.axes if letter != colour)
+
+
+def _asked(request: Request, prepared: Prepared[Pipeline], sink: Any) -> Any:
+    """What was asked for of the whole tiles that are done: a view, which grows with them."""
+    asked, done = request.region, prepared.pipeline.region
+    if asked is None or done is None:
+        return _array(sink)
+    inside = {"Y": asked.rows.inside(done.rows), "X": asked.columns.inside(done.columns)}
+    return _array(sink)[tuple(inside.get(letter, slice(None)) for letter in request.source.axes)]
 
 
 def _final(request: Request, prepared: Prepared[Pipeline]) -> Iterator[Shown]:
     """The finished outputs, opened as a reader opens them, and the standard deviation."""
+    axes, offset = request.source.axes, _offset(request, prepared)
     if request.output is not None:
-        yield Shown("result", _opened(request.output, request))
-    if not prepared.job.std or request.region is not None:
+        yield Shown("result", _opened(request.output, request), offset)
+    elif request.region is not None and request.pyramid:
+        yield Shown("result", pyramid_of(_asked(request, prepared, prepared.pipeline.sink), axes), offset)
+    if not prepared.job.std or request.preview:
         return
     if request.output is None:
-        levels: tuple[Lazy, ...] = (_array(prepared.pipeline.std_sink),)
+        array = _asked(request, prepared, prepared.pipeline.std_sink)
+        levels = pyramid_of(array, axes) if request.pyramid else (array,)
     else:
         from masked_denoiser.denoising.output import std_path
 
         levels = _opened(std_path(request.output), request)
     levels = tuple(_gray(level) for level in levels) if request.source.rgb else levels
-    yield Shown("std", levels, limits=(0.0, _brightest(levels[-1])))
+    yield Shown("std", levels, offset, limits=(0.0, _brightest(levels[-1])))
 
 
 def _opened(path: Path, request: Request) -> tuple[Lazy, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,13 @@ LARGEST = 512
 Rectangle = tuple[Span, Span]
 
 
-def choose_region(source: Source, position: dict[str, int], seen: Rectangle | None, tile: int) -> tuple[Region, str]:
+def choose_region(
+    source: Source,
+    position: dict[str, int],
+    seen: Rectangle | None,
+    tile: int,
+    start: Mapping[str, int] = MappingProxyType({}),
+) -> tuple[Region, str]:
     """The whole tiles around the centre of what is seen, and a sentence that says how much that is.
 
     Args:
@@ -26,6 +33,7 @@ def choose_region(source: Source, position: dict[str, int], seen: Rectangle | No
         position: where the sliders stand, by axis letter.
         seen: the rectangle in view; None for the whole plane.
         tile: side of a tile.
+        start: where the source begins in the layer, by axis letter; positions count from there.
     """
     whole = (Span(0, source.size_yx[0]), Span(0, source.size_yx[1]))
     rows, columns = (_around_centre(span, tile, side) for span, side in zip(seen or whole, source.size_yx, strict=True))
@@ -36,7 +44,7 @@ def choose_region(source: Source, position: dict[str, int], seen: Rectangle | No
         for part, span in zip((rows, columns), seen or whole, strict=True)
     )
     said = f"preview of the {size} in view" if covered else f"preview of {size} around the centre of the view"
-    return Region(kept, rows, columns), said + _place(kept, source)
+    return Region(kept, rows, columns), said + _place(kept, source, start)
 
 
 def seen_rectangle(layer: Any, displayed: Sequence[int], axes: str) -> Rectangle | None:
@@ -94,6 +102,10 @@ def _around_centre(span: Span, tile: int, side: int) -> Span:
     return Span(first * tile, min(last * tile, side))
 
 
-def _place(position: tuple[tuple[str, int], ...], source: Source) -> str:
-    told = [f"{letter} {at}" for letter, at in position if source.sizes[letter] > 1]
+def _place(position: tuple[tuple[str, int], ...], source: Source, start: Mapping[str, int]) -> str:
+    told = [
+        f"{letter} {at + start.get(letter, 0)}"
+        for letter, at in position
+        if source.sizes[letter] > 1 or letter in start
+    ]
     return f", at {', '.join(told)}" if told else ""

@@ -59,6 +59,7 @@ def meta_source(data: Any, meta: dict[str, Any]) -> Source:
         name=meta.get("name") or "image",
         axis_labels=meta.get("axis_labels") or ("",) * ndim,
         scale=meta.get("scale") or (1.0,) * ndim,
+        translate=tuple(meta.get("translate", ())) or (0.0,) * ndim,
         units=meta.get("units") or ("pixel",) * ndim,
     )
     return layer_source(layer)

@@ -1,0 +1,77 @@
+"""The command line of what the dock would do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from masked_denoiser.images.open import open_image
+from masked_denoiser.images.source import Source
+from masked_denoiser.plugin.form import Form, FormError, default_path, output_path
+from masked_denoiser.plugin.layers import CHANNEL
+
+
+def command_text(form: Form, layer: Any, path: Path | None, part: Source) -> str:
+    """The line, for a POSIX shell.
+
+    Args:
+        form: the fields of the dock; a result for memory goes to an OME-Zarr beside the input.
+        layer: the chosen layer.
+        path: the file that it came from.
+        part: what the job is about, cut out of the layer.
+
+    Raises:
+        FormError: if the layer is not what a file holds.
+    """
+    from masked_denoiser.denoising.command import denoise_command
+    from masked_denoiser.denoising.job import Options
+
+    if path is None:
+        raise FormError(
+            f"layer '{layer.name}' lies in no file; save it first (File > Save Selected Layers), then open it"
+        )
+    axes, channel = _as_in_file(layer, path, part)
+    output = output_path(form) or Path(default_path("zarr", layer.name, path, Path.home()))
+    return denoise_command(
+        path,
+        output,
+        model=form.model,
+        device=form.device,
+        options=Options(**form.settings()),
+        axes=axes,
+        select=",".join(filter(None, (channel, part.selection))),
+    )
+
+
+def _as_in_file(layer: Any, path: Path, part: Source) -> tuple[str, str]:
+    """The axes that must be told, if they must, and the channel of the file that the layer is, if it is one.
+
+    Raises:
+        FormError: if the layer is neither the image of the file nor one of its channels.
+    """
+    shape = _shape(layer)
+    sizes = dict(zip(part.axes, shape, strict=True))
+    with open_image(path) as file:
+        if _long(sizes, part.rgb) == _long(file.sizes, file.rgb):
+            return "", ""
+        if shape == file.shape:
+            return part.axes, ""
+        channel = str(layer.metadata.get(CHANNEL, ""))
+        rest = {letter: side for letter, side in file.sizes.items() if letter != channel[:1]}
+        if channel and _long(sizes, part.rgb) == _long(rest, rgb=False):
+            return "", channel
+        raise FormError(
+            f"layer '{layer.name}' has shape {shape}, and {path.name} holds {file.shape} with axes {file.axes}: it is "
+            "only a part of it, or was changed; save the layer first, then open it"
+        )
+
+
+def _shape(layer: Any) -> tuple[int, ...]:
+    data = layer.data[0] if layer.multiscale else layer.data
+    return tuple(int(side) for side in data.shape)
+
+
+def _long(sizes: dict[str, int], rgb: bool) -> dict[str, int]:
+    """Axes that are longer than 1; colour is one axis, whatever a format calls it."""
+    colour = next((letter for letter in "SC" if letter in sizes), "") if rgb else ""
+    return {"colour" if letter == colour else letter: side for letter, side in sizes.items() if side > 1}

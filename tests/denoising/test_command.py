@@ -1,0 +1,55 @@
+"""The command line that the dock copies is read as what the dock would do."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from masked_denoiser.cli.denoise import options_of
+from masked_denoiser.cli.main import build_parser
+from masked_denoiser.denoising.command import denoise_command
+from masked_denoiser.denoising.job import Options
+
+PARSER = build_parser()
+numbers = st.integers(0, 2**40)
+reals = st.floats(allow_nan=False, allow_infinity=False)
+words = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1)
+OPTIONS = {
+    "tile": numbers,
+    "halo": numbers | st.sampled_from(("default", "exact")),
+    "batch": numbers,
+    "passes": numbers,
+    "std": st.booleans(),
+    "seed": numbers,
+    "channels": st.sampled_from(("auto", "rgb", "each")),
+    "intensity": st.none() | st.tuples(reals, reals),
+    "noise": st.sampled_from(("auto", "none")) | words,
+    "precision": st.sampled_from(("auto", "float32", "bfloat16", "float16")),
+    "skip_background": st.booleans(),
+}
+
+
+def test_every_option_is_tried_below():
+    assert set(OPTIONS) == {field.name for field in fields(Options)}
+
+
+@given(st.builds(Options, **OPTIONS), words, words, words, words, words)
+def test_the_command_is_parsed_to_the_same_options(options, input, output, model, device, select):
+    said = {"model": model, "device": device, "select": select, "axes": "ZYX"}
+    line = denoise_command(Path("x" + input), Path("-" + output), options=options, **said)
+    program, *arguments = shlex.split(line)
+    assert program == "masked-denoiser"
+    parsed = PARSER.parse_args(arguments)
+    assert options_of(parsed) == options
+    assert {name: getattr(parsed, name) for name in said} == said
+    assert (Path(parsed.input), Path(parsed.output)) == (Path("x" + input), Path("./-" + output))
+
+
+def test_nothing_is_said_that_goes_without_saying():
+    assert denoise_command(Path("a b.tif"), Path("/c.ome.zarr")) == "masked-denoiser denoise 'a b.tif' /c.ome.zarr"
+    said = denoise_command(Path("a"), Path("b"), model="m", options=Options(std=True, noise="sigma=2"), select="Z=1")
+    assert said == "masked-denoiser denoise a b --model m --select Z=1 --std --noise sigma=2"
