@@ -19,6 +19,7 @@ from masked_denoiser.denoising.denoiser import Denoiser
 from masked_denoiser.denoising.device import describe
 from masked_denoiser.denoising.precision import AskedPrecision, Precision
 from masked_denoiser.models.file import Model
+from masked_denoiser.plain_json import parse_json
 
 #: How much faster half precision must be to be taken, and how often each is timed.
 _WORTH, _RUNS = 1.2, 2
@@ -83,7 +84,7 @@ def _file() -> Path:
 def _remembered() -> dict[str, Precision]:
     """What was measured before; nothing where the file is missing or damaged, since it can be measured again."""
     try:
-        values = json.loads(_file().read_text())
+        values = parse_json(_file().read_bytes())
     except (OSError, ValueError):
         return {}
     allowed = ("float32", "bfloat16", "float16")

@@ -16,9 +16,10 @@ from tifffile import PHOTOMETRIC, TIFF, TiffFile, TiffFileError, TiffPageSeries
 
 from masked_denoiser.images.arrays import Found, check_pixels
 from masked_denoiser.images.axes import UNKNOWN
+from masked_denoiser.images.budget import check_piece
 from masked_denoiser.images.chunked import CACHE_BYTES, Chunked, cached
 from masked_denoiser.images.source import AXES, ImageError
-from masked_denoiser.images.tiff_checks import check_whole, missing_pages
+from masked_denoiser.images.tiff_checks import check_text, check_whole, guard_decoder, missing_pages
 from masked_denoiser.images.tiff_metadata import read_calibration
 
 _ASSOCIATED = ("label", "macro", "thumbnail", "overview")
@@ -36,6 +37,7 @@ def find_tiff(path: Path) -> Found:
     """
     with _explained(path), ExitStack() as stack:
         tif = stack.enter_context(TiffFile(path))
+        check_text(tif, path)
         series, notes = _chosen(tif, path)
         found = _found(tif, series, path, notes, stack)
         return Found(**{**vars(found), "closer": stack.pop_all().close})
@@ -55,10 +57,10 @@ def _explained(path: Path) -> Iterator[None]:
     except (
         struct.error,
         ValueError,
-        IndexError,
-        KeyError,
+        LookupError,
         OSError,
-        ZeroDivisionError,
+        ArithmeticError,
+        AttributeError,
         TypeError,
         RuntimeError,
     ) as error:
@@ -122,6 +124,11 @@ def _arrays(series: TiffPageSeries, levels: list[TiffPageSeries], stack: ExitSta
         store = stack.enter_context(series.aszarr())
         node = zarr.open(store, mode="r", zarr_format=2)
         nodes = [node] if isinstance(node, zarr.Array) else [node[str(series.levels.index(level))] for level in levels]
+        for level in levels:
+            check_piece(
+                level.keyframe.chunks, level.dtype.itemsize, "a strip, tile or page", series.keyframe.parent.filename
+            )
+            guard_decoder(level.keyframe)
         mapped = [m or _decoded(n, level.axes) for m, n, level in zip(mapped, nodes, levels, strict=True)]
     arrays = tuple(array for array in mapped if array is not None)
     for array in arrays:

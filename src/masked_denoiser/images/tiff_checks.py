@@ -1,4 +1,4 @@
-"""Whether a TIFF is all there, told from its directories without reading a pixel."""
+"""Whether a TIFF is all there and asks for nothing strange, told from its directories without reading a pixel."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tifffile import TiffFile, TiffPageSeries
+from tifffile import TiffFile, TiffPage, TiffPageSeries
 
+from masked_denoiser.images.budget import check_piece
+from masked_denoiser.images.headers import declared_shape
+from masked_denoiser.images.ome_xml import check_no_doctype, check_ome_xml
 from masked_denoiser.images.source import ImageError
 
 
@@ -64,3 +67,34 @@ def _next_page(tif: TiffFile) -> int:
         file.seek(last + form.tagnosize + tags * form.tagsize)
         (offset,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
     return int(offset)
+
+
+def check_text(tif: TiffFile, path: Path) -> None:
+    """Refuses XML that tifffile must not act on; to be called before `series` is, which parses it.
+
+    Raises:
+        ImageError: see `check_ome_xml`.
+    """
+    for tag in tif.pages.first.tags if len(tif.pages) else ():
+        if isinstance(tag.value, str | bytes):
+            text = tag.value if isinstance(tag.value, str) else tag.value.decode("latin-1")
+            check_no_doctype(text, str(path))
+    if tif.is_ome and tif.ome_metadata:
+        check_ome_xml(tif.ome_metadata, str(path))
+
+
+def guard_decoder(keyframe: TiffPage) -> None:
+    """Checks the size that each compressed image declares for itself before it is decoded.
+
+    The decoders of JPEG and its kin allocate what the tile's own header says, and not what the directory does.
+    """
+    decode, name = keyframe.decode, keyframe.parent.filename
+    area = keyframe.tilelength * keyframe.tilewidth or keyframe.rowsperstrip * keyframe.imagewidth
+
+    def guarded(data: bytes | None, index: int, /, **options: Any) -> Any:
+        shape = declared_shape(data) if data else None
+        if shape is not None and shape[0] * shape[1] > 2 * area:
+            check_piece(shape[:3], shape[3], "a tile", name)
+        return decode(data, index, **options)
+
+    vars(keyframe)["decode"] = guarded

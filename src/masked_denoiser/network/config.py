@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
@@ -11,6 +12,9 @@ Residual = Literal["1conv", "3conv"]
 
 #: Mean of the training photographs that SwinIR (Liang et al., ICCVW 2021) subtracts from RGB input.
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
+
+#: Ten times as much as any network of this family has.
+MOST_WIDTH, MOST_BLOCKS, MOST_GROUPS = 4096, 64, 32
 
 
 class ConfigError(UserError, ValueError):
@@ -59,7 +63,17 @@ class SwinConfig:
             raise ConfigError(f"this network cannot be built: {problem}")
 
     def _problems(self) -> list[str]:
+        limits = {
+            "embed": (self.embed, MOST_WIDTH),
+            "depths": (self.depths, MOST_BLOCKS),
+            "window": (self.window, 32),
+            "mlp_ratio": (self.mlp_ratio, 16),
+            "mean": (self.mean, 1e6),
+        }
+        if large := too_large(limits):
+            return large
         checks = [
+            (len(self.depths) <= MOST_GROUPS, f"{len(self.depths)} groups are more than {MOST_GROUPS}"),
             (self.channels in (1, 3), f"channels is {self.channels}, not 1 (gray) or 3 (RGB)"),
             (len(self.mean) == self.channels, f"mean has {len(self.mean)} values for {self.channels} channels"),
             (len(self.depths) == len(self.heads) > 0, f"{len(self.depths)} depths but {len(self.heads)} heads"),
@@ -104,6 +118,20 @@ class SwinConfig:
             ConfigError: if a name is unknown or a value is impossible.
         """
         return cls(**known_values(cls, values))
+
+
+def too_large(limits: Mapping[str, tuple[Any, float]]) -> list[str]:
+    """What is over the limit that keeps a file from describing a network that fills the memory.
+
+    Args:
+        limits: name of a setting to its value or values, and the largest that is allowed.
+    """
+    found = []
+    for name, (value, most) in limits.items():
+        values = value if isinstance(value, tuple) else (value,)
+        if not all(abs(v) <= most for v in values):
+            found.append(f"{name} is {str(value)[:80]}, over {most:g}")
+    return found
 
 
 def known_values(config: type[Any], values: dict[str, Any]) -> dict[str, Any]:

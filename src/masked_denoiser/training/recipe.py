@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from masked_denoiser.errors import UserError
 from masked_denoiser.noise.parse import parse_noise
+from masked_denoiser.plain_json import parse_json
 
 Way = Literal["clean", "noisy", "pairs"]
 Loss = Literal["l1", "mse", "charbonnier"]
@@ -132,8 +133,8 @@ class TrainingRecipe:
             TrainingError: if the text is not JSON, names something unknown, or a value is not allowed.
         """
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
+            values = parse_json(text)
+        except ValueError as error:
             raise TrainingError(f"the training recipe is not JSON: {error}") from error
         if not isinstance(values, dict):
             raise TrainingError("the training recipe is no JSON object; write it as {...}")
