@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Self, get_args
 
 from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.denoising.precision import Precision
+from masked_denoiser.plain_json import parse_json
 
 _FORMAT = 1
 
@@ -76,7 +77,7 @@ class Journal:
             return job
         if measured_precision and then.get("precision") in get_args(Precision):
             job = replace(job, precision=then["precision"])
-        treatments = tuple(_treatment(values) for values in then["treatments"])
+        treatments = _treatments(then["treatments"], Journal.beside(output))
         return replace(job, noise=str(then.get("noise", "")), treatments=treatments)
 
     def add(self, piece: Piece) -> None:
@@ -97,6 +98,13 @@ class Journal:
         self._file.write(_line(record))
         self._file.flush()
         os.fsync(self._file.fileno())
+
+
+def _treatments(values: Any, path: Path) -> tuple[tuple[Any, ...], ...]:
+    try:
+        return tuple(_treatment(value) for value in values)
+    except TypeError as error:
+        raise JobError(f"journal {path} has treatments that are none; start again with --overwrite") from error
 
 
 def _treatment(values: list[Any]) -> tuple[Any, ...]:
@@ -121,16 +129,20 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
     """The records of a journal; what comes after the last line end was torn by the interruption."""
     *lines, _torn = path.read_bytes().split(b"\n")
     try:
-        return [json.loads(line) for line in lines]
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        records = [parse_json(line) for line in lines]
+    except ValueError as error:
         raise JobError(f"journal {path} is damaged ({error}); start again with --overwrite") from error
+    if not all(isinstance(record, dict) for record in records):
+        raise JobError(f"journal {path} is damaged (a line is no record); start again with --overwrite")
+    return records
 
 
 def _compare(header: dict[str, Any], job: Job, path: Path) -> None:
     then, now = header.get("job"), job.deciding()
     if header.get("format") != _FORMAT or not isinstance(then, dict):
         raise JobError(f"journal {path} has no header that this version reads; start again with --overwrite")
-    differing = [f"{key} was {then.get(key)!r} and is {now[key]!r}" for key in now if then.get(key) != now[key]]
+    changed = [key for key in now if then.get(key) != now[key]]
+    differing = [f"{key} was {then.get(key)!r:.200} and is {now[key]!r:.200}" for key in changed]
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise JobError(
@@ -141,5 +153,5 @@ def _compare(header: dict[str, Any], job: Job, path: Path) -> None:
 def _piece(record: dict[str, Any], path: Path) -> Piece:
     numbers = record.get("done")
     if not isinstance(numbers, list) or len(numbers) != 3 or not all(isinstance(n, int) for n in numbers):
-        raise JobError(f"journal {path} holds a record that is none: {record}; start again with --overwrite")
+        raise JobError(f"journal {path} holds a record that is none: {str(record)[:80]}; start again with --overwrite")
     return numbers[0], numbers[1], numbers[2]

@@ -16,6 +16,9 @@ from masked_denoiser.images.source import ImageError
 #: Sets the budget, in GiB.
 VARIABLE = "MASKED_DENOISER_CHUNK_GIB"
 
+#: A job lists all planes of an image, and readers all pages of a file.
+MOST_PLANES = 2_000_000
+
 #: Of the machine's memory; a job holds several pieces at once.
 _SHARE, _LEAST = 8, 2 * 2**30
 

@@ -5,17 +5,16 @@ See https://docs.openmicroscopy.org/ome-model/latest/ome-tiff/specification.html
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite, prod
 from pathlib import PurePosixPath, PureWindowsPath
 from xml.etree import ElementTree
 
-from masked_denoiser.images.budget import check_length
+from masked_denoiser.images.budget import MOST_PLANES, check_length
 from masked_denoiser.images.source import ImageError
 
 #: The longest known describe plates of some thousand images.
 _MOST_BYTES = 256 * 2**20
-#: A list of so many pages takes a second; slides and time series have thousands.
-MOST_PLANES = 10_000_000
 _MOST_LABELS = 1_000_000
 
 
@@ -29,12 +28,13 @@ def check_no_doctype(text: str, name: str) -> None:
         raise ImageError(f"{name}: its XML declares entities, which no microscope writes; it is not opened for safety")
 
 
-def check_ome_xml(text: str, name: str) -> None:
+def check_ome_xml(text: str, name: str, area_of: Callable[[int], int]) -> None:
     """Refuses OME-XML that must not be acted upon.
 
     Args:
         text: the XML.
         name: of the image.
+        area_of: height times width of a page of the file, by its number.
 
     Raises:
         ImageError: if it is broken or too long, declares entities or more planes than there can be, or names a file
@@ -49,7 +49,7 @@ def check_ome_xml(text: str, name: str) -> None:
     for element in root.iter():
         kind = element.tag.rpartition("}")[2]
         if kind == "Pixels":
-            _check_planes(element, name)
+            _check_planes(element, name, area_of)
         elif kind in ("UUID", "MetadataFile", "BinaryFile"):
             _check_beside(element.get("FileName", ""), name)
         elif kind == "BinaryOnly":
@@ -58,18 +58,24 @@ def check_ome_xml(text: str, name: str) -> None:
             _check_labels(element, name)
 
 
-def _check_planes(pixels: ElementTree.Element, name: str) -> None:
+def _check_planes(pixels: ElementTree.Element, name: str, area_of: Callable[[int], int]) -> None:
+    """Readers make a list of as many pages as all these pixels would fill."""
     sizes = {letter: _integer(pixels, f"Size{letter}", name) for letter in "XYZCT"}
     for letter, size in sizes.items():
         if size < 1:
             raise ImageError(f"{name}: its OME-XML says Size{letter}={size}; copy or export it again")
     check_length(prod(sizes[letter] for letter in "ZCT"), MOST_PLANES, "planes in its OME-XML", name)
+    pages = {0}
     for data in pixels.iterfind("{*}TiffData"):
         for key in ("IFD", "PlaneCount", "NumPlanes", "FirstZ", "FirstC", "FirstT"):
             number = _integer(data, key, name, 0)
             if number < 0:
                 raise ImageError(f"{name}: its OME-XML says {key}={number}; copy or export it again")
             check_length(number, MOST_PLANES, f"as {key} in its OME-XML", name)
+        pages.add(_integer(data, "IFD", name, 0))
+    if sizes["X"] * sizes["Y"] != area_of(0):
+        smallest = min(max(1, area_of(page)) for page in pages)
+        check_length(prod(sizes.values()) // smallest, 10 * MOST_PLANES, "pages by the sizes in its OME-XML", name)
 
 
 def _integer(element: ElementTree.Element, key: str, name: str, default: int | None = None) -> int:

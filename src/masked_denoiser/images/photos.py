@@ -54,5 +54,5 @@ def _decode(
         raise ImageError(f"{path}: is a truncated JPEG; copy or export it again")
     try:
         return np.asarray(decode(content))
-    except failure as error:
+    except (failure, ValueError) as error:  # ValueError: libpng may name its trouble in bytes that are no text
         raise ImageError(f"{path}: is a broken image ({error}); copy or export it again") from error

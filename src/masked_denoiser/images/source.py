@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,13 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 class ImageError(UserError, ValueError):
     """An image that cannot be read, or not in the way that was asked for."""
+
+
+#: What decoders raise for content that is none.
+_DAMAGE = (
+    RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, zlib.error, struct.error,
+    SystemError,  # numcodecs' blosc, for a declared size below 0
+)  # fmt: skip
 
 
 class Lazy(Protocol):
@@ -105,11 +114,11 @@ class Source:
         """
         try:
             pixels = np.asarray(self.data[select(self.axes, plane, ys, xs)])
-        except (RuntimeError, ValueError, OSError) as error:
+        except (*_DAMAGE, OSError) as error:
             if self.path is None:
                 raise
             where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}"
-            reason = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise ImageError(
                 f"{self.path}: cannot be read at {where} ({reason}); copy the file again, then --resume"
             ) from error

@@ -16,10 +16,9 @@ from tifffile import PHOTOMETRIC, TIFF, TiffFile, TiffFileError, TiffPageSeries
 
 from masked_denoiser.images.arrays import Found, check_pixels
 from masked_denoiser.images.axes import UNKNOWN
-from masked_denoiser.images.budget import check_piece
 from masked_denoiser.images.chunked import CACHE_BYTES, Chunked, cached
 from masked_denoiser.images.source import AXES, ImageError
-from masked_denoiser.images.tiff_checks import check_text, check_whole, guard_decoder, missing_pages
+from masked_denoiser.images.tiff_checks import check_text, check_whole, guard_pieces, missing_pages
 from masked_denoiser.images.tiff_metadata import read_calibration
 
 _ASSOCIATED = ("label", "macro", "thumbnail", "overview")
@@ -64,7 +63,7 @@ def _explained(path: Path) -> Iterator[None]:
         TypeError,
         RuntimeError,
     ) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ImageError(f"{path}: is a truncated or broken TIFF ({reason}); copy or export it again") from error
 
 
@@ -125,10 +124,7 @@ def _arrays(series: TiffPageSeries, levels: list[TiffPageSeries], stack: ExitSta
         node = zarr.open(store, mode="r", zarr_format=2)
         nodes = [node] if isinstance(node, zarr.Array) else [node[str(series.levels.index(level))] for level in levels]
         for level in levels:
-            check_piece(
-                level.keyframe.chunks, level.dtype.itemsize, "a strip, tile or page", series.keyframe.parent.filename
-            )
-            guard_decoder(level.keyframe)
+            guard_pieces(level)
         mapped = [m or _decoded(n, level.axes) for m, n, level in zip(mapped, nodes, levels, strict=True)]
     arrays = tuple(array for array in mapped if array is not None)
     for array in arrays:

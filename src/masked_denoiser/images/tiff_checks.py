@@ -80,21 +80,34 @@ def check_text(tif: TiffFile, path: Path) -> None:
             text = tag.value if isinstance(tag.value, str) else tag.value.decode("latin-1")
             check_no_doctype(text, str(path))
     if tif.is_ome and tif.ome_metadata:
-        check_ome_xml(tif.ome_metadata, str(path))
+        check_ome_xml(tif.ome_metadata, str(path), lambda page: _area(tif, page))
 
 
-def guard_decoder(keyframe: TiffPage) -> None:
-    """Checks the size that each compressed image declares for itself before it is decoded.
+def _area(tif: TiffFile, number: int) -> int:
+    """Height times width of a page; 0 where there is none."""
+    try:
+        page = tif.pages[number]
+    except IndexError:
+        return 0
+    return int(page.imagelength * page.imagewidth) if isinstance(page, TiffPage) else 0
+
+
+def guard_pieces(series: TiffPageSeries) -> None:
+    """Checks strips, tiles or pages against the budget, and the size that each declares for itself as it is decoded.
 
     The decoders of JPEG and its kin allocate what the tile's own header says, and not what the directory does.
+
+    Raises:
+        ImageError: if the declared size is over the budget; later, if that of a single tile is.
     """
+    keyframe = series.keyframe
     decode, name = keyframe.decode, keyframe.parent.filename
-    area = keyframe.tilelength * keyframe.tilewidth or keyframe.rowsperstrip * keyframe.imagewidth
+    check_piece(keyframe.chunks, series.dtype.itemsize, "a strip, tile or page", name)
 
     def guarded(data: bytes | None, index: int, /, **options: Any) -> Any:
-        shape = declared_shape(data) if data else None
-        if shape is not None and shape[0] * shape[1] > 2 * area:
-            check_piece(shape[:3], shape[3], "a tile", name)
+        declared = declared_shape(data) if data else None
+        if declared is not None and prod(declared[:2]) > 2 * prod(keyframe.chunks):
+            check_piece(declared[:3], declared[3], "a tile", name)
         return decode(data, index, **options)
 
     vars(keyframe)["decode"] = guarded

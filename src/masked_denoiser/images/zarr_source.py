@@ -73,7 +73,7 @@ def _explained(where: str) -> Iterator[None]:
     except ImageError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, OSError, RecursionError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ImageError(f"{where}: its zarr metadata cannot be read ({reason}); copy or export it again") from error
 
 
@@ -154,9 +154,9 @@ def _array(group: zarr.Group, key: str, name: str) -> zarr.Array[Any]:
     try:
         array = group[key]
     except KeyError as error:
-        raise ImageError(f"{name}: its level {key!r} is missing; copy or export it again") from error
+        raise ImageError(f"{name}: its level {key!r:.80} is missing; copy or export it again") from error
     if not isinstance(array, zarr.Array):
-        raise ImageError(f"{name}: its level {key!r} is no array; copy or export it again")
+        raise ImageError(f"{name}: its level {key!r:.80} is no array; copy or export it again")
     return array
 
 

@@ -106,6 +106,6 @@ def _parse(text: str) -> dict[str, Any]:
         raise ModelError("the model's card names no architecture; the file is not a model of this program")
     if values.get("format") != FORMAT:
         raise ModelError(
-            f"the model's card has format {values.get('format')!r}, this version reads {FORMAT}; update the program"
+            f"the model's card has format {values.get('format')!r:.80}, this version reads {FORMAT}; update the program"
         )
     return values

@@ -80,7 +80,7 @@ def read_card(path: Path) -> Card:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read as a model: {error}") from error
+        raise ModelError(f"{path} cannot be read as a model: {str(error)[:300]}") from error
     if _CARD not in metadata:
         raise ModelError(f"{path} holds tensors but no card; it was not written by this program")
     return Card.from_json(metadata[_CARD])
@@ -112,7 +112,7 @@ def _check_header(path: Path) -> None:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
     except OSError as error:
-        raise ModelError(f"{path} cannot be read as a model: {error}") from error
+        raise ModelError(f"{path} cannot be read as a model: {str(error)[:300]}") from error
     if length > _MOST_HEADER:
         raise ModelError(
             f"{path} cannot be read as a model: it declares a header of {length} bytes, and {_MOST_HEADER} are allowed"
@@ -143,10 +143,12 @@ def check_weights(weights: dict[str, Tensor], network: nn.Module, name: str) -> 
 
 def _check_shapes(given: dict[str, tuple[int, ...]], network: nn.Module, name: str) -> None:
     wanted = {key: tuple(t.shape) for key, t in network.state_dict().items()}
-    problems = [f"{key} is missing" for key in wanted if key not in given]
+    problems = [f"{key:.80} is missing" for key in wanted if key not in given]
     problems += [f"{key:.80} is unknown" for key in given if key not in wanted]
     problems += [
-        f"{key} is {given[key]} instead of {shape}" for key, shape in wanted.items() if given.get(key, shape) != shape
+        f"{key:.80} is {str(given[key])[:80]} instead of {shape}"
+        for key, shape in wanted.items()
+        if given.get(key, shape) != shape
     ]
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""

@@ -77,14 +77,14 @@ class SwinConfig:
             (self.channels in (1, 3), f"channels is {self.channels}, not 1 (gray) or 3 (RGB)"),
             (len(self.mean) == self.channels, f"mean has {len(self.mean)} values for {self.channels} channels"),
             (len(self.depths) == len(self.heads) > 0, f"{len(self.depths)} depths but {len(self.heads)} heads"),
-            (all(d > 0 for d in self.depths), f"depths {self.depths} has a group without blocks"),
+            (all(d > 0 for d in self.depths), f"depths {str(self.depths)[:80]} has a group without blocks"),
             (
                 all(h > 0 and self.embed % h == 0 for h in self.heads),
-                f"embed {self.embed} is not a multiple of every number of heads in {self.heads}",
+                f"embed {self.embed} is not a multiple of every number of heads in {str(self.heads)[:80]}",
             ),
             (self.window >= 2 and self.window % 2 == 0, f"window is {self.window}, not an even number"),
             (self.first_kernel in (1, 3), f"first_kernel is {self.first_kernel}, not 1 or 3"),
-            (self.residual in ("1conv", "3conv"), f"residual is {self.residual!r}, not '1conv' or '3conv'"),
+            (self.residual in ("1conv", "3conv"), f"residual is {self.residual!r:.80}, not '1conv' or '3conv'"),
             (self.residual == "1conv" or self.embed >= 4, f"a '3conv' residual needs embed >= 4, not {self.embed}"),
             (int(self.embed * self.mlp_ratio) > 0, f"mlp_ratio {self.mlp_ratio} leaves no hidden units"),
             (0.0 <= self.attention_mask < 1.0, f"attention_mask is {self.attention_mask}, not in [0, 1)"),
@@ -142,11 +142,11 @@ def known_values(config: type[Any], values: dict[str, Any]) -> dict[str, Any]:
     """
     defaults = {f.name: f.default for f in fields(config)}
     if unknown := sorted(set(values) - set(defaults)):
-        raise ConfigError(f"unknown network settings {unknown}; this version knows {sorted(defaults)}")
+        raise ConfigError(f"unknown network settings {str(unknown)[:80]}; this version knows {sorted(defaults)}")
     settings = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     for key, value in settings.items():
         if not _alike(value, defaults[key]):
-            raise ConfigError(f"network setting {key} is {value!r}; a value such as {defaults[key]!r} is wanted")
+            raise ConfigError(f"network setting {key} is {value!r:.80}; a value such as {defaults[key]!r} is wanted")
     return settings
 
 

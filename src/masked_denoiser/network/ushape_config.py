@@ -55,8 +55,8 @@ class UConfig:
         checks = [
             (self.unshuffle in (1, 2, 4), f"unshuffle is {self.unshuffle}, not 1, 2 or 4"),
             (len(self.widths) == len(self.blocks) > 0, f"{len(self.widths)} widths but {len(self.blocks)} blocks"),
-            (all(width > 0 for width in self.widths), f"widths {self.widths} has a level without channels"),
-            (all(count >= 0 for count in self.blocks), f"blocks {self.blocks} has a negative number"),
+            (all(width > 0 for width in self.widths), f"widths {str(self.widths)[:80]} has a level without channels"),
+            (all(count >= 0 for count in self.blocks), f"blocks {str(self.blocks)[:80]} has a negative number"),
             (self.attention > 0, f"attention is {self.attention}; at least one block is needed"),
         ]
         limits = {

@@ -150,7 +150,7 @@ def checked_values(values: dict[str, Any]) -> dict[str, Any]:
     defaults = {f.name: f.default for f in fields(TrainingRecipe)}
     unknown = sorted(set(values) - set(defaults))
     if unknown:
-        raise TrainingError(f"a training recipe knows no {unknown[0]!r}; it knows {', '.join(defaults)}")
+        raise TrainingError(f"a training recipe knows no {unknown[0]!r:.60}; it knows {', '.join(defaults)}")
     return {name: _as_type_of(name, value, defaults[name]) for name, value in values.items()}
 
 
@@ -162,12 +162,12 @@ def _as_type_of(name: str, value: Any, like: Any) -> Any:
     if wanted is tuple and isinstance(value, list | tuple) and (name == "unseen" or len(value) == len(like)):
         return tuple(_as_type_of(name, v, like[0]) for v in value)
     if type(value) is not wanted:
-        raise TrainingError(f"{name} of a training recipe is {value!r}; a value such as {like!r} is wanted")
+        raise TrainingError(f"{name} of a training recipe is {value!r:.60}; a value such as {like!r} is wanted")
     return value
 
 
 def _not_one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    return "" if value in allowed else f"{name} is {value!r}; choose {', '.join(allowed)}"
+    return "" if value in allowed else f"{name} is {value!r:.60}; choose {', '.join(allowed)}"
 
 
 def _outside(name: str, value: float, low: float, high: float) -> str:
