@@ -21,6 +21,7 @@ from masked_denoiser.images.axes import UNKNOWN, letter_of, unit_name
 from masked_denoiser.images.budget import check_length
 from masked_denoiser.images.chunked import cached
 from masked_denoiser.images.source import ImageError, Lazy
+from masked_denoiser.images.zarr_bounded import bounded
 from masked_denoiser.images.zarr_checks import check_array, check_metadata_files
 
 #: Decoding larger chunks again for every tile would dominate, so they are cached.
@@ -184,6 +185,7 @@ def _lazy(array: zarr.Array[Any], name: str) -> Lazy:
     """The array itself, which napari can show; behind a cache where tiles would decode a chunk again and again."""
     check_pixels(array.shape, array.dtype, name)
     check_array(array, name)
+    array = bounded(array)
     if prod(array.chunks) * array.dtype.itemsize <= _SMALL_CHUNK and array.dtype.isnative:
         return array
     return cached(array, array.chunks)
