@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.fuzz.run import Tally, run
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import INPUTS, TARGETS
 
 
 def main() -> int:
@@ -22,7 +22,7 @@ def main() -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", nargs="?", choices=TARGETS, help="all by default")
-    parser.add_argument("--count", type=int, default=10_000, help="inputs of a target (default %(default)s)")
+    parser.add_argument("--count", type=int, help="inputs of a target; by default those of `make test-long`")
     parser.add_argument("--seed", type=int, default=0, help="of the inputs (default %(default)s)")
     arguments = parser.parse_args()
     faulthandler.enable()
@@ -31,10 +31,10 @@ def main() -> int:
         "| target | inputs | refused | opened | failures | slowest (ms) |\n| --- | ---: | ---: | ---: | ---: | ---: |"
     )
     for key in [arguments.target] if arguments.target else TARGETS:
-        target = TARGETS[key]()
+        target, count = TARGETS[key](), arguments.count or INPUTS[key]
         with tempfile.TemporaryDirectory() as folder:
-            tally = run(target, arguments.count, Path(folder).resolve(), arguments.seed)
-        print(_row(target.name, arguments.count, tally), flush=True)
+            tally = run(target, count, Path(folder).resolve(), arguments.seed)
+        print(_row(target.name, count, tally), flush=True)
         failures += tally.failures
     print("\n".join(failures), file=sys.stderr)
     return bool(failures)

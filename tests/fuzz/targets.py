@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
+import zlib
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast, get_args
 from unittest.mock import patch
 
 import imagecodecs
@@ -21,7 +24,7 @@ from zarr.codecs import GzipCodec
 from masked_denoiser.denoising import fastest
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.job import Job, Options, make_job
-from masked_denoiser.denoising.journal import Journal
+from masked_denoiser.denoising.journal import Journal, Piece
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.models.card import Card
@@ -34,6 +37,8 @@ from masked_denoiser.training.recipe import FINE_TUNE, PAPER_RECIPE, TrainingRec
 from masked_denoiser.training.state import new_state
 from tests.fuzz import mutate
 from tests.fuzz.run import Target, Tree
+
+_JOB_FILE = "masked_denoiser.denoising.job_file"
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (2, 3, 40, 48), np.uint8)
 
@@ -67,14 +72,13 @@ def checkpoints() -> Target:
 
 def trainings() -> Target:
     """Checkpoints of a training."""
-    model = tiny_model()
-    state = new_state(model, FINE_TUNE, torch.device("cpu"))
+    state = new_state(tiny_model(), FINE_TUNE, torch.device("cpu"))
     torch.stack([p.sum() for p in state.network.parameters()]).sum().backward()  # type: ignore[no-untyped-call]
     state.optimiser.step()
     saved = _saved(lambda path: state.save(path, "identity"), ".checkpoint")
 
     def use(folder: Path) -> None:
-        new_state(model, FINE_TUNE, torch.device("cpu")).load(folder / "a.checkpoint", "identity")
+        state.load(folder / "a.checkpoint", "identity")
 
     return Target("training checkpoint", lambda: [{"a.checkpoint": saved}], lambda _: mutate.any_zip, use)
 
@@ -87,8 +91,8 @@ def journals() -> Target:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "out.ome.zarr"
             journal = Journal.start(output, job)
-            journal.add((0, 0, 0))
-            journal.add((0, 1, 1))
+            for _ in range(2):
+                journal.add(cast(Piece, (0,) * len(get_args(Piece))))
             journal.close()
             return [{"out.ome.zarr.journal": Journal.beside(output).read_bytes()}]
 
@@ -97,6 +101,19 @@ def journals() -> Target:
         Journal.resume(output, Journal.as_begun(output, job, measured_precision=True)).close()
 
     return Target("journal", trees, lambda _: _any_line, use)
+
+
+def job_files() -> Target:
+    """Job files."""
+    module = import_module(_JOB_FILE)
+
+    def use(folder: Path) -> None:
+        module.read_job_file(folder / "job.json")
+
+    def trees() -> list[Tree]:
+        return [{"job.json": _saved(lambda path: module.write_job_file(path, _job()), ".json")}]
+
+    return Target("job file", trees, lambda _: mutate.any_json, use)
 
 
 def ome_xml() -> Target:
@@ -206,6 +223,24 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "noise": noises,
 }
 
+#: Of a long run; together more than 100 000. Checkpoints are slow.
+INPUTS = {
+    "model": 10_000,
+    "checkpoint": 4_000,
+    "training": 2_000,
+    "job": 10_000,
+    "journal": 15_000,
+    "ome-xml": 10_000,
+    "tiff": 10_000,
+    "zarr": 10_000,
+    "photo": 10_000,
+    "recipe": 15_000,
+    "noise": 15_000,
+}
+
+if find_spec(_JOB_FILE):
+    TARGETS["job"] = job_files
+
 
 def _read(path: Path) -> None:
     """Opens an image, and reads corners of each level as a job would."""
@@ -245,7 +280,10 @@ def _any_line(random: Random, data: bytes) -> bytes:
         return mutate.any_bytes(random, data)
     lines = data.splitlines()
     at = random.randrange(len(lines))
-    lines[at] = mutate.any_json(random, lines[at])
+    start = lines[at].index(b"{")
+    text = mutate.any_json(random, lines[at][start:])
+    # A line may begin with the checksum of its record: a wrong one alone would hide what a wrong record does.
+    lines[at] = (b"%08x " % zlib.crc32(text) if start else b"") + text
     return b"\n".join(lines) + b"\n"
 
 

@@ -69,10 +69,9 @@ def import_checkpoint(
         licence=licence,
         source=path.name,
     )
-    model = Model(card, weights)
     with torch.device("meta"):  # fails here, not in the middle of a job
         check_weights(weights, build_network(config), path.name)
-    return model
+    return Model(card, weights)
 
 
 def export_checkpoint(model: Model, path: str | Path) -> None:
