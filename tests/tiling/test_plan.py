@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.tiling.batches import batches
+from masked_denoiser.tiling.groups import Groups, batches
 from masked_denoiser.tiling.plan import Plan, PlanError, chunk_side
 
 sizes = st.tuples(st.integers(1, 200), st.integers(1, 200))
@@ -43,6 +43,30 @@ def test_batches_hold_all_tiles_in_order_with_one_shape_each(plan, size):
     groups = list(batches(plan, size))
     assert [tile.number for group in groups for tile in group] == list(range(len(plan)))
     assert all(len(group) <= size and len({tile.shape for tile in group}) == 1 for group in groups)
+
+
+@given(plans, st.tuples(st.integers(1, 5), st.integers(1, 5)))
+def test_groups_hold_each_tile_once_and_fill_their_rectangle(plan, sides):
+    groups = Groups(plan, sides)
+    assert sorted(tile.number for group in groups for tile in group.tiles) == list(range(len(plan)))
+    assert sum(group.area for group in groups) == plan.size[0] * plan.size[1]
+    for group in groups:
+        assert groups[group.number] == group
+        rows, columns = group.core
+        corners = [(tile.core[0].start, tile.core[1].start) for tile in group.tiles]
+        assert min(corners) == (rows.start, columns.start)
+        assert sum(len(t.core[0]) * len(t.core[1]) for t in group.tiles) == group.area
+        # No two groups write into one square of this side that begins at its multiples.
+        assert rows.start % (sides[0] * plan.tile) == columns.start % (sides[1] * plan.tile) == 0
+
+
+@given(plans, st.integers(1, 4), st.integers(0, 5), st.integers(0, 5))
+def test_a_part_of_a_group_holds_what_both_hold(plan, side, first, last):
+    rows, columns = range(first, first + last), range(last, last + first)
+    for group in Groups(plan, (side, side)):
+        kept = {t.number for t in group.within(rows, columns).tiles}
+        places = {t.number: divmod(t.number, plan.grid[1]) for t in group.tiles}
+        assert kept == {n for n, (row, column) in places.items() if row in rows and column in columns}
 
 
 def test_a_slide_of_a_hundred_thousand_pixels_costs_nothing():

@@ -16,6 +16,7 @@ from masked_denoiser.cli.progress import closing, say, show
 from masked_denoiser.denoising.events import Cancelled
 from masked_denoiser.denoising.job import JobError, Options
 from masked_denoiser.denoising.journal import Journal
+from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.prepare import Prepared, prepare_file
 from masked_denoiser.evaluation.metrics import psnr
 from masked_denoiser.evaluation.pictures import save_png
@@ -47,7 +48,7 @@ def demo(arguments: Namespace) -> int:
     return 0
 
 
-def _prepare(source: Source, output: Path, model: str) -> Prepared:
+def _prepare(source: Source, output: Path, model: str) -> Prepared[Pipeline]:
     """Goes on with an interrupted demo of the same kind; anything else in the demo's folder is made anew."""
     if Journal.beside(output).exists():
         try:

@@ -1,58 +1,44 @@
-"""`masked-denoiser denoise`."""
+"""`masked-denoiser denoise`, and `run` for job files."""
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from masked_denoiser.cli.progress import closing, say, show
-from masked_denoiser.denoising.events import Cancelled, Finished
-from masked_denoiser.denoising.job import JobError, Options
-from masked_denoiser.denoising.prepare import prepare_file
+from masked_denoiser.cli.doing import do, engine_of
+from masked_denoiser.cli.progress import say
+from masked_denoiser.denoising.job import Options
+from masked_denoiser.denoising.job_file import read_job_file, write_job_file
+from masked_denoiser.denoising.prepare import prepare_file_on, prepare_job, settle_job
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import AUTO
-
-_CANCELLED = 130
 
 
 def denoise(arguments: Namespace) -> int:
     """Denoises a file to a file; 0 when done, 130 when cancelled."""
-    if arguments.threads is not None:
-        set_threads(arguments.threads)
     with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
-        prepared = prepare_file(
-            source,
-            Path(arguments.output),
-            model=arguments.model or AUTO,
-            options=options_of(arguments),
-            device=arguments.device,
-            resume=arguments.resume,
-            overwrite=arguments.overwrite,
+        asked = {"model": arguments.model or AUTO, "options": options_of(arguments), "device": arguments.device}
+        with engine_of(arguments) as engine:
+            if arguments.save_job:
+                settled = settle_job(engine, source, Path(arguments.output), **asked)
+                write_job_file(Path(arguments.save_job), settled.job)
+                say(
+                    f"wrote {arguments.save_job}; do it with: masked-denoiser run {arguments.save_job}", arguments.quiet
+                )
+                return 0
+            again = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+            prepared = prepare_file_on(engine, source, Path(arguments.output), **asked, **again)
+            return do(prepared, arguments)
+
+
+def run(arguments: Namespace) -> int:
+    """Does what a job file says; 0 when done, 130 when cancelled."""
+    job = read_job_file(Path(arguments.job))
+    with open_image(job.input, axes=job.asked_axes, level=job.level) as source, engine_of(arguments) as engine:
+        prepared = prepare_job(
+            engine, job, source, device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite
         )
-        for message in prepared.messages:
-            say(message, arguments.quiet)
-        end = show(prepared.pipeline, quiet=arguments.quiet)
-    if arguments.json:
-        summary: dict[str, Any] = {
-            "output": arguments.output,
-            "complete": not isinstance(end, Cancelled),
-            "tiles": end.progress.done,
-            "megapixels": end.progress.pixels / 1e6,
-            "seconds": round(end.progress.seconds, 3),
-            "job": prepared.job.digest,
-            "noise": prepared.job.noise,
-            "treatments": [list(treatment) for treatment in prepared.job.treatments],
-        }
-        if isinstance(end, Finished):
-            summary["skipped"] = end.skipped
-            summary["waits"] = {what: round(seconds, 3) for what, seconds in asdict(end.waits).items()}
-        print(json.dumps(summary))
-    elif not arguments.quiet:
-        print(closing(end, arguments.output))
-    return _CANCELLED if isinstance(end, Cancelled) else 0
+        return do(prepared, arguments)
 
 
 def options_of(arguments: Namespace) -> Options:
@@ -69,17 +55,5 @@ def options_of(arguments: Namespace) -> Options:
         noise=arguments.noise,
         precision=arguments.precision,
         skip_background=arguments.skip_background,
+        on_error=arguments.on_error,
     )
-
-
-def set_threads(threads: int) -> None:
-    """Limits torch to so many CPU threads.
-
-    Raises:
-        JobError: for less than one.
-    """
-    import torch
-
-    if threads < 1:
-        raise JobError(f"--threads is {threads}; give 1 or more")
-    torch.set_num_threads(threads)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from masked_denoiser.cli.denoise import set_threads
+from masked_denoiser.cli.doing import set_threads
 from masked_denoiser.cli.progress import say
 from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.job import Options

@@ -28,7 +28,8 @@ def info(arguments: Namespace) -> int:
 
 def plan(source: Source, arguments: Namespace) -> dict[str, Any]:
     """What a job would do and need, as plain JSON values; memory and disk in bytes."""
-    from masked_denoiser.cli.denoise import options_of, set_threads
+    from masked_denoiser.cli.denoise import options_of
+    from masked_denoiser.cli.doing import set_threads
     from masked_denoiser.denoising.plan import plan_job
 
     if arguments.threads is not None:

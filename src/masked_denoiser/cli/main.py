@@ -61,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     adders = (
         _add_denoise,
+        _add_run,
         _add_train,
         _add_fine_tune,
         _add_noise,
@@ -91,8 +92,33 @@ def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     p.add_argument("output", help="ends in .ome.zarr or .ome.tif")
     p.add_argument("--resume", action="store_true", help="go on with an interrupted job")
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    p.add_argument("--save-job", metavar="FILE", help="write the settled job to FILE, for `run`, instead of doing it")
     _add_reading(p)
     _add_job(p)
+    _add_cluster(p)
+    _add_telling(p)
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    p = _command(commands, "run", "denoise:run", "do what a job file says")
+    p.add_argument("job", help="JSON file that `denoise --save-job` wrote")
+    p.add_argument("--resume", action="store_true", help="go on with an interrupted job")
+    p.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    p.add_argument("--device", help="cuda:N, where there are several of the job's kind")
+    p.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    _add_cluster(p)
+    _add_telling(p)
+
+
+def _add_cluster(p: argparse.ArgumentParser) -> None:
+    """Who computes."""
+    cluster = p.add_argument_group("cluster", "several processes or machines, by dask.distributed")
+    cluster.add_argument("--scheduler", metavar="ADDRESS", help="use the workers of a scheduler: tcp://host:8786")
+    cluster.add_argument("--workers", type=int, metavar="N", help="use N processes of this machine")
+
+
+def _add_telling(p: argparse.ArgumentParser) -> None:
+    """What is printed."""
     p.add_argument("--quiet", action="store_true", help="no progress bar and no notes")
     p.add_argument("--json", action="store_true", help="print a summary as JSON at the end")
 
@@ -124,6 +150,12 @@ def _add_job(p: argparse.ArgumentParser) -> None:
         choices=("auto", "float32", "bfloat16", "float16"),
         default="float32",
         help="of the network's products; auto is what is fastest on this device (default: float32)",
+    )
+    expert.add_argument(
+        "--on-error",
+        choices=("stop", "skip"),
+        default="stop",
+        help="where the input is damaged: stop, or pass the place through and list it (default: stop)",
     )
     expert.add_argument("--seed", type=int, default=0, help="seed of the attention masks (default: 0)")
     expert.add_argument("--threads", type=int, help="CPU threads (default: all cores)")

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -22,8 +23,11 @@ from masked_denoiser.denoising.events import (
 )
 from masked_denoiser.denoising.pipeline import Pipeline
 
+if TYPE_CHECKING:
+    from masked_denoiser.denoising.cluster import ClusterPipeline
 
-def show(pipeline: Pipeline, *, quiet: bool = False) -> Finished | Cancelled:
+
+def show(pipeline: Pipeline | ClusterPipeline, *, quiet: bool = False) -> Finished | Cancelled:
     """Runs the pipeline behind a bar with rate and time left; the first Ctrl-C cancels, a second one kills.
 
     Returns:
@@ -59,7 +63,14 @@ def closing(end: Finished | Cancelled, output: str) -> str:
         return f"cancelled after {p.done} of {p.total} tiles ({work}); what is done is kept: go on with --resume"
     skipped = f", {end.skipped} of {p.total} tiles were background" if end.skipping else ""
     slow = f"\n{end.bottleneck}" if end.bottleneck else ""
-    return f"wrote {output} ({work}, {p.rate:.3g} megapixels/s{skipped}){slow}"
+    damage = f"\n{_damage(end.damage)}" if end.damage else ""
+    return f"wrote {output} ({work}, {p.rate:.3g} megapixels/s{skipped}){slow}{damage}"
+
+
+def _damage(places: tuple[str, ...]) -> str:
+    """What could not be read; all of it is in `--json`."""
+    more = f" and {len(places) - 5} more (--json lists them all)" if len(places) > 5 else ""
+    return f"damaged in the input, and passed through: {'; '.join(places[:5])}{more}"
 
 
 @contextmanager
@@ -87,7 +98,7 @@ def cancel_on_interrupt(
             signal.signal(number, before[number])
 
 
-def _bar(pipeline: Pipeline, quiet: bool) -> tqdm[None]:
+def _bar(pipeline: Pipeline | ClusterPipeline, quiet: bool) -> tqdm[None]:
     plan, planes = pipeline.job.plan, len(pipeline.job.planes)
     return tqdm(
         total=planes * plan.size[0] * plan.size[1] / 1e6,

@@ -80,12 +80,14 @@ class Finished:
         waits: where the time went.
         skipped: tiles that were passed through as background.
         skipping: whether that was asked for.
+        damage: places of the input that could not be read and were passed through, in words.
     """
 
     progress: Progress
     waits: Waits = field(default_factory=Waits)
     skipped: int = 0
     skipping: bool = False
+    damage: tuple[str, ...] = ()
 
     @property
     def bottleneck(self) -> str:

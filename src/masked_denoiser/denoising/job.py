@@ -9,11 +9,11 @@ import hashlib
 import json
 import zlib
 from collections.abc import Collection
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from math import isfinite, lcm
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from masked_denoiser.denoising.background import measure_background
 from masked_denoiser.denoising.intensity import Range, measure_ranges
@@ -27,7 +27,14 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.reach import exact_halo
 from masked_denoiser.noise.impulses import REACH
+from masked_denoiser.tiling.groups import Groups
 from masked_denoiser.tiling.plan import Plan
+
+#: What becomes of places of the input that cannot be read.
+OnError = Literal["stop", "skip"]
+
+#: Fields of a job that say where something lies, and decide nothing.
+_PLACES = ("input", "output", "model_from")
 
 #: Context around a core unless asked otherwise. `masked-denoiser doctor --halo` prints the error it makes.
 DEFAULT_HALO = 32
@@ -55,6 +62,8 @@ class Options:
         precision: of the network's products: "float32", "bfloat16", "float16", or "auto" for what was measured to be
             fastest on this device; at most 0.02 dB are lost (docs/speed.md).
         skip_background: pass tiles through that hold nothing but background, as `denoising.background` defines it.
+        on_error: where the input cannot be read, "stop"; or "skip": what can be read there is passed through, the rest
+            is left empty, and the places are listed.
     """
 
     tile: int = 512
@@ -68,6 +77,7 @@ class Options:
     noise: str = AUTO
     precision: AskedPrecision = "float32"
     skip_background: bool = False
+    on_error: OnError = "stop"
 
 
 @dataclass(frozen=True)
@@ -75,38 +85,52 @@ class Job:
     """A settled job. Two jobs that are equal write the same bytes on the same kind of device.
 
     Attributes:
+        asked_axes, level: how the input was opened, as for `open_image`.
+        stamp: size in bytes and time of change in nanoseconds of the input where it is a file, else 0; and a checksum
+            of a few of its pixels.
+        model_from: name or path that the model was loaded by; empty for a model in memory.
         window: the grid of the model; that of the tiles is `stride` times as wide.
-        ranges: key, low, high, fill of each `Range`.
+        group: tiles along rows and columns of what is written and recorded together: of a shard of the output, or else
+            of a batch.
+        ranges: key and `Range` of each channel.
         asked: `Options.noise`.
         noise: what was found, for a person; empty where it was not looked at.
-        treatments: key, then the values of each `Treatment`, in the order of its fields.
+        treatments: key and `Treatment` of each channel.
         background: key, then the levels of the background; empty where none is skipped.
     """
 
+    #: A job file that says more than this class knows is refused.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+
     input: str
-    stamp: tuple[int, int]
+    asked_axes: str | None
+    level: int
+    stamp: tuple[int, int, int]
     output: str
     shape: tuple[int, ...]
     axes: str
     dtype: str
     rgb: bool
     model: str
+    model_from: str
     model_digest: str
     window: int
     tile: int
     halo: int
     batch: int
+    group: tuple[int, int]
     passes: int
     std: bool
     seed: int
     channels: Channels
-    ranges: tuple[tuple[int, float, float, float], ...]
+    ranges: tuple[tuple[int, Range], ...]
     asked: str
     noise: str
-    treatments: tuple[tuple[Any, ...], ...]
+    treatments: tuple[tuple[int, Treatment], ...]
     device: str
     precision: Precision
     background: tuple[tuple[int, tuple[float, ...]], ...]
+    on_error: OnError
     version: str
 
     @cached_property
@@ -114,6 +138,11 @@ class Job:
         """The tiles of each plane."""
         sizes = dict(zip(self.axes, self.shape, strict=True))
         return Plan((sizes["Y"], sizes["X"]), self.tile, self.halo, self.window * self.stride)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The tiles of each plane, in groups."""
+        return Groups(self.plan, self.group)
 
     @cached_property
     def planes(self) -> tuple[Plane, ...]:
@@ -127,7 +156,7 @@ class Job:
 
     @cached_property
     def _ranges(self) -> dict[int, Range]:
-        return {key: Range(low, high, fill) for key, low, high, fill in self.ranges}
+        return dict(self.ranges)
 
     def treatment_of(self, plane: Plane) -> Treatment:
         """What is done to a plane because of its noise."""
@@ -135,7 +164,7 @@ class Job:
 
     @cached_property
     def _treatments(self) -> dict[int, Treatment]:
-        return {key: Treatment(*values) for key, *values in self.treatments}
+        return dict(self.treatments)
 
     def background_of(self, plane: Plane) -> tuple[float, ...] | None:
         """The background of a plane, where tiles of nothing else are passed through."""
@@ -152,17 +181,27 @@ class Job:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the JSON text, without where input and output lie."""
+        """SHA-256 of the JSON text, without where input, model and output lie."""
         return hashlib.sha256(json.dumps(self.deciding(), sort_keys=True).encode()).hexdigest()
 
     def deciding(self) -> dict[str, Any]:
         """The values that a resumed job must agree on, as plain JSON."""
         values: dict[str, Any] = json.loads(self.to_json())
-        return {key: value for key, value in values.items() if key not in ("input", "output")}
+        return {key: value for key, value in values.items() if key not in _PLACES}
+
+    def settings(self) -> dict[str, Any]:
+        """What an output says of its making, as plain JSON: all that decides but for the input's stamp."""
+        return {key: value for key, value in self.deciding().items() if key != "stamp"}
 
 
 def make_job(
-    source: Source, model: Model, options: Options, device: str, output: str = "", precision: Precision = "float32"
+    source: Source,
+    model: Model,
+    options: Options,
+    device: str,
+    output: str = "",
+    precision: Precision = "float32",
+    model_from: str = "",
 ) -> Job:
     """Settles what was asked for.
 
@@ -173,6 +212,7 @@ def make_job(
         device: kind of device, "cpu", "cuda" or "mps".
         output: where the result goes; "" for memory.
         precision: what `options.precision` comes to on the device.
+        model_from: name or path of the model.
 
     Raises:
         JobError: if options, image and model do not go together.
@@ -184,26 +224,30 @@ def make_job(
     ranges = _ranges(source, planes, options)
     chosen = choose(options.noise, source, planes, ranges, model.card, options.seed)
     stride = lcm(*(treatment.stride for treatment in chosen.treatments.values()))
+    batch = options.batch or {"cuda": 8, "mps": 2}.get(device, 1)
     job = Job(
         **_of_source(source, planes),
         output=output,
         model=model.card.name,
+        model_from=model_from,
         model_digest=model.digest,
         window=grid,
         tile=options.tile if stride == 1 else -(-options.tile // (grid * stride)) * grid * stride,
         halo=settle_halo(options.halo, model, stride, _around(chosen.treatments.values())),
-        batch=options.batch or {"cuda": 8, "mps": 2}.get(device, 1),
+        batch=batch,
+        group=(1, batch),
         passes=options.passes,
         std=options.std,
         seed=options.seed,
         channels=options.channels,
-        ranges=tuple((key, scale.low, scale.high, scale.fill) for key, scale in ranges.items()),
+        ranges=tuple(ranges.items()),
         asked=options.noise,
         noise=chosen.verdict,
-        treatments=tuple((key, *astuple(treatment)) for key, treatment in chosen.treatments.items()),
+        treatments=tuple(chosen.treatments.items()),
         device=device,
         precision=precision,
         background=_background(source, planes, ranges, options),
+        on_error=options.on_error,
         version=version("napari-masked-denoiser"),
     )
     _ = job.plan  # refuses a tile or halo that does not fit the model
@@ -214,7 +258,9 @@ def _of_source(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
     """What a job says of its input."""
     return {
         "input": str(source.path or source.name),
-        "stamp": _stamp(source, planes),
+        "asked_axes": source.asked_axes,
+        "level": source.level,
+        "stamp": stamp(source, planes),
         "shape": source.shape,
         "axes": source.axes,
         "dtype": str(source.dtype),
@@ -301,11 +347,12 @@ def _background(
     return tuple(measure_background(source, planes, ranges, options.seed).items())
 
 
-def _stamp(source: Source, planes: tuple[Plane, ...]) -> tuple[int, int]:
-    """What tells one input from another: a file's size and time of change, else a checksum of a few pixels."""
-    if source.path is not None and source.path.is_file():
-        status = source.path.stat()
-        return status.st_size, status.st_mtime_ns
+def stamp(source: Source, planes: tuple[Plane, ...]) -> tuple[int, int, int]:
+    """What tells one input from another: `Job.stamp`."""
     ys, xs = (slice(max(0, side // 2 - 64), side // 2 + 64) for side in source.size_yx)
     few = (planes[0], planes[len(planes) // 2], planes[-1])
-    return 0, zlib.crc32(b"".join(source.read(plane, ys, xs).tobytes() for plane in few))
+    checksum = zlib.crc32(b"".join(source.read(plane, ys, xs).tobytes() for plane in few))
+    if source.path is None or not source.path.is_file():
+        return 0, 0, checksum
+    status = source.path.stat()
+    return status.st_size, status.st_mtime_ns, checksum

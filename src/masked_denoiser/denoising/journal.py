@@ -1,32 +1,51 @@
-"""The journal: what a job has finished, one JSON line each, on disk beside the output.
+"""The journal: what a job has finished, a line each, on disk beside the output.
 
-It is opened before the output and removed after it is complete, so an output with a journal beside
-it is unfinished, and one without is whole.
+It is opened before the output and removed after it is complete, so an output with a journal beside it is unfinished,
+and one without is whole. A line is the CRC-32 of a record in eight hexadecimal digits, a space, the record as JSON:
+
+    {"format": 2, "job": {...}}             what is done, once, first
+    {"by": "process 4711 on microscope"}    who writes, once a run
+    {"done": [plane, group]}                a group of tiles, appended after its pixels are on disk
+    {"damage": [[index, rows, columns]]}    places of the input that could not be read, before the group they are in
 """
 
 from __future__ import annotations
 
 import json
 import os
+import socket
+import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Self, get_args
+from typing import Any, BinaryIO, Self
 
 from masked_denoiser.denoising.job import Job, JobError
-from masked_denoiser.denoising.precision import Precision
+from masked_denoiser.denoising.job_file import job_from
+from masked_denoiser.denoising.lock import OutputLock
+from masked_denoiser.images.damage import Place
 from masked_denoiser.plain_json import parse_json
 
-_FORMAT = 1
+_FORMAT = 2
 
-#: A finished piece of work: number of the plane, first and last tile.
-Piece = tuple[int, int, int]
+#: A finished piece of work: number of the plane, and of the group of its tiles.
+Piece = tuple[int, int]
 
 
 class Journal:
-    """An open journal. Use `start` or `resume`."""
+    """An open journal, which this process alone may write. Use `start` or `resume`.
 
-    def __init__(self, path: Path, file: BinaryIO, done: set[Piece]) -> None:
-        self.path, self._file, self.done = path, file, done
+    Attributes:
+        output: that it is about.
+        path: of the file.
+        done: what is finished.
+        damage: places of the input that were passed through.
+    """
+
+    def __init__(self, output: Path, lock: OutputLock) -> None:
+        self.output, self.path, self._lock = output, Journal.beside(output), lock
+        self.done: set[Piece] = set()
+        self.damage: list[Place] = []
+        self._file: BinaryIO | None = None
 
     @staticmethod
     def beside(output: Path) -> Path:
@@ -34,32 +53,47 @@ class Journal:
         return output.with_name(output.name + ".journal")
 
     @classmethod
-    def start(cls, output: Path, job: Job) -> Self:
-        """A new journal that names its job."""
-        path = cls.beside(output)
-        begun = path.with_name(f"{path.name}.new")
+    def start(cls, output: Path, job: Job, lock: OutputLock | None = None) -> Self:
+        """A new journal that names its job; one that is there is replaced.
+
+        Raises:
+            JobError: if another process writes this output, or the folder cannot be written to.
+        """
+        journal = cls(output, lock or lock_output(output))
+        begun = journal.path.with_name(f"{journal.path.name}.new")
         try:
             with begun.open("wb") as file:
                 file.write(_line({"format": _FORMAT, "job": job.deciding()}))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise JobError(f"{path.parent} cannot be written to ({error.strerror}); choose another output") from error
-        begun.replace(path)  # a journal has its header, or it is not there
-        return cls(path, path.open("ab"), set())
+            journal._lock.release()
+            raise JobError(f"{output.parent} cannot be written to ({error.strerror}); choose another output") from error
+        begun.replace(journal.path)  # a journal has its header, or it is not there
+        journal._open()
+        return journal
 
     @classmethod
-    def resume(cls, output: Path, job: Job) -> Self:
-        """The journal of an interrupted job, ready to go on. A torn last line is cut off.
+    def resume(cls, output: Path, job: Job, lock: OutputLock | None = None) -> Self:
+        """The journal of an interrupted job, ready to go on. A torn end is cut off.
 
         Raises:
-            JobError: if there is none, it is damaged, or the job differs, naming in what.
+            JobError: if there is none, it is damaged, another process writes this output, or the job differs, naming
+                in what.
         """
-        path = cls.beside(output)
-        header, *records = _records(output)
-        _compare(header, job, path)
-        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-        return cls(path, path.open("ab"), {_piece(record, path) for record in records})
+        lock = lock or lock_output(output)
+        try:
+            journal = cls(output, lock)
+            records, length = _records(output)
+            _compare(records[0], job, journal.path)
+            for record in records[1:]:
+                journal._take(record, job)
+            os.truncate(journal.path, length)
+            journal._open()
+        except BaseException:
+            lock.release()
+            raise
+        return journal
 
     @staticmethod
     def as_begun(output: Path, job: Job, *, measured_precision: bool = False) -> Job:
@@ -72,77 +106,123 @@ class Journal:
             job: as it would be begun now.
             measured_precision: whether the precision, too, was left to a measurement.
         """
-        then = _records(output)[0].get("job")
-        if not isinstance(then, dict) or then.get("asked") != job.asked or "treatments" not in then:
+        values = _records(output)[0][0].get("job")
+        if not isinstance(values, dict) or values.get("version") != job.version:
+            return job  # another version may keep other fields; `resume` says so
+        places = {"input": job.input, "output": job.output, "model_from": job.model_from}
+        then = job_from(values | places, str(Journal.beside(output)))
+        if then.asked != job.asked:
             return job
-        if measured_precision and then.get("precision") in get_args(Precision):
-            job = replace(job, precision=then["precision"])
-        treatments = _treatments(then["treatments"], Journal.beside(output))
-        return replace(job, noise=str(then.get("noise", "")), treatments=treatments)
+        if measured_precision:
+            job = replace(job, precision=then.precision)
+        return replace(job, noise=then.noise, treatments=then.treatments)
 
-    def add(self, piece: Piece) -> None:
-        """Records a piece whose pixels are written, and makes sure that the record is on disk."""
+    def add(self, piece: Piece, damage: tuple[Place, ...] = ()) -> None:
+        """Records a piece whose pixels are on disk, and sees to it that the record is there too."""
         self.done.add(piece)
+        self.damage += damage
+        if damage:
+            self._append({"damage": [[list(map(list, p.index)), p.rows, p.columns] for p in damage]})
         self._append({"done": list(piece)})
 
     def close(self) -> None:
         """Leaves the journal where it is, for a later resume."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+        self._lock.release()
 
     def remove(self) -> None:
         """The output is complete."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         self.path.unlink()
+        self._lock.release()
+
+    def _open(self) -> None:
+        self._file = self.path.open("ab")
+        self._append({"by": f"process {os.getpid()} on {socket.gethostname()}"})
 
     def _append(self, record: dict[str, Any]) -> None:
+        assert self._file is not None
         self._file.write(_line(record))
         self._file.flush()
         os.fsync(self._file.fileno())
 
+    def _take(self, record: dict[str, Any], job: Job) -> None:
+        """Takes over a record of an earlier run."""
+        match record:
+            case {"done": [int(plane), int(group)]} if 0 <= plane < len(job.planes) and 0 <= group < len(job.groups):
+                self.done.add((plane, group))
+            case {"damage": [*places]}:
+                self.damage += [_place(values, self.path) for values in places]
+            case {"by": str()}:
+                pass
+            case _:
+                raise JobError(
+                    f"journal {self.path} holds a record that is none: {str(record)[:80]}; start again with --overwrite"
+                )
 
-def _treatments(values: Any, path: Path) -> tuple[tuple[Any, ...], ...]:
+
+def lock_output(output: Path) -> OutputLock:
+    """The right to write an output.
+
+    Raises:
+        JobError: if another process has it, naming that.
+    """
+    return OutputLock(output, _owner(output))
+
+
+def _owner(output: Path) -> str:
+    """Who wrote last in the journal of an output; empty if nobody knows."""
     try:
-        return tuple(_treatment(value) for value in values)
-    except TypeError as error:
-        raise JobError(f"journal {path} has treatments that are none; start again with --overwrite") from error
-
-
-def _treatment(values: list[Any]) -> tuple[Any, ...]:
-    """The values of a treatment in the types that it has, as JSON knows no tuples."""
-    return tuple(tuple(map(tuple, value)) if isinstance(value, list) else value for value in values)
+        records, _ = _records(output)
+    except JobError:
+        return ""
+    return next((str(record["by"])[:80] for record in reversed(records) if "by" in record), "")
 
 
 def _line(record: dict[str, Any]) -> bytes:
     """Bytes, so that a line ends alike on every system and its length is what is on disk."""
-    return json.dumps(record, sort_keys=True).encode() + b"\n"
+    text = json.dumps(record, sort_keys=True).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def _records(output: Path) -> list[dict[str, Any]]:
-    """The header and what was done."""
+def _records(output: Path) -> tuple[list[dict[str, Any]], int]:
+    """The records of a journal, the header first, and their length in bytes.
+
+    What a power cut left of the last lines, torn or never written, is left out; a bad line before a good one is damage.
+    """
     path = Journal.beside(output)
     if not path.is_file():
         raise JobError(f"{output} has no journal beside it: it is complete, or no job of this program was cut off")
-    return _whole_lines(path) or [{}]
+    lines = path.read_bytes().split(b"\n")[:-1]
+    found = [_parsed(line) for line in lines]
+    while found and found[-1] is None:
+        found.pop()
+    records = [record for record in found if record is not None]
+    if not records or len(records) < len(found):
+        at = f"line {found.index(None) + 1}" if found else "its first line"
+        raise JobError(f"journal {path} is damaged at {at}; start again with --overwrite")
+    return records, sum(len(line) + 1 for line in lines[: len(records)])
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a journal; what comes after the last line end was torn by the interruption."""
-    *lines, _torn = path.read_bytes().split(b"\n")
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """A record; None for a line that does not agree with its checksum."""
+    checksum, _, text = line.partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(text):
+        return None
     try:
-        records = [parse_json(line) for line in lines]
-    except ValueError as error:
-        raise JobError(f"journal {path} is damaged ({error}); start again with --overwrite") from error
-    if not all(isinstance(record, dict) for record in records):
-        raise JobError(f"journal {path} is damaged (a line is no record); start again with --overwrite")
-    return records
+        record = parse_json(text)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _compare(header: dict[str, Any], job: Job, path: Path) -> None:
-    then, now = header.get("job"), job.deciding()
+    then, now = header.get("job"), json.loads(json.dumps(job.deciding()))
     if header.get("format") != _FORMAT or not isinstance(then, dict):
         raise JobError(f"journal {path} has no header that this version reads; start again with --overwrite")
-    changed = [key for key in now if then.get(key) != now[key]]
-    differing = [f"{key} was {then.get(key)!r:.200} and is {now[key]!r:.200}" for key in changed]
+    differing = [f"{key} was {then.get(key)!r:.200} and is {now[key]!r:.200}" for key in now if then.get(key) != now[key]]
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise JobError(
@@ -150,8 +230,11 @@ def _compare(header: dict[str, Any], job: Job, path: Path) -> None:
         )
 
 
-def _piece(record: dict[str, Any], path: Path) -> Piece:
-    numbers = record.get("done")
-    if not isinstance(numbers, list) or len(numbers) != 3 or not all(isinstance(n, int) for n in numbers):
-        raise JobError(f"journal {path} holds a record that is none: {str(record)[:80]}; start again with --overwrite")
-    return numbers[0], numbers[1], numbers[2]
+def _place(values: Any, path: Path) -> Place:
+    match values:
+        case [[*index], [int(top), int(bottom)], [int(left), int(right)]] if all(
+            isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], int)
+            for pair in index
+        ):
+            return Place(tuple((letter, at) for letter, at in index), (top, bottom), (left, right))
+    raise JobError(f"journal {path} holds a place that is none: {str(values)[:80]}; start again with --overwrite")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.background import is_background
+from masked_denoiser.denoising.clock import Clock
 from masked_denoiser.denoising.denoiser import Denoised, Denoiser
 from masked_denoiser.denoising.events import (
     Cancelled,
@@ -19,19 +20,20 @@ from masked_denoiser.denoising.events import (
     Finished,
     Finishing,
     Message,
-    Progress,
     TileDone,
 )
 from masked_denoiser.denoising.job import Job
 from masked_denoiser.denoising.journal import Journal, Piece
+from masked_denoiser.denoising.output import Output, OutputError
 from masked_denoiser.denoising.overlap import Waits, overlapped
 from masked_denoiser.denoising.region import Region
 from masked_denoiser.denoising.treated import Network, Treated
+from masked_denoiser.images.damage import Place, read_around
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
 from masked_denoiser.noise.impulses import repair
-from masked_denoiser.tiling.batches import batches
+from masked_denoiser.tiling.groups import Group, batches
 from masked_denoiser.tiling.plan import Tile
 
 Pixels = np.ndarray[Any, Any]
@@ -39,11 +41,17 @@ Pixels = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """A group of tiles of one plane."""
+    """A batch of tiles of a group of one plane.
+
+    Attributes:
+        last: whether the group is complete after it.
+    """
 
     piece: Piece
     plane: Plane
-    group: tuple[Tile, ...]
+    group: Group
+    batch: tuple[Tile, ...]
+    last: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,24 +62,41 @@ class _Given:
         inputs: as read.
         seen: which of them the network sees; the others are copied.
         skipped: how many are copied because they are background.
+        damage: places that could not be read.
         units, excesses: of those that are seen, in [0, 1], and what was clipped for that.
     """
 
     inputs: list[Pixels]
     seen: list[int]
     skipped: int = 0
+    damage: tuple[Place, ...] = ()
     units: NDArray[np.float32] | None = None
     excesses: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class _Done:
-    """Cores that are written, how many were passed through, and whether NaN or infinities were among what was read."""
+    """A batch that was computed, and the cores that are on disk since then: none, or all of its group.
+
+    Attributes:
+        skipped: how many tiles of the batch were passed through.
+        broken: whether NaN or infinities were among what was read.
+    """
 
     work: _Work
-    pixels: list[Pixels]
+    written: list[tuple[Tile, Pixels]]
     skipped: int
     broken: bool
+    damage: tuple[Place, ...]
+
+
+@dataclass(eq=False)
+class _Gathered:
+    """The results of a group, until it is complete."""
+
+    cores: list[tuple[Tile, Pixels]] = field(default_factory=list)
+    spreads: list[tuple[Tile, Pixels]] = field(default_factory=list)
+    damage: tuple[Place, ...] = ()
 
 
 @dataclass
@@ -99,29 +124,41 @@ class Pipeline:
     cancel: threading.Event = field(default_factory=threading.Event)
     region: Region | None = None
     waits: Waits = field(default_factory=Waits)
+    _gathered: _Gathered = field(default_factory=_Gathered)
 
     def run(self) -> Iterator[Event]:
         """Does the work, and yields events as it goes. The sinks are finished or closed at the end.
 
         Whoever stops iterating early must close the generator; the work done stays, as after a cancel.
         """
-        clock = _Clock(self.job, self.journal.done if self.journal else set(), self.region)
+        clock = Clock(self.job, self.journal.done if self.journal else set(), self.region)
         finished = False
         try:
             yield clock.progress()
             yield from self._tiles(clock)
             if self.cancel.is_set():
-                yield Cancelled(clock.progress())
+                yield Cancelled(clock.kept())
                 return
             yield Finishing()
-            self._finish()
+            self.finish()
             finished = True
-            yield Finished(clock.progress(), self.waits, clock.skipped, bool(self.job.background))
+            damage = tuple(map(str, self.journal.damage)) if self.journal else clock.damage
+            yield Finished(clock.progress(), self.waits, clock.skipped, bool(self.job.background), damage)
         finally:
             if not finished:
-                self._close()
+                self.close()
 
-    def _tiles(self, clock: _Clock) -> Iterator[Event]:
+    def denoise(self, number: int, group: int) -> Iterator[_Done]:
+        """Does one group of one plane, and nothing else: what a worker of a cluster does.
+
+        Args:
+            number: of the plane.
+            group: its number in `Job.groups`.
+        """
+        work = self._batches(number, self.job.planes[number], self.job.groups[group])
+        yield from overlapped(work, self._read, self._compute, self._write, stop=self.cancel.is_set, waits=self.waits)
+
+    def _tiles(self, clock: Clock) -> Iterator[Event]:
         broken = False
         steps = (self._read, self._compute, self._write)
         for done in overlapped(self._work(), *steps, stop=self.cancel.is_set, waits=self.waits):
@@ -129,8 +166,13 @@ class Pipeline:
                 broken = True
                 yield Message("the image holds NaN or infinite values; they stay as they are in the result")
             yield from self._said()
-            clock.add(done.work.group, done.skipped)
-            for tile, pixels in zip(done.work.group, done.pixels, strict=True):
+            yield from (Message(f"damaged and passed through: {place}") for place in done.damage)
+            clock.add(done.work.batch, done.skipped, tuple(map(str, done.damage)))
+            if not done.written:
+                yield clock.progress()
+                continue
+            clock.keep()
+            for tile, pixels in done.written:
                 yield TileDone(done.work.plane, tile.core[0].start, tile.core[1].start, pixels, clock.progress())
 
     def _said(self) -> Iterator[Message]:
@@ -141,56 +183,88 @@ class Pipeline:
 
     def _work(self) -> Iterator[_Work]:
         """What is left to do, in order."""
+        part = self.region.places(self.job.plan) if self.region else None
         for number, plane in enumerate(self.job.planes):
             if self.region and not self.region.holds(plane):
                 continue
-            tiles = self.region.tiles(self.job.plan) if self.region else self.job.plan
-            for group in batches(tiles, self.job.batch):
-                work = _Work((number, group[0].number, group[-1].number), plane, group)
-                if self.journal is None or work.piece not in self.journal.done:
-                    yield work
+            for group in self.job.groups:
+                kept = group.within(*part) if part else group
+                if self.journal is None or (number, group.number) not in self.journal.done:
+                    yield from self._batches(number, plane, kept)
+
+    def _batches(self, number: int, plane: Plane, group: Group) -> Iterator[_Work]:
+        *first, last = list(batches(group.tiles, self.job.batch)) or [()]
+        for batch in first:
+            yield _Work((number, group.number), plane, group, batch, last=False)
+        if last:
+            yield _Work((number, group.number), plane, group, last, last=True)
 
     def _read(self, work: _Work) -> _Given:
         """The tiles as the image has them, and as the network gets those that it is to see."""
         with self.waits.count("reads"):
-            inputs = [self.source.read(work.plane, *(span.index for span in tile.read)) for tile in work.group]
+            read = [self._read_tile(work.plane, tile) for tile in work.batch]
+        inputs = [pixels for pixels, _ in read]
+        damage = tuple(place for _, places in read for place in places)
         treatment = None if work.plane.copied else self.job.treatment_of(work.plane)
         if treatment is None or treatment.nothing:
-            return _Given(inputs, [])
+            return _Given(inputs, [], damage=damage)
         scale, background = self.job.range_of(work.plane), self.job.background_of(work.plane)
         pairs = [scale.to_unit(pixels) for pixels in inputs]
-        seen = [i for i, (unit, _) in enumerate(pairs) if background is None or not is_background(unit, background)]
+        whole = [i for i, (_, places) in enumerate(read) if not places]
+        seen = [i for i in whole if background is None or not is_background(pairs[i][0], background)]
+        skipped = len(whole) - len(seen)
         if not seen:
-            return _Given(inputs, [], len(inputs))
+            return _Given(inputs, [], skipped, damage)
         units = np.stack([pairs[i][0] for i in seen])
         excesses = np.stack([pairs[i][1] for i in seen])
         if treatment.impulses:
             units, gone = repair(units, treatment.impulses)
             excesses[gone] = 0.0
-        return _Given(inputs, seen, len(inputs) - len(seen), units, excesses)
+        return _Given(inputs, seen, skipped, damage, units, excesses)
+
+    def _read_tile(self, plane: Plane, tile: Tile) -> tuple[Pixels, tuple[Place, ...]]:
+        spans = [span.index for span in tile.read]
+        if self.job.on_error == "skip":
+            return read_around(self.source, plane, *spans)
+        return self.source.read(plane, *spans), ()
 
     def _compute(self, work: _Work, given: _Given) -> tuple[_Given, Denoised | None]:
         if given.units is None:
             return given, None
-        origins = tuple(work.group[i].origin for i in given.seen)
+        origins = tuple(work.batch[i].origin for i in given.seen)
         return given, Treated(self.denoiser, self.job.window)(given.units, origins, self.job.treatment_of(work.plane))
 
     def _write(self, work: _Work, computed: tuple[_Given, Denoised | None]) -> _Done:
         given, out = computed
-        results = self._in_units(work, given, out)
+        gathered = self._gathered
+        for tile, (pixels, spread) in zip(work.batch, self._in_units(work, given, out), strict=True):
+            gathered.cores.append((tile, pixels))
+            if spread is not None:
+                gathered.spreads.append((tile, spread))
+        gathered.damage += given.damage
+        broken = _any_broken(given.inputs)
+        if not work.last:
+            return _Done(work, [], given.skipped, broken, given.damage)
+        self._gathered = _Gathered()
         with self.waits.count("writes"):
-            for tile, (pixels, spread) in zip(work.group, results, strict=True):
-                y, x = (span.start for span in tile.core)
-                self.sink.write(work.plane, y, x, pixels)
-                if self.std_sink is not None and spread is not None:
-                    self.std_sink.write(work.plane, y, x, spread)
+            self._store(work, gathered)
+        return _Done(work, gathered.cores, given.skipped, broken, given.damage)
+
+    def _store(self, work: _Work, gathered: _Gathered) -> None:
+        """Writes a group in one go, so that it is the only writer of a shard, and then records it."""
+        y, x = (span.start for span in work.group.core)
+        try:
+            self.sink.write(work.plane, y, x, _mosaic(work.group, gathered.cores))
+            if self.std_sink is not None and gathered.spreads:
+                self.std_sink.write(work.plane, y, x, _mosaic(work.group, gathered.spreads))
             if self.journal:
-                self.journal.add(work.piece)
-        return _Done(work, [pixels for pixels, _ in results], given.skipped, _any_broken(given.inputs))
+                self.journal.add(work.piece, gathered.damage)
+        except OSError as error:
+            raise OutputError(Path(self.job.output), error) from error
 
     def _in_units(self, work: _Work, given: _Given, out: Denoised | None) -> list[tuple[Pixels, Pixels | None]]:
-        """The cores of a group of tiles, and their spread, in the image's units; what was not seen as it was read."""
-        cores = [(slice(None), *tile.core_in_read) for tile in work.group]
+        """The cores of a batch of tiles, and their spread, in the image's units; what was not seen as it was read."""
+        cores = [(slice(None), *tile.core_in_read) for tile in work.batch]
         results: list[tuple[Pixels, Pixels | None]] = [
             (pixels[core], np.zeros_like(pixels[core], np.float32) if self.job.std else None)
             for pixels, core in zip(given.inputs, cores, strict=True)
@@ -204,50 +278,35 @@ class Pipeline:
             results[i] = scale.from_unit(mean, given.inputs[i][cores[i]]), spread
         return results
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Completes the outputs."""
+        if self.journal is not None:
+            Output(self.sink, self.std_sink, self.journal).finish()
+            return
         for sink in self._sinks():
             sink.finish()
-        if self.journal:
-            self.journal.remove()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Closes the outputs as they are, for a later resume."""
+        if self.journal is not None:
+            Output(self.sink, self.std_sink, self.journal).close()
+            return
         for sink in self._sinks():
             sink.close()
-        if self.journal:
-            self.journal.close()
 
     def _sinks(self) -> list[Sink]:
         return [sink for sink in (self.sink, self.std_sink) if sink is not None]
 
 
-class _Clock:
-    """Counts tiles and pixels; what an earlier run has done counts as done but not for the rate."""
-
-    def __init__(self, job: Job, done: set[Piece], region: Region | None = None) -> None:
-        plan = job.plan
-        planes = sum(1 for plane in job.planes if region is None or region.holds(plane))
-        tiles = region.tiles(plan) if region else plan
-        area = sum(map(_area, tiles)) if region else plan.size[0] * plan.size[1]
-        self._done = sum(last - first + 1 for _, first, last in done)
-        self._total = planes * len(tiles)
-        earlier = sum(_area(plan[i]) for _, first, last in done for i in range(first, last + 1))
-        self._pixels, self._left = 0, planes * area - earlier
-        self._began = time.monotonic()
-        self.skipped = 0
-
-    def add(self, group: tuple[Tile, ...], skipped: int) -> None:
-        self.skipped += skipped
-        area = sum(_area(tile) for tile in group)
-        self._done += len(group)
-        self._pixels += area
-        self._left -= area
-
-    def progress(self) -> Progress:
-        return Progress(self._done, self._total, self._pixels, self._left, time.monotonic() - self._began)
-
-
-def _area(tile: Tile) -> int:
-    return len(tile.core[0]) * len(tile.core[1])
+def _mosaic(group: Group, parts: list[tuple[Tile, Pixels]]) -> Pixels:
+    """The cores of a group as one [channels, height, width]."""
+    if len(parts) == 1:
+        return parts[0][1]
+    rows, columns = group.core
+    out = np.empty((len(parts[0][1]), len(rows), len(columns)), parts[0][1].dtype)
+    for tile, pixels in parts:
+        out[:, tile.core[0].inside(rows), tile.core[1].inside(columns)] = pixels
+    return out
 
 
 def _any_broken(inputs: list[Pixels]) -> bool:

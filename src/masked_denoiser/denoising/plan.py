@@ -12,7 +12,7 @@ from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.fastest import settle_precision
 from masked_denoiser.denoising.job import Job, Options, make_job
 from masked_denoiser.denoising.memory import plan_memory
-from masked_denoiser.denoising.prepare import what_is_done
+from masked_denoiser.denoising.notes import what_is_done
 from masked_denoiser.images.disk import estimate_bytes
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.catalogue import load_model, suited

@@ -3,49 +3,89 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
+import torch
 
 from masked_denoiser.denoising.denoiser import Denoiser
 from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.events import Finished, Message
 from masked_denoiser.denoising.fastest import settle_precision
-from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options, make_job
-from masked_denoiser.denoising.journal import Journal
+from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options, make_job, planes_of, stamp
+from masked_denoiser.denoising.journal import Journal, lock_output
+from masked_denoiser.denoising.notes import about, axes_of_output, restraint
+from masked_denoiser.denoising.output import Output, check_existing, open_output
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
-from masked_denoiser.images.create import create_sink
-from masked_denoiser.images.disk import check_output, check_replaceable, check_room, discard, estimate_bytes, has_begun
+from masked_denoiser.images.damage import forgiving
 from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.planes import list_planes
-from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.catalogue import AUTO, load_model, suited
 from masked_denoiser.models.file import Model
-from masked_denoiser.tiling.plan import chunk_side
 
-#: Planes as thin as this are a sign of wrong axes; integers with fewer levels than this lose by rounding.
-_THIN, _LEVELS = 4, 24
+if TYPE_CHECKING:
+    from masked_denoiser.denoising.cluster import ClusterPipeline
+
+P = TypeVar("P", bound="Pipeline | ClusterPipeline", covariant=True)
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Prepared(Generic[P]):
     """A pipeline, and what the user should know before it runs."""
 
-    pipeline: Pipeline
+    pipeline: P
     messages: tuple[str, ...]
 
     @property
     def job(self) -> Job:
         """The settled job."""
         return self.pipeline.job
+
+
+class Engine(Protocol[P]):
+    """Whoever computes: this process, or a `Cluster`.
+
+    Attributes:
+        measures: whether speeds can be measured on its device.
+    """
+
+    measures: bool
+
+    def choose_device(self, device: str) -> tuple[torch.device, str]:
+        """The device, and a sentence about it."""
+        ...
+
+    def pipeline(
+        self, job: Job, source: Source, model: Model, device: torch.device, open_output: Callable[[], Output]
+    ) -> P:
+        """What runs a job; the output is opened when all else is ready."""
+        ...
+
+
+class Here:
+    """This process computes."""
+
+    measures = True
+
+    def choose_device(self, device: str) -> tuple[torch.device, str]:
+        """As `denoising.device.choose_device`."""
+        return choose_device(device)
+
+    def pipeline(
+        self, job: Job, source: Source, model: Model, device: torch.device, open_output: Callable[[], Output]
+    ) -> Pipeline:
+        """Tile by tile on one device."""
+        denoiser = denoiser_of(model, device, job)
+        output = open_output()
+        return Pipeline(job, source, denoiser, output.sink, output.std_sink, output.journal)
 
 
 def prepare_file(
@@ -57,10 +97,28 @@ def prepare_file(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
-) -> Prepared:
+) -> Prepared[Pipeline]:
+    """As `prepare_file_on`, for this process."""
+    return prepare_file_on(
+        Here(), source, output, model=model, options=options, device=device, resume=resume, overwrite=overwrite
+    )
+
+
+def prepare_file_on(
+    engine: Engine[P],
+    source: Source,
+    output: str | Path,
+    *,
+    model: Model | str | Path = AUTO,
+    options: Options | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Prepared[P]:
     """Settles a job that writes to disk, and creates or reopens its output.
 
     Args:
+        engine: this process, or a cluster.
         source: the image; left open.
         output: `.ome.zarr` or `.ome.tif`.
         model: a model, its name or its path; "auto" takes general-rgb or general-gray, as suits the image.
@@ -73,60 +131,111 @@ def prepare_file(
         UserError: before anything is written, if anything does not fit.
     """
     path, options = Path(output), options or Options()
-    continuing = _check_existing(path, source, resume, overwrite)
-    if options.std and not (continuing or overwrite):
-        _check_free(std_path(path), source)
-    loaded, chosen, said = _settle(model, device, source, options)
+    continuing = check_existing(path, source, options.std, resume, overwrite)
+    source = _as_asked(source, options)
+    with ExitStack() as undo:
+        lock = lock_output(path)
+        undo.callback(lock.release)
+        settled = settle_job(engine, source, output, model=model, options=options, device=device)
+        job = settled.job
+        if continuing:
+            job = Journal.as_begun(path, job, measured_precision=options.precision == "auto")
+        opened = partial(open_output, source, job, lock, resume=continuing, overwrite=overwrite)
+        pipeline = engine.pipeline(job, source, settled.model, settled.device, opened)
+        undo.pop_all()
+    messages = (*_before(source, settled.model, job), *settled.said, *_resumed(pipeline.journal))
+    return Prepared(pipeline, messages)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A job, with its model on hand, and what there is to say of the device."""
+
+    job: Job
+    model: Model
+    device: torch.device
+    said: tuple[str, ...]
+
+
+def settle_job(
+    engine: Engine[Any],
+    source: Source,
+    output: str | Path,
+    *,
+    model: Model | str | Path = AUTO,
+    options: Options | None = None,
+    device: str = "auto",
+) -> Settled:
+    """Settles a job and touches nothing: arguments and errors are those of `prepare_file_on`."""
+    options = options or Options()
+    source = _as_asked(source, options)
+    loaded, name, chosen, said = _settle(engine, model, device, source, options)
+    if options.precision == "auto" and not engine.measures:
+        raise JobError("precision 'auto' is measured on one device; name one for a cluster")
     precision, measured = settle_precision(options.precision, loaded, chosen)
-    job = make_job(source, loaded, options, chosen.type, str(path), precision)
-    if continuing:
-        job = Journal.as_begun(path, job, measured_precision=options.precision == "auto")
-    denoiser = _denoiser(loaded, chosen, job)
+    job = make_job(source, loaded, options, chosen.type, str(output), precision, name)
+    return Settled(job, loaded, chosen, tuple(filter(None, (said, measured))))
+
+
+def _before(source: Source, model: Model, job: Job) -> tuple[str, ...]:
+    """What there is to say of image and job."""
+    return (*source.notes, *about(source, model, job), *axes_of_output(source, Path(job.output)))
+
+
+def prepare_job(
+    engine: Engine[P],
+    job: Job,
+    source: Source,
+    *,
+    device: str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Prepared[P]:
+    """A settled job, such as one from a job file, on its own image.
+
+    Args:
+        engine: this process, or a cluster.
+        job: what to do.
+        source: its input, opened as the job says; left open.
+        device: "cuda:N" for one of several; by default any of the job's kind.
+        resume, overwrite: as for `prepare_file_on`.
+
+    Raises:
+        JobError: if input, model or version are not those of the job, naming what differs.
+    """
+    path = Path(job.output)
+    continuing = check_existing(path, source, job.std, resume, overwrite)
+    loaded = load_model(job.model_from or job.model)
+    _check_same(job, source, loaded)
+    source = forgiving(source) if job.on_error == "skip" else source
+    chosen, said = engine.choose_device(device or job.device)
+    if chosen.type != job.device:
+        raise JobError(f"this job is for {job.device} and not for {chosen}; other devices round otherwise")
     with ExitStack() as undo:
-        # The journal comes before the output: what has no journal beside it is complete.
-        journal = Journal.resume(path, job) if continuing else Journal.start(path, job)
-        undo.callback(journal.close if continuing else journal.remove)
-        sinks = _open_sinks(path, source, job, resume=bool(journal.done), overwrite=overwrite or continuing)
+        lock = lock_output(path)
+        undo.callback(lock.release)
+        opened = partial(open_output, source, job, lock, resume=continuing, overwrite=overwrite)
+        pipeline = engine.pipeline(job, source, loaded, chosen, opened)
         undo.pop_all()
-    messages = (
-        *source.notes,
-        *_about(source, loaded, job),
-        *_axes_of_output(source, path),
-        said,
-        measured,
-        *_resumed(journal, continuing),
+    return Prepared(pipeline, (*_before(source, loaded, job), said, *_resumed(pipeline.journal)))
+
+
+def _check_same(job: Job, source: Source, model: Model) -> None:
+    """Refuses an input, a model or a version that is not that of the job."""
+    now = replace(
+        job,
+        stamp=job.stamp if source.shape != job.shape else stamp(source, planes_of(source, job.channels)),
+        shape=source.shape,
+        axes=source.axes,
+        dtype=str(source.dtype),
+        rgb=source.rgb,
+        model_digest=model.digest,
+        version=version("napari-masked-denoiser"),
     )
-    return Prepared(Pipeline(job, source, denoiser, *sinks, journal=journal), tuple(filter(None, messages)))
-
-
-def _open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite: bool) -> tuple[Sink, Sink | None]:
-    """The outputs of a job: the result, and the standard deviation if it is asked for."""
-    outputs = [(path, None), (std_path(path), np.dtype(np.float32))][: 1 + job.std]
-    for p, _ in outputs:
-        check_output(p, source)
-        if not resume:
-            check_replaceable(p)
-        elif not has_begun(p):
-            raise JobError(f"{p} has lost the work that its journal tells of; start again with --overwrite")
-    if not resume:
-        check_room(path, sum(estimate_bytes(source, p, dtype) for p, dtype in outputs))
-    with ExitStack() as undo:
-        sinks = []
-        for p, dtype in outputs:
-            sinks.append(
-                create_sink(
-                    p,
-                    source,
-                    chunk=chunk_side(job.tile),
-                    resume=resume,
-                    overwrite=overwrite and not resume,
-                    attributes=provenance(job),
-                    dtype=dtype,
-                )
-            )
-            undo.callback(sinks[-1].close if resume else partial(discard, p))
-        undo.pop_all()
-    return sinks[0], sinks[1] if job.std else None
+    then, today = job.deciding(), now.deciding()
+    differing = [f"{key} was {then[key]!r} and is {today[key]!r}" for key in then if then[key] != today[key]]
+    if differing:
+        raise JobError(f"{job.input} or the model is not what the job was made for: {'; '.join(differing[:3])}")
 
 
 def prepare_array(
@@ -137,7 +246,7 @@ def prepare_array(
     device: str = "auto",
     sink: Any = None,
     region: Region | None = None,
-) -> Prepared:
+) -> Prepared[Pipeline]:
     """Settles a job whose result stays in memory, as `pipeline.sink.array`.
 
     Args:
@@ -152,19 +261,20 @@ def prepare_array(
         UserError: before any work, if anything does not fit.
     """
     options = options or Options()
-    loaded, chosen, said = _settle(model, device, source, options)
+    source = _as_asked(source, options)
+    loaded, _, chosen, said = _settle(Here(), model, device, source, options)
     precision, measured = settle_precision(options.precision, loaded, chosen)
     job = make_job(source, loaded, options, chosen.type, precision=precision)
     part = region.snapped(job.tile, source.size_yx) if region else None
     pipeline = Pipeline(
         job,
         source,
-        _denoiser(loaded, chosen, job),
+        denoiser_of(loaded, chosen, job),
         sink or _memory(source, job, part),
         _memory(source, job, part, np.dtype(np.float32)) if options.std else None,
         region=part,
     )
-    messages = (*source.notes, *_about(source, loaded, job), said, measured)
+    messages = (*source.notes, *about(source, loaded, job), said, measured)
     return Prepared(pipeline, tuple(filter(None, messages)))
 
 
@@ -199,7 +309,7 @@ def denoise(
     """
     source = open_image(array, axes=axes)
     prepared = prepare_array(source, model=model, options=replace(options or Options(), **settings), device=device)
-    _warn([*_doubts(source), *_restraint(prepared.job)])
+    _warn([*_doubts(source), *restraint(prepared.job)])
     for event in prepared.pipeline.run():
         _warn([event.text] if isinstance(event, Message) else [])
     sink = prepared.pipeline.sink
@@ -247,7 +357,7 @@ def denoise_file(
             resume=resume,
             overwrite=overwrite,
         )
-        _warn([*_doubts(source), *_restraint(prepared.job)])
+        _warn([*_doubts(source), *restraint(prepared.job)])
         for event in prepared.pipeline.run():
             _warn([event.text] if isinstance(event, Message) else [])
             if isinstance(event, Finished):
@@ -255,31 +365,9 @@ def denoise_file(
     raise AssertionError("a job that is not cancelled either finishes or raises")
 
 
-def std_path(output: Path) -> Path:
-    """Where the standard deviation goes: `clean.ome.zarr` -> `clean_std.ome.zarr`."""
-    stem, dot, suffixes = output.name.partition(".")
-    return output.with_name(f"{stem}_std{dot}{suffixes}")
-
-
-def provenance(job: Job) -> dict[str, Any]:
-    """What an output says of its making. No times and no paths: equal jobs write equal bytes."""
-    return {
-        "model": job.model,
-        "model_digest": job.model_digest,
-        "version": job.version,
-        "job": replace(job, input="", output="", stamp=(0, 0)).digest,
-    }
-
-
 def _doubts(source: Source) -> list[str]:
     """What was guessed or left out; a single plane leaves nothing to guess."""
     return [note.replace("--axes", "axes=") for note in source.notes] if set(source.axes) - set("YXS") else []
-
-
-def _restraint(job: Job) -> list[str]:
-    """Noise that is left alone, or nearly."""
-    treatments = [job.treatment_of(plane) for plane in job.planes if not plane.copied]
-    return _about_noise(job) if any(treatment.share < 1 for treatment in treatments) else []
 
 
 def _warn(texts: Iterable[str]) -> None:
@@ -292,15 +380,24 @@ def _memory(source: Source, job: Job, region: Region | None, dtype: Any = None) 
     return RegionSink(source, region, job.planes, dtype) if region else MemorySink(source, dtype)
 
 
-def _settle(model: Model | str | Path, device: str, source: Source, options: Options) -> tuple[Model, Any, str]:
-    chosen, said = choose_device(device)
+def _as_asked(source: Source, options: Options) -> Source:
+    """The source as the whole job reads it."""
+    return forgiving(source) if options.on_error == "skip" else source
+
+
+def _settle(
+    engine: Engine[Any], model: Model | str | Path, device: str, source: Source, options: Options
+) -> tuple[Model, str, torch.device, str]:
+    """The model and what it was asked for by, the device, and a sentence about it."""
+    chosen, said = engine.choose_device(device)
     if isinstance(model, Model):
-        return model, chosen, said
+        return model, "", chosen, said
     together = source.rgb if options.channels == "auto" else options.channels == "rgb"
-    return load_model(suited(model, together)), chosen, said
+    name = suited(model, together)
+    return load_model(name), str(name), chosen, said
 
 
-def _denoiser(model: Model, device: Any, job: Job) -> Denoiser:
+def denoiser_of(model: Model, device: torch.device, job: Job) -> Denoiser:
     """A denoiser as the job wants it."""
     return Denoiser(
         model,
@@ -313,102 +410,8 @@ def _denoiser(model: Model, device: Any, job: Job) -> Denoiser:
     )
 
 
-def _check_existing(path: Path, source: Source, resume: bool, overwrite: bool) -> bool:
-    """Whether an interrupted job is to be continued.
-
-    Raises:
-        JobError: if resuming and overwriting are both asked for, or the output waits for one of them.
-        ImageError: if the output cannot be written, or would touch the input.
-    """
-    if resume and overwrite:
-        raise JobError("--resume goes on and --overwrite starts again; give only one of them")
-    check_output(path, source)
-    unfinished = Journal.beside(path).exists()
-    if overwrite or (resume and unfinished):
-        return resume
-    if unfinished:
-        raise JobError(f"{path} was begun and not finished; go on with --resume, or start again with --overwrite")
-    if path.exists() and resume:
-        raise JobError(f"{path} has no journal beside it: it is complete. Nothing to resume; --overwrite starts again")
-    if path.exists():
-        raise JobError(f"{path} exists; write elsewhere, or replace it with --overwrite")
-    return False
-
-
-def _check_free(path: Path, source: Source) -> None:
-    """Refuses to touch a second output that is there already."""
-    check_output(path, source)
-    if path.exists():
-        raise JobError(f"{path} exists; write elsewhere, or replace it with --overwrite")
-
-
-def _about(source: Source, model: Model, job: Job) -> list[str]:
-    """Choices that were made for the user."""
-    channels = {plane.channels for plane in job.planes if not plane.copied}
-    wants = model.card.architecture.channels
-    said = []
-    if wants == 3 and 1 in channels:
-        said.append(f"{model.card.name} knows RGB: each gray plane is given to it three times and averaged")
-    if wants == 1 and 3 in channels:
-        said.append(f"{model.card.name} knows gray: red, green and blue are denoised one by one")
-    said += _odd(source)
-    if any(plane.copied for plane in job.planes):
-        said.append("the alpha channel is copied as it is")
-    if source.dtype != np.uint8:
-        ranges = ", ".join(f"{low:g} to {high:g}" for _, low, high, _ in job.ranges[:4])
-        said.append(f"intensity range, fixed for the whole job: {ranges}{' ...' if len(job.ranges) > 4 else ''}")
-    return said + _about_noise(job)
-
-
-def _axes_of_output(source: Source, path: Path) -> list[str]:
-    """OME-Zarr prescribes the order of axes."""
-    order = "".join(letter for letter in "TCZYX" if letter in source.axes)
-    ours = source.axes.replace("S", "")
-    if path.suffix != ".zarr" or ours == order:
+def _resumed(journal: Journal | None) -> list[str]:
+    if journal is None or not journal.done:
         return []
-    return [f"OME-Zarr keeps axes in the order {order}: those of this image, {ours}, are put into it"]
-
-
-def _odd(source: Source) -> list[str]:
-    """What looks like a mistake, or will look odd in the result."""
-    said = []
-    if min(source.size_yx) <= _THIN and max(source.shape) > 8 * _THIN:
-        height, width = source.size_yx
-        said.append(
-            f"the planes are {height} x {width} pixels, with axes {source.axes}: are the axes right? RGB samples are "
-            "'S', and --axes overrides what the file says"
-        )
-    if source.dtype.kind in "ui" and source.dtype.itemsize > 1:
-        plane = next(list_planes(source.axes, source.sizes, source.rgb))
-        few = int(np.ptp(source.read(plane, slice(0, 512), slice(0, 512))))
-        if 0 < few < _LEVELS:
-            said.append(
-                f"the image has about {few + 1} grey levels, and its result is rounded to them; give it as float32, or "
-                "multiplied, to keep what lies between"
-            )
-    return said
-
-
-def _about_noise(job: Job) -> list[str]:
-    """What was found, and what is done about it, for each channel that differs."""
-    if not job.noise:
-        return []
-    done = what_is_done(job)
-    return [f"noise: {job.noise}: {done[0]}"] if len(done) == 1 else [f"noise: {job.noise}", *done]
-
-
-def what_is_done(job: Job) -> list[str]:
-    """What is done to the planes because of their noise, a line for all channels that are treated alike."""
-    done: dict[str, list[int]] = {}
-    for plane in job.planes:
-        if not plane.copied and plane.range_key not in done.setdefault(job.treatment_of(plane).says, []):
-            done[job.treatment_of(plane).says].append(plane.range_key)
-    return list(done) if len(done) == 1 else [f"{_channels_named(keys)}: {says}" for says, keys in done.items()]
-
-
-def _channels_named(keys: list[int]) -> str:
-    return f"channel{'s' if len(keys) > 1 else ''} {', '.join(str(key) for key in keys)}"
-
-
-def _resumed(journal: Journal, continuing: bool) -> list[str]:
-    return [f"resuming: {len(journal.done)} pieces of work are done already"] if continuing else []
+    said = [f"resuming: {len(journal.done)} pieces of work are done already"]
+    return said + ([f"{len(journal.damage)} damaged places were passed through before"] if journal.damage else [])

@@ -38,8 +38,12 @@ class Region:
 
     def tiles(self, plan: Plan) -> list[Tile]:
         """The tiles whose cores touch the rectangle, in the order of the plan."""
-        rows, columns = (_places(span, plan.tile) for span in (self.rows, self.columns))
+        rows, columns = self.places(plan)
         return [plan[row * plan.grid[1] + column] for row, column in product(rows, columns)]
+
+    def places(self, plan: Plan) -> tuple[range, range]:
+        """Rows and columns of the tiles whose cores touch the rectangle."""
+        return _places(self.rows, plan.tile), _places(self.columns, plan.tile)
 
     def snapped(self, tile: int, size: tuple[int, int]) -> Region:
         """The region grown to whole tiles of this side, within an image of this size."""

@@ -99,6 +99,8 @@ def settle(found: Found, asked: str | None, level: int) -> Source:
         inputs=found.inputs,
         notes=found.notes + guess,
         closer=found.closer,
+        asked_axes=asked,
+        level=level,
     )
 
 

@@ -12,6 +12,7 @@ from tifffile import TiffWriter
 from zarr.codecs import BloscCodec
 
 from masked_denoiser.images.disk import remove_folder, working_folder
+from masked_denoiser.images.durable import sync_file
 from masked_denoiser.images.layout import Layout
 from masked_denoiser.images.ome_tiff_metadata import ome_metadata
 from masked_denoiser.images.planes import Plane
@@ -51,7 +52,9 @@ class OmeTiffSink(Sink):
         unfinished = self._folder.path / "unfinished.tif"
         try:
             self._stream(unfinished)
+            sync_file(unfinished)
             unfinished.replace(self._path)
+            sync_file(self._path)
         finally:
             unfinished.unlink(missing_ok=True)
         remove_folder(self._folder.path)

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from gzip import BadGzipFile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -25,9 +26,13 @@ class ImageError(UserError, ValueError):
     """An image that cannot be read, or not in the way that was asked for."""
 
 
+class DamagedError(ImageError):
+    """A place of an image that was reached, and holds no pixels that could be decoded."""
+
+
 #: What decoders raise for content that is none.
 _DAMAGE = (
-    RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, zlib.error, struct.error,
+    RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, zlib.error, struct.error, BadGzipFile,
     SystemError,  # numcodecs' blosc, for a declared size below 0
 )  # fmt: skip
 
@@ -65,6 +70,7 @@ class Source:
         inputs: every file and folder that its pixels are read from, none of which may be written to.
         notes: what was guessed or left out, in sentences for the user.
         closer: frees the files behind it.
+        asked_axes, level: how it was opened.
     """
 
     data: Lazy
@@ -79,6 +85,8 @@ class Source:
     inputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     closer: Callable[[], None] | None = field(default=None, compare=False)
+    asked_axes: str | None = None
+    level: int = 0
 
     def __post_init__(self) -> None:
         if not self.levels:
@@ -110,17 +118,23 @@ class Source:
         """Reads a rectangle of a plane as [channels, height, width] in the source's dtype.
 
         Raises:
-            ImageError: if the file is damaged there. Decoders raise RuntimeError or ValueError.
+            DamagedError: if the file is damaged there.
+            ImageError: if the file cannot be reached any more.
         """
+        where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}{_position(plane)}"
         try:
             pixels = np.asarray(self.data[select(self.axes, plane, ys, xs)])
         except (*_DAMAGE, OSError) as error:
             if self.path is None:
                 raise
-            where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}"
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise ImageError(
-                f"{self.path}: cannot be read at {where} ({reason}); copy the file again, then --resume"
+            if not isinstance(error, _DAMAGE):
+                raise ImageError(
+                    f"{self.path}: cannot be reached at {where} ({reason}); see that it is there, then --resume"
+                ) from error
+            raise DamagedError(
+                f"{self.path}: is damaged at {where} ({reason}); copy the file again, then --resume, or pass damaged "
+                "places through with --on-error skip"
             ) from error
         return to_channels_first(pixels, self.axes, plane)
 
@@ -134,3 +148,8 @@ class Source:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _position(plane: Plane) -> str:
+    """Where a plane lies along the other axes, for errors."""
+    return "".join(f", {letter} {at}" for letter, at in plane.index)

@@ -11,6 +11,7 @@ import numpy as np
 import zarr
 from zarr.errors import BaseZarrError
 
+from masked_denoiser.images.durable import sync_chunks
 from masked_denoiser.images.layout import Layout, Level
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.pyramid import build_pyramid
@@ -39,9 +40,10 @@ class ZarrFolder:
         _check_dtype(path, self.levels[0].dtype, layout.dtype)
 
     def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
-        """Puts [channels, height, width] at (y, x) of the source's `plane` into the first level."""
+        """Puts [channels, height, width] at (y, x) of the source's `plane` into the first level, and onto the disk."""
         key, block = self.layout.place(plane, y, x, pixels)
         self.levels[0][key] = block
+        sync_chunks(self.levels[0], self.path / "0", key)
 
     def build_pyramid(self) -> None:
         """Fills the lower levels from the first."""

@@ -18,6 +18,7 @@ from masked_denoiser.plugin.live import Live, live_in_memory, live_on_disk
 from masked_denoiser.plugin.reordered import shown_levels
 
 if TYPE_CHECKING:
+    from masked_denoiser.denoising.pipeline import Pipeline
     from masked_denoiser.denoising.prepare import Prepared
 
 Role = Literal["result", "std", "preview"]
@@ -105,7 +106,7 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
             yield from _translate(event, request, prepared, live)
 
 
-def _translate(event: Any, request: Request, prepared: Prepared, live: Live | None) -> Iterator[Any]:
+def _translate(event: Any, request: Request, prepared: Prepared[Pipeline], live: Live | None) -> Iterator[Any]:
     """A pipeline's event as events for the window."""
     if isinstance(event, TileDone):
         if live is not None and request.region is None:
@@ -136,7 +137,7 @@ def _exists(output: Path) -> Exists | None:
     return Exists(output, unfinished) if unfinished or output.exists() else None
 
 
-def _prepare(request: Request) -> Prepared:
+def _prepare(request: Request) -> Prepared[Pipeline]:
     from masked_denoiser.denoising.job import Options
     from masked_denoiser.denoising.prepare import prepare_array, prepare_file
 
@@ -151,13 +152,13 @@ def _role(request: Request) -> Role:
     return "result" if request.region is None else "preview"
 
 
-def _live(request: Request, prepared: Prepared) -> Live | None:
+def _live(request: Request, prepared: Prepared[Pipeline]) -> Live | None:
     if request.output is not None:
         return live_on_disk(request.output, request.source, request.pyramid)
     return live_in_memory(_array(prepared.pipeline.sink), request.source, request.pyramid)
 
 
-def _offset(request: Request, prepared: Prepared) -> tuple[float, ...]:
+def _offset(request: Request, prepared: Prepared[Pipeline]) -> tuple[float, ...]:
     """Where the result starts in the layer, which has no dimension for RGB samples."""
     region = prepared.pipeline.region
     if region is None:
@@ -171,7 +172,7 @@ def _offset(request: Request, prepared: Prepared) -> tuple[float, ...]:
     )
 
 
-def _final(request: Request, prepared: Prepared) -> Iterator[Shown]:
+def _final(request: Request, prepared: Prepared[Pipeline]) -> Iterator[Shown]:
     """The finished outputs, opened as a reader opens them, and the standard deviation."""
     if request.output is not None:
         yield Shown("result", _opened(request.output, request))
@@ -180,7 +181,7 @@ def _final(request: Request, prepared: Prepared) -> Iterator[Shown]:
     if request.output is None:
         levels: tuple[Lazy, ...] = (_array(prepared.pipeline.std_sink),)
     else:
-        from masked_denoiser.denoising.prepare import std_path
+        from masked_denoiser.denoising.output import std_path
 
         levels = _opened(std_path(request.output), request)
     levels = tuple(_gray(level) for level in levels) if request.source.rgb else levels

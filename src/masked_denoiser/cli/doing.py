@@ -1,0 +1,85 @@
+"""What `denoise` and `run` have in common: who computes, and telling how it went."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from masked_denoiser.cli.progress import closing, say, show
+from masked_denoiser.denoising.events import Cancelled, Finished
+from masked_denoiser.denoising.job import Job, JobError
+from masked_denoiser.denoising.prepare import Engine, Here, Prepared
+
+_CANCELLED = 130
+
+
+@contextmanager
+def engine_of(arguments: Namespace) -> Iterator[Engine[Any]]:
+    """Who computes: this process, workers of a scheduler, or workers begun here.
+
+    Raises:
+        JobError: if two of them are asked for, or they cannot be had.
+    """
+    if arguments.threads is not None:
+        set_threads(arguments.threads)
+    if arguments.scheduler is None and arguments.workers is None:
+        yield Here()
+        return
+    from masked_denoiser.denoising.cluster import Cluster
+
+    if arguments.scheduler is not None and arguments.workers is not None:
+        raise JobError("--scheduler names workers that are there, --workers begins some here; give only one of them")
+    if arguments.scheduler is not None:
+        cluster = Cluster.connect(arguments.scheduler)
+    else:
+        cluster = Cluster.local(arguments.workers, arguments.threads)
+    with cluster:
+        yield cluster
+
+
+def do(prepared: Prepared[Any], arguments: Namespace) -> int:
+    """Runs a job behind a bar and says how it ended; 0 when done, 130 when cancelled."""
+    for message in prepared.messages:
+        say(message, arguments.quiet)
+    end = show(prepared.pipeline, quiet=arguments.quiet)
+    if arguments.json:
+        print(json.dumps(_summary(prepared.job, end)))
+    elif not arguments.quiet:
+        print(closing(end, prepared.job.output))
+    return _CANCELLED if isinstance(end, Cancelled) else 0
+
+
+def _summary(job: Job, end: Finished | Cancelled) -> dict[str, Any]:
+    """How a job went, for a machine."""
+    summary: dict[str, Any] = {
+        "output": job.output,
+        "complete": not isinstance(end, Cancelled),
+        "tiles": end.progress.done,
+        "megapixels": end.progress.pixels / 1e6,
+        "seconds": round(end.progress.seconds, 3),
+        "job": job.digest,
+        "noise": job.noise,
+        "treatments": {key: asdict(treatment) for key, treatment in job.treatments},
+    }
+    if isinstance(end, Finished):
+        summary["skipped"] = end.skipped
+        summary["damage"] = list(end.damage)
+        summary["waits"] = {what: round(seconds, 3) for what, seconds in asdict(end.waits).items()}
+    return summary
+
+
+def set_threads(threads: int) -> None:
+    """Limits torch to so many CPU threads.
+
+    Raises:
+        JobError: for less than one.
+    """
+    import torch
+
+    if threads < 1:
+        raise JobError(f"--threads is {threads}; give 1 or more")
+    torch.set_num_threads(threads)

@@ -1,0 +1,151 @@
+"""Job files: a settled job as one JSON file, the same for the command line, Python, the docks and clusters.
+
+{"format": 1, "job": {...}}: the fields of `Job`. A job file is data, never code, and may come from anyone: what it says
+is checked here, and again against the input and the model that it names when it is run.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from masked_denoiser.denoising.job import Job, JobError
+from masked_denoiser.images.source import AXES
+from masked_denoiser.tiling.plan import PlanError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+_FORMAT = 1
+
+#: A job file is some kilobytes long; what is longer than this many bytes is none.
+_LONGEST = 2**24
+
+#: Smallest and largest values of what a person might choose.
+_LIMITS = {
+    "tile": (1, 2**20),
+    "halo": (0, 2**20),
+    "window": (1, 2**16),
+    "batch": (1, 2**16),
+    "passes": (1, 1000),
+    "level": (0, 100),
+    "seed": (0, 2**63 - 1),
+}
+
+
+def write_job_file(path: Path, job: Job) -> None:
+    """Writes a job file, whole or not at all; one that is there is replaced.
+
+    Raises:
+        JobError: if it cannot be written.
+    """
+    text = json.dumps({"format": _FORMAT, "job": asdict(job)}, indent=1, sort_keys=True) + "\n"
+    making = path.with_name(f"{path.name}.new")
+    try:
+        making.write_text(text, encoding="utf-8")
+        making.replace(path)
+    except OSError as error:
+        raise JobError(f"job file {path} cannot be written ({error.strerror}); choose another place") from error
+
+
+def read_job_file(path: Path) -> Job:
+    """A job from its file.
+
+    Raises:
+        JobError: if the file cannot be read, or holds no job that this version knows.
+    """
+    try:
+        if path.stat().st_size > _LONGEST:
+            raise JobError(f"job file {path} is {path.stat().st_size} bytes long; job files are some kilobytes")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise JobError(f"job file {path} cannot be read ({error.strerror}); check the path") from error
+    except (ValueError, RecursionError) as error:
+        raise JobError(f"{path} is no job file ({error}); write one with `denoise --save-job`") from error
+    if not isinstance(values, dict) or values.get("format") != _FORMAT or set(values) != {"format", "job"}:
+        raise JobError(f"{path} is no job file of format {_FORMAT}; write one with `denoise --save-job`")
+    return job_from(values["job"], str(path))
+
+
+def job_from(values: object, where: str) -> Job:
+    """A job from plain JSON values.
+
+    Args:
+        values: as `dataclasses.asdict` gives them.
+        where: they come from, for errors.
+
+    Raises:
+        JobError: naming the first value that is wrong.
+    """
+    from pydantic import ValidationError
+
+    try:
+        job = _adapter().validate_json(json.dumps(values), strict=True)
+    except (ValidationError, RecursionError) as error:
+        raise JobError(f"{where} holds no job: {_first(error)}; write it again") from error
+    wrong = _wrong(job)
+    if wrong:
+        raise JobError(f"{where} holds a job that cannot be: {wrong}; write it again")
+    return job
+
+
+@cache
+def _adapter() -> TypeAdapter[Job]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Job)
+
+
+def _first(error: Exception) -> str:
+    """The first fault that pydantic found, in a line."""
+    faults: list[dict[str, Any]] = getattr(error, "errors", lambda **_: [])(include_url=False, include_input=False)
+    if not faults:
+        return "it is nested too deeply"
+    at = ".".join(map(str, faults[0]["loc"])) or "the whole"
+    return f"{at}: {faults[0]['msg']}"
+
+
+def _wrong(job: Job) -> str:
+    """What is wrong with values that have the right types; empty if nothing is."""
+    sides = dict(zip(job.axes, job.shape, strict=False))
+    if len(sides) != len(job.shape) or len(job.axes) != len(job.shape) or not {"Y", "X"} <= set(sides) <= set(AXES):
+        return f"axes {job.axes[:20]!r} for {len(job.shape)} sides"
+    if not all(0 < side < 2**40 for side in job.shape):
+        return f"shape {job.shape}"
+    for name, (least, largest) in _LIMITS.items():
+        if not least <= getattr(job, name) <= largest:
+            return f"{name} {getattr(job, name)}"
+    if not all(0 < side <= 2**16 for side in job.group):
+        return f"group {job.group}"
+    if job.device not in ("cpu", "cuda", "mps") or not _real(job.dtype):
+        return f"device {job.device[:20]!r} and dtype {job.dtype[:20]!r}"
+    return _wrong_figures(job)
+
+
+def _wrong_figures(job: Job) -> str:
+    """What is wrong with ranges and treatments, and the plan that follows from them."""
+    if any(scale.low >= scale.high for _, scale in job.ranges):
+        return "an empty intensity range"
+    if {key for key, _ in job.ranges} != {key for key, _ in job.treatments}:
+        return "ranges and treatments are of different channels"
+    for _, treatment in job.treatments:
+        if not 1 <= treatment.stride <= 64 or not 0 <= treatment.share <= 1 or not 0 < treatment.scale <= 1e6:
+            return f"treatment {treatment}"
+    try:
+        _ = job.plan
+    except PlanError as error:
+        return str(error)
+    return ""
+
+
+def _real(dtype: str) -> bool:
+    """Whether this names integers or real numbers."""
+    try:
+        return np.dtype(dtype).kind in "uif"
+    except TypeError:
+        return False

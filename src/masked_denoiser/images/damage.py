@@ -1,0 +1,100 @@
+"""Reading around damage: what can be decoded of a place of an image, and where nothing could."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from masked_denoiser.images.planes import Plane
+from masked_denoiser.images.source import DamagedError, Source
+
+Pixels = np.ndarray[Any, Any]
+
+#: Squares of this side that cannot be read are given up; larger ones are tried in quarters.
+_SMALLEST = 32
+
+
+@dataclass(frozen=True)
+class Place:
+    """A rectangle of a plane that cannot be read.
+
+    Attributes:
+        index: of the plane along the other axes, as (letter, position).
+        rows, columns: first pixel, and the one after the last.
+    """
+
+    index: tuple[tuple[str, int], ...]
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    def __str__(self) -> str:
+        at = "".join(f", {letter} {position}" for letter, position in self.index)
+        return f"rows {self.rows[0]} to {self.rows[1]}, columns {self.columns[0]} to {self.columns[1]}{at}"
+
+
+class ForgivingSource(Source):
+    """A source that reads zeros where it is damaged."""
+
+    def read(self, plane: Plane, ys: slice, xs: slice) -> Pixels:
+        """As `Source.read`, without its DamagedError."""
+        return read_around(self, plane, ys, xs)[0]
+
+
+def forgiving(source: Source) -> ForgivingSource:
+    """The same image, which reads zeros where it is damaged; close either of the two."""
+    return ForgivingSource(**{field.name: getattr(source, field.name) for field in fields(source)})
+
+
+def read_around(source: Source, plane: Plane, ys: slice, xs: slice) -> tuple[Pixels, tuple[Place, ...]]:
+    """A rectangle of a plane as [channels, height, width], zero where it cannot be decoded, and those places.
+
+    Raises:
+        ImageError: if the file cannot be reached any more: that is no damage, and nothing is to be passed through.
+    """
+    try:
+        return Source.read(source, plane, ys, xs), ()
+    except DamagedError:
+        return _quarters(source, plane, ys, xs)
+
+
+def _quarters(source: Source, plane: Plane, ys: slice, xs: slice) -> tuple[Pixels, tuple[Place, ...]]:
+    out = np.zeros((plane.channels, ys.stop - ys.start, xs.stop - xs.start), source.dtype)
+    halves = [_halved(span) for span in (ys, xs)]
+    if len(halves[0]) == len(halves[1]) == 1:
+        return out, (Place(plane.index, (ys.start, ys.stop), (xs.start, xs.stop)),)
+    places: list[Place] = []
+    for rows in halves[0]:
+        for columns in halves[1]:
+            pixels, bad = read_around(source, plane, rows, columns)
+            out[:, rows.start - ys.start : rows.stop - ys.start, columns.start - xs.start : columns.stop - xs.start] = (
+                pixels
+            )
+            places += bad
+    return out, _joined(places)
+
+
+def _halved(span: slice) -> list[slice]:
+    """Cut at a multiple of the smallest side, where chunks of files are likely to end; whole if it is small."""
+    middle = (span.start + span.stop) // 2 // _SMALLEST * _SMALLEST
+    if middle <= span.start:
+        middle += _SMALLEST
+    return [span] if middle >= span.stop else [slice(span.start, middle), slice(middle, span.stop)]
+
+
+def _joined(places: list[Place]) -> tuple[Place, ...]:
+    """Places that touch along a whole side as one."""
+    for axis in ("rows", "columns"):
+        other = "columns" if axis == "rows" else "rows"
+        kept: list[Place] = []
+        for place in sorted(places, key=lambda p: (getattr(p, other), getattr(p, axis))):
+            last = kept[-1] if kept else None
+            touching = last is not None and getattr(last, axis)[1] == getattr(place, axis)[0]
+            if last is not None and touching and getattr(last, other) == getattr(place, other):
+                spans = {axis: (getattr(last, axis)[0], getattr(place, axis)[1]), other: getattr(place, other)}
+                kept[-1] = Place(place.index, spans["rows"], spans["columns"])
+            else:
+                kept.append(place)
+        places = kept
+    return tuple(places)

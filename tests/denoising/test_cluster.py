@@ -1,0 +1,140 @@
+"""Jobs on real worker processes of dask.distributed: the same bytes, whoever dies."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from masked_denoiser.denoising.cluster import Cluster
+from masked_denoiser.denoising.events import Cancelled, Finished, Message, Progress
+from masked_denoiser.denoising.job import JobError
+from masked_denoiser.denoising.journal import Journal
+from masked_denoiser.denoising.prepare import prepare_file, prepare_file_on
+from masked_denoiser.images.open import open_image
+from masked_denoiser.images.source import DamagedError
+
+from .jobs import OPTIONS, fingerprint, leftovers, make_input
+from .test_faults import spoil
+
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # dask.distributed's own, of threads and sockets that end
+    pytest.mark.usefixtures("one_thread"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster.local(2, threads=1) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def one_thread():
+    """What one worker computes with, for equal bytes."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def image(tmp_path):
+    return make_input(tmp_path, side=192)
+
+
+def prepare(cluster, image, output, options=OPTIONS, **how):
+    model = image.parent / "tiny.safetensors"
+    return prepare_file_on(cluster, open_image(image), output, model=model, options=options, device="cpu", **how)
+
+
+def alone(image, output, options=OPTIONS):
+    """By this process."""
+    model = image.parent / "tiny.safetensors"
+    list(prepare_file(open_image(image), output, model=model, options=options, device="cpu").pipeline.run())
+    return fingerprint(output)
+
+
+def workers(cluster):
+    return list(cluster.client.run(os.getpid).values())
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_a_cluster_gives_the_bytes_of_one_process(cluster, image, tmp_path, suffix):
+    options = replace(OPTIONS, batch=2, passes=2, std=True)
+    prepared = prepare(cluster, image, tmp_path / f"a{suffix}", options)
+    assert any("2 workers of a cluster" in message for message in prepared.messages)
+    events = list(prepared.pipeline.run())
+    assert isinstance(events[-1], Finished)
+    done = [event.done for event in events if isinstance(event, Progress)]
+    assert done == sorted(done)
+    assert done[-1] == events[-1].progress.total == 36
+    assert fingerprint(tmp_path / f"a{suffix}") == alone(image, tmp_path / f"b{suffix}", options)
+    assert fingerprint(tmp_path / f"a_std{suffix}") == fingerprint(tmp_path / f"b_std{suffix}")
+    assert leftovers(tmp_path / f"a{suffix}") == []
+
+
+def test_a_killed_worker_costs_nothing(cluster, image, tmp_path):
+    before = workers(cluster)
+    pipeline = prepare(cluster, image, tmp_path / "a.ome.zarr").pipeline
+    for event in pipeline.run():
+        if isinstance(event, Progress) and event.done == 3:
+            os.kill(before[0], signal.SIGKILL)
+    assert isinstance(event, Finished)
+    assert fingerprint(tmp_path / "a.ome.zarr") == alone(image, tmp_path / "b.ome.zarr")
+    cluster.client.wait_for_workers(2, timeout=120)  # its nanny begins another
+    assert before[0] not in workers(cluster)
+
+
+def test_cancel_stops_the_workers_and_one_process_can_go_on(cluster, image, tmp_path):
+    output = tmp_path / "a.ome.zarr"
+    pipeline = prepare(cluster, image, output).pipeline
+    for event in pipeline.run():
+        if isinstance(event, Progress) and event.done == 5:
+            pipeline.cancel.set()
+    assert isinstance(event, Cancelled)
+    assert 5 <= event.progress.done < 36
+    written = {p: p.stat().st_mtime_ns for p in output.rglob("c/**/*")}
+    time.sleep(1.5)  # nobody writes once the lock is given back
+    assert {p: p.stat().st_mtime_ns for p in output.rglob("c/**/*")} == written
+    model = image.parent / "tiny.safetensors"
+    again = prepare_file(open_image(image), output, model=model, options=OPTIONS, device="cpu", resume=True)
+    assert isinstance(list(again.pipeline.run())[-1], Finished)
+    assert fingerprint(output) == alone(image, tmp_path / "b.ome.zarr")
+
+
+def test_what_a_worker_finds_is_said_by_the_driver(cluster, image, tmp_path):
+    prepared = prepare(cluster, image, tmp_path / "stop.ome.zarr")
+    skipping = prepare(cluster, image, tmp_path / "skip.ome.zarr", replace(OPTIONS, on_error="skip"))
+    spoil(image, 0, 4)
+    with pytest.raises(DamagedError, match=r"in.zarr: is damaged at rows 0 to 40, columns"):
+        list(prepared.pipeline.run())
+    assert Journal.beside(tmp_path / "stop.ome.zarr").exists()
+    events = list(skipping.pipeline.run())
+    assert any("columns 128 to 160" in place for place in events[-1].damage)
+    assert any("damaged" in event.text for event in events if isinstance(event, Message))
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "words"),
+    [
+        (lambda image: open_image(np.zeros((40, 40), np.uint8), axes="YX"), OPTIONS, "in memory"),
+        (open_image, replace(OPTIONS, precision="auto"), "precision 'auto'"),
+    ],
+)
+def test_what_a_cluster_cannot_do_is_refused_before_anything_is_written(cluster, image, tmp_path, make, options, words):
+    model = image.parent / "tiny.safetensors"
+    with pytest.raises(JobError, match=words):
+        prepare_file_on(cluster, make(image), tmp_path / "a.ome.zarr", model=model, options=options, device="cpu")
+    assert not list(tmp_path.glob("a.ome.zarr*"))
+
+
+def test_no_scheduler_and_no_workers_are_named():
+    with pytest.raises(JobError, match="no scheduler answers at tcp://127.0.0.1:9"):
+        Cluster.connect("tcp://127.0.0.1:9")
+    with pytest.raises(JobError, match="--workers is 0"):
+        Cluster.local(0)

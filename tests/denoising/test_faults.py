@@ -1,0 +1,190 @@
+"""What happens when something goes wrong in the middle of a job: nothing is lost, and it says what and where."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from masked_denoiser.denoising.events import Finished, Message, TileDone
+from masked_denoiser.denoising.job import JobError
+from masked_denoiser.denoising.journal import Journal
+from masked_denoiser.denoising.output import AlreadyComplete, OutputError
+from masked_denoiser.denoising.prepare import denoise_file, prepare_file
+from masked_denoiser.images.open import open_image
+from masked_denoiser.images.source import DamagedError, ImageError
+
+from .jobs import OPTIONS, fingerprint, leftovers, make_input
+
+
+@pytest.fixture
+def image(tmp_path):
+    return make_input(tmp_path)
+
+
+def prepare(image, output, options=OPTIONS, **how):
+    model = image.parent / "tiny.safetensors"
+    return prepare_file(open_image(image), output, model=model, options=options, device="cpu", **how)
+
+
+def finish(image, output, **how):
+    return list(prepare(image, output, **how).pipeline.run())
+
+
+def spoil(image, row, column):
+    """Overwrites the middle of a chunk."""
+    chunk = image / "c" / str(row) / str(column) / "0"
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    chunk.write_bytes(bytes(content))
+
+
+def test_damage_stops_a_job_where_it_is_named_and_a_mended_file_goes_on(image, tmp_path):
+    finish(image, tmp_path / "whole.ome.zarr")
+    good = (image / "c" / "2" / "1" / "0").read_bytes()
+    pipeline = prepare(image, tmp_path / "cut.ome.zarr").pipeline
+    spoil(image, 2, 1)
+    with pytest.raises(DamagedError, match=r"in.zarr: is damaged at rows .*--resume"):
+        list(pipeline.run())
+    assert Journal.beside(tmp_path / "cut.ome.zarr").exists()
+    (image / "c" / "2" / "1" / "0").write_bytes(good)
+    assert isinstance(finish(image, tmp_path / "cut.ome.zarr", resume=True)[-1], Finished)
+    assert fingerprint(tmp_path / "cut.ome.zarr") == fingerprint(tmp_path / "whole.ome.zarr")
+
+
+def test_damage_is_passed_through_on_request_and_listed(image, tmp_path):
+    from dataclasses import replace
+
+    skip = replace(OPTIONS, on_error="skip", halo=8)
+    finish(image, tmp_path / "whole.ome.zarr")
+    spoil(image, 2, 1)
+    with open_image(tmp_path / "whole.ome.zarr") as source:
+        whole = np.moveaxis(source.data[:], 0, -1)
+    events = finish(image, tmp_path / "out.ome.zarr", options=skip)
+    with open_image(tmp_path / "out.ome.zarr") as source:
+        out = np.moveaxis(source.data[:], 0, -1)
+    assert events[-1].damage
+    said = [event.text for event in events if isinstance(event, Message)]
+    assert any("rows 64 to 96, columns 32 to 64" in text for text in said)
+    assert (out[64:96, 32:64] == 0).all()  # there was nothing to be read
+    far = np.ones((128, 128), bool)
+    far[32:128, 0:96] = False  # tiles that see the damage
+    np.testing.assert_array_equal(out[far], whole[far])
+    beside = np.zeros((128, 128), bool)
+    beside[32:64, 32:64] = True  # a tile that has the damage in its halo is as it was read
+    with open_image(image) as source:
+        np.testing.assert_array_equal(out[32:64, 32:64], source.data[32:64, 32:64])
+
+
+def test_what_was_passed_through_is_still_known_after_a_resume(image, tmp_path):
+    from dataclasses import replace
+
+    skip = replace(OPTIONS, on_error="skip")
+    spoil(image, 0, 1)
+    output = tmp_path / "out.ome.zarr"
+    pipeline = prepare(image, output, options=skip).pipeline
+    for event in pipeline.run():
+        if isinstance(event, TileDone) and event.progress.done == 8:
+            pipeline.cancel.set()
+    events = finish(image, output, options=skip, resume=True)
+    assert any("columns 32 to 64" in place for place in events[-1].damage)
+
+
+def test_an_input_that_is_gone_is_not_passed_through(image, tmp_path):
+    from dataclasses import replace
+
+    pipeline = prepare(image, tmp_path / "out.ome.zarr", options=replace(OPTIONS, on_error="skip")).pipeline
+
+    class Gone:
+        shape, dtype = pipeline.source.data.shape, pipeline.source.data.dtype
+
+        def __getitem__(self, _):
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+    object.__setattr__(pipeline.source, "data", Gone())
+    with pytest.raises(ImageError, match="cannot be reached") as caught:
+        list(pipeline.run())
+    assert not isinstance(caught.value, DamagedError)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX limits")
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_a_disk_that_is_full_loses_nothing(image, tmp_path, suffix):
+    """No file may grow beyond a limit: the error, EFBIG, comes from the system as that of a full disk does."""
+    finish(image, tmp_path / f"whole{suffix}")
+    output = tmp_path / f"out{suffix}"
+    pipeline = prepare(image, output).pipeline
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    limit = Journal.beside(output).stat().st_size + 60
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(OutputError, match="free space on its disk, then --resume"):
+            list(pipeline.run())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert isinstance(finish(image, output, resume=True)[-1], Finished)
+    assert fingerprint(output) == fingerprint(tmp_path / f"whole{suffix}")
+    assert leftovers(output) == []
+
+
+def test_pixels_are_on_the_disk_before_the_journal_says_so(image, tmp_path, monkeypatch):
+    """The order of what a power cut keeps: the chunk, its folder, and only then the record."""
+    synced = []
+    fsync = os.fsync
+
+    def noted(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(tmp_path))
+        fsync(descriptor)
+
+    output = tmp_path / "out.ome.zarr"
+    pipeline = prepare(image, output).pipeline
+    monkeypatch.setattr(os, "fsync", noted)
+    list(pipeline.run())
+    records = [i for i, path in enumerate(synced) if path.name.endswith(".journal")]
+    assert len(records) == 16
+    for number, record in enumerate(records):
+        before = synced[records[number - 1] + 1 if number else 0 : record]
+        row, column = divmod(number, 4)
+        chunk = Path("out.ome.zarr", "0", "c", "0", str(row), str(column))
+        assert chunk in before
+        assert chunk.parent in before
+
+
+def test_one_output_has_one_writer(image, tmp_path):
+    output = tmp_path / "out.ome.zarr"
+    pipeline = prepare(image, output).pipeline
+    for how in ({"resume": True}, {"overwrite": True}):
+        with pytest.raises(JobError, match=f"is being written by process {os.getpid()} on "):
+            prepare(image, output, **how)
+    pipeline.cancel.set()
+    list(pipeline.run())
+    finish(image, output, resume=True)
+    assert leftovers(output) == []
+
+
+def test_another_process_is_refused_too_and_a_killed_one_is_not_in_the_way(image, tmp_path):
+    output = tmp_path / "out.ome.zarr"
+    holder = (
+        "import sys, time; from pathlib import Path\n"
+        "from masked_denoiser.denoising.journal import lock_output\n"
+        f"lock = lock_output(Path({str(output)!r})); print('held', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", holder], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(JobError, match="is being written"):
+            prepare(image, output)
+        assert not Journal.beside(output).exists()
+        process.kill()
+    assert isinstance(finish(image, output)[-1], Finished)
+
+
+def test_a_complete_output_is_nothing_to_resume(image, tmp_path):
+    output = tmp_path / "out.ome.zarr"
+    model = image.parent / "tiny.safetensors"
+    denoise_file(image, output, model=model, device="cpu", noise="none", tile=32)
+    with pytest.raises(AlreadyComplete):
+        denoise_file(image, output, model=model, device="cpu", noise="none", tile=32, resume=True)
