@@ -68,7 +68,7 @@ class Watch:
 
 
 def _inside(path: str, folder: Path) -> bool:
-    return path == os.devnull or path.startswith(f"{folder}{os.sep}")
+    return path in (os.devnull, str(folder)) or path.startswith(f"{folder}{os.sep}")
 
 
 WATCH = Watch()

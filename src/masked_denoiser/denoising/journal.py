@@ -222,7 +222,8 @@ def _compare(header: dict[str, Any], job: Job, path: Path) -> None:
     then, now = header.get("job"), json.loads(json.dumps(job.deciding()))
     if header.get("format") != _FORMAT or not isinstance(then, dict):
         raise JobError(f"journal {path} has no header that this version reads; start again with --overwrite")
-    differing = [f"{key} was {then.get(key)!r:.200} and is {now[key]!r:.200}" for key in now if then.get(key) != now[key]]
+    changed = [key for key in now if then.get(key) != now[key]]
+    differing = [f"{key} was {then.get(key)!r:.200} and is {now[key]!r:.200}" for key in changed]
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise JobError(
