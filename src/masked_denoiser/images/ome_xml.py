@@ -45,7 +45,7 @@ def check_ome_xml(text: str, name: str, area_of: Callable[[int], int]) -> None:
     try:
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError) as error:
-        raise ImageError(f"{name}: its OME-XML is broken ({error}); copy or export it again") from error
+        raise ImageError(f"{name}: its OME-XML is broken ({str(error)[:100]}); copy or export it again") from error
     for element in root.iter():
         kind = element.tag.rpartition("}")[2]
         if kind == "Pixels":
@@ -104,7 +104,9 @@ def _check_labels(along: ElementTree.Element, name: str) -> None:
         start, end, step = (float(along.get(key, default)) for key, default in (("Start", 0), ("End", 0), ("Step", 1)))
         count = abs(end - start) / abs(step)
     except (ValueError, ZeroDivisionError) as error:
-        raise ImageError(f"{name}: its OME-XML has a broken modulo annotation ({error}); export it again") from error
+        raise ImageError(
+            f"{name}: its OME-XML has a broken modulo annotation ({str(error)[:100]}); export it again"
+        ) from error
     if not isfinite(count):
         raise ImageError(f"{name}: its OME-XML has a modulo annotation without end; export it again")
     check_length(int(count), _MOST_LABELS, "positions in a modulo annotation", name)

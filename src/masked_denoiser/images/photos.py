@@ -55,4 +55,4 @@ def _decode(
     try:
         return np.asarray(decode(content))
     except (failure, ValueError) as error:  # ValueError: libpng may name its trouble in bytes that are no text
-        raise ImageError(f"{path}: is a broken image ({error}); copy or export it again") from error
+        raise ImageError(f"{path}: is a broken image ({str(error)[:300]}); copy or export it again") from error

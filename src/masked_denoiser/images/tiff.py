@@ -52,7 +52,7 @@ def _explained(path: Path) -> Iterator[None]:
     except TiffFileError as error:
         if "not a TIFF file" in str(error):
             raise ImageError(f"{path}: is no TIFF, PNG or JPEG; convert it to one, or to OME-Zarr") from error
-        raise ImageError(f"{path}: is a broken TIFF ({error}); copy or export it again") from error
+        raise ImageError(f"{path}: is a broken TIFF ({str(error)[:300]}); copy or export it again") from error
     except (
         struct.error,
         ValueError,
