@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+from masked_denoiser.denoising import remembered
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,3 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 # Times depend on what else a machine does: none is asserted.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def measured(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where measurements of this machine are kept: for each test a file of its own, and never the user's."""
+    path = tmp_path_factory.mktemp("cache") / "masked-denoiser" / "measured.json"
+    monkeypatch.setattr(remembered, "_file", lambda: path)
+    return path

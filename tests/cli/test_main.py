@@ -296,7 +296,7 @@ def test_a_damaged_strip_is_one_line(tmp_path, tiny, capsys):
     content[at : at + 40] = bytes(40)
     path.write_bytes(content)
     error = refuse(capsys, "denoise", path, tmp_path / "out.ome.zarr", "--model", tiny, "--tile", "16", "--quiet")
-    assert "damaged.tif: cannot be read at rows" in error
+    assert "damaged.tif: is damaged at rows" in error
     assert "copy the file again" in error
 
 
@@ -327,7 +327,13 @@ def test_a_plan_is_what_the_job_will_be(tmp_path, tiny, capsys):
     summary = json.loads(capsys.readouterr().out)
     assert (plan["tiles"], plan["noise"]) == (summary["tiles"], summary["noise"])
     assert 0 < plan["background"] * plan["tiles"] == summary["skipped"] < 12
-    assert set(summary["waits"]) == {"reading", "computing", "writing", "reads", "writes"}
+    assert set(summary["waits"]) == {"reading", "computing", "writing", "reads", "writes", "device"}
+    preview = tmp_path / "map.png"
+    assert main(["info", str(image), "--plan", *given, "--preview", str(preview)]) == 0
+    assert preview.read_bytes().startswith(b"\x89PNG")
+    assert "exists" in refuse(capsys, "info", image, "--plan", *given, "--preview", preview)
+    assert "--skip-background" in refuse(capsys, "info", image, "--plan", "--preview", tmp_path / "other.png")
+    capsys.readouterr()
     assert main(["info", str(image), "--plan", *given]) == 0
     said = capsys.readouterr().out
     assert "12 of 32 x 32 pixels" in said

@@ -1,3 +1,4 @@
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,10 +8,13 @@ from masked_denoiser.denoising.background import SQUARE, TOLERANCE, is_backgroun
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.events import Finished
 from masked_denoiser.denoising.intensity import Range
-from masked_denoiser.denoising.job import Options
+from masked_denoiser.denoising.job import JobError, Options
+from masked_denoiser.denoising.lowres import low_resolution
 from masked_denoiser.denoising.prepare import prepare_array
+from masked_denoiser.denoising.skipping import background_map, write_preview
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
+from masked_denoiser.images.source import ImageError, Source
 
 PAPER = (0.9, 0.85, 0.95)
 
@@ -64,3 +68,81 @@ def test_background_is_passed_through_and_the_rest_is_as_without(batch):
     for y, x in np.argwhere(~copied) * 64:
         np.testing.assert_array_equal(fast[y : y + 64, x : x + 64], whole[y : y + 64, x : x + 64])
     assert not copied[2:4, 3:5].any()  # where the tissue is
+
+
+def with_pyramid(image, *factors):
+    """The image with levels that are means over squares of these sides."""
+    levels = [image]
+    for f in factors:
+        height, width = (-(-side // f) * f for side in image.shape[:2])
+        whole = np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0)), "edge")
+        means = whole.reshape(height // f, f, width // f, f, 3).mean(axis=(1, 3))
+        levels.append(means.round().astype(np.uint8))
+    return Source(image, "YXS", rgb=True, levels=tuple(levels))
+
+
+def skipped_by(source):
+    """The map of a job's tiles, and which of them were passed through; tiles of 64, halo 16."""
+    options = Options(noise="none", tile=64, halo=16, skip_background=True)
+    prepared = prepare_array(source, model=tiny_model(3), options=options, device="cpu")
+    list(prepared.pipeline.run())
+    before, after = np.asarray(source.data), prepared.pipeline.sink.array
+    squares = [np.s_[t.core[0].index, t.core[1].index] for t in prepared.job.plan]
+    same = [np.array_equal(before[at], after[at]) for at in squares]
+    shown = background_map(source, prepared.job, prepared.job.planes[0])
+    return shown, np.reshape(same, shown.shape), prepared.job
+
+
+def test_the_level_that_is_nearest_to_a_sixteenth_is_looked_at():
+    image = slide()
+    for factors, chosen in (((2, 4, 8, 16, 32), 16), ((2, 4), 4), ((2, 32), 32), ((2,), None), ((), None)):
+        found = low_resolution(with_pyramid(image, *factors))
+        assert (found and found.factors[0]) == chosen
+
+
+@pytest.mark.parametrize("factors", [(), (4,), (2, 8), (16,), (7,)])
+def test_what_is_skipped_is_what_the_map_shows(factors):
+    shown, skipped, _ = skipped_by(with_pyramid(slide(), *factors))
+    assert skipped.sum() > 4
+    assert not (skipped & ~shown).any()
+    assert (shown ^ skipped).sum() <= 2  # means over squares that lie elsewhere
+    assert not shown[2:4, 3:5].any()
+
+
+def test_a_level_can_only_keep_a_tile_from_being_skipped():
+    """A cell that the pyramid has lost is found in full resolution; what only the pyramid shows counts, too."""
+    image = np.full((256, 320, 3), 230, np.uint8)
+    image[70:86, 70:86] = 40  # in the tile (1, 1), and in no halo
+    lost = np.full((16, 20, 3), 230, np.uint8)
+    lost[9, 14] = 100  # in the tile (2, 3), and in the halos above and to the left of it
+    shown, skipped, _ = skipped_by(Source(image, "YXS", rgb=True, levels=(image, lost)))
+    assert shown[1, 1]
+    assert not skipped[1, 1]
+    assert not shown[2, 3]
+    assert not skipped[2, 3]
+    assert skipped.sum() >= 10
+
+
+def test_a_level_that_is_damaged_is_named(tmp_path):
+    class Damaged(np.ndarray):
+        def __getitem__(self, key):
+            raise ValueError("a chunk is torn")
+
+    image = slide()
+    levels = (image, image[::16, ::16].view(Damaged))
+    source = Source(image, "YXS", rgb=True, levels=levels, path=tmp_path)
+    with pytest.raises(ImageError, match=r"level of 16 x 20 pixels; without --skip-background"):
+        skipped_by(source)
+
+
+def test_a_preview_tints_what_may_be_skipped(tmp_path):
+    source = with_pyramid(slide(), 4, 16)
+    shown, _, job = skipped_by(source)
+    write_preview(source, job, tmp_path / "map.png")
+    picture = imagecodecs.png_decode((tmp_path / "map.png").read_bytes()).astype(int)
+    assert picture.shape == (256, 320, 3)
+    tinted = (picture[..., 2] - picture[..., 0]).reshape(4, 64, 5, 64).mean(axis=(1, 3)) > 60
+    np.testing.assert_array_equal(tinted, shown)
+    for name in ("map.png", "map.jpg"):
+        with pytest.raises(JobError, match="another name"):
+            write_preview(source, job, tmp_path / name)

@@ -134,7 +134,7 @@ def test_what_a_cluster_cannot_do_is_refused_before_anything_is_written(cluster,
 
 
 def test_no_scheduler_and_no_workers_are_named():
-    with pytest.raises(JobError, match=r"no scheduler answers at tcp://127.0.0.1:9"):
+    with pytest.raises(JobError, match=r"no scheduler answers at tcp://127\.0\.0\.1:9"):
         Cluster.connect("tcp://127.0.0.1:9")
     with pytest.raises(JobError, match="--workers is 0"):
         Cluster.local(0)

@@ -10,12 +10,15 @@ import torch
 from tifffile import imread
 from torch import nn
 
-from masked_denoiser.denoising import fastest
+from masked_denoiser.denoising import denoiser as denoising
+from masked_denoiser.denoising import fastest, remembered
+from masked_denoiser.denoising.begin import begin
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.denoiser import Denoiser, DeviceError
 from masked_denoiser.denoising.events import Message
 from masked_denoiser.denoising.fastest import settle_precision
 from masked_denoiser.denoising.job import Options
+from masked_denoiser.denoising.limits import Limits
 from masked_denoiser.denoising.prepare import denoise, prepare_array
 from masked_denoiser.evaluation.metrics import psnr
 from masked_denoiser.images.open import open_image
@@ -51,10 +54,11 @@ def test_memory_that_runs_out_halves_the_batch_then_the_tile_and_is_remembered()
     assert {shape[0] for shape in seen} == {2}
     seen = small_memory(denoiser, 112 * 112)
     denoiser(tiles, origins)
-    assert [s.split(": ")[1].split(",")[0] for s in denoiser.said[1:]] == [
-        "from now on 1 tiles at once",
-        "from now on tiles are denoised in parts of at most 72 x 72 pixels",
+    assert [s.split(": ")[1].split(", which")[0] for s in denoiser.said[1:]] == [
+        "from now on 1 tile at once",
+        "from now on tiles are denoised one by one, in parts of at most 72 x 72 pixels",
     ]
+    assert denoiser.limits == Limits(1, 72)
     said = len(denoiser.said)
     denoiser(tiles, origins)
     assert len(denoiser.said) == said  # it is remembered
@@ -66,7 +70,7 @@ def test_parts_of_a_tile_are_those_of_the_whole():
     tiles = np.random.default_rng(0).random((1, 1, 160, 144), np.float32)
     wanted = Denoiser(tiny_model(1), CPU)(tiles, ((64, 32),)).mean
     denoiser = Denoiser(tiny_model(1), CPU)
-    denoiser.side = 112
+    denoiser.limits = Limits(1, 112)
     np.testing.assert_allclose(denoiser(tiles, ((64, 32),)).mean, wanted, atol=1e-5)
 
 
@@ -82,16 +86,68 @@ def test_no_memory_at_all_and_other_errors_come_out():
         denoiser(tiles, ((0, 0),))
 
 
-def test_a_job_goes_on_with_less_and_says_so():
-    image = np.random.default_rng(0).integers(0, 256, (192, 192)).astype(np.uint8)
-    prepared = prepare_array(
-        open_image(image, axes="YX"), model=tiny_model(1), options=Options(noise="none", tile=96, batch=4), device="cpu"
-    )
-    small_memory(prepared.pipeline.denoiser, 2 * 128 * 128)
+def job_of(image, pixels, **settings):
+    """A job on a device that holds so many pixels: its result, what it said, and the shapes that the network saw."""
+    options = Options(noise="none", tile=96, halo=0, batch=4, **settings)
+    prepared = prepare_array(open_image(image, axes="YX"), model=tiny_model(1), options=options, device="cpu")
+    seen = small_memory(prepared.pipeline.denoiser, pixels)
     said = [event.text for event in prepared.pipeline.run() if isinstance(event, Message)]
-    assert any("memory ran out" in text for text in said)
-    whole = denoise(image, model=tiny_model(1), axes="YX", device="cpu", options=Options(noise="none", tile=96))
-    np.testing.assert_array_equal(prepared.pipeline.sink.array, whole)
+    return prepared.pipeline.sink.array, said, seen
+
+
+def test_a_job_goes_on_with_less_and_says_so_and_the_next_begins_there(measured, monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (96, 384)).astype(np.uint8)
+    monkeypatch.setattr("masked_denoiser.denoising.begin.free_memory", lambda device: free)
+    free = 1000
+    whole = denoise(image, model=tiny_model(1), axes="YX", device="cpu", options=Options(noise="none", tile=96, halo=0))
+    first, second = job_of(image, 2 * 96 * 96), job_of(image, 2 * 96 * 96)
+    assert "memory ran out on cpu: from now on 2 tiles at once" in first[1]
+    assert "in an earlier job of this kind, so this one begins with less: 2 tiles at once" in " ".join(second[1])
+    assert {shape[0] for shape in second[2]} == {2}
+    np.testing.assert_array_equal(first[0], whole)
+    np.testing.assert_array_equal(second[0], whole)
+    free = 2000  # than was free when memory ran out: all is tried again
+    assert {shape[0] for shape in job_of(image, 10**9)[2]} == {4}
+    free = 1000
+    for damaged in ({"at_once": -1, "side": None, "free": 9**9}, {"at_once": "2"}, 7):
+        measured.write_text(json.dumps(dict.fromkeys(json.loads(measured.read_text()), damaged)))
+        assert {shape[0] for shape in job_of(image, 10**9)[2]} == {4}
+
+
+def test_a_resumed_job_begins_with_the_limits_it_is_given():
+    source = open_image(np.zeros((64, 64), np.uint8), axes="YX")
+    job = prepare_array(source, model=tiny_model(1), options=Options(noise="none"), device="cpu").job
+    denoiser = begin(tiny_model(1), CPU, job, say=print, limits=Limits(1, 40))
+    assert denoiser.limits == Limits(1, 40)
+    assert "when this job was interrupted" in denoiser.said[0]
+
+
+def test_the_cpu_takes_over_only_if_asked_to(monkeypatch):
+    """The GPU is one in name only: what goes to it stays where it is, and none of it fits."""
+    monkeypatch.setattr(denoising, "to_device", lambda pixels, device: torch.from_numpy(pixels))
+    tiles = np.random.default_rng(0).random((2, 3, 64, 64), np.float32)
+    origins = ((0, 0), (0, 64))
+    wanted = Denoiser(load_model("general-rgb"), CPU)(tiles, origins).mean
+
+    def on_gpu(**settings):
+        denoiser = Denoiser(load_model("general-rgb"), CPU, **settings)
+        denoiser.device, network = torch.device("cuda"), denoiser.network
+
+        def run(images, tokens):
+            if denoiser.device.type == "cuda":
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return network(images, tokens)
+
+        run.to = lambda device: run
+        denoiser.network = run
+        return denoiser
+
+    with pytest.raises(DeviceError, match=r"too little memory .* --cpu-as-last-resort"):
+        on_gpu()(tiles, origins)
+    denoiser = on_gpu(or_cpu=True)
+    np.testing.assert_array_equal(denoiser(tiles, origins).mean, wanted)
+    assert "from now on the CPU computes" in denoiser.said[-1]
+    assert (denoiser.device, denoiser.limits) == (CPU, Limits())
 
 
 @pytest.mark.parametrize("half", ["bfloat16", "float16"])
@@ -127,8 +183,7 @@ def test_what_matters_stays_in_float32():
     assert set(kinds) == {torch.float32}
 
 
-def test_auto_precision_is_measured_once_and_remembered(tmp_path, monkeypatch):
-    monkeypatch.setattr(fastest, "_file", lambda: tmp_path / "cache" / "precision.json")
+def test_auto_precision_is_measured_once_and_remembered(measured, tmp_path, monkeypatch):
     times = {"float32": 1.0, "bfloat16": 0.5}
     monkeypatch.setattr(fastest, "_seconds", lambda model, device, kind: times[kind])
     model = tiny_model(1)
@@ -136,14 +191,15 @@ def test_auto_precision_is_measured_once_and_remembered(tmp_path, monkeypatch):
     assert (chosen, "bfloat16 2.0x" in said) == ("bfloat16", True)
     times["bfloat16"] = 2.0
     assert settle_precision("auto", model, CPU)[0] == "bfloat16"
-    (tmp_path / "cache" / "precision.json").write_text("{")
-    assert settle_precision("auto", model, CPU)[0] == "float32"
-    assert list(json.loads((tmp_path / "cache" / "precision.json").read_text()).values()) == ["float32"]
+    for damaged in ("{", "[]", '{"precision": 3}'):
+        measured.write_text(damaged)
+        assert settle_precision("auto", model, CPU)[0] == "float32"
+    assert list(json.loads(measured.read_text()).values()) == [3, "float32"]
     times["bfloat16"] = 0.9  # not worth it
     assert settle_precision("auto", tiny_model(3), CPU)[0] == "float32"
     assert settle_precision("float16", model, CPU) == ("float16", "")
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(fastest, "_file", lambda: tmp_path / "file" / "precision.json")
+    monkeypatch.setattr(remembered, "_file", lambda: tmp_path / "file" / "measured.json")
     assert "cannot be written" in settle_precision("auto", model, CPU)[1]
 
 

@@ -182,9 +182,16 @@ def test_another_process_is_refused_too_and_a_killed_one_is_not_in_the_way(image
     assert isinstance(finish(image, output)[-1], Finished)
 
 
-def test_a_complete_output_is_nothing_to_resume(image, tmp_path):
-    output = tmp_path / "out.ome.zarr"
-    model = image.parent / "tiny.safetensors"
-    denoise_file(image, output, model=model, device="cpu", noise="none", tile=32)
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_a_complete_output_is_nothing_to_resume(image, tmp_path, suffix):
+    output = tmp_path / f"out{suffix}"
+    settings = {"model": image.parent / "tiny.safetensors", "device": "cpu", "noise": "none", "tile": 32}
+    denoise_file(image, output, **settings)
+    before = fingerprint(output)
     with pytest.raises(AlreadyComplete):
-        denoise_file(image, output, model=model, device="cpu", noise="none", tile=32, resume=True)
+        denoise_file(image, output, **settings, resume=True)
+    with pytest.raises(JobError, match="of another job: seed was 0 and is 1") as caught:
+        denoise_file(image, output, **settings | {"seed": 1}, resume=True)
+    assert not isinstance(caught.value, AlreadyComplete)
+    assert fingerprint(output) == before
+    assert leftovers(output) == []

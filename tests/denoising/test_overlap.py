@@ -108,6 +108,8 @@ def test_the_bottleneck_is_named():
     assert Finished(progress, Waits(0.1, 9.0, 0.1)).bottleneck == ""
     assert "reading was the bottleneck" in Finished(progress, Waits(5.0, 5.0, 0.0, 9.0)).bottleneck
     assert "writing was the bottleneck" in Finished(progress, Waits(0.0, 5.0, 5.0, 1.0, 6.0)).bottleneck
+    # A GPU that is waited for by who writes is no slow disk.
+    assert Finished(progress, Waits(0.0, 1.0, 9.0, 0.0, 4.0, 5.0)).bottleneck == ""
     # Neither what was over at once, nor what our own arithmetic took.
     assert Finished(progress, Waits(0.5, 0.1, 0.0, 0.5)).bottleneck == ""
     assert Finished(progress, Waits(5.0, 5.0, 0.0, 0.2)).bottleneck == ""

@@ -238,6 +238,7 @@ def test_an_error_in_the_network_keeps_what_was_done(tmp_path):
     [
         ({"options": Options(noise="none", tile=64)}, "tile was 32 and is 64"),
         ({"options": Options(noise="none", tile=32, seed=1)}, "seed was 0 and is 1"),
+        ({"options": Options(noise="none", tile=32, ome_zarr="0.4")}, "ome_zarr was '0.5' and is '0.4'"),
         ({"model": tiny_model(seed=5)}, "model_digest"),
     ],
 )
@@ -281,6 +282,7 @@ def test_a_torn_record_is_cut_off_and_a_damaged_journal_refused(tmp_path):
         (Options(noise="none", tile=30), "tile side 30"),
         (Options(noise="none", channels="rgb"), "each"),
         (Options(noise="none", seed=-1), "negative"),
+        (Options(noise="none", ome_zarr="0.3"), "OME-Zarr 0.3 cannot be written; choose 0.4 or 0.5"),
     ],
 )
 def test_impossible_options_are_refused_before_anything_is_written(tmp_path, options, words):

@@ -19,7 +19,7 @@ import torch
 import zarr
 from zarr.codecs import GzipCodec
 
-from masked_denoiser.denoising import fastest
+from masked_denoiser.denoising import remembered
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.job import Job, Options, make_job
 from masked_denoiser.denoising.job_file import read_job_file, write_job_file
@@ -188,8 +188,8 @@ def recipes() -> Target:
     trees = [{"recipe.json": recipe.to_json().encode(), "cache.json": cache} for recipe in (PAPER_RECIPE, FINE_TUNE)]
 
     def use(folder: Path) -> None:
-        with patch.object(fastest, "_file", lambda: folder / "cache.json"):
-            fastest._remembered()
+        with patch.object(remembered, "_file", lambda: folder / "cache.json"):
+            remembered.recall("cuda")
         TrainingRecipe.from_json((folder / "recipe.json").read_text(errors="replace"))
 
     return Target("recipe and cache JSON", lambda: trees, lambda _: mutate.any_json, use)

@@ -14,6 +14,8 @@ import zarr
 
 from masked_denoiser.images.source import Source
 
+from . import slides
+
 Array = np.ndarray[Any, Any]
 MICRO = {"Y": "micrometer", "X": "micrometer"}
 
@@ -145,6 +147,34 @@ def _multiscale(version: str, axes: str, units: bool) -> dict[str, Any]:
     return {"version": version, "axes": described, "datasets": datasets}
 
 
+def with_labels(write: Callable[[Path, Array], Path]) -> Callable[[Path, Array], Path]:
+    """The same with two label images, as the standard has them."""
+
+    def also(folder: Path, image: Array) -> Path:
+        path = write(folder, image)
+        labels = zarr.open_group(path, mode="r+").create_group("labels")
+        named = {"labels": ["cells", "nuclei"]}
+        labels.attrs.update(named if labels.metadata.zarr_format == 2 else {"ome": {"version": "0.5", **named}})
+        for name in ("cells", "nuclei"):
+            labels.create_group(name).create_array("0", data=np.zeros_like(image, "uint32"))
+        return path
+
+    return also
+
+
+def bioformats2raw(folder: Path, image: Array) -> Path:
+    """Two images and the folder of the OME-XML."""
+    path = ome_zarr("0.4", "yx", child="0", units=False)(folder, image)
+    root = zarr.open_group(path, mode="r+", zarr_format=2)
+    root.attrs["bioformats2raw.layout"] = 3
+    root.create_group("OME").attrs["series"] = ["0", "1"]
+    other = root.create_group("1")
+    other.attrs.update(root["0"].attrs.asdict())
+    other.create_array("0", data=image[:3])
+    other.create_array("1", data=image[:2])
+    return path
+
+
 def one_array_in_a_group(folder: Path, image: Array) -> Path:
     group = zarr.open_group(folder / "image.zarr", mode="w")
     group.create_array("only", data=image)
@@ -208,6 +238,20 @@ CASES = [
         "rgb": True, "levels": 2, "pixel_size": {"Y": 0.499, "X": 0.499}, "units": MICRO, "notes": (_LEFT_OUT,)}),
     Case("SVS level 1", (100, 120, 3), "YXS", svs, "uint8", level=1, expect={
         "rgb": True, "pixel_size": {"Y": 0.998, "X": 0.998}, "units": MICRO, "notes": (_LEFT_OUT,)}),
+    Case("SCN", (100, 120, 3), "YXS", slides.scn, "uint8", expect={
+        "rgb": True, "levels": 2, "pixel_size": {"Y": 0.5, "X": 0.25}, "units": MICRO,
+        "notes": ("image 2 of 2 was opened; left out: image_0",)}),
+    Case("BIF", (100, 120, 3), "YXS", slides.bif, "uint8", expect={
+        "rgb": True, "levels": 2, "pixel_size": {"Y": 0.2325, "X": 0.2325}, "units": MICRO,
+        "notes": ("image 1 of 3 was opened; left out: Label, Thumbnail",
+                  "its tiles may overlap at seams; they are taken side by side, as the scanner stored them")}),
+    Case("NDPI", (100, 120, 3), "YXS", slides.ndpi, "uint8", expect={
+        "rgb": True, "levels": 2, "pixel_size": {"Y": 0.4444, "X": 0.2222}, "units": MICRO,
+        "notes": ("image 1 of 2 was opened; left out: Macro",)}),
+    Case("NDPI level 1", (100, 120, 3), "YXS", slides.ndpi, "uint8", level=1, expect={
+        "rgb": True, "pixel_size": {"Y": 0.8889, "X": 0.4444}, "units": MICRO,
+        "notes": ("image 1 of 2 was opened; left out: Macro",)}),
+    Case("an image called macro", (70, 90), "YX", tiff(ome=True, metadata={"axes": "YX", "Name": "macro"})),
     Case("two images", (70, 90), "YX", two_images,
          expect={"notes": ("image 2 of 2 was opened; left out: image 0",)}),
     Case("zarr 2", (5, 70, 90), "TYX", zarr_array(2, attributes={"_ARRAY_DIMENSIONS": ["time", "y", "x"]})),
@@ -229,6 +273,11 @@ CASES = [
          expect={"rgb": True, "levels": 2}),
     Case("bioformats2raw", (40, 50), "YX", ome_zarr("0.4", "yx", child="0", units=False),
          expect={"levels": 2, "notes": ("image.ome.zarr is a group; '0' in it was opened",)}),
+    Case("bioformats2raw of two", (40, 50), "YX", bioformats2raw,
+         expect={"levels": 2, "notes": ("image.ome.zarr is a group; '0' in it was opened, the first of 2",)}),
+    *(Case(f"OME-Zarr {version} with labels", (3, 40, 50), "ZYX", with_labels(ome_zarr(version, "zyx")), expect={
+        "levels": 2, "pixel_size": _STEPS, "units": _UNITS,
+        "notes": ("the labels of image.ome.zarr are left out: cells, nuclei",)}) for version in ("0.4", "0.5")),
     Case("group of one", (70, 90), "YX", one_array_in_a_group,
          expect={"notes": ("image.zarr is a group; 'only' in it was opened",)}),
     Case("zarr in memory", (5, 70, 90), "ZYX", in_memory(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ome_zarr_models.v04
 import ome_zarr_models.v05
 import pytest
 import tifffile
@@ -17,6 +18,7 @@ import zarr
 
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.memory_sink import MemorySink
+from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
@@ -34,6 +36,14 @@ KINDS: dict[str, tuple[str, tuple[int, ...], bool]] = {
     "all": ("TCZYX", (2, 3, 4, 43, 35), False),
 }
 FORMATS = ["memory", ".ome.zarr", ".ome.tif"]
+#: Ways to store a file, and how they are asked for.
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "zarr": (".ome.zarr", {}),
+    "zarr-0.4": (".ome.zarr", {"ome_zarr": "0.4"}),
+    "zarr-sharded": (".ome.zarr", {"shard": 2 * CHUNK}),
+    "tiff": (".ome.tif", {}),
+    "tiff-sharded": (".ome.tif", {"shard": 2 * CHUNK}),
+}
 
 Piece = tuple[Plane, slice, slice]
 
@@ -58,9 +68,9 @@ def fill(sink: Sink, source: Source, seed: int = 0, side: int = CHUNK, keep: Cal
         sink.write(plane, ys.start, xs.start, source.read(plane, ys, xs))
 
 
-def write(path: Path, source: Source, **how: Any) -> Path:
+def write(path: Path, source: Source, *, side: int = CHUNK, **how: Any) -> Path:
     sink = create_sink(path, source, chunk=CHUNK, **how)
-    fill(sink, source)
+    fill(sink, source, side=side)
     sink.finish()
     sink.close()
     return path
@@ -75,14 +85,19 @@ def digest(path: Path) -> dict[str, str]:
 def read_back(path: Path, source: Source) -> np.ndarray[Any, Any]:
     """The written pixels in the source's axes, read by the format's own library."""
     if path.suffix == ".zarr":
-        array: Any = zarr.open_group(path, mode="r")["0"]
-        pixels, axes = np.asarray(array[:]), "".join(array.metadata.dimension_names).upper()
+        group: Any = zarr.open_group(path, mode="r")
+        pixels, axes = np.asarray(group["0"][:]), "".join(a["name"] for a in ome_of_group(group)["axes"]).upper()
         letters = source.axes if "S" not in source.axes else source.axes.replace("S", "C")
     else:
         with tifffile.TiffFile(path) as file:
             pixels, axes = file.asarray(), file.series[0].axes
         letters = source.axes if "S" not in axes else source.axes.replace("C", "S")
     return pixels.transpose([axes.index(letter) for letter in letters])
+
+
+def ome_of_group(group: Any) -> Any:
+    attributes = group.attrs.asdict()
+    return attributes.get("ome", attributes)["multiscales"][0]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -113,35 +128,37 @@ class TestEverySink:
         np.testing.assert_array_equal(found, halves.data[:])
 
 
-@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+@pytest.mark.parametrize(("suffix", "how"), FORMS.values(), ids=FORMS)
 class TestEveryFile:
     @pytest.mark.parametrize("kind", ["rgba", "depth"])
-    def test_same_content_gives_the_same_bytes(self, tmp_path: Path, suffix: str, kind: str) -> None:
+    def test_same_content_gives_the_same_bytes(
+        self, tmp_path: Path, suffix: str, how: dict[str, Any], kind: str
+    ) -> None:
         source = make_source(kind, "uint16")
-        first = write(tmp_path / f"first{suffix}", source)
-        sink = create_sink(tmp_path / f"second{suffix}", source, chunk=CHUNK)
+        first = write(tmp_path / f"first{suffix}", source, **how)
+        sink = create_sink(tmp_path / f"second{suffix}", source, chunk=CHUNK, **how)
         fill(sink, source, seed=1, side=2 * CHUNK)
         fill(sink, source, seed=2, keep=lambda n: n % 3 == 0)
         sink.finish()
         assert digest(tmp_path / f"second{suffix}") == digest(first)
 
-    def test_resumed_job_gives_the_same_bytes(self, tmp_path: Path, suffix: str) -> None:
+    def test_resumed_job_gives_the_same_bytes(self, tmp_path: Path, suffix: str, how: dict[str, Any]) -> None:
         source = make_source("rgb", "uint16")
-        whole = write(tmp_path / f"whole{suffix}", source)
+        whole = write(tmp_path / f"whole{suffix}", source, **how)
         path = tmp_path / f"parts{suffix}"
-        sink = create_sink(path, source, chunk=CHUNK, resume=True)  # nothing there yet: it begins
+        sink = create_sink(path, source, chunk=CHUNK, resume=True, **how)  # nothing there yet: it begins
         fill(sink, source, keep=lambda n: n % 2 == 0)
         folder = next(tmp_path.glob("parts*"))
-        (folder / "0" / "c" / "0.0123456789abcdef.partial").write_bytes(b"killed while writing")
+        (folder / "0" / "0.0123456789abcdef.partial").write_bytes(b"killed while writing")
         sink.close()
-        sink = create_sink(path, source, chunk=CHUNK, resume=True)
+        sink = create_sink(path, source, chunk=CHUNK, resume=True, **how)
         fill(sink, source, keep=lambda n: n % 2 == 1)
         sink.finish()
         assert digest(path) == digest(whole)
         assert {p.name for p in tmp_path.iterdir()} == {whole.name, path.name}
 
     def test_kill_while_the_folder_is_made_costs_nothing(
-        self, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, suffix: str, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         source, path = make_source(), tmp_path / f"out{suffix}"
 
@@ -151,16 +168,16 @@ class TestEveryFile:
         with monkeypatch.context() as patch:
             patch.setattr(Path, "rename", killed)
             with pytest.raises(KeyboardInterrupt):
-                create_sink(path, source, chunk=CHUNK)
+                create_sink(path, source, chunk=CHUNK, **how)
         assert not path.exists()
-        write(path, source, resume=True)
+        write(path, source, resume=True, **how)
         np.testing.assert_array_equal(read_back(path, source), source.data[:])
         assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
-    def test_pyramid_holds_rounded_means(self, tmp_path: Path, suffix: str) -> None:
+    def test_pyramid_holds_rounded_means(self, tmp_path: Path, suffix: str, how: dict[str, Any]) -> None:
         data = np.random.default_rng(0).integers(0, 65536, (3, 261, 522), dtype="uint16")
         source = Source(data, "CYX")
-        path = write(tmp_path / f"out{suffix}", source)
+        path = write(tmp_path / f"out{suffix}", source, side=4 * CHUNK, **how)
         expected = [data]
         for _ in range(2):
             expected.append(mean_2x2(expected[-1]))
@@ -197,9 +214,14 @@ DETAILS: dict[str, Any] = {
 class TestOmeZarr:
     @pytest.mark.parametrize("kind", KINDS)
     def test_is_valid(self, tmp_path: Path, kind: str) -> None:
-        path = write(tmp_path / "out.ome.zarr", make_source(kind, "float32", **DETAILS))
-        group = zarr.open_group(path, mode="r")
-        assert ome_zarr_models.v05.Image.from_zarr(group).ome_attributes.version == "0.5"
+        source = make_source(kind, "float32", **DETAILS)
+        new = zarr.open_group(write(tmp_path / "new.zarr", source, shard=2 * CHUNK), mode="r")
+        old = zarr.open_group(write(tmp_path / "old.zarr", source, ome_zarr="0.4"), mode="r")
+        assert ome_zarr_models.v05.Image.from_zarr(new).ome_attributes.version == "0.5"
+        assert ome_zarr_models.v04.Image.from_zarr(old).attributes.multiscales[0].version == "0.4"
+        assert new["0"].shards is not None
+        assert (old.metadata.zarr_format, old["0"].metadata.dimension_separator) == (2, "/")
+        assert ome_of_group(old) == {**ome_of_group(new), "name": "cells & <more>", "version": "0.4"}
 
     def test_keeps_sizes_units_names_and_own_attributes(self, tmp_path: Path) -> None:
         source = make_source("all", "uint16", **DETAILS)
@@ -234,6 +256,17 @@ class TestOmeZarr:
         assert windows[1] == [{"start": 0, "min": 0, "end": 255, "max": 255}] * 3
         assert [c["color"] for c in channels_of(colour)] == ["FF0000", "00FF00", "0000FF"]
 
+    def test_colours_and_windows_of_the_source_are_kept_unless_values_change(self, tmp_path: Path) -> None:
+        kept: dict[str, Any] = {"channel_colours": ("102030", "FFFF00", "0000FF"), "windows": ((1.0, 90.0),) * 3}
+        source = make_source("channels", "float32", **kept)
+        for how in ({}, {"ome_zarr": "0.4", "overwrite": True}):
+            path = write(tmp_path / "out.zarr", source, **how)
+            with open_image(path) as found:
+                assert (found.channel_colours, found.windows) == (kept["channel_colours"], kept["windows"])
+        sink = create_sink(tmp_path / "std.zarr", source, chunk=CHUNK, dtype="uint16")
+        sink.finish()
+        assert channels_of(tmp_path / "std.zarr")[0]["window"] == {"start": 0, "min": 0, "end": 65535, "max": 65535}
+
     def test_rgb_lies_in_one_chunk_and_alpha_in_its_own(self, tmp_path: Path) -> None:
         path = write(tmp_path / "out.zarr", make_source("rgba"))
         array: Any = zarr.open_group(path, mode="r")["0"]
@@ -252,7 +285,7 @@ def channels_of(path: Path) -> Any:
 
 class TestOmeTiff:
     def test_keeps_sizes_units_names_and_own_attributes(self, tmp_path: Path) -> None:
-        source = make_source("all", "uint16", **DETAILS)
+        source = make_source("all", "uint16", **DETAILS, channel_colours=("102030", "FFFFFF", "000000"))
         pixels, own = ome_of(write(tmp_path / "out.ome.tif", source, attributes={"model": "general"}))
         wanted = {
             "SizeT": 2, "SizeC": 3, "SizeZ": 4, "Type": "uint16",
@@ -261,7 +294,18 @@ class TestOmeTiff:
         }  # fmt: skip
         assert {key: pixels[key] for key in wanted} == wanted
         assert [c["Name"] for c in pixels["Channel"]] == list(DETAILS["channel_names"])
+        assert [c["Color"] for c in pixels["Channel"]] == [0x102030FF, -1, 0xFF]
         assert own == {"rgb": False, "axes": "TCZYX", "shape": [2, 3, 4, 43, 35], "model": "general"}
+
+    @pytest.mark.parametrize("kind", ["rgb", "rgba", "rgb-first"])
+    def test_colour_is_one_channel_of_several_samples(self, tmp_path: Path, kind: str) -> None:
+        source = make_source(kind, pixel_size={"Y": 0.25, "X": 0.5}, units={"Y": "micrometer", "X": "nanometer"})
+        pixels, _ = ome_of(write(tmp_path / "out.ome.tif", source))
+        samples = source.sizes["S" if "S" in source.axes else "C"]
+        assert (pixels["SizeC"], pixels["SizeT"], pixels["SizeZ"]) == (samples, 1, 1)
+        assert pixels["Channel"]["SamplesPerPixel"] == samples
+        assert not {"Color", "Name"} & set(pixels["Channel"])
+        assert [pixels[f"PhysicalSize{key}"] for key in ("X", "XUnit", "Y", "YUnit")] == [0.5, "nm", 0.25, "µm"]
 
     def test_claims_no_unit_that_is_not_known(self, tmp_path: Path) -> None:
         source = make_source("all", pixel_size={"T": 2.0, "Y": 3.0, "X": 3.0}, units={"X": "cubit"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,14 +13,15 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from masked_denoiser.images.create import create_sink
-from masked_denoiser.images.disk import check_output, check_room, discard, estimate_bytes
-from masked_denoiser.images.layout import Layout
-from masked_denoiser.images.ome_tiff_sink import tile_side, working_chunk
+from masked_denoiser.images.disk import check_output, check_replaceable, check_room, discard, estimate_bytes
+from masked_denoiser.images.layout import MANY_CHUNKS, Layout, shard_side, tile_side, working_chunk
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.pyramid import build_pyramid, halve
+from masked_denoiser.images.pyramid import build_pyramid, halve, regions
 from masked_denoiser.images.source import ImageError, Source
 
 FILES = pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
@@ -79,6 +81,46 @@ def test_what_is_no_zarr_is_never_deleted(tmp_path: Path) -> None:
         discard(tmp_path / "out.zarr")
     with pytest.raises(ImageError, match="no output that could be resumed"):
         create(tmp_path / "out.zarr", resume=True)
+
+
+def _labels(path: Path) -> None:
+    zarr.open_group(path, mode="r+").create_group("labels/cells")
+
+
+def _second_image(path: Path) -> None:
+    zarr.open_group(path, mode="r+").create_array("1", data=np.ones((4, 4), "uint8"))
+
+
+def _notes(path: Path) -> None:
+    (path / "0" / "mine").mkdir()
+    (path / "notes.txt").write_text("dear")
+
+
+@pytest.mark.parametrize(("add", "named"), [(_labels, "labels"), (_second_image, "1"), (_notes, "notes.txt")])
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_what_others_put_beside_the_image_is_never_deleted(
+    tmp_path: Path, add: Callable[[Path], None], named: str, version: str
+) -> None:
+    path = tmp_path / "out.zarr"
+    create(path, ome_zarr=version)
+    create(path, ome_zarr=version, overwrite=True)
+    add(path)
+    before = {p: p.stat().st_mtime_ns for p in path.rglob("*")}
+    for refused in (lambda: create(path, overwrite=True), lambda: discard(path), lambda: check_replaceable(path)):
+        with pytest.raises(ImageError, match=rf"holds more than an image \({named}\), which would be lost"):
+            refused()
+    assert {p: p.stat().st_mtime_ns for p in path.rglob("*")} == before
+
+
+def test_a_container_of_images_is_never_replaced_but_a_plain_array_is(tmp_path: Path) -> None:
+    path = tmp_path / "out.zarr"
+    group = zarr.create_group(path, attributes={"ome": {"bioformats2raw.layout": 3, "version": "0.5"}})
+    group.create_array("0/0", data=np.ones((4, 4), "uint8"))
+    with pytest.raises(ImageError, match=r"holds more than an image \(0\)"):
+        create(path, overwrite=True)
+    for zarr_format in (2, 3):
+        zarr.create_array(tmp_path / "a.zarr", data=np.ones((4, 4)), zarr_format=zarr_format, overwrite=True)
+        create(tmp_path / "a.zarr", overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +229,53 @@ def test_pyramid_reads_no_more_than_four_chunks_at_once() -> None:
 
     build_pyramid([Watched(), *levels[1:]], "YXS")
     assert max(read) <= 4 * 128 * 128 * 3
+
+
+def test_pyramid_writes_each_shard_once_and_whole() -> None:
+    layout = Layout("CYX", (2, 900, 700), np.dtype("uint8"), 32, shard=128)
+    written: list[tuple[int, tuple[slice, ...]]] = []
+
+    class Watched:
+        def __init__(self, number: int) -> None:
+            level = layout.levels[number]
+            self.number, self.shape, self.chunks, self.shards = number, level.shape, level.chunks, level.shards
+            self.dtype, self.pixels = layout.dtype, np.zeros(level.shape, layout.dtype)
+
+        def __getitem__(self, key: Any) -> Any:
+            return self.pixels[key]
+
+        def __setitem__(self, key: Any, value: Any) -> None:
+            written.append((self.number, key))
+            self.pixels[key] = value
+
+    levels = [Watched(i) for i in range(len(layout.levels))]
+    levels[0].pixels[:] = 7
+    build_pyramid(levels, "CYX")
+    wanted = [(i, region) for i, v in enumerate(levels) if i for region in regions(v.shape, v.shards or ())]
+    assert written == wanted
+    assert all((level.pixels == 7).all() for level in levels)
+
+
+@given(st.tuples(st.integers(1, 300_000), st.integers(1, 300_000)), st.integers(1, 300), st.sampled_from([1, 2, 4, 5]))
+def test_shards_are_whole_tiles_and_chunks_and_only_where_chunks_are_many(
+    size: tuple[int, int], eighth: int, parts: int
+) -> None:
+    tile = 8 * eighth * parts
+    chunk = tile // parts
+    side = shard_side(size, tile, chunk)
+    chunks = -(-size[0] // chunk) * -(-size[1] // chunk)
+    assert bool(side) == (chunks > MANY_CHUNKS)
+    assert side % tile == side % chunk == 0
+    assert not side or 4 * chunk <= side < 4 * chunk + tile
+
+
+def test_shards_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    for how, words in (({"shard": 48}, "whole chunks of 32"), ({"shard": 64, "ome_zarr": "0.4"}, "has no shards")):
+        with pytest.raises(ValueError, match=words):
+            create(tmp_path / "out.zarr", **how)
+    create(tmp_path / "out.zarr", ome_zarr="0.4")
+    with pytest.raises(ImageError, match="no output that could be resumed"):
+        create(tmp_path / "out.zarr", resume=True)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes, select, to_channels_first
 from masked_denoiser.images.source import Source
 
-from .sources import CASES, PLAIN_FACTS, Case, facts, random_image
+from .sources import CASES, PLAIN_FACTS, Case, facts, ome_zarr, random_image
 
 FILES = Path(__file__).parents[3] / "shared" / "data" / "files"
 
@@ -170,6 +170,25 @@ def test_a_source_opens_again_with_other_axes_or_level(tmp_path: Path) -> None:
         again = open_image(source, axes="ZCTYX", level=1)
         assert (again.axes, again.shape, len(again.levels)) == ("ZCTYX", (2, 2, 3, 20, 25), 1)
         assert again.pixel_size["X"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("windows", "colours", "kept"),
+    [
+        ([{"start": 1, "end": 9, "min": 0, "max": 99}, {"start": 2.5, "end": 9}], ["00ff00", "#102030"], True),
+        ([{"start": 1, "end": 9}, None], ["00FF00", None], False),
+        ([{"start": 1, "end": 9}, {"start": "2", "end": None}], ["00FF00", "green"], False),
+        ([{"start": 1, "end": 9}, {"start": 9, "end": float("inf")}], ["00FF00", "FFF"], False),
+    ],
+)
+def test_colours_and_windows_are_read_where_all_channels_have_sound_ones(
+    windows: list[Any], colours: list[Any], kept: bool, tmp_path: Path
+) -> None:
+    channels = [{"window": w, "color": c} for w, c in zip(windows, colours, strict=True)]
+    image = np.zeros((2, 40, 50), np.uint16)
+    with open_image(ome_zarr("0.5", "cyx", omero={"channels": channels})(tmp_path, image)) as source:
+        found = (source.windows, source.channel_colours)
+    assert found == ((((1.0, 9.0), (2.5, 9.0)), ("00FF00", "102030")) if kept else ((), ()))
 
 
 def test_planes_that_were_never_acquired_are_told(tmp_path: Path) -> None:

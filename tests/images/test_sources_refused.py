@@ -14,7 +14,9 @@ import tifffile
 import zarr
 
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import ImageError
+from masked_denoiser.images.tiff_metadata import Calibration, from_leica, from_ventana
 
 NOISE = np.random.default_rng(0).integers(0, 255, (6, 128, 128)).astype(np.uint8)
 
@@ -153,6 +155,17 @@ def test_truncated_tiffs_are_refused_wherever_they_end(options: dict[str, Any], 
     _refused(path, "truncated")
 
 
+def test_a_codec_that_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
+    """JETRAW is in no public build of imagecodecs; tifffile finds that out when it decodes."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, NOISE[0], compression="zlib")
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages[0].tags["Compression"].overwrite(48124)
+    with open_image(path) as source, pytest.raises(ImageError, match=r"a\.tif: cannot be decoded .*jetraw") as caught:
+        source.read(next(list_planes("YX", source.sizes, False)), slice(0, 9), slice(0, 9))
+    assert "\n" not in str(caught.value)
+
+
 def test_files_that_may_not_be_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _tiff_of("u1")(tmp_path)
     # Permissions do not bind root, who runs tests in containers.
@@ -191,6 +204,20 @@ def test_bad_arrays_are_refused(array: Any, words: str) -> None:
 def test_axes_that_do_not_fit_are_refused(axes: str, reason: str) -> None:
     mend = "; give 3 different letters of TCZYXS, Y and X among them"
     _refused(np.zeros((5, 9, 9)), f"array: axes {axes!r} do not fit shape (5, 9, 9): {reason}{mend}", axes=axes)
+
+
+def test_broken_descriptions_of_slides_are_refused_or_tell_nothing() -> None:
+    for broken in (lambda: from_leica("<scn", 0), lambda: from_ventana([b"<iScan"])):
+        with pytest.raises(ValueError, match="its XML is broken"):
+            broken()
+    image = '<image><pixels sizeX="{}" sizeY="9"><dimension/></pixels><view {}/></image>'
+    image = f"<scn><collection>{image}</collection></scn>"
+    for pixels, view in (("9", ""), ("0", 'sizeX="900" sizeY="900"'), ("nan", 'sizeX="inf" sizeY="many"')):
+        assert from_leica(image.format(pixels, view), 0) == Calibration()
+    for packet in (None, b"", "<a/>", b'<iScan ScanRes="-1"/>', b"<Metadata><iScan/></Metadata>"):
+        assert from_ventana([packet]) == Calibration()
+    nested = "<?xml version='1.0' encoding='utf-8' ?>\n<Metadata><iScan ScanRes='0.25'/></Metadata>\0"
+    assert from_ventana([None, nested.encode()]).steps == {"Y": 0.25, "X": 0.25}
 
 
 def test_levels_that_are_not_there_are_refused() -> None:

@@ -3,37 +3,59 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
-from masked_denoiser.cli.doing import do, engine_of
+from masked_denoiser.cli.doing import do, engine_of, say_complete
+from masked_denoiser.cli.many import denoise_list
 from masked_denoiser.cli.progress import say
-from masked_denoiser.denoising.job import Options
+from masked_denoiser.denoising.job import Job, Options
 from masked_denoiser.denoising.job_file import read_job_file, write_job_file
+from masked_denoiser.denoising.output import AlreadyComplete
+from masked_denoiser.denoising.pairs import is_list
 from masked_denoiser.denoising.prepare import prepare_file_on, prepare_job, settle_job
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import AUTO
 
 
 def denoise(arguments: Namespace) -> int:
-    """Denoises a file to a file; 0 when done, 130 when cancelled."""
+    """Denoises a file to a file, or several into a folder; 0 when done, 1 when one failed, 130 when cancelled."""
+    if is_list(arguments.input, arguments.output):
+        return denoise_list(arguments, options_of(arguments))
+    arguments.input = arguments.input[0]
+    try:
+        return _denoise_one(arguments)
+    except AlreadyComplete:
+        return say_complete(arguments.output, arguments)
+
+
+def _denoise_one(arguments: Namespace) -> int:
     with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
         asked = {"model": arguments.model or AUTO, "options": options_of(arguments), "device": arguments.device}
+        told = partial(say, quiet=arguments.quiet)
         with engine_of(arguments) as engine:
             if arguments.save_job:
-                settled = settle_job(engine, source, Path(arguments.output), **asked)
+                settled = settle_job(engine, source, Path(arguments.output), **asked, say=told)
                 write_job_file(Path(arguments.save_job), settled.job)
                 say(
                     f"wrote {arguments.save_job}; do it with: masked-denoiser run {arguments.save_job}", arguments.quiet
                 )
                 return 0
             again = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-            prepared = prepare_file_on(engine, source, Path(arguments.output), **asked, **again)
+            prepared = prepare_file_on(engine, source, Path(arguments.output), **asked, **again, say=told)
             return do(prepared, arguments)
 
 
 def run(arguments: Namespace) -> int:
     """Does what a job file says; 0 when done, 130 when cancelled."""
     job = read_job_file(Path(arguments.job))
+    try:
+        return _run(job, arguments)
+    except AlreadyComplete:
+        return say_complete(job.output, arguments)
+
+
+def _run(job: Job, arguments: Namespace) -> int:
     with open_image(job.input, axes=job.asked_axes, level=job.level) as source, engine_of(arguments) as engine:
         prepared = prepare_job(
             engine, job, source, device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite
@@ -55,5 +77,8 @@ def options_of(arguments: Namespace) -> Options:
         noise=arguments.noise,
         precision=arguments.precision,
         skip_background=arguments.skip_background,
+        ome_zarr=arguments.ome_zarr,
         on_error=arguments.on_error,
+        compiled=arguments.compile,
+        cpu_as_last_resort=arguments.cpu_as_last_resort,
     )

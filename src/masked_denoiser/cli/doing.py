@@ -7,12 +7,14 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from masked_denoiser.cli.progress import closing, say, show
+from masked_denoiser.denoising.engine import Engine, Here, engine
 from masked_denoiser.denoising.events import Cancelled, Finished
 from masked_denoiser.denoising.job import Job, JobError
-from masked_denoiser.denoising.prepare import Engine, Here, Prepared
+from masked_denoiser.denoising.prepare import Prepared
 
 _CANCELLED = 130
 
@@ -26,19 +28,9 @@ def engine_of(arguments: Namespace) -> Iterator[Engine[Any]]:
     """
     if arguments.threads is not None:
         set_threads(arguments.threads)
-    if arguments.scheduler is None and arguments.workers is None:
-        yield Here()
-        return
-    from masked_denoiser.denoising.cluster import Cluster
-
-    if arguments.scheduler is not None and arguments.workers is not None:
-        raise JobError("--scheduler names workers that are there, --workers begins some here; give only one of them")
-    if arguments.scheduler is not None:
-        cluster = Cluster.connect(arguments.scheduler)
-    else:
-        cluster = Cluster.local(arguments.workers, arguments.threads)
-    with cluster:
-        yield cluster
+    here = Here(partial(say, quiet=arguments.quiet), or_cpu=arguments.cpu_as_last_resort)
+    with engine(arguments.scheduler, arguments.workers, arguments.threads, here) as computing:
+        yield computing
 
 
 def do(prepared: Prepared[Any], arguments: Namespace) -> int:
@@ -51,6 +43,15 @@ def do(prepared: Prepared[Any], arguments: Namespace) -> int:
     elif not arguments.quiet:
         print(closing(end, prepared.job.output))
     return _CANCELLED if isinstance(end, Cancelled) else 0
+
+
+def say_complete(output: str, arguments: Namespace) -> int:
+    """There was nothing to resume, which is no failure: 0."""
+    if arguments.json:
+        print(json.dumps({"output": output, "complete": True, "already": True}))
+    elif not arguments.quiet:
+        print(f"{output} is already complete; nothing to resume")
+    return 0
 
 
 def _summary(job: Job, end: Finished | Cancelled) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from masked_denoiser.images.open import open_image
@@ -12,7 +13,15 @@ from masked_denoiser.images.source import Source
 
 
 def info(arguments: Namespace) -> int:
-    """Prints what an image is."""
+    """Prints what an image is.
+
+    Raises:
+        JobError: if a preview is asked for without a plan that skips background.
+    """
+    if arguments.preview and not (arguments.plan and arguments.skip_background):
+        from masked_denoiser.denoising.job import JobError
+
+        raise JobError("--preview shows which tiles are background; give --plan and --skip-background, too")
     with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
         facts = describe(source, arguments.channels)
         if arguments.plan:
@@ -30,11 +39,13 @@ def plan(source: Source, arguments: Namespace) -> dict[str, Any]:
     """What a job would do and need, as plain JSON values; memory and disk in bytes."""
     from masked_denoiser.cli.denoise import options_of
     from masked_denoiser.cli.doing import set_threads
+    from masked_denoiser.cli.progress import say
     from masked_denoiser.denoising.plan import plan_job
 
     if arguments.threads is not None:
         set_threads(arguments.threads)
-    return plan_job(source, arguments.model or "auto", options_of(arguments), arguments.device)
+    preview = Path(arguments.preview) if arguments.preview else None
+    return plan_job(source, arguments.model or "auto", options_of(arguments), arguments.device, say, preview)
 
 
 def _in_words(plan: dict[str, Any]) -> dict[str, Any]:

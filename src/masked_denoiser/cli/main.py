@@ -87,10 +87,20 @@ def _command(
 
 
 def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = _command(commands, "denoise", "denoise:denoise", "denoise an image to OME-Zarr or OME-TIFF")
-    p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
-    p.add_argument("output", help="ends in .ome.zarr or .ome.tif")
-    p.add_argument("--resume", action="store_true", help="go on with an interrupted job")
+    p = _command(commands, "denoise", "denoise:denoise", "denoise an image, or many, to OME-Zarr or OME-TIFF")
+    p.add_argument(
+        "input",
+        nargs="+",
+        help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr; several, folders, or patterns such as 'in/*.tif'",
+    )
+    p.add_argument("output", help="ends in .ome.zarr or .ome.tif; for several images a folder, such as out/")
+    p.add_argument(
+        "--ending",
+        default=".ome.zarr",
+        choices=(".ome.zarr", ".ome.tif"),
+        help="of the outputs in a folder (default: .ome.zarr)",
+    )
+    p.add_argument("--resume", action="store_true", help="go on with an interrupted job, or list")
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")
     p.add_argument("--save-job", metavar="FILE", help="write the settled job to FILE, for `run`, instead of doing it")
     _add_reading(p)
@@ -105,6 +115,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     p.add_argument("--resume", action="store_true", help="go on with an interrupted job")
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")
     p.add_argument("--device", help="cuda:N, where there are several of the job's kind")
+    _add_last_resort(p)
     p.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     _add_cluster(p)
     _add_telling(p)
@@ -138,11 +149,22 @@ def _add_job(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="pass tiles through that are nothing but background (see `info --plan --skip-background`)",
     )
+    p.add_argument(
+        "--ome-zarr",
+        choices=("0.4", "0.5"),
+        default="0.5",
+        help="version of an OME-Zarr output: 0.5, or 0.4 for programs that know no other (default: 0.5)",
+    )
     expert = p.add_argument_group("expert settings")
     expert.add_argument("--passes", type=int, default=1, help="average over K attention masks (default: 1)")
     expert.add_argument("--std", action="store_true", help="also write the standard deviation over the passes")
     expert.add_argument("--range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="intensities seen as 0 and 1")
-    expert.add_argument("--tile", type=int, default=512, help="side of a tile in pixels (default: 512)")
+    expert.add_argument(
+        "--tile",
+        type=_tile,
+        default=512,
+        help="side of a tile in pixels; auto measures once which tile and batch are fastest here (default: 512)",
+    )
     expert.add_argument("--halo", type=_halo, default="default", help="context in pixels, 'default' or 'exact'")
     expert.add_argument("--batch", type=int, default=0, help="tiles denoised at once (default: by device)")
     expert.add_argument(
@@ -159,6 +181,14 @@ def _add_job(p: argparse.ArgumentParser) -> None:
     )
     expert.add_argument("--seed", type=int, default=0, help="seed of the attention masks (default: 0)")
     expert.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    expert.add_argument("--compile", action="store_true", help="compile the network first, which takes minutes")
+    _add_last_resort(expert)
+
+
+def _add_last_resort(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--cpu-as-last-resort", action="store_true", help="go on with the CPU where a GPU has too little memory"
+    )
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
@@ -274,6 +304,7 @@ def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
     _add_reading(p)
     p.add_argument("--plan", action="store_true", help="also what `denoise` would do with these settings, and need")
+    p.add_argument("--preview", metavar="PNG", help="with --plan --skip-background: draw which tiles are background")
     _add_job(p)
     p.add_argument("--json", action="store_true", help="print it as JSON")
 
@@ -326,6 +357,16 @@ def _halo(text: str) -> int | str:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor 'default' nor 'exact'") from None
+
+
+def _tile(text: str) -> int | str:
+    """A number of pixels, or "auto"."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor 'auto'") from None
 
 
 def _positive(text: str) -> int:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from masked_denoiser.denoising.events import (
     Cancelled,
+    Event,
     Finished,
     Finishing,
     Message,
@@ -34,19 +35,26 @@ def show(pipeline: Pipeline | ClusterPipeline, *, quiet: bool = False) -> Finish
         How the job ended.
     """
     end: Finished | Cancelled | None = None
-    with cancel_on_interrupt(pipeline.cancel), _bar(pipeline, quiet) as bar:
+    with cancel_on_interrupt(pipeline.cancel), make_bar(pipeline, quiet) as bar:
         for event in pipeline.run():
-            match event:
-                case Progress() | TileDone():
-                    _move(bar, event if isinstance(event, Progress) else event.progress)
-                case Message(text):
-                    say(text, quiet)
-                case Finishing():
-                    bar.set_description("writing pyramid")
-                case Finished() | Cancelled():
-                    end = event
+            follow(bar, event, quiet)
+            if isinstance(event, Finished | Cancelled):
+                end = event
     assert end is not None  # a pipeline ends with one of the two, or raises
     return end
+
+
+def follow(bar: tqdm[None], event: Event, quiet: bool = False) -> None:
+    """Shows an event of a job on its bar, or beside it."""
+    match event:
+        case Progress():
+            _move(bar, event)
+        case TileDone():
+            _move(bar, event.progress)
+        case Message(text):
+            say(text, quiet)
+        case Finishing():
+            bar.set_postfix_str("writing the pyramid")
 
 
 def say(text: str, quiet: bool = False) -> None:
@@ -63,11 +71,11 @@ def closing(end: Finished | Cancelled, output: str) -> str:
         return f"cancelled after {p.done} of {p.total} tiles ({work}); what is done is kept: go on with --resume"
     skipped = f", {end.skipped} of {p.total} tiles were background" if end.skipping else ""
     slow = f"\n{end.bottleneck}" if end.bottleneck else ""
-    damage = f"\n{_damage(end.damage)}" if end.damage else ""
+    damage = f"\n{damage_of(end.damage)}" if end.damage else ""
     return f"wrote {output} ({work}, {p.rate:.3g} megapixels/s{skipped}){slow}{damage}"
 
 
-def _damage(places: tuple[str, ...]) -> str:
+def damage_of(places: tuple[str, ...]) -> str:
     """What could not be read; all of it is in `--json`."""
     more = f" and {len(places) - 5} more (--json lists them all)" if len(places) > 5 else ""
     return f"damaged in the input, and passed through: {'; '.join(places[:5])}{more}"
@@ -98,13 +106,14 @@ def cancel_on_interrupt(
             signal.signal(number, before[number])
 
 
-def _bar(pipeline: Pipeline | ClusterPipeline, quiet: bool) -> tqdm[None]:
+def make_bar(pipeline: Pipeline | ClusterPipeline, quiet: bool, title: str = "denoising") -> tqdm[None]:
+    """A bar for the work of a job."""
     plan, planes = pipeline.job.plan, len(pipeline.job.planes)
     return tqdm(
         total=planes * plan.size[0] * plan.size[1] / 1e6,
         unit="Mpx",
         disable=quiet,
-        desc="denoising",
+        desc=title,
         smoothing=0.1,
         bar_format="{desc} {percentage:3.0f} %|{bar}| {n:.2f}/{total:.2f} megapixels, "
         "{rate_noinv_fmt}, {remaining} left{postfix}",

@@ -1,8 +1,9 @@
 """Tiles that hold nothing but background, which a job may pass through as they are.
 
 The criterion: of a tile with its halo, every mean over 16 x 16 pixels, in every channel, is within 4 grey levels of 255
-of the background. The background is the most frequent of such means in a seeded sample of the whole image, and is fixed
-for the job: the paper of a stained slide, the black of a fluorescence image.
+of the background; where the image has a pyramid, on a low level of it (`lowres`) and in full resolution. The background
+is the most frequent of such means in a seeded sample of the whole image, and is fixed for the job: the paper of a
+stained slide, the black of a fluorescence image.
 """
 
 from __future__ import annotations
@@ -26,15 +27,17 @@ _BINS = 64
 Levels = tuple[float, ...]
 
 
-def is_background(unit: NDArray[np.floating], levels: Levels) -> bool:
+def is_background(unit: NDArray[np.floating], levels: Levels, square: int = SQUARE) -> bool:
     """Whether a tile is nothing but background.
 
     Args:
         unit: [C, H, W] in [0, 1].
         levels: of the background, one for each channel.
+        square: side of the squares whose means are looked at.
     """
     return all(
-        bool((np.abs(means - level) <= TOLERANCE).all()) for means, level in zip(map(_means, unit), levels, strict=True)
+        bool((np.abs(_means(channel, square) - level) <= TOLERANCE).all())
+        for channel, level in zip(unit, levels, strict=True)
     )
 
 
@@ -66,9 +69,9 @@ def _most_frequent(source: Source, planes: list[Plane], scale: Range, seed: int)
     return tuple(round(float(np.median(row[inside])), 6) for row in means)
 
 
-def _means(channel: NDArray[Any]) -> NDArray[Any]:
+def _means(channel: NDArray[Any], square: int = SQUARE) -> NDArray[Any]:
     """Means over squares; those at the bottom and the right are as large as the image lets them be."""
-    rows, columns = (np.arange(0, side, SQUARE) for side in channel.shape)
+    rows, columns = (np.arange(0, side, square) for side in channel.shape)
     sums = np.add.reduceat(np.add.reduceat(channel, rows, axis=0, dtype=np.float64), columns, axis=1)
     heights, widths = (np.diff([*starts, side]) for starts, side in zip((rows, columns), channel.shape, strict=True))
     return np.asarray(sums / (heights[:, None] * widths[None, :]))

@@ -37,6 +37,9 @@ _EACH = 2
 #: How often a group that failed on a worker, other than by a wrong job, is tried again.
 _RETRIES = 2
 
+#: What local workers run first. Ctrl-C reaches every process of a terminal, and is for the driver alone to answer.
+_DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+
 #: Seconds between looks at a cancel, and after which a cluster without workers is mentioned.
 _LOOK, _LONELY = 0.2, 10.0
 
@@ -102,6 +105,7 @@ class Cluster:
             memory_limit=0,  # ours is bounded by the tile, and a worker that is paused is no help
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
+            preload=[_DEAF],
         )
         return cls(distributed.Client(cluster), share, cluster)
 
@@ -139,7 +143,7 @@ class Cluster:
         Raises:
             JobError: if the image is in memory.
         """
-        if source.path is None:
+        if source.path is None and not source.url:
             raise JobError("an image in memory cannot be sent to a cluster; save it first, and give its path")
         return ClusterPipeline(job, self, model, open_output(), device=self._device, threads=self._threads)
 
@@ -236,7 +240,7 @@ class _Tasks:
             if (number, group) not in pipeline.journal.done
         )
         self._flying: dict[Future[GroupDone], Piece] = {}
-        self._run = uuid4().hex[:8]
+        self._run = uuid4().hex
         self._model = client.scatter([pack_model(pipeline.model)], broadcast=True, hash=False)[0]
 
     def __enter__(self) -> Self:
@@ -246,8 +250,8 @@ class _Tasks:
         """Nobody may write after the lock is given back."""
         waiting = list(self._flying)
         if waiting:
-            self._client.run(stop_worker, self._job, on_error="ignore")
-            self._client.cancel([future for future in waiting if future.status == "pending"], force=True)
+            self._client.cancel(waiting, force=True)
+            self._client.run(stop_worker, self._run, on_error="ignore")
         self._flying.clear()
 
     def workers(self) -> dict[str, int]:
@@ -261,6 +265,7 @@ class _Tasks:
             threads = self._pipeline.threads or max(workers.values())
             future = self._client.submit(
                 do_group,
+                self._run,
                 self._job,
                 self._model,
                 self._pipeline.device,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -11,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from masked_denoiser.denoising.limits import Limits, is_out_of_memory
 from masked_denoiser.denoising.precision import Precision
+from masked_denoiser.denoising.transfer import Waiting, to_device, to_host
 from masked_denoiser.errors import UserError
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.masks import HashedTokenMask
@@ -38,11 +41,16 @@ class Denoised:
     std: Batch | None
 
 
+#: Gives a result when it is called, from any thread.
+Pending = Callable[[], Denoised]
+
+
 class Denoiser:
     """Runs a model on tiles.
 
     Memory that runs out is no end: half as many tiles are taken at once from then on, then tiles of half the side, cut
-    with overlaps. `said` holds a sentence for each such step until somebody takes it.
+    with overlaps. `limits` says how far that went; `said` holds a sentence for each such step until somebody takes it.
+    `waited` counts the seconds for which the results of `submit` were waited for.
 
     Args:
         model: what to run.
@@ -53,6 +61,9 @@ class Denoiser:
         overlap: context in pixels of the parts of a tile that memory does not hold: the halo of its job.
         precision: of the network's matrix products and convolutions. Norms, softmax and, in the Swin family, the
             residual sums stay in float32.
+        limits: what is known of the memory.
+        keep: called with each new limit.
+        or_cpu: whether the CPU takes over where a GPU's memory does not hold the smallest part.
     """
 
     def __init__(
@@ -65,14 +76,17 @@ class Denoiser:
         std: bool = False,
         precision: Precision = "float32",
         overlap: int = _PART_OVERLAP,
+        limits: Limits | None = None,
+        keep: Callable[[Limits], None] | None = None,
+        or_cpu: bool = False,
     ) -> None:
         self.config = model.card.architecture
         self.device, self.passes, self.seed, self.std, self.precision = device, passes, seed, std, precision
         self.network = model.build().to(device)
         self.overlap = -(-max(overlap, 1) // self.config.grid) * self.config.grid
-        self.at_once: int | None = None
-        self.side: int | None = None
+        self.limits, self._keep, self._or_cpu = limits or Limits(), keep, or_cpu
         self.said: list[str] = []
+        self.waited = 0.0
 
     def __call__(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Denoised:
         """Denoises tiles of one shape.
@@ -85,71 +99,102 @@ class Denoiser:
         Raises:
             DeviceError: if the device has too little memory for the smallest tile that makes sense.
         """
+        return self._begin(tiles, origins)()
+
+    def submit(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Pending:
+        """The same, but a GPU is only given the work; what is returned waits for it. A CPU has done it by then.
+
+        Raises:
+            DeviceError: as above. Memory runs out when work is given, not when it is waited for.
+        """
+        coming = self._begin(tiles, origins)
+
+        def result() -> Denoised:
+            began = time.monotonic()
+            out = coming()
+            self.waited += time.monotonic() - began
+            return out
+
+        return result
+
+    def _begin(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Pending:
         height, width = tiles.shape[-2:]
         whole = reflect(tiles, self.config.grid)
         while True:
             try:
-                outs = self._all(whole, origins)[..., :height, :width]
+                coming = self._all(whole, origins)
                 break
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
                 self._take_less(whole.shape, error)
-        std = outs.std(axis=0, ddof=1) if self.std else None
-        return Denoised(outs.mean(axis=0), std)
 
-    def _all(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
+        def result() -> Denoised:
+            outs = coming()[..., :height, :width]
+            return Denoised(outs.mean(axis=0), outs.std(axis=0, ddof=1) if self.std else None)
+
+        return result
+
+    def _all(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Waiting:
         """[passes, B, C, H, W], so many tiles of such a side at once as memory allows."""
-        step = self.at_once or len(tiles)
-        parts = [self._tiles(tiles[i : i + step], origins[i : i + step]) for i in range(0, len(tiles), step)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-
-    def _tiles(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
-        height, width = tiles.shape[-2:]
-        if self.side is None or max(height, width) <= self.side:
+        step, side = self.limits.at_once or len(tiles), self.limits.side
+        fits = side is None or max(tiles.shape[-2:]) <= side
+        if step >= len(tiles) and fits:
             return self._each_pass(tiles, origins)
-        out = np.empty((self.passes, *tiles.shape), np.float32)
-        grid = self.config.grid
-        core = max(grid, (self.side - 2 * self.overlap) // grid * grid)
-        for tile in Plan((height, width), core, self.overlap, grid):
+        one = self._whole if fits else self._in_parts
+        parts = [one(tiles[i : i + step], origins[i : i + step]) for i in range(0, len(tiles), step)]
+        out = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return lambda: out
+
+    def _whole(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
+        return self._each_pass(tiles, origins)()
+
+    def _in_parts(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
+        out, grid = np.empty((self.passes, *tiles.shape), np.float32), self.config.grid
+        core = max(grid, ((self.limits.side or 0) - 2 * self.overlap) // grid * grid)
+        for tile in Plan((tiles.shape[-2], tiles.shape[-1]), core, self.overlap, grid):
             rows, columns = (span.index for span in tile.read)
             places = tuple((y + rows.start, x + columns.start) for y, x in origins)
-            inner = self._each_pass(np.ascontiguousarray(tiles[..., rows, columns]), places)
+            inner = self._whole(np.ascontiguousarray(tiles[..., rows, columns]), places)
             out[..., tile.core[0].index, tile.core[1].index] = inner[..., *tile.core_in_read]
         return out
 
-    def _each_pass(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
-        return torch.stack([self._run(tiles, origins, n) for n in range(self.passes)]).cpu().numpy()
+    def _each_pass(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Waiting:
+        return to_host(torch.stack([self._run(tiles, origins, n) for n in range(self.passes)]))
 
     def _take_less(self, shape: tuple[int, ...], error: RuntimeError) -> None:
-        """Half as many tiles at once from now on, or tiles of half the side.
+        """Less at once from now on; nothing less, and the CPU takes over if it may.
 
         Raises:
-            DeviceError: if there is nothing left to halve.
+            DeviceError: if there is nothing left to halve, and no CPU to go on with.
         """
-        count, height, width = self.at_once or shape[0], *shape[-2:]
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        if count > 1:
-            self.at_once = count // 2
-            self.said.append(f"memory ran out on {self.device}: from now on {self.at_once} tiles at once")
+        less = self.limits.less(shape[0], max(shape[-2:]), self.config.grid + 2 * self.overlap)
+        if less is not None:
+            self.limits = less
+            self.said.append(f"memory ran out on {self.device}: from now on {less}")
+            if self._keep is not None:
+                self._keep(less)
             return
-        side, least = self.side or max(height, width), self.config.grid + 2 * self.overlap
-        if side <= least:
-            raise DeviceError(
-                f"{self.device} has too little memory for a tile of {height} x {width} pixels, even in parts; "
-                "choose a smaller tile, or the CPU"
-            ) from error
-        self.side = max(side // 2, least)
-        self.said.append(
-            f"memory ran out on {self.device}: from now on tiles are denoised in parts of at most {self.side} x "
-            f"{self.side} pixels, which differ from whole tiles as tiles with this halo differ from the whole image"
+        too_little = (
+            f"{self.device} has too little memory for a tile of {shape[-2]} x {shape[-1]} pixels, even in parts"
         )
+        if self.device.type == "cpu":
+            raise DeviceError(f"{too_little}; choose a smaller tile") from error
+        if not self._or_cpu:
+            raise DeviceError(
+                f"{too_little}; choose a smaller tile, end what else uses its memory, or go on with "
+                "--cpu-as-last-resort, on the CPU"
+            ) from error
+        self.said.append(f"{too_little}: from now on the CPU computes, as was asked for; it is slower")
+        self.device, self.limits = torch.device("cpu"), Limits()
+        self.network = self.network.to(self.device)
 
     def _run(self, tiles: Batch, origins: tuple[tuple[int, int], ...], number: int) -> Tensor:
         """One pass, [B, C, H, W] on the device."""
         batch, channels = tiles.shape[:2]
-        images = torch.from_numpy(tiles).to(self.device)
+        images = to_device(tiles, self.device)
         if channels == 3 and self.config.channels == 1:
             images = images.flatten(0, 1)[:, None]
             origins = tuple(origin for origin in origins for _ in range(3))
@@ -176,12 +221,6 @@ def computing(device: torch.device, precision: Precision) -> Iterator[None]:
     half = nullcontext() if precision == "float32" else torch.autocast(device.type, getattr(torch, precision))
     with torch.backends.cudnn.flags(allow_tf32=False), half:
         yield
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch says, in the words of any device, that memory ran out; only CUDA has a type for it."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def reflect(tiles: Batch, grid: int) -> Batch:

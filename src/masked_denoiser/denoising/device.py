@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+
+import psutil
 import torch
 
 from masked_denoiser.denoising.job import JobError
@@ -44,6 +47,20 @@ def describe(device: torch.device) -> str:
         return "the Apple GPU (mps)"
     threads = torch.get_num_threads()
     return f"the CPU ({threads} thread{'s' if threads > 1 else ''})"
+
+
+def identify(device: torch.device) -> str:
+    """What must be the same for a measurement to hold: the device and its library."""
+    cpu = f", {platform.machine()} with {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else ""
+    return f"{describe(device)}{cpu}, torch {torch.__version__}"
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that this process can still take on a device; a CPU and an Apple GPU share the machine's."""
+    if device.type != "cuda":
+        return int(psutil.virtual_memory().available)
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, for use again
+    return int(torch.cuda.mem_get_info(device)[0]) + kept
 
 
 def _best() -> tuple[torch.device, str]:

@@ -95,7 +95,9 @@ class Finished:
         waits = self.waits
         total = waits.reading + waits.computing + waits.writing
         # What the disk took, as far as the network waited for it: the rest of a stage is our own arithmetic.
-        held_up = {"reading": min(waits.reading, waits.reads), "writing": min(waits.writing, waits.writes)}
+        # Who writes waits for a GPU, too: as long as there is something to wait for, the disk keeps up.
+        writing = min(waits.writing, waits.writes) - waits.device
+        held_up = {"reading": min(waits.reading, waits.reads), "writing": writing}
         slower, seconds = max(held_up.items(), key=lambda pair: pair[1])
         if seconds < max(_HELD_UP * total, _WORTH_SAYING):
             return ""

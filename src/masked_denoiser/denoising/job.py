@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from math import isfinite, lcm
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from masked_denoiser.denoising.background import measure_background
 from masked_denoiser.denoising.intensity import Range, measure_ranges
@@ -22,6 +22,7 @@ from masked_denoiser.denoising.precision import AskedPrecision, Precision
 from masked_denoiser.denoising.restraint import MEAN_REACH
 from masked_denoiser.denoising.treatment import Treatment
 from masked_denoiser.errors import UserError
+from masked_denoiser.images.layout import OmeZarr
 from masked_denoiser.images.planes import Channels, Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
@@ -49,7 +50,8 @@ class Options:
     """What a user asks for, beside image and model.
 
     Attributes:
-        tile: side of the square that is written at once, in pixels.
+        tile: side of the square that is written at once, in pixels; "auto" measures once which tile and batch are
+            fastest for model and device (`denoising.warmup`), which takes up to about 20 s, and remembers it.
         halo: context read around a tile in pixels; "default", or "exact" for whole-image equality.
         batch: tiles denoised at once; 0 lets the device decide.
         passes: runs with different attention masks whose mean is the result.
@@ -62,11 +64,15 @@ class Options:
         precision: of the network's products: "float32", "bfloat16", "float16", or "auto" for what was measured to be
             fastest on this device; at most 0.02 dB are lost (docs/speed.md).
         skip_background: pass tiles through that hold nothing but background, as `denoising.background` defines it.
+        ome_zarr: version of an OME-Zarr output.
         on_error: where the input cannot be read, "stop"; or "skip": what can be read there is passed through, the rest
             is left empty, and the places are listed.
+        compiled: compile the network before the job begins (`denoising.compiling`), which takes minutes.
+        cpu_as_last_resort: where a GPU's memory does not even hold the smallest part of a tile, go on with the CPU
+            instead of ending. No part of the job, so that a job which ended that way can be resumed with it.
     """
 
-    tile: int = 512
+    tile: int | Literal["auto"] = 512
     halo: int | Literal["default", "exact"] = "default"
     batch: int = 0
     passes: int = 1
@@ -77,7 +83,10 @@ class Options:
     noise: str = AUTO
     precision: AskedPrecision = "float32"
     skip_background: bool = False
+    ome_zarr: OmeZarr = "0.5"
     on_error: OnError = "stop"
+    compiled: bool = False
+    cpu_as_last_resort: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,9 @@ class Job:
     treatments: tuple[tuple[int, Treatment], ...]
     device: str
     precision: Precision
+    compiled: bool
     background: tuple[tuple[int, tuple[float, ...]], ...]
+    ome_zarr: OmeZarr
     on_error: OnError
     version: str
 
@@ -232,7 +243,7 @@ def make_job(
         model_from=model_from,
         model_digest=model.digest,
         window=grid,
-        tile=options.tile if stride == 1 else -(-options.tile // (grid * stride)) * grid * stride,
+        tile=_tile(options, grid, stride),
         halo=settle_halo(options.halo, model, stride, _around(chosen.treatments.values())),
         batch=batch,
         group=(1, batch),
@@ -246,7 +257,9 @@ def make_job(
         treatments=tuple(chosen.treatments.items()),
         device=device,
         precision=precision,
+        compiled=options.compiled,
         background=_background(source, planes, ranges, options),
+        ome_zarr=options.ome_zarr,
         on_error=options.on_error,
         version=version("napari-masked-denoiser"),
     )
@@ -257,7 +270,7 @@ def make_job(
 def _of_source(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
     """What a job says of its input."""
     return {
-        "input": str(source.path or source.name),
+        "input": source.where,
         "asked_axes": source.asked_axes,
         "level": source.level,
         "stamp": stamp(source, planes),
@@ -300,6 +313,13 @@ def settle_halo(halo: int | str, model: Model, stride: int = 1, around: int = 0)
     return int(halo) if stride == 1 else _up_to(grid, int(halo))
 
 
+def _tile(options: Options, grid: int, stride: int) -> int:
+    """The side of a tile: as asked for, or with strides the next on their grid."""
+    if isinstance(options.tile, str):
+        raise JobError(f"tile is {options.tile!r}; give a number of pixels, or 'auto' to `denoise`")
+    return options.tile if stride == 1 else _up_to(grid * stride, options.tile)
+
+
 def _around(treatments: Collection[Treatment]) -> int:
     """Before the network impulses are looked for among neighbours, after it the result is held to local figures."""
     held = (MEAN_REACH * (bool(t.gain) + bool(t.levels)) * bool(t.share) for t in treatments)
@@ -319,6 +339,8 @@ def _check(source: Source, model: Model, options: Options) -> None:
         raise JobError("a standard deviation needs at least 2 passes; set passes to 2 or more")
     if options.passes > 1 and not model.card.architecture.attention_mask:
         raise JobError(f"{model.card.name} has no attention mask, so that all passes are equal; set passes to 1")
+    if options.ome_zarr not in get_args(OmeZarr):
+        raise JobError(f"OME-Zarr {options.ome_zarr} cannot be written; choose {' or '.join(get_args(OmeZarr))}")
     if options.batch < 0 or options.seed < 0:
         raise JobError(f"batch ({options.batch}) and seed ({options.seed}) cannot be negative")
     if options.seed >= 2**63:

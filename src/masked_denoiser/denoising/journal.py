@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from masked_denoiser.denoising.job import Job, JobError
+from masked_denoiser.denoising.job import Job, JobError, Options
 from masked_denoiser.denoising.job_file import job_from
 from masked_denoiser.denoising.lock import OutputLock
 from masked_denoiser.images.damage import Place
@@ -116,6 +116,17 @@ class Journal:
         if measured_precision:
             job = replace(job, precision=then.precision)
         return replace(job, noise=then.noise, treatments=then.treatments)
+
+    @staticmethod
+    def tile_as_begun(output: Path, options: Options) -> Options:
+        """Options whose tile is left to a measurement, with the tile and the batch of the job that was begun."""
+        if options.tile != "auto":
+            return options
+        match _records(output)[0][0].get("job"):
+            case {"tile": int(tile), "batch": int(batch)} if tile > 0 and batch > 0:
+                return replace(options, tile=tile, batch=batch)
+            case _:
+                return options
 
     def add(self, piece: Piece, damage: tuple[Place, ...] = ()) -> None:
         """Records a piece whose pixels are on disk, and sees to it that the record is there too."""

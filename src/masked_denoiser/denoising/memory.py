@@ -51,12 +51,19 @@ def plan_memory(job: Job, config: NetworkConfig) -> Memory:
     samples = job.batch * height * width * channels
     pieces = -(-len(job.plan) * len(job.planes) // job.batch)
     waiting = min(pieces, AHEAD + 1) * samples * (_WAITING + np.dtype(job.dtype).itemsize)
-    tiles = job.batch * (channels if config.channels == 1 else 1)
-    network = int(tiles * -(-height // config.grid) * -(-width // config.grid) * config.grid**2 * _per_pixel(config))
+    rows, columns = job.group
+    gathered = 2 * rows * columns * job.tile**2 * channels * np.dtype(job.dtype).itemsize * (rows * columns > job.batch)
+    network = network_memory(config, job.batch * (channels if config.channels == 1 else 1), height, width)
     on_cpu = job.device == "cpu"
     now = psutil.Process().memory_info().rss
-    process = now + waiting + samples * _CONVERTING + (network + _LIBRARIES if on_cpu else 0)
-    return Memory(int(process), 0 if on_cpu else network + _LIBRARIES)
+    process = now + waiting + gathered + samples * _CONVERTING + (network if on_cpu else 0)
+    return Memory(int(process), 0 if on_cpu else network)
+
+
+def network_memory(config: NetworkConfig, tiles: int, height: int, width: int) -> int:
+    """Bytes that a network and its libraries take for so many tiles of such sides, in pixels."""
+    pixels = -(-height // config.grid) * -(-width // config.grid) * config.grid**2
+    return int(tiles * pixels * _per_pixel(config)) + _LIBRARIES
 
 
 def _reads(job: Job) -> list[tuple[int, int]]:

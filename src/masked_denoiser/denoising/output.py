@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +18,7 @@ from masked_denoiser.denoising.lock import OutputLock
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.disk import check_output, check_replaceable, check_room, discard, estimate_bytes, has_begun
 from masked_denoiser.images.durable import sync_all
+from masked_denoiser.images.provenance import read_attributes
 from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
 from masked_denoiser.tiling.plan import chunk_side
@@ -85,8 +87,7 @@ def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, 
         JobError: if resuming and overwriting are both asked for, or the output waits for one of them.
         ImageError: if the output cannot be written, or would touch the input.
     """
-    if resume and overwrite:
-        raise JobError("--resume goes on and --overwrite starts again; give only one of them")
+    check_wishes(resume, overwrite)
     check_output(path, source)
     unfinished = Journal.beside(path).exists()
     if overwrite or (resume and unfinished):
@@ -104,9 +105,46 @@ def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, 
     return False
 
 
+def check_wishes(resume: bool, overwrite: bool) -> None:
+    """Refuses to go on and to start again at once.
+
+    Raises:
+        JobError: if both are asked for.
+    """
+    if resume and overwrite:
+        raise JobError("--resume goes on and --overwrite starts again; give only one of them")
+
+
 def _check_free(path: Path) -> None:
     if path.exists():
         raise JobError(f"{path} exists; write elsewhere, or replace it with --overwrite")
+
+
+def check_made_alike(path: Path, job: Job, *, measured_precision: bool = False) -> None:
+    """Refuses to take a complete output for that of a job with other settings.
+
+    Args:
+        path: of the output.
+        job: as it would be begun now.
+        measured_precision: whether the precision was left to a measurement.
+
+    Raises:
+        JobError: naming what differs.
+    """
+    then = read_attributes(path).get("settings")
+    if not isinstance(then, dict):
+        raise JobError(
+            f"{path} exists, and is no output of this version; write elsewhere, or replace it with --overwrite"
+        )
+    measured = {"noise", "treatments"} if job.asked == "auto" else set()
+    left_open = {"version", *measured, *(["precision"] if measured_precision else [])}
+    now = json.loads(json.dumps(job.settings()))
+    differing = [f"{key} was {then.get(key)!r} and is {now[key]!r}" for key in now if then.get(key) != now[key]]
+    differing = [text for text in differing if text.partition(" ")[0] not in left_open]
+    if differing:
+        raise JobError(
+            f"{path} is complete, but of another job: {'; '.join(differing[:3])}. Write elsewhere, or --overwrite"
+        )
 
 
 def open_output(source: Source, job: Job, lock: OutputLock, *, resume: bool, overwrite: bool) -> Output:
@@ -172,6 +210,7 @@ def open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite:
                     overwrite=overwrite and not resume,
                     attributes=provenance(job),
                     dtype=dtype,
+                    ome_zarr=job.ome_zarr,
                 )
             )
             undo.callback(sinks[-1].close if resume else partial(discard, p))

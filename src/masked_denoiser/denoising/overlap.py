@@ -33,6 +33,7 @@ class Waits:
         computing: the network computed.
         writing: the network waited for output to be written.
         reads, writes: of the two other threads in reading from and writing to the disk, whoever waited.
+        device: the writing thread waited for a GPU that was still computing.
     """
 
     reading: float = 0.0
@@ -40,6 +41,7 @@ class Waits:
     writing: float = 0.0
     reads: float = 0.0
     writes: float = 0.0
+    device: float = 0.0
 
     @contextmanager
     def count(self, what: str) -> Iterator[None]:

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.background import is_background
 from masked_denoiser.denoising.clock import Clock
-from masked_denoiser.denoising.denoiser import Denoised, Denoiser
+from masked_denoiser.denoising.denoiser import Denoised, Denoiser, Pending
 from masked_denoiser.denoising.events import (
     Cancelled,
     Event,
@@ -27,6 +26,7 @@ from masked_denoiser.denoising.journal import Journal, Piece
 from masked_denoiser.denoising.output import Output, OutputError
 from masked_denoiser.denoising.overlap import Waits, overlapped
 from masked_denoiser.denoising.region import Region
+from masked_denoiser.denoising.skipping import Skipping
 from masked_denoiser.denoising.treated import Network, Treated
 from masked_denoiser.images.damage import Place, read_around
 from masked_denoiser.images.planes import Plane
@@ -126,6 +126,9 @@ class Pipeline:
     waits: Waits = field(default_factory=Waits)
     _gathered: _Gathered = field(default_factory=_Gathered)
 
+    def __post_init__(self) -> None:
+        self._skipping = Skipping(self.source, self.job)
+
     def run(self) -> Iterator[Event]:
         """Does the work, and yields events as it goes. The sinks are finished or closed at the end.
 
@@ -142,6 +145,8 @@ class Pipeline:
             yield Finishing()
             self.finish()
             finished = True
+            if isinstance(self.denoiser, Denoiser):
+                self.waits.device = self.denoiser.waited
             damage = tuple(map(str, self.journal.damage)) if self.journal else clock.damage
             yield Finished(clock.progress(), self.waits, clock.skipped, bool(self.job.background), damage)
         finally:
@@ -208,10 +213,9 @@ class Pipeline:
         treatment = None if work.plane.copied else self.job.treatment_of(work.plane)
         if treatment is None or treatment.nothing:
             return _Given(inputs, [], damage=damage)
-        scale, background = self.job.range_of(work.plane), self.job.background_of(work.plane)
-        pairs = [scale.to_unit(pixels) for pixels in inputs]
+        pairs = [self.job.range_of(work.plane).to_unit(pixels) for pixels in inputs]
         whole = [i for i, (_, places) in enumerate(read) if not places]
-        seen = [i for i in whole if background is None or not is_background(pairs[i][0], background)]
+        seen = [i for i in whole if not self._skipping.skips(work.plane, work.batch[i], pairs[i][0])]
         skipped = len(whole) - len(seen)
         if not seen:
             return _Given(inputs, [], skipped, damage)
@@ -228,14 +232,16 @@ class Pipeline:
             return read_around(self.source, plane, *spans)
         return self.source.read(plane, *spans), ()
 
-    def _compute(self, work: _Work, given: _Given) -> tuple[_Given, Denoised | None]:
+    def _compute(self, work: _Work, given: _Given) -> tuple[_Given, Pending | None]:
         if given.units is None:
             return given, None
         origins = tuple(work.batch[i].origin for i in given.seen)
-        return given, Treated(self.denoiser, self.job.window)(given.units, origins, self.job.treatment_of(work.plane))
+        treated = Treated(self.denoiser, self.job.window)
+        return given, treated.submit(given.units, origins, self.job.treatment_of(work.plane))
 
-    def _write(self, work: _Work, computed: tuple[_Given, Denoised | None]) -> _Done:
-        given, out = computed
+    def _write(self, work: _Work, computed: tuple[_Given, Pending | None]) -> _Done:
+        given, coming = computed
+        out = coming() if coming else None
         gathered = self._gathered
         for tile, (pixels, spread) in zip(work.batch, self._in_units(work, given, out), strict=True):
             gathered.cores.append((tile, pixels))

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from masked_denoiser.denoising.background import is_background
 from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.fastest import settle_precision
 from masked_denoiser.denoising.job import Job, Options, make_job
 from masked_denoiser.denoising.memory import plan_memory
 from masked_denoiser.denoising.notes import what_is_done
+from masked_denoiser.denoising.skipping import Skipping, write_preview
+from masked_denoiser.denoising.warmup import settle_tile
 from masked_denoiser.images.disk import estimate_bytes
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.catalogue import load_model, suited
+
+_LOG = logging.getLogger(__name__)
 
 #: Tiles that are looked at to say how many are background.
 _LOOKED_AT = 64
 
 
-def plan_job(source: Source, model: str, options: Options, device: str) -> dict[str, Any]:
+def plan_job(
+    source: Source,
+    model: str,
+    options: Options,
+    device: str,
+    say: Callable[[str], None] = _LOG.info,
+    preview: Path | None = None,
+) -> dict[str, Any]:
     """The plan of a job, as plain JSON values.
 
     Args:
@@ -29,16 +41,24 @@ def plan_job(source: Source, model: str, options: Options, device: str) -> dict[
         model: name, path or "auto".
         options: how to denoise.
         device: as for `choose_device`.
+        say: is told at once what takes its time.
+        preview: where a picture of the tiles that may be passed through goes, a PNG; None for none.
 
     Returns:
         Among others `tiles`, `tile` and `halo` in pixels, `memory`, `device_memory` and `output` in bytes, and
         `background`, the share of some tiles that would be passed through, or None where none is.
+
+    Raises:
+        UserError: if the job cannot be done as asked, or the preview not be written.
     """
     chosen, said = choose_device(device)
     together = source.rgb if options.channels == "auto" else options.channels == "rgb"
     loaded = load_model(suited(model, together))
     precision, _ = settle_precision(options.precision, loaded, chosen)
+    options = settle_tile(options, loaded, chosen, precision, say)
     job = make_job(source, loaded, options, chosen.type, precision=precision)
+    if preview is not None:
+        write_preview(source, job, preview)
     memory = plan_memory(job, loaded.card.architecture)
     looked, background = _background(source, job)
     return {
@@ -69,9 +89,9 @@ def _background(source: Source, job: Job) -> tuple[int, float | None]:
         return 0, None
     count = len(job.plan) * len(planes)
     numbers = range(count) if count <= _LOOKED_AT else sorted(rng.choice(count, _LOOKED_AT, replace=False).tolist())
-    found = 0
+    found, skipping = 0, Skipping(source, job)
     for number in numbers:
         plane, tile = planes[number // len(job.plan)], job.plan[number % len(job.plan)]
         unit, _ = job.range_of(plane).to_unit(source.read(plane, *(span.index for span in tile.read)))
-        found += is_background(unit, job.background_of(plane) or ())
+        found += skipping.skips(plane, tile, unit)
     return len(numbers), found / len(numbers)

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 import numpy as np
 import torch
 
-from masked_denoiser.denoising.denoiser import Denoiser
-from masked_denoiser.denoising.device import choose_device
+from masked_denoiser.denoising.begin import Say, begin
+from masked_denoiser.denoising.engine import Engine, Here, P, engine
 from masked_denoiser.denoising.events import Finished, Message
 from masked_denoiser.denoising.fastest import settle_precision
-from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options, make_job, planes_of, stamp
+from masked_denoiser.denoising.job import Job, JobError, Options, make_job, planes_of, stamp
 from masked_denoiser.denoising.journal import Journal, lock_output
 from masked_denoiser.denoising.notes import about, axes_of_output, restraint
-from masked_denoiser.denoising.output import Output, check_existing, open_output
+from masked_denoiser.denoising.output import AlreadyComplete, check_existing, check_made_alike, open_output
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
+from masked_denoiser.denoising.warmup import settle_tile
 from masked_denoiser.images.damage import forgiving
+from masked_denoiser.images.disk import check_output
 from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.catalogue import AUTO, load_model, suited
 from masked_denoiser.models.file import Model
 
-if TYPE_CHECKING:
-    from masked_denoiser.denoising.cluster import ClusterPipeline
-
-P = TypeVar("P", bound="Pipeline | ClusterPipeline", covariant=True)
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,44 +50,6 @@ class Prepared(Generic[P]):
         return self.pipeline.job
 
 
-class Engine(Protocol[P]):
-    """Whoever computes: this process, or a `Cluster`.
-
-    Attributes:
-        measures: whether speeds can be measured on its device.
-    """
-
-    measures: bool
-
-    def choose_device(self, device: str) -> tuple[torch.device, str]:
-        """The device, and a sentence about it."""
-        ...
-
-    def pipeline(
-        self, job: Job, source: Source, model: Model, device: torch.device, open_output: Callable[[], Output]
-    ) -> P:
-        """What runs a job; the output is opened when all else is ready."""
-        ...
-
-
-class Here:
-    """This process computes."""
-
-    measures = True
-
-    def choose_device(self, device: str) -> tuple[torch.device, str]:
-        """As `denoising.device.choose_device`."""
-        return choose_device(device)
-
-    def pipeline(
-        self, job: Job, source: Source, model: Model, device: torch.device, open_output: Callable[[], Output]
-    ) -> Pipeline:
-        """Tile by tile on one device."""
-        denoiser = denoiser_of(model, device, job)
-        output = open_output()
-        return Pipeline(job, source, denoiser, output.sink, output.std_sink, output.journal)
-
-
 def prepare_file(
     source: Source,
     output: str | Path,
@@ -97,11 +59,12 @@ def prepare_file(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    say: Say = _LOG.info,
 ) -> Prepared[Pipeline]:
     """As `prepare_file_on`, for this process."""
-    return prepare_file_on(
-        Here(), source, output, model=model, options=options, device=device, resume=resume, overwrite=overwrite
-    )
+    here = Here(say, or_cpu=options is not None and options.cpu_as_last_resort)
+    again = {"resume": resume, "overwrite": overwrite}
+    return prepare_file_on(here, source, output, model=model, options=options, device=device, say=say, **again)
 
 
 def prepare_file_on(
@@ -114,6 +77,7 @@ def prepare_file_on(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    say: Say = _LOG.info,
 ) -> Prepared[P]:
     """Settles a job that writes to disk, and creates or reopens its output.
 
@@ -126,20 +90,30 @@ def prepare_file_on(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         resume: go on with an interrupted job, or start if there is nothing to go on with.
         overwrite: replace an existing output.
+        say: is told at once what takes its time before the job begins.
 
     Raises:
         UserError: before anything is written, if anything does not fit.
     """
     path, options = Path(output), options or Options()
-    continuing = check_existing(path, source, options.std, resume, overwrite)
+    check_output(path, source)
     source = _as_asked(source, options)
     with ExitStack() as undo:
         lock = lock_output(path)
         undo.callback(lock.release)
-        settled = settle_job(engine, source, output, model=model, options=options, device=device)
+        settle = partial(settle_job, engine, source, output, model=model, device=device, say=say)
+        measured = options.precision == "auto"
+        try:
+            continuing = check_existing(path, source, options.std, resume, overwrite)
+        except AlreadyComplete:
+            check_made_alike(path, settle(options=options).job, measured_precision=measured)
+            raise
+        if continuing:
+            options = Journal.tile_as_begun(path, options)
+        settled = settle(options=options)
         job = settled.job
         if continuing:
-            job = Journal.as_begun(path, job, measured_precision=options.precision == "auto")
+            job = Journal.as_begun(path, job, measured_precision=measured)
         opened = partial(open_output, source, job, lock, resume=continuing, overwrite=overwrite)
         pipeline = engine.pipeline(job, source, settled.model, settled.device, opened)
         undo.pop_all()
@@ -165,14 +139,16 @@ def settle_job(
     model: Model | str | Path = AUTO,
     options: Options | None = None,
     device: str = "auto",
+    say: Say = _LOG.info,
 ) -> Settled:
     """Settles a job and touches nothing: arguments and errors are those of `prepare_file_on`."""
     options = options or Options()
     source = _as_asked(source, options)
     loaded, name, chosen, said = _settle(engine, model, device, source, options)
-    if options.precision == "auto" and not engine.measures:
-        raise JobError("precision 'auto' is measured on one device; name one for a cluster")
+    if "auto" in (options.precision, options.tile) and not engine.measures:
+        raise JobError("precision and tile 'auto' are measured on one device; name them for a cluster")
     precision, measured = settle_precision(options.precision, loaded, chosen)
+    options = settle_tile(options, loaded, chosen, precision, say)
     job = make_job(source, loaded, options, chosen.type, str(output), precision, name)
     return Settled(job, loaded, chosen, tuple(filter(None, (said, measured))))
 
@@ -204,7 +180,7 @@ def prepare_job(
         JobError: if input, model or version are not those of the job, naming what differs.
     """
     path = Path(job.output)
-    continuing = check_existing(path, source, job.std, resume, overwrite)
+    check_output(path, source)
     loaded = load_model(job.model_from or job.model)
     _check_same(job, source, loaded)
     source = forgiving(source) if job.on_error == "skip" else source
@@ -214,6 +190,11 @@ def prepare_job(
     with ExitStack() as undo:
         lock = lock_output(path)
         undo.callback(lock.release)
+        try:
+            continuing = check_existing(path, source, job.std, resume, overwrite)
+        except AlreadyComplete:
+            check_made_alike(path, job)
+            raise
         opened = partial(open_output, source, job, lock, resume=continuing, overwrite=overwrite)
         pipeline = engine.pipeline(job, source, loaded, chosen, opened)
         undo.pop_all()
@@ -246,6 +227,7 @@ def prepare_array(
     device: str = "auto",
     sink: Any = None,
     region: Region | None = None,
+    say: Say = _LOG.info,
 ) -> Prepared[Pipeline]:
     """Settles a job whose result stays in memory, as `pipeline.sink.array`.
 
@@ -256,6 +238,7 @@ def prepare_array(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         sink: where the result goes; in memory by default.
         region: only this part of the job; the result is then of its size, grown to whole tiles.
+        say: is told at once what takes its time before the job begins.
 
     Raises:
         UserError: before any work, if anything does not fit.
@@ -264,12 +247,13 @@ def prepare_array(
     source = _as_asked(source, options)
     loaded, _, chosen, said = _settle(Here(), model, device, source, options)
     precision, measured = settle_precision(options.precision, loaded, chosen)
+    options = settle_tile(options, loaded, chosen, precision, say)
     job = make_job(source, loaded, options, chosen.type, precision=precision)
     part = region.snapped(job.tile, source.size_yx) if region else None
     pipeline = Pipeline(
         job,
         source,
-        denoiser_of(loaded, chosen, job),
+        begin(loaded, chosen, job, say=say, or_cpu=options.cpu_as_last_resort),
         sink or _memory(source, job, part),
         _memory(source, job, part, np.dtype(np.float32)) if options.std else None,
         region=part,
@@ -326,6 +310,8 @@ def denoise_file(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    scheduler: str | None = None,
+    workers: int | None = None,
     **settings: Any,
 ) -> Finished:
     """Denoises a file to a file, tile by tile: `masked_denoiser.denoise_file`.
@@ -338,6 +324,7 @@ def denoise_file(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         resume: go on with an interrupted job.
         overwrite: replace an existing output.
+        scheduler, workers: a cluster to do it; see `denoising.engine.engine`.
         settings: fields of `Options`, such as `passes=4`.
 
     Raises:
@@ -347,12 +334,15 @@ def denoise_file(
         UserWarning: of axes that were guessed, of noise so weak that it is left alone, and of NaN and infinite pixels,
             which stay.
     """
-    with open_image(image, axes=axes) as source:
-        prepared = prepare_file(
+    options = Options(**settings)
+    here = Here(or_cpu=options.cpu_as_last_resort)
+    with open_image(image, axes=axes) as source, engine(scheduler, workers, here=here) as computing:
+        prepared = prepare_file_on(
+            computing,
             source,
             output,
             model=model,
-            options=Options(**settings),
+            options=options,
             device=device,
             resume=resume,
             overwrite=overwrite,
@@ -385,6 +375,11 @@ def _as_asked(source: Source, options: Options) -> Source:
     return forgiving(source) if options.on_error == "skip" else source
 
 
+def name_of_model(model: str | Path, source: Source, options: Options) -> str | Path:
+    """Which model an image gets: the one that is named, or the default for what its planes are."""
+    return suited(model, source.rgb if options.channels == "auto" else options.channels == "rgb")
+
+
 def _settle(
     engine: Engine[Any], model: Model | str | Path, device: str, source: Source, options: Options
 ) -> tuple[Model, str, torch.device, str]:
@@ -392,22 +387,8 @@ def _settle(
     chosen, said = engine.choose_device(device)
     if isinstance(model, Model):
         return model, "", chosen, said
-    together = source.rgb if options.channels == "auto" else options.channels == "rgb"
-    name = suited(model, together)
+    name = name_of_model(model, source, options)
     return load_model(name), str(name), chosen, said
-
-
-def denoiser_of(model: Model, device: torch.device, job: Job) -> Denoiser:
-    """A denoiser as the job wants it."""
-    return Denoiser(
-        model,
-        device,
-        passes=job.passes,
-        seed=job.seed,
-        std=job.std,
-        precision=job.precision,
-        overlap=max(job.halo, DEFAULT_HALO),
-    )
 
 
 def _resumed(journal: Journal | None) -> list[str]:

@@ -6,9 +6,12 @@ driver's. A group that is done twice, because a worker was thought dead, is writ
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import platform
 import threading
+from collections import deque
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +19,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save
 
+from masked_denoiser.denoising.begin import begin
 from masked_denoiser.denoising.device import choose_device, describe
 from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.denoising.job_file import job_from
@@ -25,6 +29,10 @@ from masked_denoiser.images.damage import Place, forgiving
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model
+
+
+class StoppedError(JobError):
+    """A run was stopped on request of its driver."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +89,13 @@ def pack_model(model: Model) -> tuple[str, bytes]:
     return model.card.to_json(), save({name: weight.contiguous() for name, weight in model.weights.items()})
 
 
-def do_group(job: str, packed: tuple[str, bytes], device: str, threads: int, number: int, group: int) -> GroupDone:
+def do_group(
+    run: str, job: str, packed: tuple[str, bytes], device: str, threads: int, number: int, group: int
+) -> GroupDone:
     """Denoises and writes one group of tiles.
 
     Args:
+        run: names this run of the job, so that it can be stopped.
         job: JSON of the job; input and output must be there under the same paths.
         packed: the model, by `pack_model`.
         device: as for `choose_device`.
@@ -96,20 +107,21 @@ def do_group(job: str, packed: tuple[str, bytes], device: str, threads: int, num
         JobError: if this worker is of another version, does not see the files, or was told to stop.
     """
     with _ENGINES.lock:
-        pipeline = _ENGINES.get(job, packed, device, threads)
+        pipeline = _ENGINES.get(run, job, packed, device, threads)
         skipped, broken, complete = 0, False, False
         damage: tuple[Place, ...] = ()
         for done in pipeline.denoise(number, group):
             skipped, damage = skipped + done.skipped, damage + done.damage
             broken, complete = broken or done.broken, bool(done.written)
         if not complete:
-            raise JobError(f"group {group} of plane {number} was stopped")
+            raise StoppedError(f"group {group} of plane {number} was stopped")
         return GroupDone(skipped, damage, broken, _said(pipeline))
 
 
-def stop_worker(job: str) -> None:
-    """Stops what this worker does of a job, after the batch of tiles it is at; called from another thread."""
-    _ENGINES.stop(job)
+async def stop_worker(run: str) -> None:
+    """Stops what this worker does of a run, after the batch of tiles it is at, and waits until it writes no more."""
+    _ENGINES.stop(run)
+    await asyncio.to_thread(_ENGINES.wait)
 
 
 def _said(pipeline: Pipeline) -> tuple[str, ...]:
@@ -120,37 +132,43 @@ def _said(pipeline: Pipeline) -> tuple[str, ...]:
 
 
 class _Engines:
-    """The pipeline of the job that this process works at; one at a time, as devices and memory are."""
+    """The pipeline of the run that this process works at; one at a time, as devices and memory are."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self._job = ""
+        self._run = ""
         self._pipeline: Pipeline | None = None
+        self._stopped: deque[str] = deque(maxlen=1000)
 
-    def get(self, job: str, packed: tuple[str, bytes], device: str, threads: int) -> Pipeline:
-        """The pipeline of a job, made anew if the last one was another's."""
-        if self._pipeline is None or self._job != job:
-            if self._pipeline is not None:
-                self._pipeline.source.close()
-                self._pipeline.close()
-            self._pipeline = None
-            self._job, self._pipeline = job, _make_pipeline(job_from(json.loads(job), "the cluster"), packed, device)
+    def get(self, run: str, job: str, packed: tuple[str, bytes], device: str, threads: int) -> Pipeline:
+        """The pipeline of a run, made anew if the last one was another's; with the lock held."""
         torch.set_num_threads(threads)
+        if self._pipeline is None or self._run != run:
+            if self._pipeline is not None:
+                self._pipeline.close()
+                self._pipeline.source.close()
+            self._pipeline = None
+            self._run, self._pipeline = run, _make_pipeline(job_from(json.loads(job), "the cluster"), packed, device)
+        if run in self._stopped:
+            raise StoppedError("this run was stopped")
         return self._pipeline
 
-    def stop(self, job: str) -> None:
-        """Makes the pipeline of a job stop; the next one is made anew."""
-        if self._job == job and self._pipeline is not None:
+    def stop(self, run: str) -> None:
+        """Makes a run stop, for good."""
+        self._stopped.append(run)
+        if self._run == run and self._pipeline is not None:
             self._pipeline.cancel.set()
-            self._job = ""
+
+    def wait(self) -> None:
+        """Until nothing is being done."""
+        with self.lock:
+            pass
 
 
 _ENGINES = _Engines()
 
 
 def _make_pipeline(job: Job, packed: tuple[str, bytes], device: str) -> Pipeline:
-    from masked_denoiser.denoising.prepare import denoiser_of
-
     mine = version("napari-masked-denoiser")
     if mine != job.version:
         raise JobError(f"the worker on {platform.node()} has version {mine} and the job {job.version}; update one")
@@ -159,7 +177,7 @@ def _make_pipeline(job: Job, packed: tuple[str, bytes], device: str) -> Pipeline
             raise JobError(f"the worker on {platform.node()} does not see {place}; workers need a shared file system")
     chosen, _ = choose_device(device)
     model = Model(Card.from_json(packed[0]), load(packed[1]))
-    denoiser = denoiser_of(model, chosen, job)
+    denoiser = begin(model, chosen, job, say=logging.getLogger(__name__).info)
     source = open_image(job.input, axes=job.asked_axes, level=job.level)
     if source.shape != job.shape:
         raise JobError(f"the worker on {platform.node()} sees {source.shape} in {job.input} instead of {job.shape}")

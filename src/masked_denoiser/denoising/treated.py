@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.denoiser import Batch, Denoised
+from masked_denoiser.denoising.denoiser import Batch, Denoised, Denoiser, Pending
 from masked_denoiser.denoising.restraint import keep_local_mean, take_no_more
 from masked_denoiser.denoising.stabilise import make_stabiliser
 from masked_denoiser.denoising.treatment import Treatment
@@ -47,21 +47,21 @@ class Treated:
             origins: of each tile in the image, multiples of `grid * treatment.stride`.
             treatment: what to do around the network.
         """
+        return self.submit(tiles, origins, treatment)()
+
+    def submit(self, tiles: Batch, origins: tuple[tuple[int, int], ...], treatment: Treatment) -> Pending:
+        """The same, as `Denoiser.submit`: what comes after the network is done when the result is asked for."""
         if not treatment.share:
-            return Denoised(tiles, np.zeros_like(tiles))
+            return lambda: Denoised(tiles, np.zeros_like(tiles))
         transform = _transform(treatment)
         seen = np.asarray(transform.forward(tiles), np.float32)
-        out = self._strided(seen, origins, treatment.stride) if treatment.stride > 1 else self.network(seen, origins)
-        mean = np.asarray(transform.backward(out.mean), np.float32)
-        if treatment.gain:
-            mean = keep_local_mean(mean, tiles, Level(treatment.gain, treatment.variance))
-        if treatment.levels:
-            mean = take_no_more(mean, tiles, [Level(*level) for level in treatment.levels])
-        std = None if out.std is None else _spread(transform, out.mean, out.std) * np.float32(treatment.share)
-        return Denoised(mean if treatment.share == 1 else tiles + np.float32(treatment.share) * (mean - tiles), std)
+        if treatment.stride > 1:
+            seen = self._strided(seen, origins, treatment.stride)
+        coming = _submit(self.network, seen, origins)
+        return lambda: _after(coming(), tiles, treatment, transform)
 
-    def _strided(self, tiles: Batch, origins: tuple[tuple[int, int], ...], stride: int) -> Denoised:
-        """Each of the stride * stride images first, then the whole."""
+    def _strided(self, tiles: Batch, origins: tuple[tuple[int, int], ...], stride: int) -> Batch:
+        """Each of the stride * stride images denoised, put together for the pass over the whole."""
         height, width = tiles.shape[-2:]
         whole = np.pad(
             tiles, ((0, 0), (0, 0), (0, -height % (self.grid * stride)), (0, -width % (self.grid * stride))), "reflect"
@@ -72,7 +72,25 @@ class Treated:
             for column in range(stride):
                 part = np.s_[..., row::stride, column::stride]
                 first[part] = self.network(np.ascontiguousarray(whole[part]), smaller).mean
-        return self.network(np.ascontiguousarray(first[..., :height, :width]), origins)
+        return np.ascontiguousarray(first[..., :height, :width])
+
+
+def _submit(network: Network, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Pending:
+    if isinstance(network, Denoiser):
+        return network.submit(tiles, origins)
+    done = network(tiles, origins)
+    return lambda: done
+
+
+def _after(out: Denoised, tiles: Batch, treatment: Treatment, transform: _Transform) -> Denoised:
+    """What the network gave, as the image has it."""
+    mean = np.asarray(transform.backward(out.mean), np.float32)
+    if treatment.gain:
+        mean = keep_local_mean(mean, tiles, Level(treatment.gain, treatment.variance))
+    if treatment.levels:
+        mean = take_no_more(mean, tiles, [Level(*level) for level in treatment.levels])
+    std = None if out.std is None else _spread(transform, out.mean, out.std) * np.float32(treatment.share)
+    return Denoised(mean if treatment.share == 1 else tiles + np.float32(treatment.share) * (mean - tiles), std)
 
 
 class _Transform(Protocol):

@@ -26,6 +26,7 @@ class Found:
         axes: see `resolve_axes`.
         rgb: whether colour is red, green, blue; None where nothing is said, and 3 or 4 samples are then.
         pixel_sizes: axis letter to step, a mapping a level; empty for none.
+        channel_names, channel_colours, windows: as in `Source`; dropped where there is not one a channel.
     """
 
     levels: tuple[Lazy, ...]
@@ -35,10 +36,13 @@ class Found:
     pixel_sizes: tuple[Mapping[str, float], ...] = ()
     units: Mapping[str, str] | None = None
     channel_names: tuple[str, ...] = ()
+    channel_colours: tuple[str, ...] = ()
+    windows: tuple[tuple[float, float], ...] = ()
     path: Path | None = None
     inputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     closer: Callable[[], None] | None = None
+    url: str = ""
 
 
 class Computed:
@@ -86,19 +90,24 @@ def settle(found: Found, asked: str | None, level: int) -> Source:
     sizes = dict(zip(axes, shape, strict=True))
     check_length(prod(side for a, side in sizes.items() if a in "TCZ"), MOST_PLANES, "planes", found.name)
     steps = _usable(found.pixel_sizes[level] if found.pixel_sizes else {}, axes)
+    rgb = _is_rgb(sizes, found.rgb if asked is None else found.rgb or None)
+    count = sizes.get("C", 1 if rgb or "S" not in sizes else 0)
     return Source(
         data,
         axes,
         name=found.name,
-        rgb=_is_rgb(sizes, found.rgb if asked is None else found.rgb or None),
+        rgb=rgb,
         pixel_size=steps,
         units={a: unit for a, unit in (found.units or {}).items() if a in steps and unit},
-        channel_names=found.channel_names if len(found.channel_names) == sizes.get("C") else (),
+        channel_names=found.channel_names if len(found.channel_names) == count else (),
+        channel_colours=found.channel_colours if len(found.channel_colours) == count and not rgb else (),
+        windows=found.windows if len(found.windows) == count else (),
         levels=found.levels[level:],
         path=found.path,
         inputs=found.inputs,
         notes=found.notes + guess,
         closer=found.closer,
+        url=found.url,
         asked_axes=asked,
         level=level,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from masked_denoiser.images.disk import check_output, is_tiff, make_way, remove_folder, working_folder
-from masked_denoiser.images.layout import tiff_layout, zarr_layout
+from masked_denoiser.images.layout import Layout, OmeZarr, tiff_layout, working_chunk, zarr_layout
 from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
 
@@ -21,54 +21,68 @@ def create_sink(
     overwrite: bool = False,
     attributes: Mapping[str, Any] | None = None,
     dtype: Any = None,
+    ome_zarr: OmeZarr = "0.5",
+    shard: int = 0,
 ) -> Sink:
     """Opens an output for a source.
 
     Args:
-        path: `.ome.zarr` or `.zarr` for OME-Zarr 0.5; `.ome.tif`, `.ome.tiff`, `.tif`, `.tiff` or `.ome.btf` for
+        path: `.ome.zarr` or `.zarr` for OME-Zarr; `.ome.tif`, `.ome.tiff`, `.tif`, `.tiff` or `.ome.btf` for
             OME-TIFF.
-        source: whose axes, shape, pixel size, units, channel names and colour are kept.
+        source: whose axes, shape, pixel size, units, channel names, colours and contrast windows are kept.
         chunk: side of a chunk in pixels; `Sink.write` takes rectangles that start at its multiples.
         resume: go on with what an earlier run left, or begin if it left nothing.
         overwrite: remove what is there.
         attributes: JSON values to keep with the image.
         dtype: of the output if it is not the source's.
+        ome_zarr: version of an OME-Zarr.
+        shard: side of a shard in pixels, a multiple of `chunk`, such as `layout.shard_side` gives; 0 for none.
+            A shard must have one writer at a time; a rectangle smaller than one costs a shard read and written again.
 
     Raises:
         ImageError: if the output exists, cannot be written, would touch the input, cannot hold such an image,
             or does not fit the job that is to be resumed.
-        ValueError: if both `resume` and `overwrite` are asked for.
+        ValueError: if both `resume` and `overwrite` are asked for, or shards that do not fit.
     """
     if resume and overwrite:
         raise ValueError("an output is either resumed or overwritten")
     check_output(path, source)
-    opener = _open_tiff if is_tiff(path) else _open_zarr
-    return opener(path, source, chunk, None if resume else overwrite, attributes or {}, dtype)
+    given = None if resume else overwrite
+    if is_tiff(path):
+        return _open_tiff(
+            path, source, tiff_layout(source, working_chunk(chunk), dtype, shard), given, attributes or {}
+        )
+    if shard and ome_zarr == "0.4":
+        raise ValueError("OME-Zarr 0.4 has no shards")
+    return _open_zarr(path, source, zarr_layout(source, chunk, dtype, shard), given, attributes or {}, ome_zarr)
 
 
 # `overwrite` is None below for a job that is resumed.
 
 
 def _open_zarr(
-    path: Path, source: Source, chunk: int, overwrite: bool | None, attributes: Mapping[str, Any], dtype: Any
+    path: Path,
+    source: Source,
+    layout: Layout,
+    overwrite: bool | None,
+    attributes: Mapping[str, Any],
+    version: OmeZarr,
 ) -> Sink:
     from masked_denoiser.images.ome_zarr_sink import OmeZarrSink, make_ome_zarr
 
-    layout = zarr_layout(source, chunk, dtype)
     if overwrite is not None:
         make_way(path, overwrite=overwrite)
     if not path.exists():
-        make_ome_zarr(path, source, layout, attributes)
-    return OmeZarrSink(path, layout)
+        make_ome_zarr(path, source, layout, attributes, version)
+    return OmeZarrSink(path, source, layout, version)
 
 
 def _open_tiff(
-    path: Path, source: Source, chunk: int, overwrite: bool | None, attributes: Mapping[str, Any], dtype: Any
+    path: Path, source: Source, layout: Layout, overwrite: bool | None, attributes: Mapping[str, Any]
 ) -> Sink:
     from masked_denoiser.images.ome_tiff_metadata import check_ome_dtype
-    from masked_denoiser.images.ome_tiff_sink import FinishedTiff, OmeTiffSink, make_working_folder, working_chunk
+    from masked_denoiser.images.ome_tiff_sink import FinishedTiff, OmeTiffSink, make_working_folder
 
-    layout = tiff_layout(source, working_chunk(chunk), dtype)
     check_ome_dtype(layout)
     folder = working_folder(path)
     if overwrite is not None:

@@ -53,6 +53,7 @@ def read_around(source: Source, plane: Plane, ys: slice, xs: slice) -> tuple[Pix
     Raises:
         ImageError: if the file cannot be reached any more: that is no damage, and nothing is to be passed through.
     """
+    ys, xs = (slice(span.start, min(span.stop, side)) for span, side in zip((ys, xs), source.size_yx, strict=True))
     try:
         return Source.read(source, plane, ys, xs), ()
     except DamagedError:

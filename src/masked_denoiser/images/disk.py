@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.images.held import ZARR_FILES, held_beside
 from masked_denoiser.images.layout import same_layout
 from masked_denoiser.images.source import ImageError, Source
 
 ZARR_SUFFIXES = (".ome.zarr", ".zarr")
 TIFF_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.btf")
 
-_ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
 _OUR_SUFFIXES = (".partial", ".creating")
 
 
@@ -83,7 +83,7 @@ def make_way(path: Path, *, overwrite: bool) -> None:
     """Sees to it that nothing is at `path` nor left of an earlier attempt.
 
     Raises:
-        ImageError: if there is something and `overwrite` is false, or it does not look like an image.
+        ImageError: if there is something and `overwrite` is false, or it does not look like an image, or like more.
     """
     there = [p for p in (path, *_leftovers(path)) if p.exists() and not p.name.endswith(".creating")]
     if there and not overwrite:
@@ -100,7 +100,7 @@ def discard(path: Path) -> None:
     A finished TIFF stays.
 
     Raises:
-        ImageError: if a folder there does not look like a zarr.
+        ImageError: if a folder there does not look like a zarr, or holds more than an image.
     """
     for folder in (*_leftovers(path), *([] if is_tiff(path) else [path])):
         if folder.exists():
@@ -110,15 +110,16 @@ def discard(path: Path) -> None:
 def remove_folder(path: Path) -> None:
     """Deletes a zarr folder or one of our own.
 
-    Its group file goes first, so that a kill in between leaves nothing that could be taken for a whole.
+    It is renamed and its metadata go first, so that a kill in between leaves nothing that could be taken for a whole.
 
     Raises:
-        ImageError: if it looks like neither.
+        ImageError: if it looks like neither, or holds more than one image.
     """
     _check_zarr(path)
     if not path.name.endswith(_OUR_SUFFIXES):
         path = path.rename(path.with_name(f"{path.name}.creating"))
-    (path / "zarr.json").unlink(missing_ok=True)
+    for name in ZARR_FILES:
+        (path / name).unlink(missing_ok=True)
     shutil.rmtree(path)
 
 
@@ -139,10 +140,10 @@ def has_begun(path: Path) -> bool:
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuses to remove a folder that is no image.
+    """Refuses to remove a folder that is no image, or holds more than one.
 
     Raises:
-        ImageError: if the path is such a folder.
+        ImageError: if the path is such a folder, naming what it holds.
     """
     if is_tiff(path):
         if path.is_dir():
@@ -153,5 +154,12 @@ def check_replaceable(path: Path) -> None:
 
 def _check_zarr(path: Path) -> None:
     ours = path.name.endswith(_OUR_SUFFIXES) and path.is_dir()
-    if not ours and not any((path / name).is_file() for name in _ZARR_FILES):
+    if ours:
+        return
+    if not any((path / name).is_file() for name in ZARR_FILES):
         raise ImageError(f"{path} does not look like a zarr folder: remove it yourself, or write elsewhere")
+    if others := held_beside(path):
+        named = ", ".join(others[:5]) + (" ..." if len(others) > 5 else "")
+        raise ImageError(
+            f"{path} holds more than an image ({named}), which would be lost: move that, or write elsewhere"
+        )

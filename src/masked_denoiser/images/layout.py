@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from math import ceil, lcm
+from typing import Any, Literal
 
 import numpy as np
 
 from masked_denoiser.images.planes import Plane, from_channels_first, select
 from masked_denoiser.images.source import ImageError, Source
 
+#: Versions of OME-Zarr that can be written.
+OmeZarr = Literal["0.4", "0.5"]
+
 #: A pyramid ends with the first level whose sides are both no longer than this.
 SMALLEST_LEVEL = 256
+
+#: An output level of more chunks than this is stored in shards, or it would be that many files.
+MANY_CHUNKS = 4096
+
+#: Chunks along each side of a shard, at least.
+_CHUNKS_A_SIDE = 4
 
 
 @dataclass(frozen=True)
@@ -22,12 +32,19 @@ class Level:
     Attributes:
         shape: sides in the order of the layout's axes.
         chunks: sides of a chunk, none longer than `shape`.
+        shards: sides of a shard, multiples of those of a chunk; None where each chunk is a file.
         factors: how many full-resolution pixels one pixel covers along each axis.
     """
 
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     factors: tuple[int, ...]
+    shards: tuple[int, ...] | None = None
+
+    @property
+    def files(self) -> tuple[int, ...]:
+        """Sides of what one file holds, which no two writers may write at once."""
+        return self.shards or self.chunks
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,7 @@ class Layout:
         shape: full-resolution sides in the order of `axes`.
         dtype: of a stored sample, in native byte order.
         chunk: side of a chunk in y and x; 1 along other axes, 3 along `colour`.
+        shard: side of a shard in y and x, a multiple of `chunk`; 0 for none. Along other axes it is one chunk.
         colour: the axis of red, green, blue (and alpha), or "".
         renamed: axis of the source to the letter it is stored under, where they differ.
     """
@@ -49,6 +67,7 @@ class Layout:
     chunk: int
     colour: str = ""
     renamed: Mapping[str, str] = field(default_factory=dict)
+    shard: int = 0
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -84,7 +103,13 @@ class Layout:
     def _level(self, shape: tuple[int, ...], factors: tuple[int, ...]) -> Level:
         # Colour is cut as 3 + 1: alpha is written apart from RGB, and no chunk should have two writers.
         wanted = [self.chunk if a in "YX" else 3 if a == self.colour else 1 for a in self.axes]
-        return Level(shape, tuple(min(c, s) for c, s in zip(wanted, shape, strict=True)), factors)
+        chunks = tuple(min(c, s) for c, s in zip(wanted, shape, strict=True))
+        return Level(shape, chunks, factors, self._shards(shape, chunks) if self.shard else None)
+
+    def _shards(self, shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
+        """Whole chunks up to the side of a shard, or up to the level's own where that is shorter."""
+        sides = zip(self.axes, shape, chunks, strict=True)
+        return tuple(c * ceil(min(self.shard, side) / c) if a in "YX" else c for a, side, c in sides)
 
     def _long_side(self, level: Level) -> int:
         return max(level.shape[self.axes.index("Y")], level.shape[self.axes.index("X")])
@@ -101,30 +126,72 @@ def same_layout(source: Source, dtype: Any = None) -> Layout:
     return _layout(source, source.axes, {}, max(source.size_yx), dtype)
 
 
-def zarr_layout(source: Source, chunk: int, dtype: Any = None) -> Layout:
+def shard_side(size_yx: tuple[int, int], tile: int, chunk: int, planes: int = 1) -> int:
+    """Side of the shards of an output, in pixels: 0 for none, where chunks of its full resolution are few.
+
+    Args:
+        size_yx: height and width of the image.
+        tile: side of what is written at once.
+        chunk: side of a chunk.
+        planes: how many planes are stored.
+
+    Returns:
+        The least common multiple of tile and chunk that is at least 4 chunks, if there are more than `MANY_CHUNKS`
+        chunks and a shard would hold several; else 0.
+    """
+    chunks = planes * ceil(size_yx[0] / chunk) * ceil(size_yx[1] / chunk)
+    if chunks <= MANY_CHUNKS or max(size_yx) <= chunk:
+        return 0
+    least = lcm(tile, chunk)
+    return least * ceil(_CHUNKS_A_SIDE * chunk / least)
+
+
+def zarr_layout(source: Source, chunk: int, dtype: Any = None, shard: int = 0) -> Layout:
     """Axes in the order TCZYX that OME-Zarr wants, with samples stored as channels.
 
     Raises:
         ImageError: if the source has both channels and samples.
+        ValueError: if `shard` is no multiple of `chunk`.
     """
     if {"C", "S"} <= set(source.axes):
         raise ImageError(
             f"axes {source.axes} have both channels (C) and samples (S), and OME-Zarr has room for one of them: "
             "write to .ome.tif"
         )
-    return _layout(source, "TCZYX", {"S": "C"}, chunk, dtype)
+    return _layout(source, "TCZYX", {"S": "C"}, chunk, dtype, shard)
 
 
-def tiff_layout(source: Source, chunk: int, dtype: Any = None) -> Layout:
-    """Axes in the order TCZYXS, with colour stored as samples; a single sample is none, as in every TIFF."""
+def tiff_layout(source: Source, chunk: int, dtype: Any = None, shard: int = 0) -> Layout:
+    """Axes in the order TCZYXS, with colour stored as samples; a single sample is none, as in every TIFF.
+
+    Raises:
+        ValueError: if `shard` is no multiple of `chunk`.
+    """
     colour_in_c = source.rgb and "S" not in source.axes and source.sizes.get("C") in (3, 4)
     order = "TCZYX" if source.sizes.get("S") == 1 else "TCZYXS"
-    return _layout(source, order, {"C": "S"} if colour_in_c else {}, chunk, dtype)
+    return _layout(source, order, {"C": "S"} if colour_in_c else {}, chunk, dtype, shard)
 
 
-def _layout(source: Source, order: str, renamed: Mapping[str, str], chunk: int, dtype: Any) -> Layout:
+def working_chunk(chunk: int) -> int:
+    """Side of the working folder's chunks: that of a tile if it divides the job's chunk, else the job's chunk.
+
+    With chunks as large as tiles each is read once; if tiles divide the job's chunks, no two writers share one.
+    """
+    side = tile_side(chunk)
+    return side if chunk % side == 0 else chunk
+
+
+def tile_side(chunk: int) -> int:
+    """A tile's side: at most 256, a multiple of 16 (TIFF 6.0, section 15), a divisor of `chunk` if one is near."""
+    near = (side for side in range(256, 127, -16) if chunk % side == 0)
+    return next(near, min(256, max(16, chunk // 16 * 16)))
+
+
+def _layout(source: Source, order: str, renamed: Mapping[str, str], chunk: int, dtype: Any, shard: int = 0) -> Layout:
+    if shard % chunk:
+        raise ValueError(f"shards of {shard} pixels are not made of whole chunks of {chunk}")
     sizes = {renamed.get(axis, axis): side for axis, side in source.sizes.items()}
     axes = "".join(axis for axis in order if axis in sizes)
     colour = next((a for a in "SC" if source.rgb and sizes.get(a) in (3, 4)), "")
     kept = np.dtype(source.dtype if dtype is None else dtype).newbyteorder("=")
-    return Layout(axes, tuple(sizes[a] for a in axes), kept, chunk, colour, renamed)
+    return Layout(axes, tuple(sizes[a] for a in axes), kept, chunk, colour, renamed, shard)

@@ -49,7 +49,7 @@ def ome_metadata(source: Source, layout: Layout, attributes: Mapping[str, Any]) 
         "UUID": str(uuid5(NAMESPACE_URL, f"{source.name} {layout.shape} {layout.dtype} {own}")),
         "MapAnnotation": {"Namespace": "napari-masked-denoiser", "masked_denoiser": own},
     }
-    return metadata | _sizes(source) | _time(source) | _names(source, layout)
+    return metadata | _sizes(source) | _time(source) | {"Channel": _channels(source, layout)}
 
 
 def _sizes(source: Source) -> dict[str, Any]:
@@ -76,7 +76,13 @@ def _sign(unit: str, signs: Mapping[str, str]) -> str:
     return signs.get(unit, unit if unit in signs.values() else "")
 
 
-def _names(source: Source, layout: Layout) -> dict[str, Any]:
+def _channels(source: Source, layout: Layout) -> dict[str, Any]:
     count = layout.sizes.get("C", 1)
-    known = len(source.channel_names) == count
-    return {"Channel": {"Name": list(source.channel_names)}} if known else {}
+    names, colours = source.channel_names, source.channel_colours
+    named = {"Name": list(names)} if len(names) == count else {}
+    return named | ({"Color": [_colour(digits) for digits in colours]} if len(colours) == count else {})
+
+
+def _colour(digits: str) -> int:
+    """Opaque red, green, blue, alpha in a signed number of 32 bits, as OME-XML's Color is."""
+    return int.from_bytes(bytes.fromhex(f"{digits}FF"), signed=True)

@@ -13,7 +13,7 @@ from zarr.codecs import BloscCodec
 
 from masked_denoiser.images.disk import remove_folder, working_folder
 from masked_denoiser.images.durable import sync_file
-from masked_denoiser.images.layout import Layout
+from masked_denoiser.images.layout import Layout, tile_side
 from masked_denoiser.images.ome_tiff_metadata import ome_metadata
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.pyramid import regions
@@ -102,26 +102,12 @@ def make_working_folder(path: Path, layout: Layout) -> None:
                 str(i),
                 shape=level.shape,
                 chunks=level.chunks,
+                shards=level.shards,
                 dtype=layout.dtype,
                 compressors=BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"),
             )
 
     make_folder(working_folder(path), make)
-
-
-def working_chunk(chunk: int) -> int:
-    """Side of the working folder's chunks: that of a tile if it divides the job's chunk, else the job's chunk.
-
-    With chunks as large as tiles each is read once; if tiles divide the job's chunks, no two writers share one.
-    """
-    side = tile_side(chunk)
-    return side if chunk % side == 0 else chunk
-
-
-def tile_side(chunk: int) -> int:
-    """A tile's side: at most 256, a multiple of 16 (TIFF 6.0, section 15), a divisor of `chunk` if one is near."""
-    near = (side for side in range(256, 127, -16) if chunk % side == 0)
-    return next(near, min(256, max(16, chunk // 16 * 16)))
 
 
 def _how(layout: Layout) -> dict[str, Any]:

@@ -14,7 +14,8 @@ def open_image(source: str | os.PathLike[str] | Lazy | Source, *, axes: str | No
 
     Args:
         source: a TIFF of any kind (ImageJ, OME, BigTIFF, SVS), a PNG or JPEG, a zarr array or OME-Zarr group
-            on disk, an array in memory (numpy, dask, zarr), or a source. Files are opened for reading only.
+            on disk or at an http, https or s3 address, an array in memory (numpy, dask, zarr), or a source. Files are
+            opened for reading only.
         axes: one letter of TCZYXS a dimension, such as "ZYX"; None takes them from the metadata or guesses them,
             and a guess stands in the source's `notes`.
         level: the pyramid level to take as full resolution; finer ones are left out.
@@ -28,7 +29,7 @@ def open_image(source: str | os.PathLike[str] | Lazy | Source, *, axes: str | No
     """
     if isinstance(source, Source):
         return source if axes is None and level == 0 else settle(_found_again(source), axes, level)
-    found = _find(Path(source).expanduser()) if isinstance(source, str | os.PathLike) else _find_in_memory(source)
+    found = _find(os.fspath(source)) if isinstance(source, str | os.PathLike) else _find_in_memory(source)
     try:
         return settle(found, axes, level)
     except ImageError:
@@ -37,7 +38,12 @@ def open_image(source: str | os.PathLike[str] | Lazy | Source, *, axes: str | No
         raise
 
 
-def _find(path: Path) -> Found:
+def _find(name: str) -> Found:
+    if "://" in name:
+        from masked_denoiser.images.remote import find_remote
+
+        return find_remote(name)
+    path = Path(name).expanduser()
     _check_readable(path)
     if path.is_dir():
         from masked_denoiser.images.zarr_source import find_zarr
@@ -81,10 +87,13 @@ def _found_again(source: Source) -> Found:
         _steps_of_levels(source),
         source.units,
         source.channel_names,
+        source.channel_colours,
+        source.windows,
         source.path,
         source.inputs,
         source.notes,
         source.closer,
+        source.url,
     )
 
 

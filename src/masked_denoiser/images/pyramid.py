@@ -1,4 +1,4 @@
-"""Pyramid: each level as 2 x 2 means of the level above it, as that was written, a chunk at a time."""
+"""Pyramid: each level as 2 x 2 means of the level above it, as that was written, a file at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ Pixels = np.ndarray[Any, Any]
 def build_pyramid(levels: Sequence[Any], axes: str) -> None:
     """Fills every level but the first from the one before it.
 
-    At most four chunks are in memory at once, and the result depends on the first level alone.
+    Each file, a chunk or a shard, is written once and whole. It and four chunks are in memory at once at most, and
+    the result depends on the first level alone.
 
     Args:
         levels: zarr arrays, full resolution first, y and x halved (rounding up) from one to the next.
@@ -22,8 +23,8 @@ def build_pyramid(levels: Sequence[Any], axes: str) -> None:
     """
     spatial = axes.index("Y"), axes.index("X")
     for fine, coarse in pairwise(levels):
-        for region in regions(coarse.shape, coarse.chunks):
-            coarse[region] = halve(fine[_doubled(region, spatial)], *spatial)
+        for region in regions(coarse.shape, coarse.shards or coarse.chunks):
+            coarse[region] = _halved(fine, coarse, region, spatial)
 
 
 def regions(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[slice, ...]]:
@@ -44,6 +45,16 @@ def halve(pixels: Pixels, y_axis: int, x_axis: int) -> Pixels:
         return halve(pixels.view(np.uint8), y_axis, x_axis).astype(np.bool_)
     quarters = _quarters(_even(pixels, y_axis, x_axis), y_axis, x_axis)
     return _mean_integers(quarters) if pixels.dtype.kind in "iu" else _mean_floats(quarters)
+
+
+def _halved(fine: Any, coarse: Any, region: tuple[slice, ...], spatial: tuple[int, int]) -> Pixels:
+    """A region of the coarse level, read chunk by chunk."""
+    corner = [s.start for s in region]
+    pixels: Pixels = np.empty([s.stop - s.start for s in region], coarse.dtype)
+    for inner in regions(pixels.shape, coarse.chunks):
+        here = tuple(slice(at + s.start, at + s.stop) for at, s in zip(corner, inner, strict=True))
+        pixels[inner] = halve(fine[_doubled(here, spatial)], *spatial)
+    return pixels
 
 
 def _doubled(region: tuple[slice, ...], spatial: tuple[int, int]) -> tuple[slice, ...]:

@@ -64,12 +64,15 @@ class Source:
         rgb: whether "S", or without it "C", holds red, green, blue (and alpha).
         pixel_size: axis letter to its step, for those of T, Z, Y, X that are known.
         units: axis letter to the unit of its step, as OME writes it ("micrometer", "second").
-        channel_names: one a position of "C", or empty.
+        channel_names: one a position of "C", or a single one without "C"; or empty.
+        channel_colours: six hex digits of red, green, blue for each channel, as `channel_names`; empty for `rgb`.
+        windows: the intensities shown as black and as white for each channel, as `channel_names`.
         levels: the pyramid, full resolution first; always at least `(data,)`.
         path: the file or folder that it came from; None for an array in memory.
         inputs: every file and folder that its pixels are read from, none of which may be written to.
         notes: what was guessed or left out, in sentences for the user.
         closer: frees the files behind it.
+        url: the address that it is read from over a network; "" for files and arrays.
         asked_axes, level: how it was opened.
     """
 
@@ -80,11 +83,14 @@ class Source:
     pixel_size: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
     units: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     channel_names: tuple[str, ...] = ()
+    channel_colours: tuple[str, ...] = ()
+    windows: tuple[tuple[float, float], ...] = ()
     levels: tuple[Lazy, ...] = ()
     path: Path | None = None
     inputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     closer: Callable[[], None] | None = field(default=None, compare=False)
+    url: str = ""
     asked_axes: str | None = None
     level: int = 0
 
@@ -93,6 +99,11 @@ class Source:
             object.__setattr__(self, "levels", (self.data,))
         if self.path is not None and self.path not in self.inputs:
             object.__setattr__(self, "inputs", (self.path, *self.inputs))
+
+    @property
+    def where(self) -> str:
+        """Where it was opened from: its path or address, or its name for an array in memory."""
+        return self.url or str(self.path or self.name)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -119,21 +130,24 @@ class Source:
 
         Raises:
             DamagedError: if the file is damaged there.
-            ImageError: if the file cannot be reached any more.
+            ImageError: if the file cannot be reached any more, or its decoder is missing.
         """
         where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}{_position(plane)}"
         try:
             pixels = np.asarray(self.data[select(self.axes, plane, ys, xs)])
-        except (*_DAMAGE, OSError) as error:
-            if self.path is None:
+        except (*_DAMAGE, OSError, ImportError) as error:
+            if self.path is None and not self.url:
                 raise
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            if isinstance(error, ImportError):  # by imagecodecs, for a codec that it was built without
+                raise ImageError(f"{self.where}: cannot be decoded ({reason}); compress it otherwise") from error
             if not isinstance(error, _DAMAGE):
+                mend = "check the connection" if self.url else "see that it is there"
                 raise ImageError(
-                    f"{self.path}: cannot be reached at {where} ({reason}); see that it is there, then --resume"
+                    f"{self.where}: cannot be reached at {where} ({reason}); {mend}, then --resume"
                 ) from error
             raise DamagedError(
-                f"{self.path}: is damaged at {where} ({reason}); copy the file again, then --resume, or pass damaged "
+                f"{self.where}: is damaged at {where} ({reason}); copy the file again, then --resume, or pass damaged "
                 "places through with --on-error skip"
             ) from error
         return to_channels_first(pixels, self.axes, plane)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,8 @@ from masked_denoiser.images.source import AXES, ImageError
 from masked_denoiser.images.tiff_checks import check_text, check_whole, guard_pieces, missing_pages
 from masked_denoiser.images.tiff_metadata import read_calibration
 
-_ASSOCIATED = ("label", "macro", "thumbnail", "overview")
+_ASSOCIATED = {"label", "macro", "map", "thumbnail", "overview"}
+_UNSTITCHED = "its tiles may overlap at seams; they are taken side by side, as the scanner stored them"
 #: Strips are fetched together up to so many rows, since a fetch costs more than a thin strip,
 _BLOCK_ROWS = 128
 #: and kept for at least so many, or each tile of a row of tiles would decode them again.
@@ -57,6 +59,7 @@ def _explained(path: Path) -> Iterator[None]:
         struct.error,
         ValueError,
         LookupError,
+        AssertionError,  # tifffile's own, on tags that contradict each other
         OSError,
         ArithmeticError,
         AttributeError,
@@ -70,10 +73,11 @@ def _explained(path: Path) -> Iterator[None]:
 def _chosen(tif: TiffFile, path: Path) -> tuple[TiffPageSeries, tuple[str, ...]]:
     """The largest image that is no label or thumbnail, the first of equals; and what was left out."""
     whole = [s for s in tif.series if s.size and len(s.keyframe.dataoffsets)]
-    images = [s for s in whole if not any(word in s.name.lower() for word in _ASSOCIATED)]
-    if not images:
+    if not whole:
         raise ImageError(f"{path}: holds no image, or is truncated; copy or export it again")
-    best = max(images, key=lambda s: s.size)
+    # By whole words, and not if nothing were left: an image may be called "label-free" or "macrophages".
+    images = [s for s in whole if not _ASSOCIATED & set(re.split(r"[\W_]+", s.name.lower()))]
+    best = max(images or whole, key=lambda s: s.size)
     others = [s.name or f"image {i}" for i, s in enumerate(tif.series) if s is not best]
     if not others:
         return best, ()
@@ -99,9 +103,10 @@ def _found(tif: TiffFile, series: TiffPageSeries, path: Path, notes: tuple[str, 
         pixel_sizes=tuple(_scaled(known.steps, series, level) for level in levels),
         units=known.units,
         channel_names=known.channel_names,
+        channel_colours=known.channel_colours,
         path=path,
         inputs=_files(series),
-        notes=(*notes, *missing_pages(series), *_heavy(arrays[0])),
+        notes=(*notes, *missing_pages(series), *_heavy(arrays[0]), *([_UNSTITCHED] if tif.is_bif else [])),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree
@@ -12,17 +14,19 @@ from tifffile.tifffile import svs_description_metadata
 from masked_denoiser.images.axes import unit_name
 
 _INCH, _CENTIMETER = 2, 3
+_XMP = 700
 #: Pixels an inch that programs write for want of anything better: they say nothing of the specimen.
 _MEANINGLESS_DPI = (1, 72, 96, 300)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Axis letter to step and to unit, and the channels' names."""
+    """Axis letter to step and to unit, and the channels' names and colours, as in `Source`."""
 
     steps: dict[str, float] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     channel_names: tuple[str, ...] = ()
+    channel_colours: tuple[str, ...] = ()
 
 
 def read_calibration(tif: TiffFile, series: TiffPageSeries) -> Calibration:
@@ -33,15 +37,16 @@ def read_calibration(tif: TiffFile, series: TiffPageSeries) -> Calibration:
         return _from_imagej(tif.imagej_metadata, *_pixels_per_unit(series.keyframe))
     if tif.is_svs:
         return _from_aperio(series.keyframe.description)
+    if tif.is_scn:
+        return from_leica(tif.pages.first.description, tif.series.index(series))
+    if tif.is_bif:
+        return from_ventana(page.aspage().tags.valueof(_XMP) for page in tif.pages)
     return _from_resolution(int(series.keyframe.resolutionunit), *_pixels_per_unit(series.keyframe))
 
 
 def _from_ome(xml: str, index: int, series_count: int) -> Calibration:
     """See https://docs.openmicroscopy.org/ome-model/latest: units are micrometers and seconds unless they are given."""
-    try:
-        images = ElementTree.fromstring(xml).findall("{*}Image")
-    except ElementTree.ParseError as error:
-        raise ValueError(f"its OME-XML is broken: {error}") from error
+    images = _parsed(xml).findall("{*}Image")
     chosen = images[index if len(images) == series_count else 0 :][:1]  # none where another file holds the metadata
     pixels = chosen[0].find("{*}Pixels") if chosen else None
     if pixels is None:
@@ -51,9 +56,16 @@ def _from_ome(xml: str, index: int, series_count: int) -> Calibration:
         if key in pixels.attrib:
             steps[letter] = float(pixels.attrib[key])
             units[letter] = unit_name(pixels.attrib.get(f"{key}Unit", default))
-    names = [channel.get("Name") for channel in pixels.findall("{*}Channel")]
+    channels = pixels.findall("{*}Channel")
+    names = [channel.get("Name") for channel in channels]
     named = tuple(name or f"channel {i}" for i, name in enumerate(names)) if any(names) else ()
-    return Calibration(steps, units, named)
+    return Calibration(steps, units, named, _colours(channel.get("Color") for channel in channels))
+
+
+def _colours(written: Iterable[str | None]) -> tuple[str, ...]:
+    """Red, green, blue of signed RGBA numbers of 32 bits; none if a channel has no such number."""
+    numbers = [int(text) if text and re.fullmatch(r"-?\d{1,10}", text) else None for text in written]
+    return tuple(f"{n % 2**32 >> 8:06X}" for n in numbers if n is not None) if None not in numbers else ()
 
 
 def _from_imagej(metadata: dict[str, Any], x_per_unit: float, y_per_unit: float) -> Calibration:
@@ -74,6 +86,61 @@ def _from_aperio(description: str) -> Calibration:
     if not mpp:
         return Calibration()
     return Calibration({"Y": mpp, "X": mpp}, {"Y": "micrometer", "X": "micrometer"})
+
+
+def from_leica(xml: str, index: int) -> Calibration:
+    """From the size in nanometers of the view of an image, the one with this number among those that have pixels.
+
+    See https://openslide.org/formats/leica.
+
+    Raises:
+        ValueError: if the XML is broken.
+    """
+    images = [
+        i for i in _parsed(xml).iterfind("{*}collection/{*}image") if i.find("{*}pixels/{*}dimension") is not None
+    ]
+    view, pixels = (images[index].find(f"{{*}}{what}") for what in ("view", "pixels"))
+    steps = {a: _ratio(view, pixels, f"size{a}") / 1000 for a in "YX"}
+    return Calibration(steps, dict.fromkeys(steps, "micrometer")) if all(steps.values()) else Calibration()
+
+
+def from_ventana(packets: Iterable[Any]) -> Calibration:
+    """From the micrometers a pixel in the first XMP packet (bytes or text) that tells them.
+
+    See https://openslide.org/formats/ventana.
+
+    Raises:
+        ValueError: if a packet is broken.
+    """
+    for packet in packets:
+        text = packet.decode("utf-8", "replace") if isinstance(packet, bytes) else str(packet or "")
+        scans = _parsed(text.strip("\0 \n")).iter("iScan") if "<iScan" in text else ()
+        for scan in scans:
+            if step := _positive(scan.get("ScanRes")):
+                return Calibration({"Y": step, "X": step}, {"Y": "micrometer", "X": "micrometer"})
+    return Calibration()
+
+
+def _ratio(above: Any, below: Any, key: str) -> float:
+    """Of two attributes; 0 where one is missing or of no use."""
+    sizes = [_positive(None if element is None else element.get(key)) for element in (above, below)]
+    return sizes[0] / sizes[1] if all(sizes) else 0.0
+
+
+def _positive(text: str | None) -> float:
+    """A number in an attribute; 0 for anything else."""
+    try:
+        number = float(text or 0)
+    except ValueError:
+        return 0.0
+    return number if 0 < number < float("inf") else 0.0
+
+
+def _parsed(xml: str) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"its XML is broken: {error}") from error
 
 
 def _from_resolution(unit: int, x_per_unit: float, y_per_unit: float) -> Calibration:

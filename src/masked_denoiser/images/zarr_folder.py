@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -19,7 +19,7 @@ from masked_denoiser.images.source import ImageError
 
 
 class ZarrFolder:
-    """The open arrays "0", "1", ... of a pyramid, one of each level of a layout.
+    """The open arrays "0", "1", ... of a pyramid, one of each level of a layout, in zarr format 2 or 3.
 
     Attributes:
         path: the folder of the zarr group.
@@ -28,19 +28,22 @@ class ZarrFolder:
         levels: its arrays, full resolution first.
     """
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    def __init__(self, path: Path, layout: Layout, zarr_format: Literal[2, 3] = 3) -> None:
         """Opens an existing folder for writing.
 
         Raises:
-            ImageError: if the folder is no zarr group, or its arrays do not fit `layout`.
+            ImageError: if the folder is no zarr group of that format, or its arrays do not fit `layout`.
         """
         self.path, self.layout = path, layout
-        self.group = _open_group(path)
+        self.group = _open_group(path, zarr_format)
         self.levels: Sequence[Any] = [_open_level(self.group, path, i, lv) for i, lv in enumerate(layout.levels)]
         _check_dtype(path, self.levels[0].dtype, layout.dtype)
 
     def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
-        """Puts [channels, height, width] at (y, x) of the source's `plane` into the first level, and onto the disk."""
+        """Puts [channels, height, width] at (y, x) of the source's `plane` into the first level, and onto the disk.
+
+        Less than a whole file of it, chunk or shard, is read, changed and written again: correct, and slower.
+        """
         key, block = self.layout.place(plane, y, x, pixels)
         self.levels[0][key] = block
         sync_chunks(self.levels[0], self.path / "0", key)
@@ -67,20 +70,21 @@ def make_folder(path: Path, make: Callable[[Path], object]) -> None:
     making.rename(path)
 
 
-def _open_group(path: Path) -> zarr.Group:
+def _open_group(path: Path, zarr_format: Literal[2, 3]) -> zarr.Group:
     try:
-        return zarr.open_group(path, mode="r+", zarr_format=3)
+        return zarr.open_group(path, mode="r+", zarr_format=zarr_format)
     except (FileNotFoundError, NotADirectoryError, BaseZarrError) as error:
         raise ImageError(f"{path} is no output that could be resumed: overwrite it or write elsewhere") from error
 
 
 def _open_level(group: zarr.Group, path: Path, number: int, level: Level) -> Any:
     array = group.get(str(number))
-    found = (array.shape, array.chunks) if isinstance(array, zarr.Array) else None
-    if found != (level.shape, level.chunks):
+    found = (array.shape, array.chunks, array.shards) if isinstance(array, zarr.Array) else None
+    wanted = (level.shape, level.chunks, level.shards)
+    if found != wanted:
         raise ImageError(
-            f"{path} cannot be resumed: its level {number} has (shape, chunks) {found} where "
-            f"{(level.shape, level.chunks)} are wanted; overwrite it or write elsewhere"
+            f"{path} cannot be resumed: its level {number} has (shape, chunks, shards) {found} where {wanted} are "
+            "wanted; overwrite it or write elsewhere"
         )
     return array
 

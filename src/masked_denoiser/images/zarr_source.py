@@ -6,20 +6,23 @@ omero block without contrast window, which many programs write. See https://ngff
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from zarr.storage import FsspecStore, LocalStore
 
 from masked_denoiser.images.arrays import Found, check_pixels
 from masked_denoiser.images.axes import UNKNOWN, letter_of, unit_name
 from masked_denoiser.images.budget import check_length
 from masked_denoiser.images.chunked import cached
+from masked_denoiser.images.present import PresentStore
 from masked_denoiser.images.source import ImageError, Lazy
 from masked_denoiser.images.zarr_bounded import bounded
 from masked_denoiser.images.zarr_checks import check_array, check_metadata_files
@@ -30,7 +33,7 @@ _SMALL_CHUNK = 2**20
 _MOST_LEVELS = 64
 
 _TYPES = {"time": "T", "channel": "C"}
-_RGB_COLOURS = ["FF0000", "00FF00", "0000FF"]
+_RGB_COLOURS = ("FF0000", "00FF00", "0000FF")
 _BEFORE_AXES = ("t", "c", "z", "y", "x")
 
 
@@ -40,13 +43,13 @@ def find_zarr(path: Path) -> Found:
     Raises:
         ImageError: if the folder is no zarr, its metadata are corrupt, or it holds no image or several.
     """
-    with _explained(str(path)):
+    with explained(str(path)):
         check_metadata_files(path, str(path))
         try:
-            node = zarr.open(str(path), mode="r")
+            node = zarr.open(PresentStore(LocalStore(path, read_only=True)), mode="r")
         except FileNotFoundError as error:
             raise ImageError(f"{path}: is a folder, but no zarr; give an image file or a .zarr folder") from error
-        return _found(node, path.name, path)
+        return find_node(node, path.name, path)
 
 
 def find_zarr_object(node: Any) -> Found:
@@ -56,8 +59,9 @@ def find_zarr_object(node: Any) -> Found:
         ImageError: as `find_zarr`.
     """
     name = node.basename or "array"
-    with _explained(name):
-        return replace(_found(node, name, None), inputs=_folder(node))
+    with explained(name):
+        again = zarr.open(PresentStore(node.store), path=node.path, mode="r")
+        return replace(find_node(again, name), inputs=_folder(node))
 
 
 def _folder(node: Any) -> tuple[Path, ...]:
@@ -67,7 +71,7 @@ def _folder(node: Any) -> tuple[Path, ...]:
 
 
 @contextmanager
-def _explained(where: str) -> Iterator[None]:
+def explained(where: str, mend: str = "copy or export it again") -> Iterator[None]:
     """Says corrupt metadata in one line."""
     try:
         yield
@@ -75,10 +79,15 @@ def _explained(where: str) -> Iterator[None]:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, OSError, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise ImageError(f"{where}: its zarr metadata cannot be read ({reason}); copy or export it again") from error
+        raise ImageError(f"{where}: its zarr metadata cannot be read ({reason}); {mend}") from error
 
 
-def _found(node: Any, name: str, path: Path | None) -> Found:
+def find_node(node: Any, name: str, path: Path | None = None) -> Found:
+    """The image of an open array or group.
+
+    Raises:
+        ImageError: if it holds no image, or several.
+    """
     if isinstance(node, zarr.Array):
         return _plain(node, name, path)
     attributes = node.attrs.asdict()
@@ -98,16 +107,31 @@ def _plain(array: zarr.Array[Any], name: str, path: Path | None, notes: tuple[st
 
 def _only_child(group: zarr.Group, name: str, path: Path | None) -> Found:
     """The image of a group without image metadata: bioformats2raw's "0", or its one array."""
-    images = [key for key in sorted(group.group_keys()) if _is_image(group[key])]
-    arrays = sorted(group.array_keys())
+    images, arrays = _series(group), []
+    if not images:
+        images = [key for key in sorted(group.group_keys()) if _is_image(group[key])]
+        arrays = sorted(group.array_keys())
     children = images or arrays
     if not children or (len(children) > 1 and children[0] != "0"):
         held = ", ".join(children[:5]) or "nothing"
         raise ImageError(f"{name}: is a zarr group without image metadata that holds {held}; name one of its images")
     others = f", the first of {len(children)}" if len(children) > 1 else ""
-    found = _found(group[children[0]], name, path)
+    found = find_node(group[children[0]], name, path)
     note = f"{name} is a group; {children[0]!r} in it was opened{others}"
     return Found(**{**vars(found), "notes": (note, *found.notes)})
+
+
+def _series(group: zarr.Group) -> list[str]:
+    """The images of a bioformats2raw layout, by its own list: what lies at an address often cannot be listed.
+
+    See https://ngff.openmicroscopy.org/0.5/#bf2raw.
+    """
+    attributes: Any = group.attrs.asdict()
+    if "bioformats2raw.layout" not in attributes.get("ome", attributes):
+        return []
+    listing = group.get("OME")
+    listed: Any = listing.attrs.asdict() if listing is not None else {}
+    return [str(key) for key in listed.get("ome", listed).get("series", ())] or ["0"]
 
 
 def _is_image(node: Any) -> bool:
@@ -127,6 +151,7 @@ def _multiscale(
     units = {a: unit_name(d.get("unit")) for a, d in zip(axes, described, strict=True)}
     steps = [_steps(axes, units, image, dataset) for dataset in image["datasets"]]
     several = len(ome["multiscales"]) > 1
+    notes = (f"{name} holds {len(ome['multiscales'])} pyramids; the first was opened",) if several else ()
     return Found(
         tuple(_lazy(a, name) for a in arrays),
         name,
@@ -135,15 +160,47 @@ def _multiscale(
         pixel_sizes=tuple(steps),
         units=units,
         channel_names=_names(channels),
+        channel_colours=_colours(channels),
+        windows=_windows(channels),
         path=path,
-        notes=(f"{name} holds {len(ome['multiscales'])} pyramids; the first was opened",) if several else (),
+        notes=(*notes, *_labels(group, name)),
     )
+
+
+def _labels(group: zarr.Group, name: str) -> tuple[str, ...]:
+    """A sentence on label images, which are no part of the image (https://ngff.openmicroscopy.org/0.5/#labels-md)."""
+    labels = group.get("labels")
+    if not isinstance(labels, zarr.Group):
+        return ()
+    attributes: Any = labels.attrs.asdict()
+    listed = attributes.get("ome", attributes).get("labels")
+    named = ", ".join(map(str, listed)) if isinstance(listed, list) else ""
+    return (f"the labels of {name} are left out: {named or 'unnamed'}",)
 
 
 def _names(channels: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """The labels of the channels; none if not one of them has a label, as an image without names writes it."""
     labels = [c.get("label") for c in channels]
     return tuple(str(label or f"channel {i}") for i, label in enumerate(labels)) if any(labels) else ()
+
+
+def _colours(channels: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Six hex digits a channel; none if one has another colour or none."""
+    colours = tuple(str(c.get("color")).lstrip("#").upper() for c in channels)
+    return colours if all(re.fullmatch("[0-9A-F]{6}", colour) for colour in colours) else ()
+
+
+def _windows(channels: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, float], ...]:
+    """From black to white for each channel; none if one has no such window."""
+    windows = tuple(_window(c.get("window")) for c in channels)
+    return windows if all(low < high for low, high in windows) else ()
+
+
+def _window(written: Any) -> tuple[float, float]:
+    """Start and end; an empty window for anything but two numbers."""
+    ends: list[Any] = [written.get(key) for key in ("start", "end")] if isinstance(written, dict) else []
+    sound = len(ends) == 2 and all(isinstance(end, int | float) and isfinite(end) for end in ends)
+    return (float(ends[0]), float(ends[1])) if sound else (0.0, 0.0)
 
 
 def _letter(axis: Mapping[str, Any]) -> str:
@@ -177,15 +234,16 @@ def _says_rgb(attributes: Mapping[str, Any], channels: Sequence[Mapping[str, Any
     own = attributes.get("masked_denoiser", {})
     if "rgb" in own:
         return bool(own["rgb"])
-    colours = [str(c.get("color")).lstrip("#").upper() for c in channels]
-    return bool(dtype == np.uint8 and colours == _RGB_COLOURS)
+    return bool(dtype == np.uint8 and _colours(channels) == _RGB_COLOURS)
 
 
 def _lazy(array: zarr.Array[Any], name: str) -> Lazy:
-    """The array itself, which napari can show; behind a cache where tiles would decode a chunk again and again."""
+    """The array itself, which napari can show; behind a cache where tiles would fetch a chunk again and again."""
     check_pixels(array.shape, array.dtype, name)
     check_array(array, name)
     array = bounded(array)
-    if prod(array.chunks) * array.dtype.itemsize <= _SMALL_CHUNK and array.dtype.isnative:
+    far = isinstance(array.store, PresentStore) and isinstance(array.store.wrapped, FsspecStore)
+    quick = prod(array.chunks) * array.dtype.itemsize <= _SMALL_CHUNK and not far
+    if quick and array.dtype.isnative:
         return array
     return cached(array, array.chunks)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +13,15 @@ from qtpy.QtWidgets import (
     QMessageBox,
     QProgressBar,
     QPushButton,
-    QTextEdit,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
 from masked_denoiser.plugin.expert import ExpertSettings, combo, row
+from masked_denoiser.plugin.files_tab import FilesTab
 from masked_denoiser.plugin.form import Form
+from masked_denoiser.plugin.notes import Notes
 from masked_denoiser.plugin.output import OutputChoice
 from masked_denoiser.plugin.presenter import Presenter
 
@@ -41,6 +42,7 @@ class DenoiseDock(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._make_fields()
+        self.files = FilesTab(napari_viewer, self.form, self.ask, self._enable)
         self._lay_out()
         self._timer = QTimer(self)
         self._timer.setInterval(_TICK)
@@ -95,11 +97,11 @@ class DenoiseDock(QWidget):
 
     def say(self, text: str) -> None:
         """Adds a line to the notes."""
-        self.notes.append(f"<span>{escape(text)}</span>")
+        self.notes.say(text)
 
     def fail(self, text: str) -> None:
         """Adds an error to the notes."""
-        self.notes.append(f'<span style="color:#ff6b6b"><b>Error:</b> {escape(text)}</span>')
+        self.notes.fail(text)
 
     def show_progress(self, share: float | None, text: str) -> None:
         """Moves the bar; None while nobody knows how long it takes."""
@@ -139,14 +141,17 @@ class DenoiseDock(QWidget):
     def _stop(self) -> None:
         self._timer.stop()
         self.presenter.stop()
+        self.files.stop()
 
     def _enable(self) -> None:
-        ready = not self._running and self.layer.currentIndex() >= 0 and self.model.count() > 0
+        busy = self._running or self.files.running
+        ready = not busy and self.layer.currentIndex() >= 0 and self.model.count() > 0
         self.preview_button.setEnabled(ready)
         self.denoise_button.setEnabled(ready)
         self.cancel_button.setEnabled(self._running)
         for widget in (self.layer, self.model, self.output, self.expert.content()):
-            widget.setEnabled(not self._running)
+            widget.setEnabled(not busy)
+        self.files.set_blocked(self._running)
 
     def _describe(self, _index: int = 0) -> None:
         text = self.model.itemData(self.model.currentIndex(), Qt.ItemDataRole.ToolTipRole) or ""
@@ -162,27 +167,33 @@ class DenoiseDock(QWidget):
             label.setWordWrap(True)
         self.expert = ExpertSettings()
         self.preview_button, self.denoise_button = QPushButton("Preview"), QPushButton("Denoise")
-        self.cancel_button, self.bar, self.notes = QPushButton("Cancel"), QProgressBar(), QTextEdit()
+        self.cancel_button, self.bar, self.notes = QPushButton("Cancel"), QProgressBar(), Notes()
         self.preview_button.setToolTip("Denoises what is in view now, at most about 512 x 512 pixels")
         self.denoise_button.setToolTip("Denoises the whole layer, tile by tile")
         self.cancel_button.setToolTip("Ends the job after the tile in work; what is done is kept")
-        self.notes.setReadOnly(True)
-        self.notes.setMinimumHeight(90)
 
     def _lay_out(self) -> None:
-        rows = QFormLayout()
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        shared, rows = QFormLayout(), QFormLayout()
+        for form in (shared, rows):
+            form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        shared.addRow("model", self.model)
+        shared.addRow(self.description)
         rows.addRow("image", self.layer)
-        rows.addRow("model", self.model)
-        rows.addRow(self.description)
         rows.addRow("output", self.output)
+        page = QWidget()
+        inner = QVBoxLayout(page)
+        inner.addLayout(rows)
+        inner.addWidget(row(self.preview_button, self.denoise_button, self.cancel_button))
+        inner.addWidget(self.bar)
+        inner.addWidget(self.progress)
+        inner.addWidget(self.notes, 1)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(page, "Layer")
+        self.tabs.addTab(self.files, "Files")
         layout = QVBoxLayout(self)
-        layout.addLayout(rows)
+        layout.addLayout(shared)
         layout.addWidget(self.expert)
-        layout.addWidget(row(self.preview_button, self.denoise_button, self.cancel_button))
-        layout.addWidget(self.bar)
-        layout.addWidget(self.progress)
-        layout.addWidget(self.notes, 1)
+        layout.addWidget(self.tabs, 1)
 
     def _connect(self) -> None:
         # Bound methods of this widget: Qt lets go of them when the widget is destroyed.
@@ -193,6 +204,7 @@ class DenoiseDock(QWidget):
         self.cancel_button.clicked.connect(self._cancel)
         # When napari closes, its window is destroyed with the docks in it.
         self.destroyed.connect(self.presenter.stop)
+        self.destroyed.connect(self.files.presenter.stop)
         if (app := QApplication.instance()) is not None:
             app.aboutToQuit.connect(self._stop)
 

@@ -31,11 +31,12 @@ def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Raises:
         ImageError: if the layer cannot be written there.
     """
-    from masked_denoiser.images.disk import check_output, check_room, estimate_bytes, make_way
+    from masked_denoiser.images.disk import check_output, check_replaceable, check_room, estimate_bytes, make_way
 
     target, source = Path(path), meta_source(data, meta)
     unfinished = target.with_name(f"saving {target.name}")
     check_output(target, source)
+    check_replaceable(target)
     check_room(target, estimate_bytes(source, target))
     _write(unfinished, source)
     make_way(target, overwrite=True)

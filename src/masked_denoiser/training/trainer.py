@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from masked_denoiser.denoising.denoiser import is_out_of_memory
 from masked_denoiser.denoising.events import Message
+from masked_denoiser.denoising.limits import is_out_of_memory
 from masked_denoiser.training.batches import Batch, make_batch, token_mask
 from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
 from masked_denoiser.training.losses import loss_sum

@@ -1,0 +1,47 @@
+"""What was measured on this machine: one JSON file in the user's cache folder.
+
+It decides nothing by itself: a job whose bytes depend on a measurement asked for that, or says so.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from masked_denoiser.plain_json import parse_json
+
+
+def recall(key: str) -> Any:
+    """What was remembered under this key; None where there is nothing.
+
+    A file that is missing or damaged holds nothing: all in it can be measured again.
+    """
+    return _all().get(key)
+
+
+def remember(key: str, value: Any) -> str:
+    """Keeps a JSON value, and says where, or that it could not be kept."""
+    path = _file()
+    making = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        making.write_text(json.dumps(_all() | {key: value}, indent=1, sort_keys=True))
+        making.replace(path)
+    except OSError as error:
+        return f"{path} cannot be written ({error.strerror}), so the next job measures again"
+    return f"kept in {path}"
+
+
+def _all() -> dict[str, Any]:
+    try:
+        values = parse_json(_file().read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _file() -> Path:
+    return user_cache_path("masked-denoiser") / "measured.json"

@@ -1,0 +1,35 @@
+"""Reads back what a sink kept with an image: the `attributes` of `create_sink`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import zarr
+from tifffile import TiffFile, TiffFileError
+from zarr.errors import BaseZarrError
+
+from masked_denoiser.images.ome_zarr_sink import ATTRIBUTE
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """The attributes of an output; empty for an image that has none, or is none."""
+    try:
+        found = _of_folder(path) if path.is_dir() else _of_tiff(path)
+    except (OSError, ValueError, BaseZarrError, TiffFileError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _of_folder(path: Path) -> Any:
+    return zarr.open_group(path, mode="r").attrs.asdict().get(ATTRIBUTE)
+
+
+def _of_tiff(path: Path) -> Any:
+    with TiffFile(path) as tif:
+        text = tif.ome_metadata or ""
+    from xml.etree import ElementTree
+
+    values = ElementTree.fromstring(text).iterfind(".//{*}MapAnnotation/{*}Value/{*}M")
+    return next((json.loads(value.text or "") for value in values if value.get("K") == ATTRIBUTE), None)

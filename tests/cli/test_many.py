@@ -1,0 +1,185 @@
+"""`denoise` of folders and lists: exit codes, what is said, and going on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from masked_denoiser.cli.main import main
+from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.images.open import open_image
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    tiny_model().save(path)
+    return str(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two images and a broken one between them."""
+    images = tmp_path / "in"
+    images.mkdir()
+    for seed, name in enumerate(("a.tif", "c.tif")):
+        values = np.random.default_rng(seed).integers(0, 256, (48, 64), dtype=np.uint8)
+        tifffile.imwrite(images / name, values)
+    (images / "b.tif").write_bytes(b"II*\0 this is no image")
+    return images
+
+
+def denoise(*arguments, model):
+    settings = ["--model", model, "--tile", "32", "--noise", "none", "--device", "cpu"]
+    return main(["denoise", *settings, *map(str, arguments)])
+
+
+def test_one_bad_file_does_not_stop_the_rest_and_the_list_goes_on(folder, tiny, capsys):
+    output = folder.parent / "out"
+    pattern = f"{folder}/*.tif"
+    assert denoise(pattern, f"{output}/", "--json", "--quiet", model=tiny) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("masked-denoiser: file 2 of 3: b.tif: holds no image")
+    assert len(said.err.splitlines()) == 1
+    summary = json.loads(said.out)
+    assert summary["complete"] is False
+    assert [file["state"] for file in summary["files"]] == ["done", "failed", "done"]
+    assert [Path(file["output"]).name for file in summary["files"]] == ["a.ome.zarr", "b.ome.zarr", "c.ome.zarr"]
+    assert summary["files"][1]["reason"].startswith("holds no image")
+    assert summary["files"][0]["seconds"] > 0
+    assert sorted(path.name for path in output.iterdir()) == ["a.ome.zarr", "c.ome.zarr"]
+
+    tifffile.imwrite(folder / "b.tif", np.zeros((48, 64), np.uint8))
+    assert denoise(pattern, output, model=tiny) == 1  # each that is there is refused, and the summary says why
+    said = capsys.readouterr()
+    assert f"{output}: 1 done, 2 failed" in said.out
+    assert f"failed: {folder / 'a.tif'}: {output / 'a.ome.zarr'} exists" in said.out
+    assert "file 2 of 3: b.tif: done in" in said.err
+
+    assert denoise(folder, output, "--resume", model=tiny) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{output}: 0 done, 3 already complete\n"
+    assert denoise(folder, output, "--resume", "--json", model=tiny) == 0
+    assert json.loads(capsys.readouterr().out)["complete"] is True
+
+
+def test_files_and_folders_with_another_ending(folder, tiny, capsys):
+    (folder / "b.tif").unlink()
+    (folder.parent / "more").mkdir()
+    tifffile.imwrite(folder.parent / "more" / "d.tif", np.zeros((48, 64), np.uint8))
+    inputs = [folder / "c.tif", folder.parent / "more", folder / "a.tif"]
+    assert denoise(*inputs, folder.parent / "out", "--ending", ".ome.tif", "--quiet", model=tiny) == 0
+    assert capsys.readouterr().out == ""
+    written = sorted((folder.parent / "out").iterdir())
+    assert [path.name for path in written] == ["a.ome.tif", "c.ome.tif", "d.ome.tif"]
+    with open_image(written[0]) as image:
+        assert image.shape == (48, 64)
+
+
+def test_one_file_into_a_folder_keeps_its_name(folder, tiny):
+    assert denoise(folder / "a.tif", f"{folder}/", "--quiet", model=tiny) == 0
+    assert (folder / "a.ome.zarr" / "zarr.json").is_file()
+
+
+def test_a_job_file_that_is_done_already_is_nothing_to_resume(folder, tiny, capsys):
+    output, job = folder.parent / "a.ome.tif", folder.parent / "job.json"
+    assert denoise(folder / "a.tif", output, "--save-job", job, "--quiet", model=tiny) == 0
+    assert main(["run", str(job), "--quiet"]) == 0
+    assert main(["run", str(job)]) == 1
+    assert "exists" in capsys.readouterr().err
+    assert main(["run", str(job), "--resume"]) == 0
+    assert capsys.readouterr().out == f"{output} is already complete; nothing to resume\n"
+
+
+def test_debug_shows_the_trace_of_each_failure(folder, tiny, capsys):
+    assert denoise(folder, folder.parent / "out", "--debug", "--quiet", model=tiny) == 1
+    error = capsys.readouterr().err
+    assert error.count("Traceback") == 1
+    assert "ImageError: " in error
+
+
+def test_damage_that_is_passed_through_is_told_of_each_image(folder, tiny, capsys):
+    path = folder.parent / "damaged.tif"
+    values = np.random.default_rng(0).integers(0, 256, (192, 192), dtype=np.uint8)
+    tifffile.imwrite(path, values, compression="zlib", tile=(16, 16))
+    with tifffile.TiffFile(path) as tif:
+        at = tif.pages[0].dataoffsets[0]
+    content = bytearray(path.read_bytes())
+    content[at : at + 40] = bytes(40)
+    path.write_bytes(content)
+    output = f"{folder.parent}/out/"
+    assert denoise(path, output, "--quiet", model=tiny) == 1
+    assert denoise(path, output, "--overwrite", "--on-error", "skip", model=tiny) == 0
+    said = capsys.readouterr()
+    assert f"{path}: damaged in the input, and passed through: " in said.out
+    assert denoise(path, output, "--overwrite", "--on-error", "skip", "--json", "--quiet", model=tiny) == 0
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert file["state"] == "done"
+    assert file["damage"]
+
+
+def test_what_will_not_do_is_one_line_before_any_work(folder, tiny, capsys):
+    before = sorted(folder.parent.rglob("*"))
+    out = folder.parent / "out"
+    for inputs, output, more, words in (
+        ([f"{folder}/*.czi"], out, [], "nothing matches"),
+        ([folder / "a.tif", folder / "c.tif"], folder.parent / "out.ome.tif", [], "names one image"),
+        ([folder], out, ["--device", "tpu"], "unknown device"),
+        ([folder], out, ["--resume", "--overwrite"], "only one"),
+        ([folder], folder, [], "read and written"),
+        ([folder], out, ["--save-job", out], "keeps the job of one image"),
+    ):
+        assert denoise(*inputs, output, *more, model=tiny) == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert words in error
+    assert denoise(folder, out, model="no-such-model") == 1
+    assert "no-such-model" in capsys.readouterr().err
+    assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_a_complete_output_is_nothing_to_resume(folder, tiny, capsys):
+    output = folder.parent / "a.ome.zarr"
+    assert denoise(folder / "a.tif", output, "--quiet", model=tiny) == 0
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    assert denoise(folder / "a.tif", output, "--resume", model=tiny) == 0
+    assert capsys.readouterr().out == f"{output} is already complete; nothing to resume\n"
+    assert denoise(folder / "a.tif", output, "--resume", "--json", model=tiny) == 0
+    assert json.loads(capsys.readouterr().out) == {"output": str(output), "complete": True, "already": True}
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a child alone")
+def test_interrupt_ends_the_list_within_an_image(folder, tiny, capsys):
+    output = folder.parent / "out"
+    values = np.random.default_rng(2).integers(0, 256, (128, 160), dtype=np.uint8)
+    tifffile.imwrite(folder / "c.tif", values)
+    tifffile.imwrite(folder / "d.tif", values)
+    settings = ["--model", tiny, "--tile", "16", "--noise", "none", "--device", "cpu"]
+    command = [sys.executable, "-m", "masked_denoiser.cli", "denoise", str(folder), str(output), *settings]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    journal = output / "c.ome.zarr.journal"
+    while not (journal.exists() and journal.read_bytes().count(b"\n") > 2):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert f"{output}: 1 done, 1 failed, 1 cancelled, 1 not begun" in out
+    assert "go on with --resume" in out
+    assert "file 2 of 4: b.tif" in err
+    assert journal.exists()
+    assert main(["denoise", str(folder), str(output), *settings, "--resume", "--json", "--quiet"]) == 1
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert [file["state"] for file in files] == ["already complete", "failed", "done", "done"]
+    with open_image(output / "c.ome.zarr") as c, open_image(output / "d.ome.zarr") as d:
+        np.testing.assert_array_equal(np.asarray(c.data), np.asarray(d.data))
+    assert not journal.exists()

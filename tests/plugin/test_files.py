@@ -1,0 +1,275 @@
+"""The Files tab: its logic without Qt, and in a real viewer with real files."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+from unittest.mock import MagicMock, patch
+
+import numpy as np
+import pytest
+import tifffile
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDropEvent
+
+import masked_denoiser as md
+from masked_denoiser.denoising.events import Progress
+from masked_denoiser.denoising.journal import Journal
+from masked_denoiser.denoising.many import FileBegun, FileEnded, Outcome
+from masked_denoiser.denoising.pairs import Pair
+from masked_denoiser.denoising.pipeline import Pipeline
+from masked_denoiser.plugin.dock import DenoiseDock
+from masked_denoiser.plugin.files_presenter import FilesPresenter
+from masked_denoiser.plugin.files_task import Overall
+from masked_denoiser.plugin.files_view import FilesView, Wishes
+from masked_denoiser.plugin.form import Form, FormError
+
+TIMEOUT = 30_000
+OPTIONS = md.Options(tile=64, noise="none")
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Two images and a broken one between them; each of the two takes 4 tiles."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for seed, name in enumerate(("a.tif", "c.tif")):
+        tifffile.imwrite(folder / name, np.random.default_rng(seed).integers(0, 256, (100, 120), dtype=np.uint8))
+    (folder / "b.tif").write_bytes(b"II*\0 this is no image")
+    return folder
+
+
+@pytest.fixture
+def dock(make_napari_viewer, models, qtbot, monkeypatch):
+    """A dock in a viewer behind the screen, on the tab Files."""
+    viewer = make_napari_viewer(show=False)
+    dock = DenoiseDock(viewer)
+    viewer.window.add_dock_widget(dock, name="Denoise")
+    dock.expert.tile.setValue(OPTIONS.tile)
+    dock.expert.noise.setCurrentText(OPTIONS.noise)
+    dock.tabs.setCurrentWidget(dock.files)
+    qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
+    dock.viewer = viewer
+    yield dock
+    dock.files.stop()
+    dock.presenter.stop()
+    alive = [thread for thread in threading.enumerate() if thread.name == "masked-denoiser"]
+    for thread in alive:
+        thread.join(20)
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Holds jobs after each tile until it is set."""
+    go, reached, original = threading.Event(), threading.Event(), Pipeline.run
+
+    def run(self):
+        for event in original(self):
+            yield event
+            if type(event).__name__ == "TileDone":
+                reached.set()
+                go.wait(20)
+
+    monkeypatch.setattr(Pipeline, "run", run)
+    yield reached, go
+    go.set()
+
+
+def states(tab):
+    return [tab.table.item(number, 1).text() for number in range(tab.table.rowCount())]
+
+
+def finish(dock, qtbot):
+    qtbot.waitUntil(lambda: not dock.files.presenter.busy, timeout=TIMEOUT)
+
+
+def drop(tab, *paths):
+    """What Qt does when files are dropped."""
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    left = Qt.MouseButton.LeftButton
+    event = QDropEvent(QPointF(5, 5), Qt.DropAction.CopyAction, mime, left, Qt.KeyboardModifier.NoModifier)
+    tab.dropEvent(event)
+
+
+def test_a_dropped_folder_is_denoised_and_a_result_opened(dock, qtbot, images):
+    tab = dock.files
+    assert not tab.start_button.isEnabled()
+    # Qt hands a drop to the first widget, from the one under it upwards, that accepts drops.
+    assert tab.acceptDrops()
+    assert not tab.table.viewport().acceptDrops()
+    assert not tab.table.acceptDrops()
+    drop(tab, images)
+    drop(tab, images / "a.tif")  # is in the list already
+    assert states(tab) == ["waiting"] * 3
+    assert tab.folder.text() == str(images / "denoised")
+    tab.start_button.click()
+    assert tab.cancel_button.isEnabled()
+    assert not dock.model.isEnabled()
+    finish(dock, qtbot)
+    assert states(tab)[0].startswith("done in")
+    assert states(tab)[1].startswith("failed: holds no image")
+    assert states(tab)[2].startswith("done in")
+    assert "holds no image" in tab.table.item(1, 1).toolTip()
+    assert "computing on" in tab.table.item(0, 1).toolTip()
+    text = tab.notes.toPlainText()
+    assert f"Done: {images / 'denoised'}: 2 done, 1 failed." in text
+    assert "Error: b.tif failed: holds no image" in text
+    assert tab.bar.value() == tab.bar.maximum() == 1000
+    assert dock.model.isEnabled()
+    assert sorted(path.name for path in (images / "denoised").iterdir()) == ["a.ome.zarr", "c.ome.zarr"]
+
+    tab.table.cellDoubleClicked.emit(1, 0)  # the broken one has no result
+    assert not dock.viewer.layers
+    for _ in range(2):  # the second time, the layer that is there
+        tab.table.cellDoubleClicked.emit(2, 0)
+    (layer,) = dock.viewer.layers
+    shutil.rmtree(images / "denoised" / "a.ome.zarr")  # by somebody else
+    tab.table.selectRow(0)
+    tab.open_button.click()
+    assert "a.ome.zarr" in tab.notes.toPlainText().splitlines()[-1]
+    assert layer.name == "c denoised"
+    pixels = tifffile.imread(images / "c.tif")
+    expected = md.denoise(pixels, model="general-gray", axes="YX", options=OPTIONS)
+    np.testing.assert_array_equal(np.asarray(layer.data), expected)
+
+
+def test_cancel_within_an_image_and_going_on(dock, qtbot, images, slow):
+    reached, go = slow
+    tab = dock.files
+    tab.presenter.add([str(images / "c.tif"), str(images / "a.tif")])
+    tab.ending.setCurrentText("OME-TIFF")
+    tab.start_button.click()
+    qtbot.waitUntil(lambda: reached.is_set() and states(tab)[0] == "25 %", timeout=TIMEOUT)
+    assert "0 of 2 files" in tab.progress.text()
+    dock.tabs.setCurrentIndex(0)
+    assert not dock.denoise_button.isEnabled()
+    tab.cancel_button.click()
+    go.set()
+    finish(dock, qtbot)
+    assert states(tab)[0].startswith("cancelled at ")
+    assert states(tab)[1] == "waiting"
+    output = images / "denoised" / "c.ome.tif"
+    assert Journal.beside(output).exists()
+    assert "0 done, 1 cancelled, 1 not begun" in tab.notes.toPlainText()
+    with patch.object(tab.presenter, "_ask", return_value="Go on") as asked:
+        tab.start_button.click()
+        finish(dock, qtbot)
+    assert asked.call_args.args[1:] == ("Go on", "Start again", "Stop")
+    assert "1 of 2 outputs are there already, 1 of them unfinished" in asked.call_args.args[0]
+    assert all(state.startswith("done in") for state in states(tab))
+    for name in "ac":
+        expected = md.denoise(tifffile.imread(images / f"{name}.tif"), axes="YX", options=OPTIONS)
+        np.testing.assert_array_equal(tifffile.imread(images / "denoised" / f"{name}.ome.tif"), expected)
+    assert not list((images / "denoised").glob("*.journal"))
+    with patch.object(tab.presenter, "_ask", return_value="Go on"):
+        tab.start_button.click()
+        finish(dock, qtbot)
+    assert states(tab) == ["already complete"] * 2
+
+
+def test_closing_the_dock_ends_its_list(dock, qtbot, images, slow):
+    reached, go = slow
+    dock.files.presenter.add([str(images)])
+    dock.files.start_button.click()
+    qtbot.waitUntil(reached.is_set, timeout=TIMEOUT)
+    go.set()
+    dock.viewer.window.remove_dock_widget(dock)
+    qtbot.waitUntil(
+        lambda: not [thread for thread in threading.enumerate() if thread.name == "masked-denoiser"], timeout=TIMEOUT
+    )
+    assert not (images / "denoised" / "c.ome.zarr").exists()
+
+
+def test_a_defect_is_told_and_the_tab_goes_on(dock, qtbot, images):
+    dock.files.presenter.add([str(images)])
+    with patch("masked_denoiser.denoising.denoiser.Denoiser.__call__", side_effect=RuntimeError("mat1 and mat2")):
+        dock.files.start_button.click()
+        finish(dock, qtbot)
+    assert "unexpected RuntimeError: mat1 and mat2" in dock.files.notes.toPlainText()
+    assert states(dock.files)[0].startswith("failed: unexpected RuntimeError")
+    assert dock.files.start_button.isEnabled()
+
+
+def test_a_job_of_a_layer_blocks_the_list(dock, qtbot, images, slow, plane):
+    _, go = slow
+    dock.files.presenter.add([str(images)])
+    dock.viewer.add_image(plane, name="plane")
+    dock.denoise_button.click()
+    assert not dock.files.start_button.isEnabled()
+    go.set()
+    qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
+    assert dock.files.start_button.isEnabled()
+
+
+@pytest.fixture
+def logic(models, tmp_path):
+    """The presenter with a window that is none."""
+    from napari.components import ViewerModel
+
+    view, ask, form = (
+        MagicMock(spec=FilesView),
+        MagicMock(return_value="Stop"),
+        MagicMock(return_value=Form(model="auto")),
+    )
+    view.wishes.return_value = Wishes(str(tmp_path / "out"), ".ome.zarr", "")
+    return FilesPresenter(ViewerModel(), view, form, ask), view, ask, form
+
+
+def test_what_is_missing_is_said_and_nothing_is_done(logic, images, tmp_path):
+    presenter, view, _, form = logic
+    presenter.start()
+    assert "there are no images in the list" in view.fail.call_args.args[0]
+    presenter.add([str(tmp_path / "missing.tif")])
+    assert "cannot be found" in view.fail.call_args.args[0]
+    (images / "empty").mkdir()
+    presenter.add([str(images / "a.tif"), str(images / "empty"), str(images)])
+    assert "holds no images" in view.fail.call_args.args[0]
+    assert [Path(row.image).name for row in view.show_rows.call_args.args[0]] == ["a.tif", "b.tif", "c.tif"]
+    view.suggest_folder.assert_called_once_with(str(images / "denoised"))
+    view.wishes.return_value = Wishes(" ", ".ome.zarr", "")
+    presenter.start()
+    assert "choose a folder" in view.fail.call_args.args[0]
+    view.wishes.return_value = Wishes(str(images), ".tif", "")
+    presenter.start()
+    assert "is, holds or lies in the input" in view.fail.call_args.args[0]
+    form.side_effect = FormError("fill in both")
+    view.wishes.return_value = Wishes(str(tmp_path / "out"), ".ome.zarr", "")
+    presenter.start()
+    view.fail.assert_called_with("fill in both")
+    view.set_running.assert_not_called()
+    assert not (tmp_path / "out").exists()
+
+
+def test_outputs_that_are_there_are_asked_about(logic, images, tmp_path):
+    presenter, view, ask, _ = logic
+    presenter.add([str(images)])
+    (tmp_path / "out" / "a.ome.zarr").mkdir(parents=True)
+    presenter.start()
+    assert ask.call_args.args[0].startswith("1 of 3 outputs are there already. ")
+    view.say.assert_called_once_with("Nothing was done.")
+    view.set_running.assert_not_called()
+    presenter.remove([0, 2])
+    assert [row.image for row in view.show_rows.call_args.args[0]] == [str(images / "b.tif")]
+
+
+def test_the_bar_of_a_list():
+    now = 0.0
+    overall = Overall(4, clock=lambda: now)
+    pair = Pair("a.tif", Path("a.ome.zarr"))
+    assert str(overall) == "0 of 4 files"
+    overall.take(FileBegun(0, 4, pair))
+    overall.take(FileEnded(0, Outcome(pair, "already complete")))
+    assert (overall.share, overall.seconds_left) == (0.25, None)  # who knows how long the others take
+    now = 10.0
+    overall.take(FileBegun(1, 4, pair))
+    overall.take(Progress(2, 4, 5_000_000, 5_000_000, 10.0))
+    assert overall.share == 0.375
+    assert overall.seconds_left == 50.0  # 2.5 images at 20 s each
+    assert str(overall) == "1 of 4 files, 0.5 megapixels/s, about 50 s left"
+    overall.take(FileEnded(1, Outcome(pair, "failed")))
+    overall.take(FileBegun(2, 4, pair))
+    now = 20.0
+    overall.take(Progress(4, 4, 5_000_000, 0, 5.0))
+    assert str(overall) == "2 of 4 files, 0.5 megapixels/s, about 10 s left"
