@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from math import isfinite, lcm
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from masked_denoiser.denoising.background import measure_background
@@ -22,14 +23,15 @@ from masked_denoiser.denoising.precision import AskedPrecision, Precision
 from masked_denoiser.denoising.restraint import MEAN_REACH
 from masked_denoiser.denoising.treatment import Treatment
 from masked_denoiser.errors import UserError
-from masked_denoiser.images.layout import OmeZarr
+from masked_denoiser.images.disk import is_tiff
+from masked_denoiser.images.layout import OmeZarr, shard_side
 from masked_denoiser.images.planes import Channels, Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.reach import exact_halo
 from masked_denoiser.noise.impulses import REACH
 from masked_denoiser.tiling.groups import Groups
-from masked_denoiser.tiling.plan import Plan
+from masked_denoiser.tiling.plan import Plan, chunk_side
 
 #: What becomes of places of the input that cannot be read.
 OnError = Literal["stop", "skip"]
@@ -99,6 +101,7 @@ class Job:
             of a few of its pixels.
         model_from: name or path that the model was loaded by; empty for a model in memory.
         window: the grid of the model; that of the tiles is `stride` times as wide.
+        shard: side of the output's shards in pixels; 0 where chunks are files of their own.
         group: tiles along rows and columns of what is written and recorded together: of a shard of the output, or else
             of a batch.
         ranges: key and `Range` of each channel.
@@ -127,6 +130,7 @@ class Job:
     tile: int
     halo: int
     batch: int
+    shard: int
     group: tuple[int, int]
     passes: int
     std: bool
@@ -236,6 +240,8 @@ def make_job(
     chosen = choose(options.noise, source, planes, ranges, model.card, options.seed)
     stride = lcm(*(treatment.stride for treatment in chosen.treatments.values()))
     batch = options.batch or {"cuda": 8, "mps": 2}.get(device, 1)
+    tile = _tile(options, grid, stride)
+    shard = _shard(source, planes, tile, output, options)
     job = Job(
         **_of_source(source, planes),
         output=output,
@@ -243,10 +249,11 @@ def make_job(
         model_from=model_from,
         model_digest=model.digest,
         window=grid,
-        tile=_tile(options, grid, stride),
+        tile=tile,
         halo=settle_halo(options.halo, model, stride, _around(chosen.treatments.values())),
         batch=batch,
-        group=(1, batch),
+        shard=shard,
+        group=(shard // tile, shard // tile) if shard else (1, batch),
         passes=options.passes,
         std=options.std,
         seed=options.seed,
@@ -265,6 +272,13 @@ def make_job(
     )
     _ = job.plan  # refuses a tile or halo that does not fit the model
     return job
+
+
+def _shard(source: Source, planes: tuple[Plane, ...], tile: int, output: str, options: Options) -> int:
+    """The side of the output's shards: none in memory, nor in OME-Zarr 0.4, which has none."""
+    if not output or (options.ome_zarr == "0.4" and not is_tiff(Path(output))):
+        return 0
+    return shard_side(source.size_yx, tile, chunk_side(tile), len(planes))
 
 
 def _of_source(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:

@@ -121,8 +121,8 @@ def _wrong(job: Job) -> str:
     for name, (least, largest) in _LIMITS.items():
         if not least <= getattr(job, name) <= largest:
             return f"{name} {getattr(job, name)}"
-    if not all(0 < side <= 2**16 for side in job.group):
-        return f"group {job.group}"
+    if not all(0 < side <= 2**16 for side in job.group) or job.shard not in (0, job.group[0] * job.tile):
+        return f"group {job.group} and shard {job.shard}"
     if job.device not in ("cpu", "cuda", "mps") or not _real(job.dtype):
         return f"device {job.device[:20]!r} and dtype {job.dtype[:20]!r}"
     return _wrong_figures(job)

@@ -211,6 +211,7 @@ def open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite:
                     attributes=provenance(job),
                     dtype=dtype,
                     ome_zarr=job.ome_zarr,
+                    shard=job.shard,
                 )
             )
             undo.callback(sinks[-1].close if resume else partial(discard, p))

@@ -56,7 +56,7 @@ def plan_job(
     loaded = load_model(suited(model, together))
     precision, _ = settle_precision(options.precision, loaded, chosen)
     options = settle_tile(options, loaded, chosen, precision, say)
-    job = make_job(source, loaded, options, chosen.type, precision=precision)
+    job = make_job(source, loaded, options, chosen.type, "out.ome.zarr", precision)
     if preview is not None:
         write_preview(source, job, preview)
     memory = plan_memory(job, loaded.card.architecture)

@@ -10,7 +10,7 @@ import zarr
 from tifffile import TiffFile, TiffFileError
 from zarr.errors import BaseZarrError
 
-from masked_denoiser.images.ome_zarr_sink import ATTRIBUTE
+from masked_denoiser.images.ome_zarr_metadata import ATTRIBUTE
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
