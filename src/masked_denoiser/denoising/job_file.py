@@ -16,6 +16,7 @@ import numpy as np
 
 from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.images.source import AXES
+from masked_denoiser.plain_json import parse_json
 from masked_denoiser.tiling.plan import PlanError
 
 if TYPE_CHECKING:
@@ -62,10 +63,10 @@ def read_job_file(path: Path) -> Job:
     try:
         if path.stat().st_size > _LONGEST:
             raise JobError(f"job file {path} is {path.stat().st_size} bytes long; job files are some kilobytes")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_bytes())
     except OSError as error:
         raise JobError(f"job file {path} cannot be read ({error.strerror}); check the path") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise JobError(f"{path} is no job file ({error}); write one with `denoise --save-job`") from error
     if not isinstance(values, dict) or values.get("format") != _FORMAT or set(values) != {"format", "job"}:
         raise JobError(f"{path} is no job file of format {_FORMAT}; write one with `denoise --save-job`")
@@ -87,10 +88,10 @@ def job_from(values: object, where: str) -> Job:
     try:
         job = _adapter().validate_json(json.dumps(values), strict=True)
     except (ValidationError, RecursionError) as error:
-        raise JobError(f"{where} holds no job: {_first(error)}; write it again") from error
+        raise JobError(f"{where} holds no job: {_first(error)[:300]}; write it again") from error
     wrong = _wrong(job)
     if wrong:
-        raise JobError(f"{where} holds a job that cannot be: {wrong}; write it again")
+        raise JobError(f"{where} holds a job that cannot be: {wrong[:300]}; write it again")
     return job
 
 

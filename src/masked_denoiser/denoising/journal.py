@@ -23,6 +23,7 @@ from masked_denoiser.denoising.job import Job, JobError, Options
 from masked_denoiser.denoising.job_file import job_from
 from masked_denoiser.denoising.lock import OutputLock
 from masked_denoiser.images.damage import Place
+from masked_denoiser.plain_json import parse_json
 
 _FORMAT = 2
 
@@ -222,8 +223,8 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     if checksum != b"%08x" % zlib.crc32(text):
         return None
     try:
-        record = json.loads(text)
-    except (ValueError, RecursionError):
+        record = parse_json(text)
+    except ValueError:
         return None
     return record if isinstance(record, dict) else None
 
@@ -232,7 +233,8 @@ def _compare(header: dict[str, Any], job: Job, path: Path) -> None:
     then, now = header.get("job"), json.loads(json.dumps(job.deciding()))
     if header.get("format") != _FORMAT or not isinstance(then, dict):
         raise JobError(f"journal {path} has no header that this version reads; start again with --overwrite")
-    differing = [f"{key} was {then.get(key)!r} and is {now[key]!r}" for key in now if then.get(key) != now[key]]
+    changed = [key for key in now if then.get(key) != now[key]]
+    differing = [f"{key} was {then.get(key)!r:.200} and is {now[key]!r:.200}" for key in changed]
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise JobError(

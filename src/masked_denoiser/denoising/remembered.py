@@ -11,6 +11,8 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from masked_denoiser.plain_json import parse_json
+
 
 def recall(key: str) -> Any:
     """What was remembered under this key; None where there is nothing.
@@ -35,7 +37,7 @@ def remember(key: str, value: Any) -> str:
 
 def _all() -> dict[str, Any]:
     try:
-        values = json.loads(_file().read_text())
+        values = parse_json(_file().read_bytes())
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from masked_denoiser.images.axes import resolve_axes
+from masked_denoiser.images.budget import MOST_PLANES, check_length
 from masked_denoiser.images.source import ImageError, Lazy, Source
 
 _DTYPES = "integers, or floats of 16 to 64 bits"
@@ -89,6 +90,7 @@ def settle(found: Found, asked: str | None, level: int) -> Source:
     check_pixels(shape, dtype, found.name)
     axes, guess = resolve_axes(shape, np.dtype(dtype), asked=asked, found=found.axes, name=found.name)
     sizes = dict(zip(axes, shape, strict=True))
+    check_length(prod(side for a, side in sizes.items() if a in "TCZ"), MOST_PLANES, "planes", found.name)
     steps = _usable(found.pixel_sizes[level] if found.pixel_sizes else {}, axes)
     rgb = _is_rgb(sizes, found.rgb if asked is None else found.rgb or None)
     count = sizes.get("C", 1 if rgb or "S" not in sizes else 0)

@@ -10,24 +10,29 @@ import imagecodecs
 import numpy as np
 
 from masked_denoiser.images.arrays import Found, check_pixels
+from masked_denoiser.images.budget import check_piece
+from masked_denoiser.images.headers import JPEG, PNG, declared_shape
 from masked_denoiser.images.source import ImageError
-
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
 def is_photo(path: Path) -> bool:
     """Whether a file begins as PNG or JPEG files do, whatever its name."""
     with path.open("rb") as file:
-        return file.read(8).startswith((_PNG, _JPEG))
+        return file.read(8).startswith((PNG, JPEG))
 
 
 def find_photo(path: Path) -> Found:
     """A PNG or JPEG.
 
     Raises:
-        ImageError: if it is damaged.
+        ImageError: if it is damaged, or larger than one piece may be.
     """
+    check_piece((path.stat().st_size,), 1, "a file", str(path))
     content = path.read_bytes()
+    shape = declared_shape(content)
+    if shape is None:
+        raise ImageError(f"{path}: is a broken image (it declares no size); copy or export it again")
+    check_piece(shape[:3], shape[3], "an image", str(path))
     pixels = _decode(path, content, *_codec(content))
     check_pixels(pixels.shape, pixels.dtype, str(path))
     if pixels.ndim == 3 and pixels.shape[2] == 2:  # gray with alpha
@@ -36,7 +41,7 @@ def find_photo(path: Path) -> Found:
 
 
 def _codec(content: bytes) -> tuple[Callable[[bytes], Any], type[Exception]]:
-    if content.startswith(_PNG):
+    if content.startswith(PNG):
         return imagecodecs.png_decode, imagecodecs.PngError
     return imagecodecs.jpeg8_decode, imagecodecs.Jpeg8Error
 
@@ -45,9 +50,9 @@ def _decode(
     path: Path, content: bytes, decode: Callable[[bytes], Any], failure: type[Exception]
 ) -> np.ndarray[Any, Any]:
     """The pixels. A JPEG without its end marker decodes to gray areas, so it is refused."""
-    if content.startswith(_JPEG) and b"\xff\xd9" not in content[-1024:]:
+    if content.startswith(JPEG) and b"\xff\xd9" not in content[-1024:]:
         raise ImageError(f"{path}: is a truncated JPEG; copy or export it again")
     try:
         return np.asarray(decode(content))
-    except failure as error:
-        raise ImageError(f"{path}: is a broken image ({error}); copy or export it again") from error
+    except (failure, ValueError) as error:  # ValueError: libpng may name its trouble in bytes that are no text
+        raise ImageError(f"{path}: is a broken image ({str(error)[:300]}); copy or export it again") from error

@@ -31,7 +31,10 @@ class DamagedError(ImageError):
 
 
 #: What decoders raise for content that is none.
-_DAMAGE = (RuntimeError, ValueError, EOFError, zlib.error, struct.error, BadGzipFile)
+_DAMAGE = (
+    RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, zlib.error, struct.error, BadGzipFile,
+    SystemError,  # numcodecs' blosc, for a declared size below 0
+)  # fmt: skip
 
 
 class Lazy(Protocol):

@@ -19,7 +19,7 @@ from masked_denoiser.images.arrays import Found, check_pixels
 from masked_denoiser.images.axes import UNKNOWN
 from masked_denoiser.images.chunked import CACHE_BYTES, Chunked, cached
 from masked_denoiser.images.source import AXES, ImageError
-from masked_denoiser.images.tiff_checks import check_whole, missing_pages
+from masked_denoiser.images.tiff_checks import check_text, check_whole, guard_pieces, missing_pages
 from masked_denoiser.images.tiff_metadata import read_calibration
 
 _ASSOCIATED = {"label", "macro", "map", "thumbnail", "overview"}
@@ -38,6 +38,7 @@ def find_tiff(path: Path) -> Found:
     """
     with _explained(path), ExitStack() as stack:
         tif = stack.enter_context(TiffFile(path))
+        check_text(tif, path)
         series, notes = _chosen(tif, path)
         found = _found(tif, series, path, notes, stack)
         return Found(**{**vars(found), "closer": stack.pop_all().close})
@@ -53,18 +54,19 @@ def _explained(path: Path) -> Iterator[None]:
     except TiffFileError as error:
         if "not a TIFF file" in str(error):
             raise ImageError(f"{path}: is no TIFF, PNG or JPEG; convert it to one, or to OME-Zarr") from error
-        raise ImageError(f"{path}: is a broken TIFF ({error}); copy or export it again") from error
+        raise ImageError(f"{path}: is a broken TIFF ({str(error)[:300]}); copy or export it again") from error
     except (
         struct.error,
         ValueError,
-        IndexError,
-        KeyError,
+        LookupError,
+        AssertionError,  # tifffile's own, on tags that contradict each other
         OSError,
-        ZeroDivisionError,
+        ArithmeticError,
+        AttributeError,
         TypeError,
         RuntimeError,
     ) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ImageError(f"{path}: is a truncated or broken TIFF ({reason}); copy or export it again") from error
 
 
@@ -126,6 +128,8 @@ def _arrays(series: TiffPageSeries, levels: list[TiffPageSeries], stack: ExitSta
         store = stack.enter_context(series.aszarr())
         node = zarr.open(store, mode="r", zarr_format=2)
         nodes = [node] if isinstance(node, zarr.Array) else [node[str(series.levels.index(level))] for level in levels]
+        for level in levels:
+            guard_pieces(level)
         mapped = [m or _decoded(n, level.axes) for m, n, level in zip(mapped, nodes, levels, strict=True)]
     arrays = tuple(array for array in mapped if array is not None)
     for array in arrays:

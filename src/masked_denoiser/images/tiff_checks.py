@@ -1,4 +1,4 @@
-"""Whether a TIFF is all there, told from its directories without reading a pixel."""
+"""Whether a TIFF is all there and asks for nothing strange, told from its directories without reading a pixel."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tifffile import TiffFile, TiffPageSeries
+from tifffile import TiffFile, TiffPage, TiffPageSeries
 
+from masked_denoiser.images.budget import check_piece
+from masked_denoiser.images.headers import declared_shape
+from masked_denoiser.images.ome_xml import check_no_doctype, check_ome_xml
 from masked_denoiser.images.source import ImageError
 
 
@@ -64,3 +67,47 @@ def _next_page(tif: TiffFile) -> int:
         file.seek(last + form.tagnosize + tags * form.tagsize)
         (offset,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
     return int(offset)
+
+
+def check_text(tif: TiffFile, path: Path) -> None:
+    """Refuses XML that tifffile must not act on; to be called before `series` is, which parses it.
+
+    Raises:
+        ImageError: see `check_ome_xml`.
+    """
+    for tag in tif.pages.first.tags if len(tif.pages) else ():
+        if isinstance(tag.value, str | bytes):
+            text = tag.value if isinstance(tag.value, str) else tag.value.decode("latin-1")
+            check_no_doctype(text, str(path))
+    if tif.is_ome and tif.ome_metadata:
+        check_ome_xml(tif.ome_metadata, str(path), lambda page: _area(tif, page))
+
+
+def _area(tif: TiffFile, number: int) -> int:
+    """Height times width of a page; 0 where there is none."""
+    try:
+        page = tif.pages[number]
+    except IndexError:
+        return 0
+    return int(page.imagelength * page.imagewidth) if isinstance(page, TiffPage) else 0
+
+
+def guard_pieces(series: TiffPageSeries) -> None:
+    """Checks strips, tiles or pages against the budget, and the size that each declares for itself as it is decoded.
+
+    The decoders of JPEG and its kin allocate what the tile's own header says, and not what the directory does.
+
+    Raises:
+        ImageError: if the declared size is over the budget; later, if that of a single tile is.
+    """
+    keyframe = series.keyframe
+    decode, name = keyframe.decode, keyframe.parent.filename
+    check_piece(keyframe.chunks, series.dtype.itemsize, "a strip, tile or page", name)
+
+    def guarded(data: bytes | None, index: int, /, **options: Any) -> Any:
+        declared = declared_shape(data) if data else None
+        if declared is not None and prod(declared[:2]) > 2 * prod(keyframe.chunks):
+            check_piece(declared[:3], declared[3], "a tile", name)
+        return decode(data, index, **options)
+
+    vars(keyframe)["decode"] = guarded

@@ -20,12 +20,17 @@ from zarr.storage import FsspecStore, LocalStore
 
 from masked_denoiser.images.arrays import Found, check_pixels
 from masked_denoiser.images.axes import UNKNOWN, letter_of, unit_name
+from masked_denoiser.images.budget import check_length
 from masked_denoiser.images.chunked import cached
 from masked_denoiser.images.present import PresentStore
 from masked_denoiser.images.source import ImageError, Lazy
+from masked_denoiser.images.zarr_bounded import bounded
+from masked_denoiser.images.zarr_checks import check_array, check_metadata_files
 
 #: Decoding larger chunks again for every tile would dominate, so they are cached.
 _SMALL_CHUNK = 2**20
+#: Each halves the one above: more than this many would outlive the largest image.
+_MOST_LEVELS = 64
 
 _TYPES = {"time": "T", "channel": "C"}
 _RGB_COLOURS = ("FF0000", "00FF00", "0000FF")
@@ -39,6 +44,7 @@ def find_zarr(path: Path) -> Found:
         ImageError: if the folder is no zarr, its metadata are corrupt, or it holds no image or several.
     """
     with explained(str(path)):
+        check_metadata_files(path, str(path))
         try:
             node = zarr.open(PresentStore(LocalStore(path, read_only=True)), mode="r")
         except FileNotFoundError as error:
@@ -71,8 +77,8 @@ def explained(where: str, mend: str = "copy or export it again") -> Iterator[Non
         yield
     except ImageError:
         raise
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OSError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, OSError, RecursionError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ImageError(f"{where}: its zarr metadata cannot be read ({reason}); {mend}") from error
 
 
@@ -139,6 +145,7 @@ def _multiscale(
     image = ome["multiscales"][0]
     described = [a if isinstance(a, dict) else {"name": a} for a in image.get("axes", _BEFORE_AXES)]
     axes = "".join(_letter(a) for a in described)
+    check_length(len(image["datasets"]), _MOST_LEVELS, "levels", name)
     arrays = [_array(group, dataset["path"], name) for dataset in image["datasets"]]
     channels = ome.get("omero", attributes.get("omero", {})).get("channels", [])
     units = {a: unit_name(d.get("unit")) for a, d in zip(axes, described, strict=True)}
@@ -206,9 +213,9 @@ def _array(group: zarr.Group, key: str, name: str) -> zarr.Array[Any]:
     try:
         array = group[key]
     except KeyError as error:
-        raise ImageError(f"{name}: its level {key!r} is missing; copy or export it again") from error
+        raise ImageError(f"{name}: its level {key!r:.80} is missing; copy or export it again") from error
     if not isinstance(array, zarr.Array):
-        raise ImageError(f"{name}: its level {key!r} is no array; copy or export it again")
+        raise ImageError(f"{name}: its level {key!r:.80} is no array; copy or export it again")
     return array
 
 
@@ -245,6 +252,8 @@ def _says_rgb(attributes: Mapping[str, Any], channels: Sequence[Mapping[str, Any
 def _lazy(array: zarr.Array[Any], name: str) -> Lazy:
     """The array itself, which napari can show; behind a cache where tiles would fetch a chunk again and again."""
     check_pixels(array.shape, array.dtype, name)
+    check_array(array, name)
+    array = bounded(array)
     far = isinstance(array.store, PresentStore) and isinstance(array.store.wrapped, FsspecStore)
     quick = prod(array.chunks) * array.dtype.itemsize <= _SMALL_CHUNK and not far
     if quick and array.dtype.isnative:

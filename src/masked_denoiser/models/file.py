@@ -18,6 +18,11 @@ from masked_denoiser.network.build import build_network
 
 _CARD = "masked_denoiser"
 
+#: Of the header, which holds the card and a line for each tensor.
+_MOST_HEADER = 16 * 2**20
+
+_DTYPES = ("F64", "F32", "F16", "BF16")
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -70,11 +75,12 @@ def read_card(path: Path) -> Card:
     Raises:
         ModelError: if the file is not a model of this program.
     """
+    _check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read as a model: {error}") from error
+        raise ModelError(f"{path} cannot be read as a model: {str(error)[:300]}") from error
     if _CARD not in metadata:
         raise ModelError(f"{path} holds tensors but no card; it was not written by this program")
     return Card.from_json(metadata[_CARD])
@@ -87,12 +93,43 @@ def read_model(path: Path) -> Model:
         ModelError: if the file is damaged, or its weights do not fit its architecture.
     """
     card = read_card(path)
-    with safe_open(path, framework="pt") as file:
-        weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
-    model = Model(card, weights)
     with torch.device("meta"):
-        check_weights(weights, build_network(card.architecture), str(path))
-    return model
+        network = build_network(card.architecture)
+    with safe_open(path, framework="pt") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        _check_shapes({name: tuple(s.get_shape()) for name, s in slices.items()}, network, str(path))
+        for name, dtype in ((name, s.get_dtype()) for name, s in slices.items()):
+            if dtype not in _DTYPES:
+                raise ModelError(f"{path}: {name} is of type {dtype}, not one of {', '.join(_DTYPES)}")
+        weights = {name: file.get_tensor(name).float() for name in slices}
+    check_numbers(weights, str(path))
+    return Model(card, weights)
+
+
+def _check_header(path: Path) -> None:
+    """The length of the header is the first thing in the file; the library would read up to 100 MB of it."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read as a model: {str(error)[:300]}") from error
+    if length > _MOST_HEADER:
+        raise ModelError(
+            f"{path} cannot be read as a model: it declares a header of {length} bytes, and {_MOST_HEADER} are allowed"
+        )
+
+
+def check_numbers(weights: dict[str, Tensor], name: str) -> None:
+    """Refuses weights that would turn images into nothing.
+
+    Raises:
+        ModelError: naming a tensor that is no matrix of finite real numbers.
+    """
+    for key, tensor in weights.items():
+        if not tensor.is_floating_point() or tensor.layout != torch.strided:
+            raise ModelError(f"{name}: {key:.80} is of type {tensor.dtype}; the weights of a network are real numbers")
+        if not torch.isfinite(tensor).all():
+            raise ModelError(f"{name}: {key:.80} holds NaN or infinity; the training broke, or the file is damaged")
 
 
 def check_weights(weights: dict[str, Tensor], network: nn.Module, name: str) -> None:
@@ -101,12 +138,17 @@ def check_weights(weights: dict[str, Tensor], network: nn.Module, name: str) -> 
     Raises:
         ModelError: naming the first few tensors that are missing, unknown or of another shape.
     """
+    _check_shapes({key: tuple(t.shape) for key, t in weights.items()}, network, name)
+
+
+def _check_shapes(given: dict[str, tuple[int, ...]], network: nn.Module, name: str) -> None:
     wanted = {key: tuple(t.shape) for key, t in network.state_dict().items()}
-    given = {key: tuple(t.shape) for key, t in weights.items()}
-    problems = [f"{key} is missing" for key in wanted if key not in given]
-    problems += [f"{key} is unknown" for key in given if key not in wanted]
+    problems = [f"{key:.80} is missing" for key in wanted if key not in given]
+    problems += [f"{key:.80} is unknown" for key in given if key not in wanted]
     problems += [
-        f"{key} is {given[key]} instead of {shape}" for key, shape in wanted.items() if given.get(key, shape) != shape
+        f"{key:.80} is {str(given[key])[:80]} instead of {shape}"
+        for key, shape in wanted.items()
+        if given.get(key, shape) != shape
     ]
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""

@@ -7,7 +7,6 @@ first convolution, 1x1 in the masked network and 3x3 in SwinIR, unless the calle
 
 from __future__ import annotations
 
-import pickle
 import re
 from dataclasses import replace
 from math import isqrt
@@ -18,7 +17,8 @@ import torch
 from torch import Tensor
 
 from masked_denoiser.models.card import Card, ModelError
-from masked_denoiser.models.file import Model
+from masked_denoiser.models.checkpoint import read_checkpoint
+from masked_denoiser.models.file import Model, check_numbers, check_weights
 from masked_denoiser.network.build import NetworkConfig, build_network
 from masked_denoiser.network.config import RGB_MEAN, ConfigError, Residual, SwinConfig
 
@@ -53,7 +53,9 @@ def import_checkpoint(
     """
     path = Path(path)
     tensors = _choose(_load(path), path, ema)
-    weights = {key: t.float() for key, t in tensors.items() if not _BUFFERS.search(key)}
+    kept = {key: t for key, t in tensors.items() if not _BUFFERS.search(key)}
+    check_numbers(kept, path.name)
+    weights = {key: t.float() for key, t in kept.items()}
     config = infer_config(weights, path.name)
     if global_skip is not None:
         config = replace(config, global_skip=global_skip)
@@ -67,9 +69,9 @@ def import_checkpoint(
         licence=licence,
         source=path.name,
     )
-    model = Model(card, weights)
-    _ = model.build()  # fails here, not in the middle of a job
-    return model
+    with torch.device("meta"):  # fails here, not in the middle of a job
+        check_weights(weights, build_network(config), path.name)
+    return Model(card, weights)
 
 
 def export_checkpoint(model: Model, path: str | Path) -> None:
@@ -118,15 +120,7 @@ def infer_config(weights: dict[str, Tensor], name: str = "the checkpoint") -> Sw
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ModelError(f"{path} does not exist; check the path") from error
-    except pickle.UnpicklingError as error:
-        raise ModelError(f"{path} holds more than tensors, or is no checkpoint; it is not opened for safety") from error
-    except (OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        reason = (str(error) or "it is empty").splitlines()[0]
-        raise ModelError(f"{path} cannot be read as a checkpoint: {reason}") from error
+    content = read_checkpoint(path)
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
     return content
@@ -136,9 +130,10 @@ def _choose(content: dict[str, Any], path: Path, ema: bool) -> dict[str, Tensor]
     """The dictionary of tensors: `params_ema`, `params`, or the file itself."""
     order = ("params_ema", "params") if ema else ("params", "params_ema")
     chosen = next((content[key] for key in order if isinstance(content.get(key), dict)), content)
-    tensors = {key.removeprefix("module."): t for key, t in chosen.items() if isinstance(t, Tensor)}
+    named = {key: value for key, value in chosen.items() if isinstance(key, str)}
+    tensors = {key.removeprefix("module."): t for key, t in named.items() if isinstance(t, Tensor)}
     if not tensors:
-        raise ModelError(f"{path} holds no tensors; its keys are {sorted(map(str, content))[:6]}")
+        raise ModelError(f"{path} holds no tensors; its keys are {[key[:40] for key in named][:6]}")
     # A pixel shuffle by one is the identity: some denoisers were saved with it as their last layer.
     renames = {"upsample.0.weight": "conv_last.weight", "upsample.0.bias": "conv_last.bias"}
     if "conv_last.weight" not in tensors:

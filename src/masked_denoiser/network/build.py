@@ -35,5 +35,5 @@ def config_from_dict(values: dict[str, Any]) -> NetworkConfig:
     if kind == "u":
         return UConfig.from_dict(values)
     if kind != "swin":
-        raise ConfigError(f"networks of kind {kind!r} are unknown to this version, which knows 'swin' and 'u'")
+        raise ConfigError(f"networks of kind {kind!r:.80} are unknown to this version, which knows 'swin' and 'u'")
     return SwinConfig.from_dict({key: value for key, value in values.items() if key != "kind"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
@@ -11,6 +12,9 @@ Residual = Literal["1conv", "3conv"]
 
 #: Mean of the training photographs that SwinIR (Liang et al., ICCVW 2021) subtracts from RGB input.
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
+
+#: Ten times as much as any network of this family has.
+MOST_WIDTH, MOST_BLOCKS, MOST_GROUPS = 4096, 64, 32
 
 
 class ConfigError(UserError, ValueError):
@@ -59,18 +63,28 @@ class SwinConfig:
             raise ConfigError(f"this network cannot be built: {problem}")
 
     def _problems(self) -> list[str]:
+        limits = {
+            "embed": (self.embed, MOST_WIDTH),
+            "depths": (self.depths, MOST_BLOCKS),
+            "window": (self.window, 32),
+            "mlp_ratio": (self.mlp_ratio, 16),
+            "mean": (self.mean, 1e6),
+        }
+        if large := too_large(limits):
+            return large
         checks = [
+            (len(self.depths) <= MOST_GROUPS, f"{len(self.depths)} groups are more than {MOST_GROUPS}"),
             (self.channels in (1, 3), f"channels is {self.channels}, not 1 (gray) or 3 (RGB)"),
             (len(self.mean) == self.channels, f"mean has {len(self.mean)} values for {self.channels} channels"),
             (len(self.depths) == len(self.heads) > 0, f"{len(self.depths)} depths but {len(self.heads)} heads"),
-            (all(d > 0 for d in self.depths), f"depths {self.depths} has a group without blocks"),
+            (all(d > 0 for d in self.depths), f"depths {str(self.depths)[:80]} has a group without blocks"),
             (
                 all(h > 0 and self.embed % h == 0 for h in self.heads),
-                f"embed {self.embed} is not a multiple of every number of heads in {self.heads}",
+                f"embed {self.embed} is not a multiple of every number of heads in {str(self.heads)[:80]}",
             ),
             (self.window >= 2 and self.window % 2 == 0, f"window is {self.window}, not an even number"),
             (self.first_kernel in (1, 3), f"first_kernel is {self.first_kernel}, not 1 or 3"),
-            (self.residual in ("1conv", "3conv"), f"residual is {self.residual!r}, not '1conv' or '3conv'"),
+            (self.residual in ("1conv", "3conv"), f"residual is {self.residual!r:.80}, not '1conv' or '3conv'"),
             (self.residual == "1conv" or self.embed >= 4, f"a '3conv' residual needs embed >= 4, not {self.embed}"),
             (int(self.embed * self.mlp_ratio) > 0, f"mlp_ratio {self.mlp_ratio} leaves no hidden units"),
             (0.0 <= self.attention_mask < 1.0, f"attention_mask is {self.attention_mask}, not in [0, 1)"),
@@ -106,6 +120,20 @@ class SwinConfig:
         return cls(**known_values(cls, values))
 
 
+def too_large(limits: Mapping[str, tuple[Any, float]]) -> list[str]:
+    """What is over the limit that keeps a file from describing a network that fills the memory.
+
+    Args:
+        limits: name of a setting to its value or values, and the largest that is allowed.
+    """
+    found = []
+    for name, (value, most) in limits.items():
+        values = value if isinstance(value, tuple) else (value,)
+        if not all(abs(v) <= most for v in values):
+            found.append(f"{name} is {str(value)[:80]}, over {most:g}")
+    return found
+
+
 def known_values(config: type[Any], values: dict[str, Any]) -> dict[str, Any]:
     """Plain JSON values as arguments of a configuration.
 
@@ -114,11 +142,11 @@ def known_values(config: type[Any], values: dict[str, Any]) -> dict[str, Any]:
     """
     defaults = {f.name: f.default for f in fields(config)}
     if unknown := sorted(set(values) - set(defaults)):
-        raise ConfigError(f"unknown network settings {unknown}; this version knows {sorted(defaults)}")
+        raise ConfigError(f"unknown network settings {str(unknown)[:80]}; this version knows {sorted(defaults)}")
     settings = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     for key, value in settings.items():
         if not _alike(value, defaults[key]):
-            raise ConfigError(f"network setting {key} is {value!r}; a value such as {defaults[key]!r} is wanted")
+            raise ConfigError(f"network setting {key} is {value!r:.80}; a value such as {defaults[key]!r} is wanted")
     return settings
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from masked_denoiser.network.config import RGB_MEAN, ConfigError, SwinConfig, known_values
+from masked_denoiser.network.config import (
+    MOST_BLOCKS,
+    MOST_WIDTH,
+    RGB_MEAN,
+    ConfigError,
+    SwinConfig,
+    known_values,
+    too_large,
+)
 
 
 @dataclass(frozen=True)
@@ -47,11 +55,17 @@ class UConfig:
         checks = [
             (self.unshuffle in (1, 2, 4), f"unshuffle is {self.unshuffle}, not 1, 2 or 4"),
             (len(self.widths) == len(self.blocks) > 0, f"{len(self.widths)} widths but {len(self.blocks)} blocks"),
-            (all(width > 0 for width in self.widths), f"widths {self.widths} has a level without channels"),
-            (all(count >= 0 for count in self.blocks), f"blocks {self.blocks} has a negative number"),
+            (all(width > 0 for width in self.widths), f"widths {str(self.widths)[:80]} has a level without channels"),
+            (all(count >= 0 for count in self.blocks), f"blocks {str(self.blocks)[:80]} has a negative number"),
             (self.attention > 0, f"attention is {self.attention}; at least one block is needed"),
         ]
-        return [text for fine, text in checks if not fine]
+        limits = {
+            "widths": (self.widths, MOST_WIDTH),
+            "blocks": (self.blocks, MOST_BLOCKS),
+            "attention": (self.attention, MOST_BLOCKS),
+            "levels": (len(self.widths), 8),
+        }
+        return [text for fine, text in checks if not fine] + too_large(limits)
 
     @property
     def scale(self) -> int:

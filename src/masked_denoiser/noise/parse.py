@@ -15,6 +15,13 @@ _TOKEN = re.compile(
 )
 
 
+#: Characters that an error shows before and behind the offending one, and that a recipe may have.
+_AROUND, _LONGEST = 200, 10_000
+
+#: Choices within choices.
+_DEEPEST = 20
+
+
 class RecipeError(UserError, ValueError):
     """A noise recipe that cannot be read.
 
@@ -23,7 +30,7 @@ class RecipeError(UserError, ValueError):
     """
 
     def __init__(self, text: str, position: int, problem: str) -> None:
-        marked = f"{text[:position]}>>>{text[position:]}" if position < len(text) else f"{text}>>>"
+        marked = f"{text[max(0, position - _AROUND) : position]}>>>{text[position : position + _AROUND]}"
         super().__init__(f"noise recipe, character {position + 1}: {problem} (at >>> in {marked!r})")
         self.position = position
 
@@ -55,7 +62,10 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        if len(text) > _LONGEST:
+            raise RecipeError(text, _LONGEST, f"it has {len(text)} characters; {_LONGEST} are allowed")
         self.tokens = _split(text)
+        self.depth = 0
 
     def recipe(self) -> NoiseRecipe:
         steps = [self.step()]
@@ -68,16 +78,20 @@ class _Reader:
         if word.text == "one_of":
             return self._one_of()
         if word.text not in FAMILIES:
-            raise self._error(word, f"unknown noise {word.text!r}; {_known(word.text, [*FAMILIES, 'one_of'])}")
+            raise self._error(word, f"unknown noise {word.text!r:.60}; {_known(word.text, [*FAMILIES, 'one_of'])}")
         given = self._values(word.text) if self._next_is("(") else {}
         return Step(word.text, tuple(given.get(p.name, Span(p.default, p.default)) for p in _parameters(word.text)))
 
     def _one_of(self) -> OneOf:
-        self.expect("(")
+        start = self.expect("(")
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise self._error(start, f"more than {_DEEPEST} choices lie within each other; write them side by side")
         recipes = [self.recipe()]
         while self._next_is(","):
             recipes.append(self.recipe())
         self.expect(")", "',' or ')'")
+        self.depth -= 1
         return OneOf(tuple(recipes))
 
     def _values(self, family: str) -> dict[str, Span]:
@@ -88,7 +102,7 @@ class _Reader:
                 self.expect(",", "',' or ')'")
             name = self.expect("word")
             if name.text not in parameters:
-                raise self._error(name, f"{family} has no {name.text!r}; {_known(name.text, list(parameters))}")
+                raise self._error(name, f"{family} has no {name.text!r:.60}; {_known(name.text, list(parameters))}")
             if name.text in given:
                 raise self._error(name, f"{name.text} is given twice; leave one out")
             self.expect("=")
@@ -114,7 +128,7 @@ class _Reader:
     def expect(self, kind: str, wanted: str = "") -> _Token:
         token = self.tokens[0]
         if token.kind != kind:
-            found = "the text ends" if token.kind == "end" else f"{token.text!r} stands"
+            found = "the text ends" if token.kind == "end" else f"{token.text!r:.60} stands"
             raise self._error(token, f"{found} where {wanted or _WANTED.get(kind, repr(kind))} should be")
         return self.tokens.pop(0)
 

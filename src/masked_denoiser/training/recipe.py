@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from masked_denoiser.errors import UserError
 from masked_denoiser.noise.parse import parse_noise
+from masked_denoiser.plain_json import parse_json
 
 Way = Literal["clean", "noisy", "pairs"]
 Loss = Literal["l1", "mse", "charbonnier"]
@@ -132,8 +133,8 @@ class TrainingRecipe:
             TrainingError: if the text is not JSON, names something unknown, or a value is not allowed.
         """
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
+            values = parse_json(text)
+        except ValueError as error:
             raise TrainingError(f"the training recipe is not JSON: {error}") from error
         if not isinstance(values, dict):
             raise TrainingError("the training recipe is no JSON object; write it as {...}")
@@ -149,7 +150,7 @@ def checked_values(values: dict[str, Any]) -> dict[str, Any]:
     defaults = {f.name: f.default for f in fields(TrainingRecipe)}
     unknown = sorted(set(values) - set(defaults))
     if unknown:
-        raise TrainingError(f"a training recipe knows no {unknown[0]!r}; it knows {', '.join(defaults)}")
+        raise TrainingError(f"a training recipe knows no {unknown[0]!r:.60}; it knows {', '.join(defaults)}")
     return {name: _as_type_of(name, value, defaults[name]) for name, value in values.items()}
 
 
@@ -161,12 +162,12 @@ def _as_type_of(name: str, value: Any, like: Any) -> Any:
     if wanted is tuple and isinstance(value, list | tuple) and (name == "unseen" or len(value) == len(like)):
         return tuple(_as_type_of(name, v, like[0]) for v in value)
     if type(value) is not wanted:
-        raise TrainingError(f"{name} of a training recipe is {value!r}; a value such as {like!r} is wanted")
+        raise TrainingError(f"{name} of a training recipe is {value!r:.60}; a value such as {like!r} is wanted")
     return value
 
 
 def _not_one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    return "" if value in allowed else f"{name} is {value!r}; choose {', '.join(allowed)}"
+    return "" if value in allowed else f"{name} is {value!r:.60}; choose {', '.join(allowed)}"
 
 
 def _outside(name: str, value: float, low: float, high: float) -> str:

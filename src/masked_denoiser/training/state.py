@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import os
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import torch
 from torch import Tensor, nn
 
-from masked_denoiser.models.file import Model
+from masked_denoiser.models.checkpoint import read_checkpoint
+from masked_denoiser.models.file import Model, check_weights
 from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
 
 _FORMAT = 1
@@ -96,24 +95,23 @@ class State:
         Raises:
             TrainingError: if it is damaged, or of another training.
         """
-        if not is_zipfile(path):
-            raise TrainingError(f"checkpoint {path} is damaged (not a checkpoint of torch); start again")
         try:
-            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            content: dict[str, Any] = read_checkpoint(path)
             if content["identity"] != identity:
                 raise TrainingError(
-                    f"{path} is of another training ({_difference(content['identity'], identity)}); "
+                    f"{path} is of another training ({_difference(str(content['identity']), identity)}); "
                     "train with the same settings and images, or into another folder"
                 )
             self.network.load_state_dict(content["network"])
             self.average.load_state_dict(content["average"])
             self.optimiser.load_state_dict(content["optimiser"])
+            check_weights(content["best"], self.network, "the best validation")
             self.best = content["best"]
             for name in _NUMBERS:
-                setattr(self, name, content[name])
+                setattr(self, name, _checked(name, content[name]))
         except TrainingError:
             raise
-        except (pickle.UnpicklingError, EOFError, KeyError, RuntimeError, ValueError, TypeError, IndexError) as error:
+        except (LookupError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise TrainingError(f"checkpoint {path} is damaged ({error}); start again") from error
 
     def go_on(self, recipe: TrainingRecipe) -> None:
@@ -149,6 +147,19 @@ def update_average(state: State, decay: float) -> None:
 def weights_of(network: nn.Module) -> Weights:
     """A copy of a network's weights on the CPU."""
     return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+
+
+def _checked(name: str, value: Any) -> Any:
+    """A number, or PSNR by noise, in the type that it was saved in.
+
+    Raises:
+        TypeError: if it is of another.
+    """
+    real = name in ("seconds", "best_psnr")
+    wanted = dict if name in ("before", "after") else int | float | None if real else int
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r:.80}")
+    return value
 
 
 def _difference(then: str, now: str) -> str:

@@ -1,0 +1,136 @@
+"""Models and checkpoints from others that would run code, fill the memory, or are no networks."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from masked_denoiser.cli.main import main
+from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.models.card import Card, ModelError
+from masked_denoiser.models.checkpoint import read_checkpoint
+from masked_denoiser.models.file import read_model
+from masked_denoiser.models.reference import import_checkpoint
+from masked_denoiser.training.recipe import FINE_TUNE, TrainingError
+from masked_denoiser.training.state import new_state
+
+
+def _model(folder: Path, weights: dict[str, Any] | None = None, **changes: Any) -> Path:
+    """A model file whose card was changed; a change of `architecture` is merged."""
+    model = tiny_model()
+    card = json.loads(model.card.to_json())
+    card["architecture"] |= changes.pop("architecture", {})
+    path = folder / "a.safetensors"
+    save_file(model.weights | (weights or {}), path, metadata={"masked_denoiser": json.dumps(card | changes)})
+    return path
+
+
+NAN = tiny_model().weights["conv_last.bias"] * torch.nan
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"architecture": {"embed": 10**9, "heads": [1]}}, "embed is 1000000000, over 4096"),
+        ({"architecture": {"depths": [10**6]}}, r"depths is \(1000000,\), over 64"),
+        ({"architecture": {"depths": [1] * 1000, "heads": [2] * 1000}}, "1000 groups are more than 32"),
+        ({"architecture": {"window": 4096}}, "window is 4096, over 32"),
+        ({"architecture": {"mlp_ratio": float("inf")}}, "mlp_ratio is inf, over 16"),
+        ({"architecture": {"mlp_ratio": float("nan")}}, "mlp_ratio is nan, over 16"),
+        ({"architecture": {"kind": "u", "widths": [8] * 99}}, "unknown network settings"),
+        ({"name": "../../x"}, r"a model cannot be called '../../x'"),
+        ({"name": 3}, "the model's card has name 3"),
+        ({"description": "\x1b[2J"}, "more than plain text in description"),
+        ({"data": [1]}, "more than plain text in data"),
+        ({"version": 10**30}, "does not fit into 64 bits"),
+        ({"weights": {"conv_last.bias": NAN}}, "conv_last.bias holds NaN or infinity"),
+        ({"weights": {"conv_last.bias": NAN.nan_to_num().int()}}, "conv_last.bias is of type I32"),
+    ],
+)
+def test_models_that_are_none_are_refused_before_memory_is_taken(changes: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises((ModelError, ValueError), match=words):
+        read_model(_model(tmp_path, **changes))
+
+
+def test_headers_have_a_limit(tmp_path: Path) -> None:
+    path = _model(tmp_path)
+    path.write_bytes((2**40).to_bytes(8, "little") + path.read_bytes()[8:])
+    with pytest.raises(ModelError, match="declares a header of 1099511627776 bytes"):
+        read_model(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "1" * 5000, '"\\ud800"', "NaN" * 3])
+def test_json_that_breaks_readers_is_refused(text: str) -> None:
+    with pytest.raises(ModelError, match="is not JSON"):
+        Card.from_json(text)
+
+
+class Command:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch '{self.path}'",)
+
+
+def _state() -> Any:
+    return new_state(tiny_model(), FINE_TUNE, torch.device("cpu"))
+
+
+def test_commands_in_checkpoints_do_not_run(tmp_path: Path) -> None:
+    path, run = tmp_path / "a.pth", tmp_path / "code was run"
+    torch.save({"params": tiny_model().weights, "extra": Command(run)}, path, pickle_module=pickle)
+    with pytest.raises(ModelError, match="holds more than tensors"):
+        import_checkpoint(path)
+    with pytest.raises(TrainingError, match="holds more than tensors"):
+        _state().load(path, "identity")
+    assert not run.exists()
+    torch.load(path, weights_only=False)
+    assert run.exists(), "the checkpoint is harmless, so nothing was tested"
+
+
+class Allocates:
+    def __reduce__(self) -> Any:
+        return torch.Tensor, (10**12,)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (Allocates(), "holds more than tensors"),
+        (torch.zeros(1).expand(10**12), "has a tensor of .1000000000000,. that it does not hold"),
+        (torch.sparse_coo_tensor(size=(10**6, 10**6), check_invariants=True), "holds more than tensors"),
+    ],
+    ids=["a tensor without data", "strides of zero", "sparse"],
+)
+def test_tensors_are_no_larger_than_their_file(content: Any, words: str, tmp_path: Path) -> None:
+    torch.save({"conv_first.weight": content}, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match=words):
+        import_checkpoint(tmp_path / "a.pth")
+
+
+def test_archives_are_no_bombs(tmp_path: Path) -> None:
+    torch.save(tiny_model().weights, tmp_path / "a.pth")
+    with ZipFile(tmp_path / "a.pth") as whole, ZipFile(tmp_path / "b.pth", "w", ZIP_DEFLATED) as packed:
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    with pytest.raises(ModelError, match="is compressed, which torch never does"):
+        read_checkpoint(tmp_path / "b.pth")
+
+
+def test_imports_stay_in_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("masked_denoiser.cli.models.user_folder", lambda: tmp_path / "data" / "models")
+    torch.save({"params": tiny_model().weights}, tmp_path / "a.pth")
+    for name in ("../../x", "/x", "a\\b", ""):
+        code = main(["models", "import", str(tmp_path / "a.pth"), "--name", name])
+        assert code == (1 if name else 0)  # without a name it is that of the file
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {"a.pth", "data/models/a.safetensors"}
