@@ -23,6 +23,7 @@ from masked_denoiser.denoising.clock import Clock
 from masked_denoiser.denoising.events import Cancelled, Event, Finished, Finishing, Message
 from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.denoising.journal import Journal, Piece
+from masked_denoiser.denoising.limits import Limits
 from masked_denoiser.denoising.output import Output
 from masked_denoiser.denoising.remote import About, GroupDone, about_worker, do_group, pack_model, stop_worker
 from masked_denoiser.images.source import Source
@@ -130,7 +131,13 @@ class Cluster:
         return torch.device(first.device), f"computing on {count} of a cluster, each on {first.said}"
 
     def pipeline(
-        self, job: Job, source: Source, model: Model, _device: torch.device, open_output: Callable[[], Output]
+        self,
+        job: Job,
+        source: Source,
+        model: Model,
+        device: torch.device,
+        open_output: Callable[[], Output],
+        limits: Limits | None = None,
     ) -> ClusterPipeline:
         """What runs a job here.
 
@@ -138,7 +145,9 @@ class Cluster:
             job: the settled job.
             source: its input, a file or folder.
             model: sent once to each worker.
+            device: of its kind; each worker chooses its own.
             open_output: opens where results go.
+            limits: of no use here: each worker remembers those of its machine.
 
         Raises:
             JobError: if the image is in memory.

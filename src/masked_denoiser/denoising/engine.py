@@ -12,6 +12,7 @@ import torch
 from masked_denoiser.denoising.begin import Say, begin
 from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.job import Job, JobError
+from masked_denoiser.denoising.limits import Limits
 from masked_denoiser.denoising.output import Output
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.images.source import Source
@@ -39,9 +40,15 @@ class Engine(Protocol[P]):
         ...
 
     def pipeline(
-        self, job: Job, source: Source, model: Model, device: torch.device, open_output: Callable[[], Output]
+        self,
+        job: Job,
+        source: Source,
+        model: Model,
+        device: torch.device,
+        open_output: Callable[[], Output],
+        limits: Limits | None = None,
     ) -> P:
-        """What runs a job; the output is opened when all else is ready."""
+        """What runs a job; the output is opened when all else is ready. `limits` are those of the run before."""
         ...
 
 
@@ -63,10 +70,16 @@ class Here:
         return choose_device(device)
 
     def pipeline(
-        self, job: Job, source: Source, model: Model, device: torch.device, open_output: Callable[[], Output]
+        self,
+        job: Job,
+        source: Source,
+        model: Model,
+        device: torch.device,
+        open_output: Callable[[], Output],
+        limits: Limits | None = None,
     ) -> Pipeline:
         """Tile by tile on one device."""
-        denoiser = begin(model, device, job, say=self._say, or_cpu=self._or_cpu)
+        denoiser = begin(model, device, job, say=self._say, or_cpu=self._or_cpu, limits=limits)
         output = open_output()
         return Pipeline(job, source, denoiser, output.sink, output.std_sink, output.journal)
 

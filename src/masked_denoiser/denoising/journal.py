@@ -6,6 +6,7 @@ and one without is whole. A line is the CRC-32 of a record in eight hexadecimal 
     {"format": 2, "job": {...}}             what is done, once, first
     {"by": "process 4711 on microscope"}    who writes, once a run
     {"done": [plane, group]}                a group of tiles, appended after its pixels are on disk
+    {"limits": [at_once, side]}             what memory held from here on, after it ran out
     {"damage": [[index, rows, columns]]}    places of the input that could not be read, before the group they are in
 """
 
@@ -21,6 +22,7 @@ from typing import Any, BinaryIO, Self
 
 from masked_denoiser.denoising.job import Job, JobError, Options
 from masked_denoiser.denoising.job_file import job_from
+from masked_denoiser.denoising.limits import Limits
 from masked_denoiser.denoising.lock import OutputLock
 from masked_denoiser.images.damage import Place
 from masked_denoiser.plain_json import parse_json
@@ -39,12 +41,14 @@ class Journal:
         path: of the file.
         done: what is finished.
         damage: places of the input that were passed through.
+        limits: what memory held when it had run out.
     """
 
     def __init__(self, output: Path, lock: OutputLock) -> None:
         self.output, self.path, self._lock = output, Journal.beside(output), lock
         self.done: set[Piece] = set()
         self.damage: list[Place] = []
+        self.limits = Limits()
         self._file: BinaryIO | None = None
 
     @staticmethod
@@ -128,6 +132,15 @@ class Journal:
             case _:
                 return options
 
+    @staticmethod
+    def limits_as_begun(output: Path) -> Limits:
+        """What memory held when a job was interrupted; none if it had not run out, or the record is none."""
+        for record in reversed(_records(output)[0]):
+            match record:
+                case {"limits": [int() | None as at_once, int() | None as side]}:
+                    return Limits(at_once, side)
+        return Limits()
+
     def add(self, piece: Piece, damage: tuple[Place, ...] = ()) -> None:
         """Records a piece whose pixels are on disk, and sees to it that the record is there too."""
         self.done.add(piece)
@@ -135,6 +148,12 @@ class Journal:
         if damage:
             self._append({"damage": [[list(map(list, p.index)), p.rows, p.columns] for p in damage]})
         self._append({"done": list(piece)})
+
+    def note(self, limits: Limits) -> None:
+        """Records with what the device goes on, if that is news."""
+        if limits != self.limits:
+            self.limits = limits
+            self._append({"limits": [limits.at_once, limits.side]})
 
     def close(self) -> None:
         """Leaves the journal where it is, for a later resume."""
@@ -166,6 +185,8 @@ class Journal:
                 self.done.add((plane, group))
             case {"damage": [*places]}:
                 self.damage += [_place(values, self.path) for values in places]
+            case {"limits": [int() | None as at_once, int() | None as side]}:
+                self.limits = Limits(at_once, side)
             case {"by": str()}:
                 pass
             case _:

@@ -264,6 +264,8 @@ class Pipeline:
             if self.std_sink is not None and gathered.spreads:
                 self.std_sink.write(work.plane, y, x, _mosaic(work.group, gathered.spreads))
             if self.journal:
+                if isinstance(self.denoiser, Denoiser):
+                    self.journal.note(self.denoiser.limits)
                 self.journal.add(work.piece, gathered.damage)
         except OSError as error:
             raise OutputError(Path(self.job.output), error) from error

@@ -115,7 +115,8 @@ def prepare_file_on(
         if continuing:
             job = Journal.as_begun(path, job, measured_precision=measured)
         opened = partial(open_output, source, job, lock, resume=continuing, overwrite=overwrite)
-        pipeline = engine.pipeline(job, source, settled.model, settled.device, opened)
+        limits = Journal.limits_as_begun(path) if continuing else None
+        pipeline = engine.pipeline(job, source, settled.model, settled.device, opened, limits)
         undo.pop_all()
     messages = (*_before(source, settled.model, job), *settled.said, *_resumed(pipeline.journal))
     return Prepared(pipeline, messages)
@@ -196,7 +197,8 @@ def prepare_job(
             check_made_alike(path, job)
             raise
         opened = partial(open_output, source, job, lock, resume=continuing, overwrite=overwrite)
-        pipeline = engine.pipeline(job, source, loaded, chosen, opened)
+        limits = Journal.limits_as_begun(path) if continuing else None
+        pipeline = engine.pipeline(job, source, loaded, chosen, opened, limits)
         undo.pop_all()
     return Prepared(pipeline, (*_before(source, loaded, job), said, *_resumed(pipeline.journal)))
 
