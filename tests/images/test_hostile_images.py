@@ -21,6 +21,7 @@ from zarr.codecs import GzipCodec, ZstdCodec
 from masked_denoiser.images.budget import VARIABLE
 from masked_denoiser.images.headers import declared_shape
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.provenance import read_attributes
 from masked_denoiser.images.source import ImageError
 
 NOISE = np.random.default_rng(0).integers(0, 255, (3, 64, 64)).astype(np.uint8)
@@ -210,3 +211,9 @@ def test_files_outside_of_the_folder_are_not_read(name: str, tmp_path: Path) -> 
         )  # fmt: skip
 
     _refused(_described(tmp_path / "in", change), "which leads out of its folder")
+
+
+def test_attributes_of_others_are_none(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "plain.tif", NOISE, photometric="minisblack")
+    assert read_attributes(tmp_path / "plain.tif") == {}
+    assert read_attributes(_described(tmp_path, lambda xml: xml.replace("<OME", ENTITIES, 1))) == {}
