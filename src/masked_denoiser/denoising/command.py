@@ -23,6 +23,7 @@ def denoise_command(
     options: Options | None = None,
     axes: str = "",
     select: str = "",
+    scheduler: str = "",
 ) -> str:
     """One line for a POSIX shell, with the options that differ from what the command does without them.
 
@@ -34,10 +35,11 @@ def denoise_command(
         options: how to denoise.
         axes: those of the input, where its file does not name them.
         select: the part of it, as `images.selection` writes it.
+        scheduler: of a cluster, whose workers do it.
     """
     words = ["masked-denoiser", "denoise", _no_option(input), _no_option(output)]
     words += _said("--model", model, AUTO) + _said("--axes", axes, "") + _said("--select", select, "")
-    words += _said("--device", device, "auto")
+    words += _said("--device", device, "auto") + _said("--scheduler", scheduler, "")
     return shlex.join([*words, *_of_options(options or Options())])
 
 

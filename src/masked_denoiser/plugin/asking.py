@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Protocol
 
-from masked_denoiser.plugin.command_text import command_text
-from masked_denoiser.plugin.form import Form, Request, make_request, memory_warning
+from masked_denoiser.plugin.command_text import command_text, file_source
+from masked_denoiser.plugin.form import Form, FormError, Request, make_request, memory_warning
 from masked_denoiser.plugin.layers import layer_axes, layer_path, layer_source
 from masked_denoiser.plugin.part import Part, choose_part
 from masked_denoiser.plugin.view_region import slider_position
@@ -35,7 +35,10 @@ class Asking:
             self._view.say(part.said)
         if form.output != "memory":
             source, start = part.cut()
+            source = file_source(layer, path, source) if form.scheduler else source
             return make_request(form, source, input=path, start=start)
+        if form.scheduler:
+            raise FormError("a cluster writes to disk: choose OME-Zarr or OME-TIFF as output")
         made = make_request(form, part.slices, input=path, region=part.region(), start=part.start)
         return made if self._fits_memory(made, form) else None
 

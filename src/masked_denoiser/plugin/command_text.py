@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.selection import open_part
 from masked_denoiser.images.source import Source
 from masked_denoiser.plugin.form import Form, FormError, default_path, output_path
 from masked_denoiser.plugin.layers import CHANNEL
@@ -26,21 +27,44 @@ def command_text(form: Form, layer: Any, path: Path | None, part: Source) -> str
     from masked_denoiser.denoising.command import denoise_command
     from masked_denoiser.denoising.job import Options
 
-    if path is None:
-        raise FormError(
-            f"layer '{layer.name}' lies in no file; save it first (File > Save Selected Layers), then open it"
-        )
-    axes, channel = _as_in_file(layer, path, part)
-    output = output_path(form) or Path(default_path("zarr", layer.name, path, Path.home()))
+    place, axes, select = _in_file(layer, path, part)
+    output = output_path(form) or Path(default_path("zarr", layer.name, place, Path.home()))
     return denoise_command(
-        path,
+        place,
         output,
         model=form.model,
         device=form.device,
         options=Options(**form.settings()),
         axes=axes,
-        select=",".join(filter(None, (channel, part.selection))),
+        select=select,
+        scheduler=form.scheduler,
     )
+
+
+def file_source(layer: Any, path: Path | None, part: Source) -> Source:
+    """The part of the file that a layer, or a part of it, shows: what the workers of a cluster can open.
+
+    Raises:
+        FormError: if the layer is not what a file holds.
+    """
+    place, axes, select = _in_file(layer, path, part)
+    source = open_part(place, axes=axes or None, selection=select)
+    if source.axes != part.axes:
+        source.close()
+        raise FormError(
+            f"layer '{layer.name}' has axes {part.axes}, and {place.name} has {source.axes}; use Copy command instead"
+        )
+    return source
+
+
+def _in_file(layer: Any, path: Path | None, part: Source) -> tuple[Path, str, str]:
+    """File, axes that must be told, and the part of the file."""
+    if path is None:
+        raise FormError(
+            f"layer '{layer.name}' lies in no file; save it first (File > Save Selected Layers), then open it"
+        )
+    axes, channel = _as_in_file(layer, path, part)
+    return path, axes, ",".join(filter(None, (channel, part.selection)))
 
 
 def _as_in_file(layer: Any, path: Path, part: Source) -> tuple[str, str]:

@@ -53,6 +53,7 @@ class ExpertSettings(Folded):
         self.precision, self.skip = combo(list(_PRECISIONS)), QCheckBox("skip background")
         self.axes, self.axes_hint = QLineEdit(), QLabel()
         self.channels, self.slices = combo(list(_CHANNELS)), SlicesField()
+        self.scheduler = QLineEdit()
         self.axes.textChanged.connect(self._axes_changed)
         self._slices_label = QLabel("slices")
         self._slices_label.hide()
@@ -83,6 +84,7 @@ class ExpertSettings(Folded):
             precision=_PRECISIONS[self.precision.currentText()],
             skip_background=self.skip.isChecked(),
             channels=_CHANNELS[self.channels.currentText()],
+            scheduler=self.scheduler.text().strip(),
         )
 
     def show_devices(self, names: tuple[str, ...]) -> None:
@@ -118,10 +120,13 @@ class ExpertSettings(Folded):
             self.low: "The intensity that the network sees as black; empty to measure it.",
             self.high: "The intensity that the network sees as white; empty to measure it.",
             self.axes: "One letter a dimension: T time, C channel, Z depth, Y height, X width, S RGB samples.",
+            self.scheduler: "Address of a dask scheduler, such as tcp://host:8786, whose workers denoise to disk. They "
+            "need the same files under the same paths.",
             self.channels: "How channels are denoised. Automatic takes RGB together and all else one by one.",
         }
         for widget, tip in tips.items():
             widget.setToolTip(tip)
+        self.scheduler.setPlaceholderText("this computer")
         self.low.setPlaceholderText("measured")
         self.high.setPlaceholderText("measured")
 
@@ -138,6 +143,7 @@ class ExpertSettings(Folded):
         rows.addRow("intensity", row(self.low, QLabel("to"), self.high))
         rows.addRow("axes", row(self.axes, self.axes_hint))
         rows.addRow("channels", self.channels)
+        rows.addRow("cluster", self.scheduler)
         rows.addRow(self._slices_label, self.slices)
 
 

@@ -65,6 +65,7 @@ class Form:
     noise: str = "auto"
     precision: AskedPrecision = "float32"
     skip_background: bool = False
+    scheduler: str = ""
 
     def settings(self) -> dict[str, Any]:
         """Fields of `denoising.job.Options`."""
@@ -99,6 +100,7 @@ class Request:
         start: axis letter to where the source begins in its layer, in pixels.
         pyramid: whether to show the result as a pyramid.
         resume, overwrite: what to do with an output that exists; neither asks.
+        scheduler: of a cluster that does it; empty for this computer.
     """
 
     source: Source
@@ -113,6 +115,7 @@ class Request:
     pyramid: bool = False
     resume: bool = False
     overwrite: bool = False
+    scheduler: str = ""
 
 
 def make_request(
@@ -150,6 +153,7 @@ def make_request(
         preview=preview,
         start=start or {},
         pyramid=not preview and _long_side(source, region) > SMALLEST_LEVEL,
+        scheduler="" if preview else form.scheduler,
     )
 
 

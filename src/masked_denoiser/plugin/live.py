@@ -19,6 +19,9 @@ from masked_denoiser.plugin.reordered import reordered
 #: Side of a chunk of the lower levels in memory.
 _CHUNK = 256
 
+#: The finest lower level that is filled ahead of time where the output has shards.
+_COARSE = 3
+
 
 class Live:
     """The levels of a growing result.
@@ -27,9 +30,16 @@ class Live:
     same bytes. All writing is done by the thread that runs the job.
     """
 
-    def __init__(self, levels: Sequence[Any], layout: Layout) -> None:
-        """Takes arrays in the layout's axes, full resolution first, all but the first writable."""
+    def __init__(self, levels: Sequence[Any], layout: Layout, numbers: Sequence[int] | None = None) -> None:
+        """Takes levels.
+
+        Args:
+            levels: arrays in the layout's axes, full resolution first, all but the first writable.
+            layout: of the result.
+            numbers: which levels of the layout they are; all from the first on if left out.
+        """
         self._levels, self._layout = list(levels), layout
+        self._numbers = tuple(numbers or range(len(levels)))
         self._smallest = napari_keeps(self._levels, layout.axes)
 
     def seen(self, axes: str) -> tuple[Lazy, ...]:
@@ -39,12 +49,14 @@ class Live:
 
     def add(self, tile: TileDone) -> None:
         """Puts a tile that the sink has written into the lower levels."""
-        pixels = tile.pixels
-        for number, level in enumerate(self._levels[1:], start=1):
+        pixels, wanted = tile.pixels, dict(zip(self._numbers, self._levels, strict=True))
+        for number in range(1, self._numbers[-1] + 1):
             pixels = halve(pixels, 1, 2)
+            if number not in wanted:
+                continue
             key, block = self._layout.place(tile.plane, tile.y >> number, tile.x >> number, pixels)
-            level[key] = block
-            if self._smallest is not None and number == len(self._levels) - 1:
+            wanted[number][key] = block
+            if self._smallest is not None and number == self._numbers[-1]:
                 self._smallest[key] = block
 
     def settle(self) -> None:
@@ -95,15 +107,17 @@ def live_in_memory(array: np.ndarray[Any, Any], source: Source, pyramid: bool) -
     from masked_denoiser.images.layout import same_layout
 
     layout = replace(same_layout(source), chunk=_CHUNK)
-    if not pyramid:
-        return Live([array], layout)
+    return Live([array, *_in_memory(layout, 1)] if pyramid else [array], layout)
+
+
+def _in_memory(layout: Layout, first: int) -> list[Any]:
+    """Empty, compressed levels from this one on."""
     import zarr
 
-    lower = [
+    return [
         zarr.create_array(zarr.storage.MemoryStore(), shape=level.shape, chunks=level.chunks, dtype=layout.dtype)
-        for level in layout.levels[1:]
+        for level in layout.levels[first:]
     ]
-    return Live([array, *lower], layout)
 
 
 def pyramid_of(array: np.ndarray[Any, Any], axes: str) -> tuple[Lazy, ...]:
@@ -125,5 +139,9 @@ def live_on_disk(output: Path, source: Source, pyramid: bool) -> Live | None:
         return None
     layout = (tiff_layout if is_tiff(output) else zarr_layout)(source, _CHUNK)
     group = zarr.open_group(folder, mode="r+")
+    first: Any = group["0"]
     count = len(layout.levels) if pyramid else 1
+    if first.shards is not None and count > _COARSE:
+        # Each tile would write whole shards of all levels anew: coarse ones in memory will do until the end.
+        return Live([first, *_in_memory(layout, _COARSE)], layout, (0, *range(_COARSE, count)))
     return Live([group[str(number)] for number in range(count)], layout)

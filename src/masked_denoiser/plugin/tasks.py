@@ -18,6 +18,7 @@ from masked_denoiser.plugin.live import Live, LiveRegion, live_in_memory, live_o
 from masked_denoiser.plugin.reordered import shown_levels
 
 if TYPE_CHECKING:
+    from masked_denoiser.denoising.engine import Engine
     from masked_denoiser.denoising.pipeline import Pipeline
     from masked_denoiser.denoising.prepare import Prepared
 
@@ -95,15 +96,19 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
         if not (request.resume or request.overwrite) and (exists := _exists(request.output)):
             yield exists
             return
-    prepared = _prepare(request)
-    prepared.pipeline.cancel = cancel
-    yield from (Message(text) for text in prepared.messages)
-    live = _live(request, prepared)
-    if live is not None:
-        yield Shown(_role(request), live.seen(request.source.axes), _offset(request, prepared))
-    with closing(cast("Generator[Any]", prepared.pipeline.run())) as events:
-        for event in events:
-            yield from _translate(event, request, prepared, live)
+    from masked_denoiser.denoising.engine import engine
+
+    with engine(request.scheduler or None) as computing:
+        prepared = _prepare(request, computing)
+        prepared.pipeline.cancel = cancel
+        yield from (Message(text) for text in prepared.messages)
+        # Workers write by themselves: what they do is seen when it is complete.
+        live = None if request.scheduler else _live(request, prepared)
+        if live is not None:
+            yield Shown(_role(request), live.seen(request.source.axes), _offset(request, prepared))
+        with closing(cast("Generator[Any]", prepared.pipeline.run())) as events:
+            for event in events:
+                yield from _translate(event, request, prepared, live)
 
 
 def _translate(
@@ -139,15 +144,16 @@ def _exists(output: Path) -> Exists | None:
     return Exists(output, unfinished) if unfinished or output.exists() else None
 
 
-def _prepare(request: Request) -> Prepared[Pipeline]:
+def _prepare(request: Request, computing: Engine[Any]) -> Prepared[Any]:
     from masked_denoiser.denoising.job import Options
-    from masked_denoiser.denoising.prepare import prepare_array, prepare_file
+    from masked_denoiser.denoising.prepare import prepare_array, prepare_file_on
 
     options = Options(**request.settings)
     how: dict[str, Any] = {"model": request.model, "options": options, "device": request.device}
     if request.output is None:
         return prepare_array(request.source, region=request.region, **how)
-    return prepare_file(request.source, request.output, resume=request.resume, overwrite=request.overwrite, **how)
+    how |= {"resume": request.resume, "overwrite": request.overwrite}
+    return prepare_file_on(computing, request.source, request.output, **how)
 
 
 def _role(request: Request) -> Role:
