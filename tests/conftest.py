@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,3 +34,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     path = tmp_path_factory.mktemp("cache") / "masked-denoiser" / "measured.json"
     monkeypatch.setattr(remembered, "_file", lambda: path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def same_threads() -> Iterator[None]:
+    """What `--threads` sets in this process ends with its test: rounding depends on it."""
+    before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
+    yield
+    if before is not None:
+        sys.modules["torch"].set_num_threads(before)

@@ -123,7 +123,7 @@ def test_what_a_worker_finds_is_said_by_the_driver(cluster, image, tmp_path):
     ("make", "options", "words"),
     [
         (lambda image: open_image(np.zeros((40, 40), np.uint8), axes="YX"), OPTIONS, "in memory"),
-        (open_image, replace(OPTIONS, precision="auto"), "precision 'auto'"),
+        (open_image, replace(OPTIONS, precision="auto"), "'auto' are measured on one device"),
     ],
 )
 def test_what_a_cluster_cannot_do_is_refused_before_anything_is_written(cluster, image, tmp_path, make, options, words):

@@ -19,7 +19,7 @@ numbers = st.integers(0, 2**40)
 reals = st.floats(allow_nan=False, allow_infinity=False)
 words = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1)
 OPTIONS = {
-    "tile": numbers,
+    "tile": numbers | st.just("auto"),
     "halo": numbers | st.sampled_from(("default", "exact")),
     "batch": numbers,
     "passes": numbers,
@@ -30,6 +30,10 @@ OPTIONS = {
     "noise": st.sampled_from(("auto", "none")) | words,
     "precision": st.sampled_from(("auto", "float32", "bfloat16", "float16")),
     "skip_background": st.booleans(),
+    "compiled": st.booleans(),
+    "cpu_as_last_resort": st.booleans(),
+    "ome_zarr": st.sampled_from(("0.4", "0.5")),
+    "on_error": st.sampled_from(("stop", "skip")),
 }
 
 
@@ -39,14 +43,14 @@ def test_every_option_is_tried_below():
 
 @given(st.builds(Options, **OPTIONS), words, words, words, words, words)
 def test_the_command_is_parsed_to_the_same_options(options, input, output, model, device, select):
-    said = {"model": model, "device": device, "select": select, "axes": "ZYX"}
+    said = {"model": model, "device": device, "select": select, "axes": "ZYX", "scheduler": "tcp://a:1"}
     line = denoise_command(Path("x" + input), Path("-" + output), options=options, **said)
     program, *arguments = shlex.split(line)
     assert program == "masked-denoiser"
     parsed = PARSER.parse_args(arguments)
     assert options_of(parsed) == options
     assert {name: getattr(parsed, name) for name in said} == said
-    assert (Path(parsed.input), Path(parsed.output)) == (Path("x" + input), Path("./-" + output))
+    assert [*map(Path, parsed.input), Path(parsed.output)] == [Path("x" + input), Path("./-" + output)]
 
 
 def test_nothing_is_said_that_goes_without_saying():

@@ -179,7 +179,7 @@ class TestCommand:
         _, second = self.open(viewer, path)
         viewer.add_shapes([box(10, 20, 40, 55)], shape_type="rectangle", name="box")
         arguments = self.command(viewer, second, region="shapes", shapes="box", slices="Z=1:3", passes=2)
-        assert arguments.input == str(path)
+        assert arguments.input == [str(path)]
         assert arguments.output == str(tmp_path / "a stack C 1 denoised.ome.zarr")
         assert (arguments.axes, arguments.passes, arguments.model) == (None, 2, None)
         with open_image(path) as source:

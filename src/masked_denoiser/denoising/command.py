@@ -60,7 +60,10 @@ def _range(_name: str, value: tuple[float, float]) -> list[str]:
 
 
 #: Options that are not simply a name and a value.
-_WORDS: dict[str, Callable[[str, Any], list[str]]] = {"intensity": _range}
+_WORDS: dict[str, Callable[[str, Any], list[str]]] = {
+    "intensity": _range,
+    "compiled": lambda _name, _value: ["--compile"],
+}
 
 
 def _said(name: str, value: str, default: str) -> list[str]:
