@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.cluster import Cluster
 from masked_denoiser.denoising.events import Cancelled, Finished, Message, Progress
 from masked_denoiser.denoising.job import JobError
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.prepare import prepare_file, prepare_file_on
+from masked_denoiser.denoising.remote import do_group, pack_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import DamagedError
 
@@ -34,8 +37,6 @@ def cluster():
 @pytest.fixture
 def one_thread():
     """What one worker computes with, for equal bytes."""
-    import torch
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -117,6 +118,25 @@ def test_what_a_worker_finds_is_said_by_the_driver(cluster, image, tmp_path):
     events = list(skipping.pipeline.run())
     assert any("columns 128 to 160" in place for place in events[-1].damage)
     assert any("damaged" in event.text for event in events if isinstance(event, Message))
+
+
+def test_a_worker_that_outlives_its_driver_writes_no_more_once_another_has_begun(image, tmp_path, monkeypatch):
+    """What a worker still has in hand when the output is begun anew, with other settings, must not get there."""
+    monkeypatch.setattr("masked_denoiser.denoising.journal._LATE", 1)
+    output = tmp_path / "a.ome.zarr"
+    model = image.parent / "tiny.safetensors"
+    first = prepare_file(open_image(image), output, model=model, options=OPTIONS, device="cpu").pipeline
+    job, packed, threads = first.job.to_json(), pack_model(tiny_model()), torch.get_num_threads()
+    assert not do_group(first.journal.run, job, packed, "cpu", threads, 0, 0).broken
+    first.close()  # as if it had been killed
+    other = replace(OPTIONS, seed=7)
+    second = prepare_file(open_image(image), output, model=model, options=other, device="cpu", overwrite=True).pipeline
+    with pytest.raises(JobError, match="written by somebody else now"):
+        do_group(first.journal.run, job, packed, "cpu", threads, 0, 1)
+    list(second.run())
+    assert fingerprint(output) == alone(image, tmp_path / "b.ome.zarr", other)
+    with pytest.raises(JobError, match="written by somebody else now"):  # nor after it is complete
+        do_group(first.journal.run, job, packed, "cpu", threads, 0, 1)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from uuid import uuid4
 
 import torch
 
@@ -249,7 +248,7 @@ class _Tasks:
             if (number, group) not in pipeline.journal.done
         )
         self._flying: dict[Future[GroupDone], Piece] = {}
-        self._run = uuid4().hex
+        self._run = pipeline.journal.run
         self._model = client.scatter([pack_model(pipeline.model)], broadcast=True, hash=False)[0]
 
     def __enter__(self) -> Self:

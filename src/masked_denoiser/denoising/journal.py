@@ -4,7 +4,7 @@ It is opened before the output and removed after it is complete, so an output wi
 and one without is whole. A line is the CRC-32 of a record in eight hexadecimal digits, a space, the record as JSON:
 
     {"format": 2, "job": {...}}             what is done, once, first
-    {"by": "process 4711 on microscope"}    who writes, once a run
+    {"by": "process 4711 on microscope", "run": "..."}    who writes, once a run
     {"done": [plane, group]}                a group of tiles, appended after its pixels are on disk
     {"limits": [at_once, side]}             what memory held from here on, after it ran out
     {"damage": [[index, rows, columns]]}    places of the input that could not be read, before the group they are in
@@ -15,10 +15,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
+from uuid import uuid4
 
 from masked_denoiser.denoising.job import Job, JobError, Options
 from masked_denoiser.denoising.job_file import job_from
@@ -28,6 +30,9 @@ from masked_denoiser.images.damage import Place
 from masked_denoiser.plain_json import parse_json
 
 _FORMAT = 2
+
+#: Seconds after which a journal that does not show up is gone.
+_LATE = 5
 
 #: A finished piece of work: number of the plane, and of the group of its tiles.
 Piece = tuple[int, int]
@@ -42,6 +47,7 @@ class Journal:
         done: what is finished.
         damage: places of the input that were passed through.
         limits: what memory held when it had run out.
+        run: names this run of the job.
     """
 
     def __init__(self, output: Path, lock: OutputLock) -> None:
@@ -49,6 +55,7 @@ class Journal:
         self.done: set[Piece] = set()
         self.damage: list[Place] = []
         self.limits = Limits()
+        self.run = uuid4().hex
         self._file: BinaryIO | None = None
 
     @staticmethod
@@ -170,7 +177,7 @@ class Journal:
 
     def _open(self) -> None:
         self._file = self.path.open("ab")
-        self._append({"by": f"process {os.getpid()} on {socket.gethostname()}"})
+        self._append({"by": f"process {os.getpid()} on {socket.gethostname()}", "run": self.run})
 
     def _append(self, record: dict[str, Any]) -> None:
         assert self._file is not None
@@ -193,6 +200,48 @@ class Journal:
                 raise JobError(
                     f"journal {self.path} holds a record that is none: {str(record)[:80]}; start again with --overwrite"
                 )
+
+
+class Watch:
+    """Sees from a worker whether its run is still the one that writes an output.
+
+    A worker may outlive its driver. If somebody else has begun to write the same output since, perhaps with other
+    settings, what the worker still has in hand must not get there.
+    """
+
+    def __init__(self, output: Path, run: str) -> None:
+        self._path, self._run = Journal.beside(output), run
+        self._read, self._file, self._last = 0, -1, ""
+
+    def still_ours(self) -> bool:
+        """Whether the journal is there and names no later run.
+
+        A shared file system may show a new journal some seconds late.
+        """
+        for _ in range(_LATE):
+            last = self._latest()
+            if last:
+                return last == self._run
+            time.sleep(1)
+        return False
+
+    def _latest(self) -> str:
+        """The run that was named last; only what is new in the journal is read."""
+        try:
+            with self._path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if status.st_ino != self._file or status.st_size < self._read:
+                    self._read, self._file, self._last = 0, status.st_ino, ""
+                file.seek(self._read)
+                text = file.read()
+        except FileNotFoundError:
+            return ""
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for record in map(_parsed, whole.split(b"\n")):
+            if record is not None and "run" in record:
+                self._last = str(record["run"])
+        return self._last
 
 
 def lock_output(output: Path) -> OutputLock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from masked_denoiser.denoising.events import (
     Message,
     TileDone,
 )
-from masked_denoiser.denoising.job import Job
+from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.denoising.journal import Journal, Piece
 from masked_denoiser.denoising.output import Output, OutputError
 from masked_denoiser.denoising.overlap import Waits, overlapped
@@ -113,6 +113,7 @@ class Pipeline:
         cancel: set it from any thread to stop between two batches of tiles.
         region: the part of the job to do; None for all of it.
         waits: where the time went.
+        allowed: asked before a group is written.
     """
 
     job: Job
@@ -124,6 +125,7 @@ class Pipeline:
     cancel: threading.Event = field(default_factory=threading.Event)
     region: Region | None = None
     waits: Waits = field(default_factory=Waits)
+    allowed: Callable[[], bool] = lambda: True
     _gathered: _Gathered = field(default_factory=_Gathered)
 
     def __post_init__(self) -> None:
@@ -160,6 +162,7 @@ class Pipeline:
             number: of the plane.
             group: its number in `Job.groups`.
         """
+        self._gathered = _Gathered()  # what is left of a group that failed is of no use
         work = self._batches(number, self.job.planes[number], self.job.groups[group])
         yield from overlapped(work, self._read, self._compute, self._write, stop=self.cancel.is_set, waits=self.waits)
 
@@ -259,6 +262,8 @@ class Pipeline:
     def _store(self, work: _Work, gathered: _Gathered) -> None:
         """Writes a group in one go, so that it is the only writer of a shard, and then records it."""
         y, x = (span.start for span in work.group.core)
+        if not self.allowed():
+            raise JobError(f"{self.job.output} is being written by somebody else now; nothing more is written to it")
         try:
             self.sink.write(work.plane, y, x, _mosaic(work.group, gathered.cores))
             if self.std_sink is not None and gathered.spreads:

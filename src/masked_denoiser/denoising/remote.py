@@ -23,6 +23,7 @@ from masked_denoiser.denoising.begin import begin
 from masked_denoiser.denoising.device import choose_device, describe
 from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.denoising.job_file import job_from
+from masked_denoiser.denoising.journal import Watch
 from masked_denoiser.denoising.output import open_sinks
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.images.damage import Place, forgiving
@@ -148,7 +149,9 @@ class _Engines:
                 self._pipeline.close()
                 self._pipeline.source.close()
             self._pipeline = None
-            self._run, self._pipeline = run, _make_pipeline(job_from(json.loads(job), "the cluster"), packed, device)
+            settled = job_from(json.loads(job), "the cluster")
+            self._run, self._pipeline = run, _make_pipeline(settled, packed, device)
+            self._pipeline.allowed = Watch(Path(settled.output), run).still_ours
         if run in self._stopped:
             raise StoppedError("this run was stopped")
         return self._pipeline
