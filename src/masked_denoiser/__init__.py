@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from masked_denoiser.denoising.api import denoise, denoise_file
     from masked_denoiser.denoising.job import Options
     from masked_denoiser.denoising.measure_noise import estimate_noise
-    from masked_denoiser.denoising.prepare import denoise, denoise_file
     from masked_denoiser.images.open import open_image
     from masked_denoiser.models.catalogue import load_model
     from masked_denoiser.samples import sample_path
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Options": "masked_denoiser.denoising.job",
-    "denoise": "masked_denoiser.denoising.prepare",
-    "denoise_file": "masked_denoiser.denoising.prepare",
+    "denoise": "masked_denoiser.denoising.api",
+    "denoise_file": "masked_denoiser.denoising.api",
     "estimate_noise": "masked_denoiser.denoising.measure_noise",
     "fine_tune": "masked_denoiser.training.prepare",
     "load_model": "masked_denoiser.models.catalogue",

@@ -122,7 +122,7 @@ def test_what_a_worker_finds_is_said_by_the_driver(cluster, image, tmp_path):
 
 def test_a_worker_that_outlives_its_driver_writes_no_more_once_another_has_begun(image, tmp_path, monkeypatch):
     """What a worker still has in hand when the output is begun anew, with other settings, must not get there."""
-    monkeypatch.setattr("masked_denoiser.denoising.journal._LATE", 1)
+    monkeypatch.setattr("masked_denoiser.denoising.records._LATE", 1)
     output = tmp_path / "a.ome.zarr"
     model = image.parent / "tiny.safetensors"
     first = prepare_file(open_image(image), output, model=model, options=OPTIONS, device="cpu").pipeline

@@ -12,6 +12,7 @@ from torch import nn
 
 from masked_denoiser.denoising import denoiser as denoising
 from masked_denoiser.denoising import fastest, remembered
+from masked_denoiser.denoising.api import denoise
 from masked_denoiser.denoising.begin import begin
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.denoiser import Denoiser, DeviceError
@@ -19,7 +20,7 @@ from masked_denoiser.denoising.events import Message
 from masked_denoiser.denoising.fastest import settle_precision
 from masked_denoiser.denoising.job import Options
 from masked_denoiser.denoising.limits import Limits
-from masked_denoiser.denoising.prepare import denoise, prepare_array
+from masked_denoiser.denoising.prepare import prepare_array
 from masked_denoiser.evaluation.metrics import psnr
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import load_model

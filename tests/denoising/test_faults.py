@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from masked_denoiser.denoising.api import denoise_file
 from masked_denoiser.denoising.events import Finished, Message, TileDone
 from masked_denoiser.denoising.job import JobError
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.output import AlreadyComplete, OutputError
-from masked_denoiser.denoising.prepare import denoise_file, prepare_file
+from masked_denoiser.denoising.prepare import prepare_file
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import DamagedError, ImageError
 
@@ -129,6 +130,23 @@ def test_a_disk_that_is_full_loses_nothing(image, tmp_path, suffix):
     assert isinstance(finish(image, output, resume=True)[-1], Finished)
     assert fingerprint(output) == fingerprint(tmp_path / f"whole{suffix}")
     assert leftovers(output) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "mend"),
+    [
+        (errno.EACCES, "get the right to write there back"),
+        (errno.ENOSPC, "free space"),
+        (errno.ESTALE, "its disk is there"),
+    ],
+)
+def test_what_happened_to_an_output_is_told_apart(image, tmp_path, monkeypatch, number, mend):
+    pipeline = prepare(image, tmp_path / "out.ome.zarr").pipeline
+    monkeypatch.setattr(pipeline.sink, "write", lambda *_: (_ for _ in ()).throw(OSError(number, os.strerror(number))))
+    with pytest.raises(OutputError, match=f"{os.strerror(number)}.*{mend}.*--resume") as caught:
+        list(pipeline.run())
+    assert caught.value.errno == number
+    assert Journal.beside(tmp_path / "out.ome.zarr").exists()
 
 
 def test_pixels_are_on_the_disk_before_the_journal_says_so(image, tmp_path, monkeypatch):

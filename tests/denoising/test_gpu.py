@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from masked_denoiser.denoising.api import denoise
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.denoiser import Denoiser
 from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.job import JobError, Options
-from masked_denoiser.denoising.prepare import denoise
 from masked_denoiser.denoising.transfer import to_device, to_host
 
 

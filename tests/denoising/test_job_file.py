@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.engine import Here
-from masked_denoiser.denoising.job import JobError, Options, make_job
+from masked_denoiser.denoising.job import JobError, Options
 from masked_denoiser.denoising.job_file import job_from, read_job_file, write_job_file
 from masked_denoiser.denoising.prepare import prepare_file, prepare_job
+from masked_denoiser.denoising.settle import make_job
 from masked_denoiser.images.open import open_image
 
 from .jobs import OPTIONS, fingerprint, make_input

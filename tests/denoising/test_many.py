@@ -14,13 +14,13 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masked_denoiser.denoising.api import denoise_file
 from masked_denoiser.denoising.job import Options
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.many import FileBegun, FileEnded, Summary, run_many
 from masked_denoiser.denoising.output import AlreadyComplete
 from masked_denoiser.denoising.pairs import ListError, Pair, is_list, plan_outputs
 from masked_denoiser.denoising.pipeline import Pipeline
-from masked_denoiser.denoising.prepare import denoise_file
 from masked_denoiser.denoising.preparer import Preparer
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.listing import find_images, stem_of

@@ -5,13 +5,15 @@ import pytest
 import tifffile
 import torch
 
+from masked_denoiser.denoising.api import denoise
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.denoiser import Denoised, reflect
 from masked_denoiser.denoising.events import Cancelled, Finished, Message, TileDone
-from masked_denoiser.denoising.job import JobError, Options, make_job
+from masked_denoiser.denoising.job import JobError, Options
 from masked_denoiser.denoising.overlap import BEHIND
 from masked_denoiser.denoising.pipeline import Pipeline
-from masked_denoiser.denoising.prepare import denoise, prepare_array, prepare_file
+from masked_denoiser.denoising.prepare import prepare_array, prepare_file
+from masked_denoiser.denoising.settle import make_job
 from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.card import Card

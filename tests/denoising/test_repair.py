@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from tifffile import imread
 
-from masked_denoiser.denoising.job import Options, make_job
-from masked_denoiser.denoising.prepare import denoise, prepare_array
+from masked_denoiser.denoising.api import denoise
+from masked_denoiser.denoising.job import Options
+from masked_denoiser.denoising.prepare import prepare_array
+from masked_denoiser.denoising.settle import make_job
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.network.reach import exact_halo

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 import masked_denoiser as md
+from masked_denoiser.denoising.api import denoise
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.denoiser import Denoised
 from masked_denoiser.denoising.intensity import Range
-from masked_denoiser.denoising.job import JobError, Options, make_job
+from masked_denoiser.denoising.job import JobError, Options
 from masked_denoiser.denoising.known import Known, known_noise
 from masked_denoiser.denoising.noise_choice import NoiseError, parse_given_noise
-from masked_denoiser.denoising.prepare import denoise, prepare_array, prepare_file
+from masked_denoiser.denoising.prepare import prepare_array, prepare_file
+from masked_denoiser.denoising.settle import make_job
 from masked_denoiser.denoising.treated import Treated
 from masked_denoiser.denoising.treatment import Treatment, choose_treatment
 from masked_denoiser.images.open import open_image

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masked_denoiser.denoising import warmup
+from masked_denoiser.denoising.api import denoise
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.events import Cancelled, TileDone
 from masked_denoiser.denoising.job import JobError, Options
-from masked_denoiser.denoising.prepare import denoise, prepare_array, prepare_file
+from masked_denoiser.denoising.prepare import prepare_array, prepare_file
 from masked_denoiser.denoising.warmup import Probe, Size, choose_size, settle_tile
 from masked_denoiser.images.open import open_image
 

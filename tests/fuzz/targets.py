@@ -21,9 +21,10 @@ from zarr.codecs import GzipCodec
 
 from masked_denoiser.denoising import remembered
 from masked_denoiser.denoising.check import tiny_model
-from masked_denoiser.denoising.job import Job, Options, make_job
+from masked_denoiser.denoising.job import Job, Options
 from masked_denoiser.denoising.job_file import read_job_file, write_job_file
 from masked_denoiser.denoising.journal import Journal
+from masked_denoiser.denoising.settle import make_job
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.models.card import Card

@@ -14,7 +14,7 @@ import torch
 
 from masked_denoiser.denoising.check import halo_errors, self_test
 from masked_denoiser.denoising.device import choose_device, describe
-from masked_denoiser.denoising.job import settle_halo
+from masked_denoiser.denoising.settle import settle_halo
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import DEFAULT, list_models, load_model
 from masked_denoiser.network.reach import exact_halo

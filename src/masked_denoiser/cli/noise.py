@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from masked_denoiser.cli.progress import say
 from masked_denoiser.cli.reading import open_input
-from masked_denoiser.denoising.job import planes_of
 from masked_denoiser.denoising.measure_noise import measure_noise
 from masked_denoiser.denoising.noise_choice import treatments_of
 from masked_denoiser.denoising.noisy_copy import noisy_copy
+from masked_denoiser.denoising.settle import planes_of
 from masked_denoiser.evaluation.noise_plot import plot_noise
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import AUTO, find_model, suited

@@ -25,7 +25,7 @@ from masked_denoiser.denoising.events import (
 from masked_denoiser.denoising.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from masked_denoiser.denoising.cluster import ClusterPipeline
+    from masked_denoiser.denoising.cluster_pipeline import ClusterPipeline
 
 
 def show(pipeline: Pipeline | ClusterPipeline, *, quiet: bool = False) -> Finished | Cancelled:

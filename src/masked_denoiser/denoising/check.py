@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from masked_denoiser.denoising.api import denoise
 from masked_denoiser.denoising.job import Options
-from masked_denoiser.denoising.prepare import denoise
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.config import RGB_MEAN, SwinConfig

@@ -7,41 +7,24 @@ chunks or shards. Workers read and write by themselves and need the same paths, 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable
+from typing import Any, Self
 
 import torch
 
-from masked_denoiser.denoising.clock import Clock
-from masked_denoiser.denoising.events import Cancelled, Event, Finished, Finishing, Message
+from masked_denoiser.denoising.cluster_pipeline import ClusterPipeline
 from masked_denoiser.denoising.job import Job, JobError
-from masked_denoiser.denoising.journal import Journal, Piece
 from masked_denoiser.denoising.limits import Limits
 from masked_denoiser.denoising.output import Output
-from masked_denoiser.denoising.remote import About, GroupDone, about_worker, do_group, pack_model, stop_worker
+from masked_denoiser.denoising.remote import About, about_worker
+from masked_denoiser.denoising.under_way import distributed_library
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
 
-if TYPE_CHECKING:
-    from distributed import Future
-
-#: Groups under way for each worker: one that it does, one that waits for it.
-_EACH = 2
-
-#: How often a group that failed on a worker, other than by a wrong job, is tried again.
-_RETRIES = 2
-
 #: What local workers run first. Ctrl-C reaches every process of a terminal, and is for the driver alone to answer.
 _DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-
-#: Seconds between looks at a cancel, and after which a cluster without workers is mentioned.
-_LOOK, _LONELY = 0.2, 10.0
 
 #: Seconds to wait for a scheduler, and for its first worker.
 _CONNECT, _FIRST = 10, 60
@@ -70,7 +53,7 @@ class Cluster:
         Raises:
             JobError: if there is none at this address, or no worker comes.
         """
-        client_of = _distributed().Client
+        client_of = distributed_library().Client
         try:
             client = client_of(address, timeout=_CONNECT)
         except (OSError, ValueError) as error:
@@ -96,7 +79,7 @@ class Cluster:
         """
         if workers < 1:
             raise JobError(f"--workers is {workers}; give 1 or more")
-        distributed = _distributed()
+        distributed = distributed_library()
         share = threads or max(1, (os.cpu_count() or 1) // workers)
         cluster = distributed.LocalCluster(
             n_workers=workers,
@@ -153,7 +136,7 @@ class Cluster:
         """
         if source.path is None and not source.url:
             raise JobError("an image in memory cannot be sent to a cluster; save it first, and give its path")
-        return ClusterPipeline(job, self, model, open_output(), device=self._device, threads=self._threads)
+        return ClusterPipeline(job, self.client, model, open_output(), device=self._device, threads=self._threads)
 
     def close(self) -> None:
         """Leaves the cluster; local workers end."""
@@ -166,172 +149,3 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-@dataclass(eq=False)
-class ClusterPipeline:
-    """A job on a cluster; to be used as a `Pipeline`.
-
-    Attributes:
-        job: what to do.
-        cluster: who does it.
-        model: with what.
-        output: where results go.
-        device, threads: of each worker.
-        cancel: set it from any thread to stop.
-    """
-
-    job: Job
-    cluster: Cluster
-    model: Model
-    output: Output
-    device: str = "auto"
-    threads: int | None = None
-    cancel: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def journal(self) -> Journal:
-        """What is done."""
-        return self.output.journal
-
-    def run(self) -> Iterator[Event]:
-        """Does the work, and yields events as it goes. The output is finished or closed at the end."""
-        clock = Clock(self.job, self.journal.done)
-        finished = False
-        try:
-            yield clock.progress()
-            yield from self._groups(clock)
-            if self.cancel.is_set():
-                yield Cancelled(clock.kept())
-                return
-            yield Finishing()
-            damage = tuple(map(str, self.journal.damage))
-            self.output.finish()
-            finished = True
-            yield Finished(clock.progress(), skipped=clock.skipped, skipping=bool(self.job.background), damage=damage)
-        finally:
-            if not finished:
-                self.output.close()
-
-    def _groups(self, clock: Clock) -> Iterator[Event]:
-        client = self.cluster.client
-        lonely = _Lonely()
-        broken = False
-        with _Tasks(self, client) as tasks:
-            while not self.cancel.is_set() and tasks.fill():
-                for piece, done in tasks.finished():
-                    self.journal.add(piece, done.damage)
-                    yield from map(Message, done.said)
-                    if done.broken and not broken:
-                        broken = True
-                        yield Message("the image holds NaN or infinite values; they stay as they are in the result")
-                    yield from (Message(f"damaged and passed through: {place}") for place in done.damage)
-                    clock.add(self.job.groups[piece[1]].tiles, done.skipped)
-                    clock.keep()
-                    yield clock.progress()
-                yield from lonely.said(tasks.workers())
-
-
-class _Tasks:
-    """The groups under way, few at a time; none of them runs any more when the `with` statement ends."""
-
-    def __init__(self, pipeline: ClusterPipeline, client: Any) -> None:
-        job = pipeline.job
-        seen = "://" in job.input
-        job = replace(job, input=job.input if seen else str(Path(job.input).absolute()))
-        job = replace(job, output=str(Path(job.output).absolute()))
-        self._job, self._client, self._pipeline = json.dumps(asdict(job)), client, pipeline
-        self._left = (
-            (number, group)
-            for number in range(len(job.planes))
-            for group in range(len(job.groups))
-            if (number, group) not in pipeline.journal.done
-        )
-        self._flying: dict[Future[GroupDone], Piece] = {}
-        self._run = pipeline.journal.run
-        self._model = client.scatter([pack_model(pipeline.model)], broadcast=True, hash=False)[0]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nobody may write after the lock is given back."""
-        waiting = list(self._flying)
-        if waiting:
-            self._client.cancel(waiting, force=True)
-            self._client.run(stop_worker, self._run, on_error="ignore")
-        self._flying.clear()
-
-    def workers(self) -> dict[str, int]:
-        """Names of the workers and their threads."""
-        return dict(self._client.nthreads())
-
-    def fill(self) -> bool:
-        """Hands out groups until enough are under way; whether any is."""
-        workers = self.workers()
-        for piece in self._left if len(self._flying) < _EACH * len(workers) else ():
-            threads = self._pipeline.threads or max(workers.values())
-            future = self._client.submit(
-                do_group,
-                self._run,
-                self._job,
-                self._model,
-                self._pipeline.device,
-                threads,
-                *piece,
-                key=f"denoise-{self._run}-{piece[0]}-{piece[1]}",
-                pure=False,
-                retries=_RETRIES,
-            )
-            self._flying[future] = piece
-            if len(self._flying) >= _EACH * len(workers):
-                break
-        return bool(self._flying)
-
-    def finished(self) -> Iterator[tuple[Piece, GroupDone]]:
-        """Groups that are on disk since the last look.
-
-        Raises:
-            JobError: if a group cannot be done, with what its worker says.
-        """
-        distributed = _distributed()
-        try:
-            done, _ = distributed.wait(list(self._flying), timeout=_LOOK, return_when="FIRST_COMPLETED")
-        except TimeoutError:
-            return
-        for future in sorted(done, key=lambda future: self._flying[future]):
-            piece = self._flying.pop(future)
-            try:
-                yield piece, future.result()
-            except distributed.KilledWorker as error:
-                raise JobError(
-                    f"workers died again and again at group {piece[1]} of plane {piece[0]}; see their logs (out of "
-                    "memory?), then --resume, with a smaller tile perhaps"
-                ) from error
-
-
-class _Lonely:
-    """Says it once when all workers are gone, and when some are back."""
-
-    def __init__(self) -> None:
-        self._looks = 0
-
-    def said(self, workers: dict[str, int]) -> Iterator[Message]:
-        self._looks = 0 if workers else self._looks + 1
-        if self._looks == int(_LONELY / _LOOK):
-            yield Message("the cluster has no workers left; waiting for new ones, or cancel and go on with --resume")
-
-
-def _distributed() -> Any:
-    """The library.
-
-    Raises:
-        JobError: if it is not installed.
-    """
-    try:
-        import distributed
-    except ImportError as error:
-        raise JobError(
-            "clusters need dask.distributed; install it: pip install 'napari-masked-denoiser[cluster]'"
-        ) from error
-    return distributed

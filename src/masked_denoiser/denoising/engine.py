@@ -19,7 +19,7 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
 
 if TYPE_CHECKING:
-    from masked_denoiser.denoising.cluster import ClusterPipeline
+    from masked_denoiser.denoising.cluster_pipeline import ClusterPipeline
 
 _LOG = logging.getLogger(__name__)
 

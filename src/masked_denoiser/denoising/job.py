@@ -1,37 +1,26 @@
 """A job: everything that decides the result, frozen, comparable, one JSON text.
 
-`Options` are what a user asked for; `make_job` settles them against image, model and device.
+`Options` are what a user asked for; `settle.make_job` settles them against image, model and device.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zlib
-from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.metadata import version
-from math import isfinite, lcm
-from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from math import lcm
+from typing import Any, ClassVar, Literal
 
-from masked_denoiser.denoising.background import measure_background
-from masked_denoiser.denoising.intensity import Range, measure_ranges
-from masked_denoiser.denoising.noise_choice import AUTO, choose
+from masked_denoiser.denoising.intensity import Range
+from masked_denoiser.denoising.noise_choice import AUTO
 from masked_denoiser.denoising.precision import AskedPrecision, Precision
-from masked_denoiser.denoising.restraint import MEAN_REACH
 from masked_denoiser.denoising.treatment import Treatment
 from masked_denoiser.errors import UserError
-from masked_denoiser.images.disk import is_tiff
-from masked_denoiser.images.layout import OmeZarr, shard_side
+from masked_denoiser.images.layout import OmeZarr
 from masked_denoiser.images.planes import Channels, Plane, list_planes
-from masked_denoiser.images.source import Source
-from masked_denoiser.models.file import Model
-from masked_denoiser.network.reach import exact_halo
-from masked_denoiser.noise.impulses import REACH
 from masked_denoiser.tiling.groups import Groups
-from masked_denoiser.tiling.plan import Plan, chunk_side
+from masked_denoiser.tiling.plan import Plan
 
 #: What becomes of places of the input that cannot be read.
 OnError = Literal["stop", "skip"]
@@ -209,189 +198,3 @@ class Job:
     def settings(self) -> dict[str, Any]:
         """What an output says of its making, as plain JSON: all that decides but for the input's stamp."""
         return {key: value for key, value in self.deciding().items() if key != "stamp"}
-
-
-def make_job(
-    source: Source,
-    model: Model,
-    options: Options,
-    device: str,
-    output: str = "",
-    precision: Precision = "float32",
-    model_from: str = "",
-) -> Job:
-    """Settles what was asked for.
-
-    Args:
-        source: the image; a sample of it is read to fix the intensity ranges.
-        model: the model, loaded.
-        options: what the user asked for.
-        device: kind of device, "cpu", "cuda" or "mps".
-        output: where the result goes; "" for memory.
-        precision: what `options.precision` comes to on the device.
-        model_from: name or path of the model.
-
-    Raises:
-        JobError: if options, image and model do not go together.
-        PlanError: if the tile does not fit the model's window.
-    """
-    _check(source, model, options)
-    grid = model.card.architecture.grid
-    planes = planes_of(source, options.channels)
-    ranges = _ranges(source, planes, options)
-    chosen = choose(options.noise, source, planes, ranges, model.card, options.seed)
-    stride = lcm(*(treatment.stride for treatment in chosen.treatments.values()))
-    batch = options.batch or {"cuda": 8, "mps": 2}.get(device, 1)
-    tile = _tile(options, grid, stride)
-    shard = _shard(source, planes, tile, output, options)
-    job = Job(
-        **_of_source(source, planes),
-        output=output,
-        model=model.card.name,
-        model_from=model_from,
-        model_digest=model.digest,
-        window=grid,
-        tile=tile,
-        halo=settle_halo(options.halo, model, stride, _around(chosen.treatments.values())),
-        batch=batch,
-        shard=shard,
-        group=(shard // tile, shard // tile) if shard else (1, batch),
-        passes=options.passes,
-        std=options.std,
-        seed=options.seed,
-        channels=options.channels,
-        ranges=tuple(ranges.items()),
-        asked=options.noise,
-        noise=chosen.verdict,
-        treatments=tuple(chosen.treatments.items()),
-        device=device,
-        precision=precision,
-        compiled=options.compiled,
-        background=_background(source, planes, ranges, options),
-        ome_zarr=options.ome_zarr,
-        on_error=options.on_error,
-        version=version("napari-masked-denoiser"),
-    )
-    _ = job.plan  # refuses a tile or halo that does not fit the model
-    return job
-
-
-def _shard(source: Source, planes: tuple[Plane, ...], tile: int, output: str, options: Options) -> int:
-    """The side of the output's shards: none in memory, nor in OME-Zarr 0.4, which has none."""
-    if not output or (options.ome_zarr == "0.4" and not is_tiff(Path(output))):
-        return 0
-    return shard_side(source.size_yx, tile, chunk_side(tile), len(planes))
-
-
-def _of_source(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
-    """What a job says of its input."""
-    return {
-        "input": source.where,
-        "asked_axes": source.asked_axes,
-        "level": source.level,
-        "stamp": stamp(source, planes),
-        "shape": source.shape,
-        "axes": source.axes,
-        "dtype": str(source.dtype),
-        "rgb": source.rgb,
-        "selection": source.selection,
-    }
-
-
-def planes_of(source: Source, channels: Channels) -> tuple[Plane, ...]:
-    """The planes of an image, in the order they are denoised.
-
-    Raises:
-        JobError: if channels that are no colours are to be taken as RGB.
-    """
-    try:
-        return tuple(list_planes(source.axes, source.sizes, source.rgb, channels))
-    except ValueError as error:
-        raise JobError(f"{error}; use channels 'each'") from error
-
-
-def settle_halo(halo: int | str, model: Model, stride: int = 1, around: int = 0) -> int:
-    """The halo in pixels: given, the default, or exact for the model's architecture.
-
-    Args:
-        halo: as in `Options`.
-        model: the model.
-        stride: of the job: with strides the whole is denoised after its parts, and both need their context.
-        around: pixels that are looked at around what the network sees and gives.
-    """
-    config = model.card.architecture
-    grid, exact = config.grid * stride, exact_halo(config)
-    whole = exact if stride == 1 else _up_to(grid, exact) + exact * stride
-    whole += _up_to(grid, around)
-    if halo == "exact":
-        return whole
-    if halo == "default":
-        return min(whole, _up_to(grid, DEFAULT_HALO))
-    return int(halo) if stride == 1 else _up_to(grid, int(halo))
-
-
-def _tile(options: Options, grid: int, stride: int) -> int:
-    """The side of a tile: as asked for, or with strides the next on their grid."""
-    if isinstance(options.tile, str):
-        raise JobError(f"tile is {options.tile!r}; give a number of pixels, or 'auto' to `denoise`")
-    return options.tile if stride == 1 else _up_to(grid * stride, options.tile)
-
-
-def _around(treatments: Collection[Treatment]) -> int:
-    """Before the network impulses are looked for among neighbours, after it the result is held to local figures."""
-    held = (MEAN_REACH * (bool(t.gain) + bool(t.levels)) * bool(t.share) for t in treatments)
-    return max((REACH * bool(t.impulses) + reach for t, reach in zip(treatments, held, strict=True)), default=0)
-
-
-def _up_to(grid: int, pixels: int) -> int:
-    return -(-pixels // grid) * grid
-
-
-def _check(source: Source, model: Model, options: Options) -> None:
-    if source.dtype.kind not in "uif":
-        raise JobError(f"{source.name} has dtype {source.dtype}; only integers and real numbers can be denoised")
-    if options.passes < 1 or options.passes > 1000:
-        raise JobError(f"passes is {options.passes}; choose 1 to 1000")
-    if options.std and options.passes < 2:
-        raise JobError("a standard deviation needs at least 2 passes; set passes to 2 or more")
-    if options.passes > 1 and not model.card.architecture.attention_mask:
-        raise JobError(f"{model.card.name} has no attention mask, so that all passes are equal; set passes to 1")
-    if options.ome_zarr not in get_args(OmeZarr):
-        raise JobError(f"OME-Zarr {options.ome_zarr} cannot be written; choose {' or '.join(get_args(OmeZarr))}")
-    if options.batch < 0 or options.seed < 0:
-        raise JobError(f"batch ({options.batch}) and seed ({options.seed}) cannot be negative")
-    if options.seed >= 2**63:
-        raise JobError(f"seed is {options.seed}; choose one below 2^63")
-    if options.intensity is not None and not all(map(isfinite, options.intensity)):
-        raise JobError(f"the intensity range {options.intensity} has no end; give two finite numbers")
-    if options.intensity is not None and not options.intensity[0] < options.intensity[1]:
-        raise JobError(f"the intensity range {options.intensity} is empty; give LOW < HIGH")
-
-
-def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> dict[int, Range]:
-    """Of all channels that are denoised, by key, in the order of the keys."""
-    keys = sorted({p.range_key for p in planes if not p.copied})
-    if options.intensity is not None:
-        low, high = options.intensity
-        return dict.fromkeys(keys, Range(low, high, (low + high) / 2))
-    measured = measure_ranges(source, planes, options.seed)
-    return {key: measured[key] for key in keys}
-
-
-def _background(
-    source: Source, planes: tuple[Plane, ...], ranges: dict[int, Range], options: Options
-) -> tuple[tuple[int, tuple[float, ...]], ...]:
-    if not options.skip_background:
-        return ()
-    return tuple(measure_background(source, planes, ranges, options.seed).items())
-
-
-def stamp(source: Source, planes: tuple[Plane, ...]) -> tuple[int, int, int]:
-    """What tells one input from another: `Job.stamp`."""
-    ys, xs = (slice(max(0, side // 2 - 64), side // 2 + 64) for side in source.size_yx)
-    few = (planes[0], planes[len(planes) // 2], planes[-1])
-    checksum = zlib.crc32(b"".join(source.read(plane, ys, xs).tobytes() for plane in few))
-    if source.path is None or not source.path.is_file():
-        return 0, 0, checksum
-    status = source.path.stat()
-    return status.st_size, status.st_mtime_ns, checksum

@@ -15,8 +15,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import time
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -26,13 +24,10 @@ from masked_denoiser.denoising.job import Job, JobError, Options
 from masked_denoiser.denoising.job_file import job_from
 from masked_denoiser.denoising.limits import Limits
 from masked_denoiser.denoising.lock import OutputLock
+from masked_denoiser.denoising.records import line_of, read_records
 from masked_denoiser.images.damage import Place
-from masked_denoiser.plain_json import parse_json
 
 _FORMAT = 2
-
-#: Seconds after which a journal that does not show up is gone.
-_LATE = 5
 
 #: A finished piece of work: number of the plane, and of the group of its tiles.
 Piece = tuple[int, int]
@@ -74,7 +69,7 @@ class Journal:
         begun = journal.path.with_name(f"{journal.path.name}.new")
         try:
             with begun.open("wb") as file:
-                file.write(_line({"format": _FORMAT, "job": job.deciding()}))
+                file.write(line_of({"format": _FORMAT, "job": job.deciding()}))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -95,7 +90,7 @@ class Journal:
         lock = lock or lock_output(output)
         try:
             journal = cls(output, lock)
-            records, length = _records(output)
+            records, length = read_records(Journal.beside(output))
             _compare(records[0], job, journal.path)
             for record in records[1:]:
                 journal._take(record, job)
@@ -117,7 +112,7 @@ class Journal:
             job: as it would be begun now.
             measured_precision: whether the precision, too, was left to a measurement.
         """
-        values = _records(output)[0][0].get("job")
+        values = read_records(Journal.beside(output))[0][0].get("job")
         if not isinstance(values, dict) or values.get("version") != job.version:
             return job  # another version may keep other fields; `resume` says so
         places = {"input": job.input, "output": job.output, "model_from": job.model_from}
@@ -133,7 +128,7 @@ class Journal:
         """Options whose tile is left to a measurement, with the tile and the batch of the job that was begun."""
         if options.tile != "auto":
             return options
-        match _records(output)[0][0].get("job"):
+        match read_records(Journal.beside(output))[0][0].get("job"):
             case {"tile": int(tile), "batch": int(batch)} if tile > 0 and batch > 0:
                 return replace(options, tile=tile, batch=batch)
             case _:
@@ -142,7 +137,7 @@ class Journal:
     @staticmethod
     def limits_as_begun(output: Path) -> Limits:
         """What memory held when a job was interrupted; none if it had not run out, or the record is none."""
-        for record in reversed(_records(output)[0]):
+        for record in reversed(read_records(Journal.beside(output))[0]):
             match record:
                 case {"limits": [int() | None as at_once, int() | None as side]}:
                     return Limits(at_once, side)
@@ -181,7 +176,7 @@ class Journal:
 
     def _append(self, record: dict[str, Any]) -> None:
         assert self._file is not None
-        self._file.write(_line(record))
+        self._file.write(line_of(record))
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -202,46 +197,15 @@ class Journal:
                 )
 
 
-class Watch:
-    """Sees from a worker whether its run is still the one that writes an output.
+def check_complete(job: Job, journal: Journal) -> None:
+    """The last look before an output is called complete.
 
-    A worker may outlive its driver. If somebody else has begun to write the same output since, perhaps with other
-    settings, what the worker still has in hand must not get there.
+    Raises:
+        JobError: if a group of tiles is missing, which would be a defect of this program.
     """
-
-    def __init__(self, output: Path, run: str) -> None:
-        self._path, self._run = Journal.beside(output), run
-        self._read, self._file, self._last = 0, -1, ""
-
-    def still_ours(self) -> bool:
-        """Whether the journal is there and names no later run.
-
-        A shared file system may show a new journal some seconds late.
-        """
-        for _ in range(_LATE):
-            last = self._latest()
-            if last:
-                return last == self._run
-            time.sleep(1)
-        return False
-
-    def _latest(self) -> str:
-        """The run that was named last; only what is new in the journal is read."""
-        try:
-            with self._path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                if status.st_ino != self._file or status.st_size < self._read:
-                    self._read, self._file, self._last = 0, status.st_ino, ""
-                file.seek(self._read)
-                text = file.read()
-        except FileNotFoundError:
-            return ""
-        whole = text[: text.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for record in map(_parsed, whole.split(b"\n")):
-            if record is not None and "run" in record:
-                self._last = str(record["run"])
-        return self._last
+    missing = len(job.planes) * len(job.groups) - len(journal.done)
+    if missing:
+        raise JobError(f"{missing} groups of tiles of {journal.output} are not done; go on with --resume, and tell us")
 
 
 def lock_output(output: Path) -> OutputLock:
@@ -256,47 +220,10 @@ def lock_output(output: Path) -> OutputLock:
 def _owner(output: Path) -> str:
     """Who wrote last in the journal of an output; empty if nobody knows."""
     try:
-        records, _ = _records(output)
+        records, _ = read_records(Journal.beside(output))
     except JobError:
         return ""
     return next((str(record["by"])[:80] for record in reversed(records) if "by" in record), "")
-
-
-def _line(record: dict[str, Any]) -> bytes:
-    """Bytes, so that a line ends alike on every system and its length is what is on disk."""
-    text = json.dumps(record, sort_keys=True).encode()
-    return b"%08x %s\n" % (zlib.crc32(text), text)
-
-
-def _records(output: Path) -> tuple[list[dict[str, Any]], int]:
-    """The records of a journal, the header first, and their length in bytes.
-
-    What a power cut left of the last lines, torn or never written, is left out; a bad line before a good one is damage.
-    """
-    path = Journal.beside(output)
-    if not path.is_file():
-        raise JobError(f"{output} has no journal beside it: it is complete, or no job of this program was cut off")
-    lines = path.read_bytes().split(b"\n")[:-1]
-    found = [_parsed(line) for line in lines]
-    while found and found[-1] is None:
-        found.pop()
-    records = [record for record in found if record is not None]
-    if not records or len(records) < len(found):
-        at = f"line {found.index(None) + 1}" if found else "its first line"
-        raise JobError(f"journal {path} is damaged at {at}; start again with --overwrite")
-    return records, sum(len(line) + 1 for line in lines[: len(records)])
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """A record; None for a line that does not agree with its checksum."""
-    checksum, _, text = line.partition(b" ")
-    if checksum != b"%08x" % zlib.crc32(text):
-        return None
-    try:
-        record = parse_json(text)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def _compare(header: dict[str, Any], job: Job, path: Path) -> None:

@@ -16,7 +16,7 @@ from masked_denoiser.denoising.pairs import Pair
 from masked_denoiser.errors import UserError
 
 if TYPE_CHECKING:
-    from masked_denoiser.denoising.cluster import ClusterPipeline
+    from masked_denoiser.denoising.cluster_pipeline import ClusterPipeline
     from masked_denoiser.denoising.pipeline import Pipeline
     from masked_denoiser.denoising.prepare import Prepared
 

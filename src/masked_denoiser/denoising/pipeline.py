@@ -22,7 +22,7 @@ from masked_denoiser.denoising.events import (
     TileDone,
 )
 from masked_denoiser.denoising.job import Job, JobError
-from masked_denoiser.denoising.journal import Journal, Piece
+from masked_denoiser.denoising.journal import Journal, Piece, check_complete
 from masked_denoiser.denoising.output import Output, OutputError
 from masked_denoiser.denoising.overlap import Waits, overlapped
 from masked_denoiser.denoising.region import Region
@@ -144,6 +144,8 @@ class Pipeline:
             if self.cancel.is_set():
                 yield Cancelled(clock.kept())
                 return
+            if self.journal is not None:
+                check_complete(self.job, self.journal)
             yield Finishing()
             self.finish()
             finished = True

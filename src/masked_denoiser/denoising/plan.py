@@ -11,9 +11,10 @@ import numpy as np
 
 from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.fastest import settle_precision
-from masked_denoiser.denoising.job import Job, Options, make_job
+from masked_denoiser.denoising.job import Job, Options
 from masked_denoiser.denoising.memory import plan_memory
 from masked_denoiser.denoising.notes import what_is_done
+from masked_denoiser.denoising.settle import make_job
 from masked_denoiser.denoising.skipping import Skipping, write_preview
 from masked_denoiser.denoising.warmup import settle_tile
 from masked_denoiser.images.disk import estimate_bytes

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,20 +14,19 @@ import numpy as np
 import torch
 
 from masked_denoiser.denoising.begin import Say, begin
-from masked_denoiser.denoising.engine import Engine, Here, P, engine
-from masked_denoiser.denoising.events import Finished, Message
+from masked_denoiser.denoising.engine import Engine, Here, P
 from masked_denoiser.denoising.fastest import settle_precision
-from masked_denoiser.denoising.job import Job, JobError, Options, make_job, planes_of, stamp
+from masked_denoiser.denoising.job import Job, JobError, Options
 from masked_denoiser.denoising.journal import Journal, lock_output
-from masked_denoiser.denoising.notes import about, axes_of_output, restraint
+from masked_denoiser.denoising.notes import about, axes_of_output
 from masked_denoiser.denoising.output import AlreadyComplete, check_existing, check_made_alike, open_output
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
+from masked_denoiser.denoising.settle import make_job, planes_of, stamp
 from masked_denoiser.denoising.warmup import settle_tile
 from masked_denoiser.images.damage import forgiving
 from masked_denoiser.images.disk import check_output
 from masked_denoiser.images.memory_sink import MemorySink
-from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.catalogue import AUTO, load_model, suited
 from masked_denoiser.models.file import Model
@@ -262,110 +259,6 @@ def prepare_array(
     )
     messages = (*source.notes, *about(source, loaded, job), said, measured)
     return Prepared(pipeline, tuple(filter(None, messages)))
-
-
-def denoise(
-    array: Any,
-    *,
-    model: Model | str | Path = AUTO,
-    axes: str | None = None,
-    device: str = "auto",
-    options: Options | None = None,
-    **settings: Any,
-) -> np.ndarray[Any, Any]:
-    """Denoises an array in memory: `masked_denoiser.denoise`.
-
-    Args:
-        array: numpy, dask or zarr, of any real dtype.
-        model: a model, its name or its path; "auto" takes general-rgb or general-gray, as suits the image.
-        axes: one letter of TCZYXS for each dimension; guessed from the shape if left out.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        options: how to denoise.
-        settings: fields of `Options`, such as `noise="none"`.
-
-    Returns:
-        An array of the same shape and dtype.
-
-    Raises:
-        UserError: if the array cannot be denoised as asked.
-
-    Warns:
-        UserWarning: of axes that were guessed, of noise so weak that it is left alone, and of NaN and infinite pixels,
-            which stay.
-    """
-    source = open_image(array, axes=axes)
-    prepared = prepare_array(source, model=model, options=replace(options or Options(), **settings), device=device)
-    _warn([*_doubts(source), *restraint(prepared.job)])
-    for event in prepared.pipeline.run():
-        _warn([event.text] if isinstance(event, Message) else [])
-    sink = prepared.pipeline.sink
-    assert isinstance(sink, MemorySink)
-    return sink.array
-
-
-def denoise_file(
-    image: str | Path | Source,
-    output: str | Path,
-    *,
-    model: Model | str | Path = AUTO,
-    axes: str | None = None,
-    device: str = "auto",
-    resume: bool = False,
-    overwrite: bool = False,
-    scheduler: str | None = None,
-    workers: int | None = None,
-    **settings: Any,
-) -> Finished:
-    """Denoises a file to a file, tile by tile: `masked_denoiser.denoise_file`.
-
-    Args:
-        image: anything that `open_image` opens.
-        output: `.ome.zarr` or `.ome.tif`.
-        model: a model, its name or its path; "auto" takes general-rgb or general-gray, as suits the image.
-        axes: the image's axes, where its file does not name them.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        resume: go on with an interrupted job.
-        overwrite: replace an existing output.
-        scheduler, workers: a cluster to do it; see `denoising.engine.engine`.
-        settings: fields of `Options`, such as `passes=4`.
-
-    Raises:
-        UserError: if the job cannot be done as asked.
-
-    Warns:
-        UserWarning: of axes that were guessed, of noise so weak that it is left alone, and of NaN and infinite pixels,
-            which stay.
-    """
-    options = Options(**settings)
-    here = Here(or_cpu=options.cpu_as_last_resort)
-    with open_image(image, axes=axes) as source, engine(scheduler, workers, here=here) as computing:
-        prepared = prepare_file_on(
-            computing,
-            source,
-            output,
-            model=model,
-            options=options,
-            device=device,
-            resume=resume,
-            overwrite=overwrite,
-        )
-        _warn([*_doubts(source), *restraint(prepared.job)])
-        for event in prepared.pipeline.run():
-            _warn([event.text] if isinstance(event, Message) else [])
-            if isinstance(event, Finished):
-                return event
-    raise AssertionError("a job that is not cancelled either finishes or raises")
-
-
-def _doubts(source: Source) -> list[str]:
-    """What was guessed or left out; a single plane leaves nothing to guess."""
-    return [note.replace("--axes", "axes=") for note in source.notes] if set(source.axes) - set("YXS") else []
-
-
-def _warn(texts: Iterable[str]) -> None:
-    """What a window or a console would show, for callers from Python."""
-    for text in texts:
-        warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def _memory(source: Source, job: Job, region: Region | None, dtype: Any = None) -> MemorySink | RegionSink:

@@ -23,9 +23,10 @@ from masked_denoiser.denoising.begin import begin
 from masked_denoiser.denoising.device import choose_device, describe
 from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.denoising.job_file import job_from
-from masked_denoiser.denoising.journal import Watch
+from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.output import open_sinks
 from masked_denoiser.denoising.pipeline import Pipeline
+from masked_denoiser.denoising.records import Watch
 from masked_denoiser.images.damage import Place, forgiving
 from masked_denoiser.images.selection import open_part
 from masked_denoiser.models.card import Card
@@ -151,7 +152,7 @@ class _Engines:
             self._pipeline = None
             settled = job_from(json.loads(job), "the cluster")
             self._run, self._pipeline = run, _make_pipeline(settled, packed, device)
-            self._pipeline.allowed = Watch(Path(settled.output), run).still_ours
+            self._pipeline.allowed = Watch(Journal.beside(Path(settled.output)), run).still_ours
         if run in self._stopped:
             raise StoppedError("this run was stopped")
         return self._pipeline

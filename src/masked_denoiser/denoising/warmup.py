@@ -20,11 +20,12 @@ import torch
 
 from masked_denoiser.denoising.denoiser import Denoiser
 from masked_denoiser.denoising.device import describe, free_memory, identify
-from masked_denoiser.denoising.job import Options, settle_halo
+from masked_denoiser.denoising.job import Options
 from masked_denoiser.denoising.limits import Limits
 from masked_denoiser.denoising.memory import network_memory
 from masked_denoiser.denoising.precision import Precision
 from masked_denoiser.denoising.remembered import recall, remember
+from masked_denoiser.denoising.settle import settle_halo
 from masked_denoiser.models.file import Model
 
 _TILES, _BATCHES = (256, 512, 1024), (1, 2, 4, 8, 16)
