@@ -117,8 +117,7 @@ def workers(folder: Path, cluster: Cluster, rng: np.random.Generator) -> Attempt
     from masked_denoiser.images.open import open_image
 
     def attempt(output: Path, moment: float) -> None:
-        cluster.client.wait_for_workers(2, timeout=120)
-        victim = int(rng.choice(sorted(cluster.client.run(os.getpid).values())))
+        victim = int(rng.choice(_alive(cluster)))
         options = Options(noise="none", tile=TILE, halo=8)
         with open_image(folder / "in.zarr") as source:
             prepared = prepare_file_on(
@@ -131,6 +130,16 @@ def workers(folder: Path, cluster: Cluster, rng: np.random.Generator) -> Attempt
             timer.join()
 
     return attempt
+
+
+def _alive(cluster: Cluster) -> list[int]:
+    """Processes of the workers, once all of them are there: a nanny begins one anew that was killed."""
+    while True:
+        pids = cluster.client.run(os.getpid, on_error="ignore").values()
+        alive = sorted(pid for pid in pids if isinstance(pid, int) and Path(f"/proc/{pid}").exists())
+        if len(alive) == 2:
+            return alive
+        time.sleep(0.2)
 
 
 def drivers(folder: Path, address: str) -> Attempt:

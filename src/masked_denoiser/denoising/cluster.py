@@ -86,7 +86,7 @@ class Cluster:
             threads_per_worker=1,
             processes=True,
             memory_limit=0,  # ours is bounded by the tile, and a worker that is paused is no help
-            dashboard_address=None,
+            dashboard_address=":0",  # any port that is free, without a word
             silence_logs=logging.CRITICAL,
             preload=[_DEAF],
         )
