@@ -1,6 +1,8 @@
 """Jobs on real worker processes of dask.distributed: the same bytes, whoever dies."""
 
+import json
 import os
+import re
 import signal
 import time
 from dataclasses import replace
@@ -9,13 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from masked_denoiser.denoising import remote
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.cluster import Cluster
 from masked_denoiser.denoising.events import Cancelled, Finished, Message, Progress
 from masked_denoiser.denoising.job import JobError
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.prepare import prepare_file, prepare_file_on
-from masked_denoiser.denoising.remote import do_group, pack_model
+from masked_denoiser.denoising.remote import Run, do_group, hear_of, pack_model
+from masked_denoiser.denoising.under_way import UnderWay
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import DamagedError
 
@@ -120,23 +124,100 @@ def test_what_a_worker_finds_is_said_by_the_driver(cluster, image, tmp_path):
     assert any("damaged" in event.text for event in events if isinstance(event, Message))
 
 
+def told(pipeline, image, **changes):
+    """A run, as this process would be told of it if it were a worker."""
+    job = pipeline.job.anywhere().to_json()
+    run = Run(pipeline.journal.run, job, pack_model(tiny_model()), "cpu", torch.__version__)
+    hear_of(replace(run, **changes), torch.get_num_threads())
+    return run.name
+
+
+def begun(image, output, options=OPTIONS, **how):
+    model = image.parent / "tiny.safetensors"
+    return prepare_file(open_image(image), output, model=model, options=options, device="cpu", **how).pipeline
+
+
 def test_a_worker_that_outlives_its_driver_writes_no_more_once_another_has_begun(image, tmp_path, monkeypatch):
     """What a worker still has in hand when the output is begun anew, with other settings, must not get there."""
     monkeypatch.setattr("masked_denoiser.denoising.records._LATE", 1)
-    output = tmp_path / "a.ome.zarr"
-    model = image.parent / "tiny.safetensors"
-    first = prepare_file(open_image(image), output, model=model, options=OPTIONS, device="cpu").pipeline
-    job, packed, threads = first.job.to_json(), pack_model(tiny_model()), torch.get_num_threads()
-    assert not do_group(first.journal.run, job, packed, "cpu", threads, 0, 0).broken
+    output, other = tmp_path / "a.ome.zarr", replace(OPTIONS, seed=7)
+    first = begun(image, output)
+    run = told(first, image)
+    assert not do_group(run, 0, 0).broken
     first.close()  # as if it had been killed
-    other = replace(OPTIONS, seed=7)
-    second = prepare_file(open_image(image), output, model=model, options=other, device="cpu", overwrite=True).pipeline
-    with pytest.raises(JobError, match="written by somebody else now"):
-        do_group(first.journal.run, job, packed, "cpu", threads, 0, 1)
+    second = begun(image, output, other, overwrite=True)
+    assert "written by somebody else now" in str(do_group(run, 0, 1))
     list(second.run())
     assert fingerprint(output) == alone(image, tmp_path / "b.ome.zarr", other)
-    with pytest.raises(JobError, match="written by somebody else now"):  # nor after it is complete
-        do_group(first.journal.run, job, packed, "cpu", threads, 0, 1)
+    assert "written by somebody else now" in str(do_group(run, 0, 1))  # nor after it is complete
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"torch": "1.0"}, "has torch .* and the others 1.0"),
+        ({"job": ("device", "cuda")}, "computes on cpu, and the job is for cuda"),
+        ({"job": ("version", "9.9")}, "has version .* and the others 9.9"),
+        ({"job": ("input", "/nowhere/in.zarr")}, "does not see /nowhere/in.zarr"),
+        ({"job": ("output", "gone.ome.zarr")}, "does not see .*gone.ome.zarr"),
+        ({"job": ("stamp", [0, 0, 1])}, "sees another image"),
+    ],
+)
+def test_a_worker_that_would_give_other_pixels_refuses(image, tmp_path, change, words):
+    pipeline = begun(image, tmp_path / "a.ome.zarr")
+    job = json.loads(pipeline.job.anywhere().to_json())
+    if "job" in change:
+        key, value = change["job"]
+        job[key] = str(tmp_path / value) if key == "output" else value
+        change = {"job": json.dumps(job)}
+    refused = do_group(told(pipeline, image, **change), 0, 0)
+    assert isinstance(refused, JobError)
+    assert re.search(words, str(refused))
+    assert not any((tmp_path / "a.ome.zarr" / "0" / "c").rglob("*"))
+
+
+def test_a_cluster_without_workers_is_waited_for(image, tmp_path):
+    """And never taken for one that has done all."""
+
+    class Empty:
+        def nthreads(self):
+            return {}
+
+    pipeline = begun(image, tmp_path / "a.ome.zarr")
+    tasks = UnderWay(Empty(), pipeline.job, pipeline.journal, None)
+    assert tasks.fill()
+    assert list(tasks.finished()) == []
+    assert tasks.fill()
+
+
+def test_all_workers_may_be_replaced(cluster, image, tmp_path):
+    before = workers(cluster)
+    pipeline = prepare(cluster, image, tmp_path / "a.ome.zarr").pipeline
+    for event in pipeline.run():
+        if isinstance(event, Progress) and event.done == 3:
+            for worker in before:
+                os.kill(worker, signal.SIGKILL)
+    assert isinstance(event, Finished)
+    assert fingerprint(tmp_path / "a.ome.zarr") == alone(image, tmp_path / "b.ome.zarr")
+    cluster.client.wait_for_workers(2, timeout=120)
+    assert not set(before) & set(workers(cluster))
+
+
+def test_nothing_is_held_once_a_job_is_done(cluster, image, tmp_path):
+    list(prepare(cluster, image, tmp_path / "a.ome.zarr").pipeline.run())
+    held = cluster.client.run(lambda: (remote._ENGINES._pipeline, remote._ENGINES.runs))
+    assert list(held.values()) == [(None, {})] * len(held)
+
+
+def test_a_scheduler_that_is_gone_is_said_in_a_line(image, tmp_path):
+    with Cluster.local(1, threads=1) as own:
+        pipeline = prepare(own, image, tmp_path / "a.ome.zarr").pipeline
+        events = pipeline.run()
+        assert next(event for event in events if isinstance(event, Progress) and event.done == 3)
+        own._local.close()
+        with pytest.raises(JobError, match=r"the cluster is gone .*--resume"):
+            list(events)
+    assert isinstance(list(begun(image, tmp_path / "a.ome.zarr", resume=True).run())[-1], Finished)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from masked_denoiser.denoising.api import denoise_file
 from masked_denoiser.denoising.events import Finished, Message, TileDone
@@ -58,8 +60,6 @@ def test_damage_stops_a_job_where_it_is_named_and_a_mended_file_goes_on(image, t
 
 
 def test_damage_is_passed_through_on_request_and_listed(image, tmp_path):
-    from dataclasses import replace
-
     skip = replace(OPTIONS, on_error="skip", halo=8)
     finish(image, tmp_path / "whole.ome.zarr")
     spoil(image, 2, 1)
@@ -82,8 +82,6 @@ def test_damage_is_passed_through_on_request_and_listed(image, tmp_path):
 
 
 def test_what_was_passed_through_is_still_known_after_a_resume(image, tmp_path):
-    from dataclasses import replace
-
     skip = replace(OPTIONS, on_error="skip")
     spoil(image, 0, 1)
     output = tmp_path / "out.ome.zarr"
@@ -96,8 +94,6 @@ def test_what_was_passed_through_is_still_known_after_a_resume(image, tmp_path):
 
 
 def test_an_input_that_is_gone_is_not_passed_through(image, tmp_path):
-    from dataclasses import replace
-
     pipeline = prepare(image, tmp_path / "out.ome.zarr", options=replace(OPTIONS, on_error="skip")).pipeline
 
     class Gone:
@@ -182,6 +178,42 @@ def test_one_output_has_one_writer(image, tmp_path):
     list(pipeline.run())
     finish(image, output, resume=True)
     assert leftovers(output) == []
+
+
+def test_a_second_output_is_locked_too(image, tmp_path):
+    options = replace(OPTIONS, passes=2, std=True)
+    pipeline = prepare(image, tmp_path / "a.ome.zarr", options=options).pipeline
+    with pytest.raises(JobError, match="is being written"):
+        prepare(image, tmp_path / "a_std.ome.zarr", overwrite=True)
+    list(pipeline.run())
+    assert leftovers(tmp_path / "a_std.ome.zarr") == []
+
+
+def test_a_disk_that_is_full_for_the_journal_gives_the_output_back(image, tmp_path, monkeypatch):
+    output = tmp_path / "out.ome.zarr"
+    pipeline = prepare(image, output).pipeline
+
+    class Full:
+        def write(self, _):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        def close(self):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    pipeline.journal._file.close()
+    pipeline.journal._file = Full()
+    with pytest.raises((OutputError, OSError), match="No space left"):
+        list(pipeline.run())
+    assert isinstance(finish(image, output, resume=True)[-1], Finished)
+
+
+def test_another_input_of_the_same_shape_is_not_taken_for_complete(image, tmp_path):
+    output = tmp_path / "out.ome.zarr"
+    finish(image, output)
+    zarr.open_array(image, mode="r+")[...] = 7
+    with pytest.raises(JobError, match="the input has changed") as caught:
+        prepare(image, output, resume=True)
+    assert not isinstance(caught.value, AlreadyComplete)
 
 
 def test_another_process_is_refused_too_and_a_killed_one_is_not_in_the_way(image, tmp_path):

@@ -19,7 +19,7 @@ from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.denoising.limits import Limits
 from masked_denoiser.denoising.output import Output
 from masked_denoiser.denoising.remote import About, about_worker
-from masked_denoiser.denoising.under_way import distributed_library
+from masked_denoiser.denoising.under_way import distributed_library, explained
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
 
@@ -44,7 +44,7 @@ class Cluster:
             local: the cluster that ends with this object.
         """
         self.client, self._threads, self._local = client, threads, local
-        self._device = "auto"
+        self._device, self._torch = "auto", ""
 
     @classmethod
     def connect(cls, address: str) -> Self:
@@ -101,13 +101,18 @@ class Cluster:
         Raises:
             JobError: if a worker does not have it, is of another version, or they differ.
         """
-        workers: dict[str, About] = self.client.run(about_worker, device)
+        try:
+            self.client.wait_for_workers(1, timeout=_FIRST)
+        except TimeoutError as error:
+            raise JobError("the cluster has no workers; start some with `dask worker`") from error
+        with explained():
+            workers: dict[str, About] = self.client.run(about_worker, device)
         for what in ("device", "program", "torch"):
             kinds = {getattr(about, what): about.host for about in workers.values()}
             if len(kinds) > 1:
                 found = ", ".join(f"{kind} on {host}" for kind, host in kinds.items())
                 raise JobError(f"workers differ in {what} ({found}), and so would the pixels; use workers of one kind")
-        self._device = device
+        self._device, self._torch = device, next(iter(workers.values())).torch
         first = next(iter(workers.values()))
         count = f"{len(workers)} worker{'s' if len(workers) > 1 else ''}"
         return torch.device(first.device), f"computing on {count} of a cluster, each on {first.said}"
@@ -136,7 +141,9 @@ class Cluster:
         """
         if source.path is None and not source.url:
             raise JobError("an image in memory cannot be sent to a cluster; save it first, and give its path")
-        return ClusterPipeline(job, self.client, model, open_output(), device=self._device, threads=self._threads)
+        return ClusterPipeline(
+            job, self.client, model, open_output(), device=self._device, threads=self._threads, torch=self._torch
+        )
 
     def close(self) -> None:
         """Leaves the cluster; local workers end."""

@@ -12,7 +12,7 @@ from masked_denoiser.denoising.events import Cancelled, Event, Finished, Finishi
 from masked_denoiser.denoising.job import Job
 from masked_denoiser.denoising.journal import Journal, Piece, check_complete
 from masked_denoiser.denoising.output import Output, OutputError
-from masked_denoiser.denoising.remote import GroupDone
+from masked_denoiser.denoising.remote import GroupDone, Run, pack_model
 from masked_denoiser.denoising.under_way import LOOK, UnderWay
 from masked_denoiser.models.file import Model
 
@@ -30,6 +30,7 @@ class ClusterPipeline:
         model: with what.
         output: where results go.
         device, threads: of each worker.
+        torch: version that all workers have.
         cancel: set it from any thread to stop.
     """
 
@@ -39,6 +40,7 @@ class ClusterPipeline:
     output: Output
     device: str = "auto"
     threads: int | None = None
+    torch: str = ""
     cancel: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -69,7 +71,7 @@ class ClusterPipeline:
     def _groups(self, clock: Clock) -> Iterator[Event]:
         lonely = _Lonely()
         broken = False
-        with UnderWay(self.client, self.job, self.journal, self.model, self.device, self.threads) as tasks:
+        with UnderWay(self.client, self.job, self.journal, self._told()) as tasks:
             while not self.cancel.is_set() and tasks.fill():
                 for piece, done in tasks.finished():
                     self._record(piece, done)
@@ -83,6 +85,17 @@ class ClusterPipeline:
                     yield clock.progress()
                 yield from lonely.said(tasks.workers())
 
+    def _told(self) -> Run:
+        """What workers are told of this run."""
+        return Run(
+            self.journal.run,
+            self.job.anywhere().to_json(),
+            pack_model(self.model),
+            self.device,
+            self.torch,
+            self.threads,
+        )
+
     def _record(self, piece: Piece, done: GroupDone) -> None:
         try:
             self.journal.add(piece, done.damage)
@@ -91,7 +104,7 @@ class ClusterPipeline:
 
 
 class _Lonely:
-    """Says it once when all workers are gone, and when some are back."""
+    """Says it once when all workers are gone, each time they are."""
 
     def __init__(self) -> None:
         self._looks = 0

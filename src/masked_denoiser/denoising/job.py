@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import lcm
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from masked_denoiser.denoising.intensity import Range
@@ -27,6 +28,9 @@ OnError = Literal["stop", "skip"]
 
 #: Fields of a job that say where something lies, and decide nothing.
 _PLACES = ("input", "output", "model_from")
+
+#: What a model is named by that is a file, and no name.
+MODEL_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 #: Context around a core unless asked otherwise. `masked-denoiser doctor --halo` prints the error it makes.
 DEFAULT_HALO = 32
@@ -195,6 +199,25 @@ class Job:
         values: dict[str, Any] = json.loads(self.to_json())
         return {key: value for key, value in values.items() if key not in _PLACES}
 
+    def anywhere(self) -> Job:
+        """The same job with whole paths, for other folders and machines."""
+
+        def whole(place: str) -> str:
+            return place if not place or "://" in place else str(Path(place).absolute())
+
+        model = whole(self.model_from) if Path(self.model_from).suffix in MODEL_SUFFIXES else self.model_from
+        return replace(self, input=whole(self.input), output=whole(self.output), model_from=model)
+
     def settings(self) -> dict[str, Any]:
         """What an output says of its making, as plain JSON: all that decides but for the input's stamp."""
         return {key: value for key, value in self.deciding().items() if key != "stamp"}
+
+
+def in_words(field: str, then: Any, now: Any) -> str:
+    """That a field of a job differs, for a person."""
+    if field != "stamp":
+        return f"{field} was {then!r} and is {now!r}"
+    names = ("its size in bytes", "its time of change", "its pixels")
+    values = zip(names, then, now, strict=True) if isinstance(then, list | tuple) and len(then) == 3 else ()
+    changed = [name for name, before, after in values if before != after]
+    return f"the input has changed ({', '.join(changed) or 'it was none'})"

@@ -11,10 +11,12 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 
 from masked_denoiser.denoising.job import Job, JobError
+from masked_denoiser.images.disk import TIFF_SUFFIXES
 from masked_denoiser.images.source import AXES
 from masked_denoiser.plain_json import parse_json
 from masked_denoiser.tiling.plan import PlanError
@@ -40,17 +42,25 @@ _LIMITS = {
 
 
 def write_job_file(path: Path, job: Job) -> None:
-    """Writes a job file, whole or not at all; one that is there is replaced.
+    """Writes a job file, whole or not at all; another job file is replaced, and nothing else.
 
     Raises:
-        JobError: if it cannot be written.
+        JobError: if it cannot be written, does not end in .json, or something else is there.
     """
-    text = json.dumps({"format": _FORMAT, "job": asdict(job)}, indent=1, sort_keys=True) + "\n"
-    making = path.with_name(f"{path.name}.new")
+    if path.suffix != ".json":
+        raise JobError(f"{path} does not end in .json; name the job file so")
+    if path.exists():
+        try:
+            read_job_file(path)
+        except JobError as error:
+            raise JobError(f"{path} exists and is no job file; it is left as it is, choose another name") from error
+    text = json.dumps({"format": _FORMAT, "job": asdict(job.anywhere())}, indent=1, sort_keys=True) + "\n"
+    making = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         making.write_text(text, encoding="utf-8")
         making.replace(path)
     except OSError as error:
+        making.unlink(missing_ok=True)
         raise JobError(f"job file {path} cannot be written ({error.strerror}); choose another place") from error
 
 
@@ -121,11 +131,23 @@ def _wrong(job: Job) -> str:
     for name, (least, largest) in _LIMITS.items():
         if not least <= getattr(job, name) <= largest:
             return f"{name} {getattr(job, name)}"
-    if not all(0 < side <= 2**16 for side in job.group) or job.shard not in (0, job.group[0] * job.tile):
+    if not all(0 < side <= 2**16 for side in job.group) or not _one_writer(job):
         return f"group {job.group} and shard {job.shard}"
     if job.device not in ("cpu", "cuda", "mps") or not _real(job.dtype):
         return f"device {job.device[:20]!r} and dtype {job.dtype[:20]!r}"
     return _wrong_figures(job)
+
+
+def _one_writer(job: Job) -> bool:
+    """Whether each shard of the output is written by one group of tiles."""
+    if not job.shard:
+        return True
+    folder = not job.output.lower().endswith(TIFF_SUFFIXES)
+    return (
+        job.group == (job.shard // job.tile,) * 2
+        and not job.shard % job.tile
+        and not (folder and job.ome_zarr == "0.4")
+    )
 
 
 def _wrong_figures(job: Job) -> str:

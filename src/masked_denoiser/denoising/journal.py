@@ -16,8 +16,9 @@ import json
 import os
 import socket
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 from uuid import uuid4
 
 from masked_denoiser.denoising.job import Job, JobError, Options
@@ -51,7 +52,7 @@ class Journal:
         self.damage: list[Place] = []
         self.limits = Limits()
         self.run = uuid4().hex
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
 
     @staticmethod
     def beside(output: Path) -> Path:
@@ -159,25 +160,28 @@ class Journal:
 
     def close(self) -> None:
         """Leaves the journal where it is, for a later resume."""
-        if self._file is not None:
-            self._file.close()
-        self._lock.release()
+        try:
+            if self._file is not None:
+                self._file.close()
+        finally:
+            self._lock.release()
 
     def remove(self) -> None:
         """The output is complete."""
-        if self._file is not None:
-            self._file.close()
-        self.path.unlink()
-        self._lock.release()
+        try:
+            if self._file is not None:
+                self._file.close()
+            self.path.unlink()
+        finally:
+            self._lock.release()
 
     def _open(self) -> None:
-        self._file = self.path.open("ab")
+        self._file = self.path.open("ab", buffering=0)  # nothing is left to be written by a close
         self._append({"by": f"process {os.getpid()} on {socket.gethostname()}", "run": self.run})
 
     def _append(self, record: dict[str, Any]) -> None:
         assert self._file is not None
         self._file.write(line_of(record))
-        self._file.flush()
         os.fsync(self._file.fileno())
 
     def _take(self, record: dict[str, Any], job: Job) -> None:
@@ -208,13 +212,13 @@ def check_complete(job: Job, journal: Journal) -> None:
         raise JobError(f"{missing} groups of tiles of {journal.output} are not done; go on with --resume, and tell us")
 
 
-def lock_output(output: Path) -> OutputLock:
-    """The right to write an output.
+def lock_output(output: Path, *others: Path) -> OutputLock:
+    """The right to write an output, and others beside it.
 
     Raises:
         JobError: if another process has it, naming that.
     """
-    return OutputLock(output, _owner(output))
+    return OutputLock((output, *others), _owner(output))
 
 
 def _owner(output: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.denoising.job import Job, JobError
+from masked_denoiser.denoising.job import Job, JobError, in_words
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.lock import OutputLock
 from masked_denoiser.images.create import create_sink
@@ -70,6 +70,11 @@ class OutputError(JobError):
         self.errno = error.errno
         mend = _MENDS.get(error.errno or 0, "see that its disk is there and can be written to")
         super().__init__(f"{path} cannot be written any more ({error.strerror or error}): {mend}, then --resume")
+        self._told = path, error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """How it comes whole from a worker."""
+        return OutputError, self._told
 
 
 _MENDS = (
@@ -131,7 +136,8 @@ def check_made_alike(path: Path, job: Job, *, measured_precision: bool = False) 
     Raises:
         JobError: naming what differs.
     """
-    then = read_attributes(path).get("settings")
+    made = read_attributes(path)
+    then = made.get("settings")
     if not isinstance(then, dict):
         raise JobError(
             f"{path} exists, and is no output of this version; write elsewhere, or replace it with --overwrite"
@@ -139,8 +145,11 @@ def check_made_alike(path: Path, job: Job, *, measured_precision: bool = False) 
     measured = {"noise", "treatments"} if job.asked == "auto" else set()
     left_open = {"version", *measured, *(["precision"] if measured_precision else [])}
     now = json.loads(json.dumps(job.settings()))
-    differing = [f"{key} was {then.get(key)!r} and is {now[key]!r}" for key in now if then.get(key) != now[key]]
-    differing = [text for text in differing if text.partition(" ")[0] not in left_open]
+    differing = [
+        in_words(key, then.get(key), now[key]) for key in now if key not in left_open and then.get(key) != now[key]
+    ]
+    if made.get("input") != provenance(job)["input"]:
+        differing.insert(0, "the input has changed (its pixels)")
     if differing:
         raise JobError(
             f"{path} is complete, but of another job: {'; '.join(differing[:3])}. Write elsewhere, or --overwrite"
@@ -231,7 +240,7 @@ def std_path(output: Path) -> Path:
 
 
 def provenance(job: Job) -> dict[str, Any]:
-    """What an output says of its making: model, version, all settings, and their hash.
+    """What an output says of its making: model, version, settings, their hash, and a checksum of some input pixels.
 
     No times and no paths: equal jobs write equal bytes.
     """
@@ -242,4 +251,5 @@ def provenance(job: Job) -> dict[str, Any]:
         "version": job.version,
         "job": anywhere.digest,
         "settings": job.settings(),
+        "input": f"{job.stamp[2]:08x}",
     }

@@ -214,7 +214,8 @@ class Pipeline:
         with self.waits.count("reads"):
             read = [self._read_tile(work.plane, tile) for tile in work.batch]
         inputs = [pixels for pixels, _ in read]
-        damage = tuple(place for _, places in read for place in places)
+        cores = zip(work.batch, read, strict=True)
+        damage = tuple(part for tile, (_, places) in cores for place in places for part in place.within(*tile.core))
         treatment = None if work.plane.copied else self.job.treatment_of(work.plane)
         if treatment is None or treatment.nothing:
             return _Given(inputs, [], damage=damage)

@@ -16,10 +16,10 @@ import torch
 from masked_denoiser.denoising.begin import Say, begin
 from masked_denoiser.denoising.engine import Engine, Here, P
 from masked_denoiser.denoising.fastest import settle_precision
-from masked_denoiser.denoising.job import Job, JobError, Options
+from masked_denoiser.denoising.job import Job, JobError, Options, in_words
 from masked_denoiser.denoising.journal import Journal, lock_output
 from masked_denoiser.denoising.notes import about, axes_of_output
-from masked_denoiser.denoising.output import AlreadyComplete, check_existing, check_made_alike, open_output
+from masked_denoiser.denoising.output import AlreadyComplete, check_existing, check_made_alike, open_output, std_path
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
 from masked_denoiser.denoising.settle import make_job, planes_of, stamp
@@ -96,7 +96,7 @@ def prepare_file_on(
     check_output(path, source)
     source = _as_asked(source, options)
     with ExitStack() as undo:
-        lock = lock_output(path)
+        lock = lock_output(path, *([std_path(path)] if options.std else []))
         undo.callback(lock.release)
         settle = partial(settle_job, engine, source, output, model=model, device=device, say=say)
         measured = options.precision == "auto"
@@ -180,13 +180,13 @@ def prepare_job(
     path = Path(job.output)
     check_output(path, source)
     loaded = load_model(job.model_from or job.model)
-    _check_same(job, source, loaded)
     source = forgiving(source) if job.on_error == "skip" else source
+    _check_same(job, source, loaded)
     chosen, said = engine.choose_device(device or job.device)
     if chosen.type != job.device:
         raise JobError(f"this job is for {job.device} and not for {chosen}; other devices round otherwise")
     with ExitStack() as undo:
-        lock = lock_output(path)
+        lock = lock_output(path, *([std_path(path)] if job.std else []))
         undo.callback(lock.release)
         try:
             continuing = check_existing(path, source, job.std, resume, overwrite)
@@ -213,7 +213,7 @@ def _check_same(job: Job, source: Source, model: Model) -> None:
         version=version("napari-masked-denoiser"),
     )
     then, today = job.deciding(), now.deciding()
-    differing = [f"{key} was {then[key]!r} and is {today[key]!r}" for key in then if then[key] != today[key]]
+    differing = [in_words(key, then[key], today[key]) for key in then if then[key] != today[key]]
     if differing:
         raise JobError(f"{job.input} or the model is not what the job was made for: {'; '.join(differing[:3])}")
 

@@ -6,7 +6,6 @@ A line is the CRC-32 of a record in eight hexadecimal digits, a space, the recor
 from __future__ import annotations
 
 import json
-import os
 import time
 import zlib
 from pathlib import Path
@@ -64,7 +63,6 @@ class Watch:
 
     def __init__(self, path: Path, run: str) -> None:
         self._path, self._run = path, run
-        self._read, self._file, self._last = 0, -1, ""
 
     def still_ours(self) -> bool:
         """Whether the journal is there and names no later run.
@@ -79,19 +77,10 @@ class Watch:
         return False
 
     def _latest(self) -> str:
-        """The run that was named last; only what is new in the journal is read."""
+        """The run that was named last; a journal is short, and all of it may be another's since the last look."""
         try:
-            with self._path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                if status.st_ino != self._file or status.st_size < self._read:
-                    self._read, self._file, self._last = 0, status.st_ino, ""
-                file.seek(self._read)
-                text = file.read()
+            lines = self._path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return ""
-        whole = text[: text.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for record in map(parse_line, whole.split(b"\n")):
-            if record is not None and "run" in record:
-                self._last = str(record["run"])
-        return self._last
+        named = (record["run"] for record in map(parse_line, reversed(lines)) if record is not None and "run" in record)
+        return str(next(named, ""))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.denoising.journal import Journal, Piece
-from masked_denoiser.denoising.remote import GroupDone, do_group, pack_model, stop_worker
-from masked_denoiser.models.file import Model
+from masked_denoiser.denoising.remote import GroupDone, Run, do_group, stop_worker
+from masked_denoiser.errors import UserError
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -26,39 +27,43 @@ _RETRIES = 2
 #: Seconds between looks at a cancel.
 LOOK = 0.2
 
+#: What dask raises when scheduler or client are gone: connections that are closed, and futures that are cancelled.
+LOST = (OSError, CancelledError, asyncio.CancelledError)
+
 
 class UnderWay:
     """The groups under way, few at a time; none of them runs any more when the `with` statement ends."""
 
-    def __init__(self, client: Any, job: Job, journal: Journal, model: Model, device: str, threads: int | None) -> None:
-        """Sends the model to the workers.
+    def __init__(self, client: Any, job: Job, journal: Journal, run: Run) -> None:
+        """Takes what is left to do.
 
         Args:
             client: of the cluster.
             job: what to do.
             journal: what is done of it.
-            model: with what.
-            device, threads: of each worker; None for as many threads as it has.
+            run: what workers are told.
         """
-        self._client, self._run, self._device, self._threads = client, journal.run, device, threads
-        here = job.input if "://" in job.input else str(Path(job.input).absolute())
-        self._job = replace(job, input=here, output=str(Path(job.output).absolute())).to_json()
+        self._client, self._run = client, run
         done = frozenset(journal.done)
         everything = product(range(len(job.planes)), range(len(job.groups)))
         self._left = (piece for piece in everything if piece not in done)
         self._exhausted = False
-        self._flying: dict[Future[GroupDone], Piece] = {}
-        self._model = client.scatter([pack_model(model)], broadcast=True, hash=False)[0]
+        self._flying: dict[Future[GroupDone | UserError], Piece] = {}
 
     def __enter__(self) -> Self:
+        from masked_denoiser.denoising.worker_plugin import RunPlugin
+
+        self._plugin = RunPlugin(self._run)
+        with explained():
+            self._client.register_plugin(self._plugin)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nobody may write after the lock is given back."""
-        waiting = list(self._flying)
-        if waiting:
-            self._client.cancel(waiting, force=True)
-            self._client.run(stop_worker, self._run, on_error="ignore")
+        """Nobody may write after the lock is given back. A cluster that is gone writes nothing any more."""
+        with suppress(*LOST):
+            self._client.cancel(list(self._flying), force=True)
+            self._client.run(stop_worker, self._run.name, on_error="ignore")
+            self._client.unregister_worker_plugin(self._plugin.name)
         self._flying.clear()
 
     def workers(self) -> dict[str, int]:
@@ -66,54 +71,78 @@ class UnderWay:
         return dict(self._client.nthreads())
 
     def fill(self) -> bool:
-        """Hands out groups until enough are under way; False when all are done."""
-        workers = self.workers()
-        while not self._exhausted and len(self._flying) < _EACH * len(workers):
-            piece = next(self._left, None)
-            if piece is None:
-                self._exhausted = True
-                break
-            self._flying[self._submit(piece, self._threads or max(workers.values()))] = piece
+        """Hands out groups until enough are under way; False when all are done.
+
+        Raises:
+            JobError: if the cluster is gone.
+        """
+        with explained():
+            workers = self.workers()
+            while not self._exhausted and len(self._flying) < _EACH * len(workers):
+                piece = next(self._left, None)
+                if piece is None:
+                    self._exhausted = True
+                    break
+                self._submit(piece)
         return bool(self._flying) or not self._exhausted
 
-    def _submit(self, piece: Piece, threads: int) -> Future[GroupDone]:
-        future: Future[GroupDone] = self._client.submit(
-            do_group,
-            self._run,
-            self._job,
-            self._model,
-            self._device,
-            threads,
-            *piece,
-            key=f"denoise-{self._run}-{piece[0]}-{piece[1]}",
-            pure=False,
-            retries=_RETRIES,
-        )
-        return future
+    def _submit(self, piece: Piece, again: int = 0) -> None:
+        key = f"denoise-{self._run.name}-{piece[0]}-{piece[1]}-{again}"
+        future = self._client.submit(do_group, self._run.name, *piece, key=key, pure=False, retries=_RETRIES)
+        self._flying[future] = piece
 
     def finished(self) -> Iterator[tuple[Piece, GroupDone]]:
         """Groups that are on disk since the last look.
 
         Raises:
-            JobError: if a group cannot be done, with what its worker says.
+            UserError: if a group cannot be done, as its worker says, or the cluster is gone.
         """
         distributed = distributed_library()
         if not self._flying:  # no worker is there to do anything
             time.sleep(LOOK)
             return
         try:
-            done, _ = distributed.wait(list(self._flying), timeout=LOOK, return_when="FIRST_COMPLETED")
+            with explained():
+                done, _ = distributed.wait(list(self._flying), timeout=LOOK, return_when="FIRST_COMPLETED")
         except TimeoutError:
             return
         for future in sorted(done, key=lambda future: self._flying[future]):
             piece = self._flying.pop(future)
-            try:
-                yield piece, future.result()
-            except distributed.KilledWorker as error:
-                raise JobError(
-                    f"workers died again and again at group {piece[1]} of plane {piece[0]}; see their logs (out of "
-                    "memory?), then --resume, with a smaller tile perhaps"
-                ) from error
+            yield piece, self._result(future, piece)
+
+    def _result(self, future: Future[GroupDone | UserError], piece: Piece) -> GroupDone:
+        """What a worker tells of a group.
+
+        Raises:
+            UserError: what the worker says, or that workers die of it.
+        """
+        try:
+            with explained():
+                told = future.result()
+        except distributed_library().KilledWorker as error:
+            raise JobError(
+                f"workers died again and again at group {piece[1]} of plane {piece[0]}; see their logs (out of "
+                "memory?), then --resume, with a smaller tile perhaps"
+            ) from error
+        if isinstance(told, UserError):
+            raise told
+        return told
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Says in a line that the cluster is gone.
+
+    Raises:
+        JobError: for what dask raises then.
+    """
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except LOST as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise JobError(f"the cluster is gone ({reason}); what is done is kept: begin it anew, and --resume") from error
 
 
 def distributed_library() -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,6 +15,20 @@ Pixels = np.ndarray[Any, Any]
 
 #: Squares of this side that cannot be read are given up; larger ones are tried in quarters.
 _SMALLEST = 32
+
+
+class Interval(Protocol):
+    """Half-open: from `start` to before `stop`."""
+
+    @property
+    def start(self) -> int:
+        """First pixel."""
+        ...
+
+    @property
+    def stop(self) -> int:
+        """The one after the last."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,13 @@ class Place:
     index: tuple[tuple[str, int], ...]
     rows: tuple[int, int]
     columns: tuple[int, int]
+
+    def within(self, rows: Interval, columns: Interval) -> Iterator[Place]:
+        """The part of it in a rectangle; none if it lies outside."""
+        top, bottom = max(self.rows[0], rows.start), min(self.rows[1], rows.stop)
+        left, right = max(self.columns[0], columns.start), min(self.columns[1], columns.stop)
+        if top < bottom and left < right:
+            yield Place(self.index, (top, bottom), (left, right))
 
     def __str__(self) -> str:
         at = "".join(f", {letter} {position}" for letter, position in self.index)
