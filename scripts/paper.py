@@ -46,6 +46,8 @@ def main() -> None:
     parser.add_argument("kodak", type=Path)
     parser.add_argument("--tissue", type=Path, help="folder of the networks that were trained on tissue")
     asked = parser.parse_args()
+    for figure in Path("docs/images").glob("paper_figure_*.png"):
+        figure.unlink()  # `evaluate` replaces no picture
     kodak, recipe = asked.kodak, _recipe(_TWINS[0])
     curves, pictures = _curves(), _pictures(kodak)
     figure_10 = _grid(kodak, _TWINS, _LEVELS, "paper_figure_10.png")

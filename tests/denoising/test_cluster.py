@@ -180,6 +180,8 @@ def test_a_cluster_without_workers_is_waited_for(image, tmp_path):
     """And never taken for one that has done all."""
 
     class Empty:
+        status = "running"
+
         def nthreads(self):
             return {}
 

@@ -13,6 +13,9 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.denoising.job import Options
+from masked_denoiser.denoising.settle import make_job
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
@@ -145,3 +148,16 @@ def test_an_output_knows_where_it_lies(tmp_path: Path, level: int) -> None:
         assert again.origin == shift
         assert open_image(whole, level=level).origin == shift
         assert open_image(replace(whole, selection="Z=1"), level=level).selection == "Z=1"
+
+
+def test_the_noise_of_a_part_is_that_of_its_planes():
+    """A few pixels tell little: what is done to a part is what would be done to it in the whole."""
+    rng = np.random.default_rng(0)
+    image = np.clip(rng.normal(120, 20, (3, 256, 256)), 0, 255).astype(np.uint8)
+    image[1] = 120 + (np.arange(256) // 32)  # a slice without noise
+    source = open_image(image, axes="ZYX")
+    whole = make_job(select(source, parse_selection("Z=0")), tiny_model(), Options(tile=64), "cpu")
+    part = make_job(select(source, parse_selection("Z=0,Y=8:40,X=100:130")), tiny_model(), Options(tile=64), "cpu")
+    assert part.treatments == whole.treatments
+    assert part.noise == whole.noise
+    assert make_job(select(source, parse_selection("Z=1,Y=8:40")), tiny_model(), Options(), "cpu").noise != whole.noise

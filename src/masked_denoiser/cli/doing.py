@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from masked_denoiser.cli.progress import closing, say, show
+from masked_denoiser.cli.progress import closing, damage_of, say, show
 from masked_denoiser.denoising.engine import Engine, Here, engine
 from masked_denoiser.denoising.events import Cancelled, Finished
 from masked_denoiser.denoising.job import Job, JobError
@@ -42,6 +43,8 @@ def do(prepared: Prepared[Any], arguments: Namespace) -> int:
         print(json.dumps(_summary(prepared.job, end)))
     elif not arguments.quiet:
         print(closing(end, prepared.job.output))
+    elif isinstance(end, Finished) and end.damage:  # what was lost is said all the same
+        print(damage_of(end.damage), file=sys.stderr)
     return _CANCELLED if isinstance(end, Cancelled) else 0
 
 

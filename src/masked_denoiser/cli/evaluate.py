@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from masked_denoiser.cli.doing import set_threads
+from masked_denoiser.cli.picture import picture_path
 from masked_denoiser.cli.progress import say
 from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.job import Options
@@ -46,6 +47,8 @@ _SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 
 def evaluate(arguments: Namespace) -> int:
     """Prints a table of PSNR and SSIM."""
+    for picture in filter(None, (arguments.plot, arguments.pictures)):
+        picture_path(picture)
     if arguments.threads is not None:
         set_threads(arguments.threads)
     if arguments.training_curve:

@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     if not options.debug:  # what tifffile logs of a damaged file, our own error says in a line
-        logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+        for talker in ("tifffile", "asyncio"):  # and what libraries of the network say of a connection
+            logging.getLogger(talker).setLevel(logging.CRITICAL)
     module, _, function = options.handler.partition(":")
     handler: Handler = getattr(import_module(f"masked_denoiser.cli.{module}"), function)
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from masked_denoiser.cli.picture import picture_path
 from masked_denoiser.cli.progress import say
 from masked_denoiser.cli.reading import open_input
 from masked_denoiser.denoising.measure_noise import measure_noise
@@ -42,6 +43,7 @@ def add(arguments: Namespace) -> int:
 
 def estimate(arguments: Namespace) -> int:
     """Says what noise an image has."""
+    plot = picture_path(arguments.plot) if arguments.plot else None
     with open_input(arguments) as source:
         for note in source.notes:
             say(note, arguments.json)
@@ -60,8 +62,8 @@ def estimate(arguments: Namespace) -> int:
         for name, noise, (black, white) in zip(measured.names, found.channels, found.ranges, strict=True):
             print(f"{name}: {_figures(noise, black, white)}")
         print(f"recommended: --model {card.name} --noise auto: {advice}")
-    if arguments.plot:
-        plot_noise(measured, Path(arguments.plot))
+    if plot is not None:
+        plot_noise(measured, plot)
         say(f"wrote {arguments.plot}", arguments.json)
     return 0
 

@@ -215,8 +215,11 @@ class Job:
 
 def in_words(field: str, then: Any, now: Any) -> str:
     """That a field of a job differs, for a person."""
+    if field == "asked":
+        return f"--noise was {then} and is {now}"
     if field != "stamp":
-        return f"{field} was {then!r} and is {now!r}"
+        was, is_now = (text if len(text := repr(value)) <= 60 else f"{text[:60]}..." for value in (then, now))
+        return f"{field} was {was} and is {is_now}"
     names = ("its size in bytes", "its time of change", "its pixels")
     values = zip(names, then, now, strict=True) if isinstance(then, list | tuple) and len(then) == 3 else ()
     changed = [name for name, before, after in values if before != after]

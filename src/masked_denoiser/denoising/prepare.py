@@ -202,13 +202,15 @@ def prepare_job(
 
 def _check_same(job: Job, source: Source, model: Model) -> None:
     """Refuses an input, a model or a version that is not that of the job."""
+    seen = job.stamp if source.shape != job.shape else stamp(source, planes_of(source, job.channels))
     now = replace(
         job,
-        stamp=job.stamp if source.shape != job.shape else stamp(source, planes_of(source, job.channels)),
+        stamp=(seen[0], job.stamp[1], seen[2]),  # a copy of the file will do
         shape=source.shape,
         axes=source.axes,
         dtype=str(source.dtype),
         rgb=source.rgb,
+        model=model.card.name,
         model_digest=model.digest,
         version=version("napari-masked-denoiser"),
     )

@@ -53,8 +53,9 @@ def make_job(
     _check(source, model, options)
     grid = model.card.architecture.grid
     planes = planes_of(source, options.channels)
-    ranges = _ranges(source, planes, options)
-    chosen = choose(options.noise, source, planes, ranges, model.card, options.seed)
+    around = source.context or source  # a small part tells little of its noise
+    ranges = _ranges(around, planes, options)
+    chosen = choose(options.noise, around, planes, ranges, model.card, options.seed)
     stride = lcm(*(treatment.stride for treatment in chosen.treatments.values()))
     batch = options.batch or {"cuda": 8, "mps": 2}.get(device, 1)
     tile = _tile(options, grid, stride)
@@ -82,7 +83,7 @@ def make_job(
         device=device,
         precision=precision,
         compiled=options.compiled,
-        background=_background(source, planes, ranges, options),
+        background=_background(around, planes, ranges, options),
         ome_zarr=options.ome_zarr,
         on_error=options.on_error,
         version=version("napari-masked-denoiser"),

@@ -27,6 +27,8 @@ _RETRIES = 2
 #: Seconds between looks at a cancel.
 LOOK = 0.2
 
+_AGAIN = "what is done is kept: begin the cluster anew, and --resume"
+
 #: What dask raises when scheduler or client are gone: connections that are closed, and futures that are cancelled.
 LOST = (OSError, CancelledError, asyncio.CancelledError)
 
@@ -60,11 +62,14 @@ class UnderWay:
 
     def __exit__(self, *_: object) -> None:
         """Nobody may write after the lock is given back. A cluster that is gone writes nothing any more."""
+        flying = list(self._flying)
+        self._flying.clear()
+        if self._client.status != "running":
+            return
         with suppress(*LOST):
-            self._client.cancel(list(self._flying), force=True)
+            self._client.cancel(flying, force=True)
             self._client.run(stop_worker, self._run.name, on_error="ignore")
             self._client.unregister_worker_plugin(self._plugin.name)
-        self._flying.clear()
 
     def workers(self) -> dict[str, int]:
         """Names of the workers and their threads."""
@@ -76,6 +81,8 @@ class UnderWay:
         Raises:
             JobError: if the cluster is gone.
         """
+        if self._client.status not in ("running", "connecting"):
+            raise JobError(f"the cluster is gone ({self._client.status}); {_AGAIN}")
         with explained():
             workers = self.workers()
             while not self._exhausted and len(self._flying) < _EACH * len(workers):
@@ -142,7 +149,7 @@ def explained() -> Iterator[None]:
         raise
     except LOST as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise JobError(f"the cluster is gone ({reason}); what is done is kept: begin it anew, and --resume") from error
+        raise JobError(f"the cluster is gone ({reason}); {_AGAIN}") from error
 
 
 def distributed_library() -> Any:

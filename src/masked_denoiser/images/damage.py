@@ -66,7 +66,10 @@ class ForgivingSource(Source):
 
 def forgiving(source: Source) -> ForgivingSource:
     """The same image, which reads zeros where it is damaged; close either of the two."""
-    return ForgivingSource(**{field.name: getattr(source, field.name) for field in fields(source)})
+    values = {field.name: getattr(source, field.name) for field in fields(source)}
+    if source.context is not None:
+        values["context"] = forgiving(source.context)
+    return ForgivingSource(**values)
 
 
 def read_around(source: Source, plane: Plane, ys: slice, xs: slice) -> tuple[Pixels, tuple[Place, ...]]:

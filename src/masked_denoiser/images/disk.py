@@ -74,9 +74,13 @@ def check_room(path: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ImageError(
-            f"{path.name} needs up to {needed / 1e9:.1f} GB, only {free / 1e9:.1f} GB are free on {folder}: "
+            f"{path.name} needs up to {_size(needed)}, only {_size(free)} are free on {folder}: "
             "free space or write elsewhere"
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def make_way(path: Path, *, overwrite: bool) -> None:

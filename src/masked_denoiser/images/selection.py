@@ -77,9 +77,11 @@ def select(source: Source, selection: Selection) -> Source:
     data = Cut(source.data, tuple(cut.get(a, (0, side)) for a, side in source.sizes.items()))
     names = slice(*cut["C"]) if "C" in cut else slice(None)
     colour = "S" if "S" in source.axes else "C"
+    wider = Selection(tuple(span for span in selection.spans if span[0] not in "YX"))
     return replace(
         source,
         data=data,
+        context=select(source.context or source, wider) if {"Y", "X"} & set(cut) else None,
         levels=(data,),
         rgb=source.rgb and colour not in cut,
         channel_names=source.channel_names[names],

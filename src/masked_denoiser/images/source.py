@@ -77,6 +77,7 @@ class Source:
         closer: frees the files behind it.
         url: the address that it is read from over a network; "" for files and arrays.
         asked_axes, level: how it was opened.
+        context: the whole planes that it was cut out of; noise is measured there. None where it is whole.
     """
 
     data: Lazy
@@ -98,6 +99,7 @@ class Source:
     url: str = ""
     asked_axes: str | None = None
     level: int = 0
+    context: Source | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.levels:

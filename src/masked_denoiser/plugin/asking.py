@@ -35,8 +35,8 @@ class Asking:
             self._view.say(part.said)
         if form.output != "memory":
             source, start = part.cut()
-            source = file_source(layer, path, source) if form.scheduler else source
-            return make_request(form, source, input=path, start=start)
+            made = make_request(form, source, input=path, start=start)
+            return replace(made, file=file_source(layer, path, source)) if form.scheduler else made
         if form.scheduler:
             raise FormError("a cluster writes to disk: choose OME-Zarr or OME-TIFF as output")
         made = make_request(form, part.slices, input=path, region=part.region(), start=part.start)

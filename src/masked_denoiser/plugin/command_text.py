@@ -49,7 +49,8 @@ def file_source(layer: Any, path: Path | None, part: Source) -> Source:
     """
     place, axes, select = _in_file(layer, path, part)
     source = open_part(place, axes=axes or None, selection=select)
-    if source.axes != part.axes:
+    more = [letter for letter in source.axes if letter not in part.axes]
+    if set(part.axes) - set(source.axes) or any(source.sizes[letter] > 1 for letter in more):
         source.close()
         raise FormError(
             f"layer '{layer.name}' has axes {part.axes}, and {place.name} has {source.axes}; use Copy command instead"

@@ -101,6 +101,7 @@ class Request:
         pyramid: whether to show the result as a pyramid.
         resume, overwrite: what to do with an output that exists; neither asks.
         scheduler: of a cluster that does it; empty for this computer.
+        file: the source as the workers of a cluster open it; it may have more axes, of length 1.
     """
 
     source: Source
@@ -116,6 +117,7 @@ class Request:
     resume: bool = False
     overwrite: bool = False
     scheduler: str = ""
+    file: Source | None = None
 
 
 def make_request(

@@ -153,7 +153,7 @@ def _prepare(request: Request, computing: Engine[Any]) -> Prepared[Any]:
     if request.output is None:
         return prepare_array(request.source, region=request.region, **how)
     how |= {"resume": request.resume, "overwrite": request.overwrite}
-    return prepare_file_on(computing, request.source, request.output, **how)
+    return prepare_file_on(computing, request.file or request.source, request.output, **how)
 
 
 def _role(request: Request) -> Role:
