@@ -11,7 +11,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.denoising import warmup
 from masked_denoiser.denoising.api import denoise
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.events import Cancelled, TileDone
@@ -111,3 +110,13 @@ def test_what_was_measured_counts_only_for_jobs_that_ask_and_a_resumed_job_keeps
 def test_a_tile_that_is_no_number_is_refused():
     with pytest.raises(JobError, match="tile is 'big'"):
         denoise(np.zeros((32, 32), np.uint8), model=tiny_model(1), axes="YX", device="cpu", tile="big")
+
+
+def test_where_there_is_no_time_to_compare_the_default_is_taken_and_nothing_kept(monkeypatch, measured):
+    monkeypatch.setattr(Probe, "_times", lambda *_: [100.0, 100.0])  # as a very slow device would take
+    said = []
+    asked = Options(tile="auto", halo=8)
+    settled = settle_tile(asked, tiny_model(1), CPU, "float32", said.append)
+    assert settled.tile == Options().tile
+    assert "no time to compare" in said[-1]
+    assert not measured.exists()

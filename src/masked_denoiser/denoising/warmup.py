@@ -73,7 +73,12 @@ def settle_tile(
     say(
         f"measuring which tiles are fastest for {model.card.name} on {describe(device)}: about {_SECONDS:.0f} s at most"
     )
-    best, speeds = _measured(Probe(model, device, precision, halo), options.batch)
+    probe = Probe(model, device, precision, halo)
+    best, speeds = _measured(probe, options.batch)
+    if probe.hurried and len(speeds) < 2:
+        default = Options().tile
+        say(f"there was no time to compare tiles on so slow a device; taking those of {default}, and keeping nothing")
+        return replace(options, tile=default, batch=options.batch)
     kept = remember(key, [best.tile, best.batch])
     figures = "; ".join(f"{size}: {speed:.3g}" for size, speed in speeds.items())
     say(f"tiles of {best}; measured megapixels/s: {figures or 'none, for want of memory'}; {kept}")
@@ -116,6 +121,7 @@ class Probe:
     Attributes:
         model, device, precision, halo: as of the job.
         seconds: that all measurements may take together.
+        hurried: whether a size was left out for want of time.
     """
 
     model: Model
@@ -123,6 +129,7 @@ class Probe:
     precision: Precision
     halo: int
     seconds: float = _SECONDS
+    hurried: bool = field(default=False, init=False)
     _per_pixel: float = field(default=0.0, init=False)
     _bytes_per_pixel: float = field(default=0.0, init=False)
 
@@ -136,7 +143,10 @@ class Probe:
         side = -(-(size.tile + 2 * self.halo) // config.grid) * config.grid
         pixels = size.batch * side * side
         memory = max(network_memory(config, size.batch, side, side), self._bytes_per_pixel * pixels)
-        if memory > _SHARE * free_memory(self.device) or self._runs * self._per_pixel * pixels > self.seconds:
+        if memory > _SHARE * free_memory(self.device):
+            return None
+        if self._runs * self._per_pixel * pixels > self.seconds:
+            self.hurried = True
             return None
         times = self._times(np.full((size.batch, config.channels, side, side), 0.5, np.float32))
         if not times:
