@@ -72,11 +72,7 @@ class UnderWay:
             self._client.unregister_worker_plugin(self._plugin.name)
 
     def workers(self) -> dict[str, int]:
-        """Names of the workers and their threads."""
-        return dict(self._client.nthreads())
-
-    def fill(self) -> bool:
-        """Hands out groups until enough are under way; False when all are done.
+        """Names of the workers and their threads.
 
         Raises:
             JobError: if the cluster is gone.
@@ -84,7 +80,16 @@ class UnderWay:
         if self._client.status not in ("running", "connecting"):
             raise JobError(f"the cluster is gone ({self._client.status}); {_AGAIN}")
         with explained():
-            workers = self.workers()
+            return dict(self._client.nthreads())
+
+    def fill(self) -> bool:
+        """Hands out groups until enough are under way; False when all are done.
+
+        Raises:
+            JobError: if the cluster is gone.
+        """
+        workers = self.workers()
+        with explained():
             while not self._exhausted and len(self._flying) < _EACH * len(workers):
                 piece = next(self._left, None)
                 if piece is None:
