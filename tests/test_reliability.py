@@ -1,5 +1,6 @@
 """The scripts whose figures stand in docs/reliability.md, as tests; shorter forms are among the other tests."""
 
+import os
 import re
 import subprocess
 import sys
@@ -34,3 +35,11 @@ def test_a_huge_slide_is_planned_at_once_and_needs_no_more_memory_than_a_small_o
     assert int(re.search(r"visited \| [\d.]+ s, (\d+) MiB", text).group(1)) < 200
     assert float(re.search(r"longest \| ([\d.]+) MB", text).group(1)) < 5
     assert "stub left it | yes" in text
+
+
+@pytest.mark.long
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two workers need two cores")
+def test_two_workers_are_nearly_twice_as_fast_as_one():
+    """A ratio within one run, of a job that is long enough for it."""
+    ratio = float(printed("worker_speed.py").split("|")[-2])
+    assert ratio >= 1.8
