@@ -4,10 +4,10 @@ Three ways to compute the same numbers:
 
 - `attend_all`, plainly, arranged so that every matrix product has long rows: heads of 10 values are a poor inner
   dimension for any processor, the 64 queries of a window a good one.
-- `attend_kept`, where at least half of the tokens are masked: a masked token is zero, so its query, key and value are the biases of
-  their layers, the same for all. All masked keys of a window are one key to a query q: their weights add up to
-  exp(q k) sum_j exp(bias_j). Attention over 64 keys of which 16 are kept is attention over 17, and only kept tokens
-  need queries, keys and values of their own.
+- `attend_kept`, where at least half of the tokens are masked: a masked token is zero, so its query, key and value are
+  the biases of their layers, the same for all. All masked keys of a window are one key to a query q: their weights add
+  up to exp(q k) sum_j exp(bias_j). Attention over 64 keys of which 16 are kept is attention over 17, and only kept
+  tokens need queries, keys and values of their own.
 - `attend_fused`, torch's fused kernel, for GPUs.
 """
 
@@ -163,7 +163,7 @@ def attend_kept(qkv: Tensor, none: Tensor, where: Tensor, bias: KeyBias, scale: 
     pairs = torch.cat([qkv[:, :, 1:].permute(2, 0, 3, 1, 4), others], dim=3)
     keys, values = pairs.view(2, windows * heads, count + 1, -1)
     # Keys are rows: [windows * heads, count + 1, queries], and the softmax goes down the columns.
-    logits = torch.baddbmm(bias.of(where, rows).to(qkv.dtype), keys, queries.transpose(1, 2), alpha=scale)
+    logits = bias.of(where, rows).to(qkv.dtype).baddbmm_(keys, queries.transpose(1, 2), alpha=scale)
     weights = logits.float().softmax(dim=1).to(values.dtype)
     return _merged(torch.bmm(values.transpose(1, 2), weights), heads)
 

@@ -70,8 +70,15 @@ class SwinBlock(nn.Module):
         self.norm2 = nn.LayerNorm(config.embed)
         self.mlp = Mlp(config.embed, int(config.embed * config.mlp_ratio))
 
-    def forward(self, x: Tensor, tokens: TokenMask | None) -> Tensor:
-        """[B, H, W, embed] -> [B, H, W, embed]. Masked tokens are zero for attention, whole for the residual."""
+    def forward(self, x: Tensor, tokens: TokenMask | None, spent: bool = False) -> Tensor:
+        """[B, H, W, embed] -> [B, H, W, embed]. Masked tokens are zero for attention, whole for the residual.
+
+        Args:
+            x: the tokens of images.
+            tokens: which of them attention sees; None for all.
+            spent: whether x, float32, may be overwritten with the result where no gradient needs it: large images are
+                a noticeable time in the making.
+        """
         batch, height, width, embed = x.shape
         windows = find_windows((batch, height, width), self.window, self.shift, x.device)
         keep = self._keep(tokens, windows, (batch, height, width), x.device)
@@ -81,11 +88,11 @@ class SwinBlock(nn.Module):
             outs = [self._run(ordered[part.rows], part) for part in self._parts(windows, keep, windows.count)]
             out = permute(torch.cat(outs), windows.back, windows.order)
         else:
-            done = torch.empty_like(flat, dtype=torch.float32)
+            out = flat if spent else torch.empty_like(flat, dtype=torch.float32)
             at_once = windows.count if x.is_cuda else _AT_ONCE
             for part in self._parts(windows, keep, at_once):
-                done[part.rows] = self._run(flat.index_select(0, windows.order[part.rows]), part)
-            out = done.index_select(0, windows.back)
+                rows = windows.order[part.rows].long()  # no other window has any of them
+                out.index_copy_(0, rows, self._run(flat.index_select(0, rows), part))
         return out.view(x.shape)
 
     def _keep(
