@@ -29,8 +29,8 @@ class PlainBlock(nn.Module):
         self.norm1, self.attn, self.norm2, self.mlp = block.norm1, block.attn, block.norm2, block.mlp
         self._cuts: dict[tuple[int, int], Tensor] = {}
 
-    def forward(self, x: Tensor, tokens: TokenMask | None) -> Tensor:
-        """[B, H, W, embed] -> [B, H, W, embed]."""
+    def forward(self, x: Tensor, tokens: TokenMask | None, spent: bool = False) -> Tensor:
+        """[B, H, W, embed] -> [B, H, W, embed]; `x` is never overwritten."""
         batch, height, width, _ = x.shape
         shortcut = x
         x = self.norm1(x)

@@ -82,9 +82,7 @@ def test_an_error_comes_out_after_what_was_computed_before_is_written(stage):
     stages = {"write": write} | ({stage: failing} if stage != "write" else {})
     with pytest.raises(OSError, match="planted"):
         list(run(range(20), **stages))
-    assert written[:7] == list(range(7))
-    # Pieces are independent: those behind one that could not be written may be, too.
-    assert stage == "write" or written == list(range(7))
+    assert written == list(range(7))  # nothing behind one that could not be written: it may be of the same group
     assert not [t for t in threading.enumerate() if t.name.startswith("masked-denoiser-")]
 
 

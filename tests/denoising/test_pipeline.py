@@ -1,4 +1,5 @@
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -233,6 +234,35 @@ def test_an_error_in_the_network_keeps_what_was_done(tmp_path):
     assert len(resumed.pipeline.journal.done) == 2
     list(resumed.pipeline.run())
     assert tifffile.imread(tmp_path / "a.ome.tif").shape == (96, 96)
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2, 3, 5])
+def test_a_group_that_lacks_a_batch_is_never_written(tmp_path, monkeypatch, failing):
+    """Batches behind the one that could not be finished are computed by then, and may be the last of its group."""
+    options = Options(noise="none", tile=32, halo=8, batch=4)  # three batches in each of four groups
+    source = open_image(np.random.default_rng(0).integers(0, 256, (128, 128)).astype(np.uint8), axes="YX")
+
+    def prepared(name, resume=False):
+        return prepare_file(source, tmp_path / name, model=TINY, options=options, device="cpu", resume=resume).pipeline
+
+    list(prepared("whole.ome.zarr").run())
+    pipeline, calls = prepared("cut.ome.zarr"), []
+    in_units = Pipeline._in_units
+
+    def fails(pipeline, work, *given):
+        calls.append(work)
+        if len(calls) == failing + 1:
+            time.sleep(0.2)  # until others wait behind it
+            raise MemoryError("planted")
+        return in_units(pipeline, work, *given)
+
+    monkeypatch.setattr(Pipeline, "_in_units", fails)
+    with pytest.raises(MemoryError, match="planted"):
+        list(pipeline.run())
+    monkeypatch.undo()
+    list(prepared("cut.ome.zarr", resume=True).run())
+    with open_image(tmp_path / "cut.ome.zarr") as a, open_image(tmp_path / "whole.ome.zarr") as b:
+        np.testing.assert_array_equal(a.data[:], b.data[:])
 
 
 @pytest.mark.parametrize(

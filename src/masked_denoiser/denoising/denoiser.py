@@ -219,7 +219,10 @@ def computing(device: torch.device, precision: Precision) -> Iterator[None]:
     torch rounds convolutions on CUDA to TF32 unless told otherwise; float32 is what is promised.
     """
     half = nullcontext() if precision == "float32" else torch.autocast(device.type, getattr(torch, precision))
-    with torch.backends.cudnn.flags(allow_tf32=False), half:
+    cudnn = torch.backends.cudnn
+    # `flags` sets all that it is not told to defaults of its own, and one of them is to do without cuDNN.
+    kept = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
+    with cudnn.flags(**kept, allow_tf32=False), half:
         yield
 
 

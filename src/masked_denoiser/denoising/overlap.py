@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Given = TypeVar("Given")
@@ -53,6 +53,21 @@ class Waits:
             setattr(self, what, getattr(self, what) + time.monotonic() - began)
 
 
+class _UntilItFails(Generic[Item, Out, Done]):
+    """A function for one thread, which does nothing more once it has raised."""
+
+    def __init__(self, run: Callable[[Item, Out], Done]) -> None:
+        self._run, self._failed = run, False
+
+    def __call__(self, item: Item, out: Out) -> Done:
+        if self._failed:
+            raise CancelledError
+        self._failed = True
+        done = self._run(item, out)
+        self._failed = False
+        return done
+
+
 def overlapped(
     items: Iterable[Item],
     read: Callable[[Item], Given],
@@ -68,7 +83,8 @@ def overlapped(
         items: taken one by one, a few ahead.
         read: called on a thread of its own.
         compute: called on the caller's thread.
-        write: called on a thread of its own, for one item after the other.
+        write: called on a thread of its own, for one item after the other; for none after it raised, since pieces of a
+            group that lacks one are no group.
         stop: asked before each item is computed; what was computed is written all the same.
         waits: counts where the time goes.
 
@@ -78,6 +94,7 @@ def overlapped(
     coming = iter(items)
     ahead: deque[tuple[Item, Future[Given]]] = deque()
     behind: deque[Future[Done]] = deque()
+    written = _UntilItFails(write)
     reader, writer = (ThreadPoolExecutor(1, f"masked-denoiser-{name}") for name in ("reads", "writes"))
     try:
         while not stop():
@@ -89,7 +106,7 @@ def overlapped(
                 given = future.result()
             with waits.count("computing"):
                 out = compute(item, given)
-            behind.append(writer.submit(write, item, out))
+            behind.append(writer.submit(written, item, out))
             while behind and (behind[0].done() or len(behind) > BEHIND):
                 with waits.count("writing"):
                     done = behind[0].result()

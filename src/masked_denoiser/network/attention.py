@@ -4,10 +4,10 @@ Three ways to compute the same numbers:
 
 - `attend_all`, plainly, arranged so that every matrix product has long rows: heads of 10 values are a poor inner
   dimension for any processor, the 64 queries of a window a good one.
-- `attend_kept`, where most tokens are masked: a masked token is zero, so its query, key and value are the biases of
-  their layers, the same for all. All masked keys of a window are one key to a query q: their weights add up to
-  exp(q k) sum_j exp(bias_j). Attention over 64 keys of which 16 are kept is attention over 17, and only kept tokens
-  need queries, keys and values of their own.
+- `attend_kept`, where at least half of the tokens are masked: a masked token is zero, so its query, key and value are
+  the biases of their layers, the same for all. All masked keys of a window are one key to a query q: their weights add
+  up to exp(q k) sum_j exp(bias_j). Attention over 64 keys of which 16 are kept is attention over 17, and only kept
+  tokens need queries, keys and values of their own.
 - `attend_fused`, torch's fused kernel, for GPUs.
 """
 
@@ -89,27 +89,26 @@ class WindowAttention(nn.Module):
         pairs = self.relative_position_bias_table[self.relative_position_index.flatten()]
         return pairs.view(self.window**2, self.window**2, self.heads).permute(2, 0, 1)
 
-    def forward(self, tokens: Tensor, bias: Tensor, cuts: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, bias: Tensor) -> Tensor:
         """Attends within windows.
 
         Args:
             tokens: [n * w*w, C]; masked ones are zero.
-            bias: what `bias` gives.
-            cuts: [n, w*w, w*w], added to the logits of each window.
+            bias: what `bias` gives, and what keeps the sides of a cut window apart.
 
         Returns:
             [n * w*w, C].
         """
         qkv = self.qkv(tokens).view(-1, self.window**2, 3 * tokens.shape[1])
         attend = attend_fused if qkv.is_cuda else attend_all
-        out: Tensor = self.proj(attend(qkv, bias, self.scale, cuts).flatten(0, 1))
+        out: Tensor = self.proj(attend(qkv, bias, self.scale).flatten(0, 1))
         return out
 
     def attend_kept(self, kept: Tensor, where: Tensor, bias: KeyBias) -> Tensor:
-        """The same for windows without cuts in which the same number of tokens, the rest, are masked.
+        """The same for windows in which all other tokens are masked.
 
         Args:
-            kept: [n * k, C], the tokens of each window that are not masked.
+            kept: [n * k, C], k tokens of each window. Masked ones may be among them, as zeros.
             where: [n, k] int64, their places in their window.
             bias: made from `bias`, once for all windows.
 
@@ -122,14 +121,13 @@ class WindowAttention(nn.Module):
         return out
 
 
-def attend_all(qkv: Tensor, bias: Tensor, scale: float, cuts: Tensor | None) -> Tensor:
+def attend_all(qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
     """Attention of whole windows.
 
     Args:
         qkv: [n, w*w, 3 * C].
         bias: [heads, w*w, w*w].
         scale: of the products of queries and keys.
-        cuts: [n, w*w, w*w] or None.
 
     Returns:
         [n, w*w, C].
@@ -137,8 +135,6 @@ def attend_all(qkv: Tensor, bias: Tensor, scale: float, cuts: Tensor | None) -> 
     heads, area, _ = bias.shape
     q, k, v = qkv.view(len(qkv), area, 3, heads, -1).permute(2, 0, 3, 1, 4).reshape(3, len(qkv) * heads, area, -1)
     logits = torch.bmm(q * scale, k.transpose(1, 2)).float().view(-1, heads, area, area) + bias
-    if cuts is not None:
-        logits = logits + cuts[:, None]
     weights = logits.flatten(0, 1).softmax(dim=-1).to(v.dtype)
     return _merged(torch.bmm(v.transpose(1, 2), weights.transpose(1, 2)), heads)
 
@@ -167,17 +163,17 @@ def attend_kept(qkv: Tensor, none: Tensor, where: Tensor, bias: KeyBias, scale: 
     pairs = torch.cat([qkv[:, :, 1:].permute(2, 0, 3, 1, 4), others], dim=3)
     keys, values = pairs.view(2, windows * heads, count + 1, -1)
     # Keys are rows: [windows * heads, count + 1, queries], and the softmax goes down the columns.
-    logits = torch.baddbmm(bias.of(where, rows).to(qkv.dtype), keys, queries.transpose(1, 2), alpha=scale)
+    logits = bias.of(where, rows).to(qkv.dtype).baddbmm_(keys, queries.transpose(1, 2), alpha=scale)
     weights = logits.float().softmax(dim=1).to(values.dtype)
     return _merged(torch.bmm(values.transpose(1, 2), weights), heads)
 
 
-def attend_fused(qkv: Tensor, bias: Tensor, scale: float, cuts: Tensor | None) -> Tensor:
+def attend_fused(qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
     """As `attend_all`, by `scaled_dot_product_attention`, which never stores the weights of its attention on a GPU."""
     heads, area, _ = bias.shape
     q, k, v = qkv.view(len(qkv), area, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
     head = q.shape[-1]
-    added = (bias[None] if cuts is None else bias + cuts[:, None]).to(q.dtype)
+    added = bias[None].to(q.dtype)
     q, k, v = (F.pad(part, (0, -head % _ALIGNED)) for part in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=added.expand(len(q), -1, -1, -1), scale=scale)
     return out[..., :head].transpose(1, 2).flatten(2)

@@ -17,8 +17,6 @@ from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.masks import TokenMask
 from masked_denoiser.network.windows import Windows, cut_logits, find_windows, permute, pick
 
-_Biases = tuple[Tensor, KeyBias | None]
-
 #: Windows at a time on a CPU, without gradients.
 _AT_ONCE = 64
 
@@ -39,19 +37,19 @@ class Mlp(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Some windows of a block.
+    """Some windows of a block, all whole or all cut in the same way.
 
     Attributes:
         rows: which rows of `Windows.order` they are.
         keep: [n, w*w] bool, the tokens that are not masked; None for all.
-        even: whether all of the windows keep the same number of tokens.
-        cuts: [n, w*w, w*w], added to the logits; None for none.
+        bias: [heads, w*w, w*w], added to the logits.
+        by_key: the same for `attend_kept`; None without masks.
     """
 
     rows: slice
     keep: Tensor | None
-    even: bool
-    cuts: Tensor | None
+    bias: Tensor
+    by_key: KeyBias | None
 
 
 class SwinBlock(nn.Module):
@@ -72,24 +70,29 @@ class SwinBlock(nn.Module):
         self.norm2 = nn.LayerNorm(config.embed)
         self.mlp = Mlp(config.embed, int(config.embed * config.mlp_ratio))
 
-    def forward(self, x: Tensor, tokens: TokenMask | None) -> Tensor:
-        """[B, H, W, embed] -> [B, H, W, embed]. Masked tokens are zero for attention, whole for the residual."""
+    def forward(self, x: Tensor, tokens: TokenMask | None, spent: bool = False) -> Tensor:
+        """[B, H, W, embed] -> [B, H, W, embed]. Masked tokens are zero for attention, whole for the residual.
+
+        Args:
+            x: the tokens of images.
+            tokens: which of them attention sees; None for all.
+            spent: whether x, float32, may be overwritten with the result where no gradient needs it: large images are
+                a noticeable time in the making.
+        """
         batch, height, width, embed = x.shape
         windows = find_windows((batch, height, width), self.window, self.shift, x.device)
         keep = self._keep(tokens, windows, (batch, height, width), x.device)
         flat = x.reshape(-1, embed)
-        bias = self.attn.bias()
-        biases = bias, KeyBias.make(bias) if keep is not None else None
         if torch.is_grad_enabled():
             ordered = permute(flat, windows.order, windows.back)
-            outs = [self._run(ordered[part.rows], part, biases) for part in self._parts(windows, keep, windows.count)]
+            outs = [self._run(ordered[part.rows], part) for part in self._parts(windows, keep, windows.count)]
             out = permute(torch.cat(outs), windows.back, windows.order)
         else:
-            done = torch.empty_like(flat, dtype=torch.float32)
+            out = flat if spent else torch.empty_like(flat, dtype=torch.float32)
             at_once = windows.count if x.is_cuda else _AT_ONCE
             for part in self._parts(windows, keep, at_once):
-                done[part.rows] = self._run(flat.index_select(0, windows.order[part.rows]), part, biases)
-            out = done.index_select(0, windows.back)
+                rows = windows.order[part.rows].long()  # no other window has any of them
+                out.index_copy_(0, rows, self._run(flat.index_select(0, rows), part))
         return out.view(x.shape)
 
     def _keep(
@@ -102,37 +105,52 @@ class SwinBlock(nn.Module):
         return keep.expand(*shape, 1).flatten().index_select(0, windows.order).view(windows.count, windows.area)
 
     def _parts(self, windows: Windows, keep: Tensor | None, at_once: int) -> Iterator[_Part]:
-        """Whole windows first, then those that are cut."""
-        cuts = cut_logits(self.window, self.shift, windows.order.device)
-        for first, last in ((0, windows.whole), (windows.whole, windows.count)):
-            for start in range(first, last, at_once):
-                here = slice(start, min(start + at_once, last))
-                chosen = None if keep is None else keep[here]
-                cut = cuts[windows.cuts[start - first : here.stop - first]] if first == windows.whole else None
-                even = chosen is not None and cut is None and not chosen.is_cuda and _few_and_even(chosen)
-                yield _Part(slice(here.start * windows.area, here.stop * windows.area), chosen, even, cut)
+        """Whole windows first, then those that are cut, by how they are."""
+        bias, cuts = self.attn.bias(), cut_logits(self.window, self.shift, windows.order.device)
+        first = 0
+        for count, cut in zip(windows.cuts, (None, *cuts), strict=True):
+            here = bias if cut is None else bias + cut
+            by_key = KeyBias.make(here) if keep is not None and count else None
+            for start in range(first, first + count, at_once):
+                end = min(start + at_once, first + count)
+                chosen = None if keep is None else keep[start:end]
+                yield _Part(slice(start * windows.area, end * windows.area), chosen, here, by_key)
+            first += count
 
-    def _run(self, x: Tensor, part: _Part, biases: _Biases) -> Tensor:
+    def _run(self, x: Tensor, part: _Part) -> Tensor:
         """[n * w*w, embed] -> [n * w*w, embed]."""
-        x = x.float() + self._attend(x, part, biases)
+        x = x.float() + self._attend(x, part)
         mlp: Tensor = self.mlp(self.norm2(x))
         return x + mlp
 
-    def _attend(self, x: Tensor, part: _Part, biases: _Biases) -> Tensor:
-        bias, by_key = biases
-        if part.even and part.keep is not None and by_key is not None:
-            rows = part.keep.flatten().nonzero().flatten()
-            where = (rows % part.keep.shape[1]).view(len(part.keep), -1)
-            return self.attn.attend_kept(self.norm1(pick(x, rows)), where, by_key)
-        y = self.norm1(x)
-        if part.keep is not None:
-            y = y * part.keep.flatten()[:, None].to(y.dtype)
-        attended: Tensor = self.attn(y, bias, part.cuts)
+    def _attend(self, x: Tensor, part: _Part) -> Tensor:
+        if part.keep is None:
+            return self._attend_all(self.norm1(x), part)
+        where = None if x.is_cuda else _few(part.keep)
+        if where is None or part.by_key is None:
+            return self._attend_all(_masked(self.norm1(x), part.keep), part)
+        rows = (where + part.keep.shape[1] * torch.arange(len(where), device=x.device)[:, None]).flatten()
+        kept = _masked(self.norm1(pick(x, rows)), part.keep.gather(1, where))
+        return self.attn.attend_kept(kept, where, part.by_key)
+
+    def _attend_all(self, y: Tensor, part: _Part) -> Tensor:
+        attended: Tensor = self.attn(y, part.bias)
         return attended
 
 
-def _few_and_even(keep: Tensor) -> bool:
-    """Whether it pays to attend to the kept tokens only: at most half of them, the same number in every window."""
+def _masked(tokens: Tensor, keep: Tensor) -> Tensor:
+    return tokens if not tokens.is_cuda and bool(keep.all()) else tokens * keep.flatten()[:, None].to(tokens.dtype)
+
+
+def _few(keep: Tensor) -> Tensor | None:
+    """Places [n, k] of all kept tokens of each window, beside masked ones where others keep more: k is at most half.
+
+    None if some window keeps more.
+    """
     counts = keep.sum(dim=1)
-    first = int(counts[0])
-    return 0 < 2 * first <= keep.shape[1] and bool((counts == first).all())
+    most = max(1, int(counts.max()))
+    if 2 * most > keep.shape[1]:
+        return None
+    if int(counts.min()) == most:
+        return keep.nonzero()[:, 1].view(-1, most)
+    return keep.int().topk(most, sorted=False).indices

@@ -160,9 +160,9 @@ def hashed_windows(counters: tuple[int, ...], rows: Tensor, cols: Tensor, window
         window: side of a window.
         kept: tokens that stay in each window.
     """
-    state = torch.zeros((), dtype=torch.int64, device=rows.device)
+    state = torch.zeros((), dtype=torch.int64)  # on the CPU: a number that is sent to a GPU waits for all it has to do
     for counter in counters:
-        state = _mix(state, torch.tensor(counter, device=rows.device))
+        state = _mix(state, torch.tensor(counter))
     per_window = _mix(_mix(state, rows)[:, None], cols[None, :])
     hashes = _mix(per_window[..., None], torch.arange(window * window, device=rows.device))
     # The bits are those of unsigned numbers; without the sign bit they are in the order of signed ones.

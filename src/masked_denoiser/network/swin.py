@@ -25,8 +25,8 @@ class _Blocks(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor, tokens: TokenMask | None) -> Tensor:
-        for block in self.blocks:
-            x = block(x, tokens)
+        for number, block in enumerate(self.blocks):
+            x = block(x, tokens, number > 0)  # the first result is nobody else's
         return x
 
 

@@ -29,15 +29,13 @@ class Windows:
             of the images, row by row.
         back: [N] int32: the inverse of `order`.
         area: tokens of a window.
-        whole: windows that are not cut; they come first.
-        cuts: [windows - whole] int64: how each of the others is cut, as a row of `cut_logits`.
+        cuts: how many windows are whole, which come first, then how many are cut as each row of `cut_logits` says.
     """
 
     order: Tensor
     back: Tensor
     area: int
-    whole: int
-    cuts: Tensor
+    cuts: tuple[int, ...]
 
     @property
     def count(self) -> int:
@@ -64,12 +62,9 @@ def find_windows(shape: tuple[int, int, int], window: int, shift: int, device: t
     last_column = torch.arange(columns)[None, :] == columns - 1
     kind = (last_row.long() + 2 * last_column.long()) * bool(shift)  # 0 whole, then as the rows of `cut_logits`
     kind = kind.expand(batch, rows, columns).flatten()
-    sorted_kind, places = kind.sort(stable=True)
-    order = tokens[places].flatten()
-    whole = int((sorted_kind == 0).sum())
-    tables = (order.int(), torch.argsort(order).int(), sorted_kind[whole:] - 1)
-    order, back, cuts = (table.to(device) for table in tables)
-    return Windows(order, back, window * window, whole, cuts)
+    order = tokens[kind.argsort(stable=True)].flatten()
+    order, back = (table.int().to(device) for table in (order, torch.argsort(order)))
+    return Windows(order, back, window * window, tuple(torch.bincount(kind, minlength=4).tolist()))
 
 
 @lru_cache(maxsize=_SHAPES)
