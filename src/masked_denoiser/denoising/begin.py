@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 
@@ -55,7 +54,7 @@ def begin(
         precision=job.precision,
         overlap=max(job.halo, DEFAULT_HALO),
         limits=known,
-        keep=partial(remember_limits, key, free),
+        keep=lambda limits: remember_limits(key, free_memory(device), limits),
         or_cpu=or_cpu,
     )
     if known != Limits():

@@ -1,6 +1,6 @@
 """`--compile`: the layers of a network compiled by torch.compile before a job begins.
 
-Compiled are convolution blocks, window attention and MLPs, each for tiles of any size: what lies between them chooses
+Compiled are convolution blocks, MLPs, and window attention to all tokens, each for tiles of any size: the rest chooses
 tokens by their values and looks up tables of windows, which a compiler can only give up on. So there is one wait, it is
 at the start, and it is said. Off unless asked for: results differ by rounding, which makes it a part of the job.
 """

@@ -67,7 +67,7 @@ def remember_limits(key: str, free: int, limits: Limits) -> None:
 
     Args:
         key: names device, model and job.
-        free: bytes that were free when the job began.
+        free: bytes that were free when memory had run out.
         limits: that were found.
     """
     remember(key, asdict(limits) | {"free": free})

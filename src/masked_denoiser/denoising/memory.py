@@ -54,6 +54,7 @@ def plan_memory(job: Job, config: NetworkConfig) -> Memory:
     rows, columns = job.group
     gathered = 2 * rows * columns * job.tile**2 * channels * np.dtype(job.dtype).itemsize * (rows * columns > job.batch)
     network = network_memory(config, job.batch * (channels if config.channels == 1 else 1), height, width)
+    network += 2 * (job.passes - 1) * samples * 4  # passes wait for each other, and are stacked
     on_cpu = job.device == "cpu"
     now = psutil.Process().memory_info().rss
     process = now + waiting + gathered + samples * _CONVERTING + (network if on_cpu else 0)

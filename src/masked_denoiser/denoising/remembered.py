@@ -6,12 +6,17 @@ It decides nothing by itself: a job whose bytes depend on a measurement asked fo
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from masked_denoiser.plain_json import parse_json
+
+#: Seconds to wait for another process that writes the file.
+_PATIENCE = 5
 
 
 def recall(key: str) -> Any:
@@ -25,13 +30,15 @@ def recall(key: str) -> Any:
 def remember(key: str, value: Any) -> str:
     """Keeps a JSON value, and says where, or that it could not be kept."""
     path = _file()
-    making = path.with_suffix(".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        making.write_text(json.dumps(_all() | {key: value}, indent=1, sort_keys=True))
-        making.replace(path)
-    except OSError as error:
-        return f"{path} cannot be written ({error.strerror}), so the next job measures again"
+        with FileLock(path.with_suffix(".lock"), timeout=_PATIENCE):  # workers of one machine measure alike
+            making = path.with_suffix(f".{os.getpid()}")
+            making.write_text(json.dumps(_all() | {key: value}, indent=1, sort_keys=True))
+            making.replace(path)
+    except (OSError, Timeout) as error:
+        reason = getattr(error, "strerror", None) or error
+        return f"{path} cannot be written ({reason}), so the next job measures again"
     return f"kept in {path}"
 
 
