@@ -176,10 +176,10 @@ def test_a_complete_output_is_nothing_to_resume(folder, tiny, capsys):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a child alone")
 def test_interrupt_ends_the_list_within_an_image(folder, tiny, capsys):
     output = folder.parent / "out"
-    values = np.random.default_rng(2).integers(0, 256, (128, 160), dtype=np.uint8)
+    values = np.random.default_rng(2).integers(0, 256, (64, 80), dtype=np.uint8)
     tifffile.imwrite(folder / "c.tif", values)
     tifffile.imwrite(folder / "d.tif", values)
-    settings = ["--model", tiny, "--tile", "16", "--noise", "none", "--device", "cpu"]
+    settings = ["--model", tiny, "--tile", "16", "--batch", "1", "--noise", "none", "--device", "cpu"]
     command = [sys.executable, "-c", INTERRUPTED, "denoise", str(folder), str(output), *settings]
     process = subprocess.run(command, capture_output=True, text=True)
     journal, out, err = output / "c.ome.zarr.journal", process.stdout, process.stderr
