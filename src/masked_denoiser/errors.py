@@ -8,3 +8,8 @@ class UserError(Exception):
 
     The command line and the docks show the message alone; anything else is a defect and shows its trace.
     """
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, without the trace; an error without words is at least named."""
+    return " ".join(str(error).split()) or type(error).__name__

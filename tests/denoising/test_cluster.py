@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from dataclasses import replace
 
@@ -17,11 +18,14 @@ from masked_denoiser.denoising.cluster import Cluster
 from masked_denoiser.denoising.events import Cancelled, Finished, Message, Progress
 from masked_denoiser.denoising.job import JobError
 from masked_denoiser.denoising.journal import Journal
+from masked_denoiser.denoising.pairs import Pair
 from masked_denoiser.denoising.prepare import prepare_file, prepare_file_on
 from masked_denoiser.denoising.remote import Run, do_group, hear_of, pack_model
 from masked_denoiser.denoising.under_way import UnderWay
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import DamagedError
+from masked_denoiser.plugin.files_task import ListRequest, denoise_files
+from masked_denoiser.plugin.form import Form
 
 from .jobs import OPTIONS, fingerprint, leftovers, make_input
 from .test_faults import spoil
@@ -66,6 +70,18 @@ def alone(image, output, options=OPTIONS):
 
 def workers(cluster):
     return list(cluster.client.run(os.getpid).values())
+
+
+def test_the_list_of_the_dock_is_computed_by_its_scheduler(cluster, image, tmp_path):
+    address, model = cluster.client.scheduler.address, str(tmp_path / "tiny.safetensors")
+    form = Form(model, device="cpu", tile=32, noise="none", scheduler=address)
+    (tmp_path / "bad.tif").write_bytes(b"II*\0 no image")
+    pairs = (Pair(str(tmp_path / "bad.tif"), tmp_path / "bad.ome.zarr"), Pair(str(image), tmp_path / "a.ome.zarr"))
+    events = list(denoise_files(ListRequest(pairs, form), threading.Event()))
+    assert "2 workers of a cluster" in " ".join(event.text for event in events if isinstance(event, Message))
+    assert [outcome.state for outcome in events[-1].outcomes] == ["failed", "done"]
+    here = alone(image, tmp_path / "b.ome.zarr", replace(OPTIONS, halo="default"))
+    assert fingerprint(tmp_path / "a.ome.zarr") == here
 
 
 @pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])

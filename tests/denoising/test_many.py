@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masked_denoiser.denoising.api import denoise_file
-from masked_denoiser.denoising.job import Options
-from masked_denoiser.denoising.journal import Journal
-from masked_denoiser.denoising.many import FileBegun, FileEnded, Summary, run_many
+from masked_denoiser.denoising.job import JobError, Options
+from masked_denoiser.denoising.journal import Journal, lock_output
+from masked_denoiser.denoising.many import FileBegun, FileEnded, FileReady, Summary, run_many
 from masked_denoiser.denoising.output import AlreadyComplete
 from masked_denoiser.denoising.pairs import ListError, Pair, is_list, plan_outputs
 from masked_denoiser.denoising.pipeline import Pipeline
@@ -286,11 +286,40 @@ def test_a_full_disk_ends_the_list(made, monkeypatch):
     assert not list(folder.glob("*.partial"))
 
 
-def test_a_defect_is_not_taken_for_a_bad_image(made, monkeypatch):
-    _, run = made
-    monkeypatch.setattr(Pipeline, "_compute", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        list(run())
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error:\nlaunch failure"), KeyError("c"), AssertionError()])
+def test_a_defect_is_named_and_does_not_stop_the_others(made, monkeypatch, error):
+    folder, run = made
+    compute, seen = Pipeline._compute, []
+
+    def broken(self, *arguments):
+        if self.job.output.endswith("a.ome.zarr"):
+            seen.append(self.job.output)
+            raise error
+        return compute(self, *arguments)
+
+    monkeypatch.setattr(Pipeline, "_compute", broken)
+    events = list(run())
+    summary = end_of(events)
+    assert seen
+    assert states(summary) == ["failed", "failed", "done", "done"]
+    words = " ".join(str(error).split()) or "AssertionError"
+    assert summary.outcomes[0].reason == f"unexpected {type(error).__name__}: {words}"
+    assert next(event.error for event in events if isinstance(event, FileEnded)) is error
+    monkeypatch.setattr(Pipeline, "_compute", compute)
+    assert states(end_of(run(resume=True))) == ["done", "failed", "already complete", "already complete"]
+    check_whole(folder, "a", "c", "d")
+
+
+def test_a_list_that_is_left_before_the_first_tile_gives_its_output_back(made):
+    folder, run = made
+    events = run()
+    ready = next(event for event in events if isinstance(event, FileReady))
+    with pytest.raises(JobError, match="is being written"):
+        lock_output(folder / "a.ome.zarr")
+    events.close()
+    lock_output(folder / "a.ome.zarr").release()
+    assert ready.pipeline.journal.done == set()  # and it was not the garbage collector who let go
+    assert states(end_of(run(resume=True))) == ["done", "failed", "done", "done"]
 
 
 def test_what_no_image_could_mend_is_refused_first(tmp_path):

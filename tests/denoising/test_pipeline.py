@@ -1,12 +1,13 @@
 import shutil
 import time
+import warnings
 
 import numpy as np
 import pytest
 import tifffile
 import torch
 
-from masked_denoiser.denoising.api import denoise
+from masked_denoiser.denoising.api import denoise, denoise_file
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.denoiser import Denoised, reflect
 from masked_denoiser.denoising.events import Cancelled, Finished, Message, TileDone
@@ -386,6 +387,48 @@ def test_a_journal_without_its_output_is_not_resumed(tmp_path, suffix):
 def test_numbers_without_sense_are_refused(options, words):
     with pytest.raises(JobError, match=words):
         prepare_array(open_image(np.zeros((40, 40), np.uint8), axes="YX"), model=TINY, options=options, device="cpu")
+
+
+def test_a_job_that_fails_before_its_first_tile_gives_its_output_back(tmp_path):
+    stack = np.random.default_rng(0).integers(0, 256, (2, 40, 40), np.uint8)
+    tifffile.imwrite(tmp_path / "in.tif", stack)
+    output, how = tmp_path / "out.ome.zarr", {"model": tiny_model(1), "noise": "none", "device": "cpu"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="axes guessed") as held:  # and the trace with all that it refers to
+            denoise_file(tmp_path / "in.tif", output, **how)
+    axes = {"axes": "ZYX"}
+    assert isinstance(denoise_file(tmp_path / "in.tif", output, **how, **axes, overwrite=True), Finished)
+    assert held.tb is not None
+    with (
+        open_image(tmp_path / "in.tif", axes="ZYX") as source,
+        prepare_file(source, output, model=TINY, overwrite=True) as prepared,
+    ):
+        list(prepared.pipeline.run())
+        written = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    assert written == {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    assert [path.name for path in tmp_path.glob("out*")] == [output.name]
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_an_old_standard_deviation_is_told_of_and_stays(tmp_path, suffix):
+    source = open_image(np.random.default_rng(0).random((40, 40), np.float32), axes="YX")
+    output, std = tmp_path / f"o{suffix}", tmp_path / f"o_std{suffix}"
+
+    def do(output, **options):
+        again = {"overwrite": output.exists()}
+        options = Options(noise="none", tile=16, halo=8, **options)
+        with prepare_file(source, output, model=TINY, options=options, device="cpu", **again) as prepared:
+            list(prepared.pipeline.run())
+        return [message for message in prepared.messages if "earlier job" in message]
+
+    assert do(std) == do(output) == []  # a result of somebody's, who named it so
+    std.unlink() if std.is_file() else shutil.rmtree(std)
+    assert do(output, std=True, passes=2) == do(output, std=True, passes=2) == []
+    before = std.stat().st_mtime_ns
+    (said,) = do(output)
+    assert said.startswith(str(std))
+    assert std.stat().st_mtime_ns == before
 
 
 def test_python_callers_are_warned_of_guesses_and_nan():

@@ -187,8 +187,11 @@ def test_a_defect_is_told_and_the_tab_goes_on(dock, qtbot, images):
     with patch("masked_denoiser.denoising.denoiser.Denoiser.submit", side_effect=RuntimeError("mat1 and mat2")):
         dock.files.start_button.click()
         finish(dock, qtbot)
-    assert "unexpected RuntimeError: mat1 and mat2" in dock.files.notes.toPlainText()
+    text = dock.files.notes.toPlainText()
+    assert "unexpected RuntimeError: mat1 and mat2" in text
+    assert "0 done, 3 failed" in text
     assert states(dock.files)[0].startswith("failed: unexpected RuntimeError")
+    assert states(dock.files)[2].startswith("failed: unexpected RuntimeError")
     assert dock.files.start_button.isEnabled()
 
 
@@ -201,6 +204,15 @@ def test_a_job_of_a_layer_blocks_the_list(dock, qtbot, images, slow, plane):
     go.set()
     qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
     assert dock.files.start_button.isEnabled()
+
+
+def test_a_scheduler_that_is_not_there_is_told_and_nothing_is_computed_here(dock, qtbot, images):
+    dock.expert.scheduler.setText("nonsense://host:1")
+    dock.files.presenter.add([str(images)])
+    dock.files.start_button.click()
+    finish(dock, qtbot)
+    assert "nonsense://host:1" in dock.files.notes.toPlainText()
+    assert not list((images / "denoised").iterdir())
 
 
 @pytest.fixture

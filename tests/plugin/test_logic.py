@@ -13,11 +13,14 @@ import pytest
 import zarr
 
 from masked_denoiser.denoising.events import Cancelled, Finished, Progress, TileDone
+from masked_denoiser.denoising.job import JobError
+from masked_denoiser.denoising.journal import lock_output
 from masked_denoiser.denoising.region import Region
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.pyramid import halve
+from masked_denoiser.plugin import tasks
 from masked_denoiser.plugin.form import Form, FormError, default_path, make_request, memory_warning, output_path
 from masked_denoiser.plugin.live import LiveRegion, live_in_memory
 from masked_denoiser.plugin.presenter import DockView, Presenter
@@ -215,6 +218,19 @@ def test_what_napari_keeps_of_a_growing_plane_grows_with_it(corner):
                 live.add(TileDone(Plane(), y, x, pixels[None, y : y + 64, x : x + 64], DONE))
     for seen, expected in zip(kept, (array, cut), strict=True):
         np.testing.assert_array_equal(seen, halve(halve(expected, 0, 1), 0, 1))
+
+
+def test_a_task_that_ends_before_the_first_tile_gives_its_output_back(models, tmp_path, monkeypatch):
+    kept, prepare = [], tasks._prepare
+    monkeypatch.setattr(tasks, "_prepare", lambda *given: kept.append(prepare(*given)) or kept[-1])
+    form = Form(model="tiny-gray", output="zarr", path=str(tmp_path / "o"), noise="none", device="cpu")
+    events = tasks.denoise(make_request(form, SOURCE, input=tmp_path / "in.tif"), threading.Event())
+    next(events)
+    with pytest.raises(JobError, match="is being written"):
+        lock_output(tmp_path / "o.ome.zarr")
+    events.close()
+    lock_output(tmp_path / "o.ome.zarr").release()
+    assert kept
 
 
 def test_presenter_without_layers_says_so(models):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.source import ImageError
 from masked_denoiser.tiling.plan import Span
 from masked_denoiser.training.images import check_apart, make_images, open_images, split
 from masked_denoiser.training.pool import Pool, TrainingImage, batch_of
@@ -183,7 +184,7 @@ def _folders_and_pairs(tmp_path, files):
     with pytest.raises(TrainingError, match=r"a\.tif is both learned from and validated with"):
         check_apart(sources, open_images([tmp_path / "a.tif"], files))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(TrainingError, match="holds no images"):
+    with pytest.raises(ImageError, match="holds no images"):
         open_images([tmp_path / "empty"], files)
     with pytest.raises(TrainingError, match="there are no images"):
         open_images([], files)

@@ -36,9 +36,10 @@ def engine_of(arguments: Namespace) -> Iterator[Engine[Any]]:
 
 def do(prepared: Prepared[Any], arguments: Namespace) -> int:
     """Runs a job behind a bar and says how it ended; 0 when done, 130 when cancelled."""
-    for message in prepared.messages:
-        say(message, arguments.quiet)
-    end = show(prepared.pipeline, quiet=arguments.quiet)
+    with prepared:
+        for message in prepared.messages:
+            say(message, arguments.quiet)
+        end = show(prepared.pipeline, quiet=arguments.quiet)
     if arguments.json:
         print(json.dumps(_summary(prepared.job, end)))
     elif not arguments.quiet:

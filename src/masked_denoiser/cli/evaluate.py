@@ -29,6 +29,7 @@ from masked_denoiser.evaluation.grid import (
 )
 from masked_denoiser.evaluation.metrics import make_lpips
 from masked_denoiser.evaluation.pictures import save_png, side_by_side
+from masked_denoiser.images.listing import images_in, is_zarr
 from masked_denoiser.models.catalogue import AUTO, DEFAULT, load_model
 from masked_denoiser.noise.parse import parse_noise
 
@@ -41,8 +42,6 @@ FEATURE_NOISES = (
     "salt_and_pepper(density=0.02)",
     "mixture(level=4)",
 )
-
-_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 
 
 def evaluate(arguments: Namespace) -> int:
@@ -145,14 +144,9 @@ def _images(given: Sequence[str]) -> list[Path]:
         raise EvaluationError("no images; name a folder of clean images, or --noisy and --clean")
     found: list[Path] = []
     for path in map(Path, given):
-        if path.is_dir():
-            found += sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
-        elif path.exists():
-            found.append(path)
-        else:
+        if not path.exists():
             raise EvaluationError(f"{path} does not exist; check the path")
-    if not found:
-        raise EvaluationError(f"{', '.join(given)}: no images there ({', '.join(_SUFFIXES)})")
+        found += map(Path, images_in(path)) if path.is_dir() and not is_zarr(path) else [path]
     return found
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import UserError, one_line
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -42,13 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, OSError, MemoryError) as error:
         if options.debug:
             raise
-        print(f"masked-denoiser: {_one_line(error)}", file=sys.stderr)
+        print(f"masked-denoiser: {one_line(error)}", file=sys.stderr)
         return _FAILED
-
-
-def _one_line(error: BaseException) -> str:
-    """What went wrong, without the trace; an error without words is at least named."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def build_parser() -> argparse.ArgumentParser:

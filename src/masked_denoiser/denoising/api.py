@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from masked_denoiser.denoising.engine import Here, engine
-from masked_denoiser.denoising.events import Finished, Message
+from masked_denoiser.denoising.events import Event, Finished, Message
 from masked_denoiser.denoising.job import Options
 from masked_denoiser.denoising.notes import restraint
 from masked_denoiser.denoising.prepare import prepare_array, prepare_file_on
@@ -110,11 +111,12 @@ def denoise_file(
             resume=resume,
             overwrite=overwrite,
         )
-        _warn([*_doubts(source), *restraint(prepared.job)])
-        for event in prepared.pipeline.run():
-            _warn([event.text] if isinstance(event, Message) else [])
-            if isinstance(event, Finished):
-                return event
+        with prepared, closing(cast("Generator[Event]", prepared.pipeline.run())) as events:
+            _warn([*_doubts(source), *restraint(prepared.job)])
+            for event in events:
+                _warn([event.text] if isinstance(event, Message) else [])
+                if isinstance(event, Finished):
+                    return event
     raise AssertionError("a job that is not cancelled either finishes or raises")
 
 

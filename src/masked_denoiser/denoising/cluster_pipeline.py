@@ -66,7 +66,11 @@ class ClusterPipeline:
             yield Finished(clock.progress(), skipped=clock.skipped, skipping=bool(self.job.background), damage=damage)
         finally:
             if not finished:
-                self.output.close()
+                self.close()
+
+    def close(self) -> None:
+        """Closes the output as it is, for a later resume; once it is closed or complete, nothing."""
+        self.output.close()
 
     def _groups(self, clock: Clock) -> Iterator[Event]:
         lonely = _Lonely()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from masked_denoiser.denoising.events import Event, Finished, Message
 from masked_denoiser.denoising.pairs import Pair
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from masked_denoiser.denoising.cluster_pipeline import ClusterPipeline
@@ -25,8 +25,11 @@ State = Literal["done", "already complete", "failed", "cancelled", "not begun"]
 
 _STATES: tuple[State, ...] = ("done", "already complete", "failed", "cancelled", "not begun")
 
-#: Errors that end one image and not the list; anything else is a defect. As in `cli.main`.
+#: Errors that are told as they are. As in `cli.main`.
 _TOLD = (UserError, OSError, MemoryError)
+
+#: What a device, a decoder or a defect of ours raises. Hours of other images must not wait for its mend.
+_UNEXPECTED = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError)
 
 #: Errors of a disk that has no room for the next image either.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -153,19 +156,19 @@ def _run_one(
                 for event in events:
                     finished = event if isinstance(event, Finished) else finished
                     yield event
-    except _TOLD as raised:
+    except (*_TOLD, *_UNEXPECTED) as raised:
         error = raised
     state: State = "done" if finished else "cancelled"
     if error is not None:
         state = "already complete" if isinstance(error, AlreadyComplete) else "failed"
-    reason = one_line(error).removeprefix(f"{pair.input}: ") if error is not None and state == "failed" else ""
+    reason = _reason(error).removeprefix(f"{pair.input}: ") if error is not None and state == "failed" else ""
     outcome = Outcome(pair, state, reason, time.monotonic() - began, finished.damage if finished else ())
     return FileEnded(number, outcome, error if state == "failed" else None)
 
 
-def one_line(error: BaseException) -> str:
-    """What went wrong, without the trace; an error without words is at least named."""
-    return " ".join(str(error).split()) or type(error).__name__
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line; of what nobody expected, the kind as well."""
+    return one_line(error) if isinstance(error, _TOLD) else f"unexpected {type(error).__name__}: {one_line(error)}"
 
 
 def _is_full(error: BaseException | None) -> bool:

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from masked_denoiser.denoising.job import Job
+from masked_denoiser.denoising.output import std_path
 from masked_denoiser.images.planes import list_planes
+from masked_denoiser.images.provenance import read_attributes
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
 
@@ -40,6 +42,15 @@ def axes_of_output(source: Source, path: Path) -> list[str]:
     if path.suffix != ".zarr" or ours == order:
         return []
     return [f"OME-Zarr keeps axes in the order {order}: those of this image, {ours}, are put into it"]
+
+
+def beside(job: Job) -> list[str]:
+    """A standard deviation of an earlier job, which one without leaves where it is."""
+    std = std_path(Path(job.output))
+    settings = {} if job.std else read_attributes(std).get("settings")
+    if not isinstance(settings, dict) or not settings.get("std"):
+        return []
+    return [f"{std} is of an earlier job, and not of this one: it stays as it is"]
 
 
 def _odd(source: Source) -> list[str]:

@@ -303,7 +303,7 @@ class Pipeline:
             sink.finish()
 
     def close(self) -> None:
-        """Closes the outputs as they are, for a later resume."""
+        """Closes the outputs as they are, for a later resume; once they are closed or complete, nothing."""
         if self.journal is not None:
             Output(self.sink, self.std_sink, self.journal).close()
             return

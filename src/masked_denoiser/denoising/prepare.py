@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, Self
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from masked_denoiser.denoising.engine import Engine, Here, P
 from masked_denoiser.denoising.fastest import settle_precision
 from masked_denoiser.denoising.job import Job, JobError, Options, in_words
 from masked_denoiser.denoising.journal import Journal, lock_output
-from masked_denoiser.denoising.notes import about, axes_of_output
+from masked_denoiser.denoising.notes import about, axes_of_output, beside
 from masked_denoiser.denoising.output import AlreadyComplete, check_existing, check_made_alike, open_output, std_path
 from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.denoising.region import Region, RegionSink
@@ -36,7 +36,11 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared(Generic[P]):
-    """A pipeline, and what the user should know before it runs."""
+    """A pipeline, and what the user should know before it runs.
+
+    After `with` the output is closed, and its lock given back, even if the pipeline never ran: a generator that was not
+    started has no end.
+    """
 
     pipeline: P
     messages: tuple[str, ...]
@@ -45,6 +49,12 @@ class Prepared(Generic[P]):
     def job(self) -> Job:
         """The settled job."""
         return self.pipeline.job
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pipeline.close()
 
 
 def prepare_file(
@@ -153,7 +163,7 @@ def settle_job(
 
 def _before(source: Source, model: Model, job: Job) -> tuple[str, ...]:
     """What there is to say of image and job."""
-    return (*source.notes, *about(source, model, job), *axes_of_output(source, Path(job.output)))
+    return (*source.notes, *about(source, model, job), *axes_of_output(source, Path(job.output)), *beside(job))
 
 
 def prepare_job(

@@ -69,7 +69,7 @@ class Preparer:
         from masked_denoiser.images.open import open_image
 
         with (self.open or open_image)(pair.input) as source:
-            yield prepare_file_on(
+            prepared = prepare_file_on(
                 self.engine or Here(),
                 source,
                 pair.output,
@@ -79,6 +79,8 @@ class Preparer:
                 resume=self.resume,
                 overwrite=self.overwrite,
             )
+            with prepared:
+                yield prepared
 
     def _model_of(self, source: Source) -> Model:
         from masked_denoiser.denoising.job import Options

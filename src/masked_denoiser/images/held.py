@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+#: What makes a folder a zarr, in formats 2 and 3.
 ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
-#: Metadata of both formats, and what a file manager leaves behind.
-_HARMLESS = (*ZARR_FILES, ".zattrs", ".zmetadata", ".DS_Store")
+#: All metadata of both formats.
+METADATA_FILES = (*ZARR_FILES, ".zattrs", ".zmetadata")
+#: With what a file manager leaves behind.
+_HARMLESS = (*METADATA_FILES, ".DS_Store")
 
 
 def held_beside(path: Path) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from masked_denoiser.images.disk import TIFF_SUFFIXES, ZARR_SUFFIXES
+from masked_denoiser.images.held import ZARR_FILES
 from masked_denoiser.images.source import ImageError
 
 #: What is taken for an image in a folder, by its ending; whatever is named by itself is tried all the same.
@@ -16,8 +17,6 @@ SUFFIXES = (".tif", ".tiff", ".btf", ".svs", ".ndpi", ".scn", ".bif", ".png", ".
 
 #: What jobs of ours leave beside an output while they are unfinished.
 _WORKING = (".partial", ".creating", ".journal", ".journal.new", ".lock")
-
-_ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
 
 
 def find_images(given: Sequence[str]) -> list[str]:
@@ -51,7 +50,7 @@ def is_pattern(text: str) -> bool:
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder is one image."""
-    return path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in _ZARR_FILES)
+    return path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in ZARR_FILES)
 
 
 def name_of(image: str) -> str:
@@ -75,7 +74,7 @@ def _meant(text: str) -> list[str]:
     path = Path(text).expanduser()
     if not path.exists():
         raise ImageError(f"{text}: cannot be found; check the path, or leave it out of the list")
-    return _in_folder(path) if path.is_dir() and not is_zarr(path) else [str(path)]
+    return images_in(path) if path.is_dir() and not is_zarr(path) else [str(path)]
 
 
 def _matching(pattern: str) -> list[str]:
@@ -91,7 +90,12 @@ def _matching(pattern: str) -> list[str]:
     return list(found.values())
 
 
-def _in_folder(folder: Path) -> list[str]:
+def images_in(folder: Path) -> list[str]:
+    """The images right in a folder, in the order of their names.
+
+    Raises:
+        ImageError: if it cannot be read or holds none.
+    """
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:

@@ -6,7 +6,7 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
-_METADATA = ("zarr.json", ".zarray", ".zgroup")
+from masked_denoiser.images.held import ZARR_FILES
 
 
 class PresentStore(WrapperStore[Store]):
@@ -33,7 +33,7 @@ class PresentStore(WrapperStore[Store]):
             OSError: if it is a chunk that is missing together with the metadata that were read before.
         """
         found = await super().get(key, prototype, byte_range)
-        if key.rpartition("/")[2] in _METADATA:
+        if key.rpartition("/")[2] in ZARR_FILES:
             self._metadata = self._metadata or (key if found is not None else "")
         elif found is None and self._metadata and await super().get(self._metadata, prototype) is None:
             raise OSError(f"{key} is missing, and so are the metadata: the whole zarr has gone")

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from masked_denoiser.images.budget import check_length, check_piece
+from masked_denoiser.images.held import METADATA_FILES
 from masked_denoiser.images.source import ImageError
 
-_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 _MOST_BYTES = 64 * 2**20
 _MOST_DEPTH = 2
 #: Bytes of offset and length of a chunk in a shard.
@@ -32,7 +32,7 @@ def check_metadata_files(folder: Path, name: str) -> None:
     Raises:
         ImageError: if one is.
     """
-    for file in (folder / metadata for metadata in _METADATA):
+    for file in (folder / metadata for metadata in METADATA_FILES):
         if file.is_file():
             check_length(file.stat().st_size, _MOST_BYTES, f"bytes of metadata in {file.name}", name)
 

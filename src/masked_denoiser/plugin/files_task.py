@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from masked_denoiser.denoising.events import Progress, TileDone, readable_time
 from masked_denoiser.denoising.many import FileBegun, FileEnded, FileReady, run_many
@@ -46,24 +47,28 @@ def denoise_files(request: ListRequest, cancel: threading.Event) -> Iterator[Any
     Raises:
         UserError: before any work, for settings that no image of the list could mend.
     """
+    from masked_denoiser.denoising.engine import engine
     from masked_denoiser.denoising.job import Options
     from masked_denoiser.images.open import open_image
 
     form = request.form
-    preparer = Preparer(
-        form.model,
-        Options(**form.settings()),
-        form.device,
-        request.resume,
-        request.overwrite,
-        partial(open_image, axes=request.axes or None),
-    )
-    preparer.check()
-    for event in run_many(request.pairs, preparer, cancel):
-        if isinstance(event, TileDone):
-            yield event.progress
-        elif not isinstance(event, FileReady):
-            yield event
+    with engine(form.scheduler or None) as computing:
+        preparer = Preparer(
+            form.model,
+            Options(**form.settings()),
+            form.device,
+            request.resume,
+            request.overwrite,
+            partial(open_image, axes=request.axes or None),
+            computing,
+        )
+        preparer.check()
+        with closing(cast("Generator[Any]", run_many(request.pairs, preparer, cancel))) as events:
+            for event in events:
+                if isinstance(event, TileDone):
+                    yield event.progress
+                elif not isinstance(event, FileReady):
+                    yield event
 
 
 class Overall:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from masked_denoiser.images.disk import TIFF_SUFFIXES, ZARR_SUFFIXES
+from masked_denoiser.images.held import ZARR_FILES
 from masked_denoiser.plugin.layers import CHANNEL
 from masked_denoiser.plugin.reordered import shown_levels
 
@@ -28,7 +29,7 @@ def get_reader(path: str | Sequence[str]) -> Callable[[str], list[LayerData]] | 
     """The reader of one file or zarr folder; None for anything else."""
     if not isinstance(path, str):
         return None
-    if Path(path).is_dir() and not any(Path(path, name).is_file() for name in ("zarr.json", ".zarray", ".zgroup")):
+    if Path(path).is_dir() and not any(Path(path, name).is_file() for name in ZARR_FILES):
         return None
     return read
 

@@ -98,8 +98,7 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
             return
     from masked_denoiser.denoising.engine import engine
 
-    with engine(request.scheduler or None) as computing:
-        prepared = _prepare(request, computing)
+    with engine(request.scheduler or None) as computing, _prepare(request, computing) as prepared:
         prepared.pipeline.cancel = cancel
         yield from (Message(text) for text in prepared.messages)
         # Workers write by themselves: what they do is seen when it is complete.

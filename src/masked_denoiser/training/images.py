@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from masked_denoiser.images.chunked import Chunked
+from masked_denoiser.images.listing import images_in, is_zarr
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Lazy, Source
@@ -32,7 +33,6 @@ from masked_denoiser.training.validation import validation_side
 #: What `images` may be given as.
 Given = str | os.PathLike[str] | Lazy | Source
 
-_SUFFIXES = (".tif", ".tiff", ".btf", ".svs", ".png", ".jpg", ".jpeg", ".zarr")
 #: From this number on whole images are held out, a tenth of them; of fewer a corner of each.
 _MANY = 10
 #: Decoded bytes that all images together keep.
@@ -57,7 +57,7 @@ def open_images(
     Raises:
         StoppedEarlyError: if `cancel` is set.
         TrainingError: if there is nothing to open.
-        ImageError: if one of them cannot be opened.
+        ImageError: if one of them cannot be opened, or a folder holds none.
     """
     wanted = [one for item in given for one in _unfolded(item)]
     _allow_open_files(len(wanted))
@@ -80,7 +80,7 @@ def first_of(given: Iterable[Given]) -> list[Given]:
     """The first image of all that is given, to look at.
 
     Raises:
-        TrainingError: if there is none.
+        ImageError: if a folder holds none.
     """
     return [one for item in given for one in _unfolded(item)][:1]
 
@@ -108,17 +108,10 @@ def _allow_open_files(count: int) -> None:
 
 
 def _unfolded(item: Given) -> list[Given]:
-    if not isinstance(item, str | os.PathLike) or not Path(item).expanduser().is_dir() or _is_zarr(Path(item)):
+    if not isinstance(item, str | os.PathLike):
         return [item]
     folder = Path(item).expanduser()
-    found: list[Given] = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES]
-    if not found:
-        raise TrainingError(f"folder {folder} holds no images; known are {', '.join(_SUFFIXES)}")
-    return found
-
-
-def _is_zarr(path: Path) -> bool:
-    return path.suffix == ".zarr" or any((path / name).exists() for name in ("zarr.json", ".zarray", ".zgroup"))
+    return list(map(Path, images_in(folder))) if folder.is_dir() and not is_zarr(folder) else [item]
 
 
 def make_images(noisy: Sequence[Source], clean: Sequence[Source], channels: int) -> list[TrainingImage]:
