@@ -27,7 +27,7 @@ class OutputLock:
             JobError: if another process, or another job of this one, holds it.
         """
         self._path = output.with_name(f"{output.name}.lock")
-        self._lock = FileLock(self._path, timeout=0)
+        self._lock = FileLock(self._path, timeout=0, thread_local=False)  # another thread may release it
         try:
             self._lock.acquire()
         except Timeout as error:
