@@ -17,21 +17,29 @@ def sync_file(path: Path) -> None:
         _sync(place)
 
 
-def sync_chunks(array: Any, folder: Path, key: tuple[int | slice, ...]) -> None:
+def sync_chunks(array: Any, folder: Path, key: tuple[int | slice, ...], known: set[Path]) -> None:
     """Waits until the chunks or shards under a rectangle are on the disk, with the folders that lead to them.
 
     Args:
         array: zarr, in a local folder.
         folder: of the array.
         key: integers and slices with ends, one for each axis. Chunks of nothing but the fill value have no file.
+        known: folders whose names are on the disk already; those that are from now on are added.
     """
     sides = array.shards or array.chunks
     spans = [(k, k + 1) if isinstance(k, int) else (k.start or 0, k.stop) for k in key]
     grid = [range(start // side, -(-stop // side)) for (start, stop), side in zip(spans, sides, strict=True)]
     paths = [folder / array.metadata.encode_chunk_key(place) for place in product(*grid)]
-    folders = [parent for path in paths for parent in path.parents if parent.is_relative_to(folder)]
-    for place in dict.fromkeys([*paths, *folders]):
+    parents = dict.fromkeys(path.parent for path in paths)
+    for place in (*paths, *parents):
         _sync(place)
+    for parent in parents:
+        new = parent
+        while new != folder and new not in known:
+            _sync(new.parent)
+            if new.exists():
+                known.add(new)
+            new = new.parent
 
 
 def sync_tree(folder: Path) -> None:

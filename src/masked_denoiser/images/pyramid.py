@@ -22,10 +22,10 @@ class Counted:
         self._follow, self._done, self._total = follow, 0, sum(prod(level.shape) for level in levels)
 
     def each(self, pieces: Iterable[Pixels]) -> Iterator[Pixels]:
-        """Hands pieces on; each counts when the next one is asked for."""
+        """Hands pieces on, and counts them."""
         for piece in pieces:
-            yield piece
             self.add(piece)
+            yield piece
 
     def add(self, pixels: Pixels) -> None:
         """Counts an array."""

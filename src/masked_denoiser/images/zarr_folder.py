@@ -36,6 +36,7 @@ class ZarrFolder:
             ImageError: if the folder is no zarr group of that format, or its arrays do not fit `layout`.
         """
         self.path, self.layout = path, layout
+        self._known: set[Path] = set()
         self.group = _open_group(path, zarr_format)
         self.levels: Sequence[Any] = [_open_level(self.group, path, i, lv) for i, lv in enumerate(layout.levels)]
         _check_dtype(path, self.levels[0].dtype, layout.dtype)
@@ -68,7 +69,7 @@ class ZarrFolder:
             stray.unlink()
 
     def _sync(self, number: int, key: tuple[int | slice, ...]) -> None:
-        sync_chunks(self.levels[number], self.path / str(number), key)
+        sync_chunks(self.levels[number], self.path / str(number), key, self._known)
 
 
 def make_folder(path: Path, make: Callable[[Path], object]) -> None:
