@@ -15,7 +15,7 @@ import torch
 from masked_denoiser.denoising import remote
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.cluster import Cluster
-from masked_denoiser.denoising.events import Cancelled, Finished, Message, Progress
+from masked_denoiser.denoising.events import Cancelled, Finished, Finishing, Message, Progress
 from masked_denoiser.denoising.job import JobError
 from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.pairs import Pair
@@ -126,6 +126,19 @@ def test_cancel_stops_the_workers_and_one_process_can_go_on(cluster, image, tmp_
     again = prepare_file(open_image(image), output, model=model, options=OPTIONS, device="cpu", resume=True)
     assert isinstance(list(again.pipeline.run())[-1], Finished)
     assert fingerprint(output) == alone(image, tmp_path / "b.ome.zarr")
+
+
+def test_the_driver_can_be_stopped_while_it_completes_the_output(cluster, image, tmp_path):
+    output = tmp_path / "a.ome.zarr"
+    pipeline = prepare(cluster, image, output, replace(OPTIONS, tile=96)).pipeline
+    for event in pipeline.run():
+        if isinstance(event, Finishing):
+            pipeline.cancel.set()
+    assert isinstance(event, Cancelled)
+    assert Journal.beside(output).exists()
+    again = prepare(cluster, image, output, replace(OPTIONS, tile=96), resume=True).pipeline
+    assert isinstance(list(again.run())[-1], Finished)
+    assert leftovers(output) == []
 
 
 def test_what_a_worker_finds_is_said_by_the_driver(cluster, image, tmp_path):

@@ -127,6 +127,22 @@ def test_a_chunk_holds_no_more_than_it_declares(codec: Any, stream: bytes, versi
         np.asarray(source.data[:])
 
 
+def test_a_filter_that_decompresses_is_bounded_too(tmp_path: Path) -> None:
+    import numcodecs
+
+    path, filters = tmp_path / "a.zarr", [numcodecs.Delta("u1"), numcodecs.Zlib()]
+    array = zarr.create_array(
+        path, shape=(64, 64), chunks=(64, 64), dtype="u1", zarr_format=2, filters=filters, compressors=None
+    )
+    array[:] = NOISE[0]
+    assert len(zlib.decompress((path / "0.0").read_bytes())) == 64 * 64
+    with open_image(path) as source:
+        np.testing.assert_array_equal(np.asarray(source.data[:]), NOISE[0])
+    (path / "0.0").write_bytes(zlib.compress(BOMB))
+    with open_image(path) as source, pytest.raises(ValueError, match="decompresses to more than"):
+        np.asarray(source.data[:])
+
+
 class Harmful:
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -157,6 +157,32 @@ class TestEveryFile:
         assert digest(path) == digest(whole)
         assert {p.name for p in tmp_path.iterdir()} == {whole.name, path.name}
 
+    def test_an_end_that_is_stopped_anywhere_can_be_done_again(
+        self, tmp_path: Path, suffix: str, how: dict[str, Any]
+    ) -> None:
+        source = Source(np.random.default_rng(0).integers(0, 255, (2, 300, 70)).astype("uint16"), "ZYX")
+        path, shares = tmp_path / f"out{suffix}", list[float]()
+        whole = digest(write(tmp_path / f"whole{suffix}", source, **how))
+        sink = create_sink(path, source, chunk=CHUNK, **how)
+        fill(sink, source)
+
+        def follow(share: float) -> None:
+            shares.append(share)
+            if len(shares) == stop:
+                raise InterruptedError
+
+        for stop in (1, 3, 7):
+            with pytest.raises(InterruptedError):
+                sink.finish(follow)
+            shares.clear()
+            sink = create_sink(path, source, chunk=CHUNK, resume=True, **how)
+        stop = 0
+        sink.finish(follow)
+        assert shares == sorted(shares)
+        assert (0 < shares[0] < 0.2, shares[-1]) == (True, 1)
+        assert digest(path) == whole
+        assert {p.name for p in tmp_path.iterdir()} == {f"whole{suffix}", path.name}
+
     def test_kill_while_the_folder_is_made_costs_nothing(
         self, tmp_path: Path, suffix: str, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:

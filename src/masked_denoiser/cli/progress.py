@@ -54,7 +54,7 @@ def follow(bar: tqdm[None], event: Event, quiet: bool = False) -> None:
         case Message(text):
             say(text, quiet)
         case Finishing():
-            bar.set_postfix_str("writing the pyramid")
+            bar.set_postfix_str(str(event))
 
 
 def say(text: str, quiet: bool = False) -> None:

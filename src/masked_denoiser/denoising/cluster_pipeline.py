@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from masked_denoiser.denoising.clock import Clock
-from masked_denoiser.denoising.events import Cancelled, Event, Finished, Finishing, Message
+from masked_denoiser.denoising.events import Cancelled, Event, Finished, Message
+from masked_denoiser.denoising.finishing import watched
 from masked_denoiser.denoising.job import Job
 from masked_denoiser.denoising.journal import Journal, Piece, check_complete
 from masked_denoiser.denoising.output import Output, OutputError
@@ -59,10 +60,11 @@ class ClusterPipeline:
                 yield Cancelled(clock.kept())
                 return
             check_complete(self.job, self.journal)
-            yield Finishing()
-            damage = tuple(map(str, self.journal.damage))
-            self.output.finish()
+            if not (yield from watched(self.output.finish, self.cancel)):
+                yield Cancelled(clock.kept())
+                return
             finished = True
+            damage = tuple(map(str, self.journal.damage))
             yield Finished(clock.progress(), skipped=clock.skipped, skipping=bool(self.job.background), damage=damage)
         finally:
             if not finished:

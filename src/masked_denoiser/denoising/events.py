@@ -68,7 +68,16 @@ class TileDone:
 
 @dataclass(frozen=True)
 class Finishing:
-    """All tiles are written; the sink builds its pyramid and gives the output its final name."""
+    """All tiles are written; the sink builds its pyramid and gives the output its final name.
+
+    Attributes:
+        share: how much of that is done, 0 to 1.
+    """
+
+    share: float = 0.0
+
+    def __str__(self) -> str:
+        return "writing the pyramid" + (f", {int(100 * self.share)} %" if self.share else "")
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ class OutputLock:
 
 
 def _locked(output: Path, owner: str) -> FileLock:
-    lock = FileLock(output.with_name(f"{output.name}.lock"), timeout=0)
+    # Another thread may release it.
+    lock = FileLock(output.with_name(f"{output.name}.lock"), timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout as error:

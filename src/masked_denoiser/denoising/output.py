@@ -17,9 +17,8 @@ from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.lock import OutputLock
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.disk import check_output, check_replaceable, check_room, discard, estimate_bytes, has_begun
-from masked_denoiser.images.durable import sync_all
 from masked_denoiser.images.provenance import read_attributes
-from masked_denoiser.images.sink import Sink
+from masked_denoiser.images.sink import Follow, Sink, part, unwatched
 from masked_denoiser.images.source import Source
 from masked_denoiser.tiling.plan import chunk_side
 
@@ -38,12 +37,13 @@ class Output:
     std_sink: Sink | None
     journal: Journal
 
-    def finish(self) -> None:
-        """Completes the outputs, and then removes the journal."""
+    def finish(self, follow: Follow = unwatched) -> None:
+        """Completes the outputs, and then removes the journal; what `follow` raises stops it, for a later resume."""
+        sinks = self._sinks()
         try:
-            for sink in self._sinks():
-                sink.finish()
-            sync_all()
+            for number, sink in enumerate(sinks):
+                follow(number / len(sinks))
+                sink.finish(part(follow, number, len(sinks)))
             self.journal.remove()
         except OSError as error:
             raise OutputError(self.journal.output, error) from error

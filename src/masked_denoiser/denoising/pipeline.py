@@ -17,10 +17,10 @@ from masked_denoiser.denoising.events import (
     Cancelled,
     Event,
     Finished,
-    Finishing,
     Message,
     TileDone,
 )
+from masked_denoiser.denoising.finishing import watched
 from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.denoising.journal import Journal, Piece, check_complete
 from masked_denoiser.denoising.output import Output, OutputError
@@ -30,7 +30,7 @@ from masked_denoiser.denoising.skipping import Skipping
 from masked_denoiser.denoising.treated import Network, Treated
 from masked_denoiser.images.damage import Place, read_around
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.sink import Sink
+from masked_denoiser.images.sink import Follow, Sink, unwatched
 from masked_denoiser.images.source import Source
 from masked_denoiser.noise.impulses import repair
 from masked_denoiser.tiling.groups import Group, batches
@@ -146,8 +146,9 @@ class Pipeline:
                 return
             if self.journal is not None:
                 check_complete(self.job, self.journal)
-            yield Finishing()
-            self.finish()
+            if not (yield from watched(self.finish, self.cancel)):
+                yield Cancelled(clock.kept())
+                return
             finished = True
             if isinstance(self.denoiser, Denoiser):
                 self.waits.device = self.denoiser.waited
@@ -294,10 +295,10 @@ class Pipeline:
             results[i] = scale.from_unit(mean, given.inputs[i][cores[i]]), spread
         return results
 
-    def finish(self) -> None:
+    def finish(self, follow: Follow = unwatched) -> None:
         """Completes the outputs."""
         if self.journal is not None:
-            Output(self.sink, self.std_sink, self.journal).finish()
+            Output(self.sink, self.std_sink, self.journal).finish(follow)
             return
         for sink in self._sinks():
             sink.finish()

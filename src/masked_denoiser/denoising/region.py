@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.images.planes import Plane, from_channels_first, select
-from masked_denoiser.images.sink import Sink
+from masked_denoiser.images.sink import Follow, Sink, unwatched
 from masked_denoiser.images.source import Source
 from masked_denoiser.tiling.plan import Plan, Span, Tile
 
@@ -85,7 +85,7 @@ class RegionSink(Sink):
         ys, xs = slice(top, top + pixels.shape[1]), slice(left, left + pixels.shape[2])
         self.array[select(self._axes, here, ys, xs)] = from_channels_first(pixels, self._axes, here)
 
-    def finish(self) -> None:
+    def finish(self, follow: Follow = unwatched) -> None:
         """Nothing is left to do: `array` is the result."""
 
     def close(self) -> None:

@@ -7,15 +7,28 @@ from collections import OrderedDict
 from collections.abc import Callable
 from itertools import product
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from masked_denoiser.images.index import full_index
 
 Array = np.ndarray[Any, Any]
+
+
+class Piece(Protocol):
+    """A chunk: its pixels, or what reads those that are asked for."""
+
+    @property
+    def nbytes(self) -> int:
+        """What keeping it takes."""
+        ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
 #: Takes a chunk's position in the grid of chunks and returns its pixels, cut at the array's edge.
-Fetch = Callable[[tuple[int, ...]], Array]
+Fetch = Callable[[tuple[int, ...]], Piece]
 
 #: Decoded bytes kept: some rows of strips of a slide, or several planes of a stack.
 CACHE_BYTES = 256 * 2**20
@@ -107,12 +120,12 @@ class _Recent:
 
     def __init__(self, keep_bytes: int) -> None:
         self._keep_bytes, self._bytes = keep_bytes, 0
-        self._chunks: OrderedDict[tuple[int, ...], Array] = OrderedDict()
+        self._chunks: OrderedDict[tuple[int, ...], Piece] = OrderedDict()
         self._lock = Lock()
         # Two threads that want one chunk must not both decode it, and those that want different ones must not wait.
         self._fetching = tuple(Lock() for _ in range(16))
 
-    def get(self, index: tuple[int, ...], fetch: Fetch) -> Array:
+    def get(self, index: tuple[int, ...], fetch: Fetch) -> Piece:
         with self._fetching[hash(index) % len(self._fetching)]:
             found = self._find(index)
             if found is None:
@@ -120,13 +133,13 @@ class _Recent:
                 self._put(index, found)
             return found
 
-    def _find(self, index: tuple[int, ...]) -> Array | None:
+    def _find(self, index: tuple[int, ...]) -> Piece | None:
         with self._lock:
             if index in self._chunks:
                 self._chunks.move_to_end(index)
             return self._chunks.get(index)
 
-    def _put(self, index: tuple[int, ...], chunk: Array) -> None:
+    def _put(self, index: tuple[int, ...], chunk: Piece) -> None:
         with self._lock:
             self._chunks[index] = chunk
             self._bytes += chunk.nbytes
@@ -135,7 +148,7 @@ class _Recent:
                 self._bytes -= oldest.nbytes
 
 
-def _closed(_: tuple[int, ...]) -> Array:
+def _closed(_: tuple[int, ...]) -> Piece:
     raise ValueError("the source was closed; open it again to read it")
 
 

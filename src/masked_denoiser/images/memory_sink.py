@@ -8,7 +8,7 @@ import numpy as np
 
 from masked_denoiser.images.layout import same_layout
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.sink import Sink
+from masked_denoiser.images.sink import Follow, Sink, unwatched
 from masked_denoiser.images.source import Source
 
 
@@ -29,7 +29,7 @@ class MemorySink(Sink):
         key, block = self._layout.place(plane, y, x, pixels)
         self.array[key] = block
 
-    def finish(self) -> None:
+    def finish(self, follow: Follow = unwatched) -> None:
         """Nothing is left to do: `array` is the result."""
 
     def close(self) -> None:

@@ -16,8 +16,8 @@ from masked_denoiser.images.durable import sync_file
 from masked_denoiser.images.layout import Layout, tile_side
 from masked_denoiser.images.ome_tiff_metadata import ome_metadata
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.pyramid import regions
-from masked_denoiser.images.sink import Sink
+from masked_denoiser.images.pyramid import Counted, regions
+from masked_denoiser.images.sink import Follow, Sink, part, unwatched
 from masked_denoiser.images.source import ImageError, Source
 from masked_denoiser.images.zarr_folder import ZarrFolder, make_folder
 
@@ -46,12 +46,12 @@ class OmeTiffSink(Sink):
         """Puts [channels, height, width] at (y, x) of `plane`."""
         self._folder.write(plane, y, x, pixels)
 
-    def finish(self) -> None:
+    def finish(self, follow: Follow = unwatched) -> None:
         """Builds the pyramid, streams the file, gives it its name, and removes the working folder."""
-        self._folder.build_pyramid()
+        self._folder.build_pyramid(part(follow, 0, 2))
         unfinished = self._folder.path / "unfinished.tif"
         try:
-            self._stream(unfinished)
+            self._stream(unfinished, part(follow, 1, 2))
             sync_file(unfinished)
             unfinished.replace(self._path)
             sync_file(self._path)
@@ -62,8 +62,9 @@ class OmeTiffSink(Sink):
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _stream(self, path: Path) -> None:
+    def _stream(self, path: Path, follow: Follow) -> None:
         layout, levels = self._folder.layout, self._folder.levels
+        counted = Counted(follow, levels)
         how = _how(layout)
         big = self._path.suffix.lower() == ".btf" or _raw_bytes(layout) > BIG
         with TiffWriter(path, bigtiff=big, ome=True) as tiff:
@@ -71,7 +72,7 @@ class OmeTiffSink(Sink):
                 first = {"subifds": len(levels) - 1, "metadata": self._metadata}
                 kind: dict[str, Any] = {"subfiletype": 1, "metadata": None} if i else first
                 tiles = _tiles(level, layout.axes, how["tile"][0])
-                tiff.write(tiles, shape=level.shape, dtype=level.dtype, **how, **kind)
+                tiff.write(counted.each(tiles), shape=level.shape, dtype=level.dtype, **how, **kind)
 
 
 class FinishedTiff(Sink):
@@ -85,7 +86,7 @@ class FinishedTiff(Sink):
         """Raises ImageError: the pixels that came before are in the file alone, so none can be changed."""
         raise ImageError(f"{self._path} is already finished: overwrite it or write elsewhere")
 
-    def finish(self) -> None:
+    def finish(self, follow: Follow = unwatched) -> None:
         """Nothing is left to do."""
 
     def close(self) -> None:

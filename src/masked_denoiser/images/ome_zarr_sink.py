@@ -15,7 +15,7 @@ from zarr.codecs import BloscCodec
 from masked_denoiser.images.layout import Layout, OmeZarr
 from masked_denoiser.images.ome_zarr_metadata import ZARR_FORMATS, group_attributes, known_windows, window
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.sink import Sink
+from masked_denoiser.images.sink import Follow, Sink, unwatched
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.zarr_folder import ZarrFolder, make_folder
 
@@ -41,9 +41,9 @@ class OmeZarrSink(Sink):
         """Puts [channels, height, width] at (y, x) of `plane`."""
         self._folder.write(plane, y, x, pixels)
 
-    def finish(self) -> None:
+    def finish(self, follow: Follow = unwatched) -> None:
         """Builds the pyramid, sets the contrast windows from its last level, and tidies up."""
-        self._folder.build_pyramid()
+        self._folder.build_pyramid(follow)
         self._set_windows()
         self._folder.remove_strays()
 
@@ -61,7 +61,7 @@ class OmeZarrSink(Sink):
         windows = _windows(smallest, layout.axes.index("C") if apart else None)
         for channel, ends in zip(channels, windows if apart else repeat(windows[0]), strict=False):
             channel["window"] = window(layout.dtype, *ends)
-        self._folder.group.attrs.update(attributes)
+        self._folder.set_attributes(attributes)
 
 
 def make_ome_zarr(

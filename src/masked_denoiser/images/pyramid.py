@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise, product
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from masked_denoiser.images.sink import Follow, unwatched
+
 Pixels = np.ndarray[Any, Any]
 
 
-def build_pyramid(levels: Sequence[Any], axes: str) -> None:
+class Counted:
+    """Counts pixels that are done, and tells a follower."""
+
+    def __init__(self, follow: Follow, levels: Sequence[Any]) -> None:
+        """Begins at none of those of some arrays."""
+        self._follow, self._done, self._total = follow, 0, sum(prod(level.shape) for level in levels)
+
+    def each(self, pieces: Iterable[Pixels]) -> Iterator[Pixels]:
+        """Hands pieces on, and counts them."""
+        for piece in pieces:
+            self.add(piece)
+            yield piece
+
+    def add(self, pixels: Pixels) -> None:
+        """Counts an array."""
+        self._done += pixels.size
+        self._follow(self._done / self._total)
+
+
+def build_pyramid(
+    levels: Sequence[Any],
+    axes: str,
+    follow: Follow = unwatched,
+    written: Callable[[int, tuple[slice, ...]], object] = lambda number, region: None,
+) -> None:
     """Fills every level but the first from the one before it.
 
     Each file, a chunk or a shard, is written once and whole. It and four chunks are in memory at once at most, and
@@ -20,11 +47,15 @@ def build_pyramid(levels: Sequence[Any], axes: str) -> None:
     Args:
         levels: zarr arrays, full resolution first, y and x halved (rounding up) from one to the next.
         axes: their letters, "Y" and "X" among them.
+        follow: told the share that is done, a few chunks at a time; what it raises ends the work between two.
+        written: told the number of a level and what of it has just been written.
     """
     spatial = axes.index("Y"), axes.index("X")
-    for fine, coarse in pairwise(levels):
+    counted = Counted(follow, levels[1:])
+    for number, (fine, coarse) in enumerate(pairwise(levels), start=1):
         for region in regions(coarse.shape, coarse.shards or coarse.chunks):
-            coarse[region] = _halved(fine, coarse, region, spatial)
+            coarse[region] = _halved(fine, coarse, region, spatial, counted)
+            written(number, region)
 
 
 def regions(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[tuple[slice, ...]]:
@@ -47,13 +78,14 @@ def halve(pixels: Pixels, y_axis: int, x_axis: int) -> Pixels:
     return _mean_integers(quarters) if pixels.dtype.kind in "iu" else _mean_floats(quarters)
 
 
-def _halved(fine: Any, coarse: Any, region: tuple[slice, ...], spatial: tuple[int, int]) -> Pixels:
+def _halved(fine: Any, coarse: Any, region: tuple[slice, ...], spatial: tuple[int, int], counted: Counted) -> Pixels:
     """A region of the coarse level, read chunk by chunk."""
     corner = [s.start for s in region]
     pixels: Pixels = np.empty([s.stop - s.start for s in region], coarse.dtype)
     for inner in regions(pixels.shape, coarse.chunks):
         here = tuple(slice(at + s.start, at + s.stop) for at, s in zip(corner, inner, strict=True))
         pixels[inner] = halve(fine[_doubled(here, spatial)], *spatial)
+        counted.add(pixels[inner])
     return pixels
 
 

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from masked_denoiser.images.planes import Plane
+
+#: Is told what share of a piece of work is done, 0 to 1. What it raises ends the work, which can be done again.
+Follow = Callable[[float], None]
+
+
+def unwatched(_: float) -> None:
+    """Follows nothing."""
+
+
+def part(follow: Follow, number: int, total: int) -> Follow:
+    """Follows piece `number`, from 0, of `total` pieces of equal length."""
+    return lambda share: follow((number + share) / total)
 
 
 class Sink(ABC):
@@ -25,8 +38,11 @@ class Sink(ABC):
         """
 
     @abstractmethod
-    def finish(self) -> None:
-        """Builds pyramid and metadata, and gives the output its final name. Called once, when all is written."""
+    def finish(self, follow: Follow = unwatched) -> None:
+        """Builds pyramid and metadata, and gives the output its final name. Called when all is written.
+
+        It may take long. What `follow` raises stops it, and leaves everything for a resumed job to finish.
+        """
 
     @abstractmethod
     def close(self) -> None:

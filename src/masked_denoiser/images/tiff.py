@@ -7,7 +7,6 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from math import ceil, prod
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tifffile import PHOTOMETRIC, TIFF, TiffFile, TiffFileError, TiffPageSeries
 from masked_denoiser.images.arrays import Found, check_pixels
 from masked_denoiser.images.axes import UNKNOWN
 from masked_denoiser.images.chunked import CACHE_BYTES, Chunked, cached
+from masked_denoiser.images.flat import FlatFile, FlatPiece
 from masked_denoiser.images.source import AXES, ImageError
 from masked_denoiser.images.tiff_checks import check_text, check_whole, guard_pieces, missing_pages
 from masked_denoiser.images.tiff_metadata import read_calibration
@@ -31,7 +31,7 @@ _BAND_ROWS = 1024
 
 
 def find_tiff(path: Path) -> Found:
-    """An image file, opened with its largest image; uncompressed pixels are memory-mapped.
+    """An image file, opened with its largest image; uncompressed pixels are read from where they lie.
 
     Raises:
         ImageError: if it is no TIFF, truncated, corrupt, holds no image, or is compressed in an unknown way.
@@ -123,37 +123,33 @@ def _scaled(steps: dict[str, float], series: TiffPageSeries, level: TiffPageSeri
 
 
 def _arrays(series: TiffPageSeries, levels: list[TiffPageSeries], stack: ExitStack) -> tuple[Chunked, ...]:
-    mapped = [_mapped(level) for level in levels]
-    if None in mapped:
+    flat = [_flat(level) for level in levels]
+    if None in flat:
         store = stack.enter_context(series.aszarr())
         node = zarr.open(store, mode="r", zarr_format=2)
         nodes = [node] if isinstance(node, zarr.Array) else [node[str(series.levels.index(level))] for level in levels]
         for level in levels:
             guard_pieces(level)
-        mapped = [m or _decoded(n, level.axes) for m, n, level in zip(mapped, nodes, levels, strict=True)]
-    arrays = tuple(array for array in mapped if array is not None)
+        flat = [f or _decoded(n, level.axes) for f, n, level in zip(flat, nodes, levels, strict=True)]
+    arrays = tuple(array for array in flat if array is not None)
     for array in arrays:
         stack.callback(array.close)
     return arrays
 
 
-def _mapped(series: TiffPageSeries) -> Chunked | None:
-    """Uncompressed pixels, read from a memory map of the file; None where there are others."""
+def _flat(series: TiffPageSeries) -> Chunked | None:
+    """Uncompressed pixels, read from where they lie in the file; None where there are others."""
     starts, inner = _contiguous(series)
     if not starts:
         return None
     outer = series.shape[: series.ndim - len(inner)]
-    order = series.keyframe.parent.byteorder
-    dtype = np.dtype(series.dtype).newbyteorder(order)
-    with Path(series.keyframe.parent.filehandle.path).open("rb") as file:
-        content = mmap(file.fileno(), 0, access=ACCESS_READ)
+    dtype = np.dtype(series.dtype).newbyteorder(series.keyframe.parent.byteorder)
+    file = FlatFile(Path(series.keyframe.parent.filehandle.path))
 
-    def fetch(index: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    def fetch(index: tuple[int, ...]) -> FlatPiece:
         at = int(np.ravel_multi_index(index[: len(outer)], outer)) if outer else 0
-        page = np.ndarray(inner, dtype, content, starts[at])
-        return page.reshape((1,) * len(outer) + inner)
+        return FlatPiece(file, starts[at], (1,) * len(outer) + inner, dtype)
 
-    # A view of the map costs nothing: keep none, so that closing frees the file.
     return Chunked(series.shape, dtype, (1,) * len(outer) + inner, fetch, keep_bytes=0)
 
 

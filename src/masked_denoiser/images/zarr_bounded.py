@@ -41,11 +41,11 @@ def bounded(array: zarr.Array[Any]) -> zarr.Array[Any]:
     if metadata.zarr_format == 3:
         most = pixels * (_WIDENED if _filtered(metadata.codecs) else 1) + _SLACK
         changed = replace(metadata, codecs=_bounded_all(metadata.codecs, most))
-    elif metadata.compressor is None or metadata.compressor.codec_id not in _DECODERS:
-        return array
     else:
         most = pixels * (_WIDENED if metadata.filters else 1) + _SLACK
-        changed = replace(metadata, compressor=_Bounded2(metadata.compressor, most))
+        # A compressor may stand among the filters as well.
+        filters = tuple(_bounded_2(codec, most) for codec in metadata.filters or ()) or None
+        changed = replace(metadata, compressor=_bounded_2(metadata.compressor, most), filters=filters)
     inner = array.async_array
     return zarr.Array(type(inner)(metadata=changed, store_path=inner.store_path, config=inner.config))
 
@@ -104,6 +104,10 @@ class _Bounded2(numcodecs.abc.Codec):  # type: ignore[misc]
 
     def get_config(self) -> Any:
         return self.inner.get_config()
+
+
+def _bounded_2(codec: Any, most: int) -> Any:
+    return _Bounded2(codec, most) if codec is not None and codec.codec_id in _DECODERS else codec
 
 
 def _filtered(codecs: Iterable[Any]) -> bool:

@@ -11,10 +11,11 @@ import numpy as np
 import zarr
 from zarr.errors import BaseZarrError
 
-from masked_denoiser.images.durable import sync_chunks
+from masked_denoiser.images.durable import sync_chunks, sync_file, sync_tree
 from masked_denoiser.images.layout import Layout, Level
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.pyramid import build_pyramid
+from masked_denoiser.images.sink import Follow, unwatched
 from masked_denoiser.images.source import ImageError
 
 
@@ -35,6 +36,7 @@ class ZarrFolder:
             ImageError: if the folder is no zarr group of that format, or its arrays do not fit `layout`.
         """
         self.path, self.layout = path, layout
+        self._known: set[Path] = set()
         self.group = _open_group(path, zarr_format)
         self.levels: Sequence[Any] = [_open_level(self.group, path, i, lv) for i, lv in enumerate(layout.levels)]
         _check_dtype(path, self.levels[0].dtype, layout.dtype)
@@ -46,11 +48,17 @@ class ZarrFolder:
         """
         key, block = self.layout.place(plane, y, x, pixels)
         self.levels[0][key] = block
-        sync_chunks(self.levels[0], self.path / "0", key)
+        self._sync(0, key)
 
-    def build_pyramid(self) -> None:
-        """Fills the lower levels from the first."""
-        build_pyramid(self.levels, self.layout.axes)
+    def build_pyramid(self, follow: Follow = unwatched) -> None:
+        """Fills the lower levels from the first, and sees to it that they are on the disk; see `Sink.finish`."""
+        build_pyramid(self.levels, self.layout.axes, follow, self._sync)
+
+    def set_attributes(self, attributes: dict[str, Any]) -> None:
+        """Changes attributes of the group, on the disk, too."""
+        self.group.attrs.update(attributes)
+        for name in ("zarr.json", ".zattrs"):
+            sync_file(self.path / name)
 
     def remove_strays(self) -> None:
         """Deletes what a killed process left of chunks in writing.
@@ -60,14 +68,22 @@ class ZarrFolder:
         for stray in self.path.rglob("*.partial"):  # LocalStore writes <key>.<hex>.partial, then renames it
             stray.unlink()
 
+    def _sync(self, number: int, key: tuple[int | slice, ...]) -> None:
+        sync_chunks(self.levels[number], self.path / str(number), key, self._known)
+
 
 def make_folder(path: Path, make: Callable[[Path], object]) -> None:
-    """Runs `make` under a temporary name and renames: a kill in between leaves no half-made folder at `path`."""
+    """Runs `make` under a temporary name and renames: a kill in between leaves no half-made folder at `path`.
+
+    What was made, and its name, are on the disk afterwards.
+    """
     making = path.with_name(f"{path.name}.creating")
     if making.exists():
         shutil.rmtree(making)
     make(making)
+    sync_tree(making)
     making.rename(path)
+    sync_file(path)
 
 
 def _open_group(path: Path, zarr_format: Literal[2, 3]) -> zarr.Group:

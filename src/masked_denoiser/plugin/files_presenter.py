@@ -163,7 +163,7 @@ class FilesPresenter:
             case Progress():
                 self._show(state=f"{event.done / max(1, event.total):.0%}".replace("%", " %"))
             case Finishing():
-                self._show(state="writing the pyramid")
+                self._show(state=str(event))
             case FileEnded(_, outcome, error):
                 self._file_ended(outcome, error)
             case Summary():

@@ -199,7 +199,7 @@ class Presenter:
             case tasks.Exists():
                 self._exists = event
             case Finishing():
-                self._view.show_progress(None, "writing the pyramid")
+                self._view.show_progress(event.share or None, str(event))
             case Finished() | Cancelled():
                 self._finished = isinstance(event, Finished)
                 self._results.refresh(force=True)

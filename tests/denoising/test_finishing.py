@@ -1,0 +1,155 @@
+"""The end of a job: it can be stopped, tells how far it is, and is on the disk before anything says so."""
+
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from masked_denoiser.denoising.events import Cancelled, Finished, Finishing, TileDone
+from masked_denoiser.denoising.finishing import watched
+from masked_denoiser.denoising.journal import Journal
+from masked_denoiser.denoising.prepare import prepare_file
+from masked_denoiser.images import ome_tiff_sink, pyramid
+from masked_denoiser.images.open import open_image
+
+from .jobs import OPTIONS, fingerprint, leftovers, make_input
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    return make_input(tmp_path_factory.mktemp("input"), side=288, chunk=96)
+
+
+@pytest.fixture(scope="module")
+def whole(image):
+    """Fingerprints of what an undisturbed job writes."""
+    prints = {}
+    for suffix in (".ome.zarr", ".ome.tif"):
+        output = image.parent / f"whole{suffix}"
+        assert isinstance(list(prepare(image, output).run())[-1], Finished)
+        prints[suffix] = fingerprint(output)
+    return prints
+
+
+def prepare(image, output, **how):
+    model, options = image.parent / "tiny.safetensors", replace(OPTIONS, tile=96)
+    return prepare_file(open_image(image), output, model=model, options=options, device="cpu", **how).pipeline
+
+
+@pytest.mark.parametrize(("suffix", "place"), [(".ome.zarr", "halve"), (".ome.tif", "halve"), (".ome.tif", "_tiles")])
+def test_cancel_stops_in_the_middle_and_resume_ends_in_the_same_bytes(
+    image, whole, tmp_path, monkeypatch, suffix, place
+):
+    output = tmp_path / f"cut{suffix}"
+    pipeline, calls = prepare(image, output), []
+    halve, tiles = pyramid.halve, ome_tiff_sink._tiles
+
+    def counted():
+        calls.append(place)
+        if len(calls) == 2:
+            pipeline.cancel.set()
+
+    def halving(*given):
+        counted()
+        return halve(*given)
+
+    def tiling(*given):
+        for tile in tiles(*given):
+            counted()
+            yield tile
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*((pyramid, "halve", halving) if place == "halve" else (ome_tiff_sink, "_tiles", tiling)))
+        events = list(pipeline.run())
+    assert isinstance(events[-1], Cancelled)
+    assert events[-1].progress.left == 0
+    assert len(calls) == 2  # nothing more was begun
+    assert Journal.beside(output).exists()
+    assert not list(tmp_path.rglob("*.tif"))  # neither under its name nor half-made
+    events = list(prepare(image, output, resume=True).run())
+    assert isinstance(events[-1], Finished)
+    assert not any(isinstance(event, TileDone) for event in events)
+    assert fingerprint(output) == whole[suffix]
+    assert leftovers(output) == []
+
+
+def test_an_end_that_takes_long_says_how_far_it_is():
+    seen = threading.Event()
+
+    def finish(follow):
+        follow(0.25)
+        assert seen.wait(60)
+
+    events = watched(finish, threading.Event())
+    for event in events:
+        if event == Finishing(0.25):
+            seen.set()
+    assert str(event) == "writing the pyramid, 25 %"
+    assert str(Finishing()) == "writing the pyramid"
+
+
+def test_who_stops_listening_stops_the_end_and_errors_come_through():
+    stopped = threading.Event()
+
+    def endless(follow):
+        try:
+            while True:
+                follow(0.5)
+        finally:
+            stopped.set()
+
+    events = watched(endless, threading.Event())
+    assert [next(events), next(events).share] == [Finishing(), 0.5]
+    events.close()
+    assert stopped.is_set()
+    with pytest.raises(OSError, match="disk full"):
+        list(watched(lambda follow: open_nothing(), threading.Event()))
+
+
+def open_nothing():
+    raise OSError("disk full")
+
+
+class Disk:
+    """What a power cut would leave: of each file and folder, what it was when it was synced last."""
+
+    def __init__(self, monkeypatch):
+        self._fsync, self.synced = os.fsync, {}
+        monkeypatch.setattr(os, "fsync", self.fsync)
+
+    def fsync(self, descriptor):
+        self._fsync(descriptor)
+        self.synced[os.fstat(descriptor).st_ino] = self.state(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    @staticmethod
+    def state(path):
+        return sorted(os.listdir(path)) if path.is_dir() else (path.stat().st_size, path.stat().st_mtime_ns)
+
+    def lost(self, folder, name):
+        """What is at `folder / name` and would not be, or not as it is."""
+        places = [folder / name, *(folder / name).rglob("*")]
+        missing = [] if name in self.synced.get(folder.stat().st_ino, ()) else [name]
+        return missing + [str(p) for p in places if self.synced.get(p.stat().st_ino) != self.state(p)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="tells what a descriptor is by /proc")
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_all_is_on_the_disk_before_the_journal_speaks_of_it(image, tmp_path, monkeypatch, suffix):
+    disk, output, asked = Disk(monkeypatch), tmp_path / f"out{suffix}", []
+    add, remove = Journal.add, Journal.remove
+
+    def added(journal, *given):
+        name = output.name if suffix == ".ome.zarr" else f"{output.name}.partial"
+        asked.append(disk.lost(tmp_path, name))
+        add(journal, *given)
+
+    def removed(journal):
+        asked.append(disk.lost(tmp_path, output.name))
+        remove(journal)
+
+    monkeypatch.setattr(Journal, "add", added)
+    monkeypatch.setattr(Journal, "remove", removed)
+    list(prepare(image, output).run())
+    assert asked == [[]] * 10
