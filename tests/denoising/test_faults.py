@@ -19,6 +19,7 @@ from masked_denoiser.denoising.journal import Journal
 from masked_denoiser.denoising.output import AlreadyComplete, OutputError
 from masked_denoiser.denoising.prepare import prepare_file
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.provenance import read_attributes
 from masked_denoiser.images.source import DamagedError, ImageError
 
 from .jobs import OPTIONS, fingerprint, leftovers, make_input
@@ -57,6 +58,13 @@ def test_damage_stops_a_job_where_it_is_named_and_a_mended_file_goes_on(image, t
     (image / "c" / "2" / "1" / "0").write_bytes(good)
     assert isinstance(finish(image, tmp_path / "cut.ome.zarr", resume=True)[-1], Finished)
     assert fingerprint(tmp_path / "cut.ome.zarr") == fingerprint(tmp_path / "whole.ome.zarr")
+
+
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_an_output_says_what_was_damaged(image, tmp_path, suffix):
+    spoil(image, 2, 1)
+    finish(image, tmp_path / f"out{suffix}", options=replace(OPTIONS, on_error="skip"))
+    assert read_attributes(tmp_path / f"out{suffix}")["damage"] == ["rows 64 to 96, columns 32 to 64"]
 
 
 def test_damage_is_passed_through_on_request_and_listed(image, tmp_path):

@@ -171,7 +171,7 @@ class TestEveryFile:
             if len(shares) == stop:
                 raise InterruptedError
 
-        for stop in (1, 3, 7):
+        for stop in (1, 3, 7):  # noqa: B007 (`follow` looks at it)
             with pytest.raises(InterruptedError):
                 sink.finish(follow)
             shares.clear()

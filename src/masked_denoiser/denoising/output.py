@@ -40,7 +40,10 @@ class Output:
     def finish(self, follow: Follow = unwatched) -> None:
         """Completes the outputs, and then removes the journal; what `follow` raises stops it, for a later resume."""
         sinks = self._sinks()
+        damage = sorted(set(map(str, self.journal.damage)))
         try:
+            for sink in sinks if damage else ():
+                sink.note({"damage": damage})
             for number, sink in enumerate(sinks):
                 follow(number / len(sinks))
                 sink.finish(part(follow, number, len(sinks)))

@@ -40,7 +40,13 @@ class OmeTiffSink(Sink):
         """
         self._path = path
         self._folder = ZarrFolder(working_folder(path), layout)
+        self._source, self._attributes = source, dict(attributes)
         self._metadata = ome_metadata(source, layout, attributes)
+
+    def note(self, values: Mapping[str, Any]) -> None:
+        """Adds to the annotation of the image."""
+        self._attributes |= values
+        self._metadata = ome_metadata(self._source, self._folder.layout, self._attributes)
 
     def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
         """Puts [channels, height, width] at (y, x) of `plane`."""

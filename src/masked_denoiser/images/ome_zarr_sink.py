@@ -13,7 +13,7 @@ from numcodecs import Blosc
 from zarr.codecs import BloscCodec
 
 from masked_denoiser.images.layout import Layout, OmeZarr
-from masked_denoiser.images.ome_zarr_metadata import ZARR_FORMATS, group_attributes, known_windows, window
+from masked_denoiser.images.ome_zarr_metadata import ATTRIBUTE, ZARR_FORMATS, group_attributes, known_windows, window
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.sink import Follow, Sink, unwatched
 from masked_denoiser.images.source import Source
@@ -46,6 +46,12 @@ class OmeZarrSink(Sink):
         self._folder.build_pyramid(follow)
         self._set_windows()
         self._folder.remove_strays()
+
+    def note(self, values: Mapping[str, Any]) -> None:
+        """Adds to the group attribute `ATTRIBUTE`."""
+        attributes: Any = self._folder.group.attrs.asdict()
+        attributes[ATTRIBUTE] |= values
+        self._folder.set_attributes(attributes)
 
     def close(self) -> None:
         """Nothing is held open."""

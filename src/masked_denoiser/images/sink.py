@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,3 +47,6 @@ class Sink(ABC):
     @abstractmethod
     def close(self) -> None:
         """Frees files without finishing: what was written stays for a resumed job."""
+
+    def note(self, values: Mapping[str, Any]) -> None:  # noqa: B027 (memory has no place for them)
+        """Keeps more JSON values with the image; called before `finish`, if at all."""
