@@ -7,13 +7,12 @@ is checked here, and again against the input and the model that it names when it
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
-
-import numpy as np
 
 from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.images.disk import TIFF_SUFFIXES
@@ -28,6 +27,8 @@ _FORMAT = 1
 
 #: A job file is some kilobytes long; what is longer than this many bytes is none.
 _LONGEST = 2**24
+
+_DTYPE = re.compile(r"[<>=|]?[uif][1248]|u?int(8|16|32|64)|float(16|32|64)")
 
 #: Smallest and largest values of what a person might choose.
 _LIMITS = {
@@ -167,8 +168,5 @@ def _wrong_figures(job: Job) -> str:
 
 
 def _real(dtype: str) -> bool:
-    """Whether this names integers or real numbers."""
-    try:
-        return np.dtype(dtype).kind in "uif"
-    except TypeError:
-        return False
+    """Whether this names integers or real numbers; NumPy would take whole sentences, and evaluate them."""
+    return _DTYPE.fullmatch(dtype) is not None
