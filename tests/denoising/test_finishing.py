@@ -125,7 +125,9 @@ class Disk:
 
     @staticmethod
     def state(path):
-        return sorted(os.listdir(path)) if path.is_dir() else (path.stat().st_size, path.stat().st_mtime_ns)
+        return (
+            sorted(p.name for p in path.iterdir()) if path.is_dir() else (path.stat().st_size, path.stat().st_mtime_ns)
+        )
 
     def lost(self, folder, name):
         """What is at `folder / name` and would not be, or not as it is."""
