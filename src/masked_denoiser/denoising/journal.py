@@ -27,6 +27,7 @@ from masked_denoiser.denoising.limits import Limits
 from masked_denoiser.denoising.lock import OutputLock
 from masked_denoiser.denoising.records import line_of, read_records
 from masked_denoiser.images.damage import Place
+from masked_denoiser.images.durable import sync_file
 
 _FORMAT = 2
 
@@ -77,6 +78,7 @@ class Journal:
             journal._lock.release()
             raise JobError(f"{output.parent} cannot be written to ({error.strerror}); choose another output") from error
         begun.replace(journal.path)  # a journal has its header, or it is not there
+        sync_file(journal.path)
         journal._open()
         return journal
 
