@@ -126,13 +126,7 @@ class Disk:
     @staticmethod
     def state(path):
         return (
-<<<<<<< HEAD
-            sorted(inner.name for inner in path.iterdir())
-            if path.is_dir()
-            else (path.stat().st_size, path.stat().st_mtime_ns)
-=======
             sorted(p.name for p in path.iterdir()) if path.is_dir() else (path.stat().st_size, path.stat().st_mtime_ns)
->>>>>>> safety
         )
 
     def lost(self, folder, name):

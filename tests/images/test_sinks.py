@@ -169,9 +169,6 @@ class TestEveryFile:
         def stopping(steps: int) -> Callable[[float], None]:
             left = iter(range(steps))
 
-<<<<<<< HEAD
-        for stop in (1, 3, 7):  # noqa: B007 (`follow` looks at it)
-=======
             def follow(_: float) -> None:
                 if next(left, None) is None:
                     raise InterruptedError
@@ -179,7 +176,6 @@ class TestEveryFile:
             return follow
 
         for steps in (0, 3, 7):
->>>>>>> safety
             with pytest.raises(InterruptedError):
                 sink.finish(stopping(steps))
             sink = create_sink(path, source, chunk=CHUNK, resume=True, **how)
