@@ -212,7 +212,7 @@ def test_bad_outputs_are_refused_in_one_line(tmp_path, tiny, image, capsys, monk
         assert words in refuse(capsys, "denoise", image, output, "--model", tiny)
     assert "input" in refuse(capsys, "denoise", image, image, "--model", tiny, "--overwrite")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 90, 10))
-    assert "GB are free" in refuse(capsys, "denoise", image, tmp_path / "out.ome.zarr", "--model", tiny)
+    assert "MB are free" in refuse(capsys, "denoise", image, tmp_path / "out.ome.zarr", "--model", tiny)
     assert image.read_bytes() == before
     assert sorted(tmp_path.iterdir()) == [image, taken]
 

@@ -13,10 +13,10 @@ from masked_denoiser.network.build import NetworkConfig
 from masked_denoiser.network.config import SwinConfig
 
 #: Feature images of the finest level that a network holds at once. Counted on a CPU: `python -m benchmarks pipeline`.
-_SWIN_FEATURES, _U_FEATURES = 5.3, 6.0
+_SWIN_FEATURES, _U_FEATURES = 5.0, 6.0
 
 #: What the libraries of a network's layers take for themselves, in bytes.
-_LIBRARIES = 150 * 2**20
+_LIBRARIES = 130 * 2**20
 
 #: Bytes for each sample of a tile while it waits: in [0, 1] as float32, what was clipped as float64, its result.
 _WAITING = 4 + 8 + 4
