@@ -17,9 +17,12 @@ import torch
 from benchmarks.measure import machine, matrix_peak, peak_memory
 from benchmarks.network import Row, network_rows, training_rows
 from benchmarks.pipeline import pipeline_figures
+from benchmarks.start import start_figures
 from masked_denoiser.denoising.device import choose_device
 
-_PARTS = ("network", "training", "pipeline")
+_PARTS = ("network", "training", "pipeline", "start")
+
+_STARTS = {"help": "masked-denoiser --help", "import": "import masked_denoiser"}
 
 
 def main() -> None:
@@ -57,6 +60,8 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         rows += training_rows(device)
     found["rows"] = [row.to_dict() for row in rows]
     found["peak_memory"] = peak_memory(device)
+    if "start" in parts:
+        found["start"] = start_figures()
     if "pipeline" in parts:
         found["pipeline"] = pipeline_figures(asked.slide, asked.device, torch.get_num_threads())
     return found
@@ -74,6 +79,9 @@ def as_table(found: dict[str, Any]) -> str:
         lines += map(_line, found["rows"])
     if "pipeline" in found:
         lines += ["", *_pipeline(found["pipeline"])]
+    if "start" in found:
+        lines += ["", "| start, without Python's own | |", "| --- | --- |"]
+        lines += [f"| `{what}` | {found['start'][key]:.2f} s |" for key, what in _STARTS.items()]
     return "\n".join(lines) + "\n"
 
 
