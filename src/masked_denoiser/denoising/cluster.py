@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, Self
 
+import dask
 import torch
 
 from masked_denoiser.denoising.cluster_pipeline import ClusterPipeline
@@ -22,6 +24,10 @@ from masked_denoiser.denoising.remote import About, about_worker
 from masked_denoiser.denoising.under_way import distributed_library, explained
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
+
+#: A local worker that dies is begun anew by its nanny. dask looks for it once more after a time, and gives it up for
+#: good if it has just died again: not before ten days.
+_FAITHFUL = {"distributed.deploy.lost-worker-timeout": "10 days"}
 
 #: What local workers run first. Ctrl-C reaches every process of a terminal, and is for the driver alone to answer.
 _DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -35,13 +41,13 @@ class Cluster:
 
     measures = False
 
-    def __init__(self, client: Any, threads: int | None = None, local: Any = None) -> None:
+    def __init__(self, client: Any, threads: int | None = None, local: ExitStack | None = None) -> None:
         """Takes a client.
 
         Args:
             client: of dask.distributed.
             threads: CPU threads of each worker's network; None for as many as the worker has.
-            local: the cluster that ends with this object.
+            local: closes what ends with this object.
         """
         self.client, self._threads, self._local = client, threads, local
         self._device, self._torch = "auto", ""
@@ -81,6 +87,8 @@ class Cluster:
             raise JobError(f"--workers is {workers}; give 1 or more")
         distributed = distributed_library()
         share = threads or max(1, (os.cpu_count() or 1) // workers)
+        kept = ExitStack()
+        kept.enter_context(dask.config.set(_FAITHFUL))
         cluster = distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -90,7 +98,8 @@ class Cluster:
             silence_logs=logging.CRITICAL,
             preload=[_DEAF],
         )
-        return cls(distributed.Client(cluster), share, cluster)
+        kept.callback(cluster.close)
+        return cls(distributed.Client(cluster), share, kept)
 
     def choose_device(self, device: str) -> tuple[torch.device, str]:
         """The kind of device that all workers have, and a sentence about them.
