@@ -113,7 +113,7 @@ def check_flat_memory(side, tmp_path, stub):
     full, half = peak(side, tmp_path, stub), peak(side // 2, tmp_path, stub)
     print(f"\npeak memory: {full / 1e6:.0f} MB for {side} x {side} x 3, {half / 1e6:.0f} MB for half the side")
     assert full < 1.2e9
-    assert full < 1.1 * half
+    assert full < 1.2 * half  # of four times as many pixels
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows tells no peak of memory this way")

@@ -30,8 +30,9 @@ print(json.dumps([planned.process, planned.device, peak]))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is counted in other units elsewhere")
 @pytest.mark.parametrize(("model", "tile"), [("general-rgb", 512), ("paper-rgb", 256)])
-def test_the_plan_is_within_a_fifth_of_what_is_measured(model, tile):
+def test_the_plan_is_about_what_is_measured(model, tile):
     said = subprocess.run([sys.executable, "-c", _MEASURE, model, str(tile)], check=True, stdout=subprocess.PIPE).stdout
     planned, on_device, measured = json.loads(said)
     assert on_device == 0
-    assert planned == pytest.approx(measured, rel=0.2)
+    assert measured <= 1.25 * planned
+    assert planned <= 1.5 * measured  # a system that takes back idle pages leaves less to be measured
