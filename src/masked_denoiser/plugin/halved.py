@@ -11,9 +11,10 @@ from masked_denoiser.images.index import full_index
 from masked_denoiser.images.layout import SMALLEST_LEVEL
 from masked_denoiser.images.pyramid import halve
 from masked_denoiser.images.source import Lazy
+from masked_denoiser.plugin.reordered import View
 
 
-class Halved:
+class Halved(View):
     """An array of half the height and width, rounded up: means of 2 x 2 pixels of a finer one, as it is now.
 
     Attributes:
@@ -26,16 +27,6 @@ class Halved:
         self.shape = tuple(-(-side // 2) if i in self._yx else side for i, side in enumerate(finer.shape))
         self.dtype = np.dtype(finer.dtype)
 
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of samples."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
     def __getitem__(self, key: Any, /) -> np.ndarray[Any, Any]:
         """Means at integers and slices of positive step."""
         spans, last = [], []
@@ -47,10 +38,6 @@ class Halved:
         factors = [2 if i in self._yx else 1 for i in range(self.ndim)]
         finer = tuple(slice(f * start, f * stop) for f, (start, stop) in zip(factors, spans, strict=True))
         return np.asarray(halve(np.asarray(self._finer[finer]), *self._yx)[tuple(last)])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """All of it."""
-        return np.asarray(self[...], dtype=dtype)
 
 
 def halvings(array: Lazy, axes: str) -> tuple[Lazy, ...]:

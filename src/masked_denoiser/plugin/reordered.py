@@ -12,7 +12,37 @@ from masked_denoiser.images.index import full_index
 from masked_denoiser.images.source import Lazy, Source
 
 
-class Reordered:
+class View:
+    """What napari needs of an array beside its pixels.
+
+    Attributes:
+        shape: sides.
+        dtype: of a sample.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def __getitem__(self, key: Any, /) -> np.ndarray[Any, Any]:
+        """Pixels at integers and slices."""
+        raise NotImplementedError
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """The whole array."""
+        return np.asarray(self[...], dtype=dtype)
+
+
+class Reordered(View):
     """A view of an array that napari can show: nothing is read but what is indexed, and nothing is kept.
 
     Unlike a dask array it never goes stale, so that a result can be watched as it grows.
@@ -31,16 +61,6 @@ class Reordered:
         self.shape = tuple(1 if axis is None else int(array.shape[axis]) for axis in order)
         self.dtype = np.dtype(array.dtype)
 
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of samples."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
     def __getitem__(self, key: Any, /) -> np.ndarray[Any, Any]:
         """Reads at integers and slices, in the order seen."""
         keys = tuple(k if isinstance(k, slice) else operator.index(k) for k in full_index(key, self.ndim))
@@ -53,10 +73,6 @@ class Reordered:
         wanted = [axis for axis, k in zip(self._order, keys, strict=True) if axis is not None and isinstance(k, slice)]
         moved = pixels.transpose([left.index(axis) for axis in wanted])
         return _with_new_axes(moved, self._order, keys)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """The whole array."""
-        return np.asarray(self[...], dtype=dtype)
 
 
 class _Owner:
