@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from masked_denoiser.denoising.api import denoise, denoise_file
     from masked_denoiser.denoising.job import Options
-    from masked_denoiser.denoising.measure_noise import estimate_noise
+    from masked_denoiser.denoising.noise_measurement import estimate_noise
     from masked_denoiser.images.open import open_image
     from masked_denoiser.models.catalogue import load_model
     from masked_denoiser.samples import sample_path
@@ -21,7 +21,7 @@ _HOMES = {
     "Options": "masked_denoiser.denoising.job",
     "denoise": "masked_denoiser.denoising.api",
     "denoise_file": "masked_denoiser.denoising.api",
-    "estimate_noise": "masked_denoiser.denoising.measure_noise",
+    "estimate_noise": "masked_denoiser.denoising.noise_measurement",
     "fine_tune": "masked_denoiser.training.prepare",
     "load_model": "masked_denoiser.models.catalogue",
     "open_image": "masked_denoiser.images.open",

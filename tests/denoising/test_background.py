@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from masked_denoiser.denoising.background import SQUARE, TOLERANCE, is_background, measure_background
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.events import Finished
-from masked_denoiser.denoising.intensity import Range
+from masked_denoiser.denoising.intensity import IntensityRange
 from masked_denoiser.denoising.job import JobError, Options
 from masked_denoiser.denoising.lowres import low_resolution
 from masked_denoiser.denoising.prepare import prepare_array
@@ -45,7 +45,7 @@ def test_the_criterion_is_that_of_its_definition(height, width, seed):
 def test_the_background_of_a_slide_is_its_paper():
     source = open_image(slide(), axes="YXS")
     planes = list(list_planes(source.axes, source.sizes, source.rgb))
-    found = measure_background(source, planes, {0: Range(0, 255)}, 0)
+    found = measure_background(source, planes, {0: IntensityRange(0, 255)}, 0)
     assert found[0] == pytest.approx(PAPER, abs=0.02)
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from masked_denoiser.denoising.intensity import Range, measure_ranges
+from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 
@@ -14,7 +14,7 @@ integers = st.sampled_from([np.uint8, np.int16, np.uint16, np.int32, np.uint32, 
 @given(integers.flatmap(lambda dtype: hnp.arrays(dtype, (1, 4, 5))), st.integers(-1000, 1000), st.integers(1, 70000))
 def test_integers_come_back_wherever_the_range_lies(pixels, low, width):
     """Within a few millionths of the larger of range and excess: what float32 holds."""
-    scale = Range(float(low), float(low + width))
+    scale = IntensityRange(float(low), float(low + width))
     unit, excess = scale.to_unit(pixels)
     assert (unit.dtype, excess.dtype) == (np.float32, np.float64)
     assert unit.min() >= 0.0
@@ -27,7 +27,7 @@ def test_integers_come_back_wherever_the_range_lies(pixels, low, width):
 
 def test_broken_values_stay_and_do_not_reach_the_network():
     pixels = np.array([[[1.0, np.nan], [np.inf, 3.0]]], np.float32)
-    scale = Range(0.0, 4.0, fill=2.0)
+    scale = IntensityRange(0.0, 4.0, fill=2.0)
     unit, excess = scale.to_unit(pixels)
     assert np.isfinite(unit).all()
     assert unit[0, 0, 1] == 0.5

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from masked_denoiser.cli.picture import picture_path
 from masked_denoiser.cli.progress import say
 from masked_denoiser.cli.reading import open_input
-from masked_denoiser.denoising.measure_noise import measure_noise
-from masked_denoiser.denoising.noise_choice import treatments_of
+from masked_denoiser.denoising.noise_measurement import measure_noise
+from masked_denoiser.denoising.noise_settings import treatments_of
 from masked_denoiser.denoising.noisy_copy import noisy_copy
 from masked_denoiser.denoising.settle import planes_of
 from masked_denoiser.evaluation.noise_plot import plot_noise

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.intensity import Range, sample_rectangles
+from masked_denoiser.denoising.intensity import IntensityRange, sample_rectangles
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 
@@ -42,7 +42,7 @@ def is_background(unit: NDArray[np.floating], levels: Levels, square: int = SQUA
 
 
 def measure_background(
-    source: Source, planes: Sequence[Plane], ranges: Mapping[int, Range], seed: int
+    source: Source, planes: Sequence[Plane], ranges: Mapping[int, IntensityRange], seed: int
 ) -> dict[int, Levels]:
     """The background of each channel group, by `Plane.range_key`.
 
@@ -59,7 +59,7 @@ def measure_background(
     return {key: _most_frequent(source, group, ranges[key], seed) for key, group in by_key.items()}
 
 
-def _most_frequent(source: Source, planes: list[Plane], scale: Range, seed: int) -> Levels:
+def _most_frequent(source: Source, planes: list[Plane], scale: IntensityRange, seed: int) -> Levels:
     tiles = [scale.to_unit(tile)[0] for tile in sample_rectangles(source, planes, seed)]
     means = np.concatenate([np.stack([_means(channel).ravel() for channel in tile]) for tile in tiles], axis=1)
     counts, edges = np.histogramdd(means.T, bins=_BINS if len(means) == 1 else 32, range=[(0, 1)] * len(means))

@@ -27,7 +27,7 @@ _TAILS = (0.01, 99.99)
 
 
 @dataclass(frozen=True)
-class Range:
+class IntensityRange:
     """Which intensities the network sees as 0 and 1.
 
     Attributes:
@@ -70,30 +70,30 @@ def _clip_to(values: NDArray[np.float64], limits: np.iinfo[Any]) -> NDArray[np.f
     return np.clip(values, float(limits.min), np.nextafter(top, 0) if int(top) > limits.max else top)
 
 
-def measure_ranges(source: Source, planes: Iterable[Plane], seed: int = 0) -> dict[int, Range]:
+def measure_ranges(source: Source, planes: Iterable[Plane], seed: int = 0) -> dict[int, IntensityRange]:
     """The range of every channel, from a seeded sample of the whole image.
 
     8-bit images keep 0..255, the convention that models are trained with; so do floats within [0, 1].
     All else is stretched between the 0.01st and the 99.99th percentile of the sample.
 
     Returns:
-        Range by `Plane.range_key`.
+        IntensityRange by `Plane.range_key`.
     """
     by_key: dict[int, list[Plane]] = {}
     for plane in planes:
         if not plane.copied:
             by_key.setdefault(plane.range_key, []).append(plane)
     if source.dtype == np.uint8:
-        return {key: Range(0.0, 255.0) for key in by_key}
+        return {key: IntensityRange(0.0, 255.0) for key in by_key}
     return {key: _measure(source, group, seed) for key, group in by_key.items()}
 
 
-def _measure(source: Source, planes: list[Plane], seed: int) -> Range:
+def _measure(source: Source, planes: list[Plane], seed: int) -> IntensityRange:
     sample = np.concatenate([tile.astype(np.float64).ravel() for tile in sample_rectangles(source, planes, seed)])
     finite = sample[np.isfinite(sample)]
     broken = finite.size < sample.size
     if not finite.size:
-        return Range(0.0, 1.0, 0.0, broken)
+        return IntensityRange(0.0, 1.0, 0.0, broken)
     low, median, high = (float(v) for v in np.percentile(finite, (_TAILS[0], 50.0, _TAILS[1])))
     if source.dtype.kind == "f" and float(finite.min()) >= 0.0 and 0.05 < float(finite.max()) <= 1.0:
         low, high = 0.0, 1.0
@@ -101,7 +101,7 @@ def _measure(source: Source, planes: list[Plane], seed: int) -> Range:
         low, high = float(finite.min()), float(finite.max())
     if not high > low:  # a constant image: a range so small that nothing can be lost in it
         high = low + (1.0 if source.dtype.kind != "f" else max(abs(low) * 1e-3, float(np.finfo(np.float32).tiny)))
-    return Range(low, high, median, broken)
+    return IntensityRange(low, high, median, broken)
 
 
 def sample_rectangles(source: Source, planes: list[Plane], seed: int) -> Iterator[Pixels]:

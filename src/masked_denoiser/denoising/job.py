@@ -13,10 +13,10 @@ from math import lcm
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from masked_denoiser.denoising.intensity import Range
-from masked_denoiser.denoising.noise_choice import AUTO
+from masked_denoiser.denoising.intensity import IntensityRange
+from masked_denoiser.denoising.noise_settings import AUTO
+from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.denoising.precision import AskedPrecision, Precision
-from masked_denoiser.denoising.treatment import Treatment
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.layout import OmeZarr
 from masked_denoiser.images.planes import Channels, Plane, list_planes
@@ -97,10 +97,10 @@ class Job:
         shard: side of the output's shards in pixels; 0 where chunks are files of their own.
         group: tiles along rows and columns of what is written and recorded together: of a shard of the output, or else
             of a batch.
-        ranges: key and `Range` of each channel.
+        ranges: key and `IntensityRange` of each channel.
         asked: `Options.noise`.
         noise: what was found, for a person; empty where it was not looked at.
-        treatments: key and `Treatment` of each channel.
+        treatments: key and `NoiseTreatment` of each channel.
         background: key, then the levels of the background; empty where none is skipped.
         selection: the part of the input that it is about, as `images.selection` writes it; "" for all.
     """
@@ -130,10 +130,10 @@ class Job:
     std: bool
     seed: int
     channels: Channels
-    ranges: tuple[tuple[int, Range], ...]
+    ranges: tuple[tuple[int, IntensityRange], ...]
     asked: str
     noise: str
-    treatments: tuple[tuple[int, Treatment], ...]
+    treatments: tuple[tuple[int, NoiseTreatment], ...]
     device: str
     precision: Precision
     compiled: bool
@@ -160,20 +160,20 @@ class Job:
         sizes = dict(zip(self.axes, self.shape, strict=True))
         return tuple(list_planes(self.axes, sizes, self.rgb, self.channels))
 
-    def range_of(self, plane: Plane) -> Range:
+    def range_of(self, plane: Plane) -> IntensityRange:
         """The intensity range of a plane."""
         return self._ranges[plane.range_key]
 
     @cached_property
-    def _ranges(self) -> dict[int, Range]:
+    def _ranges(self) -> dict[int, IntensityRange]:
         return dict(self.ranges)
 
-    def treatment_of(self, plane: Plane) -> Treatment:
+    def treatment_of(self, plane: Plane) -> NoiseTreatment:
         """What is done to a plane because of its noise."""
         return self._treatments[plane.range_key]
 
     @cached_property
-    def _treatments(self) -> dict[int, Treatment]:
+    def _treatments(self) -> dict[int, NoiseTreatment]:
         return dict(self.treatments)
 
     def background_of(self, plane: Plane) -> tuple[float, ...] | None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.background import SQUARE, Levels, is_background
-from masked_denoiser.denoising.intensity import Range
+from masked_denoiser.denoising.intensity import IntensityRange
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import ImageError, Source
 from masked_denoiser.tiling.plan import Span, Tile
@@ -46,11 +46,11 @@ class LowResolution:
         """Side of the squares that are averaged, in pixels of the level."""
         return max(1, round(SQUARE / max(self.factors)))
 
-    def is_background(self, plane: Plane, tile: Tile, scale: Range, levels: Levels) -> bool:
+    def is_background(self, plane: Plane, tile: Tile, scale: IntensityRange, levels: Levels) -> bool:
         """Whether a tile with its halo passes the filter. Asked row by row, each row of tiles is read once."""
         return is_background(self.pixels(plane, tile.read, scale), levels, self.square)
 
-    def pixels(self, plane: Plane, spans: tuple[Span, Span], scale: Range) -> NDArray[np.float32]:
+    def pixels(self, plane: Plane, spans: tuple[Span, Span], scale: IntensityRange) -> NDArray[np.float32]:
         """The pixels that hold any part of rows and columns of the full resolution, [C, h, w] in [0, 1].
 
         Raises:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from masked_denoiser.denoising.intensity import Range, measure_ranges
+from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
 from masked_denoiser.denoising.job import JobError
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.disk import check_output, check_room, discard, estimate_bytes
@@ -89,7 +89,11 @@ def _write(sink: Any, plane: Plane, top: int, pixels: np.ndarray[Any, Any]) -> N
 
 
 def _noisy(
-    pixels: np.ndarray[Any, Any], scale: Range, drawn: NoiseRecipe, generator: torch.Generator, distinct: int | None
+    pixels: np.ndarray[Any, Any],
+    scale: IntensityRange,
+    drawn: NoiseRecipe,
+    generator: torch.Generator,
+    distinct: int | None,
 ) -> np.ndarray[Any, Any]:
     unit, _ = scale.to_unit(pixels)
     out = add_noise(torch.from_numpy(np.ascontiguousarray(unit))[None], drawn, generator, distinct=distinct)[0].numpy()

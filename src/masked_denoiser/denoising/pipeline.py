@@ -27,7 +27,7 @@ from masked_denoiser.denoising.output import Output, OutputError
 from masked_denoiser.denoising.overlap import Waits, overlapped
 from masked_denoiser.denoising.region import Region
 from masked_denoiser.denoising.skipping import Skipping
-from masked_denoiser.denoising.treated import Network, Treated
+from masked_denoiser.denoising.tile_denoiser import Network, TileDenoiser
 from masked_denoiser.images.damage import Place, read_around
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.sink import Follow, Sink, unwatched
@@ -243,7 +243,7 @@ class Pipeline:
         if given.units is None:
             return given, None
         origins = tuple(work.batch[i].origin for i in given.seen)
-        treated = Treated(self.denoiser, self.job.window)
+        treated = TileDenoiser(self.denoiser, self.job.window)
         return given, treated.submit(given.units, origins, self.job.treatment_of(work.plane))
 
     def _write(self, work: _Work, computed: tuple[_Given, Pending | None]) -> _Done:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from masked_denoiser.denoising.background import measure_background
-from masked_denoiser.denoising.intensity import Range, measure_ranges
+from masked_denoiser.denoising.correction_limits import MEAN_REACH
+from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
 from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options
-from masked_denoiser.denoising.noise_choice import choose
+from masked_denoiser.denoising.noise_settings import choose
+from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.denoising.precision import Precision
-from masked_denoiser.denoising.restraint import MEAN_REACH
-from masked_denoiser.denoising.treatment import Treatment
 from masked_denoiser.images.disk import is_tiff
 from masked_denoiser.images.layout import OmeZarr, shard_side
 from masked_denoiser.images.planes import Channels, Plane, list_planes
@@ -153,7 +153,7 @@ def _tile(options: Options, grid: int, stride: int) -> int:
     return options.tile if stride == 1 else _up_to(grid * stride, options.tile)
 
 
-def _around(treatments: Collection[Treatment]) -> int:
+def _around(treatments: Collection[NoiseTreatment]) -> int:
     """Before the network impulses are looked for among neighbours, after it the result is held to local figures."""
     held = (MEAN_REACH * (bool(t.gain) + bool(t.levels)) * bool(t.share) for t in treatments)
     return max((REACH * bool(t.impulses) + reach for t, reach in zip(treatments, held, strict=True)), default=0)
@@ -184,18 +184,18 @@ def _check(source: Source, model: Model, options: Options) -> None:
         raise JobError(f"the intensity range {options.intensity} is empty; give LOW < HIGH")
 
 
-def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> dict[int, Range]:
+def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> dict[int, IntensityRange]:
     """Of all channels that are denoised, by key, in the order of the keys."""
     keys = sorted({p.range_key for p in planes if not p.copied})
     if options.intensity is not None:
         low, high = options.intensity
-        return dict.fromkeys(keys, Range(low, high, (low + high) / 2))
+        return dict.fromkeys(keys, IntensityRange(low, high, (low + high) / 2))
     measured = measure_ranges(source, planes, options.seed)
     return {key: measured[key] for key in keys}
 
 
 def _background(
-    source: Source, planes: tuple[Plane, ...], ranges: dict[int, Range], options: Options
+    source: Source, planes: tuple[Plane, ...], ranges: dict[int, IntensityRange], options: Options
 ) -> tuple[tuple[int, tuple[float, ...]], ...]:
     if not options.skip_background:
         return ()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from masked_denoiser.denoising.measure_noise import Measured
+from masked_denoiser.denoising.noise_measurement import Measured
 from masked_denoiser.evaluation.plot import COLOURS, new_figure, save_figure
-from masked_denoiser.noise.level import clipped_variance
+from masked_denoiser.noise.variance_model import clipped_variance
 
 _RGB = {"red": "#d55e00", "green": "#009e73", "blue": "#0072b2"}
 

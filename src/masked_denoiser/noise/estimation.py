@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.noise.blocks import BLOCK, SPREADS, Blocks, Image, measure_blocks
-from masked_denoiser.noise.level import Groups, Level, fit_level, flat_blocks, groups_of
+from masked_denoiser.noise.variance_model import Groups, NoiseVariance, fit_level, flat_blocks, groups_of
 
 #: Fewer blocks than this tell nothing certain.
 _FEW = 12
@@ -81,9 +81,9 @@ class ChannelNoise:
     certain: bool
 
     @property
-    def level(self) -> Level:
+    def level(self) -> NoiseVariance:
         """Variance against intensity."""
-        return Level(self.gain, self.read**2 - self.gain * self.offset)
+        return NoiseVariance(self.gain, self.read**2 - self.gain * self.offset)
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def _shared(tile: Image) -> float | None:
     return float(np.mean(products))
 
 
-def _as_camera(level: Level, dark: float) -> tuple[float, float, float]:
+def _as_camera(level: NoiseVariance, dark: float) -> tuple[float, float, float]:
     """Gain, offset and read noise from a line. The offset is where noise would end, but no brighter than the dark.
 
     One line cannot tell an offset from read noise: with a variance above zero at intensity zero all of it is read

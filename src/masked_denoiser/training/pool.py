@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.intensity import Range, measure_ranges
+from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
 from masked_denoiser.images.planes import Channels, Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.tiling.plan import Span
@@ -75,7 +75,7 @@ class TrainingImage:
         return tuple(plane for plane in planes if not plane.copied)
 
     @cached_property
-    def ranges(self) -> dict[int, Range]:
+    def ranges(self) -> dict[int, IntensityRange]:
         """The intensity convention, as at inference. A pair has that of its noisy image."""
         return measure_ranges(self.source, self.planes)
 

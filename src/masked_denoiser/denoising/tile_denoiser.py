@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from masked_denoiser.denoising.correction_limits import keep_local_mean, take_no_more
 from masked_denoiser.denoising.denoiser import Batch, Denoised, Denoiser, Pending
-from masked_denoiser.denoising.restraint import keep_local_mean, take_no_more
-from masked_denoiser.denoising.stabilise import make_stabiliser
-from masked_denoiser.denoising.treatment import Treatment
-from masked_denoiser.noise.level import Level
+from masked_denoiser.denoising.noise_treatment import NoiseTreatment
+from masked_denoiser.denoising.variance_stabilization import make_stabiliser
+from masked_denoiser.noise.variance_model import NoiseVariance
 
 
 class Network(Protocol):
@@ -28,7 +28,7 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True)
-class Treated:
+class TileDenoiser:
     """A network that is given tiles as it knows them.
 
     Attributes:
@@ -39,7 +39,7 @@ class Treated:
     network: Network
     grid: int
 
-    def __call__(self, tiles: Batch, origins: tuple[tuple[int, int], ...], treatment: Treatment) -> Denoised:
+    def __call__(self, tiles: Batch, origins: tuple[tuple[int, int], ...], treatment: NoiseTreatment) -> Denoised:
         """Denoises tiles.
 
         Args:
@@ -49,7 +49,7 @@ class Treated:
         """
         return self.submit(tiles, origins, treatment)()
 
-    def submit(self, tiles: Batch, origins: tuple[tuple[int, int], ...], treatment: Treatment) -> Pending:
+    def submit(self, tiles: Batch, origins: tuple[tuple[int, int], ...], treatment: NoiseTreatment) -> Pending:
         """The same, as `Denoiser.submit`: what comes after the network is done when the result is asked for."""
         if not treatment.share:
             return lambda: Denoised(tiles, np.zeros_like(tiles))
@@ -82,13 +82,13 @@ def _submit(network: Network, tiles: Batch, origins: tuple[tuple[int, int], ...]
     return lambda: done
 
 
-def _after(out: Denoised, tiles: Batch, treatment: Treatment, transform: _Transform) -> Denoised:
+def _after(out: Denoised, tiles: Batch, treatment: NoiseTreatment, transform: _Transform) -> Denoised:
     """What the network gave, as the image has it."""
     mean = np.asarray(transform.backward(out.mean), np.float32)
     if treatment.gain:
-        mean = keep_local_mean(mean, tiles, Level(treatment.gain, treatment.variance))
+        mean = keep_local_mean(mean, tiles, NoiseVariance(treatment.gain, treatment.variance))
     if treatment.levels:
-        mean = take_no_more(mean, tiles, [Level(*level) for level in treatment.levels])
+        mean = take_no_more(mean, tiles, [NoiseVariance(*level) for level in treatment.levels])
     std = None if out.std is None else _spread(transform, out.mean, out.std) * np.float32(treatment.share)
     return Denoised(mean if treatment.share == 1 else tiles + np.float32(treatment.share) * (mean - tiles), std)
 
@@ -112,10 +112,10 @@ class _Contrast:
         return stabilised if self.scale == 1.0 else (stabilised - 0.5) / self.scale + 0.5
 
 
-def _transform(treatment: Treatment) -> _Transform:
+def _transform(treatment: NoiseTreatment) -> _Transform:
     if not treatment.gain:
         return _Contrast(treatment.scale)
-    made = make_stabiliser(Level(treatment.gain, treatment.variance), treatment.scale)
+    made = make_stabiliser(NoiseVariance(treatment.gain, treatment.variance), treatment.scale)
     assert made is not None
     return made
 

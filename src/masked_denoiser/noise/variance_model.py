@@ -25,7 +25,7 @@ _NARROW = 0.02
 
 
 @dataclass(frozen=True)
-class Level:
+class NoiseVariance:
     """How strong noise is: its variance at mean intensity m is gain * m + variance, before clipping.
 
     Attributes:
@@ -66,7 +66,7 @@ def groups_of(blocks: Blocks, flat: list[NDArray[np.intp]], spread: int) -> Grou
     return Groups(*np.array(rows, np.float64).T)
 
 
-def fit_level(groups: Groups, limits: tuple[float, float]) -> Level:
+def fit_level(groups: Groups, limits: tuple[float, float]) -> NoiseVariance:
     """The straight line of variance against intensity, seen through clipping.
 
     The clipped line is compared with the groups in logarithms, as their variances have a relative error; a group that
@@ -74,17 +74,17 @@ def fit_level(groups: Groups, limits: tuple[float, float]) -> Level:
     """
     usable = groups.variance > 1e-14
     if not usable.any():
-        return Level(0.0, 0.0)
+        return NoiseVariance(0.0, 0.0)
     mean, seen, count = groups.mean[usable], groups.variance[usable], groups.count[usable]
     low, high = float(mean.min()), float(max(mean.max(), mean.min() + 1e-6))
     weights = np.sqrt(count / count.max())
 
     alike = high - low < _NARROW
 
-    def level(ends: Values) -> Level:
+    def level(ends: Values) -> NoiseVariance:
         first, last = np.exp(ends[[0, -1]])
         gain = (last - first) / (high - low)
-        return Level(gain, first - gain * low)
+        return NoiseVariance(gain, first - gain * low)
 
     def errors(ends: Values, structured: Values) -> Values:
         expected = clipped_variance(level(ends), mean, limits)
@@ -99,7 +99,7 @@ def fit_level(groups: Groups, limits: tuple[float, float]) -> Level:
     return level(best)
 
 
-def clipped_variance(level: Level, mean: Values, limits: tuple[float, float]) -> Values:
+def clipped_variance(level: NoiseVariance, mean: Values, limits: tuple[float, float]) -> Values:
     """Variance that is seen at a mean that is seen, where normal noise was clipped (Foi et al. 2008, section V).
 
     Args:

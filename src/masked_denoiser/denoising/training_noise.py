@@ -8,16 +8,16 @@ from math import inf
 
 from masked_denoiser.models.card import Card
 from masked_denoiser.noise.blocks import SPREADS
-from masked_denoiser.noise.level import Level
 from masked_denoiser.noise.parse import RecipeError, parse_noise
 from masked_denoiser.noise.recipe import USUAL_VALUES, NoiseRecipe, OneOf, Step
+from masked_denoiser.noise.variance_model import NoiseVariance
 
 #: The training noise of the paper, and of published checkpoints, which do not say: Gaussian.
 _PAPER_SIGMA = 15.0 / 255
 
 
 @dataclass(frozen=True)
-class Known:
+class TrainingNoise:
     """The noise that a model was trained with.
 
     Attributes:
@@ -30,29 +30,29 @@ class Known:
     gain: float = 0.0
     correlated: int = 1
 
-    def knows_light(self, level: Level) -> bool:
+    def knows_light(self, level: NoiseVariance) -> bool:
         """Whether noise that grows so with the light needs no transform first."""
         return level.gain <= self.gain
 
 
-def known_noise(card: Card) -> Known:
+def training_noise(card: Card) -> TrainingNoise:
     """What a model knows; of one that does not say, what the paper's models know.
 
     A model that was trained on noisy images themselves knows their noise, whatever it is.
     """
     recipe = card.training.get("recipe")
     if not isinstance(recipe, dict):
-        return Known(_PAPER_SIGMA)
+        return TrainingNoise(_PAPER_SIGMA)
     if recipe.get("way", "clean") != "clean":
-        return Known(inf, inf, max(SPREADS))
+        return TrainingNoise(inf, inf, max(SPREADS))
     try:
         steps = list(_steps(parse_noise(str(recipe.get("noise", "")))))
     except RecipeError:
-        return Known(_PAPER_SIGMA)
+        return TrainingNoise(_PAPER_SIGMA)
     sigmas = [step.values[0].high / 255 for step in steps if step.family == "gaussian"]
     gains = [_gain(step) for step in steps]
     correlated = any(step.family == "correlated" for step in steps)
-    return Known(max(sigmas, default=0.0) or _PAPER_SIGMA, max(gains, default=0.0), 3 if correlated else 1)
+    return TrainingNoise(max(sigmas, default=0.0) or _PAPER_SIGMA, max(gains, default=0.0), 3 if correlated else 1)
 
 
 def _gain(step: Step) -> float:

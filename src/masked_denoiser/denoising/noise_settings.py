@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
-from masked_denoiser.denoising.intensity import Range
-from masked_denoiser.denoising.known import known_noise
-from masked_denoiser.denoising.measure_noise import Measured, measure_noise
-from masked_denoiser.denoising.treatment import Treatment, choose_treatment
+from masked_denoiser.denoising.intensity import IntensityRange
+from masked_denoiser.denoising.noise_measurement import Measured, measure_noise
+from masked_denoiser.denoising.noise_treatment import NoiseTreatment, choose_treatment
+from masked_denoiser.denoising.training_noise import training_noise
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.card import Card
 from masked_denoiser.noise.blocks import SPREADS
 from masked_denoiser.noise.estimation import ChannelNoise
-from masked_denoiser.noise.level import Level
+from masked_denoiser.noise.variance_model import NoiseVariance
 
 #: Noise as strong as this share of an image's range leaves nothing of the image: a mistake in units.
 _STRONGEST = 0.7
@@ -45,10 +45,10 @@ class GivenNoise:
     read: float = 0.0
     correlation: int = 1
 
-    def in_range(self, scale: Range) -> ChannelNoise:
+    def in_range(self, scale: IntensityRange) -> ChannelNoise:
         """The same in units of a range, in which white is 1."""
         span = scale.high - scale.low
-        level = Level(self.gain / span, (self.read**2 - self.gain * (self.offset - scale.low)) / span**2)
+        level = NoiseVariance(self.gain / span, (self.read**2 - self.gain * (self.offset - scale.low)) / span**2)
         middle, bright = (float(level.sigma(at)) for at in (0.5, 0.95))
         if not 0 < bright <= _STRONGEST:
             raise NoiseError(
@@ -70,7 +70,7 @@ class NoiseChoice:
         verdict: the noise, for a person; empty where it was not looked at.
     """
 
-    treatments: Mapping[int, Treatment]
+    treatments: Mapping[int, NoiseTreatment]
     verdict: str = ""
 
 
@@ -103,7 +103,7 @@ def parse_given_noise(text: str) -> GivenNoise | None:
 
 
 def choose(
-    noise: str, source: Source, planes: Sequence[Plane], ranges: Mapping[int, Range], card: Card, seed: int
+    noise: str, source: Source, planes: Sequence[Plane], ranges: Mapping[int, IntensityRange], card: Card, seed: int
 ) -> NoiseChoice:
     """What to do about the noise of an image.
 
@@ -121,8 +121,8 @@ def choose(
     noise = noise.strip().lower()
     given = parse_given_noise(noise)
     if noise == NONE or not ranges:
-        return NoiseChoice({key: Treatment() for key in ranges})
-    known = known_noise(card)
+        return NoiseChoice({key: NoiseTreatment() for key in ranges})
+    known = training_noise(card)
     if given is not None:
         of_ranges = {key: given.in_range(scale) for key, scale in ranges.items()}
         return NoiseChoice({k: choose_treatment([n], known, weak_alone=False) for k, n in of_ranges.items()}, noise)
@@ -130,12 +130,12 @@ def choose(
     return NoiseChoice(treatments_of(measured, card), measured.estimate.verdict)
 
 
-def treatments_of(measured: Measured, card: Card) -> dict[int, Treatment]:
+def treatments_of(measured: Measured, card: Card) -> dict[int, NoiseTreatment]:
     """What to do about measured noise with a model, by `Plane.range_key`."""
     by_key: dict[int, list[ChannelNoise]] = {}
     for key, channel in zip(measured.keys, measured.estimate.channels, strict=True):
         by_key.setdefault(key, []).append(channel)
-    return {key: choose_treatment(channels, known_noise(card)) for key, channels in by_key.items()}
+    return {key: choose_treatment(channels, training_noise(card)) for key, channels in by_key.items()}
 
 
 def _number(text: str, number: str) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from masked_denoiser.noise.level import Level
+from masked_denoiser.noise.variance_model import NoiseVariance
 
 Batch = NDArray[np.float32]
 
@@ -29,7 +29,7 @@ _MARGIN = 2.0
 _LEAST = 0.5 / 255
 
 
-def keep_local_mean(denoised: Batch, tiles: Batch, level: Level) -> Batch:
+def keep_local_mean(denoised: Batch, tiles: Batch, level: NoiseVariance) -> Batch:
     """Gives a result the local means of its input, over 33 x 33 pixels, where there are few photons.
 
     The inverse of the Anscombe transform is unbiased for a network that gives the mean of stabilised values. One that
@@ -46,7 +46,7 @@ def keep_local_mean(denoised: Batch, tiles: Batch, level: Level) -> Batch:
     return np.asarray(denoised + weight * off, np.float32)
 
 
-def take_no_more(denoised: Batch, tiles: Batch, levels: Sequence[Level]) -> Batch:
+def take_no_more(denoised: Batch, tiles: Batch, levels: Sequence[NoiseVariance]) -> Batch:
     """Takes less away where more was taken than twice the measured noise, over 33 x 33 pixels.
 
     Args:

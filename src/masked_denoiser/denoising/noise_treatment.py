@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median, median_low
 
-from masked_denoiser.denoising.known import Known
+from masked_denoiser.denoising.training_noise import TrainingNoise
 from masked_denoiser.noise.estimation import ChannelNoise
-from masked_denoiser.noise.level import Level
+from masked_denoiser.noise.variance_model import NoiseVariance
 
 #: Noise weaker than the first is left alone, from the second on all of the network's correction is taken.
 _ALONE, _FULLY = 1.0 / 255, 2.0 / 255
@@ -35,7 +35,7 @@ _SHORT = 4
 
 
 @dataclass(frozen=True)
-class Treatment:
+class NoiseTreatment:
     """What is done to a plane around the network. Figures are in units of its range, in which white is 1.
 
     Attributes:
@@ -86,7 +86,9 @@ class Treatment:
 _ORDINALS = {2: "second", 4: "fourth"}
 
 
-def choose_treatment(channels: Sequence[ChannelNoise], known: Known, *, weak_alone: bool = True) -> Treatment:
+def choose_treatment(
+    channels: Sequence[ChannelNoise], known: TrainingNoise, *, weak_alone: bool = True
+) -> NoiseTreatment:
     """What to do to a plane.
 
     Args:
@@ -101,16 +103,18 @@ def choose_treatment(channels: Sequence[ChannelNoise], known: Known, *, weak_alo
     share = _share(noisy, sigma) if weak_alone else 1.0
     impulses = _threshold(noisy, sigma)
     if not share:
-        return Treatment(share=0.0, impulses=impulses)
+        return NoiseTreatment(share=0.0, impulses=impulses)
     levels = _levels(channels)
-    level = Level(median(c.level.gain for c in noisy), median(c.level.variance for c in noisy))
+    level = NoiseVariance(median(c.level.gain for c in noisy), median(c.level.variance for c in noisy))
     length = median_low(sorted(c.correlation for c in noisy))
     stride = 1 if length <= known.correlated else _stride(length)
     if _grows(level, sigma) and not known.knows_light(level):
         strongest = _rounded(min(1.0, known.sigma))
-        return Treatment(_rounded(level.gain), _rounded(level.variance), strongest, stride, share, impulses, levels)
+        return NoiseTreatment(
+            _rounded(level.gain), _rounded(level.variance), strongest, stride, share, impulses, levels
+        )
     scale = _rounded(min(1.0, known.sigma / max(sigma, 1e-9)))
-    return Treatment(scale=scale, stride=stride, share=share, impulses=impulses, levels=levels)
+    return NoiseTreatment(scale=scale, stride=stride, share=share, impulses=impulses, levels=levels)
 
 
 def _levels(channels: Sequence[ChannelNoise]) -> tuple[tuple[float, float], ...]:
@@ -142,7 +146,7 @@ def _share(channels: Sequence[ChannelNoise], sigma: float) -> float:
     return _rounded(min(1.0, max(0.0, (sigma - _ALONE) / (_FULLY - _ALONE))))
 
 
-def _grows(level: Level, sigma: float) -> bool:
+def _grows(level: NoiseVariance, sigma: float) -> bool:
     return level.gain > _LEAST_GAIN and max(level.variance, 0.0) < (1 - _GROWS) * sigma**2
 
 

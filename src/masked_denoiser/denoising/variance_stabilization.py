@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.noise.level import Level
+from masked_denoiser.noise.variance_model import NoiseVariance
 
 Values = NDArray[np.float64]
 
@@ -64,7 +64,7 @@ def _unbiased_inverse(values: Values, read: float) -> Values:
     return np.asarray(np.maximum(counts, 0.0) - read)
 
 
-def make_stabiliser(level: Level, strongest: float = 1.0) -> Stabiliser | None:
+def make_stabiliser(level: NoiseVariance, strongest: float = 1.0) -> Stabiliser | None:
     """The transform for noise that grows with the light; None where it does not.
 
     Args:

@@ -12,14 +12,14 @@ import masked_denoiser as md
 from masked_denoiser.denoising.api import denoise
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.denoiser import Denoised
-from masked_denoiser.denoising.intensity import Range
+from masked_denoiser.denoising.intensity import IntensityRange
 from masked_denoiser.denoising.job import JobError, Options
-from masked_denoiser.denoising.known import Known, known_noise
-from masked_denoiser.denoising.noise_choice import NoiseError, parse_given_noise
+from masked_denoiser.denoising.noise_settings import NoiseError, parse_given_noise
+from masked_denoiser.denoising.noise_treatment import NoiseTreatment, choose_treatment
 from masked_denoiser.denoising.prepare import prepare_array, prepare_file
 from masked_denoiser.denoising.settle import make_job
-from masked_denoiser.denoising.treated import Treated
-from masked_denoiser.denoising.treatment import Treatment, choose_treatment
+from masked_denoiser.denoising.tile_denoiser import TileDenoiser
+from masked_denoiser.denoising.training_noise import TrainingNoise, training_noise
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import list_models
 from masked_denoiser.network.ushape_config import UConfig
@@ -37,7 +37,7 @@ def white(sigma, **changes):
 
 WHITE, NONE = white(20), white(0)
 PHOTONS = white(20, gain=0.08, read=0.01)
-PAPER, ALL = Known(0.06), Known(0.2, 0.05, 3)
+PAPER, ALL = TrainingNoise(0.06), TrainingNoise(0.2, 0.05, 3)
 
 
 def same(tiles, origins):
@@ -47,24 +47,24 @@ def same(tiles, origins):
 @pytest.mark.parametrize(
     ("noise", "known", "expected"),
     [
-        (WHITE, PAPER, Treatment(scale=0.765)),
-        (WHITE, ALL, Treatment()),
-        (white(102), ALL, Treatment(scale=0.5)),
-        (PHOTONS, PAPER, Treatment(0.08, 0.0001, scale=0.06)),
-        (PHOTONS, ALL, Treatment(0.08, 0.0001, scale=0.2)),
-        (replace(PHOTONS, gain=0.04), ALL, Treatment()),
-        (white(20, correlation=3), PAPER, Treatment(scale=0.765, stride=2)),
-        (white(20, correlation=3), ALL, Treatment()),
-        (white(20, correlation=5), ALL, Treatment(stride=4)),
-        (white(0.5), ALL, Treatment(share=0.0)),
-        (white(1.5), ALL, Treatment(share=0.5)),
-        (white(0.5, bright=8 / 255), ALL, Treatment()),
-        (white(0.5, impulses=0.01, height=0.5), ALL, Treatment(share=0.0, impulses=0.135882)),
-        (white(20, impulses=0.01, height=0.8), ALL, Treatment(impulses=0.365294)),
-        (white(20, impulses=0.01, height=0.3), ALL, Treatment()),
-        (white(0.5, impulses=0.01, height=0.1), ALL, Treatment(share=0.0, impulses=0.06)),
-        (white(0.5, stripes=0.02), ALL, Treatment()),
-        (NONE, ALL, Treatment(share=0.0)),
+        (WHITE, PAPER, NoiseTreatment(scale=0.765)),
+        (WHITE, ALL, NoiseTreatment()),
+        (white(102), ALL, NoiseTreatment(scale=0.5)),
+        (PHOTONS, PAPER, NoiseTreatment(0.08, 0.0001, scale=0.06)),
+        (PHOTONS, ALL, NoiseTreatment(0.08, 0.0001, scale=0.2)),
+        (replace(PHOTONS, gain=0.04), ALL, NoiseTreatment()),
+        (white(20, correlation=3), PAPER, NoiseTreatment(scale=0.765, stride=2)),
+        (white(20, correlation=3), ALL, NoiseTreatment()),
+        (white(20, correlation=5), ALL, NoiseTreatment(stride=4)),
+        (white(0.5), ALL, NoiseTreatment(share=0.0)),
+        (white(1.5), ALL, NoiseTreatment(share=0.5)),
+        (white(0.5, bright=8 / 255), ALL, NoiseTreatment()),
+        (white(0.5, impulses=0.01, height=0.5), ALL, NoiseTreatment(share=0.0, impulses=0.135882)),
+        (white(20, impulses=0.01, height=0.8), ALL, NoiseTreatment(impulses=0.365294)),
+        (white(20, impulses=0.01, height=0.3), ALL, NoiseTreatment()),
+        (white(0.5, impulses=0.01, height=0.1), ALL, NoiseTreatment(share=0.0, impulses=0.06)),
+        (white(0.5, stripes=0.02), ALL, NoiseTreatment()),
+        (NONE, ALL, NoiseTreatment(share=0.0)),
     ],
 )
 def test_what_is_decided(noise, known, expected):
@@ -72,7 +72,7 @@ def test_what_is_decided(noise, known, expected):
 
 
 def test_colours_are_treated_alike_and_one_odd_channel_decides_nothing():
-    assert replace(choose_treatment([WHITE, white(90, correlation=4), WHITE], ALL), levels=()) == Treatment()
+    assert replace(choose_treatment([WHITE, white(90, correlation=4), WHITE], ALL), levels=()) == NoiseTreatment()
 
 
 def test_colours_without_noise_say_nothing_of_the_others():
@@ -85,15 +85,19 @@ def test_colours_without_noise_say_nothing_of_the_others():
 def test_what_models_know():
     card = tiny_model().card
     of_recipe = {
-        GENERAL.noise: Known(55 / 255, 16 / 256, 3),
-        "poisson(alpha=3)": Known(15 / 255, 9 / 256),
-        "gaussian(sigma=0)": Known(15 / 255),
-        "a noise of tomorrow": Known(15 / 255),
+        GENERAL.noise: TrainingNoise(55 / 255, 16 / 256, 3),
+        "poisson(alpha=3)": TrainingNoise(15 / 255, 9 / 256),
+        "gaussian(sigma=0)": TrainingNoise(15 / 255),
+        "a noise of tomorrow": TrainingNoise(15 / 255),
     }
     for noise, known in of_recipe.items():
-        assert known_noise(replace(card, training={"recipe": {"noise": noise}})) == known
-    assert known_noise(card) == known_noise(replace(card, training={"recipe": "in words"})) == Known(15 / 255)
-    assert known_noise(replace(card, training={"recipe": {"way": "noisy"}})) == Known(np.inf, np.inf, 9)
+        assert training_noise(replace(card, training={"recipe": {"noise": noise}})) == known
+    assert (
+        training_noise(card)
+        == training_noise(replace(card, training={"recipe": "in words"}))
+        == TrainingNoise(15 / 255)
+    )
+    assert training_noise(replace(card, training={"recipe": {"way": "noisy"}})) == TrainingNoise(np.inf, np.inf, 9)
 
 
 @pytest.mark.parametrize("entry", list_models(), ids=lambda entry: entry.name)
@@ -104,11 +108,17 @@ def test_every_bundled_model_denoises_what_was_measured(entry):
 
 @pytest.mark.parametrize(
     "treatment",
-    [Treatment(), Treatment(scale=0.4), Treatment(stride=3), Treatment(share=0.3), Treatment(0.05, -0.002, 0.1, 2)],
+    [
+        NoiseTreatment(),
+        NoiseTreatment(scale=0.4),
+        NoiseTreatment(stride=3),
+        NoiseTreatment(share=0.3),
+        NoiseTreatment(0.05, -0.002, 0.1, 2),
+    ],
 )
 def test_a_network_that_does_nothing_gives_the_image_back(treatment):
     tiles = np.random.default_rng(0).uniform(0.1, 1.0, (2, 3, 50, 70)).astype(np.float32)
-    out = Treated(same, 16)(tiles, ((0, 0), (0, 0)), treatment)
+    out = TileDenoiser(same, 16)(tiles, ((0, 0), (0, 0)), treatment)
     # The unbiased inverse is not the plain one: that of a value is higher by a quarter of a photon.
     assert np.abs(out.mean - tiles).max() <= (0.3 * treatment.gain or 1e-6)
     assert np.isfinite(out.std).all()
@@ -122,7 +132,7 @@ def test_each_image_of_a_stride_has_independent_pixels_of_its_own():
         return Denoised(tiles, None)
 
     image = np.arange(64 * 96, dtype=np.float32).reshape(1, 1, 64, 96)
-    Treated(network, 8)(image, ((32, 48),), Treatment(stride=2))
+    TileDenoiser(network, 8)(image, ((32, 48),), NoiseTreatment(stride=2))
     np.testing.assert_array_equal(seen[3][0], image[..., 1::2, 1::2])
     assert [origins for _, origins in seen] == [((16, 24),)] * 4 + [((32, 48),)]
 
@@ -204,7 +214,7 @@ def test_noise_that_is_given_in_other_units_is_refused(text):
 
 def test_noise_that_is_given_is_in_units_of_the_image():
     given = parse_given_noise("gain=2,offset=100,read=5,correlation=3")
-    noise = given.in_range(Range(100.0, 1100.0))
+    noise = given.in_range(IntensityRange(100.0, 1100.0))
     assert (noise.gain, noise.offset, noise.read, noise.correlation) == (0.002, 0.0, 0.005, 3)
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.intensity import Range, measure_ranges
+from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.noise.estimation import ChannelNoise, NoiseEstimate, estimate_channel
-from masked_denoiser.noise.level import Groups
+from masked_denoiser.noise.variance_model import Groups
 
 #: Tiles that are read of each channel, their side, and the largest plane that is read whole instead.
 _TILES, _SIDE, _WHOLE = 24, 256, 1024 * 1024
@@ -61,7 +61,7 @@ def measure_noise(
     source: Source,
     *,
     planes: Iterable[Plane] | None = None,
-    ranges: Mapping[int, Range] | None = None,
+    ranges: Mapping[int, IntensityRange] | None = None,
     seed: int = 0,
 ) -> Measured:
     """Measures the noise of every channel.
@@ -93,7 +93,7 @@ def measure_noise(
 
 
 def _channels(
-    source: Source, planes: Sequence[Plane], scale: Range, key: int, seed: int
+    source: Source, planes: Sequence[Plane], scale: IntensityRange, key: int, seed: int
 ) -> Iterable[tuple[str, list[NDArray[np.float64]]]]:
     """The tiles of each channel, in units of its range, not clipped to it."""
     tiles = [_in_range(tile, scale) for tile in _tiles(source, planes, seed)]
@@ -122,6 +122,6 @@ def _tiles(source: Source, planes: Sequence[Plane], seed: int) -> Iterable[NDArr
         yield source.read(plane, slice(y, min(y + _SIDE, height)), slice(x, min(x + _SIDE, width)))
 
 
-def _in_range(tile: NDArray[Any], scale: Range) -> NDArray[np.float64]:
+def _in_range(tile: NDArray[Any], scale: IntensityRange) -> NDArray[np.float64]:
     values = np.where(np.isfinite(tile), tile, scale.fill) if tile.dtype.kind == "f" else tile
     return np.asarray((values.astype(np.float64) - scale.low) / (scale.high - scale.low))
