@@ -12,14 +12,15 @@ from tqdm import tqdm
 from masked_denoiser.cli.picture import picture_path
 from masked_denoiser.cli.progress import say
 from masked_denoiser.cli.reading import open_input
+from masked_denoiser.denoising.epochs import count_epochs
+from masked_denoiser.denoising.intensity import measure_ranges
 from masked_denoiser.denoising.noise_measurement import measure_noise
-from masked_denoiser.denoising.noise_settings import treatments_of
+from masked_denoiser.denoising.noise_settings import choose_treatments
 from masked_denoiser.denoising.noisy_copy import noisy_copy
 from masked_denoiser.denoising.settle import planes_of
 from masked_denoiser.evaluation.noise_plot import plot_noise
 from masked_denoiser.images.open import open_image
-from masked_denoiser.models.catalogue import AUTO, find_model, suited
-from masked_denoiser.models.file import read_card
+from masked_denoiser.models.catalogue import AUTO, load_model, suited
 from masked_denoiser.noise.estimation import ChannelNoise, in_units
 from masked_denoiser.noise.families import FAMILIES
 from masked_denoiser.noise.parse import parse_noise
@@ -47,21 +48,24 @@ def estimate(arguments: Namespace) -> int:
     with open_input(arguments) as source:
         for note in source.notes:
             say(note, arguments.json)
-        planes = [plane for plane in planes_of(source, arguments.channels) if not plane.copied]
-        measured = measure_noise(source, planes=planes, seed=arguments.seed)
-        card = read_card(find_model(suited(AUTO, any(plane.channels == 3 for plane in planes))))
+        epochs = count_epochs(source, planes_of(source, arguments.channels))
+        planes = [plane for plane in planes_of(source, arguments.channels, epochs) if not plane.copied]
+        ranges = measure_ranges(source, planes, arguments.seed)
+        measured = measure_noise(source, planes=planes, ranges=ranges, seed=arguments.seed)
+        model = load_model(suited(AUTO, any(plane.channels == 3 for plane in planes)))
     found = measured.estimate
-    advice = " / ".join(dict.fromkeys(t.says for t in treatments_of(measured, card).values()))
+    treatments = choose_treatments(measured, planes, ranges, model)
+    advice = " / ".join(dict.fromkeys(treatment.summary for treatment in treatments.values()))
     if arguments.json:
         values = found.to_dict()
         for channel, name in zip(values["channels"], measured.names, strict=True):
             channel["name"] = name
-        print(json.dumps(values | {"model": card.name, "recommended": "--noise auto", "which": advice}))
+        print(json.dumps(values | {"model": model.card.name, "recommended": "--noise auto", "which": advice}))
     else:
         print(found.verdict)
         for name, noise, (black, white) in zip(measured.names, found.channels, found.ranges, strict=True):
             print(f"{name}: {_figures(noise, black, white)}")
-        print(f"recommended: --model {card.name} --noise auto: {advice}")
+        print(f"recommended: --model {model.card.name} --noise auto: {advice}")
     if plot is not None:
         plot_noise(measured, plot)
         say(f"wrote {arguments.plot}", arguments.json)
@@ -75,8 +79,8 @@ def _figures(noise: ChannelNoise, black: float, white: float) -> str:
     if noise.gain:
         text += f", gain {found['gain']:.4g} per photon, offset {found['offset']:.4g}, read noise {found['read']:.4g}"
     text += ", white" if noise.correlation == 1 else f", independent from {noise.correlation} pixels on"
-    if noise.impulses > 1e-3:
-        text += f", {noise.impulses:.2%} impulses"
+    if noise.impulses.share > 1e-4:
+        text += f", {noise.impulses.share:.2%} impulses"
     if noise.stripes:
         text += f", stripes of {found['stripes']:.4g}"
     ends = [e for e, limit in zip(("black", "white"), noise.clipped, strict=True) if isfinite(limit)]

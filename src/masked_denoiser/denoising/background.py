@@ -60,7 +60,7 @@ def measure_background(
 
 
 def _most_frequent(source: Source, planes: list[Plane], scale: IntensityRange, seed: int) -> Levels:
-    tiles = [scale.to_unit(tile)[0] for tile in sample_rectangles(source, planes, seed)]
+    tiles = [np.clip(scale.to_unit(tile), 0.0, 1.0) for tile in sample_rectangles(source, planes, seed)]
     means = np.concatenate([np.stack([_means(channel).ravel() for channel in tile]) for tile in tiles], axis=1)
     counts, edges = np.histogramdd(means.T, bins=_BINS if len(means) == 1 else 32, range=[(0, 1)] * len(means))
     fullest = np.unravel_index(int(counts.argmax()), counts.shape)

@@ -1,12 +1,13 @@
-"""What a network's result is held to: what was measured of the noise.
+"""Limits of a correction: no more is removed than the measured noise can be, and local means are kept.
 
-A blind network guesses the noise by itself, and now and then takes fine structure for it. But how strong the noise is
-has been measured, so no more of it can be taken away than there is.
+A blind network guesses the noise by itself, and now and then takes fine structure for it, or erases a bead as if it
+were an impulse. But how strong the noise is has been measured, so that what cannot be noise is put back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,51 +17,88 @@ from masked_denoiser.noise.variance_model import NoiseVariance
 
 Batch = NDArray[np.float32]
 
-#: How far away a pixel's local mean looks.
+#: Distance in pixels that a pixel's local mean reaches.
 MEAN_REACH = 16
 
-#: Up to so many photons a pixel local means are kept, and from so many on they are the network's.
+#: Corrections of up to the first number of standard deviations are taken, from the second on none: no noise is so far.
+_SURELY, _NEVER = 4.5, 6.5
+
+#: The variance of noise is at least this share of that at the local mean: dark pixels are not known to be so dark.
+_DIM = 0.25
+
+#: Over 33 x 33 pixels this many times the measured standard deviation may be removed: measurements have errors.
+_MARGIN = 1.3
+
+#: Up to so many photons a pixel local means are kept whole; from so many on only what cannot be chance.
 _FEW, _MANY = 5.0, 10.0
 
-#: So many times the measured noise may be taken away: measurements may be too low, and noise is uneven.
-_MARGIN = 2.0
-
-#: Noise weaker than this, half a grey level of 255, is rounding.
-_LEAST = 0.5 / 255
+#: Local means of the correction that are within so many of their standard deviations are chance.
+_CHANCE = 2.0
 
 
-def keep_local_mean(denoised: Batch, tiles: Batch, level: NoiseVariance) -> Batch:
-    """Gives a result the local means of its input, over 33 x 33 pixels, where there are few photons.
+@dataclass(frozen=True, eq=False)
+class _Variance:
+    """Variance against intensity of each channel, [C, 1, 1] each."""
 
-    The inverse of the Anscombe transform is unbiased for a network that gives the mean of stabilised values. One that
-    was trained with L1 gives their median; at a few photons a pixel, which are far from symmetric, that is much darker.
-    Noise has nearly no part in the mean of a thousand pixels.
+    gain: Batch
+    variance: Batch
+    floor: Batch
 
-    Args:
-        denoised, tiles: [B, C, H, W].
-        level: of the noise; its gain is not 0.
-    """
-    mean, off = _local(tiles), _local(tiles - denoised)
-    photons = (mean + level.variance / level.gain) / level.gain
-    weight = np.clip((_MANY - photons) / (_MANY - _FEW), 0.0, 1.0)
-    return np.asarray(denoised + weight * off, np.float32)
+    def at(self, intensity: Batch) -> Batch:
+        return np.asarray(np.maximum(self.gain * intensity + self.variance, np.maximum(self.floor, 1e-12)), np.float32)
 
 
-def take_no_more(denoised: Batch, tiles: Batch, levels: Sequence[NoiseVariance]) -> Batch:
-    """Takes less away where more was taken than twice the measured noise, over 33 x 33 pixels.
+def limit_correction(denoised: Batch, tiles: Batch, noise: Sequence[NoiseVariance], width: float = 0.0) -> Batch:
+    """Return a result from which nothing is missing that cannot be noise.
+
+    Three limits, one after the other: of each pixel, of the energy over 33 x 33 pixels, and of the mean over them.
 
     Args:
-        denoised, tiles: [B, C, H, W].
-        levels: of the noise of each channel; one for all of them.
+        denoised, tiles: [B, C, H, W] in the same units.
+        noise: of each channel; one for all of them.
+        width: of the blur that explains the correlation of the noise, in pixels; 0 for white noise.
     """
+    level = _Variance(*(_per_channel(noise, name) for name in ("gain", "variance", "floor")))
     removed = tiles - denoised
-    mean, strength = _local(tiles), np.sqrt(np.maximum(_local(removed**2), 0.0))
-    gain, variance = (
-        np.array([getattr(level, name) for level in levels], np.float32)[:, None, None] for name in ("gain", "variance")
-    )
-    allowed = _MARGIN * np.sqrt(np.maximum(gain * mean + variance, _LEAST**2))
-    share = np.minimum(1.0, allowed / np.maximum(strength, 1e-6))
-    return np.asarray(tiles - share * removed, np.float32)
+    local = _local(tiles)
+    removed = removed * _plausible(removed, denoised, local, level)
+    strength = np.sqrt(np.maximum(_local(removed**2), 0.0))
+    allowed = _MARGIN * np.sqrt(level.at(local))
+    removed = removed * np.minimum(1.0, allowed / np.maximum(strength, 1e-12))
+    return np.asarray(tiles - (removed - _bias(removed, tiles - removed, level, width)), np.float32)
+
+
+def _plausible(removed: Batch, denoised: Batch, local: Batch, level: _Variance) -> Batch:
+    """Share of each correction that noise can be: 1 near the mean, 0 far from it.
+
+    Photon noise reaches farther up than down: by the expansion of Cornish and Fisher (1938) its quantile at z standard
+    deviations lies (z^2 - 1) / 6 photons above that of normal noise.
+    """
+    sigma = np.sqrt(np.maximum(level.at(denoised), _DIM * level.at(local)))
+    skew = (_SURELY**2 - 1.0) / 6.0 * level.gain
+    distance = np.where(removed > 0, np.maximum(removed - skew, 0.0), -removed) / sigma
+    return np.asarray(np.clip((_NEVER - distance) / (_NEVER - _SURELY), 0.0, 1.0), np.float32)
+
+
+def _bias(removed: Batch, kept: Batch, level: _Variance, width: float) -> Batch:
+    """What a correction takes from, or adds to, local means, beyond chance.
+
+    The mean of noise over a thousand pixels is next to nothing, so what is left is the fault of the network, which
+    gives medians for means. It is measured in units of the noise, so that bright regions do not spread into dim ones.
+    """
+    # Where the measurement is too low, what was removed tells the strength: no pixel may outweigh its neighbourhood.
+    around = np.maximum(level.at(_local(kept)), _local(removed**2))
+    sigma = np.sqrt(np.maximum(level.at(kept), _DIM * around))
+    mean = _local((removed / sigma).astype(np.float32))
+    chance = _CHANCE * np.sqrt(4.0 * np.pi * width**2 + 1.0) / (2 * MEAN_REACH + 1)
+    certain = np.sign(mean) * np.maximum(np.abs(mean) - chance, 0.0)
+    photons = (kept + level.variance / np.maximum(level.gain, 1e-12)) / np.maximum(level.gain, 1e-12)
+    few = np.where(level.gain > 0, np.clip((_MANY - photons) / (_MANY - _FEW), 0.0, 1.0), 0.0)
+    return np.asarray(sigma * (few * mean + (1.0 - few) * certain), np.float32)
+
+
+def _per_channel(noise: Sequence[NoiseVariance], name: str) -> Batch:
+    return np.array([getattr(one, name) for one in noise], np.float32)[:, None, None]
 
 
 def _local(batch: Batch) -> Batch:

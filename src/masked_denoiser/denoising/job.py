@@ -97,10 +97,11 @@ class Job:
         shard: side of the output's shards in pixels; 0 where chunks are files of their own.
         group: tiles along rows and columns of what is written and recorded together: of a shard of the output, or else
             of a batch.
-        ranges: key and `IntensityRange` of each channel.
+        epochs: runs of planes with ranges and treatments of their own; see `denoising.epochs`.
+        ranges: key and `IntensityRange` of each channel and epoch.
         asked: `Options.noise`.
         noise: what was found, for a person; empty where it was not looked at.
-        treatments: key and `NoiseTreatment` of each channel.
+        treatments: key and `NoiseTreatment` of each channel and epoch.
         background: key, then the levels of the background; empty where none is skipped.
         selection: the part of the input that it is about, as `images.selection` writes it; "" for all.
     """
@@ -130,6 +131,7 @@ class Job:
     std: bool
     seed: int
     channels: Channels
+    epochs: int
     ranges: tuple[tuple[int, IntensityRange], ...]
     asked: str
     noise: str
@@ -158,7 +160,7 @@ class Job:
     def planes(self) -> tuple[Plane, ...]:
         """The planes, in the order they are denoised."""
         sizes = dict(zip(self.axes, self.shape, strict=True))
-        return tuple(list_planes(self.axes, sizes, self.rgb, self.channels))
+        return tuple(list_planes(self.axes, sizes, self.rgb, self.channels, self.epochs))
 
     def range_of(self, plane: Plane) -> IntensityRange:
         """The intensity range of a plane."""

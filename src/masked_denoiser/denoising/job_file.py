@@ -1,6 +1,6 @@
 """Job files: a settled job as one JSON file, the same for the command line, Python, the docks and clusters.
 
-{"format": 1, "job": {...}}: the fields of `Job`. A job file is data, never code, and may come from anyone: what it says
+{"format": 2, "job": {...}}: the fields of `Job`. A job file is data, never code, and may come from anyone: what it says
 is checked here, and again against the input and the model that it names when it is run.
 """
 
@@ -23,7 +23,7 @@ from masked_denoiser.tiling.plan import PlanError
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-_FORMAT = 1
+_FORMAT = 2
 
 #: A job file is some kilobytes long; what is longer than this many bytes is none.
 _LONGEST = 2**24
@@ -39,6 +39,7 @@ _LIMITS = {
     "passes": (1, 1000),
     "level": (0, 100),
     "seed": (0, 2**63 - 1),
+    "epochs": (1, 2**20),
 }
 
 
@@ -158,7 +159,12 @@ def _wrong_figures(job: Job) -> str:
     if {key for key, _ in job.ranges} != {key for key, _ in job.treatments}:
         return "ranges and treatments are of different channels"
     for _, treatment in job.treatments:
-        if not 1 <= treatment.stride <= 64 or not 0 <= treatment.share <= 1 or not 0 < treatment.scale <= 1e6:
+        if (
+            not all(2 <= stride <= 8 for stride in treatment.strides)
+            or len(treatment.strides) > 4
+            or not 0 <= treatment.blend <= 1
+            or not 0 < treatment.scale <= 1e6
+        ):
             return f"treatment {treatment}"
     try:
         _ = job.plan

@@ -61,7 +61,7 @@ class LowResolution:
         if key not in self._strips:
             while len(self._strips) >= _STRIPS:
                 self._strips.pop(next(iter(self._strips)))
-            self._strips[key] = scale.to_unit(self._read(plane, rows))[0]
+            self._strips[key] = scale.to_unit(self._read(plane, rows))
         return self._strips[key][..., columns]
 
     def _read(self, plane: Plane, rows: slice) -> NDArray[Any]:

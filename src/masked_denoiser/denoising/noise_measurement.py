@@ -1,26 +1,52 @@
-"""The noise of an image of any size, from a seeded sample of it."""
+"""The noise of an image of any size, measured on a seeded sample of it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from masked_denoiser.denoising.fill_values import quantization_step
 from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
-from masked_denoiser.noise.estimation import ChannelNoise, NoiseEstimate, estimate_channel
+from masked_denoiser.noise.estimation import ChannelNoise, NoiseEstimate, estimate_channels
 from masked_denoiser.noise.variance_model import Groups
 
 #: Tiles that are read of each channel, their side, and the largest plane that is read whole instead.
 _TILES, _SIDE, _WHOLE = 24, 256, 1024 * 1024
 
+#: Values of a sample that its quantization step is found from.
+_FOR_STEP = 200_000
+
 _COLOURS: tuple[str, ...] = ("red", "green", "blue")
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSample:
+    """What the noise of one plane's channels was measured on.
+
+    Attributes:
+        stacks: [channels, H, W] each, in units of `scale`; missing pixels continued.
+        missing: of each stack, which samples hold no intensity; None for none.
+        scale: of the channel; over all epochs where planes differ.
+        step: quantization step, in units of `scale`; 0 for none.
+    """
+
+    stacks: tuple[NDArray[np.float64], ...]
+    missing: tuple[NDArray[np.bool_] | None, ...]
+    scale: IntensityRange
+    step: float
+
+    @property
+    def gray(self) -> bool:
+        """Whether red, green and blue are equal everywhere."""
+        return len(self.stacks[0]) == 3 and all((stack == stack[:1]).all() for stack in self.stacks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,19 +57,25 @@ class Measured:
         estimate: of all channels.
         groups: variance against intensity of each channel, as it was measured.
         names: of the channels.
-        keys: `Plane.range_key` of the channels; red, green and blue share theirs.
+        keys: `Plane.channel` of the channels; red, green and blue share theirs.
+        samples: by `Plane.channel`.
     """
 
     estimate: NoiseEstimate
     groups: tuple[Groups, ...]
     names: tuple[str, ...]
     keys: tuple[int, ...]
+    samples: Mapping[int, NoiseSample] = field(default_factory=dict)
+
+    def of_channel(self, channel: int) -> list[ChannelNoise]:
+        """Return the noise of a plane's channels: one, or red, green and blue."""
+        return [noise for key, noise in zip(self.keys, self.estimate.channels, strict=True) if key == channel]
 
 
 def estimate_noise(
     image: Source | NDArray[Any] | str | os.PathLike[str], *, axes: str | None = None, seed: int = 0
 ) -> NoiseEstimate:
-    """Measures the noise of an image: `masked_denoiser.estimate_noise`.
+    """Measure the noise of an image: `masked_denoiser.estimate_noise`.
 
     Args:
         image: a source, a file, or an array of any real dtype.
@@ -64,7 +96,7 @@ def measure_noise(
     ranges: Mapping[int, IntensityRange] | None = None,
     seed: int = 0,
 ) -> Measured:
-    """Measures the noise of every channel.
+    """Measure the noise of every channel, over all of its planes: a detector has one noise at one intensity.
 
     Args:
         source: the image.
@@ -74,37 +106,60 @@ def measure_noise(
     """
     chosen = [p for p in (planes or list_planes(source.axes, source.sizes, source.rgb)) if not p.copied]
     ranges = measure_ranges(source, chosen, seed) if ranges is None else ranges
-    by_key: dict[int, list[Plane]] = {}
+    channels: dict[int, list[Plane]] = {}
     for plane in chosen:
-        by_key.setdefault(plane.range_key, []).append(plane)
-    noises: list[ChannelNoise] = []
-    groups: list[Groups] = []
-    names: list[str] = []
-    keys: list[int] = []
-    for key, group in by_key.items():
-        for name, tiles in _channels(source, group, ranges[key], key, seed):
-            noise, found = estimate_channel(tiles)
-            noises.append(noise)
-            groups.append(found)
-            names.append(name)
-            keys.append(key)
-    estimate = NoiseEstimate(tuple(noises), tuple((ranges[key].low, ranges[key].high) for key in keys))
-    return Measured(estimate, tuple(groups), tuple(names), tuple(keys))
+        channels.setdefault(plane.channel, []).append(plane)
+    rows: list[tuple[ChannelNoise, Groups, str, int]] = []
+    samples: dict[int, NoiseSample] = {}
+    for channel, group in channels.items():
+        scale = common_range([ranges[key] for key in dict.fromkeys(plane.range_key for plane in group)])
+        samples[channel] = sample = _sample(source, group, scale, seed)
+        found = estimate_channels(sample.stacks, sample.missing, sample.step)
+        rows += [(*one, name, channel) for one, name in zip(found, _names(source, group[0]), strict=True)]
+    scales = [samples[channel].scale for *_, channel in rows]
+    estimate = NoiseEstimate(tuple(row[0] for row in rows), tuple((s.low, s.high) for s in scales))
+    return Measured(
+        estimate, tuple(row[1] for row in rows), tuple(row[2] for row in rows), tuple(row[3] for row in rows), samples
+    )
 
 
-def _channels(
-    source: Source, planes: Sequence[Plane], scale: IntensityRange, key: int, seed: int
-) -> Iterable[tuple[str, list[NDArray[np.float64]]]]:
-    """The tiles of each channel, in units of its range, not clipped to it."""
-    tiles = [_in_range(tile, scale) for tile in _tiles(source, planes, seed)]
-    if planes[0].channels == 3:
-        names = _COLOURS
-    elif source.rgb and key < len(_COLOURS):  # colours one by one
-        names = (_COLOURS[key],)
-    else:
-        names = (source.channel_names[key] if key < len(source.channel_names) else f"channel {key}",)
-    for number, name in enumerate(names):
-        yield name, [tile[number] for tile in tiles]
+def common_range(ranges: Sequence[IntensityRange]) -> IntensityRange:
+    """Return the range that holds those of all epochs of a channel."""
+    fills = tuple(dict.fromkeys(value for one in ranges for value in one.fill_values))
+    low, high = min(one.low for one in ranges), max(one.high for one in ranges)
+    return replace(ranges[0], low=low, high=high, fill_values=fills)
+
+
+def _names(source: Source, plane: Plane) -> tuple[str, ...]:
+    if plane.channels == 3:
+        return _COLOURS
+    channel = plane.channel
+    if source.rgb and channel < len(_COLOURS):  # colours one by one
+        return (_COLOURS[channel],)
+    return (source.channel_names[channel] if channel < len(source.channel_names) else f"channel {channel}",)
+
+
+def _sample(source: Source, planes: Sequence[Plane], scale: IntensityRange, seed: int) -> NoiseSample:
+    tiles = list(_tiles(source, planes, seed))
+    values = np.concatenate(
+        [tile[~missing] if (missing := scale.is_missing(tile)) is not None else tile.ravel() for tile in tiles]
+    )
+    step = _quantization_step(values)
+    return NoiseSample(
+        tuple(scale.to_unit(tile).astype(np.float64) for tile in tiles),
+        tuple(scale.is_missing(tile) for tile in tiles),
+        scale,
+        step / scale.span,
+    )
+
+
+def _quantization_step(values: NDArray[Any]) -> float:
+    """The quantization step of a sample of intensities; 0 for floats of which nearly all differ."""
+    few = values[:: max(1, values.size // _FOR_STEP)]
+    unique = np.unique(few)
+    if few.dtype.kind == "f" and unique.size > 0.2 * few.size:
+        return 0.0
+    return quantization_step(unique)
 
 
 def _tiles(source: Source, planes: Sequence[Plane], seed: int) -> Iterable[NDArray[Any]]:
@@ -120,8 +175,3 @@ def _tiles(source: Source, planes: Sequence[Plane], seed: int) -> Iterable[NDArr
         plane = planes[int(rng.integers(len(planes)))]
         y, x = (int(rng.integers(max(1, side - _SIDE + 1))) for side in (height, width))
         yield source.read(plane, slice(y, min(y + _SIDE, height)), slice(x, min(x + _SIDE, width)))
-
-
-def _in_range(tile: NDArray[Any], scale: IntensityRange) -> NDArray[np.float64]:
-    values = np.where(np.isfinite(tile), tile, scale.fill) if tile.dtype.kind == "f" else tile
-    return np.asarray((values.astype(np.float64) - scale.low) / (scale.high - scale.low))

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from math import inf, isfinite
 
+import torch
+
+from masked_denoiser.denoising.denoiser import Batch, Denoiser
 from masked_denoiser.denoising.intensity import IntensityRange
-from masked_denoiser.denoising.noise_measurement import Measured, measure_noise
-from masked_denoiser.denoising.noise_treatment import NoiseTreatment, choose_treatment
-from masked_denoiser.denoising.training_noise import training_noise
+from masked_denoiser.denoising.noise_measurement import Measured, NoiseSample, measure_noise
+from masked_denoiser.denoising.noise_treatment import (
+    IDENTITY,
+    NoiseSummary,
+    NoiseTreatment,
+    finish_treatment,
+    in_range,
+    list_candidates,
+    rounded,
+)
+from masked_denoiser.denoising.tile_denoiser import TileDenoiser
+from masked_denoiser.denoising.training_noise import TrainingNoise, training_noise
+from masked_denoiser.denoising.treatment_trial import Judgement, best_of, choose_places, judge
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
-from masked_denoiser.models.card import Card
+from masked_denoiser.models.file import Model
+from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.noise.blocks import SPREADS
 from masked_denoiser.noise.estimation import ChannelNoise
+from masked_denoiser.noise.impulses import ImpulseNoise
 from masked_denoiser.noise.variance_model import NoiseVariance
+
+#: Side in pixels of the places that treatments are tried on, and how many: fewer for the slower networks.
+_PLACE, _PLACES, _PLACES_OF_SWIN = 96, 4, 2
 
 #: Noise as strong as this share of an image's range leaves nothing of the image: a mistake in units.
 _STRONGEST = 0.7
+
+#: Width in pixels of the blur whose noise is independent from 1, 2, ... pixels on.
+_WIDTHS = (0.0, 0.42, 0.65, 0.9, 1.15, 1.4)
 
 #: What `noise` is called that is measured, and that is not looked at.
 AUTO, NONE = "auto", "none"
@@ -57,7 +79,17 @@ class GivenNoise:
             )
         offset, read = (self.offset - scale.low) / span, self.read / span
         return ChannelNoise(
-            level.gain, offset, read, middle, bright, self.correlation, 0.0, 0.0, 0.0, (-inf, inf), certain=True
+            level.gain,
+            offset,
+            read,
+            middle,
+            bright,
+            self.correlation,
+            ImpulseNoise(),
+            0.0,
+            (-inf, inf),
+            certain=True,
+            width=_WIDTHS[min(self.correlation, len(_WIDTHS)) - 1],
         )
 
 
@@ -103,17 +135,25 @@ def parse_given_noise(text: str) -> GivenNoise | None:
 
 
 def choose(
-    noise: str, source: Source, planes: Sequence[Plane], ranges: Mapping[int, IntensityRange], card: Card, seed: int
+    noise: str,
+    source: Source,
+    planes: Sequence[Plane],
+    ranges: Mapping[int, IntensityRange],
+    model: Model,
+    seed: int,
+    *,
+    rounded_output: bool = True,
 ) -> NoiseChoice:
-    """What to do about the noise of an image.
+    """Decide what to do about the noise of an image.
 
     Args:
         noise: "auto", "none", or as `parse_given_noise` reads it.
         source: the image; a sample of it is read for "auto".
         planes: those that are denoised.
         ranges: of the planes, by `Plane.range_key`.
-        card: of the model.
+        model: the treatments of "auto" are tried with it, on the CPU.
         seed: of the sample.
+        rounded_output: whether the result has the quantization of the image; False for results as float32.
 
     Raises:
         NoiseError: if `noise` cannot be read.
@@ -122,20 +162,84 @@ def choose(
     given = parse_given_noise(noise)
     if noise == NONE or not ranges:
         return NoiseChoice({key: NoiseTreatment() for key in ranges})
-    known = training_noise(card)
     if given is not None:
-        of_ranges = {key: given.in_range(scale) for key, scale in ranges.items()}
-        return NoiseChoice({k: choose_treatment([n], known, weak_alone=False) for k, n in of_ranges.items()}, noise)
+        known = training_noise(model.card)
+        return NoiseChoice({key: _treat_given(given.in_range(scale), known) for key, scale in ranges.items()}, noise)
     measured = measure_noise(source, planes=planes, ranges=ranges, seed=seed)
-    return NoiseChoice(treatments_of(measured, card), measured.estimate.verdict)
+    treatments = choose_treatments(measured, planes, ranges, model, rounded_output=rounded_output)
+    return NoiseChoice(treatments, measured.estimate.verdict)
 
 
-def treatments_of(measured: Measured, card: Card) -> dict[int, NoiseTreatment]:
-    """What to do about measured noise with a model, by `Plane.range_key`."""
-    by_key: dict[int, list[ChannelNoise]] = {}
-    for key, channel in zip(measured.keys, measured.estimate.channels, strict=True):
-        by_key.setdefault(key, []).append(channel)
-    return {key: choose_treatment(channels, training_noise(card)) for key, channels in by_key.items()}
+def _treat_given(noise: ChannelNoise, known: TrainingNoise) -> NoiseTreatment:
+    """The treatment of noise that a user gives: by what the model was trained with, since nothing was measured."""
+    summary = NoiseSummary.of([noise])
+    stabilize = summary.grows and not known.knows_light(summary.variance)
+    candidates = list_candidates(summary, known, stabilize=stabilize)
+    strided = noise.correlation > known.correlated
+    chosen = next((c for c in candidates if bool(c.strides) == strided), candidates[0])
+    return finish_treatment(chosen, [noise])
+
+
+def choose_treatments(
+    measured: Measured,
+    planes: Sequence[Plane],
+    ranges: Mapping[int, IntensityRange],
+    model: Model,
+    *,
+    rounded_output: bool = True,
+) -> dict[int, NoiseTreatment]:
+    """Return the treatment of each channel and epoch, by `Plane.range_key`; epochs differ in units only."""
+    runner = _Trial(model)
+    channels = {plane.range_key: plane.channel for plane in planes if not plane.copied}
+    chosen = {
+        channel: _choose(measured.of_channel(channel), sample, runner, rounded_output=rounded_output)
+        for channel, sample in measured.samples.items()
+    }
+    return {
+        key: in_range(chosen[channel], measured.samples[channel].scale, ranges[key])
+        for key, channel in channels.items()
+    }
+
+
+def _choose(
+    channels: list[ChannelNoise], sample: NoiseSample, trial: _Trial, *, rounded_output: bool
+) -> NoiseTreatment:
+    if not rounded_output:
+        channels = [replace(channel, step=0.0) for channel in channels]
+    summary = NoiseSummary.of(channels)
+    visible = 1.0 if any(c.stripes for c in channels) else summary.visible
+    gray = sample.gray
+    finish = partial(finish_treatment, channels=channels, gray=gray)
+    if not visible:
+        return finish(IDENTITY)
+    candidates = [finish(candidate) for candidate in list_candidates(summary, training_noise(trial.model.card))]
+    if not candidates[0].noise:  # too little was seen to judge by
+        return replace(candidates[0], blend=rounded(visible))
+    best = best_of(trial.judge(candidates, sample, summary.width))
+    if best is None:
+        return finish(IDENTITY)
+    return replace(best.treatment, blend=rounded(min(visible, best.blend)))
+
+
+class _Trial:
+    """Runs candidates on places of a sample, on the CPU; the network is built when it is first needed."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    @cached_property
+    def _denoiser(self) -> TileDenoiser:
+        network = Denoiser(self.model, torch.device("cpu"))
+        return TileDenoiser(network, self.model.card.architecture.grid)
+
+    def judge(self, candidates: list[NoiseTreatment], sample: NoiseSample, width: float) -> list[Judgement]:
+        """Return what the candidates did to the noise of a sample."""
+        count = _PLACES_OF_SWIN if isinstance(self.model.card.architecture, SwinConfig) else _PLACES
+        places = choose_places(sample.stacks, _PLACE, count)
+        return judge(candidates, places, self._denoise, candidates[0].limits, width)
+
+    def _denoise(self, tiles: Batch, treatment: NoiseTreatment) -> Batch:
+        return self._denoiser(tiles, ((0, 0),) * len(tiles), treatment).mean
 
 
 def _number(text: str, number: str) -> float:

@@ -1,155 +1,227 @@
-"""What is done to an image around the network, because of its noise: decided once a job, and part of it."""
+"""What is done to an image around the network, because of its noise: decided once for a job, and part of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import median, median_low
+from dataclasses import dataclass, replace
+from math import inf, lcm
+from statistics import median
 
+from masked_denoiser.denoising.intensity import IntensityRange
 from masked_denoiser.denoising.training_noise import TrainingNoise
 from masked_denoiser.noise.estimation import ChannelNoise
 from masked_denoiser.noise.variance_model import NoiseVariance
 
-#: Noise weaker than the first is left alone, from the second on all of the network's correction is taken.
-_ALONE, _FULLY = 1.0 / 255, 2.0 / 255
+#: Noise grows with the light if this share of its variance or more does.
+_GROWS = 0.3
 
-#: More impulses than this are noise, however weak the rest is.
-_IMPULSES = 2e-3
+#: Noise is below the rounding of the values up to this many quantization steps.
+_ROUNDING = 0.75
 
-#: What is this far from its neighbours, and by so many standard deviations of the other noise more, is an impulse; or
-#: by this share of what impulses are usually off, where that is less.
-_FAR, _USUAL, _OF_HEIGHT = 0.13, 3.0, 0.6
+#: Against the contrast within 16 x 16 pixels: noise up to the first ratio is left alone, from the second on the whole
+#: correction is taken.
+_HIDDEN, _VISIBLE = 0.08, 0.14
 
-#: Impulses are off by so many standard deviations of the other noise, or they are its tail: few photons have a long
-#: one.
-_CLEAR = 5.0
-
-#: Noise grows with the light if this share of its variance or more does, and by more than this at all.
-_GROWS, _LEAST_GAIN = 0.3, 1e-8
-
-#: A channel whose noise is weaker than this, a quarter of a grey level of 255, has none.
-_NOTHING = 0.25 / 255
-
-#: The longest correlation for which every second pixel will do.
-_SHORT = 4
+#: Strides that are tried for correlated noise, by the least and the largest width of its blur in pixels. Two strides,
+#: one after the other, leave less noise than one, and lose no more detail.
+_STRIDES: tuple[tuple[tuple[int, ...], float, float], ...] = (
+    ((2, 3), 0.3, 0.85),
+    ((3, 2), 0.55, inf),
+    ((4,), 0.8, inf),
+)
 
 
 @dataclass(frozen=True)
 class NoiseTreatment:
-    """What is done to a plane around the network. Figures are in units of its range, in which white is 1.
+    """What is done to a plane around the network. Figures are in units of its range, whose bulk lies in [0, 1].
 
     Attributes:
         gain, variance: of noise with the variance gain * intensity + variance, which is made equally strong
             everywhere first; a gain of 0 leaves intensities as they are.
         scale: contrast is multiplied by it first, so that noise is no stronger than the network knows; with a gain,
-            the largest standard deviation that evened noise may have.
-        stride: from 2 on, every second (third, ...) row and column is denoised as an image of its own, in which
-            correlated noise is white, and the result once more as a whole.
-        share: of the network's correction that is taken; 0 leaves the plane as it is.
-        impulses: samples farther than this from their neighbours are replaced first; 0 replaces none.
-        levels: gain and variance of the noise of each channel, beyond which not much is taken away; one for all
-            channels, or none where the noise is not known.
+            the largest standard deviation that stabilized noise may have.
+        strides: for each of them, one after the other, every second (third, ...) row and column is denoised as an
+            image of its own, in which correlated noise is white; the result once more as a whole.
+        blend: share of the network's correction that is taken; 0 leaves the plane as it is.
+        impulse_height: samples this far from their neighbours are replaced first; 0 replaces none.
+        impulse_low, impulse_high: only samples at or below the one, or at or above the other, are impulses.
+        noise: gain, variance and least variance of the noise of each channel, beyond which nothing is removed; one
+            for all channels, or none where the noise is not known.
+        width: of the blur that explains the correlation of the noise, in pixels; 0 for white noise.
+        gray: whether red, green and blue are equal, and stay so.
     """
 
     gain: float = 0.0
     variance: float = 0.0
     scale: float = 1.0
-    stride: int = 1
-    share: float = 1.0
-    impulses: float = 0.0
-    levels: tuple[tuple[float, float], ...] = ()
+    strides: tuple[int, ...] = ()
+    blend: float = 1.0
+    impulse_height: float = 0.0
+    impulse_low: float | None = None
+    impulse_high: float | None = None
+    noise: tuple[tuple[float, float, float], ...] = ()
+    width: float = 0.0
+    gray: bool = False
 
     @property
-    def nothing(self) -> bool:
+    def is_identity(self) -> bool:
         """Whether the plane is left as it is."""
-        return not self.share and not self.impulses
+        return not self.blend and not self.impulse_height
 
     @property
-    def says(self) -> str:
+    def stride(self) -> int:
+        """The grid of tiles is that of the network times this."""
+        return lcm(*self.strides)
+
+    @property
+    def limits(self) -> list[NoiseVariance]:
+        """The noise of each channel; empty where it is not known."""
+        return [NoiseVariance(*one) for one in self.noise]
+
+    @property
+    def summary(self) -> str:
         """What is done, for a person."""
-        if self.nothing:
+        if self.is_identity:
             return "left alone; noise 'none' denoises it all the same"
-        if not self.share:
+        if not self.blend:
             return "dead and hot pixels are replaced, the rest is left alone"
-        said = ["dead and hot pixels are replaced first"] if self.impulses else []
+        parts = ["dead and hot pixels are replaced first"] if self.impulse_height else []
         if self.gain:
-            said.append("photon noise is made even before the network, and undone after it")
+            parts.append("photon noise is stabilized before the network, and restored after it")
         if self.scale < 1 and not self.gain:
-            said.append("contrast is lowered to the noise that the model knows")
-        if self.stride > 1:
-            said.append(f"denoised on every {_ORDINALS[self.stride]} pixel first, since neighbours share noise")
-        if 0 < self.share < 1:
-            said.append(f"{self.share:.0%} of the correction is taken, as noise is weak")
-        return "; ".join(said) or "denoised as it is"
+            parts.append("contrast is lowered to the noise that the model knows")
+        if self.strides:
+            pixels = " and ".join(_ORDINALS[stride] for stride in self.strides)
+            parts.append(f"denoised on every {pixels} pixel first, since neighbours share noise")
+        if 0 < self.blend < 1:
+            parts.append(f"{self.blend:.0%} of the correction is taken")
+        return "; ".join(parts) or "denoised directly"
 
 
-_ORDINALS = {2: "second", 4: "fourth"}
+_ORDINALS = {2: "second", 3: "third", 4: "fourth"}
+
+#: Leaves a plane as it is.
+IDENTITY = NoiseTreatment(blend=0.0)
 
 
-def choose_treatment(
-    channels: Sequence[ChannelNoise], known: TrainingNoise, *, weak_alone: bool = True
-) -> NoiseTreatment:
-    """What to do to a plane.
+@dataclass(frozen=True)
+class NoiseSummary:
+    """The noise of a plane's channels together, in units of its range: what candidates are made from.
+
+    Attributes:
+        variance: the median over the channels that have noise.
+        sigma: standard deviation where it is stronger, at the median intensity or in bright parts.
+        width: of the blur that explains its correlation, in pixels.
+        step: quantization step of the result.
+        contrast: of the image within 16 x 16 pixels.
+    """
+
+    variance: NoiseVariance
+    sigma: float
+    width: float
+    step: float
+    contrast: float
+
+    @classmethod
+    def of(cls, channels: Sequence[ChannelNoise]) -> NoiseSummary:
+        """Return the noise of one channel, or of red, green and blue together: gray stays gray."""
+        # A channel without noise, such as the red of an image of green fluorescence, says nothing of the others.
+        strongest = max(max(c.sigma, c.bright) for c in channels)
+        noisy = [c for c in channels if max(c.sigma, c.bright) > 0.1 * strongest] or list(channels)
+        variance = NoiseVariance(median(c.variance.gain for c in noisy), median(c.variance.variance for c in noisy))
+        return cls(
+            variance,
+            median(max(c.sigma, c.bright) for c in noisy),
+            median(c.width for c in noisy),
+            max(c.step for c in noisy),
+            median(c.contrast for c in noisy),
+        )
+
+    @property
+    def grows(self) -> bool:
+        """Whether a good part of the noise grows with the light."""
+        return self.variance.gain > 0 and max(self.variance.variance, 0.0) < (1 - _GROWS) * self.sigma**2
+
+    @property
+    def visible(self) -> float:
+        """How far noise stands out of the rounding of the values and the local contrast, 0 to 1."""
+        if self.sigma <= max(_ROUNDING * self.step, 1e-9):
+            return 0.0
+        ratio = self.sigma / max(self.contrast, 1e-12)
+        return min(1.0, max(0.0, (ratio - _HIDDEN) / (_VISIBLE - _HIDDEN)))
+
+
+def list_candidates(
+    noise: NoiseSummary, known: TrainingNoise, *, stabilize: bool | None = None
+) -> list[NoiseTreatment]:
+    """Return the treatments that are worth a trial, the simplest first.
 
     Args:
-        channels: the noise of its channels, one or red, green and blue, which are treated alike so that gray
-            stays gray.
-        known: what the model was trained with.
-        weak_alone: whether weak noise is left alone; not where a user gave the noise.
+        noise: of the channels of a plane.
+        known: what the model was trained with; a hint of how strong noise it takes.
+        stabilize: whether photon noise is stabilized first; by default both ways are tried where noise grows.
     """
-    # A channel without noise, such as the red of an image of green fluorescence, says nothing of the others.
-    noisy = [c for c in channels if c.sigma > _NOTHING or c.bright > _NOTHING] or list(channels)
-    sigma = median(max(c.sigma, c.bright) for c in noisy)
-    share = _share(noisy, sigma) if weak_alone else 1.0
-    impulses = _threshold(noisy, sigma)
-    if not share:
-        return NoiseTreatment(share=0.0, impulses=impulses)
-    levels = _levels(channels)
-    level = NoiseVariance(median(c.level.gain for c in noisy), median(c.level.variance for c in noisy))
-    length = median_low(sorted(c.correlation for c in noisy))
-    stride = 1 if length <= known.correlated else _stride(length)
-    if _grows(level, sigma) and not known.knows_light(level):
-        strongest = _rounded(min(1.0, known.sigma))
-        return NoiseTreatment(
-            _rounded(level.gain), _rounded(level.variance), strongest, stride, share, impulses, levels
-        )
-    scale = _rounded(min(1.0, known.sigma / max(sigma, 1e-9)))
-    return NoiseTreatment(scale=scale, stride=stride, share=share, impulses=impulses, levels=levels)
+    direct = NoiseTreatment(scale=rounded(min(1.0, known.sigma / max(noise.sigma, 1e-9))))
+    starts = [direct]
+    if noise.grows and stabilize is not False:
+        strongest = rounded(min(1.0, known.sigma))
+        stabilized = NoiseTreatment(rounded(noise.variance.gain), rounded(noise.variance.variance), strongest)
+        starts = [stabilized] if stabilize else [direct, stabilized]
+    fitting = [strides for strides, least, largest in _STRIDES if least <= noise.width < largest]
+    return [*starts, *(replace(start, strides=strides) for start in starts for strides in fitting)]
 
 
-def _levels(channels: Sequence[ChannelNoise]) -> tuple[tuple[float, float], ...]:
-    """What may be taken away from each channel: nothing is said where noise is uncertain, or stripes come on top."""
+def finish_treatment(
+    treatment: NoiseTreatment, channels: Sequence[ChannelNoise], *, gray: bool = False
+) -> NoiseTreatment:
+    """Return a treatment with all that follows from the noise itself: its limits and its impulses."""
+    found = [c.impulses for c in channels if c.impulses.share]
+    return replace(
+        treatment,
+        impulse_height=rounded(0.5 * min(i.height for i in found)) if found else 0.0,
+        impulse_low=_end(max(i.low for i in found)) if found else None,
+        impulse_high=_end(min(i.high for i in found)) if found else None,
+        noise=noise_limits(channels),
+        width=rounded(max(c.width for c in channels)),
+        gray=gray,
+    )
+
+
+def noise_limits(channels: Sequence[ChannelNoise]) -> tuple[tuple[float, float, float], ...]:
+    """Return what may be removed from each channel: no limits where noise is uncertain, or stripes come on top."""
     if any(c.stripes or not c.certain for c in channels):
         return ()
-    return tuple((_rounded(c.level.gain), _rounded(c.level.variance)) for c in channels)
+    return tuple((rounded(c.variance.gain), rounded(c.variance.variance), rounded(c.floor)) for c in channels)
 
 
-def _threshold(channels: Sequence[ChannelNoise], sigma: float) -> float:
-    """Beyond what other noise makes of two pixels that are alike, and well below how far most impulses are off."""
-    heights = [c.height for c in channels if c.impulses > _IMPULSES and c.height > _CLEAR * max(c.sigma, c.bright)]
-    if not heights:
-        return 0.0
-    return _rounded(min(_FAR + _USUAL * sigma, _OF_HEIGHT * min(heights)))
+def in_range(treatment: NoiseTreatment, measured: IntensityRange, used: IntensityRange) -> NoiseTreatment:
+    """Return a treatment in units of another range: that of an epoch, where noise was measured over all of them."""
+    if measured == used:
+        return treatment
+    ratio, shift = measured.span / used.span, (used.low - measured.low) / measured.span
+
+    def moved(gain: float, variance: float) -> tuple[float, float]:
+        return rounded(gain * ratio), rounded((variance + gain * shift) * ratio**2)
+
+    def place(value: float | None) -> float | None:
+        return None if value is None else rounded((value - shift) * ratio)
+
+    gain, variance = moved(treatment.gain, treatment.variance)
+    return replace(
+        treatment,
+        gain=gain,
+        variance=variance if gain else 0.0,
+        impulse_height=rounded(treatment.impulse_height * ratio),
+        impulse_low=place(treatment.impulse_low),
+        impulse_high=place(treatment.impulse_high),
+        noise=tuple((*moved(one[0], one[1]), rounded(one[2] * ratio**2)) for one in treatment.noise),
+    )
 
 
-def _stride(length: int) -> int:
-    """At half of the correlation length neighbours share little, and each step of the stride costs detail.
-
-    Powers of two, so that the channels of an image with different strides still have one grid of tiles.
-    """
-    return 2 if length <= _SHORT else 4
+def _end(value: float) -> float | None:
+    return rounded(value) if abs(value) < float("inf") else None
 
 
-def _share(channels: Sequence[ChannelNoise], sigma: float) -> float:
-    if any(c.stripes for c in channels):
-        return 1.0
-    return _rounded(min(1.0, max(0.0, (sigma - _ALONE) / (_FULLY - _ALONE))))
-
-
-def _grows(level: NoiseVariance, sigma: float) -> bool:
-    return level.gain > _LEAST_GAIN and max(level.variance, 0.0) < (1 - _GROWS) * sigma**2
-
-
-def _rounded(value: float) -> float:
-    """Six figures: the same on every machine."""
+def rounded(value: float) -> float:
+    """Return a value with six figures: the same on every machine."""
     return float(f"{value:.6g}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
+from masked_denoiser.denoising.intensity import IntensityRange, measure_recipe_ranges
 from masked_denoiser.denoising.job import JobError
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.disk import check_output, check_room, discard, estimate_bytes
@@ -55,7 +55,7 @@ def noisy_copy(
         raise JobError(f"{output} exists; write elsewhere, or replace it with --overwrite")
     check_room(output, estimate_bytes(source, output, None))
     planes = list(list_planes(source.axes, source.sizes, source.rgb))
-    ranges = measure_ranges(source, planes)
+    ranges = measure_recipe_ranges(source, planes)
     sink = create_sink(output, source, chunk=_CHUNK, overwrite=overwrite, attributes={"noise": str(recipe)})
     height, width = source.size_yx
     step = max(_CHUNK, _AT_ONCE // (width * max(plane.channels for plane in planes)) // _CHUNK * _CHUNK)
@@ -95,6 +95,6 @@ def _noisy(
     generator: torch.Generator,
     distinct: int | None,
 ) -> np.ndarray[Any, Any]:
-    unit, _ = scale.to_unit(pixels)
+    unit = np.clip(scale.to_unit(pixels), 0.0, 1.0)
     out = add_noise(torch.from_numpy(np.ascontiguousarray(unit))[None], drawn, generator, distinct=distinct)[0].numpy()
     return scale.from_unit(out, pixels)

@@ -85,8 +85,8 @@ def what_is_done(job: Job) -> list[str]:
     """What is done to the planes because of their noise, a line for all channels that are treated alike."""
     done: dict[str, list[int]] = {}
     for plane in job.planes:
-        if not plane.copied and plane.range_key not in done.setdefault(job.treatment_of(plane).says, []):
-            done[job.treatment_of(plane).says].append(plane.range_key)
+        if not plane.copied and plane.range_key not in done.setdefault(job.treatment_of(plane).summary, []):
+            done[job.treatment_of(plane).summary].append(plane.range_key)
     return list(done) if len(done) == 1 else [f"{_channels_named(keys)}: {says}" for says, keys in done.items()]
 
 
@@ -97,4 +97,4 @@ def _channels_named(keys: list[int]) -> str:
 def restraint(job: Job) -> list[str]:
     """Noise that is left alone, or nearly."""
     treatments = [job.treatment_of(plane) for plane in job.planes if not plane.copied]
-    return about_noise(job) if any(treatment.share < 1 for treatment in treatments) else []
+    return about_noise(job) if any(treatment.blend < 1 for treatment in treatments) else []

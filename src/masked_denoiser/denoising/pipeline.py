@@ -32,7 +32,6 @@ from masked_denoiser.images.damage import Place, read_around
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.sink import Follow, Sink, unwatched
 from masked_denoiser.images.source import Source
-from masked_denoiser.noise.impulses import repair
 from masked_denoiser.tiling.groups import Group, batches
 from masked_denoiser.tiling.plan import Tile
 
@@ -63,7 +62,7 @@ class _Given:
         seen: which of them the network sees; the others are copied.
         skipped: how many are copied because they are background.
         damage: places that could not be read.
-        units, excesses: of those that are seen, in [0, 1], and what was clipped for that.
+        units: of those that are seen, in units of their range.
     """
 
     inputs: list[Pixels]
@@ -71,7 +70,6 @@ class _Given:
     skipped: int = 0
     damage: tuple[Place, ...] = ()
     units: NDArray[np.float32] | None = None
-    excesses: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,20 +216,15 @@ class Pipeline:
         cores = zip(work.batch, read, strict=True)
         damage = tuple(part for tile, (_, places) in cores for place in places for part in place.within(*tile.core))
         treatment = None if work.plane.copied else self.job.treatment_of(work.plane)
-        if treatment is None or treatment.nothing:
+        if treatment is None or treatment.is_identity:
             return _Given(inputs, [], damage=damage)
-        pairs = [self.job.range_of(work.plane).to_unit(pixels) for pixels in inputs]
+        units = [self.job.range_of(work.plane).to_unit(pixels) for pixels in inputs]
         whole = [i for i, (_, places) in enumerate(read) if not places]
-        seen = [i for i in whole if not self._skipping.skips(work.plane, work.batch[i], pairs[i][0])]
+        seen = [i for i in whole if not self._skipping.skips(work.plane, work.batch[i], units[i])]
         skipped = len(whole) - len(seen)
         if not seen:
             return _Given(inputs, [], skipped, damage)
-        units = np.stack([pairs[i][0] for i in seen])
-        excesses = np.stack([pairs[i][1] for i in seen])
-        if treatment.impulses:
-            units, gone = repair(units, treatment.impulses)
-            excesses[gone] = 0.0
-        return _Given(inputs, seen, skipped, damage, units, excesses)
+        return _Given(inputs, seen, skipped, damage, np.stack([units[i] for i in seen]))
 
     def _read_tile(self, plane: Plane, tile: Tile) -> tuple[Pixels, tuple[Place, ...]]:
         spans = [span.index for span in tile.read]
@@ -286,13 +279,13 @@ class Pipeline:
             (pixels[core], np.zeros_like(pixels[core], np.float32) if self.job.std else None)
             for pixels, core in zip(given.inputs, cores, strict=True)
         ]
-        if out is None or given.excesses is None:
+        if out is None or given.units is None:
             return results
         scale = self.job.range_of(work.plane)
         for number, i in enumerate(given.seen):
-            mean = (out.mean[number] + given.excesses[number])[cores[i]]
-            spread = None if out.std is None else out.std[number][cores[i]] * np.float32(scale.high - scale.low)
-            results[i] = scale.from_unit(mean, given.inputs[i][cores[i]]), spread
+            correction = (given.units[number] - out.mean[number])[cores[i]]
+            spread = None if out.std is None else out.std[number][cores[i]] * np.float32(scale.span)
+            results[i] = scale.subtract(given.inputs[i][cores[i]], correction), spread
         return results
 
     def finish(self, follow: Follow = unwatched) -> None:

@@ -85,7 +85,7 @@ def _background(source: Source, job: Job) -> tuple[int, float | None]:
     if not job.background:
         return 0, None
     rng = np.random.default_rng(job.seed)
-    planes = [plane for plane in job.planes if not plane.copied and not job.treatment_of(plane).nothing]
+    planes = [plane for plane in job.planes if not plane.copied and not job.treatment_of(plane).is_identity]
     if not planes:
         return 0, None
     count = len(job.plan) * len(planes)
@@ -93,6 +93,6 @@ def _background(source: Source, job: Job) -> tuple[int, float | None]:
     found, skipping = 0, Skipping(source, job)
     for number in numbers:
         plane, tile = planes[number // len(job.plan)], job.plan[number % len(job.plan)]
-        unit, _ = job.range_of(plane).to_unit(source.read(plane, *(span.index for span in tile.read)))
+        unit = job.range_of(plane).to_unit(source.read(plane, *(span.index for span in tile.read)))
         found += skipping.skips(plane, tile, unit)
     return len(numbers), found / len(numbers)

@@ -11,6 +11,8 @@ from typing import Any, get_args
 
 from masked_denoiser.denoising.background import measure_background
 from masked_denoiser.denoising.correction_limits import MEAN_REACH
+from masked_denoiser.denoising.epochs import count_epochs
+from masked_denoiser.denoising.exposures import REACH as EXPOSURE_REACH
 from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
 from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options
 from masked_denoiser.denoising.noise_settings import choose
@@ -52,10 +54,11 @@ def make_job(
     """
     _check(source, model, options)
     grid = model.card.architecture.grid
-    planes = planes_of(source, options.channels)
     around = source.context or source  # a small part tells little of its noise
+    epochs = 1 if options.intensity is not None else count_epochs(around, planes_of(source, options.channels))
+    planes = planes_of(source, options.channels, epochs)
     ranges = _ranges(around, planes, options)
-    chosen = choose(options.noise, around, planes, ranges, model.card, options.seed)
+    chosen = choose(options.noise, around, planes, ranges, model, options.seed)
     stride = lcm(*(treatment.stride for treatment in chosen.treatments.values()))
     batch = options.batch or {"cuda": 8, "mps": 2}.get(device, 1)
     tile = _tile(options, grid, stride)
@@ -76,6 +79,7 @@ def make_job(
         std=options.std,
         seed=options.seed,
         channels=options.channels,
+        epochs=epochs,
         ranges=tuple(ranges.items()),
         asked=options.noise,
         noise=chosen.verdict,
@@ -114,14 +118,14 @@ def _of_source(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
     }
 
 
-def planes_of(source: Source, channels: Channels) -> tuple[Plane, ...]:
-    """The planes of an image, in the order they are denoised.
+def planes_of(source: Source, channels: Channels, epochs: int = 1) -> tuple[Plane, ...]:
+    """Return the planes of an image, in the order they are denoised.
 
     Raises:
         JobError: if channels that are no colours are to be taken as RGB.
     """
     try:
-        return tuple(list_planes(source.axes, source.sizes, source.rgb, channels))
+        return tuple(list_planes(source.axes, source.sizes, source.rgb, channels, epochs))
     except ValueError as error:
         raise JobError(f"{error}; use channels 'each'") from error
 
@@ -155,8 +159,9 @@ def _tile(options: Options, grid: int, stride: int) -> int:
 
 def _around(treatments: Collection[NoiseTreatment]) -> int:
     """Before the network impulses are looked for among neighbours, after it the result is held to local figures."""
-    held = (MEAN_REACH * (bool(t.gain) + bool(t.levels)) * bool(t.share) for t in treatments)
-    return max((REACH * bool(t.impulses) + reach for t, reach in zip(treatments, held, strict=True)), default=0)
+    limited = (2 * MEAN_REACH * bool(t.noise) * bool(t.blend) for t in treatments)
+    before = (REACH * bool(t.impulse_height) + EXPOSURE_REACH * bool(t.blend) for t in treatments)
+    return max(map(sum, zip(before, limited, strict=True)), default=0)
 
 
 def _up_to(grid: int, pixels: int) -> int:

@@ -58,7 +58,7 @@ class Skipping:
         scale = self._job.range_of(plane)
         if self._low is not None:
             return self._low.pixels(plane, spans, scale)
-        return scale.to_unit(self._source.read(plane, *(span.index for span in spans)))[0]
+        return scale.to_unit(self._source.read(plane, *(span.index for span in spans)))
 
 
 def background_map(source: Source, job: Job, plane: Plane) -> NDArray[np.bool_]:
@@ -83,7 +83,7 @@ def write_preview(source: Source, job: Job, path: Path) -> None:
     """
     if path.suffix.lower() != ".png" or path.exists():
         raise JobError(f"{path} {'exists' if path.exists() else 'does not end in .png'}; give another name")
-    planes = [plane for plane in job.planes if not plane.copied and not job.treatment_of(plane).nothing]
+    planes = [plane for plane in job.planes if not plane.copied and not job.treatment_of(plane).is_identity]
     if not planes:
         raise JobError("the noise is so weak that the image is left alone; there is no background to be shown")
     path.write_bytes(imagecodecs.png_encode(_picture(source, job, planes[0])))

@@ -1,8 +1,8 @@
-"""A network with what is done around it: intensities made even, strides for correlated noise, and back.
+"""A network with what is done around it: stabilized intensities, exposures, strides, and limits of the correction.
 
 Strides: noise that neighbours share is independent in every second (third, ...) row and column, so each of these
 images is denoised by itself. Put together again, they differ by what noise is left in each; a second pass over the
-whole takes that away.
+whole removes that.
 """
 
 from __future__ import annotations
@@ -13,18 +13,22 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.correction_limits import keep_local_mean, take_no_more
+from masked_denoiser.denoising.correction_limits import limit_correction
 from masked_denoiser.denoising.denoiser import Batch, Denoised, Denoiser, Pending
+from masked_denoiser.denoising.exposures import Exposure, blend, expose
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.denoising.variance_stabilization import make_stabiliser
+from masked_denoiser.noise.impulses import find_impulses, repair
 from masked_denoiser.noise.variance_model import NoiseVariance
+
+Origins = tuple[tuple[int, int], ...]
 
 
 class Network(Protocol):
     """What is needed of a `Denoiser`; tests pass in others."""
 
-    def __call__(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Denoised:
-        """Denoises tiles [B, C, H, W] whose first pixels lie at these origins."""
+    def __call__(self, tiles: Batch, origins: Origins) -> Denoised:
+        """Denoise tiles [B, C, H, W] whose first pixels lie at these origins."""
 
 
 @dataclass(frozen=True)
@@ -32,65 +36,97 @@ class TileDenoiser:
     """A network that is given tiles as it knows them.
 
     Attributes:
-        network: denoises what was made ready.
+        network: denoises what was prepared.
         grid: of the network; heights and widths of tiles at the bottom and right of an image need not be multiples.
     """
 
     network: Network
     grid: int
 
-    def __call__(self, tiles: Batch, origins: tuple[tuple[int, int], ...], treatment: NoiseTreatment) -> Denoised:
-        """Denoises tiles.
+    def __call__(self, tiles: Batch, origins: Origins, treatment: NoiseTreatment) -> Denoised:
+        """Denoise tiles.
 
         Args:
-            tiles: [B, C, H, W] in [0, 1].
+            tiles: [B, C, H, W] in units of their range, whose bulk lies in [0, 1].
             origins: of each tile in the image, multiples of `grid * treatment.stride`.
             treatment: what to do around the network.
         """
         return self.submit(tiles, origins, treatment)()
 
-    def submit(self, tiles: Batch, origins: tuple[tuple[int, int], ...], treatment: NoiseTreatment) -> Pending:
-        """The same, as `Denoiser.submit`: what comes after the network is done when the result is asked for."""
-        if not treatment.share:
-            return lambda: Denoised(tiles, np.zeros_like(tiles))
+    def submit(self, tiles: Batch, origins: Origins, treatment: NoiseTreatment) -> Pending:
+        """Begin to denoise tiles, as `Denoiser.submit`; the rest is done when the result is asked for."""
+        good = replace_impulses(tiles, treatment)
+        if not treatment.blend:
+            return lambda: Denoised(good, np.zeros_like(tiles))
         transform = _transform(treatment)
-        seen = np.asarray(transform.forward(tiles), np.float32)
-        if treatment.stride > 1:
-            seen = self._strided(seen, origins, treatment.stride)
-        coming = _submit(self.network, seen, origins)
-        return lambda: _after(coming(), tiles, treatment, transform)
+        exposures = expose(np.asarray(transform.forward(good), np.float32))
+        coming = [self._begin(exposure.seen, origins, treatment.strides) for exposure in exposures]
+        return lambda: _after([pending() for pending in coming], exposures, good, treatment, transform)
 
-    def _strided(self, tiles: Batch, origins: tuple[tuple[int, int], ...], stride: int) -> Batch:
+    def _begin(self, seen: Batch, origins: Origins, strides: tuple[int, ...]) -> Pending:
+        for stride in strides:
+            seen = self._strided(seen, origins, stride)
+        return _submit(self.network, seen, origins)
+
+    def _strided(self, tiles: Batch, origins: Origins, stride: int) -> Batch:
         """Each of the stride * stride images denoised, put together for the pass over the whole."""
         height, width = tiles.shape[-2:]
         whole = np.pad(
             tiles, ((0, 0), (0, 0), (0, -height % (self.grid * stride)), (0, -width % (self.grid * stride))), "reflect"
         )
-        smaller = tuple((row // stride, column // stride) for row, column in origins)
+        parts = [np.s_[..., row::stride, column::stride] for row in range(stride) for column in range(stride)]
+        smaller = tuple((row // stride, column // stride) for row, column in origins) * len(parts)
+        outs = self.network(np.concatenate([whole[part] for part in parts]), smaller).mean
         first = np.empty_like(whole)
-        for row in range(stride):
-            for column in range(stride):
-                part = np.s_[..., row::stride, column::stride]
-                first[part] = self.network(np.ascontiguousarray(whole[part]), smaller).mean
+        for part, out in zip(parts, np.split(outs, len(parts)), strict=True):
+            first[part] = out
         return np.ascontiguousarray(first[..., :height, :width])
 
 
-def _submit(network: Network, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Pending:
+def replace_impulses(tiles: Batch, treatment: NoiseTreatment) -> Batch:
+    """Return tiles [B, C, H, W] without the dead and hot pixels that a treatment names."""
+    if not treatment.impulse_height:
+        return tiles
+    low = -np.inf if treatment.impulse_low is None else treatment.impulse_low + 1e-5
+    high = np.inf if treatment.impulse_high is None else treatment.impulse_high - 1e-5
+    extreme = (tiles <= low) | (tiles >= high)
+    return repair(tiles, extreme & find_impulses(tiles, treatment.impulse_height))
+
+
+def _submit(network: Network, tiles: Batch, origins: Origins) -> Pending:
     if isinstance(network, Denoiser):
         return network.submit(tiles, origins)
     done = network(tiles, origins)
     return lambda: done
 
 
-def _after(out: Denoised, tiles: Batch, treatment: NoiseTreatment, transform: _Transform) -> Denoised:
+def _after(
+    outs: list[Denoised], exposures: list[Exposure], tiles: Batch, treatment: NoiseTreatment, transform: _Transform
+) -> Denoised:
     """What the network gave, as the image has it."""
-    mean = np.asarray(transform.backward(out.mean), np.float32)
-    if treatment.gain:
-        mean = keep_local_mean(mean, tiles, NoiseVariance(treatment.gain, treatment.variance))
-    if treatment.levels:
-        mean = take_no_more(mean, tiles, [NoiseVariance(*level) for level in treatment.levels])
-    std = None if out.std is None else _spread(transform, out.mean, out.std) * np.float32(treatment.share)
-    return Denoised(mean if treatment.share == 1 else tiles + np.float32(treatment.share) * (mean - tiles), std)
+    seen = blend(exposures, [out.mean for out in outs])
+    mean = np.asarray(transform.backward(seen), np.float32)
+    if treatment.gray:
+        mean = _gray(mean, tiles)
+    if treatment.noise:
+        mean = limit_correction(mean, tiles, treatment.limits, treatment.width)
+    std = None
+    if all(out.std is not None for out in outs):
+        spread = blend([Exposure(e.number, e.seen, e.weight) for e in exposures], [_of(out) for out in outs])
+        std = _spread(transform, seen, spread - blend(exposures, [np.zeros_like(seen)] * len(exposures)))
+        std = std * np.float32(treatment.blend)
+    return Denoised(mean if treatment.blend == 1 else tiles + np.float32(treatment.blend) * (mean - tiles), std)
+
+
+def _of(out: Denoised) -> Batch:
+    assert out.std is not None
+    return out.std
+
+
+def _gray(denoised: Batch, tiles: Batch) -> Batch:
+    """Equal channels where the image has equal channels; a coloured mark elsewhere in the image keeps its colours."""
+    equal = (tiles == tiles[:, :1]).all(axis=1, keepdims=True)
+    return np.where(equal, denoised.mean(axis=1, keepdims=True), denoised)
 
 
 class _Transform(Protocol):

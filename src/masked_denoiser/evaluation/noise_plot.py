@@ -30,7 +30,7 @@ def plot_noise(measured: Measured, path: Path) -> None:
         colour = _RGB.get(name, COLOURS[number % len(COLOURS)])
         axes.plot(groups.mean * span + black, groups.variance * span**2, "o", color=colour, ms=4)
         line = np.linspace(groups.mean.min(), groups.mean.max(), 100)
-        fit = clipped_variance(noise.level, line, noise.clipped)
+        fit = clipped_variance(noise.variance, line, noise.clipped)
         axes.plot(line * span + black, fit * span**2, color=colour, label=name)
     axes.set(xlabel="intensity", ylabel="variance", title=estimate.verdict)
     axes.title.set_fontsize(8)

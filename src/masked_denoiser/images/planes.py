@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,9 @@ class Plane:
         across: the axis that holds the plane's channels, "S" or "C"; "" for a single channel.
         start, stop: the positions along `across`.
         copied: whether its pixels are passed through as they are (an alpha sample).
-        range_key: which intensity range it shares; planes of one channel share one over T and Z.
+        range_key: which intensity range and noise treatment it shares: those of its channel and epoch.
+        channel: number of its channel; C and S count, T and Z do not.
+        epoch: number of its epoch, a run of neighbouring planes over T and Z that are alike.
     """
 
     index: tuple[tuple[str, int], ...] = ()
@@ -31,6 +34,8 @@ class Plane:
     stop: int = 1
     copied: bool = False
     range_key: int = 0
+    channel: int = 0
+    epoch: int = 0
 
     @property
     def channels(self) -> int:
@@ -38,14 +43,17 @@ class Plane:
         return self.stop - self.start if self.across else 1
 
 
-def list_planes(axes: str, sizes: dict[str, int], rgb: bool, channels: Channels = "auto") -> Iterator[Plane]:
-    """The planes of an image, in the order of its axes.
+def list_planes(
+    axes: str, sizes: dict[str, int], rgb: bool, channels: Channels = "auto", epochs: int = 1
+) -> Iterator[Plane]:
+    """Yield the planes of an image, in the order of its axes.
 
     Args:
         axes: the image's axes, such as "TCZYX" or "YXS".
         sizes: axis letter to length.
         rgb: whether "S", or without it "C", holds colour.
         channels: "rgb" takes the colour axis as one plane even if `rgb` is false.
+        epochs: number of runs of neighbouring planes that T, Z and all other axes but C and S are cut into.
 
     Raises:
         ValueError: if "rgb" is asked for and no axis has 3 or 4 positions for it.
@@ -55,13 +63,14 @@ def list_planes(axes: str, sizes: dict[str, int], rgb: bool, channels: Channels 
     outer = [(a, range(sizes[a])) for a in axes if a not in "YX" and a != colour]
     for position in product(*(steps for _, steps in outer)):
         index = tuple((letter, i) for (letter, _), i in zip(outer, position, strict=True))
-        key = _range_key(dict(index), sizes)
+        channel, epoch = _channel(dict(index), sizes), _epoch(dict(index), sizes, epochs)
+        key = channel + epoch * _channel_count(sizes)
         if not colour:
-            yield Plane(index, copied=alpha in index, range_key=key)
+            yield Plane(index, copied=alpha in index, range_key=key, channel=channel, epoch=epoch)
             continue
-        yield Plane(index, colour, 0, 3, range_key=key)
+        yield Plane(index, colour, 0, 3, range_key=key, channel=channel, epoch=epoch)
         if sizes[colour] == 4:
-            yield Plane(index, colour, 3, 4, copied=True, range_key=key)
+            yield Plane(index, colour, 3, 4, copied=True, range_key=key, channel=channel, epoch=epoch)
 
 
 def _colour_axis(axes: str, sizes: dict[str, int], rgb: bool, channels: Channels) -> str:
@@ -74,9 +83,26 @@ def _colour_axis(axes: str, sizes: dict[str, int], rgb: bool, channels: Channels
     return axis
 
 
-def _range_key(index: dict[str, int], sizes: dict[str, int]) -> int:
-    """Numbers the channels: C and S count, T and Z do not."""
+def _channel(index: dict[str, int], sizes: dict[str, int]) -> int:
+    """Number the channels: C and S count, T and Z do not."""
     return index.get("C", 0) * sizes.get("S", 1) + index.get("S", 0)
+
+
+def _channel_count(sizes: dict[str, int]) -> int:
+    return sizes.get("C", 1) * sizes.get("S", 1)
+
+
+def position_count(sizes: dict[str, int]) -> int:
+    """Return the number of positions over T, Z and all other axes but Y, X, C and S."""
+    return prod(size for letter, size in sizes.items() if letter not in "YXCS")
+
+
+def _epoch(index: dict[str, int], sizes: dict[str, int], epochs: int) -> int:
+    position = 0
+    for letter, size in sizes.items():
+        if letter not in "YXCS":
+            position = position * size + index[letter]
+    return position * epochs // position_count(sizes)
 
 
 def select(axes: str, plane: Plane, ys: slice, xs: slice) -> tuple[int | slice, ...]:

@@ -3,46 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.noise.blocks import BLOCK, SPREADS, Blocks, Image, measure_blocks
-from masked_denoiser.noise.variance_model import Groups, NoiseVariance, fit_level, flat_blocks, groups_of
+from masked_denoiser.noise.blocks import BLOCK, Blocks, Image, Mask, measure_blocks
+from masked_denoiser.noise.correlation import BELIEVED, independent_share, measure_correlation, residual_share
+from masked_denoiser.noise.impulses import ImpulseNoise, measure_impulses
+from masked_denoiser.noise.variance_model import (
+    Groups,
+    NoiseVariance,
+    fit_variance,
+    flat_blocks,
+    groups_of,
+    white_floor,
+)
 
 #: Fewer blocks than this tell nothing certain.
 _FEW = 12
 
+#: Blocks whose mean lies beyond this, in units of the range, are rare bright objects and tell nothing of the bulk.
+_BULK = (-1.0, 3.0)
 
-@dataclass(frozen=True)
-class _Sign:
-    """By what noise is told from structure: see `correlation_length`."""
+#: Share of the least variance of all intensities that noise has everywhere.
+_FLOOR = 0.5
 
-    longest: int
-    spreads: int
-    grows: float
-    alike: float
+#: The plateau spread at which channels are compared, by index.
+_APART = 3
 
+#: Standard deviations against the contrast of the image: weak and strong noise.
+_WEAK, _STRONG = 0.02, 0.12
 
-#: Short correlation shows by little; long correlation, which is much like structure, must show clearly.
-_SIGNS = (_Sign(longest=4, spreads=6, grows=1.45, alike=1.5), _Sign(longest=7, spreads=9, grows=5.0, alike=1.7))
+#: Share of impulses, and of lone pixels, from which they are mentioned.
+_SOME_IMPULSES = 1e-4
 
-#: A residual has reached its plateau at the first spread with this share of what any later one has.
-_PLATEAU = 0.92
-
-#: Correlated noise weaker than this cannot be told from soft structure.
-_LEAST_CORRELATED = 1.5 / 255
-
-#: Below this standard deviation, a quarter of a grey level of 255, there is no noise to speak of.
-_NOTHING = 0.25 / 255
-_WEAK, _STRONG = 3.0 / 255, 25.0 / 255
-
-#: Share of impulses from which they are said.
-_SOME_IMPULSES = 1e-3
-
-#: Stripes weaker than this cannot be told from edges along the rows or columns of the image.
+#: Stripes weaker than this share of the range cannot be told from edges along the rows or columns of the image.
 _LEAST_STRIPES = 2.5 / 255
 
 #: Segments of a line, to tell stripes, which go through all of them, from structure.
@@ -51,7 +48,7 @@ _SEGMENTS = 4
 
 @dataclass(frozen=True)
 class ChannelNoise:
-    """The noise of one channel, in units of the image's range: 1 is its white.
+    """The noise of one channel, in units of the image's range.
 
     Attributes:
         gain: intensity of one photon: the variance grows by it for each unit of intensity. 0 for noise that does
@@ -61,11 +58,17 @@ class ChannelNoise:
         sigma: standard deviation at the median intensity.
         bright: standard deviation at the 95th percentile of intensity, where it may be much stronger.
         correlation: the smallest distance in pixels at which noise is independent; 1 for white noise.
-        impulses: share of dead and hot pixels.
-        height: how far these are from their neighbours, in the median; 0 where there are none.
+        impulses: dead and hot pixels.
         stripes: standard deviation of whole rows or columns against each other.
         clipped: lowest and highest intensity, where the image is clipped there; else infinite.
         certain: whether there were enough flat blocks to measure on.
+        width: standard deviation in pixels of the Gaussian blur that explains the correlation; 0 for white noise.
+        confidence: 0 to 1, that what looks like correlated noise is noise.
+        evidence: what speaks for or against correlated noise.
+        suspected: standard deviation of what looks like correlated noise but may be structure, and is left alone.
+        contrast: median standard deviation of the image within 16 x 16 pixels, without noise.
+        step: quantization step of the intensities; 0 for none.
+        floor: least variance of the noise at any intensity.
     """
 
     gain: float
@@ -74,16 +77,22 @@ class ChannelNoise:
     sigma: float
     bright: float
     correlation: int
-    impulses: float
-    height: float
+    impulses: ImpulseNoise
     stripes: float
     clipped: tuple[float, float]
     certain: bool
+    width: float = 0.0
+    confidence: float = 1.0
+    evidence: str = ""
+    suspected: float = 0.0
+    contrast: float = 1.0
+    step: float = 0.0
+    floor: float = 0.0
 
     @property
-    def level(self) -> NoiseVariance:
+    def variance(self) -> NoiseVariance:
         """Variance against intensity."""
-        return NoiseVariance(self.gain, self.read**2 - self.gain * self.offset)
+        return NoiseVariance(self.gain, self.read**2 - self.gain * self.offset, self.floor)
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ class NoiseEstimate:
     @property
     def verdict(self) -> str:
         """One line for a person."""
-        return _verdict(self.channels)
+        return _verdict(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, in units of the image; what is infinite is None."""
@@ -109,66 +118,117 @@ class NoiseEstimate:
         return {"verdict": self.verdict, "channels": [in_units(channel, *ends) for channel, ends in pairs]}
 
 
-def estimate_channel(tiles: Sequence[Image]) -> tuple[ChannelNoise, Groups]:
-    """Measures the noise of one channel.
+def estimate_channel(
+    tiles: Sequence[Image], missing: Sequence[Mask | None] | None = None, step: float = 0.0
+) -> tuple[ChannelNoise, Groups]:
+    """Measure the noise of one channel by itself: `estimate_channels` for one."""
+    stacks = [np.asarray(tile, np.float64)[None] for tile in tiles]
+    masks = None if missing is None else [None if m is None else m[None] for m in missing]
+    return estimate_channels(stacks, masks, step)[0]
+
+
+def estimate_channels(
+    stacks: Sequence[NDArray[np.float64]],
+    missing: Sequence[Mask | None] | None = None,
+    step: float = 0.0,
+    neighbours: Sequence[NDArray[np.float64]] = (),
+) -> list[tuple[ChannelNoise, Groups]]:
+    """Measure the noise of channels that show the same place.
 
     Args:
-        tiles: [H, W] each, float, in units of the image's range; values that are not finite count as 0.
+        stacks: [channels, H, W] each, float, in units of the image's range; 1 channel, or red, green and blue.
+        missing: of each stack, which samples hold no intensity, in its shape; None for none.
+        step: quantization step of the intensities, in the same units; 0 for none.
+        neighbours: [2, H, W] each: the same place of neighbouring planes of a single channel.
 
     Returns:
-        The noise, and variance against intensity as it was measured.
+        Of each channel the noise, and variance against intensity as it was measured.
     """
-    tiles = [np.nan_to_num(np.asarray(tile, np.float64), posinf=0.0, neginf=0.0) for tile in tiles]
-    blocks = measure_blocks(tiles)
+    stacks = [np.nan_to_num(np.asarray(stack, np.float64), posinf=0.0, neginf=0.0) for stack in stacks]
+    masks = missing or [None] * len(stacks)
+    shares = _independent(stacks, neighbours)
+    return [
+        _estimate(
+            [stack[i] for stack in stacks],
+            [None if mask is None else mask[i] for mask in masks],
+            step,
+            (float(shares[0][i]), float(shares[1][i])),
+        )
+        for i in range(len(stacks[0]))
+    ]
+
+
+def _independent(
+    stacks: Sequence[NDArray[np.float64]], neighbours: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shares of the residuals that other channels or planes do not explain, at the finest spread and farther apart."""
+    channels = len(stacks[0])
+    if channels == 1:
+        if not neighbours:
+            return np.ones(1), np.ones(1)
+        fine, coarse = (independent_share(neighbours, spread)[:1] for spread in (1, _APART))
+        return fine, coarse
+    if all(np.array_equal(stack[0], other) for stack in stacks for other in stack[1:]):
+        return np.ones(channels), np.ones(channels)  # a gray image saved as RGB
+    return independent_share(stacks, 1), independent_share(stacks, _APART)
+
+
+def _estimate(
+    tiles: Sequence[Image], missing: Sequence[Mask | None], step: float, independent: tuple[float, float]
+) -> tuple[ChannelNoise, Groups]:
+    impulses = measure_impulses([np.asarray(tile, np.float64) for tile in tiles], step)
+    blocks = _bulk(measure_blocks(tiles, missing, impulses, step))
     if len(blocks.mean) < _FEW:
-        return _unknown(tiles, blocks), Groups(np.zeros(0), np.zeros(0), np.zeros(0))
+        return _unknown(tiles, missing, blocks, impulses, step), Groups(np.zeros(0), np.zeros(0), np.zeros(0))
     flat = flat_blocks(blocks)
-    stride = correlation_length(blocks, flat)
-    groups = groups_of(blocks, flat, stride - 1)
-    level = fit_level(groups, blocks.limits)
+    correlation = measure_correlation(blocks, flat, independent[1])
+    believed = correlation.length > 1 and correlation.confidence >= BELIEVED
+    suspected = groups_of(blocks, flat, correlation.length - 1)
+    suspected = replace(
+        suspected, variance=suspected.variance / residual_share(correlation.width)[correlation.length - 1]
+    )
+    groups, share = (suspected, independent[1]) if believed else (white_floor(blocks, flat), independent[0])
+    groups = replace(groups, variance=groups.variance * _believed_share(share))
+    variance = fit_variance(groups, blocks.limits, counts=blocks.counts)
     middle = float(np.median(blocks.mean))
-    if stride > 1 and level.sigma(middle) < _LEAST_CORRELATED:
-        stride, groups = 1, groups_of(blocks, flat, 0)
-        level = fit_level(groups, blocks.limits)
-    gain, offset, read = _as_camera(level, dark=float(np.percentile(blocks.mean, 1)))
-    return ChannelNoise(
+    gain, offset, read = _as_camera(variance, dark=float(np.percentile(blocks.mean, 1)))
+    noise = ChannelNoise(
         gain=gain,
         offset=offset,
         read=read,
-        sigma=float(level.sigma(middle)),
-        bright=float(level.sigma(np.percentile(blocks.mean, 95))),
-        correlation=stride,
-        impulses=blocks.impulses,
-        height=blocks.height,
-        stripes=stripes(tiles, float(level.sigma(middle))),
+        sigma=float(variance.sigma(middle)),
+        bright=float(variance.sigma(np.percentile(blocks.mean, 95))),
+        correlation=correlation.length if believed else 1,
+        impulses=impulses,
+        stripes=stripes(tiles, float(variance.sigma(middle))),
         clipped=blocks.limits,
         certain=True,
-    ), groups
+        width=correlation.width if believed else 0.0,
+        confidence=correlation.confidence,
+        evidence=correlation.evidence,
+        suspected=0.0 if believed or correlation.length == 1 else float(np.sqrt(np.median(suspected.variance))),
+        contrast=_contrast(blocks),
+        step=step,
+        floor=_FLOOR * float(groups.variance.min()),
+    )
+    return noise, groups
 
 
-def correlation_length(blocks: Blocks, flat: list[NDArray[np.intp]]) -> int:
-    """The distance in pixels from which noise is independent; 1 for white noise, and where structure hides it.
+def _believed_share(independent: float) -> float:
+    """Noise that is nearly independent between channels is taken whole: a little is shared by chance."""
+    return 1.0 if independent > 0.8 else independent
 
-    The residual of correlated noise grows with the spread of the mask, as that of structure does. But it does not go
-    on growing, and flat blocks of one intensity have it alike (upper over lower quartile of the variance).
-    """
-    grows, alike = [], []
-    for group in flat:
-        residual = blocks.residual[:, group]
-        middle = np.median(residual, axis=1)
-        if middle[0] > 1e-14:
-            low, high = np.percentile(residual, (25, 75), axis=1)
-            grows.append(np.sqrt(middle / middle[0]))
-            alike.append(high / np.maximum(low, 1e-14))
-    if not grows:
-        return 1
-    grow, spread = np.median(grows, axis=0), np.median(alike, axis=0)
-    for sign in _SIGNS:
-        later = np.maximum.accumulate(grow[: sign.spreads][::-1])[::-1]
-        at = int(np.argmax(grow[: sign.spreads] >= _PLATEAU * later))
-        if grow[at] >= sign.grows and spread[at] <= sign.alike and SPREADS[at] <= sign.longest:
-            return SPREADS[at]
-    return 1
+
+def _bulk(blocks: Blocks) -> Blocks:
+    inside = (blocks.mean >= _BULK[0]) & (blocks.mean <= _BULK[1])
+    return replace(
+        blocks, mean=blocks.mean[inside], structure=blocks.structure[inside], residual=blocks.residual[:, inside]
+    )
+
+
+def _contrast(blocks: Blocks) -> float:
+    """Median standard deviation within blocks, of what smoothing leaves and white noise does not explain."""
+    return float(np.sqrt(np.median(np.maximum(blocks.structure, 0.0))))
 
 
 def stripes(tiles: Sequence[Image], sigma: float) -> float:
@@ -196,74 +256,94 @@ def _shared(tile: Image) -> float | None:
     return float(np.mean(products))
 
 
-def _as_camera(level: NoiseVariance, dark: float) -> tuple[float, float, float]:
+def _as_camera(variance: NoiseVariance, dark: float) -> tuple[float, float, float]:
     """Gain, offset and read noise from a line. The offset is where noise would end, but no brighter than the dark.
 
     One line cannot tell an offset from read noise: with a variance above zero at intensity zero all of it is read
     noise; below zero there must have been an offset.
     """
-    if level.gain <= 0.0:
-        return 0.0, 0.0, float(level.sigma(dark))
-    offset = float(min(max(0.0, -level.variance / level.gain), max(dark, 0.0)))
-    return float(level.gain), offset, float(np.sqrt(max(level.variance + level.gain * offset, 0.0)))
+    if variance.gain <= 0.0:
+        return 0.0, 0.0, float(variance.sigma(dark))
+    offset = float(min(max(0.0, -variance.variance / variance.gain), max(dark, 0.0)))
+    return float(variance.gain), offset, float(np.sqrt(max(variance.variance + variance.gain * offset, 0.0)))
 
 
-def _unknown(tiles: Sequence[Image], blocks: Blocks) -> ChannelNoise:
+def _unknown(
+    tiles: Sequence[Image], missing: Sequence[Mask | None], blocks: Blocks, impulses: ImpulseNoise, step: float
+) -> ChannelNoise:
     """Too small an image, or one that is clipped all over: the noise of what there is, as if it were white."""
-    steps = [np.diff(tile, axis=axis).ravel() for tile in tiles for axis in (0, 1) if tile.shape[axis] > 1]
-    pooled = np.concatenate([*steps, np.zeros(1)])
+    steps = [np.zeros(1)]
+    for tile, mask in zip(tiles, missing, strict=True):
+        known = np.asarray(tile, np.float64) if mask is None else np.where(mask, np.nan, tile)
+        steps += [np.diff(known, axis=axis).ravel() for axis in (0, 1) if tile.shape[axis] > 1]
+    pooled = np.concatenate(steps)
     # The median would not see the few photons of an image that is black for the rest.
-    sigma = float(np.sqrt(np.mean(pooled**2) / 2))
-    return ChannelNoise(
-        0.0, 0.0, sigma, sigma, sigma, 1, blocks.impulses, blocks.height, 0.0, blocks.limits, certain=False
-    )
+    sigma = float(np.sqrt(np.nanmean(pooled**2) / 2))
+    return ChannelNoise(0.0, 0.0, sigma, sigma, sigma, 1, impulses, 0.0, blocks.limits, certain=False, step=step)
 
 
-def _verdict(channels: tuple[ChannelNoise, ...]) -> str:
+def _verdict(estimate: NoiseEstimate) -> str:
+    channels = estimate.channels
     if all(c.clipped[0] == c.clipped[1] for c in channels):
         return "constant: there is nothing to measure"
-    worst = max(channels, key=lambda channel: channel.sigma)
-    sigma = worst.sigma
-    said = [_strength(sigma)]
-    if sigma > _NOTHING:
-        grows = worst.gain > 0 and worst.read**2 < 0.7 * sigma**2
-        said.append("growing with the light" if grows else "of equal strength everywhere")
-        if worst.correlation > 1:
-            said.append(f"shared by neighbours up to {worst.correlation - 1} pixels apart")
-    if (share := max(c.impulses for c in channels)) > _SOME_IMPULSES:
-        said.append(f"{share:.1%} dead or hot pixels")
+    worst = max(range(len(channels)), key=lambda i: channels[i].sigma)
+    noise, (black, white) = channels[worst], estimate.ranges[worst]
+    words = [_strength(noise, white - black)]
+    if noise.sigma > max(0.35 * noise.step, 1e-9):
+        grows = noise.gain > 0 and noise.read**2 < 0.7 * noise.sigma**2
+        words.append("growing with the light" if grows else "of equal strength everywhere")
+        if noise.correlation > 1:
+            words.append(f"shared by neighbours up to {noise.correlation - 1} pixels apart")
+    if noise.suspected:
+        shared = noise.suspected * (white - black)
+        words.append(f"fine texture of {shared:.3g} is taken for structure ({noise.evidence})")
+    if (share := max(c.impulses.share for c in channels)) > _SOME_IMPULSES:
+        words.append(f"{_percent(share)} dead or hot pixels")
+    elif (share := max(c.impulses.lone for c in channels)) > _SOME_IMPULSES:
+        words.append(f"{_percent(share)} lone bright or dark pixels, which may be structure")
     if any(c.stripes for c in channels):
-        said.append("stripes")
+        words.append("stripes")
     if not all(c.certain for c in channels):
-        said.append("measured on very little, so uncertain")
-    return ", ".join(said)
+        words.append("measured on very little, so uncertain")
+    return ", ".join(words)
 
 
-def _strength(sigma: float) -> str:
-    figure = f"sigma {sigma * 255:.1f} of 255 grey levels"
-    if sigma <= _NOTHING:
-        return "no noise to speak of"
-    return f"{'weak' if sigma < _WEAK else 'strong' if sigma > _STRONG else 'moderate'} noise ({figure})"
+def _percent(share: float) -> str:
+    return f"{share:.2%}" if share < 0.01 else f"{share:.1%}"
+
+
+def _strength(noise: ChannelNoise, span: float) -> str:
+    if noise.sigma <= max(0.35 * noise.step, 1e-9):
+        return "no noise above the rounding of its values"
+    word = "weak" if noise.sigma < _WEAK else "strong" if noise.sigma > _STRONG else "moderate"
+    return f"{word} noise (standard deviation {noise.sigma * span:.3g}, {noise.sigma:.1%} of the intensity range)"
 
 
 def in_units(channel: ChannelNoise, black: float, white: float) -> dict[str, Any]:
-    """The figures of a channel in units of its image.
+    """Return the figures of a channel in units of its image.
 
     Args:
         channel: in units of its range.
         black, white: the ends of its range.
 
     Returns:
-        The fields of `ChannelNoise`, and black and white. The offset may be anything from zero on (from black on, where
-        that is negative), and not only within the range; read noise is what is left there.
+        The fields of `ChannelNoise`, and black and white; what is infinite is None. The offset may be anything from
+        zero on (from black on, where that is negative); read noise is what is left there.
     """
     span = white - black
-    gain, at_black = channel.gain * span, channel.level.variance * span**2
-    figures = {name: getattr(channel, name) * span for name in ("sigma", "bright", "height", "stripes")}
-    offset, read = black, channel.read * span
-    if gain > 0:
-        offset = max(black - at_black / gain, min(black, 0.0))
-        read = float(np.sqrt(max(at_black + gain * (offset - black), 0.0)))
-    clipped = [black + value * span if np.isfinite(value) else None for value in channel.clipped]
-    figures |= {"gain": gain, "offset": offset, "read": read, "black": black, "white": white}
-    return asdict(channel) | figures | {"clipped": clipped}
+
+    def at(value: float) -> float | None:
+        return black + value * span if np.isfinite(value) else None
+
+    found = channel.impulses
+    figures: dict[str, Any] = {
+        name: getattr(channel, name) * span
+        for name in ("gain", "sigma", "bright", "stripes", "suspected", "contrast", "step")
+    }
+    at_black, offset, read = channel.variance.variance * span**2, black, channel.read * span
+    if figures["gain"] > 0:
+        offset = max(black - at_black / figures["gain"], min(black, 0.0))
+        read = float(np.sqrt(max(at_black + figures["gain"] * (offset - black), 0.0)))
+    figures |= {"floor": channel.floor * span**2, "offset": offset, "read": read, "black": black, "white": white}
+    impulses = asdict(found) | {"height": found.height * span, "low": at(found.low), "high": at(found.high)}
+    return asdict(channel) | figures | {"clipped": [at(value) for value in channel.clipped], "impulses": impulses}

@@ -1,28 +1,131 @@
-"""Dead and hot pixels: found, and replaced by their neighbours before a network sees them.
+"""Impulses (dead and hot pixels, salt and pepper): told from what optics can make, and replaced before the network.
 
-A network takes a lone bright pixel for a star as readily as for an impulse, and one that must not harm clean images
-leaves a third of the impulses of an otherwise clean image. What was *measured* to be impulses is taken out by a
-switching filter in the manner of Garnett et al. (IEEE TIP 2005): their detector asks how far a pixel is from the
-neighbours that are most like it.
+A lone bright pixel may be a hot pixel, a bead, a star or a single photon, so that standing alone proves nothing. Two
+things together do: impulses all have the same extreme value, at which the detector ends, and they lift none of their
+neighbours, while every point spread function does. What was measured to be impulses is replaced by a switching filter
+in the manner of Garnett et al. (IEEE TIP 2005); everything else is left alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter, uniform_filter
 
-#: How far away a pixel is looked at or replaced from: a neighbour, whose own neighbours say whether it is good.
+#: Distance in pixels that a pixel is looked at or replaced from: a neighbour, whose own neighbours say if it is good.
 REACH = 2
 
 _RING = tuple((dy, dx) for dy in (0, 1, 2) for dx in (0, 1, 2) if (dy, dx) != (1, 1))
 
-Tiles = NDArray[np.float32]
+#: Candidates are this many usual deviations and quantization steps, and this share of the range, away from all of
+#: their neighbours.
+_USUAL, _STEPS, _LEAST = 5.0, 8.0, 0.05
+
+#: Impulses are at least this share of all pixels, and so many; this share of the candidates has the same extreme value.
+_LEAST_SHARE, _LEAST_COUNT, _SAME_VALUE = 5e-5, 8, 0.8
+
+#: Optics lift the four nearest neighbours of a point by more than this share of its height, whatever its position.
+_LIFT = 0.04
+
+
+@dataclass(frozen=True)
+class ImpulseNoise:
+    """The impulses of a channel, in the units of its tiles.
+
+    Attributes:
+        share: of all pixels.
+        height: distance from their neighbours, in the median; 0 where there are none.
+        low, high: pixels at or below the one, or at or above the other, may be impulses; infinite where none are.
+        lone: share of pixels that stand alone but may well be structure, such as beads; they are left alone.
+    """
+
+    share: float = 0.0
+    height: float = 0.0
+    low: float = -np.inf
+    high: float = np.inf
+    lone: float = 0.0
+
+    def mask(self, tile: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which pixels of a tile [..., H, W] are impulses."""
+        if not self.share:
+            return np.zeros(tile.shape, np.bool_)
+        extreme = (tile <= self.low) | (tile >= self.high)
+        return extreme & find_impulses(tile, 0.5 * self.height)
+
+
+def measure_impulses(tiles: Sequence[NDArray[np.float64]], step: float = 0.0) -> ImpulseNoise:
+    """Measure the impulses of one channel.
+
+    Args:
+        tiles: [H, W] each, in units of the image's range; missing pixels continued from their surroundings.
+        step: quantization step of the intensities; 0 where there is none.
+    """
+    tiles = [tile for tile in tiles if min(tile.shape) > 4]
+    if not tiles:
+        return ImpulseNoise()
+    ends = min(float(t.min()) for t in tiles), max(float(t.max()) for t in tiles)
+    found = [_Candidates.of(tiles, step, sign, end) for sign, end in zip((-1, 1), ends, strict=True)]
+    sure = [candidates.are_impulses for candidates in found]
+    heights = np.concatenate([c.height for c, certain in zip(found, sure, strict=True) if certain] or [np.zeros(0)])
+    count = sum(t.size for t in tiles)
+    return ImpulseNoise(
+        share=heights.size / count,
+        height=float(np.median(heights)) if heights.size else 0.0,
+        low=ends[0] if sure[0] else -np.inf,
+        high=ends[1] if sure[1] else np.inf,
+        lone=sum(c.height.size for c, certain in zip(found, sure, strict=True) if not certain) / count,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """Pixels that stand alone above, or below, all of their neighbours.
+
+    Attributes:
+        height: distance of each from the median of its neighbourhood.
+        lift: how far its four nearest neighbours are off in the same direction, in the mean.
+        extreme: whether it has the extreme value of the tiles.
+        total: number of all pixels.
+    """
+
+    height: NDArray[np.float64]
+    lift: NDArray[np.float64]
+    extreme: NDArray[np.bool_]
+    total: int
+
+    @classmethod
+    def of(cls, tiles: Sequence[NDArray[np.float64]], step: float, sign: int, end: float) -> _Candidates:
+        parts = [_candidates(tile, step, sign, end) for tile in tiles]
+        height, lift, extreme = (np.concatenate([part[i] for part in parts]) for i in range(3))
+        return cls(height, lift, extreme.astype(np.bool_), sum(tile.size for tile in tiles))
+
+    @property
+    def are_impulses(self) -> bool:
+        """Whether no optics can have made them."""
+        if self.height.size < max(_LEAST_COUNT, _LEAST_SHARE * self.total) or self.extreme.mean() < _SAME_VALUE:
+            return False
+        error = float(self.lift.std() / np.sqrt(self.lift.size))
+        return float(self.lift.mean()) < _LIFT * float(self.height.mean()) + 2.0 * error
+
+
+def _candidates(tile: NDArray[np.float64], step: float, sign: int, end: float) -> tuple[NDArray[Any], ...]:
+    middle = median_filter(tile, 3)
+    away = np.abs(tile - middle)
+    usual = np.sqrt(np.maximum(uniform_filter(np.minimum(away, 4 * np.median(away) + 1e-12) ** 2, 15), 0.0))
+    ring = np.stack(_neighbours(tile))
+    least = np.maximum(_USUAL * usual, max(_STEPS * step, _LEAST))
+    alone = sign * tile - (sign * ring).max(axis=0) > least
+    around = median_filter(tile, 5)
+    nearest = ring[[1, 3, 4, 6]].mean(axis=0)  # above, left, right, below
+    return (sign * (tile - around))[alone], (sign * (nearest - around))[alone], (tile == end)[alone]
 
 
 def find_impulses(tiles: NDArray[Any], threshold: float | NDArray[Any]) -> NDArray[np.bool_]:
-    """Samples that are farther than this from at least seven of their eight neighbours.
+    """Return which samples are farther than a threshold from at least seven of their eight neighbours.
 
     One neighbour may be as far off: impulses that touch are found, too. Lines, corners and spots of two by two
     pixels have two neighbours that are like them, and stay.
@@ -39,26 +142,15 @@ def find_impulses(tiles: NDArray[Any], threshold: float | NDArray[Any]) -> NDArr
     return np.asarray(second > threshold)
 
 
-def find_lone_impulses(tiles: NDArray[Any], threshold: NDArray[Any]) -> NDArray[np.bool_]:
-    """Samples that are above all of their eight neighbours by this, or below all: in clean texture next to none."""
-    neighbours = np.stack(_neighbours(tiles))
-    above, below = tiles - neighbours.max(axis=0), neighbours.min(axis=0) - tiles
-    return np.asarray(np.maximum(above, below) > threshold)
-
-
-def repair(tiles: Tiles, threshold: float) -> tuple[Tiles, NDArray[np.bool_]]:
-    """Replaces impulses by the mean of the neighbours that are none, or of all where there is no other.
+def repair(tiles: NDArray[Any], gone: NDArray[np.bool_]) -> NDArray[Any]:
+    """Replace impulses by the mean of the neighbours that are none, or of all where there is no other.
 
     Args:
         tiles: [..., H, W].
-        threshold: as in `find_impulses`.
-
-    Returns:
-        The repaired tiles, and which samples were impulses.
+        gone: which samples are impulses.
     """
-    gone = find_impulses(tiles, threshold)
     if not gone.any():
-        return tiles, gone
+        return tiles
     good = (~gone).astype(np.float32)
     total, count, everything = (np.zeros(tiles.shape, np.float32) for _ in range(3))
     for neighbour, weight in zip(_neighbours(tiles), _neighbours(good), strict=True):
@@ -66,11 +158,11 @@ def repair(tiles: Tiles, threshold: float) -> tuple[Tiles, NDArray[np.bool_]]:
         count += weight
         everything += neighbour
     mean = np.where(count > 0, total / np.maximum(count, 1), everything / len(_RING))
-    return np.where(gone, mean, tiles).astype(np.float32), gone
+    return np.where(gone, mean, tiles).astype(tiles.dtype)
 
 
 def _neighbours(tiles: NDArray[Any]) -> list[NDArray[Any]]:
-    """The eight neighbours of every sample."""
+    """Return the eight neighbours of every sample."""
     height, width = tiles.shape[-2:]
     edges = [(0, 0)] * (tiles.ndim - 2) + [(1, 1), (1, 1)]
     padded = np.pad(tiles, edges, mode="reflect" if min(height, width) > 1 else "edge")

@@ -23,6 +23,15 @@ _GROUP, _GROUPS = 24, 24
 #: Intensities closer together than this do not tell how noise grows with the light.
 _NARROW = 0.02
 
+#: Largest ratio of the variance of structure in the residuals of the finest spread and the next.
+_STRUCTURE_RATIO = 0.25
+
+#: The mean of the variances of some blocks is believed up to so many times their median.
+_OUTLIERS = 1.5
+
+#: A fit without clipping is taken if its error is less than this share of that with it.
+_CLEARLY = 0.6
+
 
 @dataclass(frozen=True)
 class NoiseVariance:
@@ -31,14 +40,17 @@ class NoiseVariance:
     Attributes:
         gain: variance that each unit of intensity adds.
         variance: at intensity zero; negative where an offset was added to the counts.
+        floor: least variance at any intensity: what was seen in the darkest regions.
     """
 
     gain: float
     variance: float
+    floor: float = 0.0
 
     def sigma(self, mean: NDArray[np.float64] | float) -> Values:
-        """Standard deviation at mean intensities."""
-        return np.asarray(np.sqrt(np.maximum(self.gain * np.asarray(mean) + self.variance, 0.0)), np.float64)
+        """Return the standard deviation at mean intensities."""
+        line = self.gain * np.asarray(mean) + self.variance
+        return np.asarray(np.sqrt(np.maximum(line, self.floor)), np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,43 +63,106 @@ class Groups:
 
 
 def flat_blocks(blocks: Blocks) -> list[NDArray[np.intp]]:
-    """The numbers of the flattest blocks of each intensity, from dark to bright."""
-    order = np.argsort(blocks.mean, kind="stable")
-    number = max(1, min(_GROUPS, len(order) // _GROUP))
+    """Return the numbers of the flattest blocks of each intensity, from dark to bright."""
     return [
         group[np.argsort(blocks.structure[group], kind="stable")[: max(6, int(_FLAT * len(group)))]]
-        for group in np.array_split(order, number)
+        for group in intensity_groups(blocks)
     ]
 
 
+def intensity_groups(blocks: Blocks) -> list[NDArray[np.intp]]:
+    """Return the numbers of the blocks in groups of like intensity, from dark to bright."""
+    order = np.argsort(blocks.mean, kind="stable")
+    return np.array_split(order, max(1, min(_GROUPS, len(order) // _GROUP)))
+
+
+def white_floor(blocks: Blocks, flat: list[NDArray[np.intp]]) -> Groups:
+    """Return mean and variance of each group, of that part of the finest residual that structure cannot explain.
+
+    Structure that optics have passed is weaker at the finest spread than at the next by a factor of four or more;
+    white noise is equally strong at both. So of the finest residual v1 and the next one v2 at least
+    (v1 - v2 / 4) / (3 / 4) is white noise.
+    """
+    fine, next_ = groups_of(blocks, flat, 0), groups_of(blocks, flat, 1)
+    white = (fine.variance - _STRUCTURE_RATIO * next_.variance) / (1.0 - _STRUCTURE_RATIO)
+    return Groups(fine.mean, np.clip(white, 0.0, fine.variance), fine.count)
+
+
 def groups_of(blocks: Blocks, flat: list[NDArray[np.intp]], spread: int) -> Groups:
-    """Mean and variance of each group, at one of `SPREADS`, by its number."""
-    rows = [(blocks.mean[f].mean(), np.median(blocks.residual[spread, f]), float(len(f))) for f in flat]
+    """Return mean and variance of each group, at one of `SPREADS`, by its number."""
+    rows = [(blocks.mean[f].mean(), _pooled(blocks.residual[spread, f]), float(len(f))) for f in flat]
     return Groups(*np.array(rows, np.float64).T)
 
 
-def fit_level(groups: Groups, limits: tuple[float, float]) -> NoiseVariance:
-    """The straight line of variance against intensity, seen through clipping.
+def _pooled(variances: Values) -> float:
+    """Mean variance of some blocks; a few with structure cannot raise it far above the median.
 
-    The clipped line is compared with the groups in logarithms, as their variances have a relative error; a group that
-    is far above the line holds structure, and weighs less.
+    At a few photons a pixel blocks differ much, and their median is far below their mean.
     """
-    usable = groups.variance > 1e-14
+    middle = float(np.median(variances))
+    mean = float(np.mean(variances))
+    return min(mean, _OUTLIERS * middle) if middle > 0 else mean
+
+
+def fit_variance(groups: Groups, limits: tuple[float, float], *, counts: bool = False) -> NoiseVariance:
+    """Fit the straight line of variance against intensity, seen through clipping.
+
+    The lowest value of an image is a limit at which noise was clipped, or no light at all: both are tried, and clipping
+    is believed unless the line without it fits clearly better.
+
+    Args:
+        groups: what was measured.
+        limits: low and high; infinite for none.
+        counts: whether intensities are so few quantization steps that many blocks hold none but the lowest.
+    """
+    if counts:
+        return _fit_linear(groups)
+    clipped, cost = _fit(groups, limits)
+    if not np.isfinite(limits[0]):
+        return clipped
+    free, other = _fit(groups, (-np.inf, limits[1]))
+    return free if other < _CLEARLY * cost else clipped
+
+
+def _fit_linear(groups: Groups) -> NoiseVariance:
+    """The line by least squares, with errors in proportion to it: variances of 0 count, which have no logarithm."""
+    mean, seen = groups.mean, groups.variance
+    least = 1e-3 * max(float(seen.max(initial=0.0)), 1e-300)
+    if np.ptp(mean) <= 0 or len(mean) < 3:
+        return NoiseVariance(0.0, float(np.average(seen, weights=groups.count)))
+    expected = np.full_like(seen, max(float(seen.mean()), least))
+    gain, variance = 0.0, float(seen.mean())
+    for _ in range(8):
+        over = np.maximum(seen / expected - 1.0, 0.0)
+        weights = np.sqrt(groups.count) / expected / np.sqrt(1.0 + (over / 0.5) ** 2)
+        (gain, variance), *_ = np.linalg.lstsq(
+            np.stack([mean, np.ones_like(mean)], 1) * weights[:, None], seen * weights
+        )
+        expected = np.maximum(gain * mean + variance, max(least, 0.1 * float(seen.mean())))
+    return NoiseVariance(float(gain), float(variance))
+
+
+def _fit(groups: Groups, limits: tuple[float, float]) -> tuple[NoiseVariance, float]:
+    """The line, and how badly it fits.
+
+    It is compared with the groups in logarithms, as their variances have a relative error; a group that is far above
+    the line holds structure, and weighs less.
+    """
+    usable = groups.variance > 1e-4 * max(float(groups.variance.max(initial=0.0)), 1e-300)
     if not usable.any():
-        return NoiseVariance(0.0, 0.0)
+        return NoiseVariance(0.0, 0.0), 0.0
     mean, seen, count = groups.mean[usable], groups.variance[usable], groups.count[usable]
-    low, high = float(mean.min()), float(max(mean.max(), mean.min() + 1e-6))
+    low, high = float(mean.min()), float(mean.max())
     weights = np.sqrt(count / count.max())
+    alike = high - low < _NARROW * max(1.0, float(np.abs(mean).max()))
 
-    alike = high - low < _NARROW
-
-    def level(ends: Values) -> NoiseVariance:
+    def variance(ends: Values) -> NoiseVariance:
         first, last = np.exp(ends[[0, -1]])
-        gain = (last - first) / (high - low)
+        gain = 0.0 if alike else (last - first) / (high - low)
         return NoiseVariance(gain, first - gain * low)
 
     def errors(ends: Values, structured: Values) -> Values:
-        expected = clipped_variance(level(ends), mean, limits)
+        expected = clipped_variance(variance(ends), mean, limits)
         return np.asarray((np.log(seen) - np.log(expected)) * weights * structured)
 
     best = np.log(np.full(1 if alike else 2, float(np.median(seen))))
@@ -96,7 +171,7 @@ def fit_level(groups: Groups, limits: tuple[float, float]) -> NoiseVariance:
         best = least_squares(errors, best, args=(structured,), loss="soft_l1", f_scale=0.1).x
         over = errors(best, np.ones_like(mean))
         structured = 1.0 / (1.0 + (np.maximum(over, 0.0) / 0.2) ** 2)
-    return level(best)
+    return variance(best), float(np.mean(np.minimum(np.abs(errors(best, np.ones_like(mean))), 1.0)))
 
 
 def clipped_variance(level: NoiseVariance, mean: Values, limits: tuple[float, float]) -> Values:

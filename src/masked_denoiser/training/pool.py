@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
+from masked_denoiser.denoising.intensity import IntensityRange, measure_recipe_ranges
 from masked_denoiser.images.planes import Channels, Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.tiling.plan import Span
@@ -77,7 +77,7 @@ class TrainingImage:
     @cached_property
     def ranges(self) -> dict[int, IntensityRange]:
         """The intensity convention, as at inference. A pair has that of its noisy image."""
-        return measure_ranges(self.source, self.planes)
+        return measure_recipe_ranges(self.source, self.planes)
 
     @property
     def area(self) -> Rectangle:
@@ -210,7 +210,7 @@ def check_images(images: Sequence[TrainingImage], size: int, cancel: threading.E
                 f"{size} x {size}; choose a smaller patch or leave it out"
             )
         _check_pixels(image, image.source, size)
-        if image.region is None and any(scale.broken for scale in image.ranges.values()):
+        if image.region is None and any(scale.has_nonfinite for scale in image.ranges.values()):
             raise TrainingError(f"{image.name} holds NaN or infinite values; replace them before training")
         if image.truth is not None:
             _check_pair(image, image.truth, size)

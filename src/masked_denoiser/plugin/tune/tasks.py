@@ -125,16 +125,15 @@ def show_noise(
 
 def _patch(source: Source, centre: tuple[int, int] | None) -> np.ndarray[Any, np.dtype[np.float32]]:
     """[channels, height, width] in [0, 1]."""
-    from masked_denoiser.denoising.intensity import measure_ranges
+    from masked_denoiser.denoising.intensity import measure_recipe_ranges
     from masked_denoiser.images.planes import list_planes
 
     planes = [plane for plane in list_planes(source.axes, source.sizes, source.rgb) if not plane.copied]
     plane = planes[len(planes) // 2]
     middle = centre or (source.size_yx[0] // 2, source.size_yx[1] // 2)
     ys, xs = (_around(at, side) for at, side in zip(middle, source.size_yx, strict=True))
-    scale = measure_ranges(source, [plane])[plane.range_key]
-    unit, _ = scale.to_unit(source.read(plane, ys, xs))
-    return unit
+    scale = measure_recipe_ranges(source, [plane])[plane.range_key]
+    return np.clip(scale.to_unit(source.read(plane, ys, xs)), 0.0, 1.0)
 
 
 def _around(at: int, side: int) -> slice:

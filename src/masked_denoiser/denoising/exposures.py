@@ -1,0 +1,90 @@
+"""Exposures: one image shown to the network at several contrasts, so that neither end of its intensities is lost.
+
+The finest exposure shows the bulk of the image; what is brighter or darker than that is clipped in it, and is taken
+from the next one, which shows four times as much. Every pixel takes the finest exposure in which nothing around it is
+clipped. That depends on the pixels near it alone, so that tiles agree, and bright objects that no sample has seen are
+handled where they are met.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter, uniform_filter
+
+Batch = NDArray[np.float32]
+
+#: Ratio of the intensities that one exposure and the next show.
+FACTOR = 4.0
+
+#: Ends of what the network is shown: it was trained on clipped images.
+_LOW, _HIGH = 0.0, 1.0
+
+#: Side of the square in which nothing may be clipped, and of the one that exposures are blended over.
+_AROUND, _BLENDED = 5, 3
+
+#: Distance in pixels that decides which exposure a pixel takes.
+REACH = _AROUND // 2 + _BLENDED // 2
+
+#: No more exposures than this: 4 ** 12 is beyond the precision of float32.
+_MOST = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Exposure:
+    """One exposure of a batch of tiles.
+
+    Attributes:
+        number: 0 for the finest.
+        seen: [B, C, H, W] as the network sees it, clipped.
+        weight: [B, 1, H, W], the share of each pixel that is taken from this exposure.
+    """
+
+    number: int
+    seen: Batch
+    weight: Batch
+
+    def to_values(self, seen: NDArray[Any]) -> NDArray[Any]:
+        """Return what the network gave in the units of the values that were exposed."""
+        return (seen - 0.5) * FACTOR**self.number + 0.5
+
+
+def expose(values: Batch) -> list[Exposure]:
+    """Return the exposures that the pixels of some tiles need; only the finest for most tiles.
+
+    Args:
+        values: [B, C, H, W], the bulk in [0, 1] and all else anywhere.
+    """
+    found: list[Exposure] = []
+    left = np.ones((len(values), 1, *values.shape[2:]), np.float32)
+    for number in range(_MOST):
+        seen = (values - 0.5) / FACTOR**number + 0.5
+        clipped = ((seen < _LOW) | (seen > _HIGH)).any(axis=1, keepdims=True)
+        if not clipped.any() or number == _MOST - 1:
+            found.append(Exposure(number, np.clip(seen, _LOW, _HIGH), left))
+            break
+        near = maximum_filter(clipped.astype(np.float32), (1, 1, _AROUND, _AROUND), mode="nearest")
+        inside = 1.0 - uniform_filter(near, (1, 1, _BLENDED, _BLENDED), mode="nearest")
+        weight = np.minimum(left, inside).astype(np.float32)
+        left = left - weight
+        if weight.any():
+            found.append(Exposure(number, np.clip(seen, _LOW, _HIGH), weight))
+    return found
+
+
+def blend(exposures: list[Exposure], given: list[NDArray[Any]]) -> Batch:
+    """Return the values [B, C, H, W] that each pixel takes.
+
+    Args:
+        exposures: as of `expose`.
+        given: what the network gave for each of them, [B, C, H, W].
+    """
+    if len(exposures) == 1:
+        return np.asarray(exposures[0].to_values(given[0]), np.float32)
+    total = np.zeros_like(given[0], np.float32)
+    for exposure, out in zip(exposures, given, strict=True):
+        total += exposure.weight * exposure.to_values(out)
+    return total

@@ -1,0 +1,163 @@
+"""Treatments are chosen by trial: each is run on a few places of the image, and judged without the truth.
+
+The error that a denoiser leaves has two parts, noise that is left and structure that is lost. Both can be told without
+the clean image, in the manner of Stein's unbiased estimate and its Monte-Carlo form (Ramani, Blu and Unser,
+*Monte-Carlo SURE*, IEEE TIP 2008): a little more noise of the measured kind is added, and what the denoiser makes of it
+tells how much of any such noise it leaves, and how much it removes. What was removed beyond that is structure. It holds
+for noise that neighbours share and that grows with the light, too, if what is added is of that kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from masked_denoiser.denoising.noise_treatment import NoiseTreatment
+from masked_denoiser.noise.variance_model import NoiseVariance
+
+Batch = NDArray[np.float32]
+
+#: Noise that is added, as a share of the noise that is there.
+_PROBE = 0.25
+
+#: Pixels along the borders of a place that are not judged.
+_BORDER = 8
+
+#: Width of the Gaussian, in pixels, that gives the local intensity that noise depends on.
+_SMOOTH = 2.0
+
+#: A treatment is better than a simpler one if its error is less by more than this share of the noise.
+_CLEARLY, _SLIGHTLY = 0.05, 0.01
+
+#: If of what is removed no more than this share is noise, only that share of the correction is taken.
+_MOSTLY_NOISE = 0.6
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a treatment did on the places of a trial; means over all of their pixels.
+
+    Attributes:
+        treatment: what was tried.
+        noise: variance of the measured noise.
+        removed: mean square of what was removed.
+        kept: share of added noise that is left, as far as it goes along with what was added.
+    """
+
+    treatment: NoiseTreatment
+    noise: float
+    removed: float
+    kept: float
+
+    @property
+    def score(self) -> float:
+        """Estimated mean square error, in variances of the noise; 1 for leaving the image as it is, less is better.
+
+        It may be negative where the measured noise is too strong. The order of treatments does not depend on that.
+        """
+        return self.removed / max(self.noise, 1e-300) - 1.0 + 2.0 * self.kept
+
+    @property
+    def noise_share(self) -> float:
+        """Share of what was removed that is noise, 0 to 1; the rest is structure."""
+        return float(np.clip(self.noise * (1.0 - self.kept) / max(self.removed, 1e-300), 0.0, 1.0))
+
+    @property
+    def blend(self) -> float:
+        """Share of the correction that is taken: all of it where it is noise."""
+        return 1.0 if self.noise_share > _MOSTLY_NOISE else self.noise_share
+
+
+def judge(
+    treatments: Sequence[NoiseTreatment],
+    places: Sequence[Batch],
+    denoise: Callable[[Batch, NoiseTreatment], Batch],
+    noise: Sequence[NoiseVariance],
+    width: float,
+    seed: int = 0,
+) -> list[Judgement]:
+    """Try treatments on a few places.
+
+    Args:
+        treatments: what to try.
+        places: [C, H, W] each, all of one size, in units of the range.
+        denoise: runs a treatment on [places, C, H, W].
+        noise: measured, of each channel; one for all of them.
+        width: of the blur that explains its correlation, in pixels.
+        seed: of the noise that is added.
+    """
+    tiles = np.stack(places)
+    probe, local = _probe(tiles, noise, width, np.random.default_rng(seed))
+    return [_judge(treatment, tiles, probe, local, denoise) for treatment in treatments]
+
+
+def _judge(
+    treatment: NoiseTreatment,
+    tiles: Batch,
+    probe: Batch,
+    local: Batch,
+    denoise: Callable[[Batch, NoiseTreatment], Batch],
+) -> Judgement:
+    ys, xs = (_inside(side) for side in tiles.shape[2:])
+    first = denoise(tiles, treatment)
+    kept = (denoise(tiles + _PROBE * probe, treatment) - first) / _PROBE
+    variance, along, added, removed = (
+        float(np.mean(products[:, :, ys, xs], dtype=np.float64))
+        for products in (local, probe * kept, probe**2, (tiles - first) ** 2)
+    )
+    return Judgement(treatment, variance, removed, along / max(added, 1e-300))
+
+
+def _inside(side: int) -> slice:
+    border = _BORDER if side > 4 * _BORDER else 0
+    return slice(border, side - border)
+
+
+def _probe(tiles: Batch, noise: Sequence[NoiseVariance], width: float, rng: np.random.Generator) -> tuple[Batch, Batch]:
+    """Noise of the measured kind [B, C, H, W], and its variance."""
+    intensity = gaussian_filter(tiles, (0, 0, _SMOOTH, _SMOOTH), mode="nearest")
+    channels = zip(noise if len(noise) > 1 else [*noise] * tiles.shape[1], np.moveaxis(intensity, 1, 0), strict=True)
+    local = np.maximum(np.stack([one.sigma(channel) ** 2 for one, channel in channels], axis=1), 1e-12)
+    white = rng.normal(size=tiles.shape)
+    if width:
+        white = gaussian_filter(white, (0, 0, width, width), mode="wrap")
+        white /= white.std()
+    return (white * np.sqrt(local)).astype(np.float32), local.astype(np.float32)
+
+
+def best_of(judgements: Sequence[Judgement]) -> Judgement | None:
+    """Return the best judgement, the simpler of two that are alike; None where none is better than doing nothing.
+
+    Other strides change more than stabilization does, and must be clearly better.
+    """
+    best = judgements[0]
+    for judgement in judgements[1:]:
+        apart = _CLEARLY if judgement.treatment.strides != best.treatment.strides else _SLIGHTLY
+        if judgement.score < best.score - apart:
+            best = judgement
+    return best if best.score < 1.0 - _CLEARLY else None
+
+
+def choose_places(samples: Sequence[NDArray[np.float64]], side: int, count: int) -> list[Batch]:
+    """Return places [C, side, side] of some samples, from the flattest to the most structured.
+
+    Args:
+        samples: [C, H, W] each.
+        side: of a place in pixels; less where samples are smaller.
+        count: number of places at most.
+    """
+    sides = [min(side, *(sample.shape[axis] for sample in samples)) for axis in (1, 2)]
+    found: list[tuple[float, Batch]] = []
+    for sample in samples:
+        for y in range(0, sample.shape[1] - sides[0] + 1, sides[0]):
+            for x in range(0, sample.shape[2] - sides[1] + 1, sides[1]):
+                place = np.asarray(sample[:, y : y + sides[0], x : x + sides[1]], np.float32)
+                smooth = gaussian_filter(place, (0, _SMOOTH, _SMOOTH), mode="nearest")
+                found.append((float(np.clip(smooth, -1.0, 3.0).var(axis=(1, 2)).max()), place))
+    found.sort(key=lambda one: one[0])
+    ranks = np.unique(np.linspace(0.2 * (len(found) - 1), len(found) - 1, count).round().astype(int))
+    return [found[rank][1] for rank in ranks]
