@@ -30,7 +30,7 @@ _DIM = 0.25
 _MARGIN = 1.3
 
 #: Up to so many photons a pixel local means are kept whole; from so many on only what cannot be chance.
-_FEW, _MANY = 5.0, 10.0
+_FEW, _MANY = 20.0, 50.0
 
 #: Local means of the correction that are within so many of their standard deviations are chance.
 _CHANCE = 2.0

@@ -49,7 +49,12 @@ class Exposure:
 
     def to_values(self, seen: NDArray[Any]) -> NDArray[Any]:
         """Return what the network gave in the units of the values that were exposed."""
-        return (seen - 0.5) * FACTOR**self.number + 0.5
+        return seen * FACTOR**self.number + _darkest(self.number)
+
+
+def _darkest(number: int) -> float:
+    """What an exposure shows as 0: exposures reach three times farther up than down, as bright objects do."""
+    return -(FACTOR**number - 1.0) / 4.0
 
 
 def expose(values: Batch) -> list[Exposure]:
@@ -61,7 +66,7 @@ def expose(values: Batch) -> list[Exposure]:
     found: list[Exposure] = []
     left = np.ones((len(values), 1, *values.shape[2:]), np.float32)
     for number in range(_MOST):
-        seen = (values - 0.5) / FACTOR**number + 0.5
+        seen = (values - np.float32(_darkest(number))) / np.float32(FACTOR**number)
         clipped = ((seen < _LOW) | (seen > _HIGH)).any(axis=1, keepdims=True)
         if not clipped.any() or number == _MOST - 1:
             found.append(Exposure(number, np.clip(seen, _LOW, _HIGH), left))

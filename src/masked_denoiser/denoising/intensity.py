@@ -8,7 +8,7 @@ numbers get the same result as uint8, uint16 and float32.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -32,6 +32,10 @@ _BULK, _BEYOND = (1.0, 99.0), 0.5
 #: Percentiles that a range holds as far as that allows, and the margin around them in contrasts.
 _MOST, _MARGIN = (0.1, 99.9), 0.04
 
+#: An image is clipped at its extreme value if more than this share of it has that; a range ends there if that is no
+#: farther away than this share of the contrast.
+_CLIPPED, _NEAR = 1e-3, 0.2
+
 #: Percentiles used where the bulk has no contrast, as with a few bright spots on an even background.
 _TAILS = (0.01, 99.99)
 
@@ -52,6 +56,7 @@ class IntensityRange:
         has_nonfinite: whether the sample held NaN or infinities.
         fill_values: values that mark missing pixels, such as the padding of a CT slice. They are excluded from every
             measurement, continued smoothly for the network, and come out unchanged, as NaN and infinities do.
+        non_negative: whether no intensity of the sample was negative: then no result is, either.
     """
 
     low: float
@@ -59,6 +64,7 @@ class IntensityRange:
     typical: float = 0.0
     has_nonfinite: bool = False
     fill_values: tuple[float, ...] = ()
+    non_negative: bool = False
 
     @property
     def span(self) -> float:
@@ -86,18 +92,25 @@ class IntensityRange:
         values = unit.astype(np.float64) * self.span + self.low
         return self._finished(_to_dtype(values, like.dtype), like)
 
-    def subtract(self, pixels: Pixels, correction: NDArray[Any], dtype: np.dtype[Any] | None = None) -> Pixels:
+    def subtract(
+        self,
+        pixels: Pixels,
+        correction: NDArray[Any],
+        dtype: np.dtype[Any] | None = None,
+        rounding: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.rint,
+    ) -> Pixels:
         """Return pixels less a correction in units of the range; where that is 0 they come out bit for bit.
 
         Args:
             pixels: [C, H, W] as read.
             correction: of the same shape; 0 wherever nothing is removed.
             dtype: of the result; that of `pixels` by default.
+            rounding: to integers, where the dtype holds no others.
         """
         values = pixels.astype(np.float64) - correction.astype(np.float64) * self.span
-        # What was not negative does not become so: photons are removed, never borrowed.
-        values = np.where((values < 0) & (pixels >= 0), 0.0, values)
-        out = _to_dtype(values, dtype or pixels.dtype)
+        if self.non_negative:
+            values = np.where((values < 0) & (pixels >= 0), 0.0, values)
+        out = _to_dtype(values, dtype or pixels.dtype, rounding)
         return self._finished(np.where(correction == 0, pixels.astype(out.dtype), out), pixels)
 
     def _finished(self, out: Pixels, like: Pixels) -> Pixels:
@@ -105,11 +118,15 @@ class IntensityRange:
         return out if missing is None else np.where(missing, like, out).astype(out.dtype)
 
 
-def _to_dtype(values: NDArray[np.float64], dtype: np.dtype[Any]) -> Pixels:
+def _to_dtype(
+    values: NDArray[np.float64],
+    dtype: np.dtype[Any],
+    rounding: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.rint,
+) -> Pixels:
     """Round and clip to an integer type, or clip to the finite values of a float type."""
     if dtype.kind != "f":
         limits = np.iinfo(dtype)
-        return _clip_to(np.rint(values), limits).astype(dtype)
+        return _clip_to(rounding(values), limits).astype(dtype)
     ends = np.finfo(dtype)
     return np.clip(values, float(ends.min), float(ends.max)).astype(dtype)
 
@@ -164,7 +181,7 @@ def _measure(source: Source, planes: list[Plane], seed: int) -> IntensityRange:
     low, high = bulk_of(valid)
     if not high > low:  # a constant image: a range so small that nothing can be lost in it
         high = low + (1.0 if source.dtype.kind != "f" else max(abs(low) * 1e-3, float(np.finfo(np.float32).tiny)))
-    return IntensityRange(low, high, float(np.median(valid)), nonfinite, fills)
+    return IntensityRange(low, high, float(np.median(valid)), nonfinite, fills, bool(valid.min() >= 0))
 
 
 def bulk_of(valid: NDArray[np.float64]) -> tuple[float, float]:
@@ -173,9 +190,16 @@ def bulk_of(valid: NDArray[np.float64]) -> tuple[float, float]:
     contrast = high - low
     if contrast > 0:
         margin, beyond = _MARGIN * contrast, _BEYOND * contrast
-        return max(lowest - margin, low - beyond), min(highest + margin, high + beyond)
+        ends = max(lowest - margin, low - beyond), min(highest + margin, high + beyond)
+        return _end(valid, float(valid.min()), ends[0]), _end(valid, float(valid.max()), ends[1])
     low, high = (float(v) for v in np.percentile(valid, _TAILS))
     return (low, high) if high > low else (float(valid.min()), float(valid.max()))
+
+
+def _end(valid: NDArray[np.float64], extreme: float, end: float) -> float:
+    """An end of a range: where the image is clipped not far from it, exactly there, as in training."""
+    clipped = np.count_nonzero(valid == extreme) > _CLIPPED * valid.size
+    return extreme if clipped and abs(extreme - end) < _NEAR * float(np.ptp(np.percentile(valid, _BULK))) else end
 
 
 def measure_recipe_ranges(source: Source, planes: Iterable[Plane], seed: int = 0) -> dict[int, IntensityRange]:

@@ -21,7 +21,7 @@ from masked_denoiser.denoising.noise_treatment import (
     list_candidates,
     rounded,
 )
-from masked_denoiser.denoising.tile_denoiser import TileDenoiser
+from masked_denoiser.denoising.tile_denoiser import TileDenoiser, replace_impulses
 from masked_denoiser.denoising.training_noise import TrainingNoise, training_noise
 from masked_denoiser.denoising.treatment_trial import Judgement, best_of, choose_places, judge
 from masked_denoiser.errors import UserError
@@ -215,7 +215,7 @@ def _choose(
     candidates = [finish(candidate) for candidate in list_candidates(summary, training_noise(trial.model.card))]
     if not candidates[0].noise:  # too little was seen to judge by
         return replace(candidates[0], blend=rounded(visible))
-    best = best_of(trial.judge(candidates, sample, summary.width))
+    best = best_of(trial.judge(candidates, sample, summary))
     if best is None:
         return finish(IDENTITY)
     return replace(best.treatment, blend=rounded(min(visible, best.blend)))
@@ -232,11 +232,14 @@ class _Trial:
         network = Denoiser(self.model, torch.device("cpu"))
         return TileDenoiser(network, self.model.card.architecture.grid)
 
-    def judge(self, candidates: list[NoiseTreatment], sample: NoiseSample, width: float) -> list[Judgement]:
+    def judge(self, candidates: list[NoiseTreatment], sample: NoiseSample, noise: NoiseSummary) -> list[Judgement]:
         """Return what the candidates did to the noise of a sample."""
         count = _PLACES_OF_SWIN if isinstance(self.model.card.architecture, SwinConfig) else _PLACES
-        places = choose_places(sample.stacks, _PLACE, count)
-        return judge(candidates, places, self._denoise, candidates[0].limits, width)
+        places = [
+            replace_impulses(p[None], candidates[0])[0]
+            for p in choose_places(sample.stacks, sample.missing, _PLACE, count)
+        ]
+        return judge(candidates, places, self._denoise, candidates[0].limits, noise.width, noise.box)
 
     def _denoise(self, tiles: Batch, treatment: NoiseTreatment) -> Batch:
         return self._denoiser(tiles, ((0, 0),) * len(tiles), treatment).mean

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf, lcm
-from statistics import median
+from statistics import median, median_low
 
 from masked_denoiser.denoising.intensity import IntensityRange
 from masked_denoiser.denoising.training_noise import TrainingNoise
@@ -112,6 +112,7 @@ class NoiseSummary:
         variance: the median over the channels that have noise.
         sigma: standard deviation where it is stronger, at the median intensity or in bright parts.
         width: of the blur that explains its correlation, in pixels.
+        box: side of the mean that explains it better, in pixels; 0 for none.
         step: quantization step of the result.
         contrast: of the image within 16 x 16 pixels.
     """
@@ -119,6 +120,7 @@ class NoiseSummary:
     variance: NoiseVariance
     sigma: float
     width: float
+    box: int
     step: float
     contrast: float
 
@@ -133,6 +135,7 @@ class NoiseSummary:
             variance,
             median(max(c.sigma, c.bright) for c in noisy),
             median(c.width for c in noisy),
+            median_low(c.box for c in noisy),
             max(c.step for c in noisy),
             median(c.contrast for c in noisy),
         )
@@ -156,6 +159,8 @@ def list_candidates(
 ) -> list[NoiseTreatment]:
     """Return the treatments that are worth a trial, the simplest first.
 
+    Stabilization comes first where noise grows: it holds for bright objects, too, that no sample has shown.
+
     Args:
         noise: of the channels of a plane.
         known: what the model was trained with; a hint of how strong noise it takes.
@@ -166,9 +171,9 @@ def list_candidates(
     if noise.grows and stabilize is not False:
         strongest = rounded(min(1.0, known.sigma))
         stabilized = NoiseTreatment(rounded(noise.variance.gain), rounded(noise.variance.variance), strongest)
-        starts = [stabilized] if stabilize else [direct, stabilized]
+        starts = [stabilized] if stabilize else [stabilized, direct]
     fitting = [strides for strides, least, largest in _STRIDES if least <= noise.width < largest]
-    return [*starts, *(replace(start, strides=strides) for start in starts for strides in fitting)]
+    return [*starts, *(replace(start, strides=strides) for strides in fitting for start in reversed(starts))]
 
 
 def finish_treatment(
@@ -178,7 +183,7 @@ def finish_treatment(
     found = [c.impulses for c in channels if c.impulses.share]
     return replace(
         treatment,
-        impulse_height=rounded(0.5 * min(i.height for i in found)) if found else 0.0,
+        impulse_height=rounded(min(i.threshold for i in found)) if found else 0.0,
         impulse_low=_end(max(i.low for i in found)) if found else None,
         impulse_high=_end(min(i.high for i in found)) if found else None,
         noise=noise_limits(channels),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from masked_denoiser.denoising.events import (
 from masked_denoiser.denoising.finishing import watched
 from masked_denoiser.denoising.job import Job, JobError
 from masked_denoiser.denoising.journal import Journal, Piece, check_complete
+from masked_denoiser.denoising.missing_pixels import add_noise_to_missing
 from masked_denoiser.denoising.output import Output, OutputError
 from masked_denoiser.denoising.overlap import Waits, overlapped
 from masked_denoiser.denoising.region import Region
+from masked_denoiser.denoising.rounding import COARSE, round_keeping_means
 from masked_denoiser.denoising.skipping import Skipping
 from masked_denoiser.denoising.tile_denoiser import Network, TileDenoiser
 from masked_denoiser.images.damage import Place, read_around
@@ -218,13 +221,28 @@ class Pipeline:
         treatment = None if work.plane.copied else self.job.treatment_of(work.plane)
         if treatment is None or treatment.is_identity:
             return _Given(inputs, [], damage=damage)
-        units = [self.job.range_of(work.plane).to_unit(pixels) for pixels in inputs]
+        units = [self._to_unit(work.plane, tile, pixels) for tile, pixels in zip(work.batch, inputs, strict=True)]
         whole = [i for i, (_, places) in enumerate(read) if not places]
         seen = [i for i in whole if not self._skipping.skips(work.plane, work.batch[i], units[i])]
         skipped = len(whole) - len(seen)
         if not seen:
             return _Given(inputs, [], skipped, damage)
         return _Given(inputs, seen, skipped, damage, np.stack([units[i] for i in seen]))
+
+    def _to_unit(self, plane: Plane, tile: Tile, pixels: Pixels) -> NDArray[np.float32]:
+        """A tile in units of its range, with noise where pixels are missing."""
+        scale, noise = self.job.range_of(plane), self.job.treatment_of(plane).limits
+        unit, missing = scale.to_unit(pixels), scale.is_missing(pixels)
+        if missing is None or not noise:
+            return unit
+        return add_noise_to_missing(unit, missing, noise, (tile.read[0].start, tile.read[1].start))
+
+    def _rounding(self, plane: Plane, origin: tuple[int, int]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+        """How results of a tile are rounded: with their local means where noise is little more than rounding."""
+        span, noise = self.job.range_of(plane).span, self.job.treatment_of(plane).limits
+        if not noise or min(float(one.sigma(0.0)) for one in noise) * span > COARSE:
+            return np.rint
+        return partial(round_keeping_means, origin=origin)
 
     def _read_tile(self, plane: Plane, tile: Tile) -> tuple[Pixels, tuple[Place, ...]]:
         spans = [span.index for span in tile.read]
@@ -283,9 +301,11 @@ class Pipeline:
             return results
         scale = self.job.range_of(work.plane)
         for number, i in enumerate(given.seen):
-            correction = (given.units[number] - out.mean[number])[cores[i]]
+            tile = work.batch[i]
+            correction = given.units[number] - out.mean[number]
             spread = None if out.std is None else out.std[number][cores[i]] * np.float32(scale.span)
-            results[i] = scale.subtract(given.inputs[i][cores[i]], correction), spread
+            rounding = self._rounding(work.plane, (tile.read[0].start, tile.read[1].start))
+            results[i] = scale.subtract(given.inputs[i], correction, rounding=rounding)[cores[i]], spread
         return results
 
     def finish(self, follow: Follow = unwatched) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.noise.variance_model import NoiseVariance
@@ -24,6 +24,9 @@ Batch = NDArray[np.float32]
 #: Noise that is added, as a share of the noise that is there.
 _PROBE = 0.25
 
+#: Places with more than this share of missing pixels are taken only where there are no others.
+_MISSING = 0.02
+
 #: Pixels along the borders of a place that are not judged.
 _BORDER = 8
 
@@ -31,40 +34,40 @@ _BORDER = 8
 _SMOOTH = 2.0
 
 #: A treatment is better than a simpler one if its error is less by more than this share of the noise.
-_CLEARLY, _SLIGHTLY = 0.05, 0.01
+_CLEARLY, _SLIGHTLY = 0.1, 0.01
 
 #: If of what is removed no more than this share is noise, only that share of the correction is taken.
-_MOSTLY_NOISE = 0.6
+_MOSTLY_NOISE = 0.4
 
 
 @dataclass(frozen=True)
 class Judgement:
     """What a treatment did on the places of a trial; means over all of their pixels.
 
+    Squares are in units of the variance of the noise.
+
     Attributes:
         treatment: what was tried.
-        noise: variance of the measured noise.
         removed: mean square of what was removed.
         kept: share of added noise that is left, as far as it goes along with what was added.
     """
 
     treatment: NoiseTreatment
-    noise: float
     removed: float
     kept: float
 
     @property
     def score(self) -> float:
-        """Estimated mean square error, in variances of the noise; 1 for leaving the image as it is, less is better.
+        """Estimated mean square error with `blend`; 1 for leaving the image as it is, less is better.
 
         It may be negative where the measured noise is too strong. The order of treatments does not depend on that.
         """
-        return self.removed / max(self.noise, 1e-300) - 1.0 + 2.0 * self.kept
+        return 1.0 - 2.0 * self.blend * (1.0 - self.kept) + self.blend**2 * self.removed
 
     @property
     def noise_share(self) -> float:
         """Share of what was removed that is noise, 0 to 1; the rest is structure."""
-        return float(np.clip(self.noise * (1.0 - self.kept) / max(self.removed, 1e-300), 0.0, 1.0))
+        return float(np.clip((1.0 - self.kept) / max(self.removed, 1e-300), 0.0, 1.0))
 
     @property
     def blend(self) -> float:
@@ -78,6 +81,7 @@ def judge(
     denoise: Callable[[Batch, NoiseTreatment], Batch],
     noise: Sequence[NoiseVariance],
     width: float,
+    box: int = 0,
     seed: int = 0,
 ) -> list[Judgement]:
     """Try treatments on a few places.
@@ -88,10 +92,11 @@ def judge(
         denoise: runs a treatment on [places, C, H, W].
         noise: measured, of each channel; one for all of them.
         width: of the blur that explains its correlation, in pixels.
+        box: side of the mean that explains it better; 0 for none.
         seed: of the noise that is added.
     """
     tiles = np.stack(places)
-    probe, local = _probe(tiles, noise, width, np.random.default_rng(seed))
+    probe, local = _probe(tiles, noise, width, box, np.random.default_rng(seed))
     return [_judge(treatment, tiles, probe, local, denoise) for treatment in treatments]
 
 
@@ -105,11 +110,13 @@ def _judge(
     ys, xs = (_inside(side) for side in tiles.shape[2:])
     first = denoise(tiles, treatment)
     kept = (denoise(tiles + _PROBE * probe, treatment) - first) / _PROBE
-    variance, along, added, removed = (
-        float(np.mean(products[:, :, ys, xs], dtype=np.float64))
+    # Bright objects must not outweigh all else, nor must dark pixels, whose noise is next to nothing.
+    weight = 1.0 / (local + float(np.median(local)))
+    noise, along, added, removed = (
+        float(np.mean((products * weight)[:, :, ys, xs], dtype=np.float64))
         for products in (local, probe * kept, probe**2, (tiles - first) ** 2)
     )
-    return Judgement(treatment, variance, removed, along / max(added, 1e-300))
+    return Judgement(treatment, removed / max(noise, 1e-300), along / max(added, 1e-300))
 
 
 def _inside(side: int) -> slice:
@@ -117,15 +124,19 @@ def _inside(side: int) -> slice:
     return slice(border, side - border)
 
 
-def _probe(tiles: Batch, noise: Sequence[NoiseVariance], width: float, rng: np.random.Generator) -> tuple[Batch, Batch]:
+def _probe(
+    tiles: Batch, noise: Sequence[NoiseVariance], width: float, box: int, rng: np.random.Generator
+) -> tuple[Batch, Batch]:
     """Noise of the measured kind [B, C, H, W], and its variance."""
     intensity = gaussian_filter(tiles, (0, 0, _SMOOTH, _SMOOTH), mode="nearest")
     channels = zip(noise if len(noise) > 1 else [*noise] * tiles.shape[1], np.moveaxis(intensity, 1, 0), strict=True)
     local = np.maximum(np.stack([one.sigma(channel) ** 2 for one, channel in channels], axis=1), 1e-12)
     white = rng.normal(size=tiles.shape)
-    if width:
+    if box:
+        white = uniform_filter(white, (1, 1, box, box), mode="wrap")
+    elif width:
         white = gaussian_filter(white, (0, 0, width, width), mode="wrap")
-        white /= white.std()
+    white /= white.std()
     return (white * np.sqrt(local)).astype(np.float32), local.astype(np.float32)
 
 
@@ -142,22 +153,27 @@ def best_of(judgements: Sequence[Judgement]) -> Judgement | None:
     return best if best.score < 1.0 - _CLEARLY else None
 
 
-def choose_places(samples: Sequence[NDArray[np.float64]], side: int, count: int) -> list[Batch]:
+def choose_places(
+    samples: Sequence[NDArray[np.float64]], missing: Sequence[NDArray[np.bool_] | None], side: int, count: int
+) -> list[Batch]:
     """Return places [C, side, side] of some samples, from the flattest to the most structured.
 
     Args:
         samples: [C, H, W] each.
+        missing: of each sample, which pixels hold no intensity; None for none. Places with many of them come last.
         side: of a place in pixels; less where samples are smaller.
         count: number of places at most.
     """
     sides = [min(side, *(sample.shape[axis] for sample in samples)) for axis in (1, 2)]
-    found: list[tuple[float, Batch]] = []
-    for sample in samples:
+    found: list[tuple[float, float, Batch]] = []
+    for sample, mask in zip(samples, missing, strict=True):
         for y in range(0, sample.shape[1] - sides[0] + 1, sides[0]):
             for x in range(0, sample.shape[2] - sides[1] + 1, sides[1]):
                 place = np.asarray(sample[:, y : y + sides[0], x : x + sides[1]], np.float32)
                 smooth = gaussian_filter(place, (0, _SMOOTH, _SMOOTH), mode="nearest")
-                found.append((float(np.clip(smooth, -1.0, 3.0).var(axis=(1, 2)).max()), place))
-    found.sort(key=lambda one: one[0])
+                gone = 0.0 if mask is None else float(mask[:, y : y + sides[0], x : x + sides[1]].mean())
+                found.append((gone, float(np.clip(smooth, -1.0, 3.0).var(axis=(1, 2)).max()), place))
+    least = max(_MISSING, min(one[0] for one in found))
+    found = sorted((one for one in found if one[0] <= least), key=lambda one: one[1])
     ranks = np.unique(np.linspace(0.2 * (len(found) - 1), len(found) - 1, count).round().astype(int))
-    return [found[rank][1] for rank in ranks]
+    return [found[rank][2] for rank in ranks]

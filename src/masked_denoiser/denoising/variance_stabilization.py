@@ -17,6 +17,9 @@ from masked_denoiser.noise.variance_model import NoiseVariance
 
 Values = NDArray[np.float64]
 
+#: Least standard deviation of stabilized noise: weaker noise is not seen. What does not fit then is exposed otherwise.
+_LEAST = 4.0 / 255
+
 
 @dataclass(frozen=True)
 class Stabiliser:
@@ -75,4 +78,4 @@ def make_stabiliser(level: NoiseVariance, strongest: float = 1.0) -> Stabiliser 
         return None
     trial = Stabiliser(level.gain, level.variance, 1.0)
     span = float(trial.forward(np.ones(1))[0])
-    return Stabiliser(level.gain, level.variance, min(1.0 / span, strongest))
+    return Stabiliser(level.gain, level.variance, min(max(1.0 / span, _LEAST), strongest))

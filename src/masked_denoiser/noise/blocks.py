@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, correlate1d, uniform_filter
 
-from masked_denoiser.noise.impulses import ImpulseNoise, repair
+from masked_denoiser.noise.impulses import ImpulseNoise, point_mask, repair
 
 Image = NDArray[np.floating]
 Values = NDArray[np.float64]
@@ -37,6 +37,9 @@ MARGIN = 6
 
 #: A block with more than this share of clipped pixels, or less than this share of valid ones, is left out.
 _CLIPPED, _VALID = 0.5, 0.25
+
+#: Missing pixels are scattered where they and their neighbours are so many times more than they.
+_SCATTERED = 2.0
 
 #: Intensities of up to so many quantization steps are counts.
 _COUNTS = 40
@@ -118,10 +121,14 @@ def _measure(tile: Values, missing: Mask | None, limits: tuple[float, float], im
     if min(tile.shape) < BLOCK + 2 * MARGIN:
         return None
     gone = impulses.mask(tile)
+    if impulses.points:
+        gone = gone | binary_dilation(point_mask(tile), np.ones((3, 3)))
     tile = repair(tile, gone)
     gone = gone if missing is None else gone | missing
     # Missing pixels are left out together with what the mask makes of them.
     left_out = binary_dilation(gone, np.ones((3, 3))) if gone.any() else gone
+    if left_out.mean() > _SCATTERED * max(float(gone.mean()), 1e-12) and left_out.mean() > 0.5:
+        left_out = gone  # scattered so densely that nothing would be left
     inner = (slice(MARGIN, -MARGIN),) * 2
     clipped = (tile <= limits[0]) | (tile >= limits[1])
     weights = blocks_of(1.0 - left_out[inner])

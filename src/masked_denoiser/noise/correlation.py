@@ -39,6 +39,9 @@ _NO_FLOOR, _FLOOR, _REGULAR = 1.52, 1.38, 1.09
 #: Spreads that a blur is fitted to, and misfits up to which it explains them surely, and from which it does not.
 _FITTED, _MISFIT = 5, (0.1, 0.16)
 
+#: Sides of means that are tried beside Gaussians, and the width of the Gaussian with the same variance, for each pixel.
+_BOXES, _BOX_WIDTH = (2, 3), 0.272
+
 #: Behind the plateau the residual may fall to this share of it, and grow by this factor.
 _FALLS, _GROWS = 0.85, 1.6
 
@@ -59,12 +62,14 @@ class Correlation:
     Attributes:
         length: smallest distance in pixels at which noise is independent; 1 for white noise.
         width: standard deviation in pixels of the Gaussian that white noise would have to be blurred with.
+        box: side in pixels of the mean that explains it better than a Gaussian; 0 for none.
         confidence: 0 to 1, that this is noise and not structure.
         evidence: what speaks for it or against it, for a person.
     """
 
     length: int = 1
     width: float = 0.0
+    box: int = 0
     confidence: float = 1.0
     evidence: str = "white"
 
@@ -85,13 +90,13 @@ def measure_correlation(blocks: Blocks, flat: list[NDArray[np.intp]], independen
     at = int(np.argmax(compared >= _PLATEAU * later))
     if growth[at] < _LEAST_GROWTH or at == 0:
         return Correlation()
-    width, misfit = gaussian_width(growth)
+    width, box, misfit = fit_blur(growth)
     confidence, evidence = _judge(blocks, growth, at, width, misfit, independent)
     if SPREADS[at] > _LONGEST:
         confidence, evidence = 0.0, "reaches as far as structure"
     # Structure raises the residual behind the plateau, so that the blur tells the length and not the plateau itself.
-    length = int(np.argmax(residual_share(width) >= _PLATEAU**2))
-    return Correlation(SPREADS[length], width, confidence, evidence)
+    length = int(np.argmax(residual_share(width, box) >= _PLATEAU**2))
+    return Correlation(SPREADS[length], width, box, confidence, evidence)
 
 
 def _growth(blocks: Blocks, flat: list[NDArray[np.intp]]) -> Values | None:
@@ -142,28 +147,34 @@ def _ramp(value: float, zero: float, one: float) -> float:
     return float(np.clip((value - zero) / (one - zero), 0.0, 1.0))
 
 
-def gaussian_width(growth: Values) -> tuple[float, float]:
-    """Return the width in pixels of the Gaussian blur whose noise grows like this with the spread, and the misfit.
+def fit_blur(growth: Values) -> tuple[float, int, float]:
+    """Return the blur whose noise grows like this with the spread: width and box as of `Correlation`, and the misfit.
 
     The misfit is the root mean square of the logarithm of observed over expected standard deviations.
     """
-    widths = np.linspace(0.0, 2.0, 81)
+    blurs = [(float(width), 0) for width in np.linspace(0.0, 2.0, 81)] + [(_BOX_WIDTH * box, box) for box in _BOXES]
     seen = np.log(growth[:_FITTED])
-    expected = [0.5 * np.log(share[:_FITTED] / share[0]) for share in map(residual_share, widths)]
-    errors = [float(np.sqrt(np.mean((seen - one) ** 2))) for one in expected]
+    shares = [residual_share(width, box)[:_FITTED] for width, box in blurs]
+    errors = [float(np.sqrt(np.mean((seen - 0.5 * np.log(share / share[0])) ** 2))) for share in shares]
     best = int(np.argmin(errors))
-    return float(widths[best]), errors[best]
+    return *blurs[best], errors[best]
 
 
-def residual_share(width: float) -> Values:
+def residual_share(width: float, box: int = 0) -> Values:
     """Return the variance of the residual at each of `SPREADS`, of blurred white noise of unit variance, [spreads].
 
-    The correlation at distance d of noise that was blurred by a Gaussian of width w is exp(-d^2 / (4 w^2)); the mask
-    is separable, and along each axis its response has the variance (6 - 8 c(s) + 2 c(2 s)) / 6 at spread s.
+    The correlation at distance d of noise that was blurred by a Gaussian of width w is exp(-d^2 / (4 w^2)), of a mean
+    over n pixels 1 - d / n; the mask is separable, and along each axis its response has the variance
+    (6 - 8 c(s) + 2 c(2 s)) / 6 at spread s.
     """
     distance = np.asarray(SPREADS, np.float64)
-    near, far = (np.exp(-((k * distance) ** 2) / (4.0 * max(width, 1e-3) ** 2)) for k in (1.0, 2.0))
-    return np.asarray(((6.0 - 8.0 * near + 2.0 * far) / 6.0) ** 2)
+
+    def correlation(d: Values) -> Values:
+        if box:
+            return np.maximum(1.0 - d / box, 0.0)
+        return np.asarray(np.exp(-(d**2) / (4.0 * max(width, 1e-3) ** 2)))
+
+    return np.asarray(((6.0 - 8.0 * correlation(distance) + 2.0 * correlation(2.0 * distance)) / 6.0) ** 2)
 
 
 def independent_share(stacks: Sequence[NDArray[np.float64]], spread: int) -> Values:

@@ -42,6 +42,9 @@ _SOME_IMPULSES = 1e-4
 #: Stripes weaker than this share of the range cannot be told from edges along the rows or columns of the image.
 _LEAST_STRIPES = 2.5 / 255
 
+#: Median of the square of a normal number of variance 1.
+_MEDIAN_OF_SQUARES = 0.455
+
 #: Segments of a line, to tell stripes, which go through all of them, from structure.
 _SEGMENTS = 4
 
@@ -63,6 +66,7 @@ class ChannelNoise:
         clipped: lowest and highest intensity, where the image is clipped there; else infinite.
         certain: whether there were enough flat blocks to measure on.
         width: standard deviation in pixels of the Gaussian blur that explains the correlation; 0 for white noise.
+        box: side in pixels of the mean that explains it better; 0 for none.
         confidence: 0 to 1, that what looks like correlated noise is noise.
         evidence: what speaks for or against correlated noise.
         suspected: standard deviation of what looks like correlated noise but may be structure, and is left alone.
@@ -82,6 +86,7 @@ class ChannelNoise:
     clipped: tuple[float, float]
     certain: bool
     width: float = 0.0
+    box: int = 0
     confidence: float = 1.0
     evidence: str = ""
     suspected: float = 0.0
@@ -185,7 +190,8 @@ def _estimate(
     believed = correlation.length > 1 and correlation.confidence >= BELIEVED
     suspected = groups_of(blocks, flat, correlation.length - 1)
     suspected = replace(
-        suspected, variance=suspected.variance / residual_share(correlation.width)[correlation.length - 1]
+        suspected,
+        variance=suspected.variance / residual_share(correlation.width, correlation.box)[correlation.length - 1],
     )
     groups, share = (suspected, independent[1]) if believed else (white_floor(blocks, flat), independent[0])
     groups = replace(groups, variance=groups.variance * _believed_share(share))
@@ -204,6 +210,7 @@ def _estimate(
         clipped=blocks.limits,
         certain=True,
         width=correlation.width if believed else 0.0,
+        box=correlation.box if believed else 0,
         confidence=correlation.confidence,
         evidence=correlation.evidence,
         suspected=0.0 if believed or correlation.length == 1 else float(np.sqrt(np.median(suspected.variance))),
@@ -247,13 +254,14 @@ def stripes(tiles: Sequence[Image], sigma: float) -> float:
 
 
 def _shared(tile: Image) -> float | None:
-    """Covariance between segments of the second differences of their row means."""
+    """Covariance between segments of the second differences of their row means, by their median."""
     if tile.shape[1] < _SEGMENTS * 8 or tile.shape[0] < BLOCK:
         return None
     parts = [part.mean(axis=1) for part in np.array_split(np.asarray(tile, np.float64), _SEGMENTS, axis=1)]
     bends = np.stack([p[:-2] - 2 * p[1:-1] + p[2:] for p in parts])
     products = bends[:-2] * bends[2:]
-    return float(np.mean(products))
+    # The median does not see the few lines along which an edge of the image runs.
+    return float(np.median(products)) / _MEDIAN_OF_SQUARES
 
 
 def _as_camera(variance: NoiseVariance, dark: float) -> tuple[float, float, float]:

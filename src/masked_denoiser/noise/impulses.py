@@ -28,6 +28,9 @@ _USUAL, _STEPS, _LEAST = 5.0, 8.0, 0.05
 #: Impulses are at least this share of all pixels, and so many; this share of the candidates has the same extreme value.
 _LEAST_SHARE, _LEAST_COUNT, _SAME_VALUE = 5e-5, 8, 0.8
 
+#: An extreme value this far from its neighbours, as a share of the range, is an impulse if there are any.
+_NEAR = 0.12
+
 #: Optics lift the four nearest neighbours of a point by more than this share of its height, whatever its position.
 _LIFT = 0.04
 
@@ -41,6 +44,7 @@ class ImpulseNoise:
         height: distance from their neighbours, in the median; 0 where there are none.
         low, high: pixels at or below the one, or at or above the other, may be impulses; infinite where none are.
         lone: share of pixels that stand alone but may well be structure, such as beads; they are left alone.
+        points: whether these lift their neighbours, as points behind optics do: structure, and no tail of the noise.
     """
 
     share: float = 0.0
@@ -48,13 +52,19 @@ class ImpulseNoise:
     low: float = -np.inf
     high: float = np.inf
     lone: float = 0.0
+    points: bool = False
 
     def mask(self, tile: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which pixels of a tile [..., H, W] are impulses."""
         if not self.share:
             return np.zeros(tile.shape, np.bool_)
         extreme = (tile <= self.low) | (tile >= self.high)
-        return extreme & find_impulses(tile, 0.5 * self.height)
+        return extreme & find_impulses(tile, self.threshold)
+
+    @property
+    def threshold(self) -> float:
+        """Smallest distance from their neighbours: small, since only extreme values count."""
+        return min(_NEAR, 0.5 * self.height)
 
 
 def measure_impulses(tiles: Sequence[NDArray[np.float64]], step: float = 0.0) -> ImpulseNoise:
@@ -78,7 +88,13 @@ def measure_impulses(tiles: Sequence[NDArray[np.float64]], step: float = 0.0) ->
         low=ends[0] if sure[0] else -np.inf,
         high=ends[1] if sure[1] else np.inf,
         lone=sum(c.height.size for c, certain in zip(found, sure, strict=True) if not certain) / count,
+        points=any(c.are_points for c in found),
     )
+
+
+def point_mask(tile: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return the pixels [H, W] that stand alone above their neighbours, for images in which points are structure."""
+    return _alone(tile, 0.0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,19 +124,33 @@ class _Candidates:
         """Whether no optics can have made them."""
         if self.height.size < max(_LEAST_COUNT, _LEAST_SHARE * self.total) or self.extreme.mean() < _SAME_VALUE:
             return False
-        error = float(self.lift.std() / np.sqrt(self.lift.size))
-        return float(self.lift.mean()) < _LIFT * float(self.height.mean()) + 2.0 * error
+        return float(self.lift.mean()) < _LIFT * float(self.height.mean()) + 2.0 * self._error
+
+    @property
+    def are_points(self) -> bool:
+        """Whether optics have spread them over their neighbours."""
+        if self.height.size < _LEAST_COUNT:
+            return False
+        return float(self.lift.mean()) > _LIFT * float(self.height.mean()) + 3.0 * self._error
+
+    @property
+    def _error(self) -> float:
+        """Standard error of the mean lift."""
+        return float(self.lift.std() / np.sqrt(self.lift.size))
+
+
+def _alone(tile: NDArray[np.float64], step: float, sign: int) -> NDArray[np.bool_]:
+    """Pixels far above (sign 1) or below (sign -1) all of their neighbours."""
+    away = np.abs(tile - median_filter(tile, 3))
+    usual = np.sqrt(np.maximum(uniform_filter(np.minimum(away, 4 * np.median(away) + 1e-12) ** 2, 15), 0.0))
+    least = np.maximum(_USUAL * usual, max(_STEPS * step, _LEAST))
+    return np.asarray(sign * tile - (sign * np.stack(_neighbours(tile))).max(axis=0) > least)
 
 
 def _candidates(tile: NDArray[np.float64], step: float, sign: int, end: float) -> tuple[NDArray[Any], ...]:
-    middle = median_filter(tile, 3)
-    away = np.abs(tile - middle)
-    usual = np.sqrt(np.maximum(uniform_filter(np.minimum(away, 4 * np.median(away) + 1e-12) ** 2, 15), 0.0))
-    ring = np.stack(_neighbours(tile))
-    least = np.maximum(_USUAL * usual, max(_STEPS * step, _LEAST))
-    alone = sign * tile - (sign * ring).max(axis=0) > least
+    alone = _alone(tile, step, sign)
     around = median_filter(tile, 5)
-    nearest = ring[[1, 3, 4, 6]].mean(axis=0)  # above, left, right, below
+    nearest = np.stack(_neighbours(tile))[[1, 3, 4, 6]].mean(axis=0)  # above, left, right, below
     return (sign * (tile - around))[alone], (sign * (nearest - around))[alone], (tile == end)[alone]
 
 

@@ -23,8 +23,12 @@ _GROUP, _GROUPS = 24, 24
 #: Intensities closer together than this do not tell how noise grows with the light.
 _NARROW = 0.02
 
-#: Largest ratio of the variance of structure in the residuals of the finest spread and the next.
-_STRUCTURE_RATIO = 0.25
+#: Ratio of the variances of structure in the residuals of the finest spread and the next, where it cannot be measured;
+#: its limits; and from how many intensities it is measured.
+_STRUCTURE_RATIO, _RATIOS, _FEW_RATIOS = 0.25, (0.03, 0.5), 3
+
+#: Quantiles of blocks with little and with more structure, and how much more it must be.
+_COMPARED, _MORE = ((0.0, 0.25), (0.4, 0.75)), 0.5
 
 #: The mean of the variances of some blocks is believed up to so many times their median.
 _OUTLIERS = 1.5
@@ -79,13 +83,29 @@ def intensity_groups(blocks: Blocks) -> list[NDArray[np.intp]]:
 def white_floor(blocks: Blocks, flat: list[NDArray[np.intp]]) -> Groups:
     """Return mean and variance of each group, of that part of the finest residual that structure cannot explain.
 
-    Structure that optics have passed is weaker at the finest spread than at the next by a factor of four or more;
-    white noise is equally strong at both. So of the finest residual v1 and the next one v2 at least
-    (v1 - v2 / 4) / (3 / 4) is white noise.
+    White noise is equally strong at the finest spread and the next, structure is weaker at the finest by a ratio q.
+    So of the residuals v1 and v2 of the two, (v1 - q v2) / (1 - q) is white noise.
     """
     fine, next_ = groups_of(blocks, flat, 0), groups_of(blocks, flat, 1)
-    white = (fine.variance - _STRUCTURE_RATIO * next_.variance) / (1.0 - _STRUCTURE_RATIO)
+    ratio = structure_ratio(blocks)
+    white = (fine.variance - ratio * next_.variance) / (1.0 - ratio)
     return Groups(fine.mean, np.clip(white, 0.0, fine.variance), fine.count)
+
+
+def structure_ratio(blocks: Blocks) -> float:
+    """Return the ratio of the variances of structure in the residuals of the finest spread and the next.
+
+    Read from blocks of like intensity with little and with more structure, which differ by that and not by the noise.
+    """
+    ratios = []
+    for group in intensity_groups(blocks):
+        fine, next_ = blocks.residual[0, group], blocks.residual[1, group]
+        order = np.argsort(next_, kind="stable")
+        low, high = (order[int(a * len(order)) : max(1, int(b * len(order)))] for a, b in _COMPARED)
+        more = float(np.median(next_[high]) - np.median(next_[low]))
+        if more > _MORE * float(np.median(next_[low])):
+            ratios.append(float(np.median(fine[high]) - np.median(fine[low])) / more)
+    return float(np.clip(np.median(ratios), *_RATIOS)) if len(ratios) >= _FEW_RATIOS else _STRUCTURE_RATIO
 
 
 def groups_of(blocks: Blocks, flat: list[NDArray[np.intp]], spread: int) -> Groups:

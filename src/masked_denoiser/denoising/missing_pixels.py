@@ -1,0 +1,56 @@
+"""Missing pixels as the network sees them: continued from their surroundings, with noise like theirs.
+
+A blind network judges the noise by what it sees. A smooth patch in the place of missing pixels would tell it that there
+is none, for many pixels around. The noise that is put there is a function of the position in the image alone, so that
+tiles agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masked_denoiser.noise.variance_model import NoiseVariance
+
+
+def add_noise_to_missing(
+    unit: NDArray[np.float32], missing: NDArray[np.bool_], noise: Sequence[NoiseVariance], origin: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Return a tile [C, H, W] with noise where pixels are missing.
+
+    Args:
+        unit: the tile, its missing pixels continued, in units of its range.
+        missing: of the same shape.
+        noise: of each channel; one for all of them.
+        origin: row and column in the image of the first pixel.
+    """
+    channels = [*noise] if len(noise) == len(unit) else [noise[0]] * len(unit)
+    out = unit.copy()
+    for number, (channel, gone, one) in enumerate(zip(unit, missing, channels, strict=True)):
+        if gone.any():
+            normal = positional_noise(channel.shape, origin, number)
+            out[number] = np.where(gone, channel + one.sigma(channel.astype(np.float64)) * normal, channel)
+    return out
+
+
+def positional_noise(shape: tuple[int, ...], origin: tuple[int, int], seed: int = 0) -> NDArray[np.float64]:
+    """Return normal noise [H, W] of unit variance that depends on the position of each pixel alone."""
+    first, second = (positional_uniform(shape, origin, 2 * seed + half) for half in (0, 1))
+    return np.asarray(np.sqrt(-2.0 * np.log(first)) * np.cos(2.0 * np.pi * second))
+
+
+def positional_uniform(shape: tuple[int, ...], origin: tuple[int, int], seed: int = 0) -> NDArray[np.float64]:
+    """Return uniform numbers [H, W] in (0, 1] that depend on the position of each pixel alone.
+
+    By the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+    """
+    rows = np.arange(origin[0], origin[0] + shape[0], dtype=np.uint64)[:, None]
+    columns = np.arange(origin[1], origin[1] + shape[1], dtype=np.uint64)[None, :]
+    x = (rows << np.uint64(34)) ^ (columns << np.uint64(4)) ^ np.uint64(seed)
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    x = x ^ (x >> np.uint64(31))
+    return ((x >> np.uint64(11)).astype(np.float64) + 1.0) / 2.0**53
