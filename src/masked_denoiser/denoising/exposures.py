@@ -78,18 +78,3 @@ def expose(values: Batch) -> list[Exposure]:
         if weight.any():
             found.append(Exposure(number, np.clip(seen, _LOW, _HIGH), weight))
     return found
-
-
-def blend(exposures: list[Exposure], given: list[NDArray[Any]]) -> Batch:
-    """Return the values [B, C, H, W] that each pixel takes.
-
-    Args:
-        exposures: as of `expose`.
-        given: what the network gave for each of them, [B, C, H, W].
-    """
-    if len(exposures) == 1:
-        return np.asarray(exposures[0].to_values(given[0]), np.float32)
-    total = np.zeros_like(given[0], np.float32)
-    for exposure, out in zip(exposures, given, strict=True):
-        total += exposure.weight * exposure.to_values(out)
-    return total

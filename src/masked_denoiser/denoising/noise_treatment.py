@@ -159,8 +159,6 @@ def list_candidates(
 ) -> list[NoiseTreatment]:
     """Return the treatments that are worth a trial, the simplest first.
 
-    Stabilization comes first where noise grows: it holds for bright objects, too, that no sample has shown.
-
     Args:
         noise: of the channels of a plane.
         known: what the model was trained with; a hint of how strong noise it takes.
@@ -171,9 +169,10 @@ def list_candidates(
     if noise.grows and stabilize is not False:
         strongest = rounded(min(1.0, known.sigma))
         stabilized = NoiseTreatment(rounded(noise.variance.gain), rounded(noise.variance.variance), strongest)
-        starts = [stabilized] if stabilize else [stabilized, direct]
+        both = [direct, stabilized] if known.knows_light(noise.variance) else [stabilized, direct]
+        starts = [stabilized] if stabilize else both
     fitting = [strides for strides, least, largest in _STRIDES if least <= noise.width < largest]
-    return [*starts, *(replace(start, strides=strides) for strides in fitting for start in reversed(starts))]
+    return [*starts, *(replace(start, strides=strides) for strides in fitting for start in starts)]
 
 
 def finish_treatment(

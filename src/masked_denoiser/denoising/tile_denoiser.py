@@ -7,7 +7,7 @@ whole removes that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from masked_denoiser.denoising.correction_limits import limit_correction
 from masked_denoiser.denoising.denoiser import Batch, Denoised, Denoiser, Pending
-from masked_denoiser.denoising.exposures import Exposure, blend, expose
+from masked_denoiser.denoising.exposures import Exposure, expose
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.denoising.variance_stabilization import make_stabiliser
 from masked_denoiser.noise.impulses import find_impulses, repair
@@ -58,10 +58,9 @@ class TileDenoiser:
         good = replace_impulses(tiles, treatment)
         if not treatment.blend:
             return lambda: Denoised(good, np.zeros_like(tiles))
-        transform = _transform(treatment)
-        exposures = expose(np.asarray(transform.forward(good), np.float32))
-        coming = [self._begin(exposure.seen, origins, treatment.strides) for exposure in exposures]
-        return lambda: _after([pending() for pending in coming], exposures, good, treatment, transform)
+        views = _views(good, treatment)
+        coming = [self._begin(view.exposure.seen, origins, treatment.strides) for view in views]
+        return lambda: _after([pending() for pending in coming], views, good, treatment)
 
     def _begin(self, seen: Batch, origins: Origins, strides: tuple[int, ...]) -> Pending:
         for stride in strides:
@@ -100,27 +99,66 @@ def _submit(network: Network, tiles: Batch, origins: Origins) -> Pending:
     return lambda: done
 
 
-def _after(
-    outs: list[Denoised], exposures: list[Exposure], tiles: Batch, treatment: NoiseTreatment, transform: _Transform
-) -> Denoised:
+@dataclass(frozen=True, eq=False)
+class _View:
+    """An exposure of tiles, of intensities that were transformed before."""
+
+    transform: _Transform
+    exposure: Exposure
+
+    def mean(self, out: Denoised) -> Batch:
+        """What the network gave, as intensities."""
+        return np.asarray(self.transform.backward(self.exposure.to_values(out.mean)), np.float32)
+
+    def std(self, out: Denoised) -> Batch:
+        """Its standard deviation over the passes, to first order."""
+        assert out.std is not None
+        ends = (self.transform.backward(self.exposure.to_values(out.mean + sign * out.std)) for sign in (1, -1))
+        return np.asarray(np.subtract(*ends) / 2, np.float32)
+
+
+def _views(tiles: Batch, treatment: NoiseTreatment) -> list[_View]:
+    """What the network is shown of some tiles.
+
+    What is too bright or too dark for the first exposure is shown stabilized where its noise grows with the light:
+    that holds for bright objects, too, that no sample has shown.
+    """
+    transform = _transform(treatment)
+    views = [_View(transform, one) for one in expose(np.asarray(transform.forward(tiles), np.float32))]
+    stabilised = _stabiliser_of_noise(treatment)
+    if len(views) == 1 or treatment.gain or stabilised is None:
+        return views
+    left = 1.0 - views[0].exposure.weight
+    beyond = expose(np.asarray(stabilised.forward(tiles), np.float32))
+    return [views[0], *(_View(stabilised, replace(one, weight=one.weight * left)) for one in beyond)]
+
+
+def _stabiliser_of_noise(treatment: NoiseTreatment) -> _Transform | None:
+    if not treatment.noise:
+        return None
+    gain, variance = (float(np.median([one[i] for one in treatment.noise])) for i in (0, 1))
+    return make_stabiliser(NoiseVariance(gain, variance), treatment.scale)
+
+
+def _after(outs: list[Denoised], views: list[_View], tiles: Batch, treatment: NoiseTreatment) -> Denoised:
     """What the network gave, as the image has it."""
-    seen = blend(exposures, [out.mean for out in outs])
-    mean = np.asarray(transform.backward(seen), np.float32)
+    pairs = list(zip(views, outs, strict=True))
+    mean = _weighted(views, [view.mean(out) for view, out in pairs])
     if treatment.gray:
         mean = _gray(mean, tiles)
     if treatment.noise:
         mean = limit_correction(mean, tiles, treatment.limits, treatment.width)
+    share = np.float32(treatment.blend)
     std = None
     if all(out.std is not None for out in outs):
-        spread = blend([Exposure(e.number, e.seen, e.weight) for e in exposures], [_of(out) for out in outs])
-        std = _spread(transform, seen, spread - blend(exposures, [np.zeros_like(seen)] * len(exposures)))
-        std = std * np.float32(treatment.blend)
-    return Denoised(mean if treatment.blend == 1 else tiles + np.float32(treatment.blend) * (mean - tiles), std)
+        std = _weighted(views, [view.std(out) for view, out in pairs]) * share
+    return Denoised(mean if share == 1 else tiles + share * (mean - tiles), std)
 
 
-def _of(out: Denoised) -> Batch:
-    assert out.std is not None
-    return out.std
+def _weighted(views: list[_View], given: list[Batch]) -> Batch:
+    if len(views) == 1:
+        return given[0]
+    return np.asarray(sum(view.exposure.weight * one for view, one in zip(views, given, strict=True)), np.float32)
 
 
 def _gray(denoised: Batch, tiles: Batch) -> Batch:
@@ -154,8 +192,3 @@ def _transform(treatment: NoiseTreatment) -> _Transform:
     made = make_stabiliser(NoiseVariance(treatment.gain, treatment.variance), treatment.scale)
     assert made is not None
     return made
-
-
-def _spread(transform: _Transform, mean: Batch, std: Batch) -> Batch:
-    """The standard deviation after going back, to first order."""
-    return np.asarray((transform.backward(mean + std) - transform.backward(mean - std)) / 2, np.float32)

@@ -34,7 +34,10 @@ _BORDER = 8
 _SMOOTH = 2.0
 
 #: A treatment is better than a simpler one if its error is less by more than this share of the noise.
-_CLEARLY, _SLIGHTLY = 0.1, 0.01
+_CLEARLY, _SLIGHTLY = 0.1, 0.02
+
+#: The error must fall by this share of the noise at least, or the image is left alone.
+_WORTH_IT = 0.1
 
 #: If of what is removed no more than this share is noise, only that share of the correction is taken.
 _MOSTLY_NOISE = 0.4
@@ -68,6 +71,11 @@ class Judgement:
     def noise_share(self) -> float:
         """Share of what was removed that is noise, 0 to 1; the rest is structure."""
         return float(np.clip((1.0 - self.kept) / max(self.removed, 1e-300), 0.0, 1.0))
+
+    @property
+    def gain(self) -> float:
+        """Share of the noise's variance by which the error falls if the best share of the correction is taken."""
+        return (1.0 - self.kept) * self.noise_share if self.removed else 0.0
 
     @property
     def blend(self) -> float:
@@ -150,7 +158,7 @@ def best_of(judgements: Sequence[Judgement]) -> Judgement | None:
         apart = _CLEARLY if judgement.treatment.strides != best.treatment.strides else _SLIGHTLY
         if judgement.score < best.score - apart:
             best = judgement
-    return best if best.score < 1.0 - _CLEARLY else None
+    return best if best.gain > _WORTH_IT else None
 
 
 def choose_places(

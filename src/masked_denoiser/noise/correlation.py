@@ -37,7 +37,7 @@ _LEAST_GROWTH = 1.12
 _NO_FLOOR, _FLOOR, _REGULAR = 1.52, 1.38, 1.09
 
 #: Spreads that a blur is fitted to, and misfits up to which it explains them surely, and from which it does not.
-_FITTED, _MISFIT = 5, (0.1, 0.16)
+_FITTED, _MISFIT = 5, (0.12, 0.18)
 
 #: Sides of means that are tried beside Gaussians, and the width of the Gaussian with the same variance, for each pixel.
 _BOXES, _BOX_WIDTH = (2, 3), 0.272
@@ -50,6 +50,15 @@ _CONTENT = 4.0
 
 #: Of the residuals of channels at least this share is independent of the other channels, if they are noise.
 _INDEPENDENT = 0.5
+
+#: Channels share fine structure if less than this of the residual of the most structured blocks is independent.
+_SHARED = 0.5
+
+#: Blocks with less than this share of the median residual are constant.
+_DEAD = 0.02
+
+#: Where channels share their structure, residuals of up to the first share are structure, from the second on noise.
+_SURELY_INDEPENDENT = (0.6, 0.75)
 
 #: Confidence from which correlated noise is believed.
 BELIEVED = 0.5
@@ -74,13 +83,16 @@ class Correlation:
     evidence: str = "white"
 
 
-def measure_correlation(blocks: Blocks, flat: list[NDArray[np.intp]], independent: float = 1.0) -> Correlation:
+def measure_correlation(
+    blocks: Blocks, flat: list[NDArray[np.intp]], independent: float = 1.0, *, shares_structure: bool = False
+) -> Correlation:
     """Measure how far neighbours share noise.
 
     Args:
         blocks: of one channel.
         flat: the flattest of each intensity, as of `flat_blocks`.
         independent: share of the residual at the plateau that other channels do not explain; 1 for a single channel.
+        shares_structure: whether the channels show the same structure, so that what is independent must be noise.
     """
     growth = _growth(blocks, flat)
     if growth is None:
@@ -94,6 +106,10 @@ def measure_correlation(blocks: Blocks, flat: list[NDArray[np.intp]], independen
     confidence, evidence = _judge(blocks, growth, at, width, misfit, independent)
     if SPREADS[at] > _LONGEST:
         confidence, evidence = 0.0, "reaches as far as structure"
+    if shares_structure:
+        surely = _ramp(independent, *_SURELY_INDEPENDENT)
+        if surely > confidence:
+            confidence, evidence = surely, "is independent between channels that share their structure"
     # Structure raises the residual behind the plateau, so that the blur tells the length and not the plateau itself.
     length = int(np.argmax(residual_share(width, box) >= _PLATEAU**2))
     return Correlation(SPREADS[length], width, box, confidence, evidence)
@@ -177,7 +193,7 @@ def residual_share(width: float, box: int = 0) -> Values:
     return np.asarray(((6.0 - 8.0 * correlation(distance) + 2.0 * correlation(2.0 * distance)) / 6.0) ** 2)
 
 
-def independent_share(stacks: Sequence[NDArray[np.float64]], spread: int) -> Values:
+def independent_share(stacks: Sequence[NDArray[np.float64]], spread: int, *, flat: bool = True) -> Values:
     """Return of each channel the share of its residual that the other channels do not explain, [channels].
 
     Independent noise gives 1; texture that all channels share along a stain's colour gives next to nothing.
@@ -194,8 +210,13 @@ def independent_share(stacks: Sequence[NDArray[np.float64]], spread: int) -> Val
         return np.ones(channels)
     each = np.array(covariances)
     total = np.trace(each, axis1=1, axis2=2)
-    flat = np.argsort(total, kind="stable")[: max(6, len(total) // 4)]
-    covariance = each[flat].mean(axis=0)
+    # Constant blocks, such as blank paper that was compressed, say nothing.
+    alive_blocks = np.flatnonzero(total > _DEAD * np.median(total))
+    order = alive_blocks[np.argsort(total[alive_blocks], kind="stable")]
+    if not order.size:
+        return np.ones(channels)
+    few = max(6, order.size // 4)
+    covariance = each[order[:few] if flat else order[-max(6, few // 5) :]].mean(axis=0)
     own = np.diag(covariance)
     alive = own > 1e-12 * max(float(own.max()), 1e-300)
     shares = np.ones(channels)
@@ -204,6 +225,18 @@ def independent_share(stacks: Sequence[NDArray[np.float64]], spread: int) -> Val
         ridge = part + 1e-6 * np.diag(np.diag(part))
         shares[alive] = 1.0 / np.diag(np.linalg.inv(ridge)) / np.diag(ridge)
     return np.clip(shares, 0.0, 1.0)
+
+
+def share_structure(stacks: Sequence[NDArray[np.float64]], spread: int) -> bool:
+    """Return whether channels [channels, H, W] share fine structure, as photographs and stained tissue do.
+
+    Channels of a fluorescence image do not: what is independent there may be structure as well as noise.
+
+    Args:
+        stacks: [channels, H, W] each.
+        spread: of the mask, in pixels.
+    """
+    return bool(independent_share(stacks, spread, flat=False).max() < _SHARED)
 
 
 def _covariances(stack: NDArray[np.float64], spread: int) -> Values:

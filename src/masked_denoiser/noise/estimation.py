@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.noise.blocks import BLOCK, Blocks, Image, Mask, measure_blocks
-from masked_denoiser.noise.correlation import BELIEVED, independent_share, measure_correlation, residual_share
+from masked_denoiser.noise.correlation import (
+    BELIEVED,
+    independent_share,
+    measure_correlation,
+    residual_share,
+    share_structure,
+)
 from masked_denoiser.noise.impulses import ImpulseNoise, measure_impulses
 from masked_denoiser.noise.variance_model import (
     Groups,
@@ -152,12 +158,14 @@ def estimate_channels(
     stacks = [np.nan_to_num(np.asarray(stack, np.float64), posinf=0.0, neginf=0.0) for stack in stacks]
     masks = missing or [None] * len(stacks)
     shares = _independent(stacks, neighbours)
+    together = len(stacks[0]) > 1 and share_structure(stacks, _APART)
     return [
         _estimate(
             [stack[i] for stack in stacks],
             [None if mask is None else mask[i] for mask in masks],
             step,
             (float(shares[0][i]), float(shares[1][i])),
+            shares_structure=together,
         )
         for i in range(len(stacks[0]))
     ]
@@ -179,14 +187,19 @@ def _independent(
 
 
 def _estimate(
-    tiles: Sequence[Image], missing: Sequence[Mask | None], step: float, independent: tuple[float, float]
+    tiles: Sequence[Image],
+    missing: Sequence[Mask | None],
+    step: float,
+    independent: tuple[float, float],
+    *,
+    shares_structure: bool,
 ) -> tuple[ChannelNoise, Groups]:
     impulses = measure_impulses([np.asarray(tile, np.float64) for tile in tiles], step)
     blocks = _bulk(measure_blocks(tiles, missing, impulses, step))
     if len(blocks.mean) < _FEW:
         return _unknown(tiles, missing, blocks, impulses, step), Groups(np.zeros(0), np.zeros(0), np.zeros(0))
     flat = flat_blocks(blocks)
-    correlation = measure_correlation(blocks, flat, independent[1])
+    correlation = measure_correlation(blocks, flat, independent[1], shares_structure=shares_structure)
     believed = correlation.length > 1 and correlation.confidence >= BELIEVED
     suspected = groups_of(blocks, flat, correlation.length - 1)
     suspected = replace(
