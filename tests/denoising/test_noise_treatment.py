@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import masked_denoiser as md
 from masked_denoiser.denoising.api import denoise
@@ -15,7 +17,14 @@ from masked_denoiser.denoising.denoiser import Denoised
 from masked_denoiser.denoising.intensity import IntensityRange
 from masked_denoiser.denoising.job import JobError, Options
 from masked_denoiser.denoising.noise_settings import NoiseError, parse_given_noise
-from masked_denoiser.denoising.noise_treatment import NoiseTreatment, choose_treatment
+from masked_denoiser.denoising.noise_treatment import (
+    IDENTITY,
+    NoiseSummary,
+    NoiseTreatment,
+    finish_treatment,
+    in_range,
+    list_candidates,
+)
 from masked_denoiser.denoising.prepare import prepare_array, prepare_file
 from masked_denoiser.denoising.settle import make_job
 from masked_denoiser.denoising.tile_denoiser import TileDenoiser
@@ -24,13 +33,16 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import list_models
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.noise.estimation import ChannelNoise
+from masked_denoiser.noise.impulses import ImpulseNoise
 from masked_denoiser.training.prepare import random_model
 from masked_denoiser.training.recipe import GENERAL
 
 
 def white(sigma, **changes):
+    """Noise of so many grey levels of 255, on an image with little contrast."""
+    level = sigma / 255
     noise = ChannelNoise(
-        0.0, 0.0, sigma / 255, sigma / 255, sigma / 255, 1, 0.0, 0.0, 0.0, (-np.inf, np.inf), certain=True
+        0.0, 0.0, level, level, level, 1, ImpulseNoise(), 0.0, (-np.inf, np.inf), certain=True, contrast=0.1
     )
     return replace(noise, **changes)
 
@@ -38,48 +50,96 @@ def white(sigma, **changes):
 WHITE, NONE = white(20), white(0)
 PHOTONS = white(20, gain=0.08, read=0.01)
 PAPER, ALL = TrainingNoise(0.06), TrainingNoise(0.2, 0.05, 3)
+HOT = ImpulseNoise(0.01, 0.8, high=0.9)
 
 
 def same(tiles, origins):
     return Denoised(tiles, np.full_like(tiles, 0.01))
 
 
+DIRECT, STABILIZED = NoiseTreatment(scale=0.765), NoiseTreatment(0.08, 0.0001, 0.06)
+
+
 @pytest.mark.parametrize(
     ("noise", "known", "expected"),
     [
-        (WHITE, PAPER, NoiseTreatment(scale=0.765)),
-        (WHITE, ALL, NoiseTreatment()),
-        (white(102), ALL, NoiseTreatment(scale=0.5)),
-        (PHOTONS, PAPER, NoiseTreatment(0.08, 0.0001, scale=0.06)),
-        (PHOTONS, ALL, NoiseTreatment(0.08, 0.0001, scale=0.2)),
-        (replace(PHOTONS, gain=0.04), ALL, NoiseTreatment()),
-        (white(20, correlation=3), PAPER, NoiseTreatment(scale=0.765, stride=2)),
-        (white(20, correlation=3), ALL, NoiseTreatment()),
-        (white(20, correlation=5), ALL, NoiseTreatment(stride=4)),
-        (white(0.5), ALL, NoiseTreatment(share=0.0)),
-        (white(1.5), ALL, NoiseTreatment(share=0.5)),
-        (white(0.5, bright=8 / 255), ALL, NoiseTreatment()),
-        (white(0.5, impulses=0.01, height=0.5), ALL, NoiseTreatment(share=0.0, impulses=0.135882)),
-        (white(20, impulses=0.01, height=0.8), ALL, NoiseTreatment(impulses=0.365294)),
-        (white(20, impulses=0.01, height=0.3), ALL, NoiseTreatment()),
-        (white(0.5, impulses=0.01, height=0.1), ALL, NoiseTreatment(share=0.0, impulses=0.06)),
-        (white(0.5, stripes=0.02), ALL, NoiseTreatment()),
-        (NONE, ALL, NoiseTreatment(share=0.0)),
+        (WHITE, PAPER, [DIRECT]),
+        (WHITE, ALL, [NoiseTreatment()]),
+        (white(102), ALL, [NoiseTreatment(scale=0.5)]),
+        (PHOTONS, PAPER, [STABILIZED, DIRECT]),
+        (white(20, width=0.4), ALL, [NoiseTreatment(strides=s) for s in ((), (2, 3))]),
+        (white(20, width=0.6), ALL, [NoiseTreatment(strides=s) for s in ((), (2, 3), (3, 2))]),
+        (white(20, width=1.5), ALL, [NoiseTreatment(strides=s) for s in ((), (3, 2), (4,))]),
+        (
+            replace(PHOTONS, width=0.4),
+            PAPER,
+            [STABILIZED, DIRECT, replace(STABILIZED, strides=(2, 3)), replace(DIRECT, strides=(2, 3))],
+        ),
+        (replace(PHOTONS, gain=0.04), ALL, [NoiseTreatment(), NoiseTreatment(0.04, 0.0001, 0.2)]),  # known to the model
     ],
 )
-def test_what_is_decided(noise, known, expected):
-    assert replace(choose_treatment([noise], known), levels=()) == expected
+def test_candidates(noise, known, expected):
+    assert list_candidates(NoiseSummary.of([noise]), known) == expected
 
 
-def test_colours_are_treated_alike_and_one_odd_channel_decides_nothing():
-    assert replace(choose_treatment([WHITE, white(90, correlation=4), WHITE], ALL), levels=()) == NoiseTreatment()
+def test_stabilization_can_be_asked_for_and_refused():
+    summary = NoiseSummary.of([PHOTONS])
+    assert list_candidates(summary, PAPER, stabilize=True) == [STABILIZED]
+    assert list_candidates(summary, PAPER, stabilize=False) == [DIRECT]
+    assert list_candidates(NoiseSummary.of([WHITE]), PAPER, stabilize=True) == [DIRECT]  # nothing to stabilize
 
 
-def test_colours_without_noise_say_nothing_of_the_others():
+@pytest.mark.parametrize(
+    ("noise", "visible"),
+    [
+        (white(0.5, step=1 / 255), 0.0),  # below the rounding
+        (white(0.5, step=1 / 255, bright=8 / 255, contrast=0.01), 1.0),
+        (white(5, contrast=1.0), 0.0),
+        (white(5, contrast=5 / 255 / 0.11), 0.5),
+        (white(5, contrast=0.0), 1.0),
+        (NONE, 0.0),
+    ],
+)
+def test_noise_below_rounding_or_contrast_is_not_visible(noise, visible):
+    assert NoiseSummary.of([noise]).visible == pytest.approx(visible)
+
+
+def test_one_odd_channel_decides_nothing():
+    odd = white(90, width=1.0, correlation=4)
+    assert NoiseSummary.of([WHITE, odd, WHITE]) == NoiseSummary.of([WHITE])
+
+
+def test_channels_without_noise_say_nothing_of_the_others():
     """Green fluorescence, saved as RGB."""
-    all_, one = choose_treatment([NONE, PHOTONS, NONE], ALL), choose_treatment([PHOTONS], ALL)
-    assert replace(all_, levels=one.levels) == one
-    assert all_.levels == ((0.0, 0.0), *one.levels, (0.0, 0.0))
+    assert NoiseSummary.of([NONE, PHOTONS, NONE]) == NoiseSummary.of([PHOTONS])
+    finished = finish_treatment(STABILIZED, [NONE, PHOTONS, NONE])
+    assert finished.noise == ((0.0, 0.0, 0.0), (0.08, 0.0001, 0.0), (0.0, 0.0, 0.0))
+
+
+def test_limits_and_impulses_follow_from_the_noise():
+    noise = replace(PHOTONS, impulses=HOT, width=0.4, floor=1e-4)
+    done = finish_treatment(DIRECT, [noise], gray=True)
+    assert (done.impulse_height, done.impulse_low, done.impulse_high) == (0.12, None, 0.9)
+    assert (done.noise, done.width, done.gray) == (((0.08, 0.0001, 0.0001),), 0.4, True)
+    low = finish_treatment(IDENTITY, [replace(noise, impulses=ImpulseNoise(0.01, 0.1, low=0.0))])
+    assert (low.impulse_height, low.impulse_low, low.impulse_high) == (0.05, 0.0, None)
+    assert not low.is_identity
+    assert finish_treatment(IDENTITY, [WHITE]).is_identity
+    for uncertain in (replace(WHITE, certain=False), replace(WHITE, stripes=0.02)):
+        assert finish_treatment(DIRECT, [WHITE, uncertain, WHITE]).noise == ()
+
+
+@given(st.floats(-500, 500), st.floats(1, 900), st.floats(-500, 500), st.floats(1, 900), st.floats(0, 1))
+def test_a_treatment_means_the_same_in_every_range(low, span, other_low, other_span, at):
+    measured, used = IntensityRange(low, low + span), IntensityRange(other_low, other_low + other_span)
+    treatment = replace(STABILIZED, noise=((0.08, 0.01, 1e-4),), impulse_height=0.1, impulse_high=0.9)
+    moved = in_range(treatment, measured, used)
+    there = (low + span * at - other_low) / other_span
+    sigma, other = treatment.limits[0].sigma(at) * span, moved.limits[0].sigma(there) * other_span
+    assert other == pytest.approx(sigma, rel=1e-2, abs=1e-2)
+    assert moved.impulse_height * other_span == pytest.approx(0.1 * span, rel=1e-4)
+    assert used.low + moved.impulse_high * other_span == pytest.approx(low + 0.9 * span, rel=1e-4, abs=1e-2)
+    assert in_range(treatment, measured, measured) is treatment
 
 
 def test_what_models_know():
@@ -111,17 +171,32 @@ def test_every_bundled_model_denoises_what_was_measured(entry):
     [
         NoiseTreatment(),
         NoiseTreatment(scale=0.4),
-        NoiseTreatment(stride=3),
-        NoiseTreatment(share=0.3),
-        NoiseTreatment(0.05, -0.002, 0.1, 2),
+        NoiseTreatment(strides=(3,)),
+        NoiseTreatment(strides=(2, 3)),
+        NoiseTreatment(blend=0.3),
+        NoiseTreatment(0.05, -0.002, 0.1, (2,)),
+        NoiseTreatment(noise=((0.01, 0.001, 0.0),), gray=True),
     ],
 )
 def test_a_network_that_does_nothing_gives_the_image_back(treatment):
     tiles = np.random.default_rng(0).uniform(0.1, 1.0, (2, 3, 50, 70)).astype(np.float32)
+    tiles[0, :, 20, 30], tiles[1, 1, 40:, :9] = 30.0, 1.7
     out = TileDenoiser(same, 16)(tiles, ((0, 0), (0, 0)), treatment)
     # The unbiased inverse is not the plain one: that of a value is higher by a quarter of a photon.
-    assert np.abs(out.mean - tiles).max() <= (0.3 * treatment.gain or 1e-6)
+    gain = max([treatment.gain, *(limit.gain for limit in treatment.limits)])
+    assert np.abs(out.mean - tiles).max() <= (0.3 * gain or 1e-5)
     assert np.isfinite(out.std).all()
+
+
+def test_gray_stays_gray_and_colours_stay():
+    def coloured(tiles, origins):
+        return Denoised(tiles * np.float32([0.8, 1.0, 1.1])[:, None, None], None)
+
+    tiles = np.random.default_rng(0).uniform(0.2, 0.8, (1, 1, 32, 32)).astype(np.float32).repeat(3, axis=1)
+    tiles[0, 0, 3:6, 3:6] += 0.1  # a coloured mark
+    out = TileDenoiser(coloured, 8)(tiles, ((0, 0),), NoiseTreatment(gray=True)).mean
+    assert (out[:, 1:] == out[:, :1]).all(axis=1).sum() == 32 * 32 - 9
+    np.testing.assert_allclose(out[0, 1, 3:6, 3:6], tiles[0, 1, 3:6, 3:6], rtol=1e-6)
 
 
 def test_each_image_of_a_stride_has_independent_pixels_of_its_own():
@@ -131,26 +206,27 @@ def test_each_image_of_a_stride_has_independent_pixels_of_its_own():
         seen.append((tiles.copy(), origins))
         return Denoised(tiles, None)
 
-    image = np.arange(64 * 96, dtype=np.float32).reshape(1, 1, 64, 96)
-    TileDenoiser(network, 8)(image, ((32, 48),), NoiseTreatment(stride=2))
-    np.testing.assert_array_equal(seen[3][0], image[..., 1::2, 1::2])
-    assert [origins for _, origins in seen] == [((16, 24),)] * 4 + [((32, 48),)]
+    image = np.linspace(0, 1, 64 * 96, dtype=np.float32).reshape(1, 1, 64, 96)
+    TileDenoiser(network, 8)(image, ((32, 48),), NoiseTreatment(strides=(2,)))
+    np.testing.assert_array_equal(seen[0][0][3], image[0, :, 1::2, 1::2])
+    assert [origins for _, origins in seen] == [((16, 24),) * 4, ((32, 48),)]
 
 
-@pytest.mark.parametrize("given", ["sigma=0.05,correlation=3", "gain=0.3", "gain=0.2,read=0.1,correlation=3"])
+@pytest.mark.parametrize("noise", ["sigma=0.05,correlation=3", "gain=0.3", "gain=0.2,read=0.1,correlation=3"])
 @pytest.mark.parametrize("size", [(150, 130), (64, 200)])
-def test_tiles_equal_the_whole_image_with_strides_and_local_means_too(size, given):
+def test_tiles_equal_the_whole_image_with_strides_and_limits(size, noise):
     model = random_model(UConfig(widths=(4, 8), blocks=(1, 0), attention=1, heads=2, window=4), 1)
     model = replace(model, weights={k: v + 0.05 if k == "head.weight" else v for k, v in model.weights.items()})
     image = np.random.default_rng(0).random(size, dtype=np.float32) * 0.9
 
     def run(tile, halo):
-        options = Options(tile=tile, halo=halo, noise=given, intensity=(0.0, 1.0))
+        options = Options(tile=tile, halo=halo, noise=noise, intensity=(0.0, 1.0))
         return denoise(image, model=model, axes="YX", device="cpu", options=options)
 
-    job = make_job(open_image(image, axes="YX"), model, Options(tile=40, noise=given, halo="exact"), "cpu")
-    stride = 2 if "correlation" in given else 1
-    assert (job.stride, job.tile, job.halo % (8 * stride)) == (stride, 48 if stride == 2 else 40, 0)
+    options = Options(tile=40, noise=noise, halo="exact", intensity=(0.0, 1.0))
+    job = make_job(open_image(image, axes="YX"), model, options, "cpu")
+    stride = 6 if "correlation" in noise else 1
+    assert (job.stride, job.tile, job.halo % (8 * stride)) == (stride, 48 if stride == 6 else 40, 0)
     assert np.abs(run(40, "exact") - run(256, 0)).max() <= 1e-5
     assert np.abs(run(40, 0) - run(256, 0)).max() > 1e-4
 
@@ -213,8 +289,7 @@ def test_noise_that_is_given_in_other_units_is_refused(text):
 
 
 def test_noise_that_is_given_is_in_units_of_the_image():
-    given = parse_given_noise("gain=2,offset=100,read=5,correlation=3")
-    noise = given.in_range(IntensityRange(100.0, 1100.0))
+    noise = parse_given_noise("gain=2,offset=100,read=5,correlation=3").in_range(IntensityRange(100.0, 1100.0))
     assert (noise.gain, noise.offset, noise.read, noise.correlation) == (0.002, 0.0, 0.005, 3)
 
 
@@ -241,17 +316,36 @@ def test_images_that_tell_little_get_a_verdict_and_no_nan(image):
     assert np.isfinite(out).all()
 
 
+def structured(sigma, side=128):
+    """Blobs with white noise, 8-bit."""
+    y, x = np.mgrid[:side, :side]
+    return (120 + 60 * np.sin(x / 9) * np.sin(y / 11) + np.random.default_rng(0).normal(0, sigma, x.shape)).clip(0, 255)
+
+
 def test_the_verdict_is_said_and_the_job_holds_what_is_done():
-    image = np.clip(np.random.default_rng(0).normal(120, 20, (128, 128)), 0, 255).astype(np.uint8)
-    prepared = prepare_array(open_image(image, axes="YX"), model=tiny_model(), device="cpu")
+    image = structured(20).astype(np.uint8)
+    prepared = prepare_array(open_image(image, axes="YX"), device="cpu")
     ((_, treatment),) = prepared.job.treatments
-    assert (treatment.gain, treatment.stride, treatment.share) == (0.0, 1, 1.0)
-    assert treatment.scale == pytest.approx(15 / 20, rel=0.1)
-    assert any(m.startswith("noise: moderate noise (sigma") and "contrast is lowered" in m for m in prepared.messages)
-    weak = np.full((128, 128), 120, np.uint8)
-    weak[:, 64:] = 130
+    ((_, scale),) = prepared.job.ranges
+    assert (treatment.gain, treatment.stride, treatment.blend) == (0.0, 1, 1.0)
+    assert treatment.limits[0].sigma(0.5) * scale.span == pytest.approx(20, rel=0.1)
+    assert any(
+        message.startswith("noise: ") and "noise (standard deviation" in message and "denoised directly" in message
+        for message in prepared.messages
+    )
+
+
+def test_an_image_without_noise_is_left_alone():
+    clean = np.full((128, 128), 120, np.uint8)
+    clean[:, 64:] = 130
     with pytest.warns(UserWarning, match="left alone"):
-        np.testing.assert_array_equal(denoise(weak, model=tiny_model(), axes="YX", device="cpu"), weak)
+        np.testing.assert_array_equal(denoise(clean, axes="YX", device="cpu"), clean)
+
+
+def test_a_model_that_only_harms_is_not_used():
+    image = structured(12).astype(np.uint8)
+    with pytest.warns(UserWarning, match="left alone"):
+        np.testing.assert_array_equal(denoise(image, model=tiny_model(), axes="YX", device="cpu"), image)
 
 
 def rewrite(journal, old, new):
@@ -268,11 +362,11 @@ def test_a_resumed_job_takes_what_was_measured_when_it_was_begun(tmp_path):
     begun.pipeline.run().close()
     begun.pipeline.journal.close()
     journal = tmp_path / "out.ome.zarr.journal"
-    scale = begun.job.treatments[0][1].scale
-    rewrite(journal, f"{scale}", "0.5")  # as another machine might have measured
+    blend = begun.job.treatments[0][1].blend
+    rewrite(journal, f'"blend": {blend}', '"blend": 0.25')  # as another machine might have measured
     again = prepare_file(source, output, **settings, resume=True)
     again.pipeline.journal.close()
-    assert again.job.treatments[0][1].scale == 0.5
+    assert again.job.treatments[0][1].blend == 0.25
     rewrite(journal, '"precision": "float32"', '"precision": "bfloat16"')
     with pytest.raises(JobError, match="precision was 'bfloat16' and is 'float32'"):
         prepare_file(source, output, **settings, resume=True)

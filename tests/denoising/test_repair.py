@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from scipy.ndimage import gaussian_filter
 from tifffile import imread
 
 from masked_denoiser.denoising.api import denoise
@@ -13,7 +14,7 @@ from masked_denoiser.denoising.settle import make_job
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.network.reach import exact_halo
-from masked_denoiser.noise.impulses import find_impulses, repair
+from masked_denoiser.noise.impulses import find_impulses, measure_impulses, repair
 from masked_denoiser.noise.parse import parse_noise
 from masked_denoiser.noise.recipe import add_noise
 from masked_denoiser.samples import sample_path
@@ -37,9 +38,10 @@ def test_impulses_become_the_mean_of_their_good_neighbours():
     tile[1:3, 1:3] = 0.1  # a spot
     wanted = tile.copy()
     wanted[4, 4:6] = 0.5
-    repaired, gone = repair(tile[None, None], 0.2)
-    np.testing.assert_allclose(repaired[0, 0], wanted, atol=1e-6)
+    gone = find_impulses(tile[None, None], 0.2)
     assert gone.sum() == 2
+    np.testing.assert_allclose(repair(tile[None, None], gone)[0, 0], wanted, atol=1e-6)
+    np.testing.assert_array_equal(repair(tile, np.zeros(tile.shape, bool)), tile)
 
 
 def noisy(text):
@@ -52,6 +54,7 @@ def noisy(text):
 @pytest.mark.parametrize(
     ("text", "least"), [("salt_and_pepper(density=0.02)", 31), ("gaussian(sigma=15)+salt_and_pepper(density=0.02)", 27)]
 )
+@pytest.mark.filterwarnings("ignore:noise")
 def test_salt_and_pepper_goes(text, least):
     image, clean = noisy(text)
     out = denoise(image, axes="YXS", device="cpu")
@@ -59,18 +62,38 @@ def test_salt_and_pepper_goes(text, least):
     assert -10 * np.log10(error) > least
 
 
-@pytest.mark.parametrize("height", [20, 28, 60, 120])
-def test_what_is_called_an_impulse_is_replaced(height):
-    """However low they are: what the verdict says was done is done."""
-    rng = np.random.default_rng(0)
-    image = np.linspace(90, 120, 200)[None] + rng.normal(0, 0.4, (200, 200))
-    hot = rng.random(image.shape) < 0.01
-    image = np.rint(image + height * hot).astype(np.uint8)
+def ramp(side=200):
+    """A gentle slope with little noise."""
+    return np.linspace(90, 120, side)[None] + np.random.default_rng(0).normal(0, 0.4, (side, side))
+
+
+@pytest.mark.parametrize("value", [140, 180, 255, 0])
+def test_what_is_called_an_impulse_is_replaced(value):
+    """Stuck pixels have one value, however near it is: what the verdict says was done is done."""
+    clean = ramp()
+    hot = np.random.default_rng(1).random(clean.shape) < 0.01
+    image = np.where(hot, value, np.rint(clean)).astype(np.uint8)
     prepared = prepare_array(open_image(image, axes="YX"), device="cpu")
     assert any("replaced" in message for message in prepared.messages)
     list(prepared.pipeline.run())
-    off = np.abs(prepared.pipeline.sink.array[hot].astype(float) - (image[hot].astype(float) - height))
-    assert (off < height / 3).mean() > 0.95
+    off = np.abs(prepared.pipeline.sink.array[hot] - clean[hot])
+    assert (off < 3).mean() > 0.95
+
+
+def test_points_that_no_detector_makes_are_no_impulses():
+    """Lone pixels of different brightness, and beads that lift their neighbours."""
+    clean = ramp() / 255
+    rng = np.random.default_rng(1)
+    points = rng.random(clean.shape) < 0.005
+    varied = clean + points * rng.uniform(0.2, 0.5, clean.shape)
+    beads = clean + 0.4 * np.minimum(gaussian_filter(points.astype(float), 0.6) * 2.6, 1)
+    for image in (varied, beads):
+        found = measure_impulses([image], 0.0)
+        assert found.share == 0
+        assert not found.mask(image).any()
+    assert measure_impulses([varied]).lone > 0.003
+    assert measure_impulses([beads]).points
+    assert measure_impulses([np.where(points, 1.0, clean)]).share == pytest.approx(points.mean(), rel=0.1)
 
 
 def test_tiles_equal_the_whole_image_where_impulses_are_replaced():
@@ -81,12 +104,12 @@ def test_tiles_equal_the_whole_image_where_impulses_are_replaced():
     assert np.abs(tiled - whole).max() <= 1e-5
     model = load_model("general-rgb")
     job = make_job(open_image(image, axes="YXS"), model, Options(tile=64, halo="exact"), "cpu")
-    assert job.treatments[0][1].impulses > 0
+    assert job.treatments[0][1].impulse_height > 0
     assert job.halo > exact_halo(model.card.architecture)
 
 
 def test_hot_pixels_beyond_the_range_do_not_come_back():
-    """What is clipped is added to the result again, but not to what was replaced."""
+    """What lies beyond the range is subtracted from, too."""
     rng = np.random.default_rng(0)
     image = rng.normal(1000, 20, (160, 160))
     image += np.linspace(0, 300, 160)

@@ -11,8 +11,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from masked_denoiser.cli.doing import set_threads
+from masked_denoiser.cli.evaluated_images import list_images, list_pairs
 from masked_denoiser.cli.picture import picture_path
 from masked_denoiser.cli.progress import say
+from masked_denoiser.cli.safety import print_safety
 from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.job import Options
 from masked_denoiser.evaluation.curves import plot_curves, plot_training, training_curves
@@ -29,7 +31,6 @@ from masked_denoiser.evaluation.grid import (
 )
 from masked_denoiser.evaluation.metrics import make_lpips
 from masked_denoiser.evaluation.pictures import save_png, side_by_side
-from masked_denoiser.images.listing import images_in, is_zarr
 from masked_denoiser.models.catalogue import AUTO, DEFAULT, load_model
 from masked_denoiser.noise.parse import parse_noise
 
@@ -50,6 +51,10 @@ def evaluate(arguments: Namespace) -> int:
         picture_path(picture)
     if arguments.threads is not None:
         set_threads(arguments.threads)
+    if arguments.safety:
+        return print_safety(arguments)
+    if arguments.synthetic:
+        raise EvaluationError("--synthetic adds images to --safety; give both")
     if arguments.training_curve:
         return _training_curve(arguments)
     if arguments.features:
@@ -63,7 +68,7 @@ def evaluate(arguments: Namespace) -> int:
         noisy, clean = _both(arguments)
         total, rows = len(noisy) * len(names), real_pairs(denoisers, noisy, clean, arguments.fit_gain, lpips)
     else:
-        images = _images(arguments.images)
+        images = list_images(arguments.images)
         noises = tuple(arguments.noise or GRID)
         for noise in noises:  # before a bar is drawn
             parse_noise(noise)
@@ -109,7 +114,7 @@ def _training_curve(arguments: Namespace) -> int:
 
 def _features(arguments: Namespace) -> int:
     """Compares features under the noises with those under the first."""
-    images, noises = _images(arguments.images), tuple(arguments.noise or FEATURE_NOISES)
+    images, noises = list_images(arguments.images), tuple(arguments.noise or FEATURE_NOISES)
     device, _ = choose_device(arguments.device)
     names = arguments.model or [DEFAULT]
     found = [compare_features(load_model(name), images, noises, device, arguments.seed) for name in names]
@@ -131,23 +136,10 @@ def _shown(rows: Iterator[Score], total: int, quiet: bool) -> Iterator[Score]:
 
 
 def _both(arguments: Namespace) -> tuple[list[Path], list[Path]]:
-    if not (arguments.noisy and arguments.clean):
-        raise EvaluationError("pairs need both folders: --noisy FOLDER --clean FOLDER")
+    pairs = list_pairs(arguments.noisy, arguments.clean)
     if arguments.images:
         raise EvaluationError(f"{arguments.images[0]} is a clean image for the noise grid; leave it out with --noisy")
-    return _images([arguments.noisy]), _images([arguments.clean])
-
-
-def _images(given: Sequence[str]) -> list[Path]:
-    """Files as they are, and the images of folders in the order of their names."""
-    if not given:
-        raise EvaluationError("no images; name a folder of clean images, or --noisy and --clean")
-    found: list[Path] = []
-    for path in map(Path, given):
-        if not path.exists():
-            raise EvaluationError(f"{path} does not exist; check the path")
-        found += map(Path, images_in(path)) if path.is_dir() and not is_zarr(path) else [path]
-    return found
+    return pairs
 
 
 def _table(names: Sequence[str], noises: Sequence[str], found: dict[tuple[str, str], tuple[float, ...]]) -> str:

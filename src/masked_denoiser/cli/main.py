@@ -285,6 +285,12 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p.add_argument("--noise", action="append", help="a noise recipe instead of the grid; may be given more than once")
     p.add_argument("--noisy", metavar="FOLDER", help="noisy images of real pairs")
     p.add_argument("--clean", metavar="FOLDER", help="their clean images, in the order of names")
+    p.add_argument(
+        "--safety",
+        action="store_true",
+        help="report what the default treatment removes from images of any kind, noisy or clean; the worst first",
+    )
+    p.add_argument("--synthetic", action="store_true", help="with --safety: add synthetic images, whose truth is known")
     p.add_argument("--features", action="store_true", help="compare deep features under noises instead (CKA)")
     p.add_argument("--training-curve", nargs="+", metavar="FOLDER", help="validations of NAME.training instead")
     p.add_argument("--plot", metavar="PNG", help="also draw it")

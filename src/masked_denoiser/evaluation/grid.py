@@ -117,7 +117,7 @@ def noise_grid(
     for number, path in enumerate(images):
         clean = middle(read_8_bit(path), crop)
         for noise, recipe in recipes.items():
-            noisy = _noisy(clean, recipe, seed, number)
+            noisy = make_noisy(clean, recipe, seed, number)
             for name, run in denoisers.items():
                 yield _score(name, noise, path.name, run(noisy), clean, lpips)
 
@@ -135,7 +135,7 @@ def picture_rows(
     clean = middle(read_8_bit(image), crop)
     rows = []
     for noise in noises:
-        noisy = _noisy(clean, parse_noise(noise), seed, 0)
+        noisy = make_noisy(clean, parse_noise(noise), seed, 0)
         shown = [noisy, *(run(noisy) for run in denoisers.values()), clean]
         rows.append([np.moveaxis(one, 2, 0) / 255.0 for one in shown])
     return rows
@@ -152,8 +152,8 @@ def middle(image: Image, side: int) -> Image:
     return image[tuple(places)]
 
 
-def _noisy(clean: Image, recipe: NoiseRecipe, seed: int, number: int) -> Image:
-    """[H, W, C] uint8; the same noise for every denoiser."""
+def make_noisy(clean: Image, recipe: NoiseRecipe, seed: int, number: int) -> Image:
+    """Return a clean image [H, W, C] uint8 with noise; the same for the same seed and number of the image."""
     planes = torch.from_numpy(np.moveaxis(clean, 2, 0)[None] / np.float32(255))
     generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
     return to_8_bit(np.moveaxis(add_noise(planes, recipe, generator)[0].numpy(), 0, 2))

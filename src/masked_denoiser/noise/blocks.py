@@ -53,6 +53,7 @@ class Blocks:
         mean: mean intensity.
         structure: variance of the smoothed block, less what white noise leaves there.
         residual: [spreads, blocks], variance of the residual at each of `SPREADS`.
+        kurtosis: of the residual at the second spread: 3 for normal noise.
         limits: intensities at which the image is clipped; infinite where it is not.
         counts: whether the intensities are so few quantization steps that each may be a photon.
     """
@@ -60,6 +61,7 @@ class Blocks:
     mean: Values
     structure: Values
     residual: Values
+    kurtosis: Values
     limits: tuple[float, float]
     counts: bool = False
 
@@ -86,10 +88,11 @@ def measure_blocks(
         if rows is not None:
             found.append(rows)
     if not found:
-        return Blocks(np.zeros(0), np.zeros(0), np.zeros((len(SPREADS), 0)), limits)
+        return Blocks(np.zeros(0), np.zeros(0), np.zeros((len(SPREADS), 0)), np.zeros(0), limits)
     rows = np.concatenate(found, axis=1)
     counts = are_counts(np.concatenate([np.asarray(tile, np.float64).ravel() for tile in tiles]), step)
-    return Blocks(rows[0], rows[1] - rows[2] / 25.0, rows[2:], limits, counts)
+    kurtosis = rows[-1] / np.maximum(rows[3] ** 2, 1e-300)
+    return Blocks(rows[0], rows[1] - rows[2] / 25.0, rows[2:-1], kurtosis, limits, counts)
 
 
 def clipping(tiles: Sequence[Image], missing: Sequence[Mask | None], step: float = 0.0) -> tuple[float, float]:
@@ -117,7 +120,7 @@ def are_counts(values: Values, step: float) -> bool:
 
 
 def _measure(tile: Values, missing: Mask | None, limits: tuple[float, float], impulses: ImpulseNoise) -> Values | None:
-    """[2 + spreads, blocks]: mean, variance of the smoothed block, and residuals."""
+    """[3 + spreads, blocks]: mean, variance of the smoothed block, residuals, fourth power of the second."""
     if min(tile.shape) < BLOCK + 2 * MARGIN:
         return None
     gone = impulses.mask(tile)
@@ -136,6 +139,7 @@ def _measure(tile: Values, missing: Mask | None, limits: tuple[float, float], im
     usable &= weights.mean(axis=1) >= _VALID
     rows = [_mean(blocks_of(tile[inner]), weights), blocks_of(uniform_filter(tile, 5)[inner]).var(axis=1)]
     rows += [_mean(blocks_of(residual(tile, spread)[inner] ** 2), weights) for spread in SPREADS]
+    rows.append(_mean(blocks_of(residual(tile, SPREADS[1])[inner] ** 4), weights))
     return np.stack(rows)[:, usable]
 
 

@@ -6,6 +6,7 @@ Blur, interpolation and demosaicing leave noise that looks like texture to any o
   together; structure differs from block to block.
 - Its residual grows with the spread of the mask until the correlation length, and then neither grows nor falls:
   a grating falls, and large structure goes on growing.
+- It is normal, as sums of many small causes are; fibres and edges are not.
 - It lies on top of an image. A field of nothing but correlated noise cannot be told from a texture, and is left alone.
 - Red, green and blue, or neighbouring planes, share structure but not noise.
 """
@@ -34,13 +35,16 @@ _LEAST_GROWTH = 1.12
 
 #: Ratio of the 25th to the 5th percentile of the variances of blocks of one intensity: from the one on they are
 #: surely no floor, up to the other they surely are one; below the third they are more regular than any noise.
-_NO_FLOOR, _FLOOR, _REGULAR = 1.52, 1.38, 1.09
+_NO_FLOOR, _FLOOR, _REGULAR = 1.5, 1.37, 1.09
 
 #: Spreads that a blur is fitted to, and misfits up to which it explains them surely, and from which it does not.
 _FITTED, _MISFIT = 5, (0.12, 0.18)
 
 #: Sides of means that are tried beside Gaussians, and the width of the Gaussian with the same variance, for each pixel.
 _BOXES, _BOX_WIDTH = (2, 3), 0.272
+
+#: Kurtosis up to which residuals are noise, and from which on they are not.
+_NORMAL, _NOT_NORMAL = 3.6, 4.0
 
 #: Behind the plateau the residual may fall to this share of it, and grow by this factor.
 _FALLS, _GROWS = 0.85, 1.6
@@ -133,6 +137,7 @@ def _judge(
         (_ramp(floor, _REGULAR - 0.02, _REGULAR), "is more regular than noise"),
         (_ramp(float(after.min() / growth[at]), _FALLS - 0.1, _FALLS), "is periodic, as structure is"),
         (_ramp(float(after.max() / growth[at]), _GROWS + 0.3, _GROWS), "goes on growing with scale"),
+        (_ramp(_kurtosis(blocks), _NOT_NORMAL, _NORMAL), "is not distributed as noise is"),
         (_ramp(misfit, _MISFIT[1], _MISFIT[0]), "grows with scale unlike blurred noise"),
         (_ramp(_content(blocks, at, width), 0.5 * _CONTENT, _CONTENT), "cannot be told from texture without an image"),
         (_ramp(independent, _INDEPENDENT - 0.2, _INDEPENDENT), "is shared by channels or planes, as structure is"),
@@ -149,6 +154,12 @@ def floor_ratio(blocks: Blocks, spread: int) -> float:
         if low > 0:
             ratios.append(float(quarter / low))
     return float(np.median(ratios)) if ratios else np.inf
+
+
+def _kurtosis(blocks: Blocks) -> float:
+    """Kurtosis of the residual of the quietest blocks: that of noise is 3, that of fibres and edges is not."""
+    quiet = np.argsort(blocks.residual[1], kind="stable")[: max(6, len(blocks.mean) // 4)]
+    return float(np.mean(blocks.kurtosis[quiet]))
 
 
 def _content(blocks: Blocks, at: int, width: float) -> float:

@@ -242,7 +242,11 @@ def _believed_share(independent: float) -> float:
 def _bulk(blocks: Blocks) -> Blocks:
     inside = (blocks.mean >= _BULK[0]) & (blocks.mean <= _BULK[1])
     return replace(
-        blocks, mean=blocks.mean[inside], structure=blocks.structure[inside], residual=blocks.residual[:, inside]
+        blocks,
+        mean=blocks.mean[inside],
+        structure=blocks.structure[inside],
+        residual=blocks.residual[:, inside],
+        kurtosis=blocks.kurtosis[inside],
     )
 
 

@@ -1,0 +1,126 @@
+"""Noise that neighbours share is told from structure."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import fourier_gaussian, gaussian_filter, uniform_filter
+from skimage import data
+
+from masked_denoiser.noise.blocks import SPREADS, measure_blocks, residual
+from masked_denoiser.noise.correlation import (
+    BELIEVED,
+    fit_blur,
+    independent_share,
+    measure_correlation,
+    residual_share,
+)
+from masked_denoiser.noise.estimation import estimate_channel, estimate_channels
+from masked_denoiser.noise.variance_model import flat_blocks
+
+SIDE = 320
+
+
+def unit(noise):
+    return noise / noise.std()
+
+
+def white(seed=0, shape=(SIDE, SIDE)):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def scene(seed=0):
+    """Smooth content, with contrast from 0 to 1 and flat regions."""
+    image = gaussian_filter(white(seed + 100), 14)
+    return np.clip(0.5 + 0.3 * image / image.std(), 0.02, 0.98)
+
+
+def believed(image):
+    blocks = measure_blocks([image])
+    return measure_correlation(blocks, flat_blocks(blocks))
+
+
+@pytest.mark.parametrize(("width", "length"), [(0.5, 2), (0.8, 3), (1.2, 4)])
+def test_blurred_noise_on_an_image_is_believed(width, length):
+    image = scene() + 0.05 * unit(gaussian_filter(white(), width))
+    found = estimate_channel([image])[0]
+    assert found.confidence >= BELIEVED
+    assert abs(found.correlation - length) <= 1
+    assert found.width == pytest.approx(width, abs=0.12)
+    assert found.sigma == pytest.approx(0.05, rel=0.15)
+    assert not found.suspected
+
+
+@pytest.mark.parametrize("side", [2, 3])
+def test_means_of_noise_are_told_by_their_side(side):
+    found = believed(scene() + 0.05 * unit(uniform_filter(white(), side)))
+    assert found.confidence >= BELIEVED
+    assert found.box in (side, 0)
+    assert found.length in (side, side + 1)
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.05, 0.2])
+def test_white_noise_is_white(sigma):
+    found = estimate_channel([scene() + sigma * white()])[0]
+    assert (found.correlation, found.width, found.suspected) == (1, 0.0, 0.0)
+    assert found.sigma == pytest.approx(sigma, rel=0.1)
+
+
+y, x = np.mgrid[:SIDE, :SIDE]
+STRUCTURES = {
+    "grating": scene() + 0.05 * np.sin(2 * np.pi * (x + 0.6 * y) / 6),
+    "dots": scene() + 0.08 * (np.sin(2 * np.pi * x / 7) * np.sin(2 * np.pi * y / 7)),
+    "texture alone": 0.5 + 0.05 * unit(gaussian_filter(white(), 0.8)),
+    "tissue, red": data.immunohistochemistry()[..., 0] / 255,
+    "tissue, green": data.immunohistochemistry()[..., 1] / 255,
+    "tissue, blue": data.immunohistochemistry()[..., 2] / 255,
+    "bricks": data.brick()[:SIDE, :SIDE] / 255,
+    "grass": data.grass()[:SIDE, :SIDE] / 255,
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_structure_is_not_believed_to_be_noise(name):
+    found = estimate_channel([STRUCTURES[name]], step=1 / 255)[0]
+    assert found.correlation == 1
+    assert found.width == found.box == 0
+    assert found.sigma < 0.5 * max(found.suspected, 0.02)
+
+
+@pytest.mark.parametrize("spread", [1, 4])
+def test_shared_texture_is_told_from_independent_noise(spread):
+    texture = np.float64([1.0, 0.8, 0.5])[:, None, None] * unit(gaussian_filter(white(), 0.8))
+    noise = gaussian_filter(white(1, (3, SIDE, SIDE)), (0, 0.8, 0.8))
+    noise = noise / noise.std()
+    assert (independent_share([0.05 * texture], spread) < 0.05).all()
+    assert (independent_share([0.05 * noise], spread) > 0.9).all()
+    both = independent_share([0.05 * texture + 0.05 * noise], spread)
+    assert both[2] > both[0]
+    assert ((both > 0.3) & (both < 0.95)).all()
+
+
+def test_channels_without_anything_do_not_break_the_shares():
+    stack = np.stack([np.zeros((SIDE, SIDE)), white(), white(2)])
+    shares = independent_share([stack], 1)
+    assert np.isfinite(shares).all()
+    assert (shares > 0.9).all()
+    np.testing.assert_array_equal(independent_share([stack[:, :9]], 1), np.ones(3))
+
+
+def test_texture_that_colours_share_is_left_alone_and_their_own_noise_is_not():
+    colour = np.float64([1.0, 0.7, 0.5])[:, None, None]
+    image = scene() * colour
+    texture = 0.05 * unit(gaussian_filter(white(), 0.8)) * colour
+    noise = np.stack([0.05 * unit(gaussian_filter(white(seed), 0.8)) for seed in (3, 4, 5)])
+    assert all(found.correlation == 1 for found, _ in estimate_channels([image + texture]))
+    own = [found for found, _ in estimate_channels([image + noise])]
+    assert all(found.correlation > 1 and found.sigma == pytest.approx(0.05, rel=0.2) for found in own)
+
+
+@pytest.mark.parametrize("blur", [(0.0, 0), (0.7, 0), (0.9, 0), (0.544, 2), (0.816, 3)])
+def test_the_model_of_blurred_noise_is_that_of_blurred_noise(blur):
+    width, box = blur
+    big = white(0, (900, 900))
+    blurred = np.fft.ifft2(fourier_gaussian(np.fft.fft2(big), width)).real
+    noise = unit(uniform_filter(big, box, mode="wrap") if box else blurred)
+    seen = np.array([residual(noise, spread).var() for spread in SPREADS])
+    np.testing.assert_allclose(seen, residual_share(width, box), rtol=0.05, atol=0.002)
+    assert fit_blur(np.sqrt(seen / seen[0]))[:2] == (pytest.approx(width, abs=0.06), box)
