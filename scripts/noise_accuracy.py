@@ -95,7 +95,7 @@ def _cell(truth: Truth, found: ChannelNoise, image: Image, missed: dict[str, int
     """What was found, with stars."""
     levels = np.percentile(image, (20, 50, 80))
     sigma = float(np.sqrt(np.mean(truth.gain * levels * 255 + truth.read**2)))
-    measured = float(np.sqrt(np.mean(found.level.sigma(levels) ** 2))) * 255
+    measured = float(np.sqrt(np.mean(found.variance.sigma(levels) ** 2))) * 255
     parts = [_starred("sigma", measured, sigma, missed)]
     if truth.gain:
         parts.append(_starred("gain", found.gain * 255, truth.gain, missed))

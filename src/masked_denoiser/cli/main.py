@@ -151,6 +151,12 @@ def _add_job(p: argparse.ArgumentParser) -> None:
         default="0.5",
         help="version of an OME-Zarr output: 0.5, or 0.4 for programs that know no other (default: 0.5)",
     )
+    p.add_argument(
+        "--dtype",
+        choices=("same", "float32"),
+        default="same",
+        help="of the result: that of the input, or float32 for what its integers cannot hold (default: same)",
+    )
     expert = p.add_argument_group("expert settings")
     expert.add_argument("--passes", type=int, default=1, help="average over K attention masks (default: 1)")
     expert.add_argument("--std", action="store_true", help="also write the standard deviation over the passes")

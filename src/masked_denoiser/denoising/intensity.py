@@ -96,7 +96,7 @@ class IntensityRange:
         self,
         pixels: Pixels,
         correction: NDArray[Any],
-        dtype: np.dtype[Any] | None = None,
+        dtype: np.dtype[Any],
         rounding: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.rint,
     ) -> Pixels:
         """Return pixels less a correction in units of the range; where that is 0 they come out bit for bit.
@@ -104,13 +104,13 @@ class IntensityRange:
         Args:
             pixels: [C, H, W] as read.
             correction: of the same shape; 0 wherever nothing is removed.
-            dtype: of the result; that of `pixels` by default.
+            dtype: of the result.
             rounding: to integers, where the dtype holds no others.
         """
         values = pixels.astype(np.float64) - correction.astype(np.float64) * self.span
         if self.non_negative:
             values = np.where((values < 0) & (pixels >= 0), 0.0, values)
-        out = _to_dtype(values, dtype or pixels.dtype, rounding)
+        out = _to_dtype(values, dtype, rounding)
         return self._finished(np.where(correction == 0, pixels.astype(out.dtype), out), pixels)
 
     def _finished(self, out: Pixels, like: Pixels) -> Pixels:

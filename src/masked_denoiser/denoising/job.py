@@ -13,6 +13,8 @@ from math import lcm
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from masked_denoiser.denoising.intensity import IntensityRange
 from masked_denoiser.denoising.noise_settings import AUTO
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
@@ -25,6 +27,9 @@ from masked_denoiser.tiling.plan import Plan
 
 #: What becomes of places of the input that cannot be read.
 OnError = Literal["stop", "skip"]
+
+#: Data type of the result: that of the image, or float32 for what its integers cannot hold.
+OutputDtype = Literal["same", "float32"]
 
 #: Fields of a job that say where something lies, and decide nothing.
 _PLACES = ("input", "output", "model_from")
@@ -62,6 +67,8 @@ class Options:
         ome_zarr: version of an OME-Zarr output.
         on_error: where the input cannot be read, "stop"; or "skip": what can be read there is passed through, the rest
             is left empty, and the places are listed.
+        dtype: of the result: "same" as the image, or "float32", which holds what integers cannot, such as a tenth of a
+            photon.
         compiled: compile the network before the job begins (`denoising.compiling`), which takes minutes.
         cpu_as_last_resort: where a GPU's memory does not even hold the smallest part of a tile, go on with the CPU
             instead of ending. No part of the job, so that a job which ended that way can be resumed with it.
@@ -80,6 +87,7 @@ class Options:
     skip_background: bool = False
     ome_zarr: OmeZarr = "0.5"
     on_error: OnError = "stop"
+    dtype: OutputDtype = "same"
     compiled: bool = False
     cpu_as_last_resort: bool = False
 
@@ -103,6 +111,7 @@ class Job:
         noise: what was found, for a person; empty where it was not looked at.
         treatments: key and `NoiseTreatment` of each channel and epoch.
         background: key, then the levels of the background; empty where none is skipped.
+        output_dtype: as in `Options.dtype`.
         selection: the part of the input that it is about, as `images.selection` writes it; "" for all.
     """
 
@@ -117,6 +126,7 @@ class Job:
     shape: tuple[int, ...]
     axes: str
     dtype: str
+    output_dtype: OutputDtype
     rgb: bool
     model: str
     model_from: str
@@ -186,6 +196,11 @@ class Job:
     def stride(self) -> int:
         """The grid of the tiles is that of the model times this: the least multiple of all strides."""
         return lcm(*(treatment.stride for treatment in self._treatments.values()))
+
+    @property
+    def result_dtype(self) -> np.dtype[Any]:
+        """Data type of the result."""
+        return np.dtype(np.float32 if self.output_dtype == "float32" else self.dtype)
 
     def to_json(self) -> str:
         """One line of JSON, keys sorted."""

@@ -9,14 +9,11 @@ from statistics import median, median_low
 
 from masked_denoiser.denoising.intensity import IntensityRange
 from masked_denoiser.denoising.training_noise import TrainingNoise
-from masked_denoiser.noise.estimation import ChannelNoise
+from masked_denoiser.noise.estimation import ROUNDING, ChannelNoise
 from masked_denoiser.noise.variance_model import NoiseVariance
 
 #: Noise grows with the light if this share of its variance or more does.
 _GROWS = 0.3
-
-#: Noise is below the rounding of the values up to this many quantization steps.
-_ROUNDING = 0.75
 
 #: Against the contrast within 16 x 16 pixels: noise up to the first ratio is left alone, from the second on the whole
 #: correction is taken.
@@ -148,7 +145,7 @@ class NoiseSummary:
     @property
     def visible(self) -> float:
         """How far noise stands out of the rounding of the values and the local contrast, 0 to 1."""
-        if self.sigma <= max(_ROUNDING * self.step, 1e-9):
+        if self.sigma <= max(ROUNDING * self.step, 1e-9):
             return 0.0
         ratio = self.sigma / max(self.contrast, 1e-12)
         return min(1.0, max(0.0, (ratio - _HIDDEN) / (_VISIBLE - _HIDDEN)))

@@ -233,7 +233,9 @@ def open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite:
 
 def _outputs(path: Path, job: Job) -> list[tuple[Path, Any]]:
     """Where results go, and their dtype if it is not the image's."""
-    return [(path, None), (std_path(path), np.dtype(np.float32))][: 1 + job.std]
+    return [(path, job.result_dtype if job.output_dtype != "same" else None), (std_path(path), np.dtype(np.float32))][
+        : 1 + job.std
+    ]
 
 
 def std_path(output: Path) -> Path:

@@ -293,8 +293,9 @@ class Pipeline:
     def _in_units(self, work: _Work, given: _Given, out: Denoised | None) -> list[tuple[Pixels, Pixels | None]]:
         """The cores of a batch of tiles, and their spread, in the image's units; what was not seen as it was read."""
         cores = [(slice(None), *tile.core_in_read) for tile in work.batch]
+        dtype, std = self.job.result_dtype, self.job.std
         results: list[tuple[Pixels, Pixels | None]] = [
-            (pixels[core], np.zeros_like(pixels[core], np.float32) if self.job.std else None)
+            (pixels[core].astype(dtype, copy=False), np.zeros_like(pixels[core], np.float32) if std else None)
             for pixels, core in zip(given.inputs, cores, strict=True)
         ]
         if out is None or given.units is None:
@@ -305,7 +306,7 @@ class Pipeline:
             correction = given.units[number] - out.mean[number]
             spread = None if out.std is None else out.std[number][cores[i]] * np.float32(scale.span)
             rounding = self._rounding(work.plane, (tile.read[0].start, tile.read[1].start))
-            results[i] = scale.subtract(given.inputs[i], correction, rounding=rounding)[cores[i]], spread
+            results[i] = scale.subtract(given.inputs[i], correction, dtype, rounding)[cores[i]], spread
         return results
 
     def finish(self, follow: Follow = unwatched) -> None:

@@ -274,6 +274,7 @@ def prepare_array(
 
 
 def _memory(source: Source, job: Job, region: Region | None, dtype: Any = None) -> MemorySink | RegionSink:
+    dtype = dtype or (job.result_dtype if job.output_dtype != "same" else None)
     return RegionSink(source, region, job.planes, dtype) if region else MemorySink(source, dtype)
 
 

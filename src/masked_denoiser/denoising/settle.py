@@ -14,7 +14,7 @@ from masked_denoiser.denoising.correction_limits import MEAN_REACH
 from masked_denoiser.denoising.epochs import count_epochs
 from masked_denoiser.denoising.exposures import REACH as EXPOSURE_REACH
 from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
-from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options
+from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options, OutputDtype
 from masked_denoiser.denoising.noise_settings import choose
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.denoising.precision import Precision
@@ -58,7 +58,7 @@ def make_job(
     epochs = 1 if options.intensity is not None else count_epochs(around, planes_of(source, options.channels))
     planes = planes_of(source, options.channels, epochs)
     ranges = _ranges(around, planes, options)
-    chosen = choose(options.noise, around, planes, ranges, model, options.seed)
+    chosen = choose(options.noise, around, planes, ranges, model, options.seed, rounded_output=options.dtype == "same")
     stride = lcm(*(treatment.stride for treatment in chosen.treatments.values()))
     batch = options.batch or {"cuda": 8, "mps": 2}.get(device, 1)
     tile = _tile(options, grid, stride)
@@ -79,6 +79,7 @@ def make_job(
         std=options.std,
         seed=options.seed,
         channels=options.channels,
+        output_dtype=options.dtype,
         epochs=epochs,
         ranges=tuple(ranges.items()),
         asked=options.noise,
@@ -177,6 +178,8 @@ def _check(source: Source, model: Model, options: Options) -> None:
         raise JobError("a standard deviation needs at least 2 passes; set passes to 2 or more")
     if options.passes > 1 and not model.card.architecture.attention_mask:
         raise JobError(f"{model.card.name} has no attention mask, so that all passes are equal; set passes to 1")
+    if options.dtype not in get_args(OutputDtype):
+        raise JobError(f"results cannot be {options.dtype}; choose {' or '.join(get_args(OutputDtype))}")
     if options.ome_zarr not in get_args(OmeZarr):
         raise JobError(f"OME-Zarr {options.ome_zarr} cannot be written; choose {' or '.join(get_args(OmeZarr))}")
     if options.batch < 0 or options.seed < 0:

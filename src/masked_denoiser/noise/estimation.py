@@ -42,6 +42,9 @@ _APART = 3
 #: Standard deviations against the contrast of the image: weak and strong noise.
 _WEAK, _STRONG = 0.02, 0.12
 
+#: Noise up to so many quantization steps is below the rounding of the values; from so many on it may be photons.
+ROUNDING, _FEW_PHOTONS = 0.75, 0.15
+
 #: Share of impulses, and of lone pixels, from which they are mentioned.
 _SOME_IMPULSES = 1e-4
 
@@ -314,7 +317,7 @@ def _verdict(estimate: NoiseEstimate) -> str:
     worst = max(range(len(channels)), key=lambda i: channels[i].sigma)
     noise, (black, white) = channels[worst], estimate.ranges[worst]
     words = [_strength(noise, white - black)]
-    if noise.sigma > max(0.35 * noise.step, 1e-9):
+    if not below_rounding(noise):
         grows = noise.gain > 0 and noise.read**2 < 0.7 * noise.sigma**2
         words.append("growing with the light" if grows else "of equal strength everywhere")
         if noise.correlation > 1:
@@ -337,9 +340,19 @@ def _percent(share: float) -> str:
     return f"{share:.2%}" if share < 0.01 else f"{share:.1%}"
 
 
+def below_rounding(noise: ChannelNoise) -> bool:
+    """Return whether noise is no stronger than the rounding of the values, even in bright parts."""
+    return max(noise.sigma, noise.bright) <= max(ROUNDING * noise.step, 1e-9)
+
+
 def _strength(noise: ChannelNoise, span: float) -> str:
-    if noise.sigma <= max(0.35 * noise.step, 1e-9):
-        return "no noise above the rounding of its values"
+    if below_rounding(noise):
+        counts = noise.gain > 0 and noise.sigma > _FEW_PHOTONS * noise.step
+        return "no noise above the rounding of its values" + (
+            f" (standard deviation {noise.sigma * span:.2g}; only a result of data type float32 can be better)"
+            if counts
+            else ""
+        )
     word = "weak" if noise.sigma < _WEAK else "strong" if noise.sigma > _STRONG else "moderate"
     return f"{word} noise (standard deviation {noise.sigma * span:.3g}, {noise.sigma:.1%} of the intensity range)"
 

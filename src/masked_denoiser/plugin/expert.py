@@ -21,6 +21,7 @@ _PRECISIONS: dict[str, AskedPrecision] = {
     "bfloat16": "bfloat16",
     "float16": "float16",
 }
+_DTYPES: dict[str, Literal["same", "float32"]] = {"as the image": "same", "float32": "float32"}
 _HALOS: dict[str, Literal["default", "exact"]] = {"default": "default", "exact (slower)": "exact"}
 
 
@@ -51,6 +52,7 @@ class ExpertSettings(Folded):
         self.noise = combo(["auto", "none"])
         self.noise.setEditable(True)
         self.precision, self.skip = combo(list(_PRECISIONS)), QCheckBox("skip background")
+        self.dtype = combo(list(_DTYPES))
         self.axes, self.axes_hint = QLineEdit(), QLabel()
         self.channels, self.slices = combo(list(_CHANNELS)), SlicesField()
         self.scheduler = QLineEdit()
@@ -83,6 +85,7 @@ class ExpertSettings(Folded):
             slices=self.slices.text(),
             precision=_PRECISIONS[self.precision.currentText()],
             skip_background=self.skip.isChecked(),
+            dtype=_DTYPES[self.dtype.currentText()],
             channels=_CHANNELS[self.channels.currentText()],
             scheduler=self.scheduler.text().strip(),
         )
@@ -114,6 +117,7 @@ class ExpertSettings(Folded):
             self.precision: "Of the network's products. Half precision is faster on most GPUs and some processors, and "
             "loses at most 0.02 dB. auto measures once which is fastest.",
             self.skip: "Passes tiles through that hold nothing but background, such as the paper of a slide.",
+            self.dtype: "Of the result. float32 holds what integers cannot, such as a tenth of a photon.",
             self.seed: "Of the attention masks. The same seed gives the same result.",
             self.noise: "auto measures the noise, says what it found and does what suits it; none gives the image "
             "to the network as it is; or type the noise in the image's units: sigma=12, or gain=2,offset=100,read=5",
@@ -139,6 +143,7 @@ class ExpertSettings(Folded):
         rows.addRow("halo", self.halo)
         rows.addRow("device", self.device)
         rows.addRow("precision", row(self.precision, self.skip))
+        rows.addRow("data type", self.dtype)
         rows.addRow("seed", self.seed)
         rows.addRow("intensity", row(self.low, QLabel("to"), self.high))
         rows.addRow("axes", row(self.axes, self.axes_hint))

@@ -44,7 +44,7 @@ class Form:
         slices: ranges of T, Z and C to take, as a selection; empty takes all.
         region: which rectangle of the planes to take: all, what is in view, or a shape of the layer `shapes`.
         intensity: (low, high), or None to measure them.
-        noise, precision, skip_background: as in `Options`.
+        noise, precision, skip_background, dtype: as in `Options`.
     """
 
     model: str = ""
@@ -65,6 +65,7 @@ class Form:
     noise: str = "auto"
     precision: AskedPrecision = "float32"
     skip_background: bool = False
+    dtype: Literal["same", "float32"] = "same"
     scheduler: str = ""
 
     def settings(self) -> dict[str, Any]:
@@ -80,6 +81,7 @@ class Form:
             "noise",
             "precision",
             "skip_background",
+            "dtype",
         ]
         return {name: getattr(self, name) for name in names}
 

@@ -106,7 +106,7 @@ def live_in_memory(array: np.ndarray[Any, Any], source: Source, pyramid: bool) -
     """The levels of a result in memory; the lower ones are compressed."""
     from masked_denoiser.images.layout import same_layout
 
-    layout = replace(same_layout(source), chunk=_CHUNK)
+    layout = replace(same_layout(source, array.dtype), chunk=_CHUNK)
     return Live([array, *_in_memory(layout, 1)] if pyramid else [array], layout)
 
 
@@ -137,9 +137,9 @@ def live_on_disk(output: Path, source: Source, pyramid: bool) -> Live | None:
     folder = working_folder(output) if is_tiff(output) else output
     if not folder.exists():
         return None
-    layout = (tiff_layout if is_tiff(output) else zarr_layout)(source, _CHUNK)
     group = zarr.open_group(folder, mode="r+")
     first: Any = group["0"]
+    layout = (tiff_layout if is_tiff(output) else zarr_layout)(source, _CHUNK, first.dtype)
     count = len(layout.levels) if pyramid else 1
     if first.shards is not None and count > _COARSE:
         # Each tile would write whole shards of all levels anew: coarse ones in memory will do until the end.
