@@ -159,7 +159,7 @@ def test_noise_is_estimated_in_units_of_the_image(tmp_path, capsys):
     (channel,) = found["channels"]
     assert "growing with the light" in found["verdict"]
     assert channel["gain"] == pytest.approx(4, rel=0.1)
-    assert channel["offset"] == pytest.approx(100, abs=15)
+    assert channel["offset"] == pytest.approx(100, abs=30)
     assert plot.stat().st_size > 5000
     assert (found["model"], found["recommended"]) == ("general-gray", "--noise auto")
     assert main(["noise", "estimate", str(tmp_path / "cells.tif")]) == 0

@@ -37,7 +37,7 @@ def test_integers_come_back_wherever_the_range_lies(pixels, low, width):
 @given(integers.flatmap(lambda dtype: hnp.arrays(dtype, (1, 4, 5))), hnp.arrays(bool, (1, 4, 5)))
 def test_pixels_without_correction_are_exact(pixels, corrected):
     """64-bit integers, too, which no float holds."""
-    out = IntensityRange(3.0, 1003.0, non_negative=True).subtract(pixels, 0.25 * corrected)
+    out = IntensityRange(3.0, 1003.0, non_negative=True).subtract(pixels, 0.25 * corrected, pixels.dtype)
     assert out.dtype == pixels.dtype
     np.testing.assert_array_equal(out[~corrected], pixels[~corrected])
 
@@ -45,15 +45,17 @@ def test_pixels_without_correction_are_exact(pixels, corrected):
 def test_a_correction_is_in_units_of_the_range():
     pixels = np.array([[[10.0, 100.0]]], np.float32)
     scale = IntensityRange(0.0, 50.0)
-    np.testing.assert_allclose(scale.subtract(pixels, np.array([[[0.1, -0.2]]])), [[[5.0, 110.0]]])
+    np.testing.assert_allclose(scale.subtract(pixels, np.array([[[0.1, -0.2]]]), pixels.dtype), [[[5.0, 110.0]]])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])
 def test_results_are_negative_only_where_intensities_are(dtype):
     pixels = np.array([[[1, 5, -3]]], dtype)
     removed = np.array([[[4.0, 1.0, 1.0]]])
-    assert IntensityRange(0.0, 1.0, non_negative=True).subtract(pixels, removed).tolist() == [[[0, 4, -4]]]
-    assert IntensityRange(0.0, 1.0).subtract(pixels, removed).tolist() == [[[-3, 4, -4]]]
+    assert IntensityRange(0.0, 1.0, non_negative=True).subtract(pixels, removed, pixels.dtype).tolist() == [
+        [[0, 4, -4]]
+    ]
+    assert IntensityRange(0.0, 1.0).subtract(pixels, removed, pixels.dtype).tolist() == [[[-3, 4, -4]]]
 
 
 def test_missing_pixels_stay_and_are_continued_for_the_network():
@@ -66,7 +68,7 @@ def test_missing_pixels_stay_and_are_continued_for_the_network():
     assert unit[0, 0, 0] == 0.5  # far from all that is valid
     missing = scale.is_missing(pixels)
     assert missing.sum() == 40 * 40 + 2
-    for out in (scale.from_unit(unit, pixels), scale.subtract(pixels, np.full(pixels.shape, 0.1))):
+    for out in (scale.from_unit(unit, pixels), scale.subtract(pixels, np.full(pixels.shape, 0.1), pixels.dtype)):
         np.testing.assert_array_equal(out[missing], pixels[missing])
     assert scale.is_missing(np.ones((1, 2, 2), np.float32)) is None
 
@@ -158,7 +160,7 @@ def test_finite_values_stay_finite(value):
         back = found.from_unit(unit, pixels[None])[0]
         assert np.isfinite(unit).all()
         np.testing.assert_allclose(back, pixels, rtol=1e-5, atol=1e-6 * float(np.abs(pixels).max()))
-        np.testing.assert_array_equal(found.subtract(pixels[None], np.zeros((1, 64, 64)))[0], pixels)
+        np.testing.assert_array_equal(found.subtract(pixels[None], np.zeros((1, 64, 64)), pixels.dtype)[0], pixels)
 
 
 def test_sparse_spots_set_the_range():

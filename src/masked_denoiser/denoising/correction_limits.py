@@ -26,6 +26,9 @@ _SURELY, _NEVER = 4.5, 6.5
 #: The variance of noise is at least this share of that at the local mean: dark pixels are not known to be so dark.
 _DIM = 0.25
 
+#: Standard deviations that a single pixel counts at most in a local mean.
+_OUTWEIGHS = 8.0
+
 #: Over 33 x 33 pixels this many times the measured standard deviation may be removed: measurements have errors.
 _MARGIN = 1.3
 
@@ -86,10 +89,9 @@ def _bias(removed: Batch, kept: Batch, level: _Variance, width: float) -> Batch:
     The mean of noise over a thousand pixels is next to nothing, so what is left is the fault of the network, which
     gives medians for means. It is measured in units of the noise, so that bright regions do not spread into dim ones.
     """
-    # Where the measurement is too low, what was removed tells the strength: no pixel may outweigh its neighbourhood.
-    around = np.maximum(level.at(_local(kept)), _local(removed**2))
-    sigma = np.sqrt(np.maximum(level.at(kept), _DIM * around))
-    mean = _local((removed / sigma).astype(np.float32))
+    sigma = np.sqrt(level.at(kept))
+    # Where the measurement is too low no pixel may outweigh its neighbourhood.
+    mean = _local(np.clip(removed / sigma, -_OUTWEIGHS, _OUTWEIGHS).astype(np.float32))
     chance = _CHANCE * np.sqrt(4.0 * np.pi * width**2 + 1.0) / (2 * MEAN_REACH + 1)
     certain = np.sign(mean) * np.maximum(np.abs(mean) - chance, 0.0)
     photons = (kept + level.variance / np.maximum(level.gain, 1e-12)) / np.maximum(level.gain, 1e-12)

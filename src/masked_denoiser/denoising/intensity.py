@@ -30,7 +30,7 @@ _SAMPLES, _SIDE = 32, 256
 _BULK, _BEYOND = (1.0, 99.0), 0.5
 
 #: Percentiles that a range holds as far as that allows, and the margin around them in contrasts.
-_MOST, _MARGIN = (0.1, 99.9), 0.04
+_MOST, _MARGIN = (0.1, 99.9), 0.08
 
 #: An image is clipped at its extreme value if more than this share of it has that; a range ends there if that is no
 #: farther away than this share of the contrast.
@@ -171,7 +171,8 @@ def planes_by_key(planes: Iterable[Plane]) -> dict[int, list[Plane]]:
 
 def _measure(source: Source, planes: list[Plane], seed: int) -> IntensityRange:
     tiles = list(sample_rectangles(source, planes, seed))
-    fills = find_fill_values([channel for tile in tiles for channel in tile])
+    # The zeros of an empty colour channel are no missing pixels of the others.
+    fills = find_fill_values([channel for tile in tiles for channel in tile if len(tile) == 1 or np.ptp(channel) > 0])
     values = np.concatenate([tile.ravel() for tile in tiles])
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     nonfinite = finite.size < values.size

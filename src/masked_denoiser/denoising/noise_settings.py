@@ -195,8 +195,9 @@ def choose_treatments(
         channel: _choose(measured.of_channel(channel), sample, runner, rounded_output=rounded_output)
         for channel, sample in measured.samples.items()
     }
+    known = training_noise(model.card)
     return {
-        key: in_range(chosen[channel], measured.samples[channel].scale, ranges[key])
+        key: in_range(chosen[channel], measured.samples[channel].scale, ranges[key], known)
         for key, channel in channels.items()
     }
 

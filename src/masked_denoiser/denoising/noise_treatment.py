@@ -190,13 +190,21 @@ def finish_treatment(
 
 def noise_limits(channels: Sequence[ChannelNoise]) -> tuple[tuple[float, float, float], ...]:
     """Return what may be removed from each channel: no limits where noise is uncertain, or stripes come on top."""
-    if any(c.stripes or not c.certain for c in channels):
+    if any(c.stripes or not (c.certain or c.is_constant) for c in channels):
         return ()
     return tuple((rounded(c.variance.gain), rounded(c.variance.variance), rounded(c.floor)) for c in channels)
 
 
-def in_range(treatment: NoiseTreatment, measured: IntensityRange, used: IntensityRange) -> NoiseTreatment:
-    """Return a treatment in units of another range: that of an epoch, where noise was measured over all of them."""
+def in_range(
+    treatment: NoiseTreatment, measured: IntensityRange, used: IntensityRange, known: TrainingNoise
+) -> NoiseTreatment:
+    """Return a treatment in units of another range: that of an epoch, where noise was measured over all of them.
+
+    Args:
+        treatment: in units of `measured`.
+        measured, used: the two ranges.
+        known: what the model was trained with.
+    """
     if measured == used:
         return treatment
     ratio, shift = measured.span / used.span, (used.low - measured.low) / measured.span
@@ -208,15 +216,23 @@ def in_range(treatment: NoiseTreatment, measured: IntensityRange, used: Intensit
         return None if value is None else rounded((value - shift) * ratio)
 
     gain, variance = moved(treatment.gain, treatment.variance)
+    noise = tuple((*moved(one[0], one[1]), rounded(one[2] * ratio**2)) for one in treatment.noise)
     return replace(
         treatment,
         gain=gain,
+        scale=treatment.scale if gain else _lowered(noise, known),
         variance=variance if gain else 0.0,
         impulse_height=rounded(treatment.impulse_height * ratio),
         impulse_low=place(treatment.impulse_low),
         impulse_high=place(treatment.impulse_high),
-        noise=tuple((*moved(one[0], one[1]), rounded(one[2] * ratio**2)) for one in treatment.noise),
+        noise=noise,
     )
+
+
+def _lowered(noise: Sequence[tuple[float, float, float]], known: TrainingNoise) -> float:
+    """The contrast at which noise is no stronger than a model knows."""
+    strongest = median(float(NoiseVariance(*one).sigma(0.75)) for one in noise) if noise else 0.0
+    return rounded(min(1.0, known.sigma / max(strongest, 1e-9)))
 
 
 def _end(value: float) -> float | None:

@@ -160,7 +160,7 @@ def _tile(options: Options, grid: int, stride: int) -> int:
 
 def _around(treatments: Collection[NoiseTreatment]) -> int:
     """Before the network impulses are looked for among neighbours, after it the result is held to local figures."""
-    limited = (2 * MEAN_REACH * bool(t.noise) * bool(t.blend) for t in treatments)
+    limited = (3 * MEAN_REACH * bool(t.noise) * bool(t.blend) for t in treatments)
     before = (REACH * bool(t.impulse_height) + EXPOSURE_REACH * bool(t.blend) for t in treatments)
     return max(map(sum, zip(before, limited, strict=True)), default=0)
 

@@ -39,8 +39,8 @@ _CLEARLY, _SLIGHTLY = 0.1, 0.02
 #: The error must fall by this share of the noise at least, or the image is left alone.
 _WORTH_IT = 0.1
 
-#: If of what is removed no more than this share is noise, only that share of the correction is taken.
-_MOSTLY_NOISE = 0.4
+#: So many times the share of noise in a correction is taken of it.
+_BOLDNESS = 1.8
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,12 @@ class Judgement:
 
     @property
     def blend(self) -> float:
-        """Share of the correction that is taken: all of it where it is noise."""
-        return 1.0 if self.noise_share > _MOSTLY_NOISE else self.noise_share
+        """Share of the correction that is taken: all of it where it is noise.
+
+        The best share is that of the noise, and up to twice as much is better than nothing. As measurements are rather
+        too low than too high, more than the best is taken.
+        """
+        return min(1.0, _BOLDNESS * self.noise_share)
 
 
 def judge(

@@ -38,6 +38,9 @@ MARGIN = 6
 #: A block with more than this share of clipped pixels, or less than this share of valid ones, is left out.
 _CLIPPED, _VALID = 0.5, 0.25
 
+#: Of the residual of a block up to so many times the median can be noise.
+_USUAL = 3.0
+
 #: Missing pixels are scattered where they and their neighbours are so many times more than they.
 _SCATTERED = 2.0
 
@@ -92,7 +95,9 @@ def measure_blocks(
     rows = np.concatenate(found, axis=1)
     counts = are_counts(np.concatenate([np.asarray(tile, np.float64).ravel() for tile in tiles]), step)
     kurtosis = rows[-1] / np.maximum(rows[3] ** 2, 1e-300)
-    return Blocks(rows[0], rows[1] - rows[2] / 25.0, rows[2:-1], kurtosis, limits, counts)
+    # Photon noise differs from block to block; a lone bright pixel is no noise, and must not make its block look flat.
+    noise = np.minimum(rows[2], _USUAL * np.median(rows[2])) if rows[2].size else rows[2]
+    return Blocks(rows[0], rows[1] - noise / 25.0, rows[2:-1], kurtosis, limits, counts)
 
 
 def clipping(tiles: Sequence[Image], missing: Sequence[Mask | None], step: float = 0.0) -> tuple[float, float]:

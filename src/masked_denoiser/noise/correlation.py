@@ -40,6 +40,9 @@ _NO_FLOOR, _FLOOR, _REGULAR = 1.5, 1.37, 1.09
 #: Spreads that a blur is fitted to, and misfits up to which it explains them surely, and from which it does not.
 _FITTED, _MISFIT = 5, (0.12, 0.18)
 
+#: Distance in pixels that blurs reach: twice the widest spread is looked at.
+_REACH = 2 * SPREADS[-1]
+
 #: Sides of means that are tried beside Gaussians, and the width of the Gaussian with the same variance, for each pixel.
 _BOXES, _BOX_WIDTH = (2, 3), 0.272
 
@@ -190,18 +193,21 @@ def fit_blur(growth: Values) -> tuple[float, int, float]:
 def residual_share(width: float, box: int = 0) -> Values:
     """Return the variance of the residual at each of `SPREADS`, of blurred white noise of unit variance, [spreads].
 
-    The correlation at distance d of noise that was blurred by a Gaussian of width w is exp(-d^2 / (4 w^2)), of a mean
-    over n pixels 1 - d / n; the mask is separable, and along each axis its response has the variance
+    The mask is separable; along each axis its response to noise with the correlation c has the variance
     (6 - 8 c(s) + 2 c(2 s)) / 6 at spread s.
     """
-    distance = np.asarray(SPREADS, np.float64)
+    near, far = _correlation(width, box)[list(SPREADS)], _correlation(width, box)[[2 * spread for spread in SPREADS]]
+    return np.asarray(((6.0 - 8.0 * near + 2.0 * far) / 6.0) ** 2)
 
-    def correlation(d: Values) -> Values:
-        if box:
-            return np.maximum(1.0 - d / box, 0.0)
-        return np.asarray(np.exp(-(d**2) / (4.0 * max(width, 1e-3) ** 2)))
 
-    return np.asarray(((6.0 - 8.0 * correlation(distance) + 2.0 * correlation(2.0 * distance)) / 6.0) ** 2)
+def _correlation(width: float, box: int) -> Values:
+    """Correlation of blurred white noise at distances from 0 to twice the widest spread, along one axis."""
+    offsets = np.arange(-_REACH, _REACH + 1)
+    kernel = np.exp(-(offsets**2) / (2.0 * max(width, 1e-2) ** 2))
+    if box:
+        kernel = np.where((offsets >= 0) & (offsets < box), 1.0, 0.0)
+    full = np.correlate(kernel, kernel, mode="full")
+    return np.asarray(full[2 * _REACH :] / full[2 * _REACH])
 
 
 def independent_share(stacks: Sequence[NDArray[np.float64]], spread: int, *, flat: bool = True) -> Values:

@@ -104,6 +104,11 @@ class ChannelNoise:
     floor: float = 0.0
 
     @property
+    def is_constant(self) -> bool:
+        """Whether the channel holds one value only, as the empty channels of a single stain saved as RGB do."""
+        return self.clipped[0] == self.clipped[1]
+
+    @property
     def variance(self) -> NoiseVariance:
         """Variance against intensity."""
         return NoiseVariance(self.gain, self.read**2 - self.gain * self.offset, self.floor)
@@ -312,7 +317,7 @@ def _unknown(
 
 def _verdict(estimate: NoiseEstimate) -> str:
     channels = estimate.channels
-    if all(c.clipped[0] == c.clipped[1] for c in channels):
+    if all(c.is_constant for c in channels):
         return "constant: there is nothing to measure"
     worst = max(range(len(channels)), key=lambda i: channels[i].sigma)
     noise, (black, white) = channels[worst], estimate.ranges[worst]

@@ -148,7 +148,7 @@ def _fit_linear(groups: Groups) -> NoiseVariance:
     """The line by least squares, with errors in proportion to it: variances of 0 count, which have no logarithm."""
     mean, seen = groups.mean, groups.variance
     least = 1e-3 * max(float(seen.max(initial=0.0)), 1e-300)
-    if np.ptp(mean) <= 0 or len(mean) < 3:
+    if len(mean) < 2 or np.ptp(mean) <= 0:
         return NoiseVariance(0.0, float(np.average(seen, weights=groups.count)))
     expected = np.full_like(seen, max(float(seen.mean()), least))
     gain, variance = 0.0, float(seen.mean())
