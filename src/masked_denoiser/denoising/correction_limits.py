@@ -26,6 +26,9 @@ _SURELY, _NEVER = 4.5, 6.5
 #: The variance of noise is at least this share of that at the local mean: dark pixels are not known to be so dark.
 _DIM = 0.25
 
+#: Side of the square over which the intensity is smoothed that noise depends on.
+_SMOOTHED = 7
+
 #: Standard deviations that a single pixel counts at most in a local mean.
 _OUTWEIGHS = 8.0
 
@@ -89,7 +92,8 @@ def _bias(removed: Batch, kept: Batch, level: _Variance, width: float) -> Batch:
     The mean of noise over a thousand pixels is next to nothing, so what is left is the fault of the network, which
     gives medians for means. It is measured in units of the noise, so that bright regions do not spread into dim ones.
     """
-    sigma = np.sqrt(level.at(kept))
+    # Smoothed a little, since what was removed from a pixel is not independent of what is kept of it.
+    sigma = np.sqrt(level.at(_mean(kept, _SMOOTHED)))
     # Where the measurement is too low no pixel may outweigh its neighbourhood.
     mean = _local(np.clip(removed / sigma, -_OUTWEIGHS, _OUTWEIGHS).astype(np.float32))
     chance = _CHANCE * np.sqrt(4.0 * np.pi * width**2 + 1.0) / (2 * MEAN_REACH + 1)
@@ -104,5 +108,8 @@ def _per_channel(noise: Sequence[NoiseVariance], name: str) -> Batch:
 
 
 def _local(batch: Batch) -> Batch:
-    side = 2 * MEAN_REACH + 1
+    return _mean(batch, 2 * MEAN_REACH + 1)
+
+
+def _mean(batch: Batch, side: int) -> Batch:
     return np.asarray(uniform_filter(batch, size=(1, 1, side, side), mode="reflect"), np.float32)

@@ -20,8 +20,8 @@ _FLAT = 0.25
 _GROUP, _GROUPS = 24, 24
 
 
-#: Intensities closer together than this do not tell how noise grows with the light.
-_NARROW = 0.02
+#: Intensities closer together than this share of the noise do not tell how it grows with the light.
+_NARROW = 0.5
 
 #: Ratio of the variances of structure in the residuals of the finest spread and the next, where it cannot be measured;
 #: its limits; and from how many intensities it is measured.
@@ -174,7 +174,7 @@ def _fit(groups: Groups, limits: tuple[float, float]) -> tuple[NoiseVariance, fl
     mean, seen, count = groups.mean[usable], groups.variance[usable], groups.count[usable]
     low, high = float(mean.min()), float(mean.max())
     weights = np.sqrt(count / count.max())
-    alike = high - low < _NARROW * max(1.0, float(np.abs(mean).max()))
+    alike = high - low < _NARROW * float(np.sqrt(np.median(seen)))
 
     def variance(ends: Values) -> NoiseVariance:
         first, last = np.exp(ends[[0, -1]])
