@@ -30,6 +30,7 @@ OPTIONS = {
     "noise": st.sampled_from(("auto", "none")) | words,
     "precision": st.sampled_from(("auto", "float32", "bfloat16", "float16")),
     "skip_background": st.booleans(),
+    "dtype": st.sampled_from(["same", "float32"]),
     "compiled": st.booleans(),
     "cpu_as_last_resort": st.booleans(),
     "ome_zarr": st.sampled_from(("0.4", "0.5")),

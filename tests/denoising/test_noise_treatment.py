@@ -133,13 +133,13 @@ def test_limits_and_impulses_follow_from_the_noise():
 def test_a_treatment_means_the_same_in_every_range(low, span, other_low, other_span, at):
     measured, used = IntensityRange(low, low + span), IntensityRange(other_low, other_low + other_span)
     treatment = replace(STABILIZED, noise=((0.08, 0.01, 1e-4),), impulse_height=0.1, impulse_high=0.9)
-    moved = in_range(treatment, measured, used)
+    moved = in_range(treatment, measured, used, ALL)
     there = (low + span * at - other_low) / other_span
     sigma, other = treatment.limits[0].sigma(at) * span, moved.limits[0].sigma(there) * other_span
     assert other == pytest.approx(sigma, rel=1e-2, abs=1e-2)
     assert moved.impulse_height * other_span == pytest.approx(0.1 * span, rel=1e-4)
     assert used.low + moved.impulse_high * other_span == pytest.approx(low + 0.9 * span, rel=1e-4, abs=1e-2)
-    assert in_range(treatment, measured, measured) is treatment
+    assert in_range(treatment, measured, measured, ALL) is treatment
 
 
 def test_what_models_know():

@@ -62,7 +62,7 @@ def test_a_smoother_of_white_noise_beats_the_identity():
 def test_erased_structure_is_no_noise():
     found = one(smooth, grating)
     assert found.noise_share < 0.2
-    assert found.blend == found.noise_share
+    assert found.noise_share < found.blend < 2 * found.noise_share
     assert found.score > 0.8
 
 

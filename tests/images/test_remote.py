@@ -40,7 +40,7 @@ class Files(SimpleHTTPRequestHandler):
         if self.broken and "/c/" in self.path:
             self.connection.close()
             return
-        wanted = self.headers.get("IntensityRange") if self.ranges else None
+        wanted = self.headers.get("Range") if self.ranges else None
         path = Path(self.translate_path(self.path))
         if not wanted or not path.is_file():
             super().do_GET()

@@ -71,7 +71,7 @@ def limit_correction(denoised: Batch, tiles: Batch, noise: Sequence[NoiseVarianc
     strength = np.sqrt(np.maximum(_local(removed**2), 0.0))
     allowed = _MARGIN * np.sqrt(level.at(local))
     removed = removed * np.minimum(1.0, allowed / np.maximum(strength, 1e-12))
-    return np.asarray(tiles - (removed - _bias(removed, tiles - removed, level, width)), np.float32)
+    return np.asarray(tiles - (removed - _bias(removed, tiles - removed, local, level, width)), np.float32)
 
 
 def _plausible(removed: Batch, denoised: Batch, local: Batch, level: _Variance) -> Batch:
@@ -86,14 +86,14 @@ def _plausible(removed: Batch, denoised: Batch, local: Batch, level: _Variance) 
     return np.asarray(np.clip((_NEVER - distance) / (_NEVER - _SURELY), 0.0, 1.0), np.float32)
 
 
-def _bias(removed: Batch, kept: Batch, level: _Variance, width: float) -> Batch:
+def _bias(removed: Batch, kept: Batch, local: Batch, level: _Variance, width: float) -> Batch:
     """What a correction takes from, or adds to, local means, beyond chance.
 
     The mean of noise over a thousand pixels is next to nothing, so what is left is the fault of the network, which
     gives medians for means. It is measured in units of the noise, so that bright regions do not spread into dim ones.
     """
     # Smoothed a little, since what was removed from a pixel is not independent of what is kept of it.
-    sigma = np.sqrt(level.at(_mean(kept, _SMOOTHED)))
+    sigma = np.sqrt(np.maximum(level.at(_mean(kept, _SMOOTHED)), _DIM * level.at(local)))
     # Where the measurement is too low no pixel may outweigh its neighbourhood.
     mean = _local(np.clip(removed / sigma, -_OUTWEIGHS, _OUTWEIGHS).astype(np.float32))
     chance = _CHANCE * np.sqrt(4.0 * np.pi * width**2 + 1.0) / (2 * MEAN_REACH + 1)

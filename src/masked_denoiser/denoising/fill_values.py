@@ -41,7 +41,7 @@ def find_fill_values(tiles: Sequence[Pixels]) -> tuple[float, ...]:
 
 
 def _next_fill_value(tiles: Sequence[Pixels], found: list[float]) -> float | None:
-    values = np.concatenate([np.asarray(tile).ravel() for tile in tiles])
+    values = np.concatenate([np.asarray(tile).ravel() for tile in tiles]) if tiles else np.zeros(0)
     values = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     values = values[~np.isin(values, found)]
     if values.size < _SOLID_SIDE**2:

@@ -30,8 +30,8 @@ _STRUCTURE_RATIO, _RATIOS, _FEW_RATIOS = 0.25, (0.03, 0.5), 3
 #: Quantiles of blocks with little and with more structure, and how much more it must be.
 _COMPARED, _MORE = ((0.0, 0.25), (0.4, 0.75)), 0.5
 
-#: The mean of the variances of some blocks is believed up to so many times their median.
-_OUTLIERS = 1.5
+#: Blocks whose variance is above so many times the median are left out of a mean.
+_OUTLIERS = 2.5
 
 #: A fit without clipping is taken if its error is less than this share of that with it.
 _CLEARLY = 0.6
@@ -115,13 +115,14 @@ def groups_of(blocks: Blocks, flat: list[NDArray[np.intp]], spread: int) -> Grou
 
 
 def _pooled(variances: Values) -> float:
-    """Mean variance of some blocks; a few with structure cannot raise it far above the median.
+    """Mean variance of some blocks, without those far above the median, which hold structure or a lone bright pixel.
 
     At a few photons a pixel blocks differ much, and their median is far below their mean.
     """
     middle = float(np.median(variances))
-    mean = float(np.mean(variances))
-    return min(mean, _OUTLIERS * middle) if middle > 0 else mean
+    if middle <= 0:
+        return float(np.mean(variances))
+    return float(np.mean(variances[variances <= _OUTLIERS * middle]))
 
 
 def fit_variance(groups: Groups, limits: tuple[float, float], *, counts: bool = False) -> NoiseVariance:
