@@ -169,7 +169,7 @@ def list_candidates(
         both = [direct, stabilized] if known.knows_light(noise.variance) else [stabilized, direct]
         starts = [stabilized] if stabilize else both
     fitting = [strides for strides, least, largest in _STRIDES if least <= noise.width < largest]
-    return [*starts, *(replace(start, strides=strides) for strides in fitting for start in starts)]
+    return [*starts, *(replace(starts[0], strides=strides) for strides in fitting)]
 
 
 def finish_treatment(
