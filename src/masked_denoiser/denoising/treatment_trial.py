@@ -1,7 +1,7 @@
 """Treatments are chosen by trial: each is run on a few places of the image, and judged without the truth.
 
-The error that a denoiser leaves has two parts, noise that is left and structure that is lost. Both can be estimated without
-the clean image, in the manner of Stein's unbiased estimate and its Monte-Carlo form (Ramani, Blu and Unser,
+The error that a denoiser leaves has two parts, noise that is left and structure that is lost. Both can be estimated
+without the clean image, in the manner of Stein's unbiased estimate and its Monte-Carlo form (Ramani, Blu and Unser,
 *Monte-Carlo SURE*, IEEE TIP 2008): a little more noise of the measured kind is added, and what the denoiser makes of it
 tells how much of any such noise it leaves, and how much it removes. What was removed beyond that is structure. It holds
 for noise that neighbours share and that grows with the light, too, if what is added is of that kind.

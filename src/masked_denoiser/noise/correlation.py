@@ -43,7 +43,7 @@ _FITTED, _MISFIT = 5, (0.12, 0.18)
 #: Distance in pixels that blurs reach: twice the widest spread is looked at.
 _REACH = 2 * SPREADS[-1]
 
-#: Sides of means that are tried besides Gaussians, and the width of the Gaussian with the same variance, for each pixel.
+#: Sides of means that are tried besides Gaussians, and the width of the Gaussian of the same variance, for each pixel.
 _BOXES, _BOX_WIDTH = (2, 3), 0.272
 
 #: Kurtosis up to which residuals are noise, and from which on they are not.

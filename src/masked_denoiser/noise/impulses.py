@@ -1,4 +1,4 @@
-"""Impulses (dead and hot pixels, salt and pepper): distinguished from what optics can make, and replaced before the network.
+"""Impulses (dead and hot pixels, salt and pepper): distinguished from what optics can make, and replaced.
 
 A lone bright pixel may be a hot pixel, a bead, a star or a single photon, so that standing alone proves nothing. Two
 things together do: impulses all have the same extreme value, at which the detector ends, and they lift none of their
