@@ -73,7 +73,7 @@ DIRECT, STABILIZED = NoiseTreatment(scale=0.765), NoiseTreatment(0.08, 0.0001, 0
         (
             replace(PHOTONS, width=0.4),
             PAPER,
-            [STABILIZED, DIRECT, replace(STABILIZED, strides=(2, 3)), replace(DIRECT, strides=(2, 3))],
+            [STABILIZED, DIRECT, replace(STABILIZED, strides=(2, 3))],
         ),
         (replace(PHOTONS, gain=0.04), ALL, [NoiseTreatment(), NoiseTreatment(0.04, 0.0001, 0.2)]),  # known to the model
     ],
