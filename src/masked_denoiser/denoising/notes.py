@@ -85,8 +85,8 @@ def what_is_done(job: Job) -> list[str]:
     """What is done to the planes because of their noise, a line for all channels that are treated alike."""
     done: dict[str, list[int]] = {}
     for plane in job.planes:
-        if not plane.copied and plane.range_key not in done.setdefault(job.treatment_of(plane).summary, []):
-            done[job.treatment_of(plane).summary].append(plane.range_key)
+        if not plane.copied and plane.channel not in done.setdefault(job.treatment_of(plane).summary, []):
+            done[job.treatment_of(plane).summary].append(plane.channel)
     return list(done) if len(done) == 1 else [f"{_channels_named(keys)}: {says}" for says, keys in done.items()]
 
 

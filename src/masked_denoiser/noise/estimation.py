@@ -292,7 +292,8 @@ def _verdict(estimate: NoiseEstimate) -> str:
         grows = noise.gain > 0 and noise.read**2 < 0.7 * noise.sigma**2
         words.append("growing with the light" if grows else "of equal strength everywhere")
         if noise.correlation > 1:
-            words.append(f"shared by neighbours up to {noise.correlation - 1} pixels apart")
+            apart = noise.correlation - 1
+            words.append(f"shared by neighbours up to {apart} pixel{'s' if apart > 1 else ''} apart")
     if noise.suspected:
         shared = noise.suspected * (white - black)
         words.append(f"fine texture of {shared:.3g} is taken for structure ({noise.evidence})")
