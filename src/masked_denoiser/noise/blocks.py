@@ -57,6 +57,8 @@ class Blocks:
         structure: variance of the smoothed block, less what white noise leaves there.
         residual: [spreads, blocks], variance of the residual at each of `SPREADS`.
         kurtosis: of the residual at the second spread: 3 for normal noise.
+        coherence: of the gradients of that residual, 0 for none to 1 for one direction, as of a structure tensor:
+            noise has no direction, fibres and edges have (Bigun and Granlund, ICCV 1987).
         limits: intensities at which the image is clipped; infinite where it is not.
         counts: whether the intensities are so few quantization steps that each may be a photon.
     """
@@ -65,6 +67,7 @@ class Blocks:
     structure: Values
     residual: Values
     kurtosis: Values
+    coherence: Values
     limits: tuple[float, float]
     counts: bool = False
 
@@ -91,13 +94,15 @@ def measure_blocks(
         if rows is not None:
             found.append(rows)
     if not found:
-        return Blocks(np.zeros(0), np.zeros(0), np.zeros((len(SPREADS), 0)), np.zeros(0), limits)
+        return Blocks(np.zeros(0), np.zeros(0), np.zeros((len(SPREADS), 0)), np.zeros(0), np.zeros(0), limits)
     rows = np.concatenate(found, axis=1)
     counts = are_counts(np.concatenate([np.asarray(tile, np.float64).ravel() for tile in tiles]), step)
-    kurtosis = rows[-1] / np.maximum(rows[3] ** 2, 1e-300)
+    residuals = rows[2 : 2 + len(SPREADS)]
+    fourth, coherence = rows[-2:]
+    kurtosis = fourth / np.maximum(residuals[1] ** 2, 1e-300)
     # Photon noise differs from block to block; a lone bright pixel is no noise, and must not make its block look flat.
-    noise = np.minimum(rows[2], _USUAL * np.median(rows[2])) if rows[2].size else rows[2]
-    return Blocks(rows[0], rows[1] - noise / 25.0, rows[2:-1], kurtosis, limits, counts)
+    noise = np.minimum(residuals[0], _USUAL * np.median(residuals[0])) if rows.size else residuals[0]
+    return Blocks(rows[0], rows[1] - noise / 25.0, residuals, kurtosis, coherence, limits, counts)
 
 
 def clipping(tiles: Sequence[Image], missing: Sequence[Mask | None], step: float = 0.0) -> tuple[float, float]:
@@ -125,7 +130,7 @@ def are_counts(values: Values, step: float) -> bool:
 
 
 def _measure(tile: Values, missing: Mask | None, limits: tuple[float, float], impulses: ImpulseNoise) -> Values | None:
-    """[3 + spreads, blocks]: mean, variance of the smoothed block, residuals, fourth power of the second."""
+    """[4 + spreads, blocks]: mean, variance of the smoothed block, residuals, fourth power and coherence of one."""
     if min(tile.shape) < BLOCK + 2 * MARGIN:
         return None
     gone = impulses.mask(tile)
@@ -144,8 +149,17 @@ def _measure(tile: Values, missing: Mask | None, limits: tuple[float, float], im
     usable &= weights.mean(axis=1) >= _VALID
     rows = [_mean(blocks_of(tile[inner]), weights), blocks_of(uniform_filter(tile, 5)[inner]).var(axis=1)]
     rows += [_mean(blocks_of(residual(tile, spread)[inner] ** 2), weights) for spread in SPREADS]
-    rows.append(_mean(blocks_of(residual(tile, SPREADS[1])[inner] ** 4), weights))
+    second = residual(tile, SPREADS[1])
+    rows += [_mean(blocks_of(second[inner] ** 4), weights), _coherence(second, inner, weights)]
     return np.stack(rows)[:, usable]
+
+
+def _coherence(response: Values, inner: tuple[slice, slice], weights: Values) -> Values:
+    """Coherence of the structure tensor of each block, from [H, W]."""
+    down, right = np.gradient(response)
+    products = (down * down, right * right, down * right)
+    yy, xx, yx = (_mean(blocks_of(product[inner]), weights) for product in products)
+    return np.asarray(np.sqrt((yy - xx) ** 2 + 4.0 * yx**2) / np.maximum(yy + xx, 1e-300))
 
 
 def residual(tile: NDArray[Any], spread: int) -> Values:

@@ -4,9 +4,9 @@ Blur, interpolation and demosaicing leave noise that looks like texture to any o
 
 - Noise is a floor. At one intensity no region has less of it, so that the variances of the quietest blocks lie close
   together; structure differs from block to block.
-- Its residual grows with the spread of the mask until the correlation length, and then neither grows nor falls:
-  a grating falls, and large structure goes on growing.
-- It is normal, as sums of many small causes are; fibres and edges are not.
+- Its residual grows with the spread of the mask as that of white noise does after a blur. Smooth structure adds what
+  grows with the square of the spread; a grating grows like neither.
+- It is normal, as sums of many small causes are, and has no direction; fibres and edges are neither.
 - It lies on top of an image. A field of nothing but correlated noise cannot be told from a texture, and is left alone.
 - Red, green and blue, or neighbouring planes, share structure but not noise.
 """
@@ -24,21 +24,31 @@ from masked_denoiser.noise.variance_model import intensity_groups
 
 Values = NDArray[np.float64]
 
-#: A residual has reached its plateau at the first spread with this share of what any later one has.
+#: Noise is independent from the first spread on at which its residual has this share of its standard deviation.
 _PLATEAU = 0.92
 
-#: Correlation lengths that are looked for at most, in pixels, and spreads that are compared.
-_LONGEST, _COMPARED = 5, 7
+#: Longest correlation length, in pixels, that is told from structure.
+_LONGEST = 6
 
 #: Smallest growth of the residual, as a ratio of standard deviations, that is called correlation.
 _LEAST_GROWTH = 1.12
 
-#: Ratio of the 25th to the 5th percentile of the variances of blocks of one intensity: from the one on they are
-#: surely no floor, up to the other they surely are one; below the third they are more regular than any noise.
-_NO_FLOOR, _FLOOR, _REGULAR = 1.5, 1.37, 1.09
+#: Ratio of the 25th to the 5th percentile of the variances of blocks of one intensity, of noise: without blur, and
+#: more for each square pixel of blur, since a block holds fewer independent values.
+_FLOOR, _FLOOR_OF_BLUR = 1.14, 0.115
+
+#: That ratio against the one of noise: up to the one it surely is a floor, from the other on surely none. Below the
+#: third ratio blocks are more regular than any noise.
+_IS_FLOOR, _NO_FLOOR, _REGULAR = 1.17, 1.28, 1.09
 
 #: Spreads that a blur is fitted to, and misfits up to which it explains them surely, and from which it does not.
-_FITTED, _MISFIT = 5, (0.12, 0.18)
+_FITTED, _MISFIT = 7, (0.09, 0.14)
+
+#: Structure, as a share of the noise at the finest spread, that is tried besides blurs.
+_STRUCTURES = np.concatenate(([0.0], np.geomspace(1e-4, 0.3, 23)))
+
+#: Structure as a share of the residual where noise is independent: up to the one noise can be told, from the other not.
+_MOSTLY_NOISE, _MOSTLY_STRUCTURE = 0.35, 0.5
 
 #: Distance in pixels that blurs reach: twice the widest spread is looked at.
 _REACH = 2 * SPREADS[-1]
@@ -49,8 +59,11 @@ _BOXES, _BOX_WIDTH = (2, 3), 0.272
 #: Kurtosis up to which residuals are noise, and from which on they are not.
 _NORMAL, _NOT_NORMAL = 3.6, 4.0
 
-#: Behind the plateau the residual may fall to this share of it, and grow by this factor.
-_FALLS, _GROWS = 0.85, 1.6
+#: Coherence of the gradients of blurred noise in a block: without blur, and more for each square pixel of blur.
+_COHERENCE, _COHERENCE_OF_BLUR = 0.138, 0.027
+
+#: Coherence beyond that of noise up to which residuals are noise, and from which on they are structure.
+_NO_DIRECTION, _DIRECTION = 0.04, 0.08
 
 #: Block means vary this many times more than correlated noise alone explains, where there is an image.
 _CONTENT = 4.0
@@ -79,6 +92,7 @@ class Correlation:
         length: smallest distance in pixels at which noise is independent; 1 for white noise.
         width: standard deviation in pixels of the Gaussian that white noise would have to be blurred with.
         box: side in pixels of the mean that explains it better than a Gaussian; 0 for none.
+        residual: variance of the residual at the spread `length`, over the variance of the noise.
         confidence: 0 to 1, that this is noise and not structure.
         evidence: what speaks for it or against it, for a person.
     """
@@ -86,6 +100,7 @@ class Correlation:
     length: int = 1
     width: float = 0.0
     box: int = 0
+    residual: float = 1.0
     confidence: float = 1.0
     evidence: str = "white"
 
@@ -104,22 +119,17 @@ def measure_correlation(
     growth = _growth(blocks, flat)
     if growth is None:
         return Correlation()
-    compared = growth[:_COMPARED]
-    later = np.maximum.accumulate(compared[::-1])[::-1]
-    at = int(np.argmax(compared >= _PLATEAU * later))
-    if growth[at] < _LEAST_GROWTH or at == 0:
+    blur = fit_blur(growth)
+    at = int(np.argmax(blur.residuals >= _PLATEAU**2))
+    if at == 0 or blur.residuals[at] < _LEAST_GROWTH**2 * blur.residuals[0]:
         return Correlation()
-    width, box, misfit = fit_blur(growth)
-    confidence, evidence = _judge(blocks, growth, at, width, misfit, independent)
-    if SPREADS[at] > _LONGEST:
-        confidence, evidence = 0.0, "reaches as far as structure"
+    confidence, evidence = _judge(blocks, blur, at, independent)
     if shares_structure:
         surely = _ramp(independent, *_SURELY_INDEPENDENT)
         if surely > confidence:
             confidence, evidence = surely, "is independent between channels that share their structure"
-    # Structure raises the residual behind the plateau, so that the blur tells the length and not the plateau itself.
-    length = int(np.argmax(residual_share(width, box) >= _PLATEAU**2))
-    return Correlation(SPREADS[length], width, box, confidence, evidence)
+    seen = float(blur.residuals[at]) + blur.structure * SPREADS[at] ** 2
+    return Correlation(SPREADS[at], blur.width, blur.box, seen, confidence, evidence)
 
 
 def _growth(blocks: Blocks, flat: list[NDArray[np.intp]]) -> Values | None:
@@ -129,20 +139,21 @@ def _growth(blocks: Blocks, flat: list[NDArray[np.intp]]) -> Values | None:
     return np.asarray(np.median(ratios, axis=0)) if ratios else None
 
 
-def _judge(
-    blocks: Blocks, growth: Values, at: int, width: float, misfit: float, independent: float
-) -> tuple[float, str]:
+def _judge(blocks: Blocks, blur: Blur, at: int, independent: float) -> tuple[float, str]:
     """The least of the confidences, and what it rests on."""
     floor = floor_ratio(blocks, at)
-    after = growth[at : at + 4]
+    against_noise = floor / (_FLOOR + _FLOOR_OF_BLUR * blur.width**2)
+    structure = blur.structure * SPREADS[at] ** 2
+    structure /= structure + float(blur.residuals[at])
     judgements = (
-        (_ramp(floor, _NO_FLOOR, _FLOOR), "differs from block to block, as structure does"),
+        (_ramp(against_noise, _NO_FLOOR, _IS_FLOOR), "differs from block to block, as structure does"),
         (_ramp(floor, _REGULAR - 0.02, _REGULAR), "is more regular than noise"),
-        (_ramp(float(after.min() / growth[at]), _FALLS - 0.1, _FALLS), "is periodic, as structure is"),
-        (_ramp(float(after.max() / growth[at]), _GROWS + 0.3, _GROWS), "goes on growing with scale"),
         (_ramp(_kurtosis(blocks), _NOT_NORMAL, _NORMAL), "is not distributed as noise is"),
-        (_ramp(misfit, _MISFIT[1], _MISFIT[0]), "grows with scale unlike blurred noise"),
-        (_ramp(_content(blocks, at, width), 0.5 * _CONTENT, _CONTENT), "cannot be told from texture without an image"),
+        (_ramp(_direction(blocks, blur.width), _DIRECTION, _NO_DIRECTION), "has directions, as fibres and edges have"),
+        (_ramp(blur.misfit, _MISFIT[1], _MISFIT[0]), "grows with scale unlike blurred noise"),
+        (_ramp(structure, _MOSTLY_STRUCTURE, _MOSTLY_NOISE), "hides in structure of the same size"),
+        (float(SPREADS[at] <= _LONGEST), "reaches as far as structure"),
+        (_ramp(_content(blocks, at, blur), 0.5 * _CONTENT, _CONTENT), "cannot be told from texture without an image"),
         (_ramp(independent, _INDEPENDENT - 0.2, _INDEPENDENT), "is shared by channels or planes, as structure is"),
     )
     confidence, evidence = min(judgements, key=lambda judgement: judgement[0])
@@ -150,7 +161,7 @@ def _judge(
 
 
 def floor_ratio(blocks: Blocks, spread: int) -> float:
-    """Return the ratio of the 25th to the 5th percentile of block variances: 1.1 to 1.35 for noise."""
+    """Return the ratio of the 25th to the 5th percentile of block variances of one intensity."""
     ratios = []
     for group in intensity_groups(blocks):
         low, quarter = np.percentile(blocks.residual[spread, group], (5, 25))
@@ -161,14 +172,23 @@ def floor_ratio(blocks: Blocks, spread: int) -> float:
 
 def _kurtosis(blocks: Blocks) -> float:
     """Kurtosis of the residual of the quietest blocks: that of noise is 3, that of fibres and edges is not."""
-    quiet = np.argsort(blocks.residual[1], kind="stable")[: max(6, len(blocks.mean) // 4)]
-    return float(np.mean(blocks.kurtosis[quiet]))
+    return float(np.mean(blocks.kurtosis[_quiet(blocks)]))
 
 
-def _content(blocks: Blocks, at: int, width: float) -> float:
+def _direction(blocks: Blocks, width: float) -> float:
+    """Coherence of the quietest blocks beyond that of noise that was blurred with this width."""
+    expected = _COHERENCE + _COHERENCE_OF_BLUR * width**2
+    return float(np.mean(blocks.coherence[_quiet(blocks)])) - expected
+
+
+def _quiet(blocks: Blocks) -> NDArray[np.intp]:
+    return np.argsort(blocks.residual[1], kind="stable")[: max(6, len(blocks.mean) // 4)]
+
+
+def _content(blocks: Blocks, at: int, blur: Blur) -> float:
     """Variance of the block means over what correlated noise of this strength alone would give them."""
     variance = float(np.median(blocks.residual[at]))
-    of_noise = variance * (4.0 * np.pi * width**2 + 1.0) / BLOCK**2
+    of_noise = variance * (4.0 * np.pi * blur.width**2 + 1.0) / BLOCK**2
     return float(np.var(blocks.mean) / max(of_noise, 1e-300))
 
 
@@ -177,17 +197,40 @@ def _ramp(value: float, zero: float, one: float) -> float:
     return float(np.clip((value - zero) / (one - zero), 0.0, 1.0))
 
 
-def fit_blur(growth: Values) -> tuple[float, int, float]:
-    """Return the blur whose noise grows like this with the spread: width and box as of `Correlation`, and the misfit.
+@dataclass(frozen=True)
+class Blur:
+    """The blur whose noise grows with the spread as a residual does.
 
-    The misfit is the root mean square of the logarithm of observed over expected standard deviations.
+    Attributes:
+        width, box: as of `Correlation`.
+        residuals: [spreads], variance of the residual of the noise at each of `SPREADS`, over that of the noise.
+        structure: variance of the residual of structure at a spread of one pixel, over that of the noise; it grows with
+            the square of the spread.
+        misfit: root mean square of the logarithm of observed over expected standard deviations.
+    """
+
+    width: float
+    box: int
+    residuals: Values
+    structure: float
+    misfit: float
+
+
+def fit_blur(growth: Values) -> Blur:
+    """Return the blur, and the share of structure, that explain how a residual grows.
+
+    Args:
+        growth: [spreads], standard deviation of the residual at each of `SPREADS` over that of the first.
     """
     blurs = [(float(width), 0) for width in np.linspace(0.0, 2.0, 81)] + [(_BOX_WIDTH * box, box) for box in _BOXES]
-    seen = np.log(growth[:_FITTED])
-    shares = [residual_share(width, box)[:_FITTED] for width, box in blurs]
-    errors = [float(np.sqrt(np.mean((seen - 0.5 * np.log(share / share[0])) ** 2))) for share in shares]
-    best = int(np.argmin(errors))
-    return *blurs[best], errors[best]
+    shares = np.array([residual_share(*blur) for blur in blurs])
+    squares = np.square(np.array(SPREADS, np.float64))
+    expected = (shares[:, None] + _STRUCTURES[:, None] * squares)[..., :_FITTED]
+    errors = np.log(growth[:_FITTED]) - 0.5 * np.log(expected / expected[..., :1])
+    misfits = np.sqrt(np.mean(errors**2, axis=-1))
+    blur, structure = np.unravel_index(int(np.argmin(misfits)), misfits.shape)
+    width, box = blurs[blur]
+    return Blur(width, box, shares[blur], float(_STRUCTURES[structure]), float(misfits[blur, structure]))
 
 
 def residual_share(width: float, box: int = 0) -> Values:

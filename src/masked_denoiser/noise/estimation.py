@@ -14,7 +14,6 @@ from masked_denoiser.noise.correlation import (
     BELIEVED,
     independent_share,
     measure_correlation,
-    residual_share,
     share_structure,
 )
 from masked_denoiser.noise.impulses import ImpulseNoise, measure_impulses
@@ -202,10 +201,7 @@ def _estimate(
     correlation = measure_correlation(blocks, flat, independent[1], shares_structure=shares_structure)
     believed = correlation.length > 1 and correlation.confidence >= BELIEVED
     suspected = groups_of(blocks, flat, correlation.length - 1)
-    suspected = replace(
-        suspected,
-        variance=suspected.variance / residual_share(correlation.width, correlation.box)[correlation.length - 1],
-    )
+    suspected = replace(suspected, variance=suspected.variance / correlation.residual)
     groups, share = (suspected, independent[1]) if believed else (white_floor(blocks, flat), independent[0])
     groups = replace(groups, variance=groups.variance * _believed_share(share))
     variance = fit_variance(groups, blocks.limits, counts=blocks.counts)
@@ -247,6 +243,7 @@ def _bulk(blocks: Blocks) -> Blocks:
         structure=blocks.structure[inside],
         residual=blocks.residual[:, inside],
         kurtosis=blocks.kurtosis[inside],
+        coherence=blocks.coherence[inside],
     )
 
 
