@@ -76,3 +76,9 @@ def test_tiles_are_judged_together():
     """Padding that fills one of the tiles whole, and none of the others."""
     tiles = [scene(500, 900, seed=seed).astype(np.float32) for seed in range(3)]
     assert find_fill_values([*tiles, np.full((160, 160), -1, np.float32)]) == (-1.0,)
+
+
+def test_declared_values_need_not_look_like_fill_values():
+    image = scene(0, 200).round().clip(0, 255).astype(np.uint8)
+    assert find_fill_values([image]) == ()
+    assert find_fill_values([image], (128.0,)) == (128.0,)

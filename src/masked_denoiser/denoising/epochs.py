@@ -56,6 +56,6 @@ def _percentiles(source: Source, plane: Plane) -> np.ndarray[tuple[int], np.dtyp
     ys, xs = (slice(max(0, (side - _SIDE) // 2), (side + _SIDE) // 2) for side in source.size_yx)
     pixels = source.read(plane, ys, xs)
     values = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels.ravel()
-    fills = find_fill_values(list(pixels))
+    fills = find_fill_values(list(pixels), source.fill_values)
     values = values[~np.isin(values, fills)] if fills else values
     return np.percentile(values.astype(np.float64), (2, 50, 98)) if values.size else None

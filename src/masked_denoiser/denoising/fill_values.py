@@ -28,14 +28,15 @@ _UNIQUE_SHARE = 0.5
 _MOST = 3
 
 
-def find_fill_values(tiles: Sequence[Pixels]) -> tuple[float, ...]:
-    """Return the fill values of a channel, in the order in which they were found.
+def find_fill_values(tiles: Sequence[Pixels], declared: Sequence[float] = ()) -> tuple[float, ...]:
+    """Return the fill values of a channel: those that its file declares, and those that are found.
 
     Args:
         tiles: [H, W] each, of any real dtype, as read; NaN and infinities are no fill values.
+        declared: values that mark missing pixels even where they do not look like it.
     """
-    found: list[float] = []
-    while len(found) < _MOST and (value := _next_fill_value(tiles, found)) is not None:
+    found = list(declared)
+    while len(found) < _MOST + len(declared) and (value := _next_fill_value(tiles, found)) is not None:
         found.append(value)
     return tuple(found)
 

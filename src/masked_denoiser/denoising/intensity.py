@@ -172,7 +172,8 @@ def planes_by_key(planes: Iterable[Plane]) -> dict[int, list[Plane]]:
 def _measure(source: Source, planes: list[Plane], seed: int) -> IntensityRange:
     tiles = list(sample_rectangles(source, planes, seed))
     # The zeros of an empty colour channel are no missing pixels of the others.
-    fills = find_fill_values([channel for tile in tiles for channel in tile if len(tile) == 1 or np.ptp(channel) > 0])
+    channels = [channel for tile in tiles for channel in tile if len(tile) == 1 or np.ptp(channel) > 0]
+    fills = find_fill_values(channels, source.fill_values)
     values = np.concatenate([tile.ravel() for tile in tiles])
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     nonfinite = finite.size < values.size

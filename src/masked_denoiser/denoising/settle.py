@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection
+from dataclasses import replace
 from importlib.metadata import version
 from math import isfinite, lcm
 from pathlib import Path
@@ -195,11 +196,11 @@ def _check(source: Source, model: Model, options: Options) -> None:
 def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> dict[int, IntensityRange]:
     """Of all channels that are denoised, by key, in the order of the keys."""
     keys = sorted({p.range_key for p in planes if not p.copied})
-    if options.intensity is not None:
-        low, high = options.intensity
-        return dict.fromkeys(keys, IntensityRange(low, high, (low + high) / 2))
     measured = measure_ranges(source, planes, options.seed)
-    return {key: measured[key] for key in keys}
+    if options.intensity is None:
+        return {key: measured[key] for key in keys}
+    low, high = options.intensity
+    return {key: replace(measured[key], low=low, high=high) for key in keys}
 
 
 def _background(

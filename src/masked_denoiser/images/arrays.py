@@ -28,6 +28,7 @@ class Found:
         pixel_sizes: axis letter to step, a mapping a level; empty for none.
         channel_names, channel_colours, windows: as in `Source`; dropped where there is not one a channel.
         origins: axis letter to the place of the first pixel, a mapping a level; empty for none.
+        fill_values: as in `Source`.
     """
 
     levels: tuple[Lazy, ...]
@@ -45,6 +46,7 @@ class Found:
     origins: tuple[Mapping[str, float], ...] = ()
     closer: Callable[[], None] | None = None
     url: str = ""
+    fill_values: tuple[float, ...] = ()
 
 
 class Computed:
@@ -111,6 +113,7 @@ def settle(found: Found, asked: str | None, level: int) -> Source:
         origin=_places(found.origins[level] if found.origins else {}, axes),
         closer=found.closer,
         url=found.url,
+        fill_values=found.fill_values,
         asked_axes=asked,
         level=level,
     )

@@ -98,6 +98,7 @@ def _found_again(source: Source) -> Found:
         _origins_of_levels(source),
         source.closer,
         source.url,
+        source.fill_values,
     )
 
 

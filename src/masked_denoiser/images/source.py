@@ -76,6 +76,7 @@ class Source:
         selection: what of the file it is, as `images.selection` writes it; "" for all.
         closer: frees the files behind it.
         url: the address that it is read from over a network; "" for files and arrays.
+        fill_values: values that the file declares to mark missing pixels.
         asked_axes, level: how it was opened.
         context: the whole planes that it was cut out of; noise is measured there. None where it is whole.
     """
@@ -97,6 +98,7 @@ class Source:
     selection: str = ""
     closer: Callable[[], None] | None = field(default=None, compare=False)
     url: str = ""
+    fill_values: tuple[float, ...] = ()
     asked_axes: str | None = None
     level: int = 0
     context: Source | None = field(default=None, compare=False)

@@ -17,6 +17,7 @@ from tifffile import PHOTOMETRIC, TIFF, TiffFile, TiffFileError, TiffPageSeries
 from masked_denoiser.images.arrays import Found, check_pixels
 from masked_denoiser.images.axes import UNKNOWN
 from masked_denoiser.images.chunked import CACHE_BYTES, Chunked, cached
+from masked_denoiser.images.declared_fill_values import GDAL_NODATA, fill_values_of
 from masked_denoiser.images.flat import FlatFile, FlatPiece
 from masked_denoiser.images.source import AXES, ImageError
 from masked_denoiser.images.tiff_checks import check_text, check_whole, guard_pieces, missing_pages
@@ -106,8 +107,15 @@ def _found(tif: TiffFile, series: TiffPageSeries, path: Path, notes: tuple[str, 
         channel_colours=known.channel_colours,
         path=path,
         inputs=_files(series),
+        fill_values=_fill_values(series),
         notes=(*notes, *missing_pages(series), *_heavy(arrays[0]), *([_UNSTITCHED] if tif.is_bif else [])),
     )
+
+
+def _fill_values(series: TiffPageSeries) -> tuple[float, ...]:
+    """What the first page declares, as GDAL does."""
+    tag = series.keyframe.tags.get(GDAL_NODATA)
+    return () if tag is None else fill_values_of([tag.value], np.dtype(series.dtype))
 
 
 def _files(series: TiffPageSeries) -> tuple[Path, ...]:

@@ -22,6 +22,7 @@ from masked_denoiser.images.arrays import Found, check_pixels
 from masked_denoiser.images.axes import UNKNOWN, letter_of, unit_name
 from masked_denoiser.images.budget import check_length
 from masked_denoiser.images.chunked import cached
+from masked_denoiser.images.declared_fill_values import fill_values_in_attributes
 from masked_denoiser.images.present import PresentStore
 from masked_denoiser.images.source import ImageError, Lazy
 from masked_denoiser.images.zarr_bounded import bounded
@@ -102,7 +103,8 @@ def find_node(node: Any, name: str, path: Path | None = None) -> Found:
 def _plain(array: zarr.Array[Any], name: str, path: Path | None, notes: tuple[str, ...] = ()) -> Found:
     names: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
     axes = "".join(letter_of(n) for n in names)
-    return Found((_lazy(array, name),), name, axes, path=path, notes=notes)
+    fills = fill_values_in_attributes(array.attrs.asdict(), np.dtype(array.dtype))
+    return Found((_lazy(array, name),), name, axes, path=path, notes=notes, fill_values=fills)
 
 
 def _only_child(group: zarr.Group, name: str, path: Path | None) -> Found:
@@ -165,6 +167,7 @@ def _multiscale(
         windows=_windows(channels),
         path=path,
         notes=(*notes, *_labels(group, name)),
+        fill_values=fill_values_in_attributes(arrays[0].attrs.asdict(), np.dtype(arrays[0].dtype)),
     )
 
 

@@ -156,7 +156,7 @@ def _measure(tile: Values, missing: Mask | None, limits: tuple[float, float], im
 
 def _coherence(response: Values, inner: tuple[slice, slice], weights: Values) -> Values:
     """Coherence of the structure tensor of each block, from [H, W]."""
-    down, right = np.gradient(response)
+    down, right = np.gradient(response, axis=0), np.gradient(response, axis=1)
     products = (down * down, right * right, down * right)
     yy, xx, yx = (_mean(blocks_of(product[inner]), weights) for product in products)
     return np.asarray(np.sqrt((yy - xx) ** 2 + 4.0 * yx**2) / np.maximum(yy + xx, 1e-300))

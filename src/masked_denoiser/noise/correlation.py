@@ -31,7 +31,7 @@ _PLATEAU = 0.92
 _LONGEST = 6
 
 #: Smallest growth of the residual, as a ratio of standard deviations, that is called correlation.
-_LEAST_GROWTH = 1.12
+_LEAST_GROWTH = 1.22
 
 #: Ratio of the 25th to the 5th percentile of the variances of blocks of one intensity, of noise: without blur, and
 #: more for each square pixel of blur, since a block holds fewer independent values.
@@ -46,6 +46,10 @@ _FITTED, _MISFIT = 7, (0.09, 0.14)
 
 #: Structure, as a share of the noise at the finest spread, that is tried besides blurs.
 _STRUCTURES = np.concatenate(([0.0], np.geomspace(1e-4, 0.3, 23)))
+
+#: Structure, against what blur takes from the residual at the finest spread: up to the one the growth is surely that of
+#: a blur, from the other on it may be that of structure.
+_GROWTH_OF_BLUR, _GROWTH_OF_STRUCTURE = 0.25, 0.4
 
 #: Structure as a share of the residual where noise is independent: up to the one noise can be told, from the other not.
 _MOSTLY_NOISE, _MOSTLY_STRUCTURE = 0.35, 0.5
@@ -144,14 +148,18 @@ def _judge(blocks: Blocks, blur: Blur, at: int, independent: float) -> tuple[flo
     floor = floor_ratio(blocks, at)
     against_noise = floor / (_FLOOR + _FLOOR_OF_BLUR * blur.width**2)
     structure = blur.structure * SPREADS[at] ** 2
-    structure /= structure + float(blur.residuals[at])
+    growth = float(blur.residuals[at] / blur.residuals[0]) - 1.0
     judgements = (
         (_ramp(against_noise, _NO_FLOOR, _IS_FLOOR), "differs from block to block, as structure does"),
         (_ramp(floor, _REGULAR - 0.02, _REGULAR), "is more regular than noise"),
         (_ramp(_kurtosis(blocks), _NOT_NORMAL, _NORMAL), "is not distributed as noise is"),
         (_ramp(_direction(blocks, blur.width), _DIRECTION, _NO_DIRECTION), "has directions, as fibres and edges have"),
         (_ramp(blur.misfit, _MISFIT[1], _MISFIT[0]), "grows with scale unlike blurred noise"),
-        (_ramp(structure, _MOSTLY_STRUCTURE, _MOSTLY_NOISE), "hides in structure of the same size"),
+        (_ramp(structure / growth, _GROWTH_OF_STRUCTURE, _GROWTH_OF_BLUR), "may as well be white noise on structure"),
+        (
+            _ramp(structure / (structure + float(blur.residuals[at])), _MOSTLY_STRUCTURE, _MOSTLY_NOISE),
+            "hides in structure of the same size",
+        ),
         (float(SPREADS[at] <= _LONGEST), "reaches as far as structure"),
         (_ramp(_content(blocks, at, blur), 0.5 * _CONTENT, _CONTENT), "cannot be told from texture without an image"),
         (_ramp(independent, _INDEPENDENT - 0.2, _INDEPENDENT), "is shared by channels or planes, as structure is"),
