@@ -5,6 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 from skimage import data
 
+from masked_denoiser.noise import correlation
 from masked_denoiser.noise.blocks import SPREADS, measure_blocks, residual
 from masked_denoiser.noise.correlation import (
     BELIEVED,
@@ -125,3 +126,55 @@ def test_the_model_of_blurred_noise_is_that_of_blurred_noise(blur):
     found = fit_blur(np.sqrt(seen / seen[0]))
     assert (found.width, found.box) == (pytest.approx(width, abs=0.06), box)
     assert found.structure < 0.01
+
+
+def fibres(count, seed=0, side=SIDE):
+    """Straight fibres 2.4 pixels wide, so dense that no background is left."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((side, side))
+    for _ in range(count):
+        angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.7, 0.7) * side
+        away = (x - side / 2) * np.cos(angle) + (y - side / 2) * np.sin(angle) - offset
+        image += rng.uniform(0.3, 1) * np.exp(-(away**2) / 2)
+    return image / image.max()
+
+
+@pytest.mark.parametrize("count", [150, 400, 1500])
+@pytest.mark.parametrize("seed", range(3))
+def test_dense_fibres_have_directions_and_are_left_alone(count, seed):
+    image = fibres(count, seed) + 0.002 * white(seed)
+    assert estimate_channel([image])[0].correlation == 1
+
+
+@pytest.mark.parametrize("width", [0.0, 0.5, 1.0, 1.5])
+def test_noise_has_the_expected_coherence(width):
+    noise = gaussian_filter(white(0, (900, 900)), width, mode="wrap")
+    expected = correlation._COHERENCE + correlation._COHERENCE_OF_BLUR * width**2
+    assert measure_blocks([unit(noise)]).coherence.mean() == pytest.approx(expected, abs=0.012)
+
+
+def still(first, second):
+    """The estimate of one plane, given its neighbour."""
+    return estimate_channels([first[None]], neighbours=[(np.stack([first, second]), None)])[0][0]
+
+
+def test_planes_that_show_the_same_tell_texture_from_noise():
+    texture = scene() + 0.05 * unit(gaussian_filter(white(), 0.8))
+    assert estimate_channel([texture])[0].correlation > 1  # by itself it looks like noise
+    found = still(texture + 0.01 * white(1), texture + 0.01 * white(2))
+    assert (found.correlation, found.suspected) == (1, 0.0)
+    assert found.sigma == pytest.approx(0.01, rel=0.1)
+
+
+def test_planes_that_show_the_same_tell_noise_among_fibres():
+    image = fibres(400)
+    noise = [0.04 * unit(gaussian_filter(white(seed), 0.8)) for seed in (1, 2)]
+    assert estimate_channel([image + noise[0]])[0].correlation == 1
+    found = still(image + noise[0], image + noise[1])
+    assert found.correlation == 3
+    assert found.sigma == pytest.approx(0.04, rel=0.15)
+
+
+def test_planes_that_show_something_else_change_nothing():
+    first, second = (fibres(400, seed) + 0.002 * white(seed) for seed in (1, 2))
+    assert still(first, second) == estimate_channel([first])[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,14 +15,20 @@ from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
-from masked_denoiser.noise.estimation import ChannelNoise, NoiseEstimate, estimate_channels
+from masked_denoiser.noise.estimation import ChannelNoise, NoiseEstimate, Pair, estimate_channels
 from masked_denoiser.noise.variance_model import Groups
 
 #: Tiles that are read of each channel, their side, and the largest plane that is read whole instead.
 _TILES, _SIDE, _WHOLE = 24, 256, 1024 * 1024
 
+#: Places that are compared with the next plane.
+_COMPARED = 4
+
 #: Values of a sample that its quantization step is found from.
 _FOR_STEP = 200_000
+
+#: A rectangle of a plane: rows and columns.
+Place = tuple[Plane, slice, slice]
 
 _COLOURS: tuple[str, ...] = ("red", "green", "blue")
 
@@ -34,6 +40,8 @@ class NoiseSample:
     Attributes:
         stacks: [channels, H, W] each, in units of `scale`; missing pixels continued.
         missing: of each stack, which samples hold no intensity; None for none.
+        neighbours: some of the places in planes of one channel together with the next plane over T or Z, [2, H, W] each
+            in the same units, and which samples hold no intensity.
         scale: of the channel; over all epochs where planes differ.
         step: quantization step, in units of `scale`; 0 for none.
     """
@@ -42,6 +50,7 @@ class NoiseSample:
     missing: tuple[NDArray[np.bool_] | None, ...]
     scale: IntensityRange
     step: float
+    neighbours: tuple[Pair, ...] = ()
 
     @property
     def gray(self) -> bool:
@@ -114,7 +123,7 @@ def measure_noise(
     for channel, group in channels.items():
         scale = common_range([ranges[key] for key in dict.fromkeys(plane.range_key for plane in group)])
         samples[channel] = sample = _sample(source, group, scale, seed)
-        found = estimate_channels(sample.stacks, sample.missing, sample.step)
+        found = estimate_channels(sample.stacks, sample.missing, sample.step, sample.neighbours)
         rows += [(*one, name, channel) for one, name in zip(found, _names(source, group[0]), strict=True)]
     scales = [samples[channel].scale for *_, channel in rows]
     estimate = NoiseEstimate(tuple(row[0] for row in rows), tuple((s.low, s.high) for s in scales))
@@ -140,7 +149,8 @@ def _names(source: Source, plane: Plane) -> tuple[str, ...]:
 
 
 def _sample(source: Source, planes: Sequence[Plane], scale: IntensityRange, seed: int) -> NoiseSample:
-    tiles = list(_tiles(source, planes, seed))
+    places = list(_places(source, planes, seed))
+    tiles = [source.read(*place) for place in places]
     values = np.concatenate(
         [tile[~missing] if (missing := scale.is_missing(tile)) is not None else tile.ravel() for tile in tiles]
     )
@@ -150,7 +160,28 @@ def _sample(source: Source, planes: Sequence[Plane], scale: IntensityRange, seed
         tuple(scale.is_missing(tile) for tile in tiles),
         scale,
         step / scale.span,
+        tuple(_with_neighbours(source, planes, places[:_COMPARED], scale)),
     )
+
+
+def _with_neighbours(
+    source: Source, planes: Sequence[Plane], places: Sequence[Place], scale: IntensityRange
+) -> Iterator[Pair]:
+    by_index = {plane.index: plane for plane in planes if plane.channels == 1}
+    for plane, ys, xs in places:
+        following = (by_index.get(index) for index in _next_indices(plane.index))
+        other = next((one for one in following if one is not None and one.range_key == plane.range_key), None)
+        if other is not None:
+            pair = np.concatenate([source.read(one, ys, xs) for one in (plane, other)])
+            yield scale.to_unit(pair).astype(np.float64), scale.is_missing(pair)
+
+
+def _next_indices(index: tuple[tuple[str, int], ...]) -> Iterator[tuple[tuple[str, int], ...]]:
+    """The planes after and before one, over time first: what moves the least is shared the best."""
+    for axis in "TZ":
+        for step in (1, -1):
+            if axis in dict(index):
+                yield tuple((letter, at + step * (letter == axis)) for letter, at in index)
 
 
 def _quantization_step(values: NDArray[Any]) -> float:
@@ -162,16 +193,16 @@ def _quantization_step(values: NDArray[Any]) -> float:
     return quantization_step(unique)
 
 
-def _tiles(source: Source, planes: Sequence[Plane], seed: int) -> Iterable[NDArray[Any]]:
-    """[channels, H, W]: a few planes whole where they are small, else tiles at random."""
+def _places(source: Source, planes: Sequence[Plane], seed: int) -> Iterator[Place]:
+    """A few planes whole where they are small, else tiles at random."""
     rng = np.random.default_rng(seed)
     height, width = source.size_yx
     if height * width <= _WHOLE:
         few = max(1, _TILES * _SIDE**2 // (height * width))
         chosen = planes if len(planes) <= few else [planes[i] for i in sorted(rng.permutation(len(planes))[:few])]
-        yield from (source.read(plane, slice(0, height), slice(0, width)) for plane in chosen)
+        yield from ((plane, slice(0, height), slice(0, width)) for plane in chosen)
         return
     for _ in range(_TILES):
         plane = planes[int(rng.integers(len(planes)))]
         y, x = (int(rng.integers(max(1, side - _SIDE + 1))) for side in (height, width))
-        yield source.read(plane, slice(y, min(y + _SIDE, height)), slice(x, min(x + _SIDE, width)))
+        yield plane, slice(y, min(y + _SIDE, height)), slice(x, min(x + _SIDE, width))

@@ -77,6 +77,7 @@ def measure_blocks(
     missing: Sequence[Mask | None] | None = None,
     impulses: ImpulseNoise | None = None,
     step: float = 0.0,
+    noisy: Sequence[Image] | None = None,
 ) -> Blocks:
     """Measure the blocks of some tiles.
 
@@ -85,12 +86,14 @@ def measure_blocks(
         missing: of each tile, which pixels hold no intensity; None for none. They are continued smoothly in `tiles`.
         impulses: of the channel; they count as missing.
         step: quantization step of the intensities; 0 for none.
+        noisy: [H, W] of each tile, whose residual is that of the noise: the tiles themselves by default.
     """
     gone = missing or [None] * len(tiles)
     limits = clipping(tiles, gone, step)
     found = []
-    for tile, mask in zip(tiles, gone, strict=True):
-        rows = _measure(np.asarray(tile, np.float64), mask, limits, impulses or ImpulseNoise())
+    for tile, mask, seen in zip(tiles, gone, noisy or tiles, strict=True):
+        pair = np.asarray(tile, np.float64), np.asarray(seen, np.float64)
+        rows = _measure(*pair, mask, limits, impulses or ImpulseNoise())
         if rows is not None:
             found.append(rows)
     if not found:
@@ -129,14 +132,16 @@ def are_counts(values: Values, step: float) -> bool:
     return step > 0 and float(np.percentile(values, 99) - values.min()) <= _COUNTS * step
 
 
-def _measure(tile: Values, missing: Mask | None, limits: tuple[float, float], impulses: ImpulseNoise) -> Values | None:
+def _measure(
+    tile: Values, noisy: Values, missing: Mask | None, limits: tuple[float, float], impulses: ImpulseNoise
+) -> Values | None:
     """[4 + spreads, blocks]: mean, variance of the smoothed block, residuals, fourth power and coherence of one."""
     if min(tile.shape) < BLOCK + 2 * MARGIN:
         return None
     gone = impulses.mask(tile)
     if impulses.points:
         gone = gone | binary_dilation(point_mask(tile), np.ones((3, 3)))
-    tile = repair(tile, gone)
+    tile, noisy = repair(tile, gone), repair(noisy, gone)
     gone = gone if missing is None else gone | missing
     # Missing pixels are left out together with what the mask makes of them.
     left_out = binary_dilation(gone, np.ones((3, 3))) if gone.any() else gone
@@ -148,8 +153,8 @@ def _measure(tile: Values, missing: Mask | None, limits: tuple[float, float], im
     usable = blocks_of(clipped[inner].astype(np.float64)).mean(axis=1) <= _CLIPPED
     usable &= weights.mean(axis=1) >= _VALID
     rows = [_mean(blocks_of(tile[inner]), weights), blocks_of(uniform_filter(tile, 5)[inner]).var(axis=1)]
-    rows += [_mean(blocks_of(residual(tile, spread)[inner] ** 2), weights) for spread in SPREADS]
-    second = residual(tile, SPREADS[1])
+    rows += [_mean(blocks_of(residual(noisy, spread)[inner] ** 2), weights) for spread in SPREADS]
+    second = residual(noisy, SPREADS[1])
     rows += [_mean(blocks_of(second[inner] ** 4), weights), _coherence(second, inner, weights)]
     return np.stack(rows)[:, usable]
 

@@ -69,8 +69,9 @@ _COHERENCE, _COHERENCE_OF_BLUR = 0.138, 0.027
 #: Coherence beyond that of noise up to which residuals are noise, and from which on they are structure.
 _NO_DIRECTION, _DIRECTION = 0.04, 0.08
 
-#: Block means vary this many times more than correlated noise alone explains, where there is an image.
-_CONTENT = 4.0
+#: Variance of the block means over what correlated noise alone explains: up to the one there may be nothing but a
+#: texture (a mesh of fibres has 5 to 8), from the other on there is an image below the noise.
+_TEXTURE_ALONE, _CONTENT = 9.0, 14.0
 
 #: Of the residuals of channels at least this share is independent of the other channels, if they are noise.
 _INDEPENDENT = 0.5
@@ -161,7 +162,7 @@ def _judge(blocks: Blocks, blur: Blur, at: int, independent: float) -> tuple[flo
             "hides in structure of the same size",
         ),
         (float(SPREADS[at] <= _LONGEST), "reaches as far as structure"),
-        (_ramp(_content(blocks, at, blur), 0.5 * _CONTENT, _CONTENT), "cannot be told from texture without an image"),
+        (_ramp(_content(blocks, at, blur), _TEXTURE_ALONE, _CONTENT), "cannot be told from texture without an image"),
         (_ramp(independent, _INDEPENDENT - 0.2, _INDEPENDENT), "is shared by channels or planes, as structure is"),
     )
     confidence, evidence = min(judgements, key=lambda judgement: judgement[0])

@@ -27,6 +27,9 @@ from masked_denoiser.noise.variance_model import (
     white_floor,
 )
 
+#: Two planes [2, H, W], and which of their samples hold no intensity.
+Pair = tuple[NDArray[np.float64], Mask | None]
+
 #: Fewer blocks than this tell nothing certain.
 _FEW = 12
 
@@ -100,6 +103,11 @@ class ChannelNoise:
         return self.clipped[0] == self.clipped[1]
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether there is fine texture that is noise, or may be."""
+        return self.suspected > 0 or self.correlation > 1
+
+    @property
     def variance(self) -> NoiseVariance:
         """Variance against intensity."""
         return NoiseVariance(self.gain, self.read**2 - self.gain * self.offset, self.floor)
@@ -141,7 +149,7 @@ def estimate_channels(
     stacks: Sequence[NDArray[np.float64]],
     missing: Sequence[Mask | None] | None = None,
     step: float = 0.0,
-    neighbours: Sequence[NDArray[np.float64]] = (),
+    neighbours: Sequence[Pair] = (),
 ) -> list[tuple[ChannelNoise, Groups]]:
     """Measure the noise of channels that show the same place.
 
@@ -149,15 +157,19 @@ def estimate_channels(
         stacks: [channels, H, W] each, float, in units of the image's range; 1 channel, or red, green and blue.
         missing: of each stack, which samples hold no intensity, in its shape; None for none.
         step: quantization step of the intensities, in the same units; 0 for none.
-        neighbours: [2, H, W] each: the same place of neighbouring planes of a single channel.
+        neighbours: where there are any, the same place of two neighbouring planes of a single channel, [2, H, W], and
+            which samples hold no intensity; None for none.
 
     Returns:
         Of each channel the noise, and variance against intensity as it was measured.
     """
     stacks = [np.nan_to_num(np.asarray(stack, np.float64), posinf=0.0, neginf=0.0) for stack in stacks]
     masks = missing or [None] * len(stacks)
-    shares = _independent(stacks, neighbours)
-    together = len(stacks[0]) > 1 and share_structure(stacks, _APART)
+    if len(stacks[0]) == 1:
+        alone = _estimate([stack[0] for stack in stacks], [None if m is None else m[0] for m in masks], step)
+        return [_in_doubt(neighbours, step) or alone if alone[0].is_doubtful and neighbours else alone]
+    shares = _independent(stacks)
+    together = share_structure(stacks, _APART)
     return [
         _estimate(
             [stack[i] for stack in stacks],
@@ -170,16 +182,24 @@ def estimate_channels(
     ]
 
 
-def _independent(
-    stacks: Sequence[NDArray[np.float64]], neighbours: Sequence[NDArray[np.float64]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of the residuals that other channels or planes do not explain, at the finest spread and farther apart."""
+def _in_doubt(neighbours: Sequence[Pair], step: float) -> tuple[ChannelNoise, Groups] | None:
+    """Measure noise on the difference of planes that show the same, half of its variance; None where they do not.
+
+    It tells texture from noise, but not from noise that planes share because they were interpolated: it is asked only
+    where a plane by itself leaves a doubt.
+    """
+    planes = [pair for pair, _ in neighbours]
+    if not share_structure(planes, _APART):
+        return None
+    noisy = [(first - second) / np.sqrt(2.0) for first, second in planes]
+    masks = [None if mask is None else mask[0] | mask[1] for _, mask in neighbours]
+    found = _estimate([pair[0] for pair in planes], masks, step, noisy=noisy)
+    return found if found[0].certain else None
+
+
+def _independent(stacks: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shares of the residuals that other channels do not explain, at the finest spread and farther apart."""
     channels = len(stacks[0])
-    if channels == 1:
-        if not neighbours:
-            return np.ones(1), np.ones(1)
-        fine, coarse = (independent_share(neighbours, spread)[:1] for spread in (1, _APART))
-        return fine, coarse
     if all(np.array_equal(stack[0], other) for stack in stacks for other in stack[1:]):
         return np.ones(channels), np.ones(channels)  # a gray image saved as RGB
     return independent_share(stacks, 1), independent_share(stacks, _APART)
@@ -189,12 +209,13 @@ def _estimate(
     tiles: Sequence[Image],
     missing: Sequence[Mask | None],
     step: float,
-    independent: tuple[float, float],
+    independent: tuple[float, float] = (1.0, 1.0),
     *,
-    shares_structure: bool,
+    shares_structure: bool = False,
+    noisy: Sequence[Image] | None = None,
 ) -> tuple[ChannelNoise, Groups]:
     impulses = measure_impulses([np.asarray(tile, np.float64) for tile in tiles], step)
-    blocks = _bulk(measure_blocks(tiles, missing, impulses, step))
+    blocks = _bulk(measure_blocks(tiles, missing, impulses, step, noisy))
     if len(blocks.mean) < _FEW:
         return _unknown(tiles, missing, blocks, impulses, step), Groups(np.zeros(0), np.zeros(0), np.zeros(0))
     flat = flat_blocks(blocks)
