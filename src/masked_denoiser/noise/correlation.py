@@ -52,7 +52,7 @@ _STRUCTURES = np.concatenate(([0.0], np.geomspace(1e-4, 0.3, 23)))
 _GROWTH_OF_BLUR, _GROWTH_OF_STRUCTURE = 0.25, 0.4
 
 #: Structure as a share of the residual where noise is independent: up to the one noise can be told, from the other not.
-_MOSTLY_NOISE, _MOSTLY_STRUCTURE = 0.35, 0.5
+_MOSTLY_NOISE, _MOSTLY_STRUCTURE = 0.45, 0.6
 
 #: Distance in pixels that blurs reach: twice the widest spread is looked at.
 _REACH = 2 * SPREADS[-1]
@@ -68,6 +68,10 @@ _COHERENCE, _COHERENCE_OF_BLUR = 0.138, 0.027
 
 #: Coherence beyond that of noise up to which residuals are noise, and from which on they are structure.
 _NO_DIRECTION, _DIRECTION = 0.04, 0.08
+
+#: The streaks of a CT have directions and are noise. What tells them from fibres is a floor that is this even, in an
+#: image with this much content.
+_EVEN, _UNEVEN, _RICH, _POOR = 1.12, 1.15, 100.0, 50.0
 
 #: Variance of the block means over what correlated noise alone explains: up to the one there may be nothing but a
 #: texture (a mesh of fibres has 5 to 8), from the other on there is an image below the noise.
@@ -133,7 +137,7 @@ def measure_correlation(
         surely = _ramp(independent, *_SURELY_INDEPENDENT)
         if surely > confidence:
             confidence, evidence = surely, "is independent between channels that share their structure"
-    seen = float(blur.residuals[at]) + blur.structure * SPREADS[at] ** 2
+    seen = float(growth[at]) ** 2 / blur.variance
     return Correlation(SPREADS[at], blur.width, blur.box, seen, confidence, evidence)
 
 
@@ -150,11 +154,14 @@ def _judge(blocks: Blocks, blur: Blur, at: int, independent: float) -> tuple[flo
     against_noise = floor / (_FLOOR + _FLOOR_OF_BLUR * blur.width**2)
     structure = blur.structure * SPREADS[at] ** 2
     growth = float(blur.residuals[at] / blur.residuals[0]) - 1.0
+    content = _content(blocks, at, blur)
+    streaks = min(_ramp(against_noise, _UNEVEN, _EVEN), _ramp(content, _POOR, _RICH))
+    direction = max(streaks, _ramp(_direction(blocks, blur.width), _DIRECTION, _NO_DIRECTION))
     judgements = (
         (_ramp(against_noise, _NO_FLOOR, _IS_FLOOR), "differs from block to block, as structure does"),
         (_ramp(floor, _REGULAR - 0.02, _REGULAR), "is more regular than noise"),
         (_ramp(_kurtosis(blocks), _NOT_NORMAL, _NORMAL), "is not distributed as noise is"),
-        (_ramp(_direction(blocks, blur.width), _DIRECTION, _NO_DIRECTION), "has directions, as fibres and edges have"),
+        (direction, "has directions, as fibres and edges have"),
         (_ramp(blur.misfit, _MISFIT[1], _MISFIT[0]), "grows with scale unlike blurred noise"),
         (_ramp(structure / growth, _GROWTH_OF_STRUCTURE, _GROWTH_OF_BLUR), "may as well be white noise on structure"),
         (
@@ -162,7 +169,7 @@ def _judge(blocks: Blocks, blur: Blur, at: int, independent: float) -> tuple[flo
             "hides in structure of the same size",
         ),
         (float(SPREADS[at] <= _LONGEST), "reaches as far as structure"),
-        (_ramp(_content(blocks, at, blur), _TEXTURE_ALONE, _CONTENT), "cannot be told from texture without an image"),
+        (_ramp(content, _TEXTURE_ALONE, _CONTENT), "cannot be told from texture without an image"),
         (_ramp(independent, _INDEPENDENT - 0.2, _INDEPENDENT), "is shared by channels or planes, as structure is"),
     )
     confidence, evidence = min(judgements, key=lambda judgement: judgement[0])
@@ -215,6 +222,7 @@ class Blur:
         residuals: [spreads], variance of the residual of the noise at each of `SPREADS`, over that of the noise.
         structure: variance of the residual of structure at a spread of one pixel, over that of the noise; it grows with
             the square of the spread.
+        variance: of the noise, over that of the residual at a spread of one pixel.
         misfit: root mean square of the logarithm of observed over expected standard deviations.
     """
 
@@ -222,6 +230,7 @@ class Blur:
     box: int
     residuals: Values
     structure: float
+    variance: float
     misfit: float
 
 
@@ -235,11 +244,12 @@ def fit_blur(growth: Values) -> Blur:
     shares = np.array([residual_share(*blur) for blur in blurs])
     squares = np.square(np.array(SPREADS, np.float64))
     expected = (shares[:, None] + _STRUCTURES[:, None] * squares)[..., :_FITTED]
-    errors = np.log(growth[:_FITTED]) - 0.5 * np.log(expected / expected[..., :1])
-    misfits = np.sqrt(np.mean(errors**2, axis=-1))
-    blur, structure = np.unravel_index(int(np.argmin(misfits)), misfits.shape)
-    width, box = blurs[blur]
-    return Blur(width, box, shares[blur], float(_STRUCTURES[structure]), float(misfits[blur, structure]))
+    ratios = 2.0 * np.log(growth[:_FITTED]) - np.log(expected)
+    misfits = 0.5 * ratios.std(axis=-1)
+    best = np.unravel_index(int(np.argmin(misfits)), misfits.shape)
+    width, box = blurs[best[0]]
+    variance = float(np.exp(ratios[best].mean()))
+    return Blur(width, box, shares[best[0]], float(_STRUCTURES[best[1]]), variance, float(misfits[best]))
 
 
 def residual_share(width: float, box: int = 0) -> Values:
