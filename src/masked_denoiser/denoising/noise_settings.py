@@ -34,8 +34,8 @@ from masked_denoiser.noise.estimation import ChannelNoise
 from masked_denoiser.noise.impulses import ImpulseNoise
 from masked_denoiser.noise.variance_model import NoiseVariance
 
-#: Side in pixels of the places that treatments are tried on, and how many: fewer for the slower networks.
-_PLACE, _PLACES, _PLACES_OF_SWIN = 96, 4, 2
+#: Side in pixels of the places that treatments are tried on, and how many: fewer where each takes longer.
+_PLACE, _PLACES, _PLACES_OF_STRIDES, _PLACES_OF_SWIN = 96, 4, 3, 2
 
 #: Noise as strong as this share of an image's range leaves nothing of the image: a mistake in units.
 _STRONGEST = 0.7
@@ -235,7 +235,8 @@ class _Trial:
 
     def judge(self, candidates: list[NoiseTreatment], sample: NoiseSample, noise: NoiseSummary) -> list[Judgement]:
         """Return what the candidates did to the noise of a sample."""
-        count = _PLACES_OF_SWIN if isinstance(self.model.card.architecture, SwinConfig) else _PLACES
+        count = _PLACES if not any(candidate.strides for candidate in candidates) else _PLACES_OF_STRIDES
+        count = _PLACES_OF_SWIN if isinstance(self.model.card.architecture, SwinConfig) else count
         places = [
             replace_impulses(p[None], candidates[0])[0]
             for p in choose_places(sample.stacks, sample.missing, _PLACE, count)
