@@ -42,6 +42,7 @@ class NoiseTreatment:
         blend: share of the network's correction that is taken; 0 leaves the plane as it is.
         impulse_height: samples this far from their neighbours are replaced first; 0 replaces none.
         impulse_low, impulse_high: only samples at or below the one, or at or above the other, are impulses.
+        hot_pixels: (row, column) of pixels of the detector that are replaced first wherever they are.
         noise: gain, variance and least variance of the noise of each channel, beyond which nothing is removed; one
             for all channels, or none where the noise is not known.
         width: of the blur that explains the correlation of the noise, in pixels; 0 for white noise.
@@ -56,6 +57,7 @@ class NoiseTreatment:
     impulse_height: float = 0.0
     impulse_low: float | None = None
     impulse_high: float | None = None
+    hot_pixels: tuple[tuple[int, int], ...] = ()
     noise: tuple[tuple[float, float, float], ...] = ()
     width: float = 0.0
     gray: bool = False
@@ -63,7 +65,12 @@ class NoiseTreatment:
     @property
     def is_identity(self) -> bool:
         """Whether the plane is left as it is."""
-        return not self.blend and not self.impulse_height
+        return not self.blend and not self.replaces_pixels
+
+    @property
+    def replaces_pixels(self) -> bool:
+        """Whether impulses or hot pixels are replaced."""
+        return bool(self.impulse_height or self.hot_pixels)
 
     @property
     def stride(self) -> int:
@@ -82,7 +89,7 @@ class NoiseTreatment:
             return "left alone; noise 'none' denoises it all the same"
         if not self.blend:
             return "dead and hot pixels are replaced, the rest is left alone"
-        parts = ["dead and hot pixels are replaced first"] if self.impulse_height else []
+        parts = ["dead and hot pixels are replaced first"] if self.replaces_pixels else []
         if self.gain:
             parts.append("photon noise is stabilized before the network, and restored after it")
         if self.scale < 1 and not self.gain:

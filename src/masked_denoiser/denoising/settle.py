@@ -14,9 +14,10 @@ from masked_denoiser.denoising.background import measure_background
 from masked_denoiser.denoising.correction_limits import MEAN_REACH
 from masked_denoiser.denoising.epochs import count_epochs
 from masked_denoiser.denoising.exposures import REACH as EXPOSURE_REACH
+from masked_denoiser.denoising.hot_pixels import find_hot_pixels
 from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
 from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options, OutputDtype
-from masked_denoiser.denoising.noise_settings import choose
+from masked_denoiser.denoising.noise_settings import AUTO, NoiseChoice, choose
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.denoising.precision import Precision
 from masked_denoiser.images.disk import is_tiff
@@ -60,7 +61,8 @@ def make_job(
     planes = planes_of(source, options.channels, epochs)
     ranges = _ranges(around, planes, options)
     chosen = choose(options.noise, around, planes, ranges, model, options.seed, rounded_output=options.dtype == "same")
-    stride = lcm(*(treatment.stride for treatment in chosen.treatments.values()))
+    treatments = _with_hot_pixels(source, planes, ranges, chosen, options)
+    stride = lcm(*(treatment.stride for treatment in treatments.values()))
     batch = options.batch or {"cuda": 8, "mps": 2}.get(device, 1)
     tile = _tile(options, grid, stride)
     shard = _shard(source, planes, tile, output, options)
@@ -72,7 +74,7 @@ def make_job(
         model_digest=model.digest,
         window=grid,
         tile=tile,
-        halo=settle_halo(options.halo, model, stride, _around(chosen.treatments.values())),
+        halo=settle_halo(options.halo, model, stride, _around(treatments.values())),
         batch=batch,
         shard=shard,
         group=(shard // tile, shard // tile) if shard else (1, batch),
@@ -85,7 +87,7 @@ def make_job(
         ranges=tuple(ranges.items()),
         asked=options.noise,
         noise=chosen.verdict,
-        treatments=tuple(chosen.treatments.items()),
+        treatments=tuple(treatments.items()),
         device=device,
         precision=precision,
         compiled=options.compiled,
@@ -162,7 +164,7 @@ def _tile(options: Options, grid: int, stride: int) -> int:
 def _around(treatments: Collection[NoiseTreatment]) -> int:
     """Before the network impulses are looked for among neighbours, after it the result is held to local figures."""
     limited = (3 * MEAN_REACH * bool(t.noise) * bool(t.blend) for t in treatments)
-    before = (REACH * bool(t.impulse_height) + EXPOSURE_REACH * bool(t.blend) for t in treatments)
+    before = (REACH * t.replaces_pixels + EXPOSURE_REACH * bool(t.blend) for t in treatments)
     return max(map(sum, zip(before, limited, strict=True)), default=0)
 
 
@@ -201,6 +203,23 @@ def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> dict
         return {key: measured[key] for key in keys}
     low, high = options.intensity
     return {key: replace(measured[key], low=low, high=high) for key in keys}
+
+
+def _with_hot_pixels(
+    source: Source,
+    planes: tuple[Plane, ...],
+    ranges: dict[int, IntensityRange],
+    chosen: NoiseChoice,
+    options: Options,
+) -> dict[int, NoiseTreatment]:
+    """The treatments with the pixels that stay at their place; only where noise was measured."""
+    treatments = dict(chosen.treatments)
+    if options.noise.strip().lower() != AUTO:
+        return treatments
+    noise = {key: treatment.limits[0] for key, treatment in treatments.items() if treatment.noise}
+    found = find_hot_pixels(source, planes, ranges, noise)
+    channels = {plane.range_key: plane.channel for plane in planes}
+    return {key: replace(one, hot_pixels=found.get(channels[key], ())) for key, one in treatments.items()}
 
 
 def _background(

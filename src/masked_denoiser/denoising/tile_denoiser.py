@@ -55,7 +55,7 @@ class TileDenoiser:
 
     def submit(self, tiles: Batch, origins: Origins, treatment: NoiseTreatment) -> Pending:
         """Begin to denoise tiles, as `Denoiser.submit`; the rest is done when the result is asked for."""
-        good = replace_impulses(tiles, treatment)
+        good = replace_impulses(tiles, treatment, origins)
         if not treatment.blend:
             return lambda: Denoised(good, np.zeros_like(tiles))
         views = _views(good, treatment)
@@ -82,14 +82,32 @@ class TileDenoiser:
         return np.ascontiguousarray(first[..., :height, :width])
 
 
-def replace_impulses(tiles: Batch, treatment: NoiseTreatment) -> Batch:
-    """Return tiles [B, C, H, W] without the dead and hot pixels that a treatment names."""
+def replace_impulses(tiles: Batch, treatment: NoiseTreatment, origins: Origins = ()) -> Batch:
+    """Return tiles [B, C, H, W] without the dead and hot pixels that a treatment names.
+
+    Args:
+        tiles: in units of their range.
+        treatment: of the tiles.
+        origins: of each tile in the image; without them hot pixels stay.
+    """
+    if treatment.hot_pixels and origins:
+        tiles = repair(tiles, _hot_pixels(tiles.shape, treatment.hot_pixels, origins))
     if not treatment.impulse_height:
         return tiles
     low = -np.inf if treatment.impulse_low is None else treatment.impulse_low + 1e-5
     high = np.inf if treatment.impulse_high is None else treatment.impulse_high - 1e-5
     extreme = (tiles <= low) | (tiles >= high)
     return repair(tiles, extreme & find_impulses(tiles, treatment.impulse_height))
+
+
+def _hot_pixels(shape: tuple[int, ...], places: Origins, origins: Origins) -> NDArray[np.bool_]:
+    """Which samples [B, C, H, W] of tiles are hot pixels."""
+    gone = np.zeros(shape, np.bool_)
+    for tile, origin in zip(gone, origins, strict=True):
+        rows, columns = np.subtract(places, origin).T
+        inside = (rows >= 0) & (rows < shape[2]) & (columns >= 0) & (columns < shape[3])
+        tile[:, rows[inside], columns[inside]] = True
+    return gone
 
 
 def _submit(network: Network, tiles: Batch, origins: Origins) -> Pending:
