@@ -43,6 +43,12 @@ _STRONGEST = 0.7
 #: Width in pixels of the blur whose noise is independent from 1, 2, ... pixels on.
 _WIDTHS = (0.0, 0.42, 0.65, 0.9, 1.15, 1.4)
 
+#: Why an image is left alone, or only a share of the correction is taken.
+_BELOW_ROUNDING = "its noise is below the rounding of its values"
+_WEAK = "its noise is weak against its contrast"
+_NOT_WORTH_IT = "whatever was tried on a sample would remove about as much structure as noise"
+_PARTLY_STRUCTURE = "some of what would be removed may be structure"
+
 #: What `noise` is called that is measured, and that is not looked at.
 AUTO, NONE = "auto", "none"
 
@@ -212,14 +218,16 @@ def _choose(
     gray = sample.gray
     finish = partial(finish_treatment, channels=channels, gray=gray)
     if not visible:
-        return finish(IDENTITY)
+        weak = _BELOW_ROUNDING if summary.is_below_rounding else _WEAK
+        return finish(replace(IDENTITY, reason=weak))
     candidates = [finish(candidate) for candidate in list_candidates(summary, training_noise(trial.model.card))]
     if not candidates[0].noise:  # too little was seen to judge by
-        return replace(candidates[0], blend=rounded(visible))
+        return replace(candidates[0], blend=rounded(visible), reason=_WEAK if visible < 1 else "")
     best = best_of(trial.judge(candidates, sample, summary))
     if best is None:
-        return finish(IDENTITY)
-    return replace(best.treatment, blend=rounded(min(visible, best.blend)))
+        return finish(replace(IDENTITY, reason=_NOT_WORTH_IT))
+    reason = "" if min(visible, best.blend) == 1 else _WEAK if visible <= best.blend else _PARTLY_STRUCTURE
+    return replace(best.treatment, blend=rounded(min(visible, best.blend)), reason=reason)
 
 
 class _Trial:

@@ -47,6 +47,7 @@ class NoiseTreatment:
             for all channels, or none where the noise is not known.
         width: of the blur that explains the correlation of the noise, in pixels; 0 for white noise.
         gray: whether red, green and blue are equal, and stay so.
+        reason: why the plane is left alone, or only a share of the correction is taken; for a person.
     """
 
     gain: float = 0.0
@@ -61,6 +62,7 @@ class NoiseTreatment:
     noise: tuple[tuple[float, float, float], ...] = ()
     width: float = 0.0
     gray: bool = False
+    reason: str = ""
 
     @property
     def is_identity(self) -> bool:
@@ -85,10 +87,11 @@ class NoiseTreatment:
     @property
     def summary(self) -> str:
         """What is done, for a person."""
+        because = f", because {self.reason}" if self.reason else ""
         if self.is_identity:
-            return "left alone; noise 'none' denoises it all the same"
+            return f"left alone{because}; noise 'none' denoises it all the same"
         if not self.blend:
-            return "dead and hot pixels are replaced, the rest is left alone"
+            return f"dead and hot pixels are replaced, the rest is left alone{because}"
         parts = ["dead and hot pixels are replaced first"] if self.replaces_pixels else []
         if self.gain:
             parts.append("photon noise is stabilized before the network, and restored after it")
@@ -98,7 +101,7 @@ class NoiseTreatment:
             pixels = " and ".join(_ORDINALS[stride] for stride in self.strides)
             parts.append(f"denoised on every {pixels} pixel first, since neighbours share noise")
         if 0 < self.blend < 1:
-            parts.append(f"{self.blend:.0%} of the correction is taken")
+            parts.append(f"{self.blend:.0%} of the correction is taken{because}")
         return "; ".join(parts) or "denoised directly"
 
 
@@ -150,9 +153,14 @@ class NoiseSummary:
         return self.variance.gain > 0 and max(self.variance.variance, 0.0) < (1 - _GROWS) * self.sigma**2
 
     @property
+    def is_below_rounding(self) -> bool:
+        """Whether noise is no stronger than the rounding of the values."""
+        return self.sigma <= max(ROUNDING * self.step, 1e-9)
+
+    @property
     def visible(self) -> float:
         """How far noise stands out of the rounding of the values and the local contrast, 0 to 1."""
-        if self.sigma <= max(ROUNDING * self.step, 1e-9):
+        if self.is_below_rounding:
             return 0.0
         ratio = self.sigma / max(self.contrast, 1e-12)
         return min(1.0, max(0.0, (ratio - _HIDDEN) / (_VISIBLE - _HIDDEN)))

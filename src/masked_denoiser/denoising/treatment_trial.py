@@ -162,7 +162,7 @@ def best_of(judgements: Sequence[Judgement]) -> Judgement | None:
         apart = _CLEARLY if judgement.treatment.strides != best.treatment.strides else _SLIGHTLY
         if judgement.score < best.score - apart:
             best = judgement
-    return best if best.gain > _WORTH_IT else None
+    return best if min(best.gain, 1.0 - best.score) > _WORTH_IT else None
 
 
 def choose_places(
