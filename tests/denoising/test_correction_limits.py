@@ -51,7 +51,7 @@ def test_a_bead_that_was_erased_is_put_back(height):
 @given(st.floats(0, 0.1), st.floats(0, 0.01), st.integers(0, 99))
 def test_a_result_without_correction_stays(gain, variance, seed):
     tiles = np.random.default_rng(seed).uniform(-0.2, 3, (1, 3, 40, 50)).astype(np.float32)
-    limited = limit_correction(tiles, tiles, [NoiseVariance(gain, variance)] * 3)
+    limited = limit_correction(tiles, tiles, [NoiseVariance(gain, variance)] * 3, clipped=(-0.2, 3.0))
     np.testing.assert_array_equal(limited, tiles)
 
 
@@ -64,6 +64,17 @@ def test_few_photons_keep_their_local_means(photons):
     for part in (np.s_[..., :80, :80], np.s_[..., 40:80, 100:140], np.s_[...]):
         assert limited[part].mean() == pytest.approx(counts[part].mean(), rel=0.04)
     assert limited.var() < 0.1 * counts.var()
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.02, 0.98])
+def test_the_mean_that_clipping_took_may_come_back(mean):
+    truth = np.full((1, 1, 128, 128), mean, np.float32)
+    tiles = np.clip(truth + noise(0.1), 0, 1)
+    assert abs(tiles.mean() - mean) > 0.02
+    whole = limit_correction(truth, tiles, [NoiseVariance(0.0, 0.01)])
+    told = limit_correction(truth, tiles, [NoiseVariance(0.0, 0.01)], clipped=(0.0, 1.0))
+    assert whole.mean() == pytest.approx(tiles.mean(), abs=0.01)
+    assert told.mean() == pytest.approx(mean, abs=0.004)
 
 
 def test_bright_regions_do_not_spread_into_dim_ones():

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from masked_denoiser.noise.variance_model import NoiseVariance
+from masked_denoiser.noise.variance_model import NoiseVariance, clipped_moments
 
 Batch = NDArray[np.float32]
 
@@ -54,7 +54,13 @@ class _Variance:
         return np.asarray(np.maximum(self.gain * intensity + self.variance, np.maximum(self.floor, 1e-12)), np.float32)
 
 
-def limit_correction(denoised: Batch, tiles: Batch, noise: Sequence[NoiseVariance], width: float = 0.0) -> Batch:
+def limit_correction(
+    denoised: Batch,
+    tiles: Batch,
+    noise: Sequence[NoiseVariance],
+    width: float = 0.0,
+    clipped: tuple[float, float] = (-np.inf, np.inf),
+) -> Batch:
     """Return a result from which nothing is missing that cannot be noise.
 
     Three limits, one after the other: of each pixel, of the energy over 33 x 33 pixels, and of the mean over them.
@@ -63,6 +69,7 @@ def limit_correction(denoised: Batch, tiles: Batch, noise: Sequence[NoiseVarianc
         denoised, tiles: [B, C, H, W] in the same units.
         noise: of each channel; one for all of them.
         width: of the blur that explains the correlation of the noise, in pixels; 0 for white noise.
+        clipped: lowest and highest intensity, where the image was clipped after the noise; else infinite.
     """
     level = _Variance(*(_per_channel(noise, name) for name in ("gain", "variance", "floor")))
     removed = tiles - denoised
@@ -71,7 +78,7 @@ def limit_correction(denoised: Batch, tiles: Batch, noise: Sequence[NoiseVarianc
     strength = np.sqrt(np.maximum(_local(removed**2), 0.0))
     allowed = _MARGIN * np.sqrt(level.at(local))
     removed = removed * np.minimum(1.0, allowed / np.maximum(strength, 1e-12))
-    return np.asarray(tiles - (removed - _bias(removed, tiles - removed, local, level, width)), np.float32)
+    return np.asarray(tiles - (removed - _bias(removed, tiles - removed, local, level, width, clipped)), np.float32)
 
 
 def _plausible(removed: Batch, denoised: Batch, local: Batch, level: _Variance) -> Batch:
@@ -86,7 +93,9 @@ def _plausible(removed: Batch, denoised: Batch, local: Batch, level: _Variance) 
     return np.asarray(np.clip((_NEVER - distance) / (_NEVER - _SURELY), 0.0, 1.0), np.float32)
 
 
-def _bias(removed: Batch, kept: Batch, local: Batch, level: _Variance, width: float) -> Batch:
+def _bias(
+    removed: Batch, kept: Batch, local: Batch, level: _Variance, width: float, clipped: tuple[float, float]
+) -> Batch:
     """What a correction takes from, or adds to, local means, beyond chance.
 
     The mean of noise over a thousand pixels is next to nothing, so what is left is the fault of the network, which
@@ -96,11 +105,20 @@ def _bias(removed: Batch, kept: Batch, local: Batch, level: _Variance, width: fl
     sigma = np.sqrt(np.maximum(level.at(_mean(kept, _SMOOTHED)), _DIM * level.at(local)))
     # Where the measurement is too low no pixel may outweigh its neighbourhood.
     mean = _local(np.clip(removed / sigma, -_OUTWEIGHS, _OUTWEIGHS).astype(np.float32))
+    if np.isfinite(clipped).any():
+        expected = _local(_mean_of_clipped(kept, sigma, clipped))
+        mean -= np.clip(mean, np.minimum(expected, 0.0), np.maximum(expected, 0.0))
     chance = _CHANCE * np.sqrt(4.0 * np.pi * width**2 + 1.0) / (2 * MEAN_REACH + 1)
     certain = np.sign(mean) * np.maximum(np.abs(mean) - chance, 0.0)
     photons = (kept + level.variance / np.maximum(level.gain, 1e-12)) / np.maximum(level.gain, 1e-12)
     few = np.where(level.gain > 0, np.clip((_MANY - photons) / (_MANY - _FEW), 0.0, 1.0), 0.0)
     return np.asarray(sigma * (few * mean + (1.0 - few) * certain), np.float32)
+
+
+def _mean_of_clipped(kept: Batch, sigma: Batch, clipped: tuple[float, float]) -> Batch:
+    """Mean of normal noise after clipping, in standard deviations: less than 0 near white, more than 0 near black."""
+    mean, _ = clipped_moments(kept.astype(np.float64), sigma.astype(np.float64), clipped)
+    return np.asarray((mean - kept) / sigma, np.float32)
 
 
 def _per_channel(noise: Sequence[NoiseVariance], name: str) -> Batch:

@@ -45,6 +45,7 @@ class NoiseTreatment:
         hot_pixels: (row, column) of pixels of the detector that are replaced first wherever they are.
         noise: gain, variance and least variance of the noise of each channel, beyond which nothing is removed; one
             for all channels, or none where the noise is not known.
+        clipped_low, clipped_high: where the image was clipped, noise and all; None where it was not.
         width: of the blur that explains the correlation of the noise, in pixels; 0 for white noise.
         gray: whether red, green and blue are equal, and stay so.
         reason: why the plane is left alone, or only a share of the correction is taken; for a person.
@@ -60,6 +61,8 @@ class NoiseTreatment:
     impulse_high: float | None = None
     hot_pixels: tuple[tuple[int, int], ...] = ()
     noise: tuple[tuple[float, float, float], ...] = ()
+    clipped_low: float | None = None
+    clipped_high: float | None = None
     width: float = 0.0
     gray: bool = False
     reason: str = ""
@@ -83,6 +86,14 @@ class NoiseTreatment:
     def limits(self) -> list[NoiseVariance]:
         """The noise of each channel; empty where it is not known."""
         return [NoiseVariance(*one) for one in self.noise]
+
+    @property
+    def clipped(self) -> tuple[float, float]:
+        """Lowest and highest intensity of the image where it was clipped; infinite where it was not."""
+        return (
+            -inf if self.clipped_low is None else self.clipped_low,
+            inf if self.clipped_high is None else self.clipped_high,
+        )
 
     @property
     def summary(self) -> str:
@@ -198,9 +209,18 @@ def finish_treatment(
         impulse_low=_end(max(i.low for i in found)) if found else None,
         impulse_high=_end(min(i.high for i in found)) if found else None,
         noise=noise_limits(channels),
+        clipped_low=_end(min(_clipped_low(c) for c in channels)),
+        clipped_high=_end(max(c.clipped[1] for c in channels)),
         width=rounded(max(c.width for c in channels)),
         gray=gray,
     )
+
+
+def _clipped_low(noise: ChannelNoise) -> float:
+    """Where a channel was clipped in the dark; counts of photons end at zero by themselves."""
+    low = noise.clipped[0]
+    grows = noise.variance.sigma(low) ** 2 < (1.0 - _GROWS) * noise.sigma**2 if low > -inf else True
+    return -inf if grows else low
 
 
 def noise_limits(channels: Sequence[ChannelNoise]) -> tuple[tuple[float, float, float], ...]:
@@ -240,6 +260,8 @@ def in_range(
         impulse_height=rounded(treatment.impulse_height * ratio),
         impulse_low=place(treatment.impulse_low),
         impulse_high=place(treatment.impulse_high),
+        clipped_low=place(treatment.clipped_low),
+        clipped_high=place(treatment.clipped_high),
         noise=noise,
     )
 

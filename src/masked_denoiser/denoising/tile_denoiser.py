@@ -165,7 +165,7 @@ def _after(outs: list[Denoised], views: list[_View], tiles: Batch, treatment: No
     if treatment.gray:
         mean = _gray(mean, tiles)
     if treatment.noise:
-        mean = limit_correction(mean, tiles, treatment.limits, treatment.width)
+        mean = limit_correction(mean, tiles, treatment.limits, treatment.width, treatment.clipped)
     share = np.float32(treatment.blend)
     std = None
     if all(out.std is not None for out in outs):
