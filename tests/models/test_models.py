@@ -19,8 +19,8 @@ from tests.network import plain
 
 PAPER_LIKE = SwinConfig(embed=12, depths=(2, 3), heads=(2, 3))
 PLAIN_GRAY = SwinConfig(
-    channels=1, embed=8, depths=(2,), heads=(4,), first_kernel=3, residual="1conv", global_skip=True, mean=(0.0,),
-    attention_mask=0.0, mlp_ratio=1.5, window=4,
+    channels=1, embed=8, depths=(2,), heads=(4,), first_kernel=3, residual="1conv", body_skip=True,
+    global_skip=True, mean=(0.0,), attention_mask=0.0, mlp_ratio=1.5, window=4,
 )  # fmt: skip
 
 
@@ -60,6 +60,7 @@ def test_a_reference_checkpoint_computes_what_the_published_formulas_give(tmp_pa
         window=config.window,
         mean=config.mean,
         global_skip=config.global_skip,
+        body_skip=config.body_skip,
         mask=config.attention_mask,
     )
     assert np.abs(oracle).max() > 0.5

@@ -92,7 +92,7 @@ def residual(x, t, prefix):
     return y.transpose(1, 2, 0)
 
 
-def network(image, tensors, *, depths, heads, window, mean, global_skip, mask=0.0, seed=0, number=0):
+def network(image, tensors, *, depths, heads, window, mean, global_skip, body_skip, mask=0.0, seed=0, number=0):
     """The whole network on an image [C, H, W] in [0, 1]."""
     t = {key: np.asarray(value, dtype=np.float64) for key, value in tensors.items()}
     x = image - np.asarray(mean)[:, None, None]
@@ -107,7 +107,8 @@ def network(image, tensors, *, depths, heads, window, mean, global_skip, mask=0.
             z = block(z, t, prefix, heads[group], window, shift, _keeper(mask, seed, number, index, window))
             index += 1
         y = y + residual(z, t, f"layers.{group}.conv")
-    y = first + residual(norm(y, t["norm.weight"], t["norm.bias"]), t, "conv_after_body")
+    y = residual(norm(y, t["norm.weight"], t["norm.bias"]), t, "conv_after_body")
+    y = first + y if body_skip else y
     out = conv(y.transpose(2, 0, 1), t["conv_last.weight"], t["conv_last.bias"])
     return (x + out if global_skip else out) + np.asarray(mean)[:, None, None]
 

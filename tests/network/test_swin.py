@@ -1,3 +1,5 @@
+from zlib import crc32
+
 import numpy as np
 import pytest
 import torch
@@ -22,10 +24,25 @@ def random_network(config, seed=0):
 FAMILY = {
     "paper": SwinConfig(embed=12, depths=(2, 3), heads=(2, 3)),
     "swinir-rgb": SwinConfig(
-        embed=12, depths=(2, 2), heads=(3, 3), first_kernel=3, residual="1conv", global_skip=True, attention_mask=0.0
+        embed=12,
+        depths=(2, 2),
+        heads=(3, 3),
+        first_kernel=3,
+        residual="1conv",
+        body_skip=True,
+        global_skip=True,
+        attention_mask=0.0,
     ),
     "swinir-gray": SwinConfig(
-        channels=1, embed=8, depths=(3,), heads=(2,), first_kernel=3, global_skip=True, mean=(0.0,), attention_mask=0.0
+        channels=1,
+        embed=8,
+        depths=(3,),
+        heads=(2,),
+        first_kernel=3,
+        body_skip=True,
+        global_skip=True,
+        mean=(0.0,),
+        attention_mask=0.0,
     ),
     "window-4": SwinConfig(channels=1, embed=8, depths=(2,), heads=(2,), window=4, mean=(0.0,), qkv_bias=False),
 }
@@ -47,6 +64,7 @@ def test_network_equals_its_plain_formulation(name):
         window=config.window,
         mean=config.mean,
         global_skip=config.global_skip,
+        body_skip=config.body_skip,
         mask=config.attention_mask,
         seed=3,
         number=1,
@@ -103,3 +121,45 @@ def test_configuration_survives_json():
         assert SwinConfig.from_dict(config.to_dict()) == config
     with pytest.raises(ConfigError, match="dropout"):
         SwinConfig.from_dict({"dropout": 0.1})
+
+
+def test_a_configuration_of_before_the_field_keeps_its_skip():
+    values = SwinConfig().to_dict()
+    del values["body_skip"]
+    assert SwinConfig.from_dict(values).body_skip
+    assert not SwinConfig().body_skip
+
+
+def by_formula(name, shape):
+    """Weights of the reference values, by the published name of a tensor."""
+    k = np.arange(np.prod(shape), dtype=np.float64)
+    phase = 2 * np.pi * (crc32(name.encode()) % 1000) / 1000
+    if name.endswith("relative_position_bias_table"):
+        values = 0.5 * np.sin(0.37 * k + phase)
+    elif len(shape) > 1:
+        values = 3 * np.sin(0.37 * k**2 + phase) / np.sqrt(np.prod(shape[1:]))
+    else:
+        values = 0.1 * np.sin(0.37 * k + phase) + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
+    return torch.from_numpy(values.reshape(shape)).float()
+
+
+@pytest.mark.parametrize(
+    ("depths", "size", "mean", "deviation", "places"),
+    [
+        ((2,), (24, 40), 5.585364, 7.714427, (5.815988, -5.818737, 5.498619, 12.457038, 7.267431)),
+        ((6,) * 4, (24, 40), 17.880074, 9.363070, (10.958805, 30.559930, 5.406610, 23.960270, 16.630444)),
+        ((6,) * 4, (64, 64), 20.625109, 8.500286, (10.960239, 27.723496, 3.531342, 23.876667, 17.614826)),
+    ],
+)
+def test_the_papers_network_gives_the_numbers_of_its_authors_code(depths, size, mean, deviation, places):
+    """Computed with the authors' network in float64 from weights that a formula makes."""
+    network = MaskedSwin(SwinConfig(depths=depths, heads=(6,) * len(depths))).eval()
+    names = network.state_dict()
+    network.load_state_dict({name: by_formula(name, tuple(tensor.shape)) for name, tensor in names.items()})
+    (h, w), (c, y, x) = size, np.mgrid[:3, : size[0], : size[1]]
+    image = 0.5 + 0.3 * np.sin(0.2 * x + 0.1 * y + c) + 0.2 * np.cos(0.7 * y - 0.3 * x)
+    with torch.inference_mode():
+        out = network(torch.from_numpy(image[None]).float())[0].numpy().astype(np.float64)
+    assert (out.mean(), out.std(ddof=1)) == pytest.approx((mean, deviation), abs=2e-4)
+    found = [out[0, 0, 0], out[1, h // 2, w // 2], out[2, h - 1, w - 1], out[0, 7, 8], out[2, 13, 31]]
+    assert found == pytest.approx(places, abs=5e-4)

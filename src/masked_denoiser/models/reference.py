@@ -44,7 +44,8 @@ def import_checkpoint(
         name: what to call the model; the file's name by default.
         ema: take the averaged weights (`params_ema`) where the file has both.
         global_skip: whether the network predicts a correction; by default false for a 1x1 first
-            convolution (the masked network) and true for 3x3 (SwinIR).
+            convolution (the masked network) and true for 3x3 (SwinIR). The skip around the groups is absent for the
+            one and present for the other.
         attention_mask: share of masked tokens; by default 0.75 for 1x1 and 0 for 3x3.
         licence: licence of the weights, as their authors state it.
 
@@ -110,6 +111,7 @@ def infer_config(weights: dict[str, Tensor], name: str = "the checkpoint") -> Sw
             mlp_ratio=hidden[0] / embed,
             first_kernel=kernel,
             residual=_residual(weights, name),
+            body_skip=not masked,
             global_skip=not masked,
             qkv_bias="layers.0.residual_group.blocks.0.attn.qkv.bias" in weights,
             mean=RGB_MEAN if channels == 3 else (0.0,) * channels,

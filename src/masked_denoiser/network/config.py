@@ -25,7 +25,7 @@ class ConfigError(UserError, ValueError):
 class SwinConfig:
     """A Swin denoiser. The defaults are the network of Chen et al., CVPR 2023 (masked training).
 
-    Its family holds the plain SwinIR denoisers too: `first_kernel=3, global_skip=True,
+    Its family holds the plain SwinIR denoisers too: `first_kernel=3, body_skip=True, global_skip=True,
     attention_mask=0.0`.
 
     Attributes:
@@ -38,6 +38,8 @@ class SwinConfig:
         first_kernel: side of the first convolution; 1 in the paper, so that masked pixels do not
             leak into their neighbours before the first attention.
         residual: the convolution that ends a group, one 3x3 or a bottleneck of three.
+        body_skip: whether the output of the first convolution is added to that of the groups, as in SwinIR. The paper
+            has no skip there, over which masked and noisy pixels would pass.
         global_skip: whether the network predicts a correction of its input instead of the image.
         qkv_bias: whether queries, keys and values have a bias.
         mean: subtracted from each channel first and added back last.
@@ -53,6 +55,7 @@ class SwinConfig:
     mlp_ratio: float = 2.0
     first_kernel: int = 1
     residual: Residual = "3conv"
+    body_skip: bool = False
     global_skip: bool = False
     qkv_bias: bool = True
     mean: tuple[float, ...] = RGB_MEAN
@@ -112,12 +115,15 @@ class SwinConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Inverse of `to_dict`.
+        """Return the inverse of `to_dict`.
+
+        Args:
+            values: plain JSON values. Cards from before December 2026 do not name `body_skip`; their networks have it.
 
         Raises:
             ConfigError: if a name is unknown or a value is impossible.
         """
-        return cls(**known_values(cls, values))
+        return cls(**known_values(cls, {"body_skip": True} | values))
 
 
 def too_large(limits: Mapping[str, tuple[Any, float]]) -> list[str]:

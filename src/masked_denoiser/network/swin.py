@@ -95,7 +95,8 @@ class MaskedSwin(nn.Module):
         y = self.patch_embed(first)
         for group in self.layers:
             y = group(y, tokens)
-        y = first + _as_image(self.conv_after_body, self.norm(y))
+        y = _as_image(self.conv_after_body, self.norm(y))
+        y = first + y if self.config.body_skip else y
         out: Tensor = self.conv_last(y.permute(0, 3, 1, 2))
         return (x + out if self.config.global_skip else out) + self.mean
 
