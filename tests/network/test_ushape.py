@@ -50,6 +50,48 @@ def test_masked_pixels_are_filled_from_their_visible_neighbours(share):
     assert np.abs(ours - plainly_filled(image, masked)).max() < 1e-12
 
 
+TOLD = UConfig(widths=(8, 16), blocks=(1, 1), attention=1, heads=2, noise_map=True, limit=5.0)
+
+
+def noise_map(sigma, known=1.0):
+    return torch.cat([torch.full((1, 1, 64, 64), sigma), torch.full((1, 1, 64, 64), known)], dim=1)
+
+
+def test_corrections_are_limited_in_units_of_the_noise_that_is_known():
+    network, image = random_network(TOLD), torch.rand(1, 3, 64, 64)
+    assert torch.allclose(network(image, noise=noise_map(0.0)), image, atol=1e-5)
+    for sigma in (0.001, 0.01):
+        away = (network(image, noise=noise_map(sigma)) - image).abs().max()
+        assert 0.5 * 5 * sigma < away < 5.001 * sigma
+    unknown = network(image, noise=noise_map(0.0, known=0.0))
+    assert torch.equal(unknown, network(image))
+    assert (unknown - image).abs().max() > 0.1
+
+
+def test_the_network_sees_the_noise_map():
+    network, image = random_network(TOLD), torch.rand(1, 3, 64, 64)
+    weak, strong = (network(image, noise=noise_map(sigma)) - image for sigma in (10.0, 20.0))
+    assert (weak - strong).abs().max() > 0.1
+
+
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by torch itself
+@pytest.mark.parametrize("config", [SMALL, TOLD])
+def test_the_network_is_one_graph(config):
+    """No branch depends on the pixels: what can be compiled whole never waits for a GPU."""
+    network, image = random_network(config), torch.rand(1, 3, 64, 64)
+    torch._dynamo.reset()
+    compiled = torch.compile(network, fullgraph=True, backend="eager")
+    masked = image.masked_fill(torch.rand(1, 1, 64, 64) < 0.5, MASKED_PIXEL)
+    for given in (image, masked):
+        assert torch.equal(compiled(given), network(given))
+
+
+def test_without_masked_pixels_nobody_need_look_for_them():
+    network, image = random_network(SMALL), torch.rand(1, 3, 64, 64)
+    assert torch.equal(network(image, masked=False), network(image))
+
+
 def test_what_lies_under_a_mask_cannot_be_seen_and_the_rest_can():
     """By gradient, through masked pixels and the whole network."""
     network = random_network(SMALL)
@@ -104,6 +146,7 @@ def test_configuration_survives_json_and_says_its_kind():
         ({"attention": 0}, "at least one block"),
         ({"widths": "wide"}, "network setting widths is 'wide'"),
         ({"kind": "v"}, "networks of kind 'v' are unknown"),
+        ({"limit": 5.0}, "needs a noise map"),
         ({"depths": [1]}, "unknown network settings"),
     ],
 )

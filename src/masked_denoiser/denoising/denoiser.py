@@ -18,6 +18,7 @@ from masked_denoiser.denoising.transfer import Waiting, to_device, to_host
 from masked_denoiser.errors import UserError
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.masks import HashedTokenMask
+from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.tiling.plan import Plan
 
 Batch = NDArray[np.float32]
@@ -83,6 +84,8 @@ class Denoiser:
         self.config = model.card.architecture
         self.device, self.passes, self.seed, self.std, self.precision = device, passes, seed, std, precision
         self.network = model.build().to(device)
+        # Pixels are masked in training only, and looking for them takes time.
+        self._no_masked_pixels = {"masked": False} if isinstance(self.config, UConfig) else {}
         self.overlap = -(-max(overlap, 1) // self.config.grid) * self.config.grid
         self.limits, self._keep, self._or_cpu = limits or Limits(), keep, or_cpu
         self.said: list[str] = []
@@ -201,7 +204,7 @@ class Denoiser:
         elif channels == 1 and self.config.channels == 3:
             images = images.expand(-1, 3, -1, -1)
         with torch.inference_mode(), computing(self.device, self.precision):
-            out: Tensor = self.network(images, self._mask(origins, number)).float()
+            out: Tensor = self.network(images, self._mask(origins, number), **self._no_masked_pixels).float()
         if self.config.channels == channels:
             return out
         return out.view(batch, 3, *out.shape[-2:]) if channels == 3 else out.mean(dim=1, keepdim=True)

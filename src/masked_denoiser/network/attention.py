@@ -20,6 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name)
 
+#: Windows in one call: fused kernels index windows and heads with 16 bits.
+_MOST_WINDOWS = 32768
+
 #: Heads are padded to a multiple of this for fused kernels.
 _ALIGNED = 8
 
@@ -87,7 +90,7 @@ class WindowAttention(nn.Module):
     def bias(self) -> Tensor:
         """The relative position bias of every pair of tokens, [heads, w*w (queries), w*w (keys)]."""
         pairs = self.relative_position_bias_table[self.relative_position_index.flatten()]
-        return pairs.view(self.window**2, self.window**2, self.heads).permute(2, 0, 1)
+        return pairs.view(self.window**2, self.window**2, self.heads).permute(2, 0, 1).contiguous()
 
     def forward(self, tokens: Tensor, bias: Tensor) -> Tensor:
         """Attends within windows.
@@ -170,12 +173,20 @@ def attend_kept(qkv: Tensor, none: Tensor, where: Tensor, bias: KeyBias, scale: 
 
 def attend_fused(qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
     """As `attend_all`, by `scaled_dot_product_attention`, which never stores the weights of its attention on a GPU."""
-    heads, area, _ = bias.shape
+    # A bias whose last stride is not 1 is refused by every fused kernel.
+    bias = bias.to(qkv.dtype).contiguous()[None]
+    parts = [_fused(part, bias, scale) for part in torch.split(qkv, _MOST_WINDOWS)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _fused(qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
+    """Attention of as many windows as one call of a kernel takes; bias [1, heads, w*w, w*w]."""
+    _, heads, area, _ = bias.shape
     q, k, v = qkv.view(len(qkv), area, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
     head = q.shape[-1]
-    added = bias[None].to(q.dtype)
-    q, k, v = (F.pad(part, (0, -head % _ALIGNED)) for part in (q, k, v))
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=added.expand(len(q), -1, -1, -1), scale=scale)
+    if head % _ALIGNED:
+        q, k, v = (F.pad(part, (0, -head % _ALIGNED)) for part in (q, k, v))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(len(q), -1, -1, -1), scale=scale)
     return out[..., :head].transpose(1, 2).flatten(2)
 
 

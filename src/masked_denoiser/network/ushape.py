@@ -22,6 +22,9 @@ from masked_denoiser.network.ushape_config import UConfig
 #: Sides of the squares that masked pixels are filled from: the first that holds a visible pixel.
 _FILL_SIDES = (3, 5, 9, 17)
 
+#: Standard deviation of the noise from which on a correction is limited in units of it.
+_LEAST_NOISE = 1e-6
+
 
 class ConvBlock(nn.Module):
     """Two 3x3 convolutions with a GELU between, beside a residual path."""
@@ -62,8 +65,9 @@ class MaskedU(nn.Module):
         self.config = config = config or UConfig()
         widths, square = config.widths, config.unshuffle**2
         steps = list(pairwise(widths))
-        # One channel more than the image has: which pixels are visible.
-        self.stem = nn.Conv2d((config.channels + 1) * square, widths[0], 3, padding=1)
+        # More channels than the image has: which pixels are visible, and the noise map.
+        seen = config.channels + 1 + 2 * config.noise_map
+        self.stem = nn.Conv2d(seen * square, widths[0], 3, padding=1)
         self.down = nn.ModuleList(_blocks(w, n) for w, n in zip(widths, config.blocks, strict=True))
         self.smaller = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.attention = SwinGroup(config.bottom, config.heads, config.attention, 0)
@@ -76,21 +80,39 @@ class MaskedU(nn.Module):
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, images: Tensor, tokens: TokenMask | None = None) -> Tensor:
-        """Denoises images.
+    def forward(
+        self, images: Tensor, tokens: TokenMask | None = None, noise: Tensor | None = None, *, masked: bool = True
+    ) -> Tensor:
+        """Denoise images.
 
         Args:
-            images: [B, C, H, W] float; H and W multiples of `config.grid`. Pixels of `MASKED_PIXEL` in all
-                channels are restored from the others.
+            images: [B, C, H, W] float; H and W multiples of `config.grid`.
             tokens: which tokens the attentions see; None for all of them.
+            noise: [B, 2, H, W], for a network with a noise map: standard deviation of the noise at each pixel, in the
+                units of the images, and 1 where it is known, else 0. None where it is known nowhere.
+            masked: whether there may be masked pixels: those of `MASKED_PIXEL` in all channels, which are restored
+                from the others. False saves the time to look for them.
 
         Returns:
             [B, C, H, W], not clipped.
         """
-        visible = (images != MASKED_PIXEL).any(dim=1, keepdim=True).to(images)
-        filled = fill_masked(images, visible)
-        x = torch.cat([(filled - self.mean) * visible, visible], dim=1)
-        x = self.stem(F.pixel_unshuffle(x, self.config.unshuffle).contiguous(memory_format=torch.channels_last))
+        visible = torch.ones_like(images[:, :1])
+        if masked:
+            visible = (images != MASKED_PIXEL).any(dim=1, keepdim=True).to(images)
+        filled = fill_masked(images, visible) if masked else images
+        seen = [(filled - self.mean) * visible, visible]
+        if self.config.noise_map:
+            noise = torch.zeros_like(images[:, :1]).expand(-1, 2, -1, -1) if noise is None else noise
+            seen.append(noise.to(images))
+        correction = self._correction(torch.cat(seen, dim=1), tokens)
+        if self.config.limit and noise is not None:
+            correction = _limited(correction, noise, visible, self.config.limit)
+        return filled + correction
+
+    def _correction(self, seen: Tensor, tokens: TokenMask | None) -> Tensor:
+        """What is added to the image [B, C, H, W], from all input channels."""
+        x = F.pixel_unshuffle(seen, self.config.unshuffle).contiguous(memory_format=torch.channels_last)
+        x = self.stem(x)
         finer = []
         for level, blocks in enumerate(self.down):
             x = blocks(x)
@@ -100,12 +122,21 @@ class MaskedU(nn.Module):
         x = self.attention(x.permute(0, 2, 3, 1).contiguous(), tokens).permute(0, 3, 1, 2)
         for level in reversed(range(len(self.up))):
             x = self.up[level](finer[level] + self.larger[level](x))
-        correction: Tensor = F.pixel_shuffle(self.head(x), self.config.unshuffle)
-        return filled + correction
+        return F.pixel_shuffle(self.head(x), self.config.unshuffle)
+
+
+def _limited(correction: Tensor, noise: Tensor, visible: Tensor, limit: float) -> Tensor:
+    """Corrections of at most `limit` standard deviations where the noise is known; none where there is no noise."""
+    correction, noise = correction.float(), noise.float()
+    most = limit * noise[:, :1].clamp(min=_LEAST_NOISE)
+    known = (noise[:, 1:] > 0.5) & (visible > 0)
+    return torch.where(known, most * torch.tanh(correction / most), correction)
 
 
 def fill_masked(images: Tensor, visible: Tensor) -> Tensor:
-    """Gives masked pixels the mean of the visible ones around them.
+    """Return images whose masked pixels have the mean of the visible ones around them.
+
+    There is no branch that depends on the pixels, so that a GPU is never waited for and graphs can be compiled.
 
     Args:
         images: [B, C, H, W].
@@ -115,20 +146,19 @@ def fill_masked(images: Tensor, visible: Tensor) -> Tensor:
         [B, C, H, W], the visible pixels as they were. A pixel with nothing visible for 8 pixels around
         it gets 0.5.
     """
-    some = (visible == 0).flatten(1).any(dim=1)
-    if not bool(some.any()):
-        return images
-    if not bool(some.all()):  # most patches of a general training have nothing to fill
-        filled = images.clone()
-        filled[some] = fill_masked(images[some], visible[some])
-        return filled
     known, have = images * visible, visible
     filled = torch.full_like(images, 0.5)
     for side in reversed(_FILL_SIDES):
-        near = F.avg_pool2d(have, side, 1, side // 2)
-        mean = F.avg_pool2d(known, side, 1, side // 2) / near.clamp(min=1e-6)
+        near = _mean(have, side)
+        mean = _mean(known, side) / near.clamp(min=1e-6)
         filled = torch.where(near > 0.5 / side**2, mean, filled)
     return torch.where(visible > 0, images, filled)
+
+
+def _mean(images: Tensor, side: int) -> Tensor:
+    """Means over squares [B, C, H, W], rows and columns one after the other; beyond the edges there are zeros."""
+    rows = F.avg_pool2d(images, (1, side), 1, (0, side // 2))
+    return F.avg_pool2d(rows, (side, 1), 1, (side // 2, 0))
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:

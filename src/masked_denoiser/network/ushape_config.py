@@ -15,6 +15,9 @@ from masked_denoiser.network.config import (
     too_large,
 )
 
+#: Limit of corrections, in standard deviations of the noise, that limits nothing.
+_MOST_LIMIT = 100.0
+
 
 @dataclass(frozen=True)
 class UConfig:
@@ -31,6 +34,8 @@ class UConfig:
         window: side of an attention window, in positions of the lowest level; even.
         mlp_ratio: hidden width of an attention block's MLP over its width.
         mean: subtracted from each channel of what the layers see.
+        noise_map: whether the network takes a map of the noise's standard deviation besides the image.
+        limit: with a map, corrections are limited softly to so many standard deviations; 0 for no limit.
         attention_mask: share of tokens set to zero before every window attention; 0 at inference of
             models that were also trained without masks.
     """
@@ -44,6 +49,8 @@ class UConfig:
     window: int = 8
     mlp_ratio: float = 2.0
     mean: tuple[float, ...] = RGB_MEAN
+    noise_map: bool = False
+    limit: float = 0.0
     attention_mask: float = 0.0
 
     def __post_init__(self) -> None:
@@ -57,6 +64,8 @@ class UConfig:
             (len(self.widths) == len(self.blocks) > 0, f"{len(self.widths)} widths but {len(self.blocks)} blocks"),
             (all(width > 0 for width in self.widths), f"widths {str(self.widths)[:80]} has a level without channels"),
             (all(count >= 0 for count in self.blocks), f"blocks {str(self.blocks)[:80]} has a negative number"),
+            (0.0 <= self.limit <= _MOST_LIMIT, f"limit is {self.limit:g}, not 0 to {_MOST_LIMIT:g}"),
+            (self.noise_map or not self.limit, "a limit of corrections needs a noise map"),
             (self.attention > 0, f"attention is {self.attention}; at least one block is needed"),
         ]
         limits = {

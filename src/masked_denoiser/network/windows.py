@@ -64,7 +64,8 @@ def find_windows(shape: tuple[int, int, int], window: int, shift: int, device: t
     kind = kind.expand(batch, rows, columns).flatten()
     order = tokens[kind.argsort(stable=True)].flatten()
     order, back = (table.int().to(device) for table in (order, torch.argsort(order)))
-    return Windows(order, back, window * window, tuple(torch.bincount(kind, minlength=4).tolist()))
+    cut = (batch * (columns - 1), batch * (rows - 1), batch) if shift else (0, 0, 0)
+    return Windows(order, back, window * window, (batch * rows * columns - sum(cut), *cut))
 
 
 @lru_cache(maxsize=_SHAPES)
