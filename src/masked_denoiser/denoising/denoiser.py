@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.tiling.plan import Plan
 
 Batch = NDArray[np.float32]
+
+#: Channels of a noise map.
+_MAP_CHANNELS = 2
 
 #: Context of the parts that a tile is cut into when memory runs out, in pixels.
 _PART_OVERLAP = 32
@@ -85,32 +89,39 @@ class Denoiser:
         self.device, self.passes, self.seed, self.std, self.precision = device, passes, seed, std, precision
         self.network = model.build().to(device)
         # Pixels are masked in training only, and looking for them takes time.
-        self._no_masked_pixels = {"masked": False} if isinstance(self.config, UConfig) else {}
+        self._no_masked_pixels: dict[str, Any] = {"masked": False} if isinstance(self.config, UConfig) else {}
         self.overlap = -(-max(overlap, 1) // self.config.grid) * self.config.grid
         self.limits, self._keep, self._or_cpu = limits or Limits(), keep, or_cpu
         self.said: list[str] = []
         self.waited = 0.0
 
-    def __call__(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Denoised:
-        """Denoises tiles of one shape.
+    @property
+    def takes_noise_map(self) -> bool:
+        """Whether the network can be told how strong the noise is."""
+        return isinstance(self.config, UConfig) and self.config.noise_map
+
+    def __call__(self, tiles: Batch, origins: tuple[tuple[int, int], ...], noise: Batch | None = None) -> Denoised:
+        """Denoise tiles of one shape.
 
         Args:
             tiles: [B, C, H, W] in [0, 1], C 1 or 3, of any height and width; sides that are no multiple
                 of the window are completed at the bottom and the right by reflection.
             origins: (row, column) in the image of each tile's first pixel.
+            noise: [B, 1, H, W], standard deviation of the noise in the same units, for networks that take a map of
+                it; None where it is not known.
 
         Raises:
             DeviceError: if the device has too little memory for the smallest tile that makes sense.
         """
-        return self._begin(tiles, origins)()
+        return self._begin(tiles, origins, noise)()
 
-    def submit(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Pending:
+    def submit(self, tiles: Batch, origins: tuple[tuple[int, int], ...], noise: Batch | None = None) -> Pending:
         """The same, but a GPU is only given the work; what is returned waits for it. A CPU has done it by then.
 
         Raises:
             DeviceError: as above. Memory runs out when work is given, not when it is waited for.
         """
-        coming = self._begin(tiles, origins)
+        coming = self._begin(tiles, origins, noise)
 
         def result() -> Denoised:
             began = time.monotonic()
@@ -120,9 +131,9 @@ class Denoiser:
 
         return result
 
-    def _begin(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Pending:
+    def _begin(self, tiles: Batch, origins: tuple[tuple[int, int], ...], noise: Batch | None) -> Pending:
         height, width = tiles.shape[-2:]
-        whole = reflect(tiles, self.config.grid)
+        whole = reflect(self._with_noise_map(tiles, noise), self.config.grid)
         while True:
             try:
                 coming = self._all(whole, origins)
@@ -137,6 +148,13 @@ class Denoiser:
             return Denoised(outs.mean(axis=0), outs.std(axis=0, ddof=1) if self.std else None)
 
         return result
+
+    def _with_noise_map(self, tiles: Batch, noise: Batch | None) -> Batch:
+        """For networks that take them, two more channels: standard deviation, and whether it is known."""
+        if not self.takes_noise_map:
+            return tiles
+        known = np.full_like(tiles[:, :1], noise is not None)
+        return np.concatenate([tiles, np.zeros_like(known) if noise is None else noise, known], axis=1)
 
     def _all(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Waiting:
         """[passes, B, C, H, W], so many tiles of such a side at once as memory allows."""
@@ -153,7 +171,9 @@ class Denoiser:
         return self._each_pass(tiles, origins)()
 
     def _in_parts(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
-        out, grid = np.empty((self.passes, *tiles.shape), np.float32), self.config.grid
+        batch, channels, *sides = tiles.shape
+        channels -= _MAP_CHANNELS * self.takes_noise_map
+        out, grid = np.empty((self.passes, batch, channels, *sides), np.float32), self.config.grid
         core = max(grid, ((self.limits.side or 0) - 2 * self.overlap) // grid * grid)
         for tile in Plan((tiles.shape[-2], tiles.shape[-1]), core, self.overlap, grid):
             rows, columns = (span.index for span in tile.read)
@@ -196,15 +216,18 @@ class Denoiser:
 
     def _run(self, tiles: Batch, origins: tuple[tuple[int, int], ...], number: int) -> Tensor:
         """One pass, [B, C, H, W] on the device."""
-        batch, channels = tiles.shape[:2]
-        images = to_device(tiles, self.device)
+        images, more = to_device(tiles, self.device), dict(self._no_masked_pixels)
+        if self.takes_noise_map:
+            images, noise = images[:, :-_MAP_CHANNELS], images[:, -_MAP_CHANNELS:]
+            more["noise"] = noise.repeat_interleave(images.shape[1], 0) if self.config.channels == 1 else noise
+        batch, channels = images.shape[:2]
         if channels == 3 and self.config.channels == 1:
             images = images.flatten(0, 1)[:, None]
             origins = tuple(origin for origin in origins for _ in range(3))
         elif channels == 1 and self.config.channels == 3:
             images = images.expand(-1, 3, -1, -1)
         with torch.inference_mode(), computing(self.device, self.precision):
-            out: Tensor = self.network(images, self._mask(origins, number), **self._no_masked_pixels).float()
+            out: Tensor = self.network(images, self._mask(origins, number), **more).float()
         if self.config.channels == channels:
             return out
         return out.view(batch, 3, *out.shape[-2:]) if channels == 3 else out.mean(dim=1, keepdim=True)

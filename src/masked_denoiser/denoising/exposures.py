@@ -47,6 +47,11 @@ class Exposure:
     seen: Batch
     weight: Batch
 
+    @property
+    def contrast(self) -> float:
+        """What differences of the values are multiplied by."""
+        return FACTOR**-self.number
+
     def to_values(self, seen: NDArray[Any]) -> NDArray[Any]:
         """Return what the network gave in the units of the values that were exposed."""
         return seen * FACTOR**self.number + _darkest(self.number)

@@ -29,6 +29,7 @@ from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.config import SwinConfig
+from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.noise.blocks import SPREADS
 from masked_denoiser.noise.estimation import ChannelNoise
 from masked_denoiser.noise.impulses import ImpulseNoise
@@ -170,17 +171,24 @@ def choose(
         return NoiseChoice({key: NoiseTreatment() for key in ranges})
     if given is not None:
         known = training_noise(model.card)
-        return NoiseChoice({key: _treat_given(given.in_range(scale), known) for key, scale in ranges.items()}, noise)
+        told = _takes_noise_map(model)
+        treated = {key: _treat_given(given.in_range(scale), known, told=told) for key, scale in ranges.items()}
+        return NoiseChoice(treated, noise)
     measured = measure_noise(source, planes=planes, ranges=ranges, seed=seed)
     treatments = choose_treatments(measured, planes, ranges, model, rounded_output=rounded_output)
     return NoiseChoice(treatments, measured.estimate.verdict)
 
 
-def _treat_given(noise: ChannelNoise, known: TrainingNoise) -> NoiseTreatment:
+def _takes_noise_map(model: Model) -> bool:
+    architecture = model.card.architecture
+    return isinstance(architecture, UConfig) and architecture.noise_map
+
+
+def _treat_given(noise: ChannelNoise, known: TrainingNoise, *, told: bool) -> NoiseTreatment:
     """The treatment of noise that a user gives: by what the model was trained with, since nothing was measured."""
     summary = NoiseSummary.of([noise])
     stabilize = summary.grows and not known.knows_light(summary.variance)
-    candidates = list_candidates(summary, known, stabilize=stabilize)
+    candidates = list_candidates(summary, known, stabilize=stabilize, told=told)
     strided = noise.correlation > known.correlated
     chosen = next((c for c in candidates if bool(c.strides) == strided), candidates[0])
     return finish_treatment(chosen, [noise])
@@ -220,9 +228,9 @@ def _choose(
     if not visible:
         weak = _BELOW_ROUNDING if summary.is_below_rounding else _WEAK
         return finish(replace(IDENTITY, reason=weak))
-    candidates = [finish(candidate) for candidate in list_candidates(summary, training_noise(trial.model.card))]
+    candidates = [finish(candidate) for candidate in trial.candidates(summary)]
     if not candidates[0].noise:  # too little was seen to judge by
-        return replace(candidates[0], blend=rounded(visible), reason=_WEAK if visible < 1 else "")
+        return replace(candidates[0], told=False, blend=rounded(visible), reason=_WEAK if visible < 1 else "")
     best = best_of(trial.judge(candidates, sample, summary))
     if best is None:
         return finish(replace(IDENTITY, reason=_NOT_WORTH_IT))
@@ -240,6 +248,10 @@ class _Trial:
     def _denoiser(self) -> TileDenoiser:
         network = Denoiser(self.model, torch.device("cpu"))
         return TileDenoiser(network, self.model.card.architecture.grid)
+
+    def candidates(self, noise: NoiseSummary) -> list[NoiseTreatment]:
+        """Return what is worth a trial with this model."""
+        return list_candidates(noise, training_noise(self.model.card), told=_takes_noise_map(self.model))
 
     def judge(self, candidates: list[NoiseTreatment], sample: NoiseSample, noise: NoiseSummary) -> list[Judgement]:
         """Return what the candidates did to the noise of a sample."""

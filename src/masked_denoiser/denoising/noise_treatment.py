@@ -39,6 +39,7 @@ class NoiseTreatment:
             the largest standard deviation that stabilized noise may have.
         strides: for each of them, one after the other, every second (third, ...) row and column is denoised as an
             image of its own, in which correlated noise is white; the result once more as a whole.
+        told: whether a network that takes a noise map is given one.
         blend: share of the network's correction that is taken; 0 leaves the plane as it is.
         impulse_height: samples this far from their neighbours are replaced first; 0 replaces none.
         impulse_low, impulse_high: only samples at or below the one, or at or above the other, are impulses.
@@ -55,6 +56,7 @@ class NoiseTreatment:
     variance: float = 0.0
     scale: float = 1.0
     strides: tuple[int, ...] = ()
+    told: bool = False
     blend: float = 1.0
     impulse_height: float = 0.0
     impulse_low: float | None = None
@@ -178,7 +180,7 @@ class NoiseSummary:
 
 
 def list_candidates(
-    noise: NoiseSummary, known: TrainingNoise, *, stabilize: bool | None = None
+    noise: NoiseSummary, known: TrainingNoise, *, stabilize: bool | None = None, told: bool = False
 ) -> list[NoiseTreatment]:
     """Return the treatments that are worth a trial, the simplest first.
 
@@ -186,6 +188,7 @@ def list_candidates(
         noise: of the channels of a plane.
         known: what the model was trained with; a hint of how strong noise it takes.
         stabilize: whether photon noise is stabilized first; by default both ways are tried where noise grows.
+        told: whether the model takes a noise map; then treatments without it are tried, too, since it may be wrong.
     """
     direct = NoiseTreatment(scale=rounded(min(1.0, known.sigma / max(noise.sigma, 1e-9))))
     starts = [direct]
@@ -195,7 +198,8 @@ def list_candidates(
         both = [direct, stabilized] if known.knows_light(noise.variance) else [stabilized, direct]
         starts = [stabilized] if stabilize else both
     fitting = [strides for strides, least, largest in _STRIDES if least <= noise.width < largest]
-    return [*starts, *(replace(starts[0], strides=strides) for strides in fitting)]
+    candidates = [*starts, *(replace(starts[0], strides=strides) for strides in fitting)]
+    return [*(replace(one, told=True) for one in candidates), starts[0]] if told else candidates
 
 
 def finish_treatment(

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 from masked_denoiser.denoising.correction_limits import limit_correction
-from masked_denoiser.denoising.denoiser import Batch, Denoised, Denoiser, Pending
+from masked_denoiser.denoising.denoiser import Batch, Denoised, Denoiser, Pending, reflect
 from masked_denoiser.denoising.exposures import Exposure, expose
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.denoising.variance_stabilization import make_stabiliser
@@ -23,12 +24,15 @@ from masked_denoiser.noise.variance_model import NoiseVariance
 
 Origins = tuple[tuple[int, int], ...]
 
+#: Distance in pixels over which the intensity is averaged that the noise map is made from.
+MAP_REACH = 16
+
 
 class Network(Protocol):
     """What is needed of a `Denoiser`; tests pass in others."""
 
-    def __call__(self, tiles: Batch, origins: Origins) -> Denoised:
-        """Denoise tiles [B, C, H, W] whose first pixels lie at these origins."""
+    def __call__(self, tiles: Batch, origins: Origins, noise: Batch | None = None) -> Denoised:
+        """Denoise tiles [B, C, H, W] whose first pixels lie at these origins; `noise` is as for `Denoiser`."""
 
 
 @dataclass(frozen=True)
@@ -59,23 +63,25 @@ class TileDenoiser:
         if not treatment.blend:
             return lambda: Denoised(good, np.zeros_like(tiles))
         views = _views(good, treatment)
-        coming = [self._begin(view.exposure.seen, origins, treatment.strides) for view in views]
+        sigma = _local_sigma(good, treatment) if treatment.told else None
+        coming = [self._begin(view.exposure.seen, origins, treatment.strides, view.sigma(sigma)) for view in views]
         return lambda: _after([pending() for pending in coming], views, good, treatment)
 
-    def _begin(self, seen: Batch, origins: Origins, strides: tuple[int, ...]) -> Pending:
+    def _begin(self, seen: Batch, origins: Origins, strides: tuple[int, ...], sigma: Batch | None) -> Pending:
         for stride in strides:
-            seen = self._strided(seen, origins, stride)
-        return _submit(self.network, seen, origins)
+            seen, sigma = self._strided(seen, origins, stride, sigma), None  # what noise is left is not known
+        return _submit(self.network, seen, origins, sigma)
 
-    def _strided(self, tiles: Batch, origins: Origins, stride: int) -> Batch:
+    def _strided(self, tiles: Batch, origins: Origins, stride: int, sigma: Batch | None) -> Batch:
         """Each of the stride * stride images denoised, put together for the pass over the whole."""
         height, width = tiles.shape[-2:]
-        whole = np.pad(
-            tiles, ((0, 0), (0, 0), (0, -height % (self.grid * stride)), (0, -width % (self.grid * stride))), "reflect"
-        )
+        whole = reflect(tiles, self.grid * stride)
+        noise = None if sigma is None else reflect(sigma, self.grid * stride)
         parts = [np.s_[..., row::stride, column::stride] for row in range(stride) for column in range(stride)]
         smaller = tuple((row // stride, column // stride) for row, column in origins) * len(parts)
-        outs = self.network(np.concatenate([whole[part] for part in parts]), smaller).mean
+        given = np.concatenate([whole[part] for part in parts])
+        told = () if noise is None else (np.concatenate([noise[part] for part in parts]),)
+        outs = self.network(given, smaller, *told).mean
         first = np.empty_like(whole)
         for part, out in zip(parts, np.split(outs, len(parts)), strict=True):
             first[part] = out
@@ -110,10 +116,20 @@ def _hot_pixels(shape: tuple[int, ...], places: Origins, origins: Origins) -> ND
     return gone
 
 
-def _submit(network: Network, tiles: Batch, origins: Origins) -> Pending:
+def _local_sigma(tiles: Batch, treatment: NoiseTreatment) -> Batch:
+    """Standard deviation of the noise at the local mean [B, 1, H, W]; that of all channels together."""
+    around = 2 * MAP_REACH + 1
+    local = np.moveaxis(uniform_filter(tiles, (1, 1, around, around), mode="reflect"), 1, 0)
+    limits = treatment.limits if len(treatment.limits) > 1 else treatment.limits * len(local)
+    squares = [one.sigma(channel) ** 2 for one, channel in zip(limits, local, strict=True)]
+    return np.asarray(np.sqrt(np.mean(squares, axis=0))[:, None], np.float32)
+
+
+def _submit(network: Network, tiles: Batch, origins: Origins, sigma: Batch | None) -> Pending:
+    told = () if sigma is None else (sigma,)
     if isinstance(network, Denoiser):
-        return network.submit(tiles, origins)
-    done = network(tiles, origins)
+        return network.submit(tiles, origins, *told)
+    done = network(tiles, origins, *told)
     return lambda: done
 
 
@@ -127,6 +143,12 @@ class _View:
     def mean(self, out: Denoised) -> Batch:
         """What the network gave, as intensities."""
         return np.asarray(self.transform.backward(self.exposure.to_values(out.mean)), np.float32)
+
+    def sigma(self, noise: Batch | None) -> Batch | None:
+        """Standard deviation of the noise as the network sees it, from that of the intensities; None if not told."""
+        if noise is None:
+            return None
+        return np.asarray(self.transform.sigma_after(noise) * self.exposure.contrast, np.float32)
 
     def std(self, out: Denoised) -> Batch:
         """Its standard deviation over the passes, to first order."""
@@ -190,6 +212,8 @@ class _Transform(Protocol):
 
     def backward(self, stabilised: NDArray[Any]) -> NDArray[Any]: ...
 
+    def sigma_after(self, noise: NDArray[Any]) -> NDArray[Any]: ...
+
 
 @dataclass(frozen=True)
 class _Contrast:
@@ -202,6 +226,9 @@ class _Contrast:
 
     def backward(self, stabilised: NDArray[Any]) -> NDArray[Any]:
         return stabilised if self.scale == 1.0 else (stabilised - 0.5) / self.scale + 0.5
+
+    def sigma_after(self, noise: NDArray[Any]) -> NDArray[Any]:
+        return noise * self.scale
 
 
 def _transform(treatment: NoiseTreatment) -> _Transform:

@@ -45,6 +45,10 @@ class Stabiliser:
         photons = _unbiased_inverse(values, self.variance / self.gain**2)
         return np.asarray(photons * self.gain)
 
+    def sigma_after(self, noise: NDArray[Any]) -> Values:
+        """Standard deviation of the noise after `forward`, in the shape of that before."""
+        return np.full_like(noise, self.sigma, np.float64)
+
     @property
     def _bottom(self) -> float:
         return float(self._anscombe(np.zeros(1))[0])
