@@ -65,6 +65,8 @@ def _darkest(number: int) -> float:
 def expose(values: Batch) -> list[Exposure]:
     """Return the exposures that the pixels of some tiles need; only the finest for most tiles.
 
+    The finest comes first even where no pixel takes it: a tile must not depend on the others of its batch.
+
     Args:
         values: [B, C, H, W], the bulk in [0, 1] and all else anywhere.
     """
@@ -80,6 +82,6 @@ def expose(values: Batch) -> list[Exposure]:
         inside = 1.0 - uniform_filter(near, (1, 1, _BLENDED, _BLENDED), mode="nearest")
         weight = np.minimum(left, inside).astype(np.float32)
         left = left - weight
-        if weight.any():
+        if weight.any() or number == 0:
             found.append(Exposure(number, np.clip(seen, _LOW, _HIGH), weight))
     return found

@@ -25,11 +25,14 @@ Positions = tuple[tuple[int, int], ...]
 _PLANES, _LEAST_PLANES, _PERSISTENT = 8, 4, 0.75
 
 #: Planes with more pixels are none of a camera; and rows that are looked at together.
-_LARGEST, _ROWS = 4096 * 4096, 512
+_LARGEST, _ROWS = 2304 * 2304, 512
 
 #: A pixel stands alone if it is so many standard deviations of the noise away from all of its neighbours, and this
 #: share of the range.
 _DEVIATIONS, _LEAST = 5.0, 0.02
+
+#: It is this many times farther from its neighbourhood than that varies.
+_STANDS_OUT = 5.0
 
 #: Optics lift the four nearest neighbours of a point by more than this share of its height.
 _LIFT = 0.04
@@ -142,9 +145,12 @@ def _measure(
     side = range(2 * _AROUND + 1)
     window = np.stack([padded[rows + dy, columns + dx] for dy in side for dx in side], axis=-1)
     centre = len(side) * _AROUND + _AROUND
-    around = np.median(np.delete(window, centre, axis=-1), axis=-1)
+    others = np.delete(window, centre, axis=-1)
+    around = np.median(others, axis=-1)
     height = window[:, centre] - around
+    # In texture any pixel may stand out, and stay at its place.
+    stands_out = np.abs(height) > _STANDS_OUT * others.std(axis=-1)
     nearest = window[:, [centre - len(side), centre - 1, centre + 1, centre + len(side)]].mean(axis=-1)
     sign = np.sign(height)
     place = (rows.astype(np.int64) + first) * width + columns
-    return _Points(place, sign * height, sign * (nearest - around))
+    return _Points(*(values[stands_out] for values in (place, sign * height, sign * (nearest - around))))

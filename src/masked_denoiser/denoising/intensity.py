@@ -8,8 +8,8 @@ numbers get the same result as uint8, uint16 and float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -38,6 +38,9 @@ _CLIPPED, _NEAR = 1e-3, 0.2
 
 #: Percentiles used where the bulk has no contrast, as with a few bright spots on an even background.
 _TAILS = (0.01, 99.99)
+
+#: An epoch with less than this share of the largest contrast of its channel is blank.
+_LEAST_SPAN = 1e-4
 
 #: Sides of the squares whose valid pixels continue an image into its fill values: the smallest with a valid pixel.
 _CONTINUATION_SIDES = (31, 15, 7, 3)
@@ -157,7 +160,26 @@ def measure_ranges(source: Source, planes: Iterable[Plane], seed: int = 0) -> di
         planes: those that are denoised.
         seed: of the sample.
     """
-    return {key: _measure(source, group, seed) for key, group in planes_by_key(planes).items()}
+    by_key = planes_by_key(planes)
+    ranges = {key: _measure(source, group, seed) for key, group in by_key.items()}
+    channels: dict[int, list[int]] = {}
+    for key, group in by_key.items():
+        channels.setdefault(group[0].channel, []).append(key)
+    for keys in channels.values():
+        # A blank frame has no contrast of its own, and noise in units of it would be beyond all numbers.
+        alive = [ranges[key] for key in keys if ranges[key].span > _LEAST_SPAN * max(ranges[k].span for k in keys)]
+        common = common_range(alive)
+        for key in keys:
+            if ranges[key] not in alive:
+                ranges[key] = replace(ranges[key], low=common.low, high=common.high)
+    return ranges
+
+
+def common_range(ranges: Sequence[IntensityRange]) -> IntensityRange:
+    """Return the range that holds those of all epochs of a channel."""
+    fills = tuple(dict.fromkeys(value for one in ranges for value in one.fill_values))
+    low, high = min(one.low for one in ranges), max(one.high for one in ranges)
+    return replace(ranges[0], low=low, high=high, fill_values=fills)
 
 
 def planes_by_key(planes: Iterable[Plane]) -> dict[int, list[Plane]]:
@@ -182,8 +204,14 @@ def _measure(source: Source, planes: list[Plane], seed: int) -> IntensityRange:
         return IntensityRange(0.0, 1.0, 0.0, nonfinite, fills)
     low, high = bulk_of(valid)
     if not high > low:  # a constant image: a range so small that nothing can be lost in it
-        high = low + (1.0 if source.dtype.kind != "f" else max(abs(low) * 1e-3, float(np.finfo(np.float32).tiny)))
+        high = low + _least_span(low, source.dtype)
     return IntensityRange(low, high, float(np.median(valid)), nonfinite, fills, bool(valid.min() >= 0))
+
+
+def _least_span(low: float, dtype: np.dtype[Any]) -> float:
+    """A span so small that nothing can be lost in it, and no smaller than float64 can tell."""
+    least = 1.0 if dtype.kind != "f" else max(abs(low) * 1e-3, float(np.finfo(np.float32).tiny))
+    return max(least, 4.0 * float(np.spacing(abs(low))))
 
 
 def bulk_of(valid: NDArray[np.float64]) -> tuple[float, float]:
@@ -228,7 +256,7 @@ def _measure_recipe_range(source: Source, planes: list[Plane], seed: int) -> Int
     if not high > low:
         low, high = float(finite.min()), float(finite.max())
     if not high > low:
-        high = low + (1.0 if source.dtype.kind != "f" else max(abs(low) * 1e-3, float(np.finfo(np.float32).tiny)))
+        high = low + _least_span(low, source.dtype)
     return IntensityRange(low, high, median, nonfinite)
 
 

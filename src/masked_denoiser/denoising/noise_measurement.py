@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.fill_values import quantization_step
-from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
+from masked_denoiser.denoising.intensity import IntensityRange, common_range, measure_ranges
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
-from masked_denoiser.noise.estimation import ChannelNoise, NoiseEstimate, Pair, estimate_channels
+from masked_denoiser.noise.estimation import ChannelNoise, NoiseEstimate, Pair, estimate_channels, nearly_gray
 from masked_denoiser.noise.variance_model import Groups
 
 #: Tiles that are read of each channel, their side, and the largest plane that is read whole instead.
@@ -53,9 +53,14 @@ class NoiseSample:
     neighbours: tuple[Pair, ...] = ()
 
     @property
+    def middle(self) -> float:
+        """Median intensity, in units of `scale`."""
+        return float(np.median(np.concatenate([stack[..., ::4, ::4].ravel() for stack in self.stacks])))
+
+    @property
     def gray(self) -> bool:
-        """Whether red, green and blue are equal everywhere."""
-        return len(self.stacks[0]) == 3 and all((stack == stack[:1]).all() for stack in self.stacks)
+        """Whether red, green and blue are equal, but for coloured marks."""
+        return nearly_gray(self.stacks, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,13 +135,6 @@ def measure_noise(
     return Measured(
         estimate, tuple(row[1] for row in rows), tuple(row[2] for row in rows), tuple(row[3] for row in rows), samples
     )
-
-
-def common_range(ranges: Sequence[IntensityRange]) -> IntensityRange:
-    """Return the range that holds those of all epochs of a channel."""
-    fills = tuple(dict.fromkeys(value for one in ranges for value in one.fill_values))
-    low, high = min(one.low for one in ranges), max(one.high for one in ranges)
-    return replace(ranges[0], low=low, high=high, fill_values=fills)
 
 
 def _names(source: Source, plane: Plane) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from masked_denoiser.denoising.noise_treatment import (
     finish_treatment,
     in_range,
     list_candidates,
+    noise_limits,
     rounded,
 )
 from masked_denoiser.denoising.tile_denoiser import TileDenoiser, replace_impulses
@@ -46,6 +47,7 @@ _WIDTHS = (0.0, 0.42, 0.65, 0.9, 1.15, 1.4)
 
 #: Why an image is left alone, or only a share of the correction is taken.
 _BELOW_ROUNDING = "its noise is below the rounding of its values"
+_TOO_LITTLE = "there is too little of it to measure its noise on"
 _WEAK = "its noise is weak against its contrast"
 _NOT_WORTH_IT = "whatever was tried on a sample would remove about as much structure as noise"
 _PARTLY_STRUCTURE = "some of what would be removed may be structure"
@@ -222,15 +224,18 @@ def _choose(
     if not rounded_output:
         channels = [replace(channel, step=0.0) for channel in channels]
     summary = NoiseSummary.of(channels)
-    visible = 1.0 if any(c.stripes for c in channels) else summary.visible
+    striped = any(c.stripes for c in channels)
+    if not striped and not noise_limits(channels):
+        return finish_treatment(replace(IDENTITY, reason=_TOO_LITTLE), channels, gray=sample.gray)
+    visible = 1.0 if striped else summary.visible
     gray = sample.gray
     finish = partial(finish_treatment, channels=channels, gray=gray)
     if not visible:
         weak = _BELOW_ROUNDING if summary.is_below_rounding else _WEAK
         return finish(replace(IDENTITY, reason=weak))
-    candidates = [finish(candidate) for candidate in trial.candidates(summary)]
-    if not candidates[0].noise:  # too little was seen to judge by
-        return replace(candidates[0], told=False, blend=rounded(visible), reason=_WEAK if visible < 1 else "")
+    candidates = [finish(candidate) for candidate in trial.candidates(summary, sample.middle)]
+    if striped:
+        return replace(candidates[0], told=False)
     best = best_of(trial.judge(candidates, sample, summary))
     if best is None:
         return finish(replace(IDENTITY, reason=_NOT_WORTH_IT))
@@ -249,9 +254,10 @@ class _Trial:
         network = Denoiser(self.model, torch.device("cpu"))
         return TileDenoiser(network, self.model.card.architecture.grid)
 
-    def candidates(self, noise: NoiseSummary) -> list[NoiseTreatment]:
+    def candidates(self, noise: NoiseSummary, middle: float) -> list[NoiseTreatment]:
         """Return what is worth a trial with this model."""
-        return list_candidates(noise, training_noise(self.model.card), told=_takes_noise_map(self.model))
+        known = training_noise(self.model.card)
+        return list_candidates(noise, known, told=_takes_noise_map(self.model), middle=middle)
 
     def judge(self, candidates: list[NoiseTreatment], sample: NoiseSample, noise: NoiseSummary) -> list[Judgement]:
         """Return what the candidates did to the noise of a sample."""

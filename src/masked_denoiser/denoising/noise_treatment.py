@@ -19,6 +19,10 @@ _GROWS = 0.3
 #: correction is taken.
 _HIDDEN, _VISIBLE = 0.08, 0.14
 
+#: Noise fainter than the first standard deviation, in units of the range, is tried with more contrast, too, so that it
+#: has the second.
+_FAINT, _RAISED = 0.008, 0.04
+
 #: Strides that are tried for correlated noise, by the least and the largest width of its blur in pixels. Two strides,
 #: one after the other, leave less noise than one, and lose no more detail.
 _STRIDES: tuple[tuple[tuple[int, ...], float, float], ...] = (
@@ -35,8 +39,9 @@ class NoiseTreatment:
     Attributes:
         gain, variance: of noise with the variance gain * intensity + variance, which is made equally strong
             everywhere first; a gain of 0 leaves intensities as they are.
-        scale: contrast is multiplied by it first, so that noise is no stronger than the network knows; with a gain,
-            the largest standard deviation that stabilized noise may have.
+        scale: contrast is multiplied by it first, so that noise is as strong as the network was trained with; with a
+            gain, the largest standard deviation that stabilized noise may have.
+        centre: intensity that contrast is changed about.
         strides: for each of them, one after the other, every second (third, ...) row and column is denoised as an
             image of its own, in which correlated noise is white; the result once more as a whole.
         told: whether a network that takes a noise map is given one.
@@ -55,6 +60,7 @@ class NoiseTreatment:
     gain: float = 0.0
     variance: float = 0.0
     scale: float = 1.0
+    centre: float = 0.5
     strides: tuple[int, ...] = ()
     told: bool = False
     blend: float = 1.0
@@ -109,7 +115,9 @@ class NoiseTreatment:
         if self.gain:
             parts.append("photon noise is stabilized before the network, and restored after it")
         if self.scale < 1 and not self.gain:
-            parts.append("contrast is lowered to the noise that the model knows")
+            parts.append("contrast is lowered to the noise that the model was trained with")
+        if self.scale > 1 and not self.gain:
+            parts.append("contrast is raised, since noise is weak against the range of intensities")
         if self.strides:
             pixels = " and ".join(_ORDINALS[stride] for stride in self.strides)
             parts.append(f"denoised on every {pixels} pixel first, since neighbours share noise")
@@ -180,7 +188,7 @@ class NoiseSummary:
 
 
 def list_candidates(
-    noise: NoiseSummary, known: TrainingNoise, *, stabilize: bool | None = None, told: bool = False
+    noise: NoiseSummary, known: TrainingNoise, *, stabilize: bool | None = None, told: bool = False, middle: float = 0.5
 ) -> list[NoiseTreatment]:
     """Return the treatments that are worth a trial, the simplest first.
 
@@ -189,6 +197,7 @@ def list_candidates(
         known: what the model was trained with; a hint of how strong noise it takes.
         stabilize: whether photon noise is stabilized first; by default both ways are tried where noise grows.
         told: whether the model takes a noise map; then treatments without it are tried, too, since it may be wrong.
+        middle: median intensity.
     """
     direct = NoiseTreatment(scale=rounded(min(1.0, known.sigma / max(noise.sigma, 1e-9))))
     starts = [direct]
@@ -197,6 +206,9 @@ def list_candidates(
         stabilized = NoiseTreatment(rounded(noise.variance.gain), rounded(noise.variance.variance), strongest)
         both = [direct, stabilized] if known.knows_light(noise.variance) else [stabilized, direct]
         starts = [stabilized] if stabilize else both
+    if noise.sigma < _FAINT:
+        # Something much brighter than the bulk stretches the range; what lies beyond is shown with less contrast.
+        starts.append(NoiseTreatment(scale=rounded(_RAISED / max(noise.sigma, 1e-9)), centre=rounded(middle)))
     fitting = [strides for strides, least, largest in _STRIDES if least <= noise.width < largest]
     candidates = [*starts, *(replace(starts[0], strides=strides) for strides in fitting)]
     return [*(replace(one, told=True) for one in candidates), starts[0]] if told else candidates
@@ -259,7 +271,8 @@ def in_range(
     return replace(
         treatment,
         gain=gain,
-        scale=treatment.scale if gain else _lowered(noise, known),
+        scale=_scale_in_range(treatment, noise, ratio, known),
+        centre=rounded((treatment.centre - shift) * ratio) if treatment.scale > 1 and not gain else treatment.centre,
         variance=variance if gain else 0.0,
         impulse_height=rounded(treatment.impulse_height * ratio),
         impulse_low=place(treatment.impulse_low),
@@ -268,6 +281,14 @@ def in_range(
         clipped_high=place(treatment.clipped_high),
         noise=noise,
     )
+
+
+def _scale_in_range(
+    treatment: NoiseTreatment, noise: Sequence[tuple[float, float, float]], ratio: float, known: TrainingNoise
+) -> float:
+    if treatment.gain:
+        return treatment.scale
+    return rounded(treatment.scale / ratio) if treatment.scale > 1 else _lowered(noise, known)
 
 
 def _lowered(noise: Sequence[tuple[float, float, float]], known: TrainingNoise) -> float:

@@ -217,15 +217,16 @@ class _Transform(Protocol):
 
 @dataclass(frozen=True)
 class _Contrast:
-    """Less contrast about the middle of the range."""
+    """Less or more contrast about an intensity, which becomes the middle of what the network sees."""
 
     scale: float
+    centre: float = 0.5
 
     def forward(self, intensity: NDArray[Any]) -> NDArray[Any]:
-        return intensity if self.scale == 1.0 else (intensity - 0.5) * self.scale + 0.5
+        return intensity if self.scale == 1.0 else (intensity - self.centre) * self.scale + 0.5
 
     def backward(self, stabilised: NDArray[Any]) -> NDArray[Any]:
-        return stabilised if self.scale == 1.0 else (stabilised - 0.5) / self.scale + 0.5
+        return stabilised if self.scale == 1.0 else (stabilised - 0.5) / self.scale + self.centre
 
     def sigma_after(self, noise: NDArray[Any]) -> NDArray[Any]:
         return noise * self.scale
@@ -233,7 +234,7 @@ class _Contrast:
 
 def _transform(treatment: NoiseTreatment) -> _Transform:
     if not treatment.gain:
-        return _Contrast(treatment.scale)
+        return _Contrast(treatment.scale, treatment.centre)
     made = make_stabiliser(NoiseVariance(treatment.gain, treatment.variance), treatment.scale)
     assert made is not None
     return made

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, correlate1d, uniform_filter
 
@@ -28,6 +30,9 @@ Mask = NDArray[np.bool_]
 
 #: Side of a block in pixels.
 BLOCK = 16
+
+#: Tiles with a side below this have overlapping blocks, up to their edges: there would be too few others.
+_SMALL_TILE, _SMALL_STEP, _SMALL_MARGIN = 96, 8, 2
 
 #: How far the mask is spread, in pixels.
 SPREADS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
@@ -136,8 +141,11 @@ def _measure(
     tile: Values, noisy: Values, missing: Mask | None, limits: tuple[float, float], impulses: ImpulseNoise
 ) -> Values | None:
     """[4 + spreads, blocks]: mean, variance of the smoothed block, residuals, fourth power and coherence of one."""
-    if min(tile.shape) < BLOCK + 2 * MARGIN:
+    small = min(tile.shape) < _SMALL_TILE
+    margin, step = (_SMALL_MARGIN, _SMALL_STEP) if small else (MARGIN, BLOCK)
+    if min(tile.shape) < BLOCK + 2 * margin:
         return None
+    cut = partial(blocks_of, step=step)
     gone = impulses.mask(tile)
     if impulses.points:
         gone = gone | binary_dilation(point_mask(tile), np.ones((3, 3)))
@@ -147,23 +155,23 @@ def _measure(
     left_out = binary_dilation(gone, np.ones((3, 3))) if gone.any() else gone
     if left_out.mean() > _SCATTERED * max(float(gone.mean()), 1e-12) and left_out.mean() > 0.5:
         left_out = gone  # scattered so densely that nothing would be left
-    inner = (slice(MARGIN, -MARGIN),) * 2
+    inner = (slice(margin, -margin),) * 2
     clipped = (tile <= limits[0]) | (tile >= limits[1])
-    weights = blocks_of(1.0 - left_out[inner])
-    usable = blocks_of(clipped[inner].astype(np.float64)).mean(axis=1) <= _CLIPPED
+    weights = cut(1.0 - left_out[inner])
+    usable = cut(clipped[inner].astype(np.float64)).mean(axis=1) <= _CLIPPED
     usable &= weights.mean(axis=1) >= _VALID
-    rows = [_mean(blocks_of(tile[inner]), weights), blocks_of(uniform_filter(tile, 5)[inner]).var(axis=1)]
-    rows += [_mean(blocks_of(residual(noisy, spread)[inner] ** 2), weights) for spread in SPREADS]
+    rows = [_mean(cut(tile[inner]), weights), cut(uniform_filter(tile, 5)[inner]).var(axis=1)]
+    rows += [_mean(cut(residual(noisy, spread)[inner] ** 2), weights) for spread in SPREADS]
     second = residual(noisy, SPREADS[1])
-    rows += [_mean(blocks_of(second[inner] ** 4), weights), _coherence(second, inner, weights)]
+    rows += [_mean(cut(second[inner] ** 4), weights), _coherence(second, inner, weights, step)]
     return np.stack(rows)[:, usable]
 
 
-def _coherence(response: Values, inner: tuple[slice, slice], weights: Values) -> Values:
+def _coherence(response: Values, inner: tuple[slice, slice], weights: Values, step: int) -> Values:
     """Coherence of the structure tensor of each block, from [H, W]."""
     down, right = np.gradient(response, axis=0), np.gradient(response, axis=1)
     products = (down * down, right * right, down * right)
-    yy, xx, yx = (_mean(blocks_of(product[inner]), weights) for product in products)
+    yy, xx, yx = (_mean(blocks_of(product[inner], step), weights) for product in products)
     return np.asarray(np.sqrt((yy - xx) ** 2 + 4.0 * yx**2) / np.maximum(yy + xx, 1e-300))
 
 
@@ -174,11 +182,15 @@ def residual(tile: NDArray[Any], spread: int) -> Values:
     return np.asarray(correlate1d(correlate1d(tile, weights, axis=-2), weights, axis=-1)) / 6.0
 
 
-def blocks_of(image: NDArray[Any]) -> Values:
-    """Cut [H, W] into [blocks, BLOCK * BLOCK]; what is left over at the bottom and the right is left out."""
-    rows, cols = (side // BLOCK for side in image.shape)
-    cut = image[: rows * BLOCK, : cols * BLOCK].reshape(rows, BLOCK, cols, BLOCK)
-    return cut.swapaxes(1, 2).reshape(rows * cols, BLOCK * BLOCK)
+def blocks_of(image: NDArray[Any], step: int = BLOCK) -> Values:
+    """Cut [H, W] into [blocks, BLOCK * BLOCK]; what is left over at the bottom and the right is left out.
+
+    Args:
+        image: [H, W], at least one block.
+        step: distance in pixels between blocks, which overlap if it is less than their side.
+    """
+    windows = sliding_window_view(image, (BLOCK, BLOCK))[::step, ::step]
+    return windows.reshape(-1, BLOCK * BLOCK)
 
 
 def _mean(values: Values, weights: Values) -> Values:

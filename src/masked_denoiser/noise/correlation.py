@@ -69,9 +69,10 @@ _COHERENCE, _COHERENCE_OF_BLUR = 0.138, 0.027
 #: Coherence beyond that of noise up to which residuals are noise, and from which on they are structure.
 _NO_DIRECTION, _DIRECTION = 0.04, 0.08
 
-#: The streaks of a CT have directions and are noise. What tells them from fibres is a floor that is this even, in an
-#: image with this much content.
-_EVEN, _UNEVEN, _RICH, _POOR = 1.12, 1.15, 100.0, 50.0
+#: An excess of kurtosis of 0.4, or a floor uneven by 0.3, is one piece of evidence for structure: up to the first
+#: number of them it is surely noise, from the second on structure. Gray tissue has 1.4 to 2.2, blurred noise on
+#: photographs up to 1.25.
+_PIECES, _EXCESS, _UNEVEN = (1.2, 1.45), 0.4, 0.3
 
 #: Variance of the block means over what correlated noise alone explains: up to the one there may be nothing but a
 #: texture (a mesh of fibres has 5 to 8), from the other on there is an image below the noise.
@@ -154,14 +155,14 @@ def _judge(blocks: Blocks, blur: Blur, at: int, independent: float) -> tuple[flo
     against_noise = floor / (_FLOOR + _FLOOR_OF_BLUR * blur.width**2)
     structure = blur.structure * SPREADS[at] ** 2
     growth = float(blur.residuals[at] / blur.residuals[0]) - 1.0
-    content = _content(blocks, at, blur)
-    streaks = min(_ramp(against_noise, _UNEVEN, _EVEN), _ramp(content, _POOR, _RICH))
-    direction = max(streaks, _ramp(_direction(blocks, blur.width), _DIRECTION, _NO_DIRECTION))
+    kurtosis = _kurtosis(blocks)
+    pieces = (kurtosis - 3.0) / _EXCESS + max(against_noise - 1.0, 0.0) / _UNEVEN
     judgements = (
         (_ramp(against_noise, _NO_FLOOR, _IS_FLOOR), "differs from block to block, as structure does"),
         (_ramp(floor, _REGULAR - 0.02, _REGULAR), "is more regular than noise"),
-        (_ramp(_kurtosis(blocks), _NOT_NORMAL, _NORMAL), "is not distributed as noise is"),
-        (direction, "has directions, as fibres and edges have"),
+        (_ramp(kurtosis, _NOT_NORMAL, _NORMAL), "is not distributed as noise is"),
+        (_ramp(pieces, _PIECES[1], _PIECES[0]), "is uneven and not distributed as noise is"),
+        (_ramp(_direction(blocks, blur.width), _DIRECTION, _NO_DIRECTION), "has directions, as fibres and edges have"),
         (_ramp(blur.misfit, _MISFIT[1], _MISFIT[0]), "grows with scale unlike blurred noise"),
         (_ramp(structure / growth, _GROWTH_OF_STRUCTURE, _GROWTH_OF_BLUR), "may as well be white noise on structure"),
         (
@@ -169,7 +170,7 @@ def _judge(blocks: Blocks, blur: Blur, at: int, independent: float) -> tuple[flo
             "hides in structure of the same size",
         ),
         (float(SPREADS[at] <= _LONGEST), "reaches as far as structure"),
-        (_ramp(content, _TEXTURE_ALONE, _CONTENT), "cannot be told from texture without an image"),
+        (_ramp(_content(blocks, at, blur), _TEXTURE_ALONE, _CONTENT), "cannot be told from texture without an image"),
         (_ramp(independent, _INDEPENDENT - 0.2, _INDEPENDENT), "is shared by channels or planes, as structure is"),
     )
     confidence, evidence = min(judgements, key=lambda judgement: judgement[0])

@@ -30,6 +30,9 @@ from masked_denoiser.noise.variance_model import (
 #: Two planes [2, H, W], and which of their samples hold no intensity.
 Pair = tuple[NDArray[np.float64], Mask | None]
 
+#: Share of the pixels of a gray image that may be coloured.
+_COLOURED = 0.1
+
 #: Fewer blocks than this tell nothing certain.
 _FEW = 12
 
@@ -168,8 +171,9 @@ def estimate_channels(
     if len(stacks[0]) == 1:
         alone = _estimate([stack[0] for stack in stacks], [None if m is None else m[0] for m in masks], step)
         return [_in_doubt(neighbours, step) or alone if alone[0].is_doubtful and neighbours else alone]
-    shares = _independent(stacks)
-    together = share_structure(stacks, _APART)
+    gray = nearly_gray(stacks, step)
+    shares = (np.ones(3), np.ones(3)) if gray else _independent(stacks)
+    together = not gray and share_structure(stacks, _APART)
     return [
         _estimate(
             [stack[i] for stack in stacks],
@@ -197,11 +201,21 @@ def _in_doubt(neighbours: Sequence[Pair], step: float) -> tuple[ChannelNoise, Gr
     return found if found[0].certain else None
 
 
+def nearly_gray(stacks: Sequence[NDArray[np.float64]], step: float) -> bool:
+    """Return whether channels [channels, H, W] are equal nearly everywhere, as in a gray image with a coloured mark.
+
+    Args:
+        stacks: [channels, H, W] each.
+        step: quantization step of the intensities; channels may differ by one.
+    """
+    if len(stacks[0]) == 1:
+        return False
+    differ = sum(int(((np.ptp(stack, axis=0)) > 1.5 * step + 1e-9).sum()) for stack in stacks)
+    return bool(differ <= _COLOURED * sum(stack[0].size for stack in stacks))
+
+
 def _independent(stacks: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Shares of the residuals that other channels do not explain, at the finest spread and farther apart."""
-    channels = len(stacks[0])
-    if all(np.array_equal(stack[0], other) for stack in stacks for other in stack[1:]):
-        return np.ones(channels), np.ones(channels)  # a gray image saved as RGB
     return independent_share(stacks, 1), independent_share(stacks, _APART)
 
 
