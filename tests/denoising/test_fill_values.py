@@ -82,3 +82,18 @@ def test_declared_values_need_not_look_like_fill_values():
     image = scene(0, 200).round().clip(0, 255).astype(np.uint8)
     assert find_fill_values([image]) == ()
     assert find_fill_values([image], (128.0,)) == (128.0,)
+
+
+def test_negative_numbers_far_below_are_found_wherever_they_lie():
+    image = scene(500, 3000).astype(np.float32)
+    scattered = np.random.default_rng(0).random(image.shape) < 0.02
+    assert find_fill_values([np.where(scattered, np.float32(-9999), image)]) == (-9999.0,)
+    image[40:48, 40:48] = -32768
+    assert find_fill_values([image.round().astype(np.int32)]) == (-32768.0,)
+
+
+def test_one_float_beyond_all_intensities_is_none():
+    image = scene(0, 1, 0.05).astype(np.float32)
+    image[3, 4], image[70, 80] = 9.97e36, -1e22
+    assert sorted(find_fill_values([image])) == [pytest.approx(-1e22), pytest.approx(9.97e36)]
+    assert find_fill_values([scene(0, 1, 0.05).astype(np.float32) + 30 * (np.arange(160) == 7)]) == ()

@@ -15,7 +15,7 @@ from masked_denoiser.images.planes import Plane, position_count
 from masked_denoiser.images.source import Source
 
 #: Planes that are looked at, which is also the largest number of epochs; and the side of the square that is read.
-_LOOKED_AT, _SIDE = 32, 256
+_LOOKED_AT, _SIDE = 128, 256
 
 #: Planes differ if their contrast does by this factor, or their median by this share of the contrast.
 _CONTRAST, _SHIFT = 1.4, 0.2
@@ -25,7 +25,7 @@ def count_epochs(source: Source, planes: Sequence[Plane]) -> int:
     """Return the number of epochs: 1 where planes are alike.
 
     Args:
-        source: the image; the middle of up to 32 planes of each channel is read.
+        source: the image; the middle of up to 128 planes of each channel is read.
         planes: those that are denoised, listed with one epoch.
     """
     positions = position_count(source.sizes)

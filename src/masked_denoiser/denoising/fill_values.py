@@ -1,7 +1,8 @@
 """Fill values: numbers that mark missing pixels, such as -9999, the -2000 around a CT slice, or rows of zeros.
 
 A fill value repeats exactly, in solid areas, and stands apart from the intensities. Photon counts repeat too, but are
-no solid areas; saturated pixels are solid, but the intensities lead up to them.
+no solid areas; saturated pixels are solid, but the intensities lead up to them. A negative number far below all
+intensities that repeats is one wherever it lies, and so is a float that is beyond all intensities by far.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ _LEAST_SHARE, _SOLID_SHARE, _SOLID_SIDE = 1e-3, 0.75, 5
 
 #: Smallest distance from the other intensities: a share of their bulk, and so many quantization steps.
 _GAP_SHARE, _GAP_STEPS = 0.02, 3.0
+
+#: A negative whole number this many contrasts below all intensities, and so many times there, is no intensity; nor is
+#: a float that is so many contrasts away.
+_FAR_BELOW, _REPEATS, _BEYOND_ALL = 2.0, 4, 1e4
 
 #: Among floats of which this share is unique, a value that repeats is no intensity, wherever it lies.
 _UNIQUE_SHARE = 0.5
@@ -48,6 +53,8 @@ def _next_fill_value(tiles: Sequence[Pixels], found: list[float]) -> float | Non
     if values.size < _SOLID_SIDE**2:
         return None
     unique, counts = np.unique(values, return_counts=True)
+    if (far := _far_away(unique, counts, values)) is not None:
+        return far
     for candidate in dict.fromkeys((0, unique.size - 1, int(counts.argmax()))):
         rest = np.delete(unique, candidate)
         frequent = counts[candidate] >= _LEAST_SHARE * values.size
@@ -56,6 +63,21 @@ def _next_fill_value(tiles: Sequence[Pixels], found: list[float]) -> float | Non
             if _solid_share(tiles, value) >= _SOLID_SHARE:
                 return float(value)
     return None
+
+
+def _far_away(unique: Pixels, counts: NDArray[np.intp], values: Pixels) -> float | None:
+    """An end of the values that is no intensity, however small its area; None if there is none."""
+    if unique.size < 3:
+        return None
+    inner = values[(values != unique[0]) & (values != unique[-1])].astype(np.float64)
+    low, high = np.percentile(inner, (1, 99))
+    ends = unique[[0, 1, -2, -1]].astype(np.float64)
+    contrast = max(high - low, quantization_step(unique))
+    below, above = (ends[1] - ends[0]) / contrast, (ends[3] - ends[2]) / contrast
+    number = ends[0] < 0 and float(ends[0]).is_integer() and counts[0] >= _REPEATS
+    if (number and below > _FAR_BELOW) or (values.dtype.kind == "f" and below > _BEYOND_ALL):
+        return float(ends[0])
+    return float(ends[3]) if values.dtype.kind == "f" and above > _BEYOND_ALL else None
 
 
 def _stands_apart(candidate: int, unique: Pixels, counts: NDArray[np.intp], values: Pixels) -> bool:

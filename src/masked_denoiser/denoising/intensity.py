@@ -59,6 +59,7 @@ class IntensityRange:
         has_nonfinite: whether the sample held NaN or infinities.
         fill_values: values that mark missing pixels, such as the padding of a CT slice. They are excluded from every
             measurement, continued smoothly for the network, and come out unchanged, as NaN and infinities do.
+        blank: whether there was but one intensity while other epochs of the channel have more.
         non_negative: whether no intensity of the sample was negative: then no result is, either.
     """
 
@@ -68,6 +69,7 @@ class IntensityRange:
     has_nonfinite: bool = False
     fill_values: tuple[float, ...] = ()
     non_negative: bool = False
+    blank: bool = False
 
     @property
     def span(self) -> float:
@@ -171,7 +173,7 @@ def measure_ranges(source: Source, planes: Iterable[Plane], seed: int = 0) -> di
         common = common_range(alive)
         for key in keys:
             if ranges[key] not in alive:
-                ranges[key] = replace(ranges[key], low=common.low, high=common.high)
+                ranges[key] = replace(ranges[key], low=common.low, high=common.high, blank=True)
     return ranges
 
 

@@ -110,6 +110,7 @@ class Job:
         asked: `Options.noise`.
         noise: what was found, for a person; empty where it was not looked at.
         treatments: key and `NoiseTreatment` of each channel and epoch.
+        hot_pixels: channel and its pixels of the detector that are replaced first, (row, column) each.
         background: key, then the levels of the background; empty where none is skipped.
         output_dtype: as in `Options.dtype`.
         selection: the part of the input that it is about, as `images.selection` writes it; "" for all.
@@ -146,6 +147,7 @@ class Job:
     asked: str
     noise: str
     treatments: tuple[tuple[int, NoiseTreatment], ...]
+    hot_pixels: tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
     device: str
     precision: Precision
     compiled: bool
@@ -186,7 +188,9 @@ class Job:
 
     @cached_property
     def _treatments(self) -> dict[int, NoiseTreatment]:
-        return dict(self.treatments)
+        hot, treatments = dict(self.hot_pixels), dict(self.treatments)
+        channels = {plane.range_key: plane.channel for plane in self.planes if not plane.copied}
+        return {key: replace(one, hot_pixels=hot.get(channels.get(key, -1), ())) for key, one in treatments.items()}
 
     def background_of(self, plane: Plane) -> tuple[float, ...] | None:
         """The background of a plane, where tiles of nothing else are passed through."""

@@ -1,6 +1,6 @@
 """Job files: a settled job as one JSON file, the same for the command line, Python, the docks and clusters.
 
-{"format": 2, "job": {...}}: the fields of `Job`. A job file is data, never code, and may come from anyone: what it says
+{"format": 3, "job": {...}}: the fields of `Job`. A job file is data, never code, and may come from anyone: what it says
 is checked here, and again against the input and the model that it names when it is run.
 """
 
@@ -23,7 +23,7 @@ from masked_denoiser.tiling.plan import PlanError
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-_FORMAT = 2
+_FORMAT = 3
 
 #: A job file is some kilobytes long; what is longer than this many bytes is none.
 _LONGEST = 2**24

@@ -124,7 +124,7 @@ class Journal:
             return job
         if measured_precision:
             job = replace(job, precision=then.precision)
-        return replace(job, noise=then.noise, treatments=then.treatments)
+        return replace(job, noise=then.noise, treatments=then.treatments, hot_pixels=then.hot_pixels)
 
     @staticmethod
     def tile_as_begun(output: Path, options: Options) -> Options:

@@ -44,12 +44,14 @@ class NoiseSample:
             in the same units, and which samples hold no intensity.
         scale: of the channel; over all epochs where planes differ.
         step: quantization step, in units of `scale`; 0 for none.
+        range_keys: `Plane.range_key` of the plane of each stack.
     """
 
     stacks: tuple[NDArray[np.float64], ...]
     missing: tuple[NDArray[np.bool_] | None, ...]
     scale: IntensityRange
     step: float
+    range_keys: tuple[int, ...] = ()
     neighbours: tuple[Pair, ...] = ()
 
     @property
@@ -158,6 +160,7 @@ def _sample(source: Source, planes: Sequence[Plane], scale: IntensityRange, seed
         tuple(scale.is_missing(tile) for tile in tiles),
         scale,
         step / scale.span,
+        tuple(plane.range_key for plane, _, _ in places),
         tuple(_with_neighbours(source, planes, places[:_COMPARED], scale)),
     )
 

@@ -9,6 +9,7 @@ from math import inf, isfinite
 
 import torch
 
+from masked_denoiser.denoising.contrast_groups import group_by_contrast, noise_of_group, samples_of_groups
 from masked_denoiser.denoising.denoiser import Batch, Denoiser
 from masked_denoiser.denoising.intensity import IntensityRange
 from masked_denoiser.denoising.noise_measurement import Measured, NoiseSample, measure_noise
@@ -46,6 +47,7 @@ _STRONGEST = 0.7
 _WIDTHS = (0.0, 0.42, 0.65, 0.9, 1.15, 1.4)
 
 #: Why an image is left alone, or only a share of the correction is taken.
+_BLANK = "it has one intensity only"
 _BELOW_ROUNDING = "its noise is below the rounding of its values"
 _TOO_LITTLE = "there is too little of it to measure its noise on"
 _WEAK = "its noise is weak against its contrast"
@@ -204,18 +206,24 @@ def choose_treatments(
     *,
     rounded_output: bool = True,
 ) -> dict[int, NoiseTreatment]:
-    """Return the treatment of each channel and epoch, by `Plane.range_key`; epochs differ in units only."""
-    runner = _Trial(model)
-    channels = {plane.range_key: plane.channel for plane in planes if not plane.copied}
-    chosen = {
-        channel: _choose(measured.of_channel(channel), sample, runner, rounded_output=rounded_output)
-        for channel, sample in measured.samples.items()
-    }
-    known = training_noise(model.card)
-    return {
-        key: in_range(chosen[channel], measured.samples[channel].scale, ranges[key], known)
-        for key, channel in channels.items()
-    }
+    """Return the treatment of each channel and epoch, by `Plane.range_key`.
+
+    Epochs of like contrast share one, and differ in units only.
+    """
+    trial, known = _Trial(model), training_noise(model.card)
+    keys: dict[int, list[int]] = {}
+    for key, channel in {plane.range_key: plane.channel for plane in planes if not plane.copied}.items():
+        keys.setdefault(channel, []).append(key)
+    chosen: dict[int, NoiseTreatment] = {}
+    for channel, whole in measured.samples.items():
+        groups = group_by_contrast(keys[channel], ranges)
+        for group, sample in zip(groups, samples_of_groups(whole, groups, ranges), strict=True):
+            noise = noise_of_group(measured.of_channel(channel), sample, whole) if len(groups) > 1 else None
+            noise, sample = (noise, sample) if noise else (measured.of_channel(channel), whole)
+            treatment = _choose(noise, sample, trial, rounded_output=rounded_output)
+            chosen |= {key: in_range(treatment, sample.scale, ranges[key], known) for key in group}
+        chosen |= {key: replace(IDENTITY, reason=_BLANK) for key in keys[channel] if ranges[key].blank}
+    return {key: chosen[key] for of_channel in keys.values() for key in of_channel}
 
 
 def _choose(

@@ -145,7 +145,7 @@ def check_made_alike(path: Path, job: Job, *, measured_precision: bool = False) 
         raise JobError(
             f"{path} exists, and is no output of this version; write elsewhere, or replace it with --overwrite"
         )
-    measured = {"noise", "treatments"} if job.asked == "auto" else set()
+    measured = {"noise", "treatments", "hot_pixels"} if job.asked == "auto" else set()
     left_open = {"version", *measured, *(["precision"] if measured_precision else [])}
     now = json.loads(json.dumps(job.settings()))
     differing = [

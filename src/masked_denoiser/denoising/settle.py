@@ -14,7 +14,7 @@ from masked_denoiser.denoising.background import measure_background
 from masked_denoiser.denoising.correction_limits import MEAN_REACH
 from masked_denoiser.denoising.epochs import count_epochs
 from masked_denoiser.denoising.exposures import REACH as EXPOSURE_REACH
-from masked_denoiser.denoising.hot_pixels import find_hot_pixels
+from masked_denoiser.denoising.hot_pixels import Positions, find_hot_pixels
 from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
 from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options, OutputDtype
 from masked_denoiser.denoising.noise_settings import AUTO, NoiseChoice, choose
@@ -62,8 +62,8 @@ def make_job(
     planes = planes_of(source, options.channels, epochs)
     ranges = _ranges(around, planes, options)
     chosen = choose(options.noise, around, planes, ranges, model, options.seed, rounded_output=options.dtype == "same")
-    treatments = _with_hot_pixels(source, planes, ranges, chosen, options)
-    stride = lcm(*(treatment.stride for treatment in treatments.values()))
+    hot = _hot_pixels(source, planes, ranges, chosen, options)
+    stride = lcm(*(treatment.stride for treatment in chosen.treatments.values()))
     batch = options.batch or {"cuda": 8, "mps": 2}.get(device, 1)
     tile = _tile(options, grid, stride)
     shard = _shard(source, planes, tile, output, options)
@@ -75,7 +75,7 @@ def make_job(
         model_digest=model.digest,
         window=grid,
         tile=tile,
-        halo=settle_halo(options.halo, model, stride, _around(treatments.values())),
+        halo=settle_halo(options.halo, model, stride, _around(chosen.treatments.values()) + REACH * bool(hot)),
         batch=batch,
         shard=shard,
         group=(shard // tile, shard // tile) if shard else (1, batch),
@@ -88,7 +88,8 @@ def make_job(
         ranges=tuple(ranges.items()),
         asked=options.noise,
         noise=chosen.verdict,
-        treatments=tuple(treatments.items()),
+        treatments=tuple(chosen.treatments.items()),
+        hot_pixels=tuple(hot.items()),
         device=device,
         precision=precision,
         compiled=options.compiled,
@@ -206,21 +207,18 @@ def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> dict
     return {key: replace(measured[key], low=low, high=high) for key in keys}
 
 
-def _with_hot_pixels(
+def _hot_pixels(
     source: Source,
     planes: tuple[Plane, ...],
     ranges: dict[int, IntensityRange],
     chosen: NoiseChoice,
     options: Options,
-) -> dict[int, NoiseTreatment]:
-    """The treatments with the pixels that stay at their place; only where noise was measured."""
-    treatments = dict(chosen.treatments)
+) -> dict[int, Positions]:
+    """By channel, the pixels that stay at their place; only where noise was measured."""
     if options.noise.strip().lower() != AUTO:
-        return treatments
-    noise = {key: treatment.limits[0] for key, treatment in treatments.items() if treatment.noise}
-    found = find_hot_pixels(source, planes, ranges, noise)
-    channels = {plane.range_key: plane.channel for plane in planes}
-    return {key: replace(one, hot_pixels=found.get(channels[key], ())) for key, one in treatments.items()}
+        return {}
+    noise = {key: treatment.limits[0] for key, treatment in chosen.treatments.items() if treatment.noise}
+    return find_hot_pixels(source, planes, ranges, noise)
 
 
 def _background(

@@ -206,11 +206,11 @@ def nearly_gray(stacks: Sequence[NDArray[np.float64]], step: float) -> bool:
 
     Args:
         stacks: [channels, H, W] each.
-        step: quantization step of the intensities; channels may differ by one.
+        step: quantization step of the intensities; channels may differ by two.
     """
     if len(stacks[0]) == 1:
         return False
-    differ = sum(int(((np.ptp(stack, axis=0)) > 1.5 * step + 1e-9).sum()) for stack in stacks)
+    differ = sum(int(((np.ptp(stack, axis=0)) > 2.5 * step + 1e-9).sum()) for stack in stacks)
     return bool(differ <= _COLOURED * sum(stack[0].size for stack in stacks))
 
 
@@ -263,6 +263,43 @@ def _estimate(
         floor=_FLOOR * float(groups.variance.min()),
     )
     return noise, groups
+
+
+def in_other_units(
+    noise: ChannelNoise, ratio: float, shift: float, values: NDArray[np.float64], tiles: Sequence[Image], step: float
+) -> ChannelNoise:
+    """Return the noise of a channel as it is at other intensities, in units that are intensity * ratio + shift.
+
+    Args:
+        noise: in the units of before.
+        ratio, shift: from the units of before to those of the result.
+        values: intensities, in the units of the result: sigma and bright are those of their 50th and 95th percentile.
+        tiles: [H, W] each, in the units of the result, whose contrast is measured.
+        step: quantization step, in the units of the result.
+    """
+    line = noise.variance
+    gain, floor = line.gain * ratio, line.floor * ratio**2
+    variance = NoiseVariance(gain, line.variance * ratio**2 - gain * shift, floor)
+    found, clipped = noise.impulses, tuple(end * ratio + shift for end in noise.clipped)
+    offset, read = (noise.offset * ratio + shift) if gain else 0.0, noise.read * ratio
+    blocks = _bulk(measure_blocks(tiles, None, None, step))
+    return replace(
+        noise,
+        gain=gain,
+        offset=offset,
+        read=read if gain else float(variance.sigma(float(np.median(values)))),
+        sigma=float(variance.sigma(float(np.median(values)))),
+        bright=float(variance.sigma(float(np.percentile(values, 95)))),
+        impulses=replace(
+            found, height=found.height * ratio, low=found.low * ratio + shift, high=found.high * ratio + shift
+        ),
+        stripes=noise.stripes * ratio,
+        clipped=(clipped[0], clipped[1]),
+        suspected=noise.suspected * ratio,
+        contrast=_contrast(blocks) if len(blocks.mean) else noise.contrast * ratio,
+        step=step,
+        floor=floor,
+    )
 
 
 def _believed_share(independent: float) -> float:
