@@ -47,6 +47,8 @@ def _differ(source: Source, planes: list[Plane]) -> bool:
     alive = contrast > 0
     if not alive.any():
         return bool(np.ptp(middle) > 0)
+    if not alive.all():
+        return True
     ratio = contrast[alive].max() / contrast[alive].min()
     return bool(ratio > _CONTRAST or np.ptp(middle) > _SHIFT * np.median(contrast[alive]))
 
