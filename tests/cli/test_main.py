@@ -316,11 +316,12 @@ def test_without_a_model_the_one_that_suits_the_image_is_taken(tmp_path, axes, n
 
 
 def test_a_plan_is_what_the_job_will_be(tmp_path, tiny, capsys):
-    pixels = np.full((96, 128), 230, np.uint8)
-    pixels[40:90, 70:110] = np.random.default_rng(0).integers(0, 120, (50, 40))
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(230, 3, (96, 128)).round().astype(np.uint8)
+    pixels[40:90, 70:110] = rng.integers(0, 120, (50, 40))
     image = tmp_path / "slide.tif"
     tifffile.imwrite(image, pixels)
-    given = ["--model", tiny, "--tile", "32", "--halo", "8", "--skip-background"]
+    given = ["--model", tiny, "--tile", "32", "--halo", "8", "--skip-background", "--noise", "sigma=3"]
     assert main(["info", str(image), "--plan", "--json", *given]) == 0
     plan = json.loads(capsys.readouterr().out)["plan"]
     assert main(["denoise", str(image), str(tmp_path / "o.ome.zarr"), *given, "--json", "--quiet"]) == 0

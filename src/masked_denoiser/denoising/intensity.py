@@ -39,9 +39,6 @@ _CLIPPED, _NEAR = 1e-3, 0.2
 #: Percentiles used where the bulk has no contrast, as with a few bright spots on an even background.
 _TAILS = (0.01, 99.99)
 
-#: An epoch with less than this share of the largest contrast of its channel is blank.
-_LEAST_SPAN = 1e-4
-
 #: Sides of the squares whose valid pixels continue an image into its fill values: the smallest with a valid pixel.
 _CONTINUATION_SIDES = (31, 15, 7, 3)
 
@@ -169,11 +166,13 @@ def measure_ranges(source: Source, planes: Iterable[Plane], seed: int = 0) -> di
         channels.setdefault(group[0].channel, []).append(key)
     for keys in channels.values():
         # A blank frame has no contrast of its own, and noise in units of it would be beyond all numbers.
-        alive = [ranges[key] for key in keys if ranges[key].span > _LEAST_SPAN * max(ranges[k].span for k in keys)]
-        common = common_range(alive)
+        alive = [ranges[key] for key in keys if not ranges[key].blank]
+        common = common_range(alive) if alive else None
         for key in keys:
-            if ranges[key] not in alive:
-                ranges[key] = replace(ranges[key], low=common.low, high=common.high, blank=True)
+            if common is None:
+                ranges[key] = replace(ranges[key], blank=False)
+            elif ranges[key].blank:
+                ranges[key] = replace(ranges[key], low=common.low, high=common.high)
     return ranges
 
 
@@ -205,9 +204,10 @@ def _measure(source: Source, planes: list[Plane], seed: int) -> IntensityRange:
     if not valid.size:
         return IntensityRange(0.0, 1.0, 0.0, nonfinite, fills)
     low, high = bulk_of(valid)
-    if not high > low:  # a constant image: a range so small that nothing can be lost in it
+    blank = not high > low
+    if blank:  # a range so small that nothing can be lost in it
         high = low + _least_span(low, source.dtype)
-    return IntensityRange(low, high, float(np.median(valid)), nonfinite, fills, bool(valid.min() >= 0))
+    return IntensityRange(low, high, float(np.median(valid)), nonfinite, fills, bool(valid.min() >= 0), blank)
 
 
 def _least_span(low: float, dtype: np.dtype[Any]) -> float:

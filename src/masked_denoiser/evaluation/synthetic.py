@@ -172,6 +172,45 @@ def _bleaching(rng: np.random.Generator) -> Pair:
     return to_integers(rng.poisson(light) + 100 + _noise(light.shape, 5.0, rng), "u2"), light + 100
 
 
+def _decaying(rng: np.random.Generator) -> Pair:
+    """Make a stack [8, H, W] that halves from plane to plane, with noise of one strength."""
+    truth = np.stack([fluorescence(rng) * 4000 * 0.5**plane for plane in range(8)]) + 100
+    return to_integers(truth + _noise(truth.shape, 8.0, rng), "u2"), truth
+
+
+def _flash(rng: np.random.Generator) -> Pair:
+    """Make a series [10, H, W] of which one frame is 20 times as bright."""
+    truth = np.repeat((fluorescence(rng) * 400 + 100)[None], 10, axis=0)
+    truth[4] *= 20
+    return to_integers(truth + _noise(truth.shape, 20.0, rng), "u2"), truth
+
+
+def _bright_object(rng: np.random.Generator) -> Pair:
+    """Make an image of which 3 % are 15 times as bright as all else."""
+    truth = fluorescence(rng) * 2000 + 500
+    truth[20:54, 30:62] += 30000
+    return to_integers(truth + _noise(truth.shape, 60.0, rng), "u2"), truth
+
+
+def _small(side: int, rng: np.random.Generator) -> Pair:
+    """Make an 8-bit image of few pixels."""
+    truth = fluorescence(rng)[60 : 60 + side, 60 : 60 + side] * 200 + 20
+    return to_integers(truth + _noise(truth.shape, 12.0, rng), "u1"), truth
+
+
+def _one_channel_of_tissue(rng: np.random.Generator) -> Pair:
+    """Make a clean gray image of tissue."""
+    truth = tissue(rng).mean(axis=-1)
+    return to_integers(truth, "u1"), truth
+
+
+def _marked(rng: np.random.Generator) -> Pair:
+    """Make a gray image saved as RGB with a red scale bar, [H, W, 3]."""
+    noisy, truth = _gray_as_rgb(rng)
+    noisy[-12:-8, -60:-10] = truth[-12:-8, -60:-10] = 255, 0, 0
+    return noisy, truth
+
+
 def _one_colour(rng: np.random.Generator) -> Pair:
     """Make an RGB image [H, W, 3] whose green and blue are empty."""
     truth = np.zeros((SIDE, SIDE, 3))
@@ -218,4 +257,11 @@ _SPECIAL: tuple[tuple[str, str, Maker], ...] = (
     ("bleaching series of 6 frames", "TYX", _bleaching),
     ("RGB with empty green and blue", "YXS", _one_colour),
     ("gray saved as RGB", "YXS", _gray_as_rgb),
+    ("gray saved as RGB, scale bar", "YXS", _marked),
+    ("tissue, one channel, clean", "YX", _one_channel_of_tissue),
+    ("decaying stack of 8 planes", "ZYX", _decaying),
+    ("series of 10 frames with a flash", "TYX", _flash),
+    ("bright object on 3 % of the area", "YX", _bright_object),
+    ("64 x 64 pixels", "YX", partial(_small, 64)),
+    ("48 x 48 pixels", "YX", partial(_small, 48)),
 )

@@ -1,0 +1,107 @@
+"""Images of which parts are unlike: planes, sizes, bright objects, marks; from end to end, with the bundled models."""
+
+import warnings
+
+import numpy as np
+import pytest
+from skimage import data
+
+import masked_denoiser
+
+Y, X = np.mgrid[:112, :112]
+SCENE = 0.5 + 0.5 * np.sin(X / 9) * np.sin(Y / 11)
+
+
+def denoise(array, axes, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of noise that is left alone
+        return masked_denoiser.denoise(array, axes=axes, device="cpu", **options)
+
+
+def error(result, truth):
+    return float(np.sqrt(np.mean((np.asarray(result, np.float64) - truth) ** 2)))
+
+
+def noise(sigma, shape, seed=0):
+    return np.random.default_rng(seed).normal(0, sigma, shape)
+
+
+def test_the_last_plane_of_a_stack_that_decays_is_denoised():
+    truth = np.stack([4000 * 0.5**z * SCENE + 100 for z in range(8)])
+    noisy = (truth + noise(8, truth.shape)).round().astype(np.uint16)
+    result = denoise(noisy, "ZYX")
+    assert error(result[7], truth[7]) < 0.4 * 8
+    assert error(result[0], truth[0]) <= 1.05 * error(noisy[0], truth[0])
+
+
+def test_a_flash_ruins_no_other_frame():
+    truth = np.stack([400 * SCENE + 100] * 40)
+    truth[15] *= 20
+    noisy = (truth + noise(20, truth.shape)).round().astype(np.uint16)
+    result = denoise(noisy, "TYX")
+    assert max(error(result[frame], truth[frame]) for frame in (3, 14, 16)) < 0.4 * 20
+
+
+@pytest.mark.parametrize("blank", [0.0, 100.0])
+def test_a_blank_frame_stays(blank):
+    noisy = (200 * SCENE + noise(10, SCENE.shape)).astype(np.float32)
+    series = np.stack([noisy, np.full_like(noisy, blank), noisy])
+    result = denoise(series, "TYX")
+    np.testing.assert_array_equal(result[1], series[1])
+    assert error(result[0], 200 * SCENE) < 4
+
+
+@pytest.mark.parametrize("side", [48, 64, 80])
+def test_small_images_are_denoised(side):
+    truth = 200 * SCENE[:side, :side] + 20
+    assert error(denoise((truth + noise(10, truth.shape)).astype(np.float32), "YX"), truth) < 5
+
+
+def test_an_image_too_small_to_be_measured_is_left_alone_and_says_so():
+    tiny = (200 * SCENE[:24, :24] + noise(10, (24, 24))).astype(np.float32)
+    with pytest.warns(UserWarning, match="too little of it to measure"):
+        result = masked_denoiser.denoise(tiny, axes="YX", device="cpu")
+    np.testing.assert_array_equal(result, tiny)
+
+
+@pytest.mark.parametrize("area", [0.03, 0.1])
+def test_weak_noise_below_a_bright_object_is_removed(area):
+    truth = 2000 * SCENE + 500
+    side = round(112 * area**0.5)
+    truth[:side, :side] += 60000
+    result = denoise((truth + noise(60, truth.shape)).astype(np.float32), "YX")
+    away = np.s_[side + 16 :, side + 16 :]
+    assert error(result[away], truth[away]) < 0.5 * 60
+
+
+@pytest.mark.parametrize("kind", ["mark", "jitter"])
+def test_a_gray_image_with_a_few_colours_is_a_gray_image(kind):
+    truth = np.repeat((200 * SCENE + 20)[..., None], 3, axis=2)
+    noisy = (truth + noise(12, SCENE.shape)[..., None]).round().clip(0, 255)
+    if kind == "mark":
+        noisy[4:7, 4:40] = 255, 0, 0
+    else:
+        noisy = (noisy + np.random.default_rng(1).integers(-1, 2, noisy.shape)).clip(0, 255)
+    result = denoise(noisy.astype(np.uint8), "YXS")
+    assert error(result[16:], truth[16:]) < 5
+
+
+def test_a_tile_does_not_depend_on_the_others_of_its_batch():
+    light = np.where(np.arange(512) < 256, 500, 40000) * np.ones((64, 1))
+    counts = (np.random.default_rng(0).poisson(light / 10) * 10).astype(np.uint16)
+    one, two = (denoise(counts, "YX", tile=64, batch=batch).astype(int) for batch in (1, 4))
+    assert np.abs(one - two).max() <= 1
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("side", [192, 320])
+def test_one_channel_of_tissue_is_left_alone(side, corner):
+    gray = (data.immunohistochemistry() @ [0.299, 0.587, 0.114]).round().astype(np.uint8)
+    y, x = (at * (512 - side) for at in corner)
+    crop = gray[y : y + side, x : x + side]
+    assert error(denoise(crop, "YX"), crop.astype(float)) < 255 * 10 ** (-42 / 20)
+
+
+def test_integers_beyond_float64_do_not_fail():
+    counts = np.random.default_rng(0).poisson(30, (64, 64)) + 2**60
+    assert denoise(counts, "YX").dtype == np.int64
