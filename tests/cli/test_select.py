@@ -20,8 +20,8 @@ from masked_denoiser.models.file import Model
 from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.swin import MaskedSwin
 
-OPTIONS = md.Options(noise="none", tile=64)
-ASKED = ["--noise", "none", "--tile", "64", "--quiet"]
+OPTIONS = md.Options(noise="none", tile=64, intensity=(0.0, 999.0))
+ASKED = ["--noise", "none", "--tile", "64", "--range", "0", "999", "--quiet"]
 
 
 @pytest.fixture

@@ -134,10 +134,10 @@ def test_the_cpu_takes_over_only_if_asked_to(monkeypatch):
         denoiser = Denoiser(load_model("general-rgb"), CPU, **settings)
         denoiser.device, network = torch.device("cuda"), denoiser.network
 
-        def run(images, tokens):
+        def run(images, tokens, **more):
             if denoiser.device.type == "cuda":
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            return network(images, tokens)
+            return network(images, tokens, **more)
 
         run.to = lambda device: run
         denoiser.network = run

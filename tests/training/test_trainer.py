@@ -52,7 +52,7 @@ def test_overfits_a_single_batch(tiny):
     patch = np.stack([ys * 13 % 255, xs * 11 % 255, (ys + xs) * 7 % 255], axis=-1).astype(np.uint8)
     held = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
     recipe = TrainingRecipe(
-        noise="none", unseen=(), masked_patches=0, attention_mask=(0, 0), patch=16, batch=1, steps=150, rate=5e-3
+        noise="none", unseen=(), masked_patches=0, attention_mask=(0, 0), patch=16, batch=1, steps=300, rate=5e-3
     )
     images = TrainingImages((np.tile(patch, (1, 1, 1)),), validation=(held,), axes="YXS")
     losses = [e.loss for e in prepare(None, tiny, recipe, given=images).run() if isinstance(e, Stepped)]
