@@ -20,6 +20,7 @@ from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options, 
 from masked_denoiser.denoising.noise_settings import AUTO, NoiseChoice, choose
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.denoising.precision import Precision
+from masked_denoiser.denoising.stride_pattern import pattern_reach
 from masked_denoiser.denoising.tile_denoiser import MAP_REACH
 from masked_denoiser.images.disk import is_tiff
 from masked_denoiser.images.layout import OmeZarr, shard_side
@@ -166,7 +167,10 @@ def _tile(options: Options, grid: int, stride: int) -> int:
 def _around(treatments: Collection[NoiseTreatment]) -> int:
     """Before the network impulses are looked for among neighbours, after it the result is held to local figures."""
     limited = (3 * MEAN_REACH * bool(t.noise) * bool(t.blend) for t in treatments)
-    before = (MAP_REACH * t.told + REACH * t.replaces_pixels + EXPOSURE_REACH * bool(t.blend) for t in treatments)
+    before = (
+        pattern_reach(t.strides) + MAP_REACH * t.told + REACH * t.replaces_pixels + EXPOSURE_REACH * bool(t.blend)
+        for t in treatments
+    )
     return max(map(sum, zip(before, limited, strict=True)), default=0)
 
 

@@ -18,6 +18,7 @@ from masked_denoiser.denoising.correction_limits import limit_correction
 from masked_denoiser.denoising.denoiser import Batch, Denoised, Denoiser, Pending, reflect
 from masked_denoiser.denoising.exposures import Exposure, expose
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
+from masked_denoiser.denoising.stride_pattern import remove_pattern
 from masked_denoiser.denoising.variance_stabilization import make_stabiliser
 from masked_denoiser.noise.impulses import find_impulses, repair
 from masked_denoiser.noise.variance_model import NoiseVariance
@@ -184,6 +185,8 @@ def _after(outs: list[Denoised], views: list[_View], tiles: Batch, treatment: No
     """What the network gave, as the image has it."""
     pairs = list(zip(views, outs, strict=True))
     mean = _weighted(views, [view.mean(out) for view, out in pairs])
+    if treatment.strides and treatment.noise:
+        mean = remove_pattern(mean, treatment.strides, _local_sigma(tiles, treatment))
     if treatment.gray:
         mean = _gray(mean, tiles)
     if treatment.noise:
