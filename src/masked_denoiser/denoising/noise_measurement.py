@@ -21,6 +21,9 @@ from masked_denoiser.noise.variance_model import Groups
 #: Tiles that are read of each channel, their side, and the largest plane that is read whole instead.
 _TILES, _SIDE, _WHOLE = 24, 256, 1024 * 1024
 
+#: Tiles that are kept of all channels together, and of one channel at least: half a megabyte each.
+_KEPT, _FEWEST = 384, 4
+
 #: Places that are compared with the next plane.
 _COMPARED = 4
 
@@ -127,9 +130,10 @@ def measure_noise(
         channels.setdefault(plane.channel, []).append(plane)
     rows: list[tuple[ChannelNoise, Groups, str, int]] = []
     samples: dict[int, NoiseSample] = {}
+    count = max(_FEWEST, min(_TILES, _KEPT // len(channels))) if channels else _TILES
     for channel, group in channels.items():
         scale = common_range([ranges[key] for key in dict.fromkeys(plane.range_key for plane in group)])
-        samples[channel] = sample = _sample(source, group, scale, seed)
+        samples[channel] = sample = _sample(source, group, scale, seed, count)
         found = estimate_channels(sample.stacks, sample.missing, sample.step, sample.neighbours)
         rows += [(*one, name, channel) for one, name in zip(found, _names(source, group[0]), strict=True)]
     scales = [samples[channel].scale for *_, channel in rows]
@@ -148,8 +152,8 @@ def _names(source: Source, plane: Plane) -> tuple[str, ...]:
     return (source.channel_names[channel] if channel < len(source.channel_names) else f"channel {channel}",)
 
 
-def _sample(source: Source, planes: Sequence[Plane], scale: IntensityRange, seed: int) -> NoiseSample:
-    places = list(_places(source, planes, seed))
+def _sample(source: Source, planes: Sequence[Plane], scale: IntensityRange, seed: int, count: int) -> NoiseSample:
+    places = list(_places(source, planes, seed, count))
     tiles = [source.read(*place) for place in places]
     values = np.concatenate(
         [tile[~missing] if (missing := scale.is_missing(tile)) is not None else tile.ravel() for tile in tiles]
@@ -194,16 +198,16 @@ def _quantization_step(values: NDArray[Any]) -> float:
     return quantization_step(unique)
 
 
-def _places(source: Source, planes: Sequence[Plane], seed: int) -> Iterator[Place]:
+def _places(source: Source, planes: Sequence[Plane], seed: int, count: int) -> Iterator[Place]:
     """A few planes whole where they are small, else tiles at random."""
     rng = np.random.default_rng(seed)
     height, width = source.size_yx
     if height * width <= _WHOLE:
-        few = max(1, _TILES * _SIDE**2 // (height * width))
+        few = max(1, count * _SIDE**2 // (height * width))
         chosen = planes if len(planes) <= few else [planes[i] for i in sorted(rng.permutation(len(planes))[:few])]
         yield from ((plane, slice(0, height), slice(0, width)) for plane in chosen)
         return
-    for _ in range(_TILES):
+    for _ in range(count):
         plane = planes[int(rng.integers(len(planes)))]
         y, x = (int(rng.integers(max(1, side - _SIDE + 1))) for side in (height, width))
         yield plane, slice(y, min(y + _SIDE, height)), slice(x, min(x + _SIDE, width))
