@@ -90,6 +90,7 @@ def values():
         ({"surprise": 1}, "surprise"),
         ({"device": "cpu; rm"}, "device"),
         ({"treatments": []}, "different channels"),
+        ({"hot_pixels": [[0, [[5000, 3]]]]}, "hot pixel outside"),
         ({"shard": 64, "group": [2, 1]}, "group .* and shard 64"),
         ({"shard": 64, "group": [2, 2], "ome_zarr": "0.4"}, "group .* and shard 64"),
     ],

@@ -164,8 +164,13 @@ def _wrong_figures(job: Job) -> str:
             or len(treatment.strides) > 4
             or not 0 <= treatment.blend <= 1
             or not 0 < treatment.scale <= 1e6
+            or len(treatment.noise) not in (0, 1, 3)
+            or any(floor < 0 for *_, floor in treatment.noise)
         ):
             return f"treatment {treatment}"
+    sizes = dict(zip(job.axes, job.shape, strict=True))
+    if any(not (0 <= y < sizes["Y"] and 0 <= x < sizes["X"]) for _, places in job.hot_pixels for y, x in places):
+        return "a hot pixel outside of the image"
     try:
         _ = job.plan
     except PlanError as error:
