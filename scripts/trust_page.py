@@ -1,6 +1,6 @@
 """Write docs/trust.md: what the default treatment removes from real and synthetic images, by `evaluate --safety`.
 
-    python scripts/trust_page.py ../shared/data/validation/* --stretched w2s
+    python scripts/trust_page.py validation/* --stretched w2s
 
 A folder that holds `noisy` and `clean` (or `gt`) is taken as pairs, any other as images without a truth.
 """
