@@ -72,9 +72,9 @@ def test_the_mean_that_clipping_took_may_come_back(mean):
     tiles = np.clip(truth + noise(0.1), 0, 1)
     assert abs(tiles.mean() - mean) > 0.02
     whole = limit_correction(truth, tiles, [NoiseVariance(0.0, 0.01)])
-    told = limit_correction(truth, tiles, [NoiseVariance(0.0, 0.01)], clipped=(0.0, 1.0))
+    clipped = limit_correction(truth, tiles, [NoiseVariance(0.0, 0.01)], clipped=(0.0, 1.0))
     assert whole.mean() == pytest.approx(tiles.mean(), abs=0.01)
-    assert told.mean() == pytest.approx(mean, abs=0.004)
+    assert clipped.mean() == pytest.approx(mean, abs=0.004)
 
 
 def test_bright_regions_do_not_spread_into_dim_ones():
@@ -92,7 +92,7 @@ def test_the_users_word_counts():
     def run(given_noise):
         options = Options(noise=given_noise, intensity=(0.0, 1.0))
         prepared = prepare_array(open_image(image, axes="YX"), model=tiny_model(1), options=options, device="cpu")
-        prepared.pipeline.denoiser = lambda tiles, _: Denoised(np.full_like(tiles, 0.5), None)
+        prepared.pipeline.denoiser = lambda tiles, *_: Denoised(np.full_like(tiles, 0.5), None)
         list(prepared.pipeline.run())
         return np.std(image - prepared.pipeline.sink.array)
 

@@ -53,7 +53,7 @@ PAPER, ALL = TrainingNoise(0.06), TrainingNoise(0.2, 0.05, 3)
 HOT = ImpulseNoise(0.01, 0.8, high=0.9)
 
 
-def same(tiles, origins):
+def same(tiles, origins, noise=None):
     return Denoised(tiles, np.full_like(tiles, 0.01))
 
 
@@ -189,7 +189,7 @@ def test_a_network_that_does_nothing_gives_the_image_back(treatment):
 
 
 def test_gray_stays_gray_and_colours_stay():
-    def coloured(tiles, origins):
+    def coloured(tiles, origins, noise):
         return Denoised(tiles * np.float32([0.8, 1.0, 1.1])[:, None, None], None)
 
     tiles = np.random.default_rng(0).uniform(0.2, 0.8, (1, 1, 32, 32)).astype(np.float32).repeat(3, axis=1)
@@ -202,7 +202,7 @@ def test_gray_stays_gray_and_colours_stay():
 def test_each_image_of_a_stride_has_independent_pixels_of_its_own():
     seen = []
 
-    def network(tiles, origins):
+    def network(tiles, origins, noise):
         seen.append((tiles.copy(), origins))
         return Denoised(tiles, None)
 
@@ -242,7 +242,7 @@ def test_photon_noise_of_a_camera_is_removed_without_bias():
     model = tiny_model(channels=1)
     prepared = prepare_array(source, model=model, options=Options(noise="gain=4,offset=100", tile=256), device="cpu")
 
-    def smooth(tiles, origins):
+    def smooth(tiles, origins, noise):
         return Denoised(uniform_filter(tiles, (0, 0, 9, 9)).astype(np.float32), None)
 
     prepared.pipeline.denoiser = smooth

@@ -214,7 +214,7 @@ def test_an_error_in_the_network_keeps_what_was_done(tmp_path):
     )
     calls = []
 
-    def failing(tiles, origins):
+    def failing(tiles, origins, noise):
         calls.append(origins)
         if len(calls) == 3:
             raise MemoryError("planted")
@@ -341,7 +341,7 @@ def test_a_pipeline_reads_no_more_than_a_tile_and_its_halo():
     source = open_image(watched, axes="YX")
     job = make_job(source, TINY, Options(noise="none", tile=32, halo=8, intensity=(0, 255)), "cpu")
     watched.largest = 0
-    pipeline = Pipeline(job, source, lambda tiles, _: Denoised(tiles, None), MemorySink(source))
+    pipeline = Pipeline(job, source, lambda tiles, *_: Denoised(tiles, None), MemorySink(source))
     list(pipeline.run())
     assert watched.largest == (32 + 8) * (32 + 16)
 

@@ -50,7 +50,7 @@ def test_masked_pixels_are_filled_from_their_visible_neighbours(share):
     assert np.abs(ours - plainly_filled(image, masked)).max() < 1e-12
 
 
-TOLD = UConfig(widths=(8, 16), blocks=(1, 1), attention=1, heads=2, noise_map=True, limit=5.0)
+WITH_MAP = UConfig(widths=(8, 16), blocks=(1, 1), attention=1, heads=2, noise_map=True, limit=5.0)
 
 
 def noise_map(sigma, known=1.0):
@@ -58,7 +58,7 @@ def noise_map(sigma, known=1.0):
 
 
 def test_corrections_are_limited_in_units_of_the_noise_that_is_known():
-    network, image = random_network(TOLD), torch.rand(1, 3, 64, 64)
+    network, image = random_network(WITH_MAP), torch.rand(1, 3, 64, 64)
     assert torch.allclose(network(image, noise=noise_map(0.0)), image, atol=1e-5)
     for sigma in (0.001, 0.01):
         away = (network(image, noise=noise_map(sigma)) - image).abs().max()
@@ -69,14 +69,14 @@ def test_corrections_are_limited_in_units_of_the_noise_that_is_known():
 
 
 def test_the_network_sees_the_noise_map():
-    network, image = random_network(TOLD), torch.rand(1, 3, 64, 64)
+    network, image = random_network(WITH_MAP), torch.rand(1, 3, 64, 64)
     weak, strong = (network(image, noise=noise_map(sigma)) - image for sigma in (10.0, 20.0))
     assert (weak - strong).abs().max() > 0.1
 
 
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by torch itself
-@pytest.mark.parametrize("config", [SMALL, TOLD])
+@pytest.mark.parametrize("config", [SMALL, WITH_MAP])
 def test_the_network_is_one_graph(config):
     """No branch depends on the pixels: what can be compiled whole never waits for a GPU."""
     network, image = random_network(config), torch.rand(1, 3, 64, 64)

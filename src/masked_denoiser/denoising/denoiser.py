@@ -97,7 +97,7 @@ class Denoiser:
 
     @property
     def takes_noise_map(self) -> bool:
-        """Whether the network can be told how strong the noise is."""
+        """Whether the network takes a map of the noise's standard deviation."""
         return isinstance(self.config, UConfig) and self.config.noise_map
 
     def __call__(self, tiles: Batch, origins: tuple[tuple[int, int], ...], noise: Batch | None = None) -> Denoised:

@@ -175,8 +175,8 @@ def choose(
         return NoiseChoice({key: NoiseTreatment() for key in ranges})
     if given is not None:
         known = training_noise(model.card)
-        told = _takes_noise_map(model)
-        treated = {key: _treat_given(given.in_range(scale), known, told=told) for key, scale in ranges.items()}
+        treat = partial(_treat_given, known=known, noise_map=_takes_noise_map(model))
+        treated = {key: treat(given.in_range(scale)) for key, scale in ranges.items()}
         return NoiseChoice(treated, noise)
     measured = measure_noise(source, planes=planes, ranges=ranges, seed=seed)
     treatments = choose_treatments(measured, planes, ranges, model, rounded_output=rounded_output)
@@ -188,11 +188,11 @@ def _takes_noise_map(model: Model) -> bool:
     return isinstance(architecture, UConfig) and architecture.noise_map
 
 
-def _treat_given(noise: ChannelNoise, known: TrainingNoise, *, told: bool) -> NoiseTreatment:
+def _treat_given(noise: ChannelNoise, known: TrainingNoise, *, noise_map: bool) -> NoiseTreatment:
     """The treatment of noise that a user gives: by what the model was trained with, since nothing was measured."""
     summary = NoiseSummary.of([noise])
     stabilize = summary.grows and not known.knows_light(summary.variance)
-    candidates = list_candidates(summary, known, stabilize=stabilize, told=told)
+    candidates = list_candidates(summary, known, stabilize=stabilize, noise_map=noise_map)
     strided = noise.correlation > known.correlated
     chosen = next((c for c in candidates if bool(c.strides) == strided), candidates[0])
     return finish_treatment(chosen, [noise])
@@ -243,7 +243,7 @@ def _choose(
         return finish(replace(IDENTITY, reason=weak))
     candidates = [finish(candidate) for candidate in trial.candidates(summary, sample.middle)]
     if striped:
-        return replace(candidates[0], told=False)
+        return replace(candidates[0], noise_map=False)
     best = best_of(trial.judge(candidates, sample, summary))
     if best is None:
         return finish(replace(IDENTITY, reason=_NOT_WORTH_IT))
@@ -265,7 +265,7 @@ class _Trial:
     def candidates(self, noise: NoiseSummary, middle: float) -> list[NoiseTreatment]:
         """Return what is worth a trial with this model."""
         known = training_noise(self.model.card)
-        return list_candidates(noise, known, told=_takes_noise_map(self.model), middle=middle)
+        return list_candidates(noise, known, noise_map=_takes_noise_map(self.model), middle=middle)
 
     def judge(self, candidates: list[NoiseTreatment], sample: NoiseSample, noise: NoiseSummary) -> list[Judgement]:
         """Return what the candidates did to the noise of a sample."""

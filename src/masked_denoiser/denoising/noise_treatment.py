@@ -44,7 +44,7 @@ class NoiseTreatment:
         centre: intensity that contrast is changed about.
         strides: for each of them, one after the other, every second (third, ...) row and column is denoised as an
             image of its own, in which correlated noise is white; the result once more as a whole.
-        told: whether a network that takes a noise map is given one.
+        noise_map: whether a network that takes a noise map is given one.
         blend: share of the network's correction that is taken; 0 leaves the plane as it is.
         impulse_height: samples this far from their neighbours are replaced first; 0 replaces none.
         impulse_low, impulse_high: only samples at or below the one, or at or above the other, are impulses.
@@ -62,7 +62,7 @@ class NoiseTreatment:
     scale: float = 1.0
     centre: float = 0.5
     strides: tuple[int, ...] = ()
-    told: bool = False
+    noise_map: bool = False
     blend: float = 1.0
     impulse_height: float = 0.0
     impulse_low: float | None = None
@@ -188,7 +188,12 @@ class NoiseSummary:
 
 
 def list_candidates(
-    noise: NoiseSummary, known: TrainingNoise, *, stabilize: bool | None = None, told: bool = False, middle: float = 0.5
+    noise: NoiseSummary,
+    known: TrainingNoise,
+    *,
+    stabilize: bool | None = None,
+    noise_map: bool = False,
+    middle: float = 0.5,
 ) -> list[NoiseTreatment]:
     """Return the treatments that are worth a trial, the simplest first.
 
@@ -196,7 +201,7 @@ def list_candidates(
         noise: of the channels of a plane.
         known: what the model was trained with; a hint of how strong noise it takes.
         stabilize: whether photon noise is stabilized first; by default both ways are tried where noise grows.
-        told: whether the model takes a noise map; then treatments without it are tried, too, since it may be wrong.
+        noise_map: whether the model takes a noise map, which may be wrong: treatments without it are tried, too.
         middle: median intensity.
     """
     direct = NoiseTreatment(scale=rounded(min(1.0, known.sigma / max(noise.sigma, 1e-9))))
@@ -211,7 +216,7 @@ def list_candidates(
         starts.append(NoiseTreatment(scale=rounded(_RAISED / max(noise.sigma, 1e-9)), centre=rounded(middle)))
     fitting = [strides for strides, least, largest in _STRIDES if least <= noise.width < largest]
     candidates = [*starts, *(replace(starts[0], strides=strides) for strides in fitting)]
-    return [*(replace(one, told=True) for one in candidates), starts[0]] if told else candidates
+    return [*(replace(one, noise_map=True) for one in candidates), starts[0]] if noise_map else candidates
 
 
 def finish_treatment(

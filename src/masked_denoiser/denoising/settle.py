@@ -168,7 +168,7 @@ def _around(treatments: Collection[NoiseTreatment]) -> int:
     """Before the network impulses are looked for among neighbours, after it the result is held to local figures."""
     limited = (3 * MEAN_REACH * bool(t.noise) * bool(t.blend) for t in treatments)
     before = (
-        pattern_reach(t.strides) + MAP_REACH * t.told + REACH * t.replaces_pixels + EXPOSURE_REACH * bool(t.blend)
+        pattern_reach(t.strides) + MAP_REACH * t.noise_map + REACH * t.replaces_pixels + EXPOSURE_REACH * bool(t.blend)
         for t in treatments
     )
     return max(map(sum, zip(before, limited, strict=True)), default=0)

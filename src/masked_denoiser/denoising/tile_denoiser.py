@@ -64,7 +64,7 @@ class TileDenoiser:
         if not treatment.blend:
             return lambda: Denoised(good, np.zeros_like(tiles))
         views = _views(good, treatment)
-        sigma = _local_sigma(good, treatment) if treatment.told else None
+        sigma = _local_sigma(good, treatment) if treatment.noise_map else None
         coming = [self._begin(view.exposure.seen, origins, treatment.strides, view.sigma(sigma)) for view in views]
         return lambda: _after([pending() for pending in coming], views, good, treatment)
 
@@ -81,8 +81,8 @@ class TileDenoiser:
         parts = [np.s_[..., row::stride, column::stride] for row in range(stride) for column in range(stride)]
         smaller = tuple((row // stride, column // stride) for row, column in origins) * len(parts)
         given = np.concatenate([whole[part] for part in parts])
-        told = () if noise is None else (np.concatenate([noise[part] for part in parts]),)
-        outs = self.network(given, smaller, *told).mean
+        noise = None if noise is None else np.concatenate([noise[part] for part in parts])
+        outs = self.network(given, smaller, noise).mean
         first = np.empty_like(whole)
         for part, out in zip(parts, np.split(outs, len(parts)), strict=True):
             first[part] = out
@@ -127,10 +127,9 @@ def _local_sigma(tiles: Batch, treatment: NoiseTreatment) -> Batch:
 
 
 def _submit(network: Network, tiles: Batch, origins: Origins, sigma: Batch | None) -> Pending:
-    told = () if sigma is None else (sigma,)
     if isinstance(network, Denoiser):
-        return network.submit(tiles, origins, *told)
-    done = network(tiles, origins, *told)
+        return network.submit(tiles, origins, sigma)
+    done = network(tiles, origins, sigma)
     return lambda: done
 
 
@@ -146,7 +145,7 @@ class _View:
         return np.asarray(self.transform.backward(self.exposure.to_values(out.mean)), np.float32)
 
     def sigma(self, noise: Batch | None) -> Batch | None:
-        """Standard deviation of the noise as the network sees it, from that of the intensities; None if not told."""
+        """Standard deviation of the noise as the network sees it, from that of the intensities; None if not known."""
         if noise is None:
             return None
         return np.asarray(self.transform.sigma_after(noise) * self.exposure.contrast, np.float32)
