@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter
 from skimage import data
 
-from masked_denoiser.noise.estimation import ChannelNoise, estimate_channel
+from masked_denoiser.noise.channel_noise import ChannelNoise
+from masked_denoiser.noise.estimation import estimate_channel
 
 Image = NDArray[np.float64]
 

@@ -32,7 +32,7 @@ from masked_denoiser.denoising.training_noise import TrainingNoise, training_noi
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import list_models
 from masked_denoiser.network.ushape_config import UConfig
-from masked_denoiser.noise.estimation import ChannelNoise
+from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.impulses import ImpulseNoise
 from masked_denoiser.training.prepare import random_model
 from masked_denoiser.training.recipe import GENERAL

@@ -13,7 +13,8 @@ import numpy as np
 
 from masked_denoiser.denoising.intensity import IntensityRange, common_range
 from masked_denoiser.denoising.noise_measurement import NoiseSample
-from masked_denoiser.noise.estimation import ChannelNoise, in_other_units
+from masked_denoiser.noise.channel_noise import ChannelNoise
+from masked_denoiser.noise.estimation import in_other_units
 
 #: Ratio of contrasts within a group, and groups of one channel at most: each takes a trial.
 _ALIKE, _MOST = 2.5, 4

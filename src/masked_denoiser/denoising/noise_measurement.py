@@ -15,7 +15,8 @@ from masked_denoiser.denoising.intensity import IntensityRange, common_range, me
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
-from masked_denoiser.noise.estimation import ChannelNoise, NoiseEstimate, Pair, estimate_channels, nearly_gray
+from masked_denoiser.noise.channel_noise import ChannelNoise
+from masked_denoiser.noise.estimation import NoiseEstimate, Pair, estimate_channels, nearly_gray
 from masked_denoiser.noise.variance_model import Groups
 
 #: Tiles that are read of each channel, their side, and the largest plane that is read whole instead.

@@ -33,7 +33,7 @@ from masked_denoiser.models.file import Model
 from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.noise.blocks import SPREADS
-from masked_denoiser.noise.estimation import ChannelNoise
+from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.impulses import ImpulseNoise
 from masked_denoiser.noise.variance_model import NoiseVariance
 

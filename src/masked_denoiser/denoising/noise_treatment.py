@@ -9,7 +9,7 @@ from statistics import median, median_low
 
 from masked_denoiser.denoising.intensity import IntensityRange
 from masked_denoiser.denoising.training_noise import TrainingNoise
-from masked_denoiser.noise.estimation import ROUNDING, ChannelNoise
+from masked_denoiser.noise.channel_noise import ROUNDING, ChannelNoise
 from masked_denoiser.noise.variance_model import NoiseVariance
 
 #: Noise grows with the light if this share of its variance or more does.

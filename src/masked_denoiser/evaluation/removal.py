@@ -15,7 +15,7 @@ from masked_denoiser.denoising.noise_measurement import Measured
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
-from masked_denoiser.noise.estimation import ChannelNoise
+from masked_denoiser.noise.channel_noise import ChannelNoise
 
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]

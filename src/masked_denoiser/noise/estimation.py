@@ -1,15 +1,16 @@
-"""What noise an image has, in figures and in a line that a person understands."""
+"""Measure the noise of the channels of an image on some of its tiles."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.noise.blocks import Blocks, Image, Mask, measure_blocks
+from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.correlation import (
     BELIEVED,
     independent_share,
@@ -18,6 +19,7 @@ from masked_denoiser.noise.correlation import (
 )
 from masked_denoiser.noise.impulses import ImpulseNoise, measure_impulses
 from masked_denoiser.noise.stripes import stripes
+from masked_denoiser.noise.units import in_units
 from masked_denoiser.noise.variance_model import (
     Groups,
     NoiseVariance,
@@ -26,6 +28,7 @@ from masked_denoiser.noise.variance_model import (
     groups_of,
     white_floor,
 )
+from masked_denoiser.noise.verdict import describe_noise
 
 #: Two planes [2, H, W], and which of their samples hold no intensity.
 Pair = tuple[NDArray[np.float64], Mask | None]
@@ -45,76 +48,6 @@ _FLOOR = 0.5
 #: The plateau spread at which channels are compared, by index.
 _APART = 3
 
-#: Standard deviations against the contrast of the image: weak and strong noise.
-_WEAK, _STRONG = 0.02, 0.12
-
-#: Noise up to so many quantization steps is below the rounding of the values; from so many on it may be photons.
-ROUNDING, _FEW_PHOTONS = 0.75, 0.15
-
-#: Share of impulses, and of lone pixels, from which they are mentioned.
-_SOME_IMPULSES = 1e-4
-
-
-@dataclass(frozen=True)
-class ChannelNoise:
-    """The noise of one channel, in units of the image's range.
-
-    Attributes:
-        gain: intensity of one photon: the variance grows by it for each unit of intensity. 0 for noise that does
-            not grow with the light.
-        offset: intensity without any light; where it cannot be told from read noise, 0.
-        read: standard deviation without light.
-        sigma: standard deviation at the median intensity.
-        bright: standard deviation at the 95th percentile of intensity, where it may be much stronger.
-        correlation: the smallest distance in pixels at which noise is independent; 1 for white noise.
-        impulses: dead and hot pixels.
-        stripes: standard deviation of whole rows or columns against each other.
-        clipped: lowest and highest intensity, where the image is clipped there; else infinite.
-        certain: whether there were enough flat blocks to measure on.
-        width: standard deviation in pixels of the Gaussian blur that explains the correlation; 0 for white noise.
-        box: side in pixels of the mean that explains it better; 0 for none.
-        confidence: 0 to 1, that what looks like correlated noise is noise.
-        evidence: what speaks for or against correlated noise.
-        suspected: standard deviation of what looks like correlated noise but may be structure, and is left alone.
-        contrast: median standard deviation of the image within 16 x 16 pixels, without noise.
-        step: quantization step of the intensities; 0 for none.
-        floor: least variance of the noise at any intensity.
-    """
-
-    gain: float
-    offset: float
-    read: float
-    sigma: float
-    bright: float
-    correlation: int
-    impulses: ImpulseNoise
-    stripes: float
-    clipped: tuple[float, float]
-    certain: bool
-    width: float = 0.0
-    box: int = 0
-    confidence: float = 1.0
-    evidence: str = ""
-    suspected: float = 0.0
-    contrast: float = 1.0
-    step: float = 0.0
-    floor: float = 0.0
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether the channel holds one value only, as the empty channels of a single stain saved as RGB do."""
-        return self.clipped[0] == self.clipped[1]
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether there is fine texture that is noise, or may be."""
-        return self.suspected > 0 or self.correlation > 1
-
-    @property
-    def variance(self) -> NoiseVariance:
-        """Variance against intensity."""
-        return NoiseVariance(self.gain, self.read**2 - self.gain * self.offset, self.floor)
-
 
 @dataclass(frozen=True)
 class NoiseEstimate:
@@ -131,7 +64,7 @@ class NoiseEstimate:
     @property
     def verdict(self) -> str:
         """One line for a person."""
-        return _verdict(self)
+        return describe_noise(self.channels, self.ranges)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, in units of the image; what is infinite is None."""
@@ -348,81 +281,3 @@ def _unknown(
     # The median would not see the few photons of an image that is black for the rest.
     sigma = float(np.sqrt(np.nanmean(pooled**2) / 2))
     return ChannelNoise(0.0, 0.0, sigma, sigma, sigma, 1, impulses, 0.0, blocks.limits, certain=False, step=step)
-
-
-def _verdict(estimate: NoiseEstimate) -> str:
-    channels = estimate.channels
-    if all(c.is_constant for c in channels):
-        return "constant: there is nothing to measure"
-    worst = max(range(len(channels)), key=lambda i: channels[i].sigma)
-    noise, (black, white) = channels[worst], estimate.ranges[worst]
-    words = [_strength(noise, white - black)]
-    if not below_rounding(noise):
-        grows = noise.gain > 0 and noise.read**2 < 0.7 * noise.sigma**2
-        words.append("growing with the light" if grows else "of equal strength everywhere")
-        if noise.correlation > 1:
-            apart = noise.correlation - 1
-            words.append(f"shared by neighbours up to {apart} pixel{'s' if apart > 1 else ''} apart")
-    if noise.suspected:
-        shared = noise.suspected * (white - black)
-        words.append(f"fine texture of {shared:.3g} is taken for structure ({noise.evidence})")
-    if (share := max(c.impulses.share for c in channels)) > _SOME_IMPULSES:
-        words.append(f"{_percent(share)} dead or hot pixels")
-    elif (share := max(c.impulses.lone for c in channels)) > _SOME_IMPULSES:
-        words.append(f"{_percent(share)} lone bright or dark pixels, which may be structure")
-    if any(c.stripes for c in channels):
-        words.append("stripes")
-    if not all(c.certain for c in channels):
-        words.append("measured on very little, so uncertain")
-    return ", ".join(words)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.2%}" if share < 0.01 else f"{share:.1%}"
-
-
-def below_rounding(noise: ChannelNoise) -> bool:
-    """Return whether noise is no stronger than the rounding of the values, even in bright parts."""
-    return max(noise.sigma, noise.bright) <= max(ROUNDING * noise.step, 1e-9)
-
-
-def _strength(noise: ChannelNoise, span: float) -> str:
-    if below_rounding(noise):
-        counts = noise.gain > 0 and noise.sigma > _FEW_PHOTONS * noise.step
-        return "no noise above the rounding of its values" + (
-            f" (standard deviation {noise.sigma * span:.2g}; only a result of data type float32 can be better)"
-            if counts
-            else ""
-        )
-    word = "weak" if noise.sigma < _WEAK else "strong" if noise.sigma > _STRONG else "moderate"
-    return f"{word} noise (standard deviation {noise.sigma * span:.3g}, {noise.sigma:.1%} of the intensity range)"
-
-
-def in_units(channel: ChannelNoise, black: float, white: float) -> dict[str, Any]:
-    """Return the figures of a channel in units of its image.
-
-    Args:
-        channel: in units of its range.
-        black, white: the ends of its range.
-
-    Returns:
-        The fields of `ChannelNoise`, and black and white; what is infinite is None. The offset may be anything from
-        zero on (from black on, where that is negative); read noise is what is left there.
-    """
-    span = white - black
-
-    def at(value: float) -> float | None:
-        return black + value * span if np.isfinite(value) else None
-
-    found = channel.impulses
-    figures: dict[str, Any] = {
-        name: getattr(channel, name) * span
-        for name in ("gain", "sigma", "bright", "stripes", "suspected", "contrast", "step")
-    }
-    at_black, offset, read = channel.variance.variance * span**2, black, channel.read * span
-    if figures["gain"] > 0:
-        offset = max(black - at_black / figures["gain"], min(black, 0.0))
-        read = float(np.sqrt(max(at_black + figures["gain"] * (offset - black), 0.0)))
-    figures |= {"floor": channel.floor * span**2, "offset": offset, "read": read, "black": black, "white": white}
-    impulses = asdict(found) | {"height": found.height * span, "low": at(found.low), "high": at(found.high)}
-    return asdict(channel) | figures | {"clipped": [at(value) for value in channel.clipped], "impulses": impulses}
