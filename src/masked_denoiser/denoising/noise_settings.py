@@ -33,7 +33,7 @@ from masked_denoiser.models.file import Model
 from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.noise.blocks import SPREADS
-from masked_denoiser.noise.channel_noise import ChannelNoise
+from masked_denoiser.noise.channel_noise import ChannelNoise, below_rounding
 from masked_denoiser.noise.impulses import ImpulseNoise
 from masked_denoiser.noise.variance_model import NoiseVariance
 
@@ -239,7 +239,7 @@ def _choose(
     gray = sample.gray
     finish = partial(finish_treatment, channels=channels, gray=gray)
     if not visible:
-        weak = _BELOW_ROUNDING if summary.is_below_rounding else _WEAK
+        weak = _BELOW_ROUNDING if all(map(below_rounding, channels)) else _WEAK
         return finish(replace(IDENTITY, reason=weak))
     candidates = [finish(candidate) for candidate in trial.candidates(summary, sample.middle)]
     if striped:

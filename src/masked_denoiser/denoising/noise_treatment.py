@@ -174,14 +174,9 @@ class NoiseSummary:
         return self.variance.gain > 0 and max(self.variance.variance, 0.0) < (1 - _GROWS) * self.sigma**2
 
     @property
-    def is_below_rounding(self) -> bool:
-        """Whether noise is no stronger than the rounding of the values."""
-        return self.sigma <= max(ROUNDING * self.step, 1e-9)
-
-    @property
     def visible(self) -> float:
         """How far noise stands out of the rounding of the values and the local contrast, 0 to 1."""
-        if self.is_below_rounding:
+        if self.sigma <= max(ROUNDING * self.step, 1e-9):
             return 0.0
         ratio = self.sigma / max(self.contrast, 1e-12)
         return min(1.0, max(0.0, (ratio - _HIDDEN) / (_VISIBLE - _HIDDEN)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -82,16 +83,22 @@ def about_noise(job: Job) -> list[str]:
 
 
 def what_is_done(job: Job) -> list[str]:
-    """What is done to the planes because of their noise, a line for all channels that are treated alike."""
-    done: dict[str, list[int]] = {}
-    for plane in job.planes:
-        if not plane.copied and plane.channel not in done.setdefault(job.treatment_of(plane).summary, []):
-            done[job.treatment_of(plane).summary].append(plane.channel)
-    return list(done) if len(done) == 1 else [f"{_channels_named(keys)}: {says}" for says, keys in done.items()]
+    """Return what is done to the planes because of their noise, a line for all channels that are treated alike."""
+    planes = [plane for plane in job.planes if not plane.copied]
+    done: dict[str, Counter[int]] = {}
+    for plane in planes:
+        done.setdefault(job.treatment_of(plane).summary, Counter())[plane.channel] += 1
+    whole = Counter(plane.channel for plane in planes)
+    return list(done) if len(done) == 1 else [f"{_planes_named(of, whole)}: {what}" for what, of in done.items()]
 
 
-def _channels_named(keys: list[int]) -> str:
-    return f"channel{'s' if len(keys) > 1 else ''} {', '.join(str(key) for key in keys)}"
+def _planes_named(counts: Counter[int], whole: Counter[int]) -> str:
+    """Channels, and how many of their planes where these are not treated alike."""
+    several = "s" if len(counts) > 1 else ""
+    if all(counts[channel] == whole[channel] for channel in counts):
+        return f"channel{several} {', '.join(map(str, counts))}"
+    parts = [f"{channel} ({count} of {whole[channel]} planes)" for channel, count in counts.items()]
+    return f"channel{several} {', '.join(parts)}"
 
 
 def restraint(job: Job) -> list[str]:
