@@ -75,8 +75,8 @@ _NO_DIRECTION, _DIRECTION = 0.04, 0.08
 _PIECES, _EXCESS, _UNEVEN = (1.2, 1.45), 0.4, 0.3
 
 #: Variance of the block means over what correlated noise alone explains: up to the one there may be nothing but a
-#: texture (a mesh of fibres has 5 to 8), from the other on there is an image below the noise.
-_TEXTURE_ALONE, _CONTENT = 9.0, 14.0
+#: texture (a mesh of fibres has 5 to 8, gravel 15), from the other on there is an image below the noise.
+_TEXTURE_ALONE, _CONTENT = 12.0, 20.0
 
 #: Of the residuals of channels at least this share is independent of the other channels, if they are noise.
 _INDEPENDENT = 0.5
