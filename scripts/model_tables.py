@@ -27,7 +27,7 @@ def main() -> None:
         "# The bundled models in figures\n",
         "Written by `python scripts/model_tables.py kodak24/ w2s/`. PSNR in dB / SSIM, on RGB or gray in [0, 1] after "
         "rounding to 8 bit, no border cut; `none` is a clean image against itself. Noises are defined in "
-        "[families.py](../src/masked_denoiser/noise/families.py).\n",
+        "[families.py](../src/masked_denoiser/noise/synthetic/families.py).\n",
         f"## Photographs: {_which(photographs)} of Kodak24\n",
         _table([*map(str, photographs), "--model", "general-rgb", "--baseline", "noisy"]),
         f"## Classical denoisers on {_which(few)} of Kodak24\n",

@@ -23,10 +23,11 @@ from masked_denoiser.denoising.events import readable_time
 from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
 from masked_denoiser.evaluation.pictures import save_png, side_by_side
 from masked_denoiser.models.file import Model
-from masked_denoiser.noise.parse import parse_noise
-from masked_denoiser.noise.recipe import add_noise
+from masked_denoiser.noise.synthetic.parse import parse_noise
+from masked_denoiser.noise.synthetic.recipe import add_noise
 from masked_denoiser.training.events import Stepped, Trained, Validated
-from masked_denoiser.training.prepare import TrainingImages, fine_tune_recipe, prepare_training
+from masked_denoiser.training.fine_tune import fine_tune_recipe
+from masked_denoiser.training.prepare import TrainingImages, prepare_training
 from masked_denoiser.training.recipe import TrainingRecipe
 
 Image = np.ndarray[Any, Any]

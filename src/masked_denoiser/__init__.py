@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from masked_denoiser.images.open import open_image
     from masked_denoiser.models.catalogue import load_model
     from masked_denoiser.samples import sample_path
-    from masked_denoiser.training.prepare import fine_tune
+    from masked_denoiser.training.fine_tune import fine_tune
 
 _HOMES = {
     "Options": "masked_denoiser.denoising.job",
     "denoise": "masked_denoiser.denoising.api",
     "denoise_file": "masked_denoiser.denoising.api",
     "estimate_noise": "masked_denoiser.denoising.noise_measurement",
-    "fine_tune": "masked_denoiser.training.prepare",
+    "fine_tune": "masked_denoiser.training.fine_tune",
     "load_model": "masked_denoiser.models.catalogue",
     "open_image": "masked_denoiser.images.open",
     "sample_path": "masked_denoiser.samples",

@@ -18,7 +18,7 @@ from skimage.data import immunohistochemistry
 from masked_denoiser.cli.main import main
 from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.models.file import read_model
-from masked_denoiser.noise.parse import parse_noise
+from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.training.recipe import PAPER_RECIPE
 
 

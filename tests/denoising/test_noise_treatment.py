@@ -34,8 +34,8 @@ from masked_denoiser.models.catalogue import list_models
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.impulses import ImpulseNoise
-from masked_denoiser.training.prepare import random_model
 from masked_denoiser.training.recipe import GENERAL
+from masked_denoiser.training.untrained import random_model
 
 
 def white(sigma, **changes):

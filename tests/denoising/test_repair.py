@@ -15,8 +15,8 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.network.reach import exact_halo
 from masked_denoiser.noise.impulses import find_impulses, measure_impulses, repair
-from masked_denoiser.noise.parse import parse_noise
-from masked_denoiser.noise.recipe import add_noise
+from masked_denoiser.noise.synthetic.parse import parse_noise
+from masked_denoiser.noise.synthetic.recipe import add_noise
 from masked_denoiser.samples import sample_path
 
 floats = st.floats(0, 1, width=32)

@@ -32,7 +32,7 @@ from masked_denoiser.models.file import Model, read_card, read_model
 from masked_denoiser.models.reference import import_checkpoint, parameter_count
 from masked_denoiser.network.build import build_network
 from masked_denoiser.network.ushape_config import UConfig
-from masked_denoiser.noise.parse import parse_noise
+from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.training.recipe import FINE_TUNE, PAPER_RECIPE, TrainingRecipe
 from masked_denoiser.training.state import new_state
 from tests.fuzz import mutate

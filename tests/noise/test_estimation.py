@@ -12,8 +12,8 @@ from scipy.stats import norm
 from skimage import data
 
 from masked_denoiser.noise.estimation import NoiseEstimate, estimate_channel
-from masked_denoiser.noise.parse import parse_noise
-from masked_denoiser.noise.recipe import add_noise
+from masked_denoiser.noise.synthetic.parse import parse_noise
+from masked_denoiser.noise.synthetic.recipe import add_noise
 from masked_denoiser.noise.variance_model import clipped_moments
 
 

@@ -21,17 +21,12 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.models.file import read_model
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.tiling.plan import Span
+from masked_denoiser.training.data.pool import Pool, TrainingImage
 from masked_denoiser.training.events import Saved, Stepped, StoppedEarlyError, Trained, Validated
-from masked_denoiser.training.pool import Pool, TrainingImage
-from masked_denoiser.training.prepare import (
-    TrainingImages,
-    fine_tune_recipe,
-    prepare_training,
-    random_model,
-    training_folder,
-    untrained,
-)
-from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
+from masked_denoiser.training.fine_tune import fine_tune_recipe, load_base
+from masked_denoiser.training.prepare import TrainingImages, prepare_training, training_folder
+from masked_denoiser.training.recipe import FINE_TUNE, GENERAL, TrainingError, TrainingRecipe
+from masked_denoiser.training.untrained import random_model, untrained
 from masked_denoiser.training.validation import really_unseen
 
 
@@ -185,27 +180,45 @@ def test_stop_answers_within_a_part_of_a_step(tissue, tiny, quick):
     assert last.step < 3
 
 
-def test_a_nan_loss_stops_and_restores_the_best(tissue, tiny, quick, tmp_path, monkeypatch):
-    from masked_denoiser.training import trainer
+def break_loss(monkeypatch, prepared, steps):
+    """Have the loss of these steps be NaN."""
+    from masked_denoiser.training import step
 
-    original = trainer.loss_sum
+    original = step.loss_sum
 
     def broken(kind, out, wanted, where=None):
         total, count = original(kind, out, wanted, where)
-        return (total * float("nan") if prepared.trainer.state.step == 5 else total), count
+        return (total * float("nan") if prepared.trainer.state.step in steps else total), count
 
-    monkeypatch.setattr(trainer, "loss_sum", broken)
+    monkeypatch.setattr(step, "loss_sum", broken)
+
+
+def test_a_training_that_diverges_returns_to_its_snapshot_at_half_the_rate(tissue, tiny, quick, monkeypatch):
+    prepared = prepare(tissue, tiny, quick)
+    break_loss(monkeypatch, prepared, {5})
+    snapshots, rates = {}, {}
+    for event in prepared.run():
+        if isinstance(event, Stepped):
+            snapshots[event.step] = {n: t.clone() for n, t in prepared.trainer.state.average.state_dict().items()}
+            rates[event.step] = event.rate
+        if isinstance(event, Message) and "went back to the last snapshot, with 0.5 of the learning rate" in event.text:
+            network = prepared.trainer.state.network.state_dict()
+            assert all(torch.equal(network[name], snapshots[5][name]) for name in network)
+    assert event.why == "finished"
+    assert (rates[5], rates[7]) == (quick.rate, 0.5 * quick.rate)
+    assert np.isfinite([float(t.sum()) for t in prepared.trainer.state.network.state_dict().values()]).all()
+
+
+def test_a_training_that_keeps_diverging_ends_with_its_best(tissue, tiny, quick, tmp_path, monkeypatch):
     prepared = prepare(tissue, tiny, quick, tmp_path / "mine.safetensors")
+    break_loss(monkeypatch, prepared, range(4, 99))
     events = list(prepared.run())
-    assert any(isinstance(e, Message) and "stopped, and went back to the weights of step" in e.text for e in events)
+    assert any(isinstance(e, Message) and "try a lower learning rate" in e.text for e in events)
     assert events[-1].why == "diverged"
     state = prepared.trainer.state
-    assert state.step == 5
+    assert state.step == 8
     for network in (state.network, state.average):
         assert all(torch.equal(tensor, state.best[name]) for name, tensor in network.state_dict().items())
-    monkeypatch.undo()
-    again = prepare(tissue, tiny, quick, tmp_path / "mine.safetensors", resume=True)
-    assert list(again.run())[-1].why == "finished"
 
 
 def test_an_infinite_gradient_leaves_nothing_in_the_optimiser(tissue, tiny, quick, monkeypatch):
@@ -216,19 +229,33 @@ def test_an_infinite_gradient_leaves_nothing_in_the_optimiser(tissue, tiny, quic
     assert not prepared.trainer.state.optimiser.state
 
 
+def test_a_training_by_the_clock_ends_with_the_time(tissue, tiny, quick, tmp_path):
+    output = tmp_path / "mine.safetensors"
+    recipe = replace(quick, minutes=0.03, schedule="one-cycle", validate_every=0)
+    events = [e for e in prepare(tissue, tiny, recipe, output).run() if isinstance(e, Stepped)]
+    assert len(events) > 8, "steps do not count"
+    assert events[-1].seconds_left == 0
+    assert events[0].seconds_left > 0.5
+    peak = max(event.rate for event in events)
+    assert events[-1].rate < 0.2 * peak
+    again = prepare(tissue, tiny, replace(recipe, minutes=0.04), output, resume=True, overwrite=False)
+    more = [e for e in again.run() if isinstance(e, Stepped)]
+    assert more[0].step == events[-1].step + 1
+
+
 def test_memory_that_runs_out_halves_the_parts_and_changes_nothing_else(tissue, tiny, quick, monkeypatch):
-    from masked_denoiser.training import trainer
+    from masked_denoiser.training.step import TrainingStep
 
     recipe = replace(quick, attention_mask=(0.0, 0.0), micro_batch=4, steps=3)
     whole, _ = weights_after(prepare(tissue, tiny, recipe))
-    original = trainer.Trainer._loss
+    original = TrainingStep._loss
 
-    def small(self, batch, part, at):
-        if part.stop - part.start > 1:
+    def small(self, batch, at, share):
+        if len(batch.given) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(self, batch, part, at)
+        return original(self, batch, at, share)
 
-    monkeypatch.setattr(trainer.Trainer, "_loss", small)
+    monkeypatch.setattr(TrainingStep, "_loss", small)
     prepared = prepare(tissue, tiny, recipe)
     events = list(prepared.run())
     said = [e.text for e in events if isinstance(e, Message)]
@@ -344,6 +371,27 @@ def test_fine_tuning_keeps_the_models_attention_mask(tiny):
     assert fine_tune_recipe(tiny, {}).attention_mask == (0.75, 0.75)
     assert fine_tune_recipe(tiny, {"attention_mask": [0, 0.75]}).inference_mask == 0.0
     assert fine_tune_recipe(tiny, {"way": "noisy"}).pixel_fill == "neighbour"
+
+
+def test_fine_tuning_masks_no_pixels_of_a_model_that_denoises_without_masks(tiny):
+    general = replace(tiny, card=replace(tiny.card, training={"recipe": json.loads(GENERAL.to_json())}))
+    assert fine_tune_recipe(tiny, {}).masked_patches == FINE_TUNE.masked_patches
+    assert fine_tune_recipe(general, {}).masked_patches == 0.0
+    assert fine_tune_recipe(general, {"masked_patches": 0.5}).masked_patches == 0.5
+    assert fine_tune_recipe(general, {"way": "noisy"}).masked_patches == 1.0
+
+
+def test_a_resumed_fine_tuning_keeps_what_its_first_device_decided(tissue, tiny, quick, tmp_path):
+    output = tmp_path / "mine.safetensors"
+    list(prepare(tissue, tiny, replace(quick, batch=32, precision="bfloat16", steps=1), output).run())
+    resumed = fine_tune_recipe(tiny, {}, torch.device("cpu"), training_folder(output))
+    assert (resumed.batch, resumed.precision) == (32, "bfloat16")
+    assert fine_tune_recipe(tiny, {"batch": 4}, resumed=training_folder(output)).batch == 4
+
+
+def test_the_model_to_begin_with_suits_the_images(tissue):
+    assert load_base("auto", [tissue], "YXS").card.name == "general-rgb"
+    assert load_base("auto", [tissue[..., 0]], "YX").card.name == "general-gray"
 
 
 _RANK = """

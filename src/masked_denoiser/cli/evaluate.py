@@ -32,7 +32,7 @@ from masked_denoiser.evaluation.grid import (
 from masked_denoiser.evaluation.metrics import make_lpips
 from masked_denoiser.evaluation.pictures import save_png, side_by_side
 from masked_denoiser.models.catalogue import AUTO, DEFAULT, load_model
-from masked_denoiser.noise.parse import parse_noise
+from masked_denoiser.noise.synthetic.parse import parse_noise
 
 #: The trained noise of the paper, and those it was tested on.
 FEATURE_NOISES = (

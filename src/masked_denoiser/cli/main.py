@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for talker in ("tifffile", "asyncio"):  # and what libraries of the network say of a connection
             logging.getLogger(talker).setLevel(logging.CRITICAL)
     module, _, function = options.handler.partition(":")
+    if module == "train":  # before torch is loaded: threads that spin between two operations slow each other down
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     handler: Handler = getattr(import_module(f"masked_denoiser.cli.{module}"), function)
     try:
         return handler(options)
@@ -224,7 +226,13 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_fine_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = _command(commands, "fine-tune", "train:fine_tune", "train a model on, on your own images")
     p.add_argument("images", nargs="+", metavar="IMAGES", help="files or folders, clean unless --way says otherwise")
-    p.add_argument("--from", dest="start", metavar="MODEL", default="general-rgb", help="model to begin with")
+    p.add_argument(
+        "--from",
+        dest="start",
+        metavar="MODEL",
+        default="auto",
+        help="model to begin with (default: auto, general-rgb or general-gray as suits the images)",
+    )
     p.add_argument(
         "--way",
         choices=("clean", "noisy", "pairs"),
@@ -243,6 +251,7 @@ def _add_training(p: argparse.ArgumentParser) -> None:
         "--validation", nargs="+", metavar="IMAGES", help="images to validate with (default: a held-out part)"
     )
     p.add_argument("--steps", type=int, help="length of the training")
+    p.add_argument("--minutes", type=float, help="length of the training by the clock, instead of --steps")
     p.add_argument("--batch", type=int, help="patches a step")
     p.add_argument("--rate", type=float, help="learning rate")
     p.add_argument("--seed", type=int, help="of everything random")
@@ -252,6 +261,7 @@ def _add_training(p: argparse.ArgumentParser) -> None:
     p.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     p.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     p.add_argument("--overwrite", action="store_true", help="start again, and replace an existing output")
+    p.add_argument("--compile", action="store_true", help="compile the layers first: faster on a GPU")
     p.add_argument("--tensorboard", action="store_true", help="also write TensorBoard logs")
     p.add_argument("--quiet", action="store_true", help="no progress bar and no notes")
     p.add_argument("--json", action="store_true", help="print a summary as JSON at the end")

@@ -22,8 +22,8 @@ from masked_denoiser.evaluation.noise_plot import plot_noise
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import AUTO, load_model, suited
 from masked_denoiser.noise.channel_noise import ChannelNoise
-from masked_denoiser.noise.families import FAMILIES
-from masked_denoiser.noise.parse import parse_noise
+from masked_denoiser.noise.synthetic.families import FAMILIES
+from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.noise.units import in_units
 
 

@@ -17,16 +17,11 @@ from masked_denoiser.denoising.events import Message
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.models.file import Model
 from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
-from masked_denoiser.training.prepare import (
-    PreparedTraining,
-    TrainingImages,
-    fine_tune_recipe,
-    prepare_training,
-    training_folder,
-    untrained,
-)
+from masked_denoiser.training.fine_tune import fine_tune_recipe, load_base
+from masked_denoiser.training.prepare import PreparedTraining, TrainingImages, prepare_training, training_folder
 from masked_denoiser.training.ranks import joined_ranks
 from masked_denoiser.training.recipe import PRESETS, TrainingError, TrainingRecipe, checked_values
+from masked_denoiser.training.untrained import untrained
 
 _FAILED, _CANCELLED = 1, 130
 
@@ -42,8 +37,10 @@ def train(arguments: Namespace) -> int:
 
 def fine_tune(arguments: Namespace) -> int:
     """Trains a model on, on the user's own images."""
-    base = load_model(arguments.start)
-    return _run(arguments, fine_tune_recipe(base, _settings(arguments)), base)
+    base = load_base(arguments.start, arguments.images, arguments.axes)
+    device, _ = choose_device(arguments.device)
+    resumed = training_folder(Path(arguments.output)) if arguments.resume else None
+    return _run(arguments, fine_tune_recipe(base, _settings(arguments), device, resumed), base)
 
 
 def _run(arguments: Namespace, recipe: TrainingRecipe, base: Model) -> int:
@@ -72,6 +69,7 @@ def _run(arguments: Namespace, recipe: TrainingRecipe, base: Model) -> int:
             overwrite=arguments.overwrite,
             tensorboard=arguments.tensorboard,
             ranks=ranks,
+            compile=arguments.compile,
         )
         for message in prepared.messages:
             say(message, quiet)
@@ -92,7 +90,7 @@ def _show(prepared: PreparedTraining, quiet: bool) -> Trained:
             match event:
                 case Stepped():
                     bar.set_postfix_str(f"loss {event.loss:.4f}", refresh=False)
-                    bar.update(event.step - bar.n)
+                    bar.update(_progress(event) - bar.n)
                 case Validated():
                     bar.unpause()  # the time it took says nothing of how fast steps are
                     say(str(event), quiet)
@@ -106,7 +104,20 @@ def _show(prepared: PreparedTraining, quiet: bool) -> Trained:
     return end
 
 
+def _progress(event: Stepped) -> float:
+    """Steps done, or seconds of a training by the clock."""
+    return event.step if event.seconds_to_go is None else event.seconds_in_all - event.seconds_to_go
+
+
 def _bar(trainer: Any, quiet: bool) -> tqdm[None]:
+    if trainer.recipe.minutes:
+        return tqdm(
+            total=60 * trainer.recipe.minutes,
+            initial=trainer.state.seconds,
+            desc="training",
+            disable=quiet,
+            bar_format="{desc} {percentage:3.0f} %|{bar}| {remaining} left{postfix}",
+        )
     return tqdm(
         total=trainer.recipe.steps,
         initial=trainer.state.step,
@@ -155,7 +166,7 @@ def _recipe(arguments: Namespace) -> TrainingRecipe:
 
 def _settings(arguments: Namespace) -> dict[str, Any]:
     """What the command line sets of a recipe; `--set` has the last word."""
-    named = ("noise", "way", "steps", "batch", "rate", "seed")
+    named = ("noise", "way", "steps", "minutes", "batch", "rate", "seed")
     settings = {name: value for name in named if (value := getattr(arguments, name, None)) is not None}
     for text in arguments.set or ():
         name, equals, value = text.partition("=")

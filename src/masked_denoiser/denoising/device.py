@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 
-import psutil
 import torch
 
 from masked_denoiser.denoising.job import JobError
@@ -58,6 +57,8 @@ def identify(device: torch.device) -> str:
 def free_memory(device: torch.device) -> int:
     """Bytes that this process can still take on a device; a CPU and an Apple GPU share the machine's."""
     if device.type != "cuda":
+        import psutil  # not where networks are only trained on a GPU
+
         return int(psutil.virtual_memory().available)
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, for use again
     return int(torch.cuda.mem_get_info(device)[0]) + kept

@@ -16,7 +16,7 @@ from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.disk import check_output, check_room, discard, estimate_bytes
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
-from masked_denoiser.noise.recipe import USUAL_VALUES, NoiseRecipe, add_noise
+from masked_denoiser.noise.synthetic.recipe import USUAL_VALUES, NoiseRecipe, add_noise
 
 #: Side of the output's chunks; and samples that are made noisy at once: all of a plane, where it has no more.
 _CHUNK, _AT_ONCE = 256, 2**26

@@ -8,8 +8,8 @@ from math import inf
 
 from masked_denoiser.models.card import Card
 from masked_denoiser.noise.blocks import SPREADS
-from masked_denoiser.noise.parse import RecipeError, parse_noise
-from masked_denoiser.noise.recipe import USUAL_VALUES, NoiseRecipe, OneOf, Step
+from masked_denoiser.noise.synthetic.parse import RecipeError, parse_noise
+from masked_denoiser.noise.synthetic.recipe import USUAL_VALUES, NoiseRecipe, OneOf, Step
 from masked_denoiser.noise.variance_model import NoiseVariance
 
 #: The training noise of the paper, and of published checkpoints, which do not say: Gaussian.
@@ -51,8 +51,15 @@ def training_noise(card: Card) -> TrainingNoise:
         return TrainingNoise(_PAPER_SIGMA)
     sigmas = [step.values[0].high / 255 for step in steps if step.family == "gaussian"]
     gains = [_gain(step) for step in steps]
-    correlated = any(step.family == "correlated" for step in steps)
-    return TrainingNoise(max(sigmas, default=0.0) or _PAPER_SIGMA, max(gains, default=0.0), 3 if correlated else 1)
+    shared = max((_shared(step) for step in steps), default=1)
+    return TrainingNoise(max(sigmas, default=0.0) or _PAPER_SIGMA, max(gains, default=0.0), shared)
+
+
+def _shared(step: Step) -> int:
+    """Distance in pixels at which the noise of a step is independent."""
+    if step.family == "blurred":
+        return max(spread for spread in SPREADS if spread <= max(3.0, 4 * step.values[2].high))
+    return 3 if step.family in ("correlated", "bayer") else 1
 
 
 def _gain(step: Step) -> float:

@@ -23,8 +23,8 @@ from masked_denoiser.evaluation.metrics import to_8_bit
 from masked_denoiser.evaluation.plot import COLOURS, new_figure, save_figure
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.masks import HashedTokenMask
-from masked_denoiser.noise.parse import parse_noise
-from masked_denoiser.noise.recipe import add_noise
+from masked_denoiser.noise.synthetic.parse import parse_noise
+from masked_denoiser.noise.synthetic.recipe import add_noise
 
 #: Features of a noise: [positions, channels].
 Features = NDArray[np.float64]

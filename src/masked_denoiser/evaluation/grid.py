@@ -21,8 +21,8 @@ from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
 from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import AUTO, load_model
-from masked_denoiser.noise.parse import parse_noise
-from masked_denoiser.noise.recipe import NoiseRecipe, add_noise
+from masked_denoiser.noise.synthetic.parse import parse_noise
+from masked_denoiser.noise.synthetic.recipe import NoiseRecipe, add_noise
 
 Image = np.ndarray[Any, np.dtype[Any]]
 

@@ -13,7 +13,7 @@ from masked_denoiser.evaluation.grid import EvaluationError, make_noisy, middle,
 from masked_denoiser.evaluation.safety import SafetyCase
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
-from masked_denoiser.noise.parse import parse_noise
+from masked_denoiser.noise.synthetic.parse import parse_noise
 
 
 def cases_of_images(paths: Sequence[Path], crop: int = 0) -> list[SafetyCase]:

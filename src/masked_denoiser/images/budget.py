@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from math import isfinite, prod
 
-import psutil
-
 from masked_denoiser.images.source import ImageError
 
 #: Sets the budget, in GiB.
@@ -31,6 +29,8 @@ def budget_bytes() -> int:
     """
     asked = os.environ.get(VARIABLE)
     if asked is None:
+        import psutil  # not needed where the limit is given
+
         return max(_LEAST, int(psutil.virtual_memory().total) // _SHARE)
     try:
         gib = float(asked)

@@ -28,6 +28,8 @@ class Stepped:
         rate: learning rate of this step.
         done: steps of this run alone; an earlier, interrupted run's are not among them.
         seconds: time that this run has taken.
+        seconds_to_go: of a training by the clock; None of one by steps.
+        seconds_in_all: how long such a training is.
     """
 
     step: int
@@ -36,18 +38,26 @@ class Stepped:
     rate: float
     done: int
     seconds: float
+    seconds_to_go: float | None = None
+    seconds_in_all: float = 0.0
 
     @property
     def seconds_left(self) -> float:
         """Estimate of the time left."""
+        if self.seconds_to_go is not None:
+            return self.seconds_to_go
         return (self.steps - self.step) * self.seconds / max(1, self.done)
 
     def __str__(self) -> str:
         speed = self.done / self.seconds if self.seconds else 0.0
         return (
-            f"step {self.step} of {self.steps}, {speed:.3g} steps/s, loss {self.loss:.4f}, "
+            f"step {self.step}{self._of}, {speed:.3g} steps/s, loss {self.loss:.4f}, "
             f"{readable_time(self.seconds_left)} left"
         )
+
+    @property
+    def _of(self) -> str:
+        return f" of {self.steps}" if self.seconds_to_go is None else ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,14 +8,14 @@ from dataclasses import asdict
 
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
-from masked_denoiser.training.pool import Pool, batch_of
+from masked_denoiser.training.data.pool import Pool, batch_of
 from masked_denoiser.training.recipe import TrainingRecipe
 
 #: Patches that are hashed to know images again.
 _PRINTED = 4
 
 #: Fields of a recipe that may change when a training goes on.
-_CHANGEABLE = ("steps", "micro_batch", "validate_every", "save_every", "patience", "keep")
+_CHANGEABLE = ("steps", "minutes", "micro_batch", "validate_every", "save_every", "patience", "keep")
 
 
 def _fingerprint(pool: Pool, seed: int) -> str:

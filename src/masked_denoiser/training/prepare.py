@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,14 +17,17 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.catalogue import DEFAULT, load_model
 from masked_denoiser.models.file import Model
-from masked_denoiser.network.build import NETWORKS, NetworkConfig, build_network
-from masked_denoiser.network.config import RGB_MEAN
+from masked_denoiser.network.build import NetworkConfig
+from masked_denoiser.training.data.checks import check_images
+from masked_denoiser.training.data.images import Given, check_apart, held_out_pool, make_images, open_images, split
+from masked_denoiser.training.data.lazy_patches import LazyPatches
+from masked_denoiser.training.data.patch_source import PatchSource
+from masked_denoiser.training.data.pool import Pool, Rectangle, TrainingImage
+from masked_denoiser.training.data.resident_patches import ResidentPatches, fits_on_device
 from masked_denoiser.training.events import Trained
 from masked_denoiser.training.identity import training_identity
-from masked_denoiser.training.images import Given, check_apart, held_out_pool, make_images, open_images, split
-from masked_denoiser.training.pool import Pool, Rectangle, TrainingImage, check_images
 from masked_denoiser.training.ranks import Ranks
-from masked_denoiser.training.recipe import PAPER_RECIPE, TrainingError, TrainingRecipe
+from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
 from masked_denoiser.training.record import Record
 from masked_denoiser.training.state import new_state
 from masked_denoiser.training.trainer import Event, Trainer
@@ -143,8 +145,9 @@ def prepare_training(
     tensorboard: bool = False,
     ranks: Ranks | None = None,
     cancel: threading.Event | None = None,
+    compile: bool = False,
 ) -> PreparedTraining:
-    """Settles a training.
+    """Prepare a training.
 
     Args:
         given: the images.
@@ -158,6 +161,7 @@ def prepare_training(
         tensorboard: also write TensorBoard logs.
         ranks: this process among those that train together.
         cancel: stops the preparation, and later the training.
+        compile: compile the layers of the network first, where there is a compiler: faster on a GPU.
 
     Raises:
         StoppedEarlyError: if `cancel` was set before the training was ready.
@@ -176,17 +180,25 @@ def prepare_training(
             recipe,
             new_state(model, recipe, chosen),
             learned,
+            make_patch_source(learned, recipe, chosen),
             chosen,
             validator=make_validator(held, recipe) if ranks.first else None,
             checkpoint=record.checkpoint if record else None,
             identity=training_identity(recipe, model, sources, learned, held),
             ranks=ranks,
             cancel=cancel or threading.Event(),
+            compile=compile,
         )
         messages = [*_notes(sources), *_about(sources, given, recipe, model), said]
         if record is not None:
             messages += _begin(record, trainer, resume, tensorboard)
         return PreparedTraining(trainer, record, tuple(messages), model, tuple(sources), files.pop_all(), output)
+
+
+def make_patch_source(pool: Pool, recipe: TrainingRecipe, device: torch.device) -> PatchSource:
+    """Return the patches of a training: of images kept on the device if they fit, else read ahead."""
+    kind = ResidentPatches if fits_on_device(pool, device) else LazyPatches
+    return kind(pool, recipe, device)
 
 
 def _begin(record: Record, trainer: Trainer, resume: bool, tensorboard: bool) -> list[str]:
@@ -197,82 +209,6 @@ def _begin(record: Record, trainer: Trainer, resume: bool, tensorboard: bool) ->
     if trainer.ranks.first:
         record.begin(trainer.recipe, anew=not resume, tensorboard=tensorboard)
     return [f"going on after step {trainer.state.step}"] if resume else []
-
-
-def fine_tune(
-    model: Model | str | Path,
-    images: Iterable[Given],
-    *,
-    device: str = "auto",
-    clean: Iterable[Given] = (),
-    validation: Iterable[Given] = (),
-    axes: str | None = None,
-    **settings: Any,
-) -> Model:
-    """Fine-tunes a model on images: `masked_denoiser.fine_tune`.
-
-    Args:
-        model: a model, its name or its path.
-        images: arrays, files or folders; clean ones, unless `way` says otherwise.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        clean: the truths of `way="pairs"`.
-        validation: images to validate with; by default a part of `images` is held out.
-        axes: of the images, where they do not name them.
-        settings: fields of `TrainingRecipe`, such as `noise="gaussian(sigma=15)"` or `steps=500`.
-
-    Returns:
-        The model of the best validation. Its `save` writes it.
-
-    Raises:
-        UserError: if it cannot be trained as asked.
-    """
-    base = model if isinstance(model, Model) else load_model(model)
-    given = TrainingImages(tuple(images), tuple(clean), tuple(validation), axes=axes)
-    prepared = prepare_training(given, fine_tune_recipe(base, settings), base=base, device=device)
-    *_, last = prepared.run()
-    assert isinstance(last, Trained)
-    return prepared.model(last, f"{base.card.name}-tuned")
-
-
-def fine_tune_recipe(base: Model, settings: dict[str, Any]) -> TrainingRecipe:
-    """The preset for fine-tuning, with the base model's attention mask, and with what the user set.
-
-    Raises:
-        TrainingError: for settings that a recipe does not know or allow.
-    """
-    from masked_denoiser.training.recipe import FINE_TUNE, WITHOUT_TRUTH, checked_values
-
-    mask = base.card.architecture.attention_mask
-    preset = replace(FINE_TUNE, attention_mask=(mask, mask))
-    for_way = WITHOUT_TRUTH if settings.get("way") == "noisy" else {}
-    return replace(preset, **(for_way | checked_values(settings)))
-
-
-def untrained(channels: int = 3, seed: int = 0, recipe: TrainingRecipe = PAPER_RECIPE, network: str = "paper") -> Model:
-    """A network with random weights.
-
-    Args:
-        channels: 3 for RGB, 1 for gray (whose mean is 0).
-        seed: of the weights.
-        recipe: whose attention mask it is to have.
-        network: one of `NETWORKS`.
-
-    Raises:
-        TrainingError: if no network is called so.
-    """
-    if network not in NETWORKS:
-        raise TrainingError(f"no network is called {network!r}; there are: {', '.join(NETWORKS)}")
-    mean = RGB_MEAN if channels == 3 else (0.0,)
-    mask = recipe.inference_mask
-    return random_model(replace(NETWORKS[network], channels=channels, mean=mean, attention_mask=mask), seed)
-
-
-def random_model(config: NetworkConfig, seed: int = 0) -> Model:
-    """A network with random weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        weights = build_network(config).state_dict()
-    return Model(Card("untrained", config, "Random weights.", licence="BSD-3-Clause"), weights)
 
 
 def training_folder(output: Path) -> Path:

@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
 from masked_denoiser.errors import UserError
-from masked_denoiser.noise.parse import parse_noise
+from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.plain_json import parse_json
 
 Way = Literal["clean", "noisy", "pairs"]
 Loss = Literal["l1", "mse", "charbonnier"]
 Keep = Literal["last", "best"]
 Fill = Literal["constant", "neighbour"]
+
+#: Share of a "one-cycle" schedule in which the learning rate rises.
+_RISE = 0.05
 
 
 class TrainingError(UserError, ValueError):
@@ -33,6 +36,9 @@ class TrainingRecipe:
         unseen: noise recipes that are never trained; validation tells how far the network generalises to them.
         gray: share of the patches that are made gray, and their noise the same in all channels: a network that never
             saw such noise takes it for structure. For the way "clean".
+        downscaled: share of the patches that are downscaled, by 0.5 to 1. For the way "clean", as are the next two.
+        contrast: share of the patches whose contrast and brightness are changed.
+        microscope: share of the patches that are not of the images but synthetic, as microscopes see them.
         pixel_mask: range from which each masked patch draws its share of masked pixels.
         masked_patches: share of the patches that are masked at all; 0 switches the input mask off.
         pixel_fill: what masked pixels become: "constant", the paper's -0.1, or a random "neighbour"
@@ -41,6 +47,7 @@ class TrainingRecipe:
             the range; with a lower end of 0 attention is not masked at inference.
         masked_steps: share of the steps in which attention is masked at all; below 1 attention is not masked at
             inference.
+        mask_rise: share of the training over which both masks grow from nothing to what they are; 0 for none.
         loss: "l1", "mse" or "charbonnier"; in the way "noisy" over masked pixels only.
         optimiser: "adam" or "adamw".
         rate: learning rate, at its peak.
@@ -52,10 +59,11 @@ class TrainingRecipe:
         micro_batch: patches at once on a device, gradients are accumulated; 0 decides by device.
         patch: side of a patch in pixels.
         steps: length of the training.
+        minutes: length of the training by the clock, whatever the machine does in it; 0 goes by `steps`.
         precision: "float32", or "bfloat16" for the network's matrix products (torch autocast).
         seed: of everything that is random.
         validate_every: steps between two validations; 0 for none but at the beginning and the end.
-        save_every: steps between two checkpoints.
+        save_every: steps between two checkpoints; 0 for one every minute.
         patience: validations without a better one, after which training stops; 0 goes on to the end.
         keep: which weights are kept: the "last" (their average), as the paper does, or those of the "best" validation.
             A long schedule ends in its best weights, and a few validation patches do not see that.
@@ -65,11 +73,15 @@ class TrainingRecipe:
     noise: str = "gaussian(sigma=15)"
     unseen: tuple[str, ...] = ("poisson(alpha=3)", "speckle(variance=0.04)", "salt_and_pepper(density=0.02)")
     gray: float = 0.0
+    downscaled: float = 0.0
+    contrast: float = 0.0
+    microscope: float = 0.0
     pixel_mask: tuple[float, float] = (0.8, 0.9)
     masked_patches: float = 1.0
     pixel_fill: Fill = "constant"
     attention_mask: tuple[float, float] = (0.75, 0.75)
     masked_steps: float = 1.0
+    mask_rise: float = 0.0
     loss: Loss = "l1"
     optimiser: Literal["adam", "adamw"] = "adam"
     rate: float = 1e-4
@@ -81,10 +93,11 @@ class TrainingRecipe:
     micro_batch: int = 0
     patch: int = 64
     steps: int = 200_000
+    minutes: float = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 0
     validate_every: int = 1000
-    save_every: int = 1000
+    save_every: int = 0
     patience: int = 0
     keep: Keep = "last"
 
@@ -111,14 +124,14 @@ class TrainingRecipe:
         low, high = self.attention_mask
         return (low + high) / 2 if low and self.masked_steps == 1.0 else 0.0
 
-    def rate_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
+    def rate_at(self, share: float) -> float:
+        """Return the learning rate when this share of the training is done, 0 to 1."""
         if self.schedule == "constant":
             return self.rate
-        rise = max(1, self.steps // 20) if self.schedule == "one-cycle" else 0
-        if step < rise:
-            return self.rate * (step + 1) / rise
-        done = (step - rise) / max(1, self.steps - rise)
+        rise = _RISE if self.schedule == "one-cycle" else 0.0
+        if share < rise:
+            return self.rate * share / rise
+        done = (share - rise) / (1 - rise)
         return self.rate * (1e-3 + (1 - 1e-3) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
     def to_json(self) -> str:
@@ -188,6 +201,11 @@ _LIMITS = {
     "gray": (0.0, 1.0),
     "masked_patches": (0.0, 1.0),
     "masked_steps": (0.0, 1.0),
+    "downscaled": (0.0, 1.0),
+    "contrast": (0.0, 1.0),
+    "microscope": (0.0, 1.0),
+    "mask_rise": (0.0, 1.0),
+    "minutes": (0.0, 1e6),
     "rate": (1e-9, 1.0),
     "weight_decay": (0.0, 10.0),
     "clip": (0.0, 1e6),
@@ -198,7 +216,7 @@ _LIMITS = {
     "steps": (1, 10**9),
     "seed": (0, 2**63 - 1),
     "validate_every": (0, 10**9),
-    "save_every": (1, 10**9),
+    "save_every": (0, 10**9),
     "patience": (0, 10**6),
 }
 
@@ -215,40 +233,49 @@ FINE_TUNE = TrainingRecipe(
     batch=8,
     steps=500,
     validate_every=50,
-    save_every=25,
     keep="best",
 )
 
 #: For one model that serves all: many noises of any strength and none, masks in a part of the patches and steps only,
-#: so that it denoises in one pass without masks. Impulses on an image without other noise come often, or the network
-#: leaves them alone as it does a clean image.
+#: so that it denoises in one pass without masks. Nothing is masked at inference, so few patches are.
 GENERAL = TrainingRecipe(
     noise=(
         "one_of("
         "gaussian(sigma=0..55), "
         "gaussian(sigma=0..55), "
+        "gaussian(sigma=0..25), "
         "poisson(alpha=0.3..4), "
         "poisson_gaussian(gain=0.2..12, read=0..4), "
+        "poisson_gaussian(gain=8..32, read=0..3), "
         "speckle(variance=0..0.06), "
         "correlated(sigma=5..75), "
-        "salt_and_pepper(density=0.002..0.04), "
+        "blurred(sigma=1..30, gain=0..6, width=0.3..1.5), "
+        "blurred(sigma=1..40, width=0.3..1.5), "
+        "blurred(sigma=3..25, width=0.3..1.5) + gaussian(sigma=0..10), "
+        "bayer(sigma=1..30, gain=0..6), "
+        "gaussian(sigma=0..25) + jpeg(quality=60..95), "
+        "rician(sigma=1..25), "
+        "gaussian(sigma=0..10) + stripes(sigma=1..10, vertical=0..1), "
         "gaussian(sigma=0..10) + salt_and_pepper(density=0.002..0.04), "
-        "correlated(sigma=5..50) + gaussian(sigma=1..15), "
         "poisson(alpha=0.3..2) + salt_and_pepper(density=0..0.02), "
         "mixture(level=0.3..4), "
+        "none, "
         "none)"
     ),
-    unseen=("stripes(sigma=10)", "jpeg(quality=30)"),
+    unseen=(),
     gray=0.1,
+    downscaled=0.25,
+    contrast=0.2,
+    microscope=0.15,
     pixel_mask=(0.1, 0.9),
-    masked_patches=0.125,
+    masked_patches=0.05,
     attention_mask=(0.0, 0.75),
-    masked_steps=0.125,
+    masked_steps=0.05,
     optimiser="adamw",
-    rate=6e-4,
+    rate=4e-4,
     schedule="one-cycle",
-    clip=0.2,
-    batch=8,
+    clip=0.5,
+    batch=16,
     patch=128,
     steps=20_000,
     precision="bfloat16",

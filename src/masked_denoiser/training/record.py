@@ -37,6 +37,15 @@ class Record:
         """Where the checkpoint lies."""
         return self.folder / "checkpoint.pt"
 
+    def recipe(self) -> TrainingRecipe | None:
+        """Return the recipe of the training that the folder holds; None if it holds none.
+
+        Raises:
+            TrainingError: if it is damaged.
+        """
+        path = self.folder / "recipe.json"
+        return TrainingRecipe.from_json(path.read_text()) if path.is_file() else None
+
     def begin(self, recipe: TrainingRecipe, *, anew: bool, tensorboard: bool = False) -> None:
         """Opens the log; `anew` first removes what an earlier training left.
 

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from masked_denoiser.models.checkpoint import read_checkpoint
 from masked_denoiser.models.file import Model, check_weights
+from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
 
-_FORMAT = 1
+_FORMAT = 2
 
-#: Pixels at once on a CPU: enough to keep it busy, few enough for Stop to answer within a second or two.
-_PIXELS_AT_ONCE = 4 * 64 * 64
+#: Pixels at once on a CPU, of a U and of a Swin transformer, which takes ten times as long for each: enough to keep it
+#: busy, few enough for Stop to answer within a second or two.
+_PIXELS_OF_U, _PIXELS_OF_SWIN = 8 * 128 * 128, 4 * 64 * 64
 Weights = dict[str, Tensor]
 
 
@@ -37,6 +39,7 @@ class State:
         best_step: the step they are of.
         best_psnr: on the trained noise; None before the first validation.
         worse: validations since then.
+        slowed: factor of the learning rate, halved each time the training diverged.
         validated: the step that was validated last; -1 for none.
         before, after: PSNR by noise before the first step, and of the best weights.
     """
@@ -51,6 +54,7 @@ class State:
     best_step: int = 0
     best_psnr: float | None = None
     worse: int = 0
+    slowed: float = 1.0
     validated: int = -1
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
@@ -122,7 +126,9 @@ class State:
             self.worse = 0
 
 
-_NUMBERS = ("step", "seconds", "micro_batch", "best_step", "best_psnr", "worse", "validated", "before", "after")
+_NUMBERS = (
+    *("step", "seconds", "micro_batch", "best_step", "best_psnr", "worse", "slowed", "validated", "before", "after"),
+)
 
 
 def new_state(start: Model, recipe: TrainingRecipe, device: torch.device) -> State:
@@ -130,8 +136,10 @@ def new_state(start: Model, recipe: TrainingRecipe, device: torch.device) -> Sta
     network = start.build().to(device)
     average = copy.deepcopy(network).requires_grad_(False)
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    optimiser = kind(network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
-    at_once = max(1, _PIXELS_AT_ONCE // recipe.patch**2) if device.type == "cpu" else recipe.batch
+    # One kernel for all weights, which also leaves out a step whose gradient is no number: see `TrainingStep`.
+    optimiser = kind(network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, fused=True)
+    pixels = _PIXELS_OF_U if isinstance(start.card.architecture, UConfig) else _PIXELS_OF_SWIN
+    at_once = max(1, pixels // recipe.patch**2) if device.type == "cpu" else recipe.batch
     micro = recipe.micro_batch or at_once
     return State(network.train(), average, optimiser, min(micro, recipe.batch), best=weights_of(average))
 
@@ -140,8 +148,8 @@ def new_state(start: Model, recipe: TrainingRecipe, device: torch.device) -> Sta
 def update_average(state: State, decay: float) -> None:
     """Moves the average towards the network; quickly while there is little to average."""
     decay = min(decay, (1 + state.step) / (10 + state.step))
-    for slow, fast in zip(state.average.parameters(), state.network.parameters(), strict=True):
-        slow.lerp_(fast.detach(), 1 - decay)
+    averages, weights = ([p.detach() for p in network.parameters()] for network in (state.average, state.network))
+    torch._foreach_lerp_(averages, weights, 1 - decay)
 
 
 def weights_of(network: nn.Module) -> Weights:
@@ -155,7 +163,7 @@ def _checked(name: str, value: Any) -> Any:
     Raises:
         TypeError: if it is of another.
     """
-    real = name in ("seconds", "best_psnr")
+    real = name in ("seconds", "best_psnr", "slowed")
     wanted = dict if name in ("before", "after") else int | float | None if real else int
     if not isinstance(value, wanted) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r:.80}")

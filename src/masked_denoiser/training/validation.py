@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from masked_denoiser.evaluation.metrics import psnr, ssim
 from masked_denoiser.evaluation.pictures import side_by_side
 from masked_denoiser.network.masks import HashedTokenMask, blind_spots, mask_pixels
-from masked_denoiser.noise.parse import parse_noise
-from masked_denoiser.noise.recipe import USUAL_VALUES, add_noise
-from masked_denoiser.training.batches import seed_of
-from masked_denoiser.training.pool import Pool
+from masked_denoiser.noise.synthetic.parse import parse_noise
+from masked_denoiser.noise.synthetic.recipe import USUAL_VALUES, add_noise
+from masked_denoiser.training.data.batches import seed_of
+from masked_denoiser.training.data.noise_map import exact_noise_map
+from masked_denoiser.training.data.pool import Pool
 from masked_denoiser.training.recipe import TrainingRecipe
 
 #: Patches to validate with, and their largest side in pixels.
@@ -85,7 +86,7 @@ class Validator:
         """Denoises all patches; None if `cancel` was set meanwhile.
 
         Args:
-            network: a `MaskedSwin`, in evaluation mode.
+            network: a `MaskedSwin` or `MaskedU`, in evaluation mode; one that takes a noise map gets the true one.
             attention_mask: share of masked tokens at inference.
             device: where the network is.
             cancel: looked at after every patch.
@@ -151,11 +152,14 @@ def _denoise(
 ) -> Images | None:
     """One patch after the other: a validation must not need more memory than a step."""
     tokens = HashedTokenMask(ratio, 0, 0, ((0, 0),)) if ratio else None
+    takes_map = bool(getattr(network.config, "noise_map", False)) and case.noise != HIDDEN
     outs: list[Tensor] = []
-    for image in torch.from_numpy(case.given).unbind():
+    for pixels, truth in zip(torch.from_numpy(case.given), torch.from_numpy(case.truth), strict=True):
         if cancel.is_set():
             return None
-        outs.append(network(image[None].to(device), tokens).float().cpu())
+        image = pixels[None].to(device)
+        noise = (exact_noise_map(image, truth[None].to(device)),) if takes_map else ()
+        outs.append(network(image, tokens, *noise).float().cpu())
     return np.asarray(torch.cat(outs).numpy(), np.float32)
 
 

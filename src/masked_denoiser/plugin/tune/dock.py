@@ -230,7 +230,7 @@ class FineTuneDock(QWidget):
             self.stop_button: "Ends the training within two seconds; what was learned is kept",
             self.continue_button: "Goes on where it stopped, or for as many steps again",
             self.save_button: "Writes the best model; the Denoise dock offers it at once",
-            self.input_mask: "Hide random pixels from the network while it learns",
+            self.input_mask: "Hide random pixels from the network while it learns, if the model was trained so",
             self.attention_mask: "Hide random tokens from each attention, as the model does when it denoises",
             self.patch: "Side of the patches it learns from, in pixels; a multiple of 8",
             self.batch: "Patches for each step; fewer take less memory",

@@ -27,7 +27,7 @@ class TuneForm:
         model: name of the model to begin with.
         noise: a noise recipe.
         name: of the model to make.
-        input_mask, attention_mask: whether they are on, as the preset has them.
+        input_mask, attention_mask: whether they are on, where the model was trained so.
         axes: as typed; empty takes those of the layers.
     """
 

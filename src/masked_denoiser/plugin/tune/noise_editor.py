@@ -49,7 +49,7 @@ class NoiseEditor(QWidget):
         """Fills the menu; the families load torch, which the worker has done by then."""
         if self._loaded:
             return
-        from masked_denoiser.noise.families import FAMILIES
+        from masked_denoiser.noise.synthetic.families import FAMILIES
 
         self._loaded = True
         self.family.blockSignals(True)
@@ -78,7 +78,7 @@ class NoiseEditor(QWidget):
         self._slid()
 
     def _make_sliders(self, family: str) -> None:
-        from masked_denoiser.noise.families import FAMILIES
+        from masked_denoiser.noise.synthetic.families import FAMILIES
 
         self._clear()
         for parameter in FAMILIES[family].parameters:
@@ -106,7 +106,7 @@ class NoiseEditor(QWidget):
 
     def _typed(self, text: str) -> None:
         """What is typed has no sliders of its own."""
-        from masked_denoiser.noise.parse import parse_noise
+        from masked_denoiser.noise.synthetic.parse import parse_noise
 
         self.family.blockSignals(True)
         self.family.setCurrentText(_OWN)

@@ -68,7 +68,8 @@ def fine_tune(request: TuneRequest, cancel: threading.Event) -> Iterator[Any]:
     """
     from masked_denoiser.models.catalogue import load_model
     from masked_denoiser.training.events import Trained
-    from masked_denoiser.training.prepare import TrainingImages, fine_tune_recipe, prepare_training
+    from masked_denoiser.training.fine_tune import fine_tune_recipe
+    from masked_denoiser.training.prepare import TrainingImages, prepare_training
 
     if not (request.resume or request.overwrite) and (request.folder / "checkpoint.pt").exists():
         yield Begun(request.folder)
@@ -76,7 +77,7 @@ def fine_tune(request: TuneRequest, cancel: threading.Event) -> Iterator[Any]:
     base = load_model(request.model)
     prepared = prepare_training(
         TrainingImages(request.images, request.clean, axes=request.axes, regions=request.regions),
-        fine_tune_recipe(base, dict(request.settings)),
+        fine_tune_recipe(base, dict(request.settings), resumed=request.folder if request.resume else None),
         base=base,
         folder=request.folder,
         device=request.device,
@@ -110,9 +111,9 @@ def show_noise(
     import torch
 
     from masked_denoiser.evaluation.pictures import side_by_side
-    from masked_denoiser.noise.parse import parse_noise
-    from masked_denoiser.noise.recipe import USUAL_VALUES, add_noise
-    from masked_denoiser.training.images import first_of, open_images
+    from masked_denoiser.noise.synthetic.parse import parse_noise
+    from masked_denoiser.noise.synthetic.recipe import USUAL_VALUES, add_noise
+    from masked_denoiser.training.data.images import first_of, open_images
 
     recipe = parse_noise(noise)
     with ExitStack() as files:

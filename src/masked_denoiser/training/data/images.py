@@ -17,16 +17,8 @@ from masked_denoiser.images.listing import images_in, is_zarr
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Lazy, Source
-from masked_denoiser.training.pool import (
-    Pool,
-    Rectangle,
-    TrainingImage,
-    check_images,
-    corner_rectangles,
-    fits_beside,
-    same_pixels,
-    stop_early,
-)
+from masked_denoiser.training.data.checks import check_images, same_pixels, stop_early
+from masked_denoiser.training.data.pool import Pool, Rectangle, TrainingImage, corner_rectangles, fits_beside
 from masked_denoiser.training.recipe import TrainingError
 from masked_denoiser.training.validation import validation_side
 

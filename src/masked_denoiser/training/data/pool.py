@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,21 +14,18 @@ from masked_denoiser.denoising.intensity import IntensityRange, measure_recipe_r
 from masked_denoiser.images.planes import Channels, Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.tiling.plan import Span
-from masked_denoiser.training.events import StoppedEarlyError
 from masked_denoiser.training.recipe import TrainingError
 
 Patch = NDArray[np.float32]
 #: Rows and columns of a plane.
 Rectangle = tuple[Span, Span]
 
-#: A flat patch is taken with this probability, one with at least the usual texture always.
-_FLAT = 0.1
+#: Flat patches are taken with this probability, those with at least the usual texture always.
+FLAT = 0.1
 #: Places that are tried for a patch before the best of them is taken.
 _TRIES = 6
 #: Places that are tried at most, if all of them held NaN.
 _MOST_TRIES = 200
-#: Side of the squares that tell whether two images are the same.
-_SAME = 24
 #: Places that tell what the usual texture of an image is.
 _SAMPLES = 24
 
@@ -85,6 +81,11 @@ class TrainingImage:
         height, width = self.source.size_yx
         return self.region or (Span(0, height), Span(0, width))
 
+    @property
+    def pixels(self) -> int:
+        """Pixels of all planes that may be read."""
+        return len(self.planes) * len(self.area[0]) * len(self.area[1])
+
     def finite(self, place: Place, size: int) -> bool:
         """Whether a patch, and its truth, have numbers only."""
         sources = [source for source in (self.source, self.truth) if source is not None and source.dtype.kind == "f"]
@@ -97,15 +98,21 @@ class TrainingImage:
         Raises:
             TrainingError: if it holds NaN or infinite values.
         """
-        source = self.truth if truth and self.truth is not None else self.source
-        ys, xs = slice(place.row, place.row + size), slice(place.column, place.column + size)
-        pixels = source.read(place.plane, ys, xs)
-        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        rows, columns = Span(place.row, place.row + size), Span(place.column, place.column + size)
+        unit = self.read_rectangle(place.plane, (rows, columns), truth)
+        if not np.isfinite(unit).all():
+            source = self.truth if truth and self.truth is not None else self.source
             raise TrainingError(
-                f"{source.path or source.name} holds NaN or infinite values at rows {ys.start} to {ys.stop}, "
-                f"columns {xs.start} to {xs.stop}; cut them out before training"
+                f"{source.path or source.name} holds NaN or infinite values at rows {rows.start} to {rows.stop}, "
+                f"columns {columns.start} to {columns.stop}; cut them out before training"
             )
-        scale = self.ranges[place.plane.range_key]
+        return unit
+
+    def read_rectangle(self, plane: Plane, rectangle: Rectangle, truth: bool = False) -> Patch:
+        """Read a rectangle [channels, height, width] of a plane, scaled as a patch is; NaN stays NaN."""
+        source = self.truth if truth and self.truth is not None else self.source
+        pixels = source.read(plane, rectangle[0].index, rectangle[1].index)
+        scale = self.ranges[plane.range_key]
         unit = ((pixels.astype(np.float64) - scale.low) / (scale.high - scale.low)).astype(np.float32)
         return np.repeat(unit, 3, axis=0) if len(unit) == 1 and self.channels == 3 else unit
 
@@ -130,12 +137,12 @@ class Pool:
     _medians: dict[int, float] = field(default_factory=dict, init=False)
 
     def draw(self, rng: np.random.Generator) -> Place:
-        """A place for a patch.
+        """Draw a place for a patch.
 
         Raises:
             TrainingError: if an image has nothing but NaN wherever it was tried.
         """
-        number = int(rng.choice(len(self.images), p=self._weights))
+        number = int(rng.choice(len(self.images), p=self.weights))
         best, most = None, -1.0
         for attempt in range(_MOST_TRIES):
             if attempt >= _TRIES and best is not None:
@@ -146,7 +153,7 @@ class Pool:
                 self.skipped.add(self.images[number].name)
                 continue
             usual = self._usual(number)
-            if texture >= usual or rng.random() < _FLAT + (1 - _FLAT) * texture / usual:
+            if texture >= usual or rng.random() < FLAT + (1 - FLAT) * texture / usual:
                 return place
             if texture > most:
                 best, most = place, texture
@@ -167,10 +174,16 @@ class Pool:
             return float("nan")
         return float(self.read(place).std())
 
+    def coarser(self) -> Pool | None:
+        """Return the pool of patches of twice the size; None if none of the images has room for one."""
+        size = 2 * self.size
+        large = tuple(image for image in self.images if fits_beside(image.area, image.held_out, size))
+        return replace(self, images=large, size=size) if large else None
+
     @cached_property
-    def _weights(self) -> NDArray[np.float64]:
-        pixels = [len(im.planes) * len(im.area[0]) * len(im.area[1]) for im in self.images]
-        weights = np.sqrt(np.array(pixels, np.float64))
+    def weights(self) -> NDArray[np.float64]:
+        """How often each image is drawn, as shares of 1."""
+        weights = np.sqrt(np.array([image.pixels for image in self.images], np.float64))
         return np.asarray(weights / weights.sum())
 
     def _usual(self, number: int) -> float:
@@ -192,97 +205,6 @@ class Pool:
             column = int(rng.integers(columns.start, columns.stop - self.size + 1))
             if not any(_touch((row, column), self.size, hole) for hole in image.held_out):
                 return Place(number, plane, row, column)
-
-
-def check_images(images: Sequence[TrainingImage], size: int, cancel: threading.Event | None = None) -> None:
-    """Refuses images that nothing can be learned from, before training begins.
-
-    Raises:
-        StoppedEarlyError: if `cancel` is set meanwhile.
-        TrainingError: for an image smaller than a patch, a constant one, NaN, or a pair that is none.
-    """
-    for image in images:
-        stop_early(cancel)
-        rows, columns = image.area
-        if min(len(rows), len(columns)) < size:
-            raise TrainingError(
-                f"{image.name} has {len(rows)} x {len(columns)} pixels to learn from, less than a patch of "
-                f"{size} x {size}; choose a smaller patch or leave it out"
-            )
-        _check_pixels(image, image.source, size)
-        if image.region is None and any(scale.has_nonfinite for scale in image.ranges.values()):
-            raise TrainingError(f"{image.name} holds NaN or infinite values; replace them before training")
-        if image.truth is not None:
-            _check_pair(image, image.truth, size)
-
-
-def stop_early(cancel: threading.Event | None) -> None:
-    """Raises `StoppedEarlyError` if `cancel` is set: preparing a large folder takes a while."""
-    if cancel is not None and cancel.is_set():
-        raise StoppedEarlyError
-
-
-def _check_pair(image: TrainingImage, truth: Source, size: int) -> None:
-    name = truth.path or truth.name
-    source = image.source
-    if truth.sizes != source.sizes or truth.rgb != source.rgb:
-        raise TrainingError(
-            f"{image.name} and {name} are no pair: {source.axes} {source.shape} against {truth.axes} {truth.shape}"
-        )
-    if truth.dtype != source.dtype:
-        raise TrainingError(
-            f"{image.name} is {source.dtype} and {name} is {truth.dtype}: pairs need one intensity scale; convert one"
-        )
-    if same_pixels(source, truth):
-        raise TrainingError(f"{image.name} and {name} are the same image; give the noisy one and the clean one")
-    _check_pixels(image, truth, size)
-
-
-def _check_pixels(image: TrainingImage, source: Source, size: int) -> None:
-    """Looks at a grid of patches all over some planes."""
-    name = source.path or source.name
-    if source.dtype.kind not in "uif":
-        raise TrainingError(f"{name} has dtype {source.dtype}; only integers and real numbers can be learned")
-    constant = True
-    for plane in _some(image.planes):
-        low, high = _ends(source, plane, image.area, size)
-        if not np.isfinite([low, high]).all():
-            raise TrainingError(f"{name} holds NaN or infinite values; replace them before training")
-        constant &= high <= low
-    if constant:
-        raise TrainingError(f"{name} is constant; there is nothing to learn from it: leave it out")
-
-
-def same_pixels(one: Source, other: Source) -> bool:
-    """Whether two sources are the same image, as far as a few of their pixels tell."""
-    if one.data is other.data:
-        return True
-    if one.axes != other.axes or one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    height, width = one.size_yx
-    for plane in _some(tuple(list_planes(one.axes, one.sizes, one.rgb))):
-        for row in {0, height // 2, max(0, height - _SAME)}:
-            for column in {0, width // 2, max(0, width - _SAME)}:
-                at = (plane, slice(row, min(height, row + _SAME)), slice(column, min(width, column + _SAME)))
-                if not np.array_equal(one.read(*at), other.read(*at), equal_nan=one.dtype.kind == "f"):
-                    return False
-    return True
-
-
-def _some(planes: Sequence[Plane]) -> Iterator[Plane]:
-    """A few planes over the whole length."""
-    yield from (planes[i] for i in sorted({round(i) for i in np.linspace(0, len(planes) - 1, 8)}))
-
-
-def _ends(source: Source, plane: Plane, area: Rectangle, size: int) -> tuple[float, float]:
-    """Lowest and highest value of a grid of patches; NaN if there is one."""
-    rows, columns = area
-    low, high = np.inf, -np.inf
-    for row in np.linspace(rows.start, rows.stop - size, 8).astype(int):
-        for column in np.linspace(columns.start, columns.stop - size, 8).astype(int):
-            pixels = source.read(plane, slice(row, row + size), slice(column, column + size))
-            low, high = float(np.minimum(low, pixels.min())), float(np.maximum(high, pixels.max()))
-    return low, high
 
 
 def _touch(at: tuple[int, int], size: int, rectangle: Rectangle) -> bool:

@@ -11,12 +11,17 @@ import torch
 from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.masks import MASKED_PIXEL, HashedTokenMask, blind_spots
 from masked_denoiser.network.swin import MaskedSwin
-from masked_denoiser.training.batches import make_batch, token_mask
+from masked_denoiser.training.data.batches import BatchMaker, token_mask
+from masked_denoiser.training.data.noise_map import exact_noise_map
 from masked_denoiser.training.losses import loss_sum
-from masked_denoiser.training.recipe import PAPER_RECIPE, WITHOUT_TRUTH
+from masked_denoiser.training.recipe import GENERAL, PAPER_RECIPE, WITHOUT_TRUTH
 
 CPU = torch.device("cpu")
 PATCHES = np.random.default_rng(0).random((6, 3, 32, 32), np.float32)
+
+
+def make(recipe, patches=PATCHES, step=7, noise_map=False, share=1.0):
+    return BatchMaker(recipe, CPU, noise_map).make((torch.from_numpy(patches), None), step, share)
 
 
 def network(**changes):
@@ -25,7 +30,7 @@ def network(**changes):
 
 
 def test_the_papers_batch():
-    batch = make_batch(PATCHES, None, PAPER_RECIPE, 7, range(6), CPU)
+    batch = make(PAPER_RECIPE)
     masked = (batch.given == MASKED_PIXEL).all(dim=1)
     share = masked.flatten(1).float().mean(dim=1)
     assert ((share > 0.75) & (share < 0.95)).all()
@@ -35,12 +40,58 @@ def test_the_papers_batch():
     assert batch.counted is None
 
 
-def test_batches_are_keyed_by_seed_step_and_number():
-    whole = make_batch(PATCHES, None, PAPER_RECIPE, 7, range(6), CPU)
-    part = make_batch(PATCHES[2:4], None, PAPER_RECIPE, 7, (2, 3), CPU)
-    assert torch.equal(whole.given[2:4], part.given)
-    other = make_batch(PATCHES, None, PAPER_RECIPE, 8, range(6), CPU)
-    assert not torch.equal(whole.given, other.given)
+def test_batches_are_keyed_by_seed_and_step():
+    assert torch.equal(make(PAPER_RECIPE).given, make(PAPER_RECIPE).given)
+    assert not torch.equal(make(PAPER_RECIPE).given, make(PAPER_RECIPE, step=8).given)
+    assert not torch.equal(make(PAPER_RECIPE).given, make(replace(PAPER_RECIPE, seed=1)).given)
+
+
+def test_masks_grow_over_the_first_part_of_a_training():
+    recipe = replace(PAPER_RECIPE, noise="none", mask_rise=0.2)
+    shares = [float((make(recipe, share=share).given == MASKED_PIXEL).float().mean()) for share in (0.0, 0.1, 0.2)]
+    assert shares[0] == 0
+    assert shares[1] == pytest.approx(0.425, abs=0.02)
+    assert shares[2] == pytest.approx(0.85, abs=0.02)
+    assert token_mask(recipe, 3, 0, CPU, 0.1).ratio == pytest.approx(0.375)
+
+
+def test_a_general_batch_meets_all_of_its_noises():
+    """The share of each noise in a batch is the same; the recipe's clean patches are among them, unchanged."""
+    recipe = replace(GENERAL, batch=80, masked_patches=0.0, gray=0.0, microscope=0.0)
+    batch = make(recipe, np.random.default_rng(0).random((80, 3, 32, 32), np.float32) * 0.8 + 0.1)
+    unchanged = (batch.given == batch.wanted).flatten(1).all(dim=1)
+    assert int(unchanged.sum()) == 8
+    assert torch.isfinite(batch.given).all()
+
+
+def test_masked_patches_are_the_share_asked_for():
+    recipe = replace(PAPER_RECIPE, noise="none", masked_patches=0.25)
+    given = make(recipe, np.random.default_rng(0).random((400, 1, 16, 16), np.float32)).given
+    masked = (given == MASKED_PIXEL).flatten(1).any(dim=1)
+    assert 60 < int(masked.sum()) < 140
+
+
+@pytest.mark.parametrize("sigma", [5.0, 40.0])
+def test_the_noise_map_is_the_strength_of_the_noise(sigma):
+    recipe = replace(PAPER_RECIPE, noise=f"gaussian(sigma={sigma})", masked_patches=0.0)
+    patches = np.full((200, 1, 48, 48), 0.5, np.float32)
+    batch = make(recipe, patches, noise_map=True)
+    known = batch.noise_map[:, 1, 0, 0] > 0
+    assert 130 < int(known.sum()) < 190, "a sixth is unknown"
+    assert (batch.noise_map[~known] == 0).all()
+    errors = (batch.noise_map[known, 0].mean(dim=(1, 2)) * 255 / sigma).log()
+    assert abs(float(errors.mean())) < 0.05
+    assert float(errors.std()) == pytest.approx(0.15, rel=0.2)
+    exact = exact_noise_map(batch.given, batch.wanted)[:, 0] * 255
+    assert float(exact.mean()) == pytest.approx(sigma, rel=0.05)
+
+
+def test_a_noise_map_is_of_the_place():
+    noisy = torch.full((1, 1, 96, 96), 0.5)
+    noisy[..., 48:] += 0.1 * torch.randn(1, 1, 96, 48, generator=torch.Generator().manual_seed(0))
+    deviation = exact_noise_map(noisy, torch.full_like(noisy, 0.5))[0, 0]
+    assert float(deviation[:, :30].max()) == pytest.approx(0, abs=1e-6)
+    assert float(deviation[:, 70:].mean()) == pytest.approx(0.1, rel=0.05)
 
 
 def test_nothing_downstream_hears_of_a_masked_pixel():
@@ -72,7 +123,7 @@ def test_blind_spots_hold_a_neighbour_and_never_themselves():
 
 def test_without_truth_only_blind_spots_count():
     recipe = replace(PAPER_RECIPE, way="noisy", **WITHOUT_TRUTH)
-    batch = make_batch(PATCHES, None, recipe, 0, range(6), CPU)
+    batch = make(recipe)
     assert batch.counted is not None
     assert 0.02 < batch.counted.float().mean() < 0.08
     np.testing.assert_array_equal(batch.wanted, PATCHES)
@@ -114,7 +165,7 @@ def test_losses_against_their_formula(kind):
 
 def test_gray_patches_have_the_same_noise_in_all_channels():
     recipe = replace(PAPER_RECIPE, gray=0.5, masked_patches=0.0)
-    batch = make_batch(np.repeat(PATCHES, 4, axis=0), None, recipe, 7, range(24), CPU)
+    batch = make(recipe, np.repeat(PATCHES, 4, axis=0))
     gray = (batch.given == batch.given[:, :1]).flatten(1).all(dim=1)
     assert 5 < int(gray.sum()) < 19
     assert torch.equal((batch.wanted == batch.wanted[:, :1]).flatten(1).all(dim=1), gray)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from masked_denoiser.errors import UserError
-from masked_denoiser.noise.families import FAMILIES, Parameter
-from masked_denoiser.noise.recipe import NoiseRecipe, OneOf, Span, Step
+from masked_denoiser.noise.synthetic.families import FAMILIES, Parameter
+from masked_denoiser.noise.synthetic.recipe import NoiseRecipe, OneOf, Span, Step
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<word>[A-Za-z_]\w*)|(?P<number>[-+]?(?:\d+(?:\.(?!\.)\d*)?|\.\d+)(?:[eE][-+]?\d+)?)|(?P<sign>\.\.|[+(),=]))"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from skimage.util import random_noise
 
-from masked_denoiser.noise.families import FAMILIES
-from masked_denoiser.noise.parse import parse_noise
-from masked_denoiser.noise.recipe import add_noise
+from masked_denoiser.noise.synthetic.families import FAMILIES
+from masked_denoiser.noise.synthetic.parse import parse_noise
+from masked_denoiser.noise.synthetic.recipe import add_noise, add_noise_to_batch
 
 SIDE = 1024
 GREY = 1 / 255
@@ -171,3 +171,96 @@ def test_each_image_draws_its_own_range_and_choice():
 
 def generator(seed):
     return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("width", [0.4, 1.0, 1.5])
+def test_blurred_noise_keeps_its_strength_and_falls_off_as_a_gaussian(width):
+    noise = noise_of(f"blurred(sigma=20, width={width})")
+    assert noise.std() == pytest.approx(20 * GREY, rel=0.02)
+    steps = np.arange(-6, 7)
+    kernel = np.exp(-0.5 * (steps / width) ** 2)
+    kernel /= np.sqrt((kernel**2).sum())
+    for distance in (1, 2):
+        assert correlation(noise, 0, distance) == pytest.approx(
+            (kernel[distance:] * kernel[:-distance]).sum(), abs=0.02
+        )
+    assert correlation(noise, 1, 0) == pytest.approx(correlation(noise, 0, 1), abs=0.02)
+
+
+@pytest.mark.parametrize("family", ["blurred", "bayer"])
+def test_noise_of_cameras_grows_with_the_light(family):
+    dark, bright = (noise_of(f"{family}(sigma=5, gain=4)", level=level).var() for level in (0.1, 0.9))
+    black = noise_of(f"{family}(sigma=5)", level=0.5).var()
+    assert (bright - dark) / (0.8 * 4 * GREY) == pytest.approx(black / (5 * GREY) ** 2, rel=0.05)
+
+
+def test_bayer_noise_is_interpolated_between_the_pixels_of_a_colour():
+    images = torch.full((1, 3, 512, 512), 0.5)
+    noise = (add_noise(images, parse_noise("bayer(sigma=20)"), generator(0), clip=False) - images)[0] / (20 * GREY)
+    red, green, blue = noise.double().numpy()
+    assert red[::2, ::2].std() != pytest.approx(red[1::2, 1::2].std(), rel=0.1), "a mosaic of pixels"
+    own = max((red[i::2, j::2] for i in (0, 1) for j in (0, 1)), key=np.std)
+    assert own.std() == pytest.approx(1, rel=0.03)
+    assert abs(correlation(own, 0, 1)) < 0.02, "measured pixels are independent"
+    assert correlation(red, 0, 1) > 0.4
+    assert abs(np.corrcoef(red.ravel(), blue.ravel())[0, 1]) < 0.02
+    assert green.std() > red.std(), "there are twice as many"
+
+
+def test_rician_noise():
+    noise = noise_of("rician(sigma=20)", level=0.0) / (20 * GREY)
+    assert noise.mean() == pytest.approx(math.sqrt(math.pi / 2), rel=0.005), "Rayleigh where there is no signal"
+    bright = noise_of("rician(sigma=10)", level=0.8) / (10 * GREY)
+    assert bright.std() == pytest.approx(1, rel=0.01)
+    assert abs(bright.mean()) < 0.05
+    assert is_white(bright)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("quality", [95, 60, 20])
+def test_jpeg_is_that_of_a_file(channels, quality):
+    """As libjpeg writes and reads it, but for rounding, in a hundredth of what the compression loses at most."""
+    import imagecodecs
+    from skimage.data import immunohistochemistry
+
+    pixels = np.ascontiguousarray(immunohistochemistry()[:203, :310, :channels])
+    file = imagecodecs.jpeg8_encode(np.squeeze(pixels), level=quality, subsampling="420")
+    wanted = imagecodecs.jpeg8_decode(file).reshape(pixels.shape).astype(float)
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255
+    got = add_noise(image, parse_noise(f"jpeg(quality={quality})"), generator(0))[0].permute(1, 2, 0).numpy() * 255
+    assert ((got - wanted) ** 2).mean() < 0.25 * ((pixels - wanted) ** 2).mean()
+    assert abs(got - wanted).mean() < 1
+
+
+def test_a_batch_has_the_noises_of_its_recipe_in_equal_shares():
+    images = torch.full((40, 1, 64, 64), 0.5)
+    recipe = parse_noise("one_of(gaussian(sigma=10), gaussian(sigma=40), none, gaussian(sigma=1..5))")
+    noisy = add_noise_to_batch(images, recipe, generator(0), np.random.default_rng(0))
+    spread = (noisy - images).std(dim=(1, 2, 3)) * 255
+    assert [
+        int(((spread > low) & (spread < high)).sum()) for low, high in ((8, 12), (35, 45), (-1, 0.1), (0.9, 5.5))
+    ] == [10] * 4
+    assert len(spread[30:].unique()) == 10, "each image has a strength of its own"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_numbers_may_differ_from_image_to_image(name):
+    """A batch with numbers of its own for each image has the noise that each image gets alone."""
+    family = FAMILIES[name]
+    low = {p.name: p.usual[0] if p.usual else p.default for p in family.parameters}
+    high = {p.name: p.usual[1] if p.usual else p.default for p in family.parameters}
+    counts = {"distinct": 256} if family.counts else {}
+    images = torch.rand(1, 3, 48, 48, generator=generator(1)).expand(400, -1, -1, -1) * 0.6 + 0.2
+    mixed = {k: torch.tensor([low[k], high[k]]).repeat(200).view(-1, 1, 1, 1) for k in low}
+    noise = family.add(images, generator(0), **mixed, **counts) - images
+    for first, values in enumerate((low, high)):
+        alone = family.add(images[first::2], generator(3), **values, **counts) - images[first::2]
+        assert float(noise[first::2].std()) == pytest.approx(float(alone.std()), rel=0.06, abs=1e-4)
+
+
+@given(count=st.integers(1, 50), choices=st.integers(1, 20), seed=st.integers(0, 2**31))
+def test_shares_are_equal_and_add_up(count, choices, seed):
+    recipe = parse_noise(f"one_of({', '.join(['none'] * choices)})").steps[0]
+    shares = recipe.shares(count, np.random.default_rng(seed))
+    assert shares.sum() == count
+    assert shares.max() - shares.min() <= 1

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.noise.families import FAMILIES
-from masked_denoiser.noise.parse import RecipeError, parse_noise
-from masked_denoiser.noise.recipe import NoiseRecipe, OneOf, Span, Step
+from masked_denoiser.noise.synthetic.families import FAMILIES
+from masked_denoiser.noise.synthetic.parse import RecipeError, parse_noise
+from masked_denoiser.noise.synthetic.recipe import NoiseRecipe, OneOf, Span, Step
 
 
 @st.composite
