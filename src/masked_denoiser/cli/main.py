@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from masked_denoiser.errors import UserError, one_line
+from masked_denoiser.version import program_version
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -50,12 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    from importlib.metadata import version
-
     parser = argparse.ArgumentParser(
         prog="masked-denoiser", description="Denoise microscopy and medical images of any size, tile by tile."
     )
-    parser.add_argument("--version", action="version", version=version("napari-masked-denoiser"))
+    parser.add_argument("--version", action="version", version=program_version())
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     adders = (
         _add_denoise,
@@ -295,7 +294,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p.add_argument(
         "--baseline",
         action="append",
-        choices=("noisy", "nlm", "wavelet", "bm3d"),
+        choices=("noisy", "nlm", "wavelet", "bm3d", "vst-bm3d"),
         help="a classical denoiser beside it; may be given more than once",
     )
     p.add_argument("--noise", action="append", help="a noise recipe instead of the grid; may be given more than once")

@@ -36,8 +36,7 @@ def compile_network(denoiser: Denoiser, batch: int, say: Callable[[str], None]) 
     """
     say(f"compiling the network for {denoiser.device}: a minute or two, before the first tile")
     began = time.monotonic()
-    for layer in layers_of(denoiser.network):
-        layer.compile(dynamic=True)
+    compile_layers(denoiser.network, dynamic=True)
     side, channels = 4 * denoiser.config.grid, denoiser.config.channels
     try:
         for count in sorted({1, min(batch, 2)}):
@@ -52,6 +51,29 @@ def compile_network(denoiser: Denoiser, batch: int, say: Callable[[str], None]) 
             "a C++ compiler: g++ on Linux, Xcode's command line tools on macOS, Visual Studio's build tools on Windows"
         ) from error
     say(f"compiled in {time.monotonic() - began:.0f} s")
+
+
+def compile_layers(network: nn.Module, *, dynamic: bool) -> None:
+    """Have the layers of a network compiled when they first run.
+
+    Args:
+        network: whose layers are changed.
+        dynamic: whether images come in many sizes.
+    """
+    from torch._dynamo import config  # a second or two, which only those who compile should wait for
+
+    layers = layers_of(network)
+    for name in ("recompile_limit", "cache_size_limit"):  # its name since torch 2.7, and before
+        if hasattr(config, name):  # layers of one kind share it, and beyond it torch gives up without a word
+            setattr(config, name, max(getattr(config, name), 4 * len(layers)))
+    for layer in layers:
+        layer.compile(dynamic=dynamic)
+
+
+def release_layers(network: nn.Module) -> None:
+    """Undo `compile_layers`, where there is no compiler or it fails."""
+    for layer in layers_of(network):
+        layer._compiled_call_impl = None
 
 
 def layers_of(network: nn.Module) -> list[nn.Module]:

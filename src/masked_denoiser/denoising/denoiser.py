@@ -18,6 +18,7 @@ from masked_denoiser.denoising.precision import Precision
 from masked_denoiser.denoising.transfer import Waiting, to_device, to_host
 from masked_denoiser.errors import UserError
 from masked_denoiser.models.file import Model
+from masked_denoiser.network.exact import exact_float32
 from masked_denoiser.network.masks import HashedTokenMask
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.tiling.plan import Plan
@@ -141,7 +142,8 @@ class Denoiser:
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                self._take_less(whole.shape, error)
+                failed = error.with_traceback(None)  # whose frames would hold the memory of what failed
+            self._take_less(whole.shape, failed)
 
         def result() -> Denoised:
             outs = coming()[..., :height, :width]
@@ -242,13 +244,10 @@ class Denoiser:
 def computing(device: torch.device, precision: Precision) -> Iterator[None]:
     """Matrix products and convolutions in this precision, norms and softmax in float32.
 
-    torch rounds convolutions on CUDA to TF32 unless told otherwise; float32 is what is promised.
+    Where float32 is promised, TF32 is switched off: see `exact_float32`.
     """
     half = nullcontext() if precision == "float32" else torch.autocast(device.type, getattr(torch, precision))
-    cudnn = torch.backends.cudnn
-    # `flags` sets all that it is not told to defaults of its own, and one of them is to do without cuDNN.
-    kept = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
-    with cudnn.flags(**kept, allow_tf32=False), half:
+    with exact_float32(), half:
         yield
 
 

@@ -26,15 +26,15 @@ def choose_device(wanted: str = "auto") -> tuple[torch.device, str]:
     number = wanted.partition(":")[2]
     if number and not (kind == "cuda" and number.isdecimal()):
         raise JobError(f"unknown device {wanted!r}; a number can only follow cuda, as in cuda:1")
-    if not _there(wanted):
-        raise JobError(f"device {wanted!r} is not available to torch {torch.__version__}; choose auto or cpu")
+    if (reason := _missing(wanted)) is not None:
+        raise JobError(f"device {wanted!r} cannot be used by torch {torch.__version__} ({reason}); choose auto or cpu")
     device = torch.device(wanted)
     return device, f"computing on {describe(device)}"
 
 
 def available_devices() -> tuple[str, ...]:
     """What `choose_device` takes on this machine, "auto" first."""
-    return ("auto", "cpu", *(kind for kind in ("cuda", "mps") if _there(kind)))
+    return ("auto", "cpu", *(kind for kind in ("cuda", "mps") if _missing(kind) is None))
 
 
 def describe(device: torch.device) -> str:
@@ -66,15 +66,23 @@ def free_memory(device: torch.device) -> int:
 
 def _best() -> tuple[torch.device, str]:
     for kind in ("cuda", "mps"):
-        if _there(kind):
+        if _missing(kind) is None:
             device = torch.device(kind)
             return device, f"computing on {describe(device)}"
     device = torch.device("cpu")
     return device, f"no GPU that torch can use: computing on {describe(device)}"
 
 
-def _there(name: str) -> bool:
+def _missing(name: str) -> str | None:
+    """Why a device cannot be used; None if it can. One operation is tried: torch may lack code for a GPU."""
     kind, _, number = name.partition(":")
-    if kind == "cuda":
-        return torch.cuda.is_available() and (not number or int(number) < torch.cuda.device_count())
-    return kind == "cpu" or torch.backends.mps.is_available()
+    if kind == "cpu":
+        return None
+    there = torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available()
+    if not there or (number and int(number) >= torch.cuda.device_count()):
+        return "it is not there"
+    try:
+        torch.ones(1, device=name).add_(1).cpu()
+    except RuntimeError as error:
+        return next(iter(str(error).splitlines()), "it fails")
+    return None

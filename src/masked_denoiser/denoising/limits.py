@@ -8,6 +8,17 @@ import torch
 
 from masked_denoiser.denoising.remembered import recall, remember
 
+#: What torch says, in small letters, when memory runs out: the allocators of CPUs and GPUs, cuBLAS, cuDNN, and Metal.
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "unable to find an engine",
+    "invalid buffer size",
+)
+
 #: What is free may grow by this factor before a limit that was found with less is doubted.
 _AS_LITTLE = 1.1
 
@@ -75,8 +86,8 @@ def remember_limits(key: str, free: int, limits: Limits) -> None:
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether torch says, in the words of any device, that memory ran out; only CUDA has a type for it."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(words in text for words in _OUT_OF_MEMORY)
 
 
 def _fits(value: object) -> bool:

@@ -6,7 +6,6 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic, Self
 
@@ -30,6 +29,7 @@ from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.catalogue import AUTO, load_model, suited
 from masked_denoiser.models.file import Model
+from masked_denoiser.version import program_version
 
 _LOG = logging.getLogger(__name__)
 
@@ -222,7 +222,7 @@ def _check_same(job: Job, source: Source, model: Model) -> None:
         rgb=source.rgb,
         model=model.card.name,
         model_digest=model.digest,
-        version=version("napari-masked-denoiser"),
+        version=program_version(),
     )
     then, today = job.deciding(), now.deciding()
     differing = [in_words(key, then[key], today[key]) for key in then if then[key] != today[key]]

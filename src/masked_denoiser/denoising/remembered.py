@@ -10,9 +10,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
-
 from masked_denoiser.plain_json import parse_json
 
 #: Seconds to wait for another process that writes the file.
@@ -28,7 +25,9 @@ def recall(key: str) -> Any:
 
 
 def remember(key: str, value: Any) -> str:
-    """Keeps a JSON value, and says where, or that it could not be kept."""
+    """Keep a JSON value, and return a sentence that says where, or that it could not be kept."""
+    from filelock import FileLock, Timeout  # not needed where nothing is kept
+
     path = _file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,4 +50,6 @@ def _all() -> dict[str, Any]:
 
 
 def _file() -> Path:
+    from platformdirs import user_cache_path
+
     return user_cache_path("masked-denoiser") / "measured.json"

@@ -13,7 +13,6 @@ import platform
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -34,6 +33,7 @@ from masked_denoiser.images.disk import has_begun
 from masked_denoiser.images.selection import open_part
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model
+from masked_denoiser.version import program_version
 
 #: Seconds after which a worker that hangs is left alone.
 _PATIENCE = 60
@@ -111,8 +111,7 @@ def about_worker(device: str) -> About:
         JobError: if this worker has no such device.
     """
     chosen, _ = choose_device(device)
-    name = "napari-masked-denoiser"
-    return About(platform.node(), version(name), torch.__version__, chosen.type, describe(chosen))
+    return About(platform.node(), program_version(), torch.__version__, chosen.type, describe(chosen))
 
 
 def pack_model(model: Model) -> tuple[str, bytes]:
@@ -248,7 +247,7 @@ def _make_pipeline(run: Run) -> Pipeline:
 
 def _check_worker(run: Run, job: Job) -> None:
     """Refuses what would give other pixels, and files that are not there."""
-    mine = {"version": (version("napari-masked-denoiser"), job.version), "torch": (torch.__version__, run.torch)}
+    mine = {"version": (program_version(), job.version), "torch": (torch.__version__, run.torch)}
     for what, (here, there) in mine.items():
         if here != there:
             raise JobError(f"the worker on {platform.node()} has {what} {here} and the others {there}; update one")

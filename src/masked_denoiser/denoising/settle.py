@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection
 from dataclasses import replace
-from importlib.metadata import version
 from math import isfinite, lcm
 from pathlib import Path
 from typing import Any, get_args
@@ -30,6 +29,7 @@ from masked_denoiser.models.file import Model
 from masked_denoiser.network.reach import exact_halo
 from masked_denoiser.noise.impulses import REACH
 from masked_denoiser.tiling.plan import chunk_side
+from masked_denoiser.version import program_version
 
 
 def make_job(
@@ -97,7 +97,7 @@ def make_job(
         background=_background(around, planes, ranges, options),
         ome_zarr=options.ome_zarr,
         on_error=options.on_error,
-        version=version("napari-masked-denoiser"),
+        version=program_version(),
     )
     _ = job.plan  # refuses a tile or halo that does not fit the model
     return job

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.denoising.noise_measurement import estimate_noise
+from masked_denoiser.denoising.variance_stabilization import make_stabiliser
 from masked_denoiser.errors import UserError
 
 Image = np.ndarray[Any, np.dtype[Any]]
@@ -18,12 +20,14 @@ class BaselineError(UserError, ValueError):
 
 
 def baseline(name: str) -> Denoise:
-    """A denoiser of images [H, W, C] float in [0, 1] that estimates sigma by itself (scikit-image's estimator).
+    """Return a denoiser of images [H, W, C] float in [0, 1] that estimates the noise by itself.
 
     Args:
         name: "noisy" (does nothing), "nlm" (Buades et al., CVPR 2005), "wavelet" (BayesShrink, Chang et al., IEEE TIP
-            2000) or "bm3d" (Dabov et al., IEEE TIP 2007; needs the package `bm3d`). All but the
-            first need PyWavelets, for the estimate.
+            2000), "bm3d" (Dabov et al., IEEE TIP 2007), or "vst-bm3d": the noise measured as this program measures it,
+            the generalised Anscombe transform, BM3D, and the transform's unbiased inverse. The last two need the
+            package `bm3d`, whose licence is for non-commercial use; all but the first and the last need PyWavelets,
+            for scikit-image's estimate of sigma.
 
     Raises:
         BaselineError: for another name, or where the package is missing.
@@ -78,10 +82,35 @@ def _bm3d() -> Denoise:
     return denoise
 
 
+def _vst_bm3d() -> Denoise:
+    from bm3d import bm3d
+
+    def denoise(image: Image) -> Image:
+        noise = estimate_noise(image, axes="YXS" if image.shape[-1] > 1 else "YXC")
+        planes = []
+        for plane, channel, (low, high) in zip(np.moveaxis(image, -1, 0), noise.channels, noise.ranges, strict=True):
+            unit = (plane - low) / (high - low)
+            stabiliser = make_stabiliser(channel.variance)
+            if stabiliser is None:
+                unit = bm3d(unit, max(channel.sigma, 1e-4))
+            else:
+                unit = stabiliser.backward(bm3d(stabiliser.forward(unit), stabiliser.sigma))
+            planes.append(unit * (high - low) + low)
+        return np.stack(planes, axis=-1)
+
+    return denoise
+
+
 def _sigma(image: Image) -> float:
     from skimage.restoration import estimate_sigma
 
     return max(float(estimate_sigma(image, channel_axis=-1, average_sigmas=True)), 1e-4)
 
 
-BASELINES: dict[str, Callable[[], Denoise]] = {"noisy": _noisy, "nlm": _nlm, "wavelet": _wavelet, "bm3d": _bm3d}
+BASELINES: dict[str, Callable[[], Denoise]] = {
+    "noisy": _noisy,
+    "nlm": _nlm,
+    "wavelet": _wavelet,
+    "bm3d": _bm3d,
+    "vst-bm3d": _vst_bm3d,
+}

@@ -22,6 +22,7 @@ from masked_denoiser.evaluation.grid import EvaluationError, read_8_bit
 from masked_denoiser.evaluation.metrics import to_8_bit
 from masked_denoiser.evaluation.plot import COLOURS, new_figure, save_figure
 from masked_denoiser.models.file import Model
+from masked_denoiser.network.exact import exact_float32
 from masked_denoiser.network.masks import HashedTokenMask
 from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.noise.synthetic.recipe import add_noise
@@ -89,7 +90,7 @@ def compare_features(
                 noisy = to_8_bit(add_noise(clean, parse_noise(noise), generator).numpy()) / np.float32(255)
                 mask = config.attention_mask
                 tokens = HashedTokenMask(mask, seed, 0, ((0, 0),), config.scale) if mask else None
-                with torch.inference_mode():
+                with torch.inference_mode(), exact_float32():
                     network(torch.from_numpy(noisy).to(device), tokens)
                 values = _flat(layer[-1])
                 kept = rng.permutation(len(values))[:_POSITIONS] if kept is None else kept

@@ -30,11 +30,11 @@ def side_by_side(rows: Sequence[Sequence[Image]]) -> Image:
 
 
 def save_png(path: Path, picture: Image) -> None:
-    """Writes [H, W, 3] uint8 as PNG, whole or not at all."""
-    from imagecodecs import png_encode
+    """Write [H, W, 3] uint8 as PNG, whole or not at all."""
+    from PIL import Image as Pillow  # comes with scikit-image; training runs where there is no imagecodecs
 
     making = path.with_name(f".{path.name}.creating")
-    making.write_bytes(png_encode(picture))
+    Pillow.fromarray(picture).save(making, format="png")
     making.replace(path)
 
 

@@ -7,8 +7,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from platformdirs import user_data_path
-
 if TYPE_CHECKING:
     from masked_denoiser.models.file import Model
 
@@ -32,6 +30,8 @@ class Entry:
 
 def user_folder() -> Path:
     """Where the user's own models live; it need not exist."""
+    from platformdirs import user_data_path  # not needed for a model that is given by its path
+
     return user_data_path("masked-denoiser", appauthor=False) / "models"
 
 

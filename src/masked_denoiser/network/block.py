@@ -89,7 +89,7 @@ class SwinBlock(nn.Module):
             out = permute(torch.cat(outs), windows.back, windows.order)
         else:
             out = flat if spent else torch.empty_like(flat, dtype=torch.float32)
-            at_once = windows.count if x.is_cuda else _AT_ONCE
+            at_once = _AT_ONCE if x.device.type == "cpu" else windows.count
             for part in self._parts(windows, keep, at_once):
                 rows = windows.order[part.rows].long()  # no other window has any of them
                 out.index_copy_(0, rows, self._run(flat.index_select(0, rows), part))
@@ -126,7 +126,7 @@ class SwinBlock(nn.Module):
     def _attend(self, x: Tensor, part: _Part) -> Tensor:
         if part.keep is None:
             return self._attend_all(self.norm1(x), part)
-        where = None if x.is_cuda else _few(part.keep)
+        where = _few(part.keep) if x.device.type == "cpu" else None
         if where is None or part.by_key is None:
             return self._attend_all(_masked(self.norm1(x), part.keep), part)
         rows = (where + part.keep.shape[1] * torch.arange(len(where), device=x.device)[:, None]).flatten()
@@ -139,7 +139,9 @@ class SwinBlock(nn.Module):
 
 
 def _masked(tokens: Tensor, keep: Tensor) -> Tensor:
-    return tokens if not tokens.is_cuda and bool(keep.all()) else tokens * keep.flatten()[:, None].to(tokens.dtype)
+    if tokens.device.type == "cpu" and bool(keep.all()):  # a GPU would have to be waited for
+        return tokens
+    return tokens * keep.flatten()[:, None].to(tokens.dtype)
 
 
 def _few(keep: Tensor) -> Tensor | None:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -32,6 +31,7 @@ from masked_denoiser.training.record import Record
 from masked_denoiser.training.state import new_state
 from masked_denoiser.training.trainer import Event, Trainer
 from masked_denoiser.training.validation import make_validator, really_unseen
+from masked_denoiser.version import program_version
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class PreparedTraining:
             "hardware": describe(self.trainer.device) + (f" x {n}" if (n := self.trainer.ranks.count) > 1 else ""),
             "validation_psnr_before": trained.before,
             "validation_psnr": trained.after,
-            "program": f"napari-masked-denoiser {version('napari-masked-denoiser')}",
+            "program": f"napari-masked-denoiser {program_version()}",
             "begun_from": {"name": base.name, "digest": self.base.digest, "training": base.training},
         }
         what = {"clean": f"noise {recipe.noise}", "noisy": "noisy images without truth", "pairs": "pairs"}[recipe.way]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from masked_denoiser.denoising.compiling import layers_of
 from masked_denoiser.denoising.limits import is_out_of_memory
+from masked_denoiser.network.exact import exact_float32
 from masked_denoiser.training.data.batches import Batch, token_mask
 from masked_denoiser.training.losses import loss_sum
 from masked_denoiser.training.ranks import Ranks
@@ -67,7 +67,8 @@ class TrainingStep:
         """
         while True:
             try:
-                return self._try(batch, rate, share)
+                with exact_float32() if self.recipe.precision == "float32" else nullcontext():
+                    return self._try(batch, rate, share)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -134,15 +135,3 @@ class TrainingStep:
         """Only the last part of a batch exchanges gradients between processes."""
         model = self._model
         return model.no_sync() if wanted and isinstance(model, DistributedDataParallel) else nullcontext()
-
-
-def compile_layers(network: nn.Module) -> None:
-    """Have the layers of a network compiled when they first run; see `release_layers`."""
-    for layer in layers_of(network):
-        layer.compile(dynamic=False)
-
-
-def release_layers(network: nn.Module) -> None:
-    """Undo `compile_layers`, where there is no compiler or it fails."""
-    for layer in layers_of(network):
-        layer._compiled_call_impl = None

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from masked_denoiser.denoising.compiling import compile_layers, release_layers
 from masked_denoiser.denoising.events import Message
 from masked_denoiser.training.data.batches import BatchMaker
 from masked_denoiser.training.data.patch_source import PatchesCancelledError, PatchSource
@@ -20,7 +21,7 @@ from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
 from masked_denoiser.training.ranks import Ranks
 from masked_denoiser.training.recipe import TrainingRecipe
 from masked_denoiser.training.state import State, Weights, weights_of
-from masked_denoiser.training.step import StepCancelledError, TrainingStep, compile_layers, release_layers
+from masked_denoiser.training.step import StepCancelledError, TrainingStep
 from masked_denoiser.training.validation import Validator
 
 Event = Message | Stepped | Validated | Saved | Trained
@@ -135,7 +136,7 @@ class Trainer:
         if not self.compile:
             return self._step(batch, rate, share), rate
         self.compile = False
-        compile_layers(self.state.network)
+        compile_layers(self.state.network, dynamic=False)
         try:
             return self._step(batch, rate, share), rate
         except RuntimeError as error:  # as all errors of torch's compilers are

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from masked_denoiser.evaluation.metrics import psnr, ssim
 from masked_denoiser.evaluation.pictures import side_by_side
+from masked_denoiser.network.exact import exact_float32
 from masked_denoiser.network.masks import HashedTokenMask, blind_spots, mask_pixels
 from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.noise.synthetic.recipe import USUAL_VALUES, add_noise
@@ -151,7 +152,7 @@ def _denoise(
     network: nn.Module, case: Case, ratio: float, device: torch.device, cancel: threading.Event
 ) -> Images | None:
     """One patch after the other: a validation must not need more memory than a step."""
-    tokens = HashedTokenMask(ratio, 0, 0, ((0, 0),)) if ratio else None
+    tokens = HashedTokenMask(ratio, 0, 0, ((0, 0),), device=device) if ratio else None
     takes_map = bool(getattr(network.config, "noise_map", False)) and case.noise != HIDDEN
     outs: list[Tensor] = []
     for pixels, truth in zip(torch.from_numpy(case.given), torch.from_numpy(case.truth), strict=True):
@@ -159,7 +160,8 @@ def _denoise(
             return None
         image = pixels[None].to(device)
         noise = (exact_noise_map(image, truth[None].to(device)),) if takes_map else ()
-        outs.append(network(image, tokens, *noise).float().cpu())
+        with exact_float32():
+            outs.append(network(image, tokens, *noise).float().cpu())
     return np.asarray(torch.cat(outs).numpy(), np.float32)
 
 

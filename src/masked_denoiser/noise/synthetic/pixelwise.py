@@ -93,5 +93,8 @@ def uniform(like: Tensor, generator: Generator) -> Tensor:
 
 
 def photons(expected: Tensor, generator: Generator) -> Tensor:
-    """Draw Poisson counts of these expectations."""
-    return torch.poisson(expected, generator=generator)
+    """Draw Poisson counts of these expectations; on the CPU for Apple's GPU, which has no such kernel."""
+    if expected.device.type != "mps":
+        return torch.poisson(expected, generator=generator)
+    seed = int(torch.randint(2**31, (), generator=generator, device=expected.device))
+    return torch.poisson(expected.cpu(), generator=torch.Generator().manual_seed(seed)).to(expected)

@@ -1,0 +1,80 @@
+"""The prepared training: a dry run on the CPU, with nothing but what a bare machine has."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.data import immunohistochemistry
+
+from masked_denoiser.models.file import read_model
+
+TOOL = Path(__file__).parents[2] / "tools" / "train_quarter_hour.py"
+
+#: A bare machine has torch, numpy, Pillow, safetensors, scikit-image and what they need, and nothing else.
+_BARE = '''
+import runpy, sys
+
+MISSING = set("imagecodecs zarr numcodecs napari dask pydantic psutil tqdm platformdirs filelock yaozarrs".split())
+
+
+class WithoutThem:
+    """Finds no module of these packages."""
+
+    def __init__(self, finder):
+        self._finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self._finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.partition(".")[0] in MISSING else self._finder.find_spec(name, path, target)
+
+
+sys.meta_path[:] = [WithoutThem(finder) for finder in sys.meta_path]
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+'''
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pixels = immunohistochemistry()
+    for number in range(4):
+        part = pixels[:, number * 120 : number * 120 + 120]
+        Image.fromarray(np.ascontiguousarray(part[:260])).save(folder / f"{number}.png")
+    Image.fromarray(pixels[:256, :256]).save(folder / "large.png")
+    return folder
+
+
+@pytest.mark.parametrize("subject", ["general-gray", pytest.param("paper-rgb", marks=pytest.mark.long)])
+def test_dry_run_on_a_bare_machine(images, tmp_path, subject):
+    out = tmp_path / "out"
+    arguments = [str(out), "--images", str(images), "--test", str(images), "--minutes", "0.4", "--train", subject]
+    small = ["--batch", "2", "--patch", "64"]
+    done = subprocess.run(
+        [sys.executable, "-c", _BARE, str(TOOL), *arguments, *small],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads((out / "report.json").read_text())
+    failed = {name: part for name, part in report["parts"].items() if "failed" in part["result"]}
+    assert not failed
+    found = report["parts"][subject]["result"]
+    assert found["patches"] >= 2
+    assert set(found["before"]) == set(found["after"])
+    model = read_model(out / f"{subject}.safetensors")
+    assert model.card.training["recipe"]["minutes"] > 0
+    assert all(torch.isfinite(tensor).all() for tensor in model.weights.values())
