@@ -114,7 +114,7 @@ def test_a_job_file_replaces_nothing_but_a_job_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"format": 3, "job": {}}', "[" * 100_000, '{"format": 1, "job": {"a": NaN}}']
+    "text", ["", "{", "[]", "null", '{"format": 4, "job": {}}', "[" * 100_000, '{"format": 1, "job": {"a": NaN}}']
 )
 def test_what_is_no_job_file_is_refused(tmp_path, text):
     (tmp_path / "job.json").write_text(text)

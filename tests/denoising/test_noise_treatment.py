@@ -24,6 +24,7 @@ from masked_denoiser.denoising.noise_treatment import (
     finish_treatment,
     in_range,
     list_candidates,
+    with_strength,
 )
 from masked_denoiser.denoising.prepare import prepare_array, prepare_file
 from masked_denoiser.denoising.settle import make_job
@@ -113,14 +114,14 @@ def test_channels_without_noise_say_nothing_of_the_others():
     """Green fluorescence, saved as RGB."""
     assert NoiseSummary.of([NONE, PHOTONS, NONE]) == NoiseSummary.of([PHOTONS])
     finished = finish_treatment(STABILIZED, [NONE, PHOTONS, NONE])
-    assert finished.noise == ((0.0, 0.0, 0.0), (0.08, 0.0001, 0.0), (0.0, 0.0, 0.0))
+    assert finished.noise == ((0.0, 0.0, 0.0, 0.0), (0.08, 0.0001, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0))
 
 
 def test_limits_and_impulses_follow_from_the_noise():
     noise = replace(PHOTONS, impulses=HOT, width=0.4, floor=1e-4)
     done = finish_treatment(DIRECT, [noise], gray=True)
     assert (done.impulse_height, done.impulse_low, done.impulse_high) == (0.12, None, 0.9)
-    assert (done.noise, done.width, done.gray) == (((0.08, 0.0001, 0.0001),), 0.4, True)
+    assert (done.noise, done.width, done.gray) == (((0.08, 0.0001, 0.0001, 0.0),), 0.4, True)
     low = finish_treatment(IDENTITY, [replace(noise, impulses=ImpulseNoise(0.01, 0.1, low=0.0))])
     assert (low.impulse_height, low.impulse_low, low.impulse_high) == (0.05, 0.0, None)
     assert not low.is_identity
@@ -132,7 +133,7 @@ def test_limits_and_impulses_follow_from_the_noise():
 @given(st.floats(-500, 500), st.floats(1, 900), st.floats(-500, 500), st.floats(1, 900), st.floats(0, 1))
 def test_a_treatment_means_the_same_in_every_range(low, span, other_low, other_span, at):
     measured, used = IntensityRange(low, low + span), IntensityRange(other_low, other_low + other_span)
-    treatment = replace(STABILIZED, noise=((0.08, 0.01, 1e-4),), impulse_height=0.1, impulse_high=0.9)
+    treatment = replace(STABILIZED, noise=((0.08, 0.01, 1e-4, 0.02),), impulse_height=0.1, impulse_high=0.9)
     moved = in_range(treatment, measured, used, ALL)
     there = (low + span * at - other_low) / other_span
     sigma, other = treatment.limits[0].sigma(at) * span, moved.limits[0].sigma(there) * other_span
@@ -142,10 +143,25 @@ def test_a_treatment_means_the_same_in_every_range(low, span, other_low, other_s
     assert in_range(treatment, measured, measured, ALL) is treatment
 
 
+def test_a_strength_asked_for_scales_limits_and_map_or_takes_a_share():
+    finished = finish_treatment(STABILIZED, [PHOTONS])
+    with_map = replace(finished, noise_map=True, blend=0.8)
+    for strength in (0.5, 2.0):
+        asked = with_strength(with_map, strength)
+        assert asked.limits[0].sigma(0.5) == pytest.approx(strength * with_map.limits[0].sigma(0.5))
+        assert (asked.blend, asked.strength) == (0.8, strength)
+    assert with_strength(finished, 2.0).limits[0].sigma(0.5) == pytest.approx(2 * finished.limits[0].sigma(0.5))
+    half = with_strength(replace(finished, blend=0.8), 0.5)
+    assert (half.blend, half.noise) == (0.4, finished.noise)
+    assert with_strength(with_map, 1.0) is with_map
+    assert with_strength(IDENTITY, 2.0) is IDENTITY
+    assert "0.5 times as strong" in half.summary
+
+
 def test_what_models_know():
     card = tiny_model().card
     of_recipe = {
-        GENERAL.noise: TrainingNoise(55 / 255, 16 / 256, 3),
+        GENERAL.noise: TrainingNoise(55 / 255, 32 / 255, 6),
         "poisson(alpha=3)": TrainingNoise(15 / 255, 9 / 256),
         "gaussian(sigma=0)": TrainingNoise(15 / 255),
         "a noise of tomorrow": TrainingNoise(15 / 255),
@@ -175,7 +191,7 @@ def test_every_bundled_model_denoises_what_was_measured(entry):
         NoiseTreatment(strides=(2, 3)),
         NoiseTreatment(blend=0.3),
         NoiseTreatment(0.05, -0.002, 0.1, (2,)),
-        NoiseTreatment(noise=((0.01, 0.001, 0.0),), gray=True),
+        NoiseTreatment(noise=((0.01, 0.001, 0.0, 0.0),), gray=True),
     ],
 )
 def test_a_network_that_does_nothing_gives_the_image_back(treatment):

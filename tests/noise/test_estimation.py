@@ -14,7 +14,7 @@ from skimage import data
 from masked_denoiser.noise.estimation import NoiseEstimate, estimate_channel
 from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.noise.synthetic.recipe import add_noise
-from masked_denoiser.noise.variance_model import clipped_moments
+from masked_denoiser.noise.variance_model import NoiseVariance, clipped_moments
 
 
 def cells():
@@ -58,6 +58,29 @@ def test_photon_noise_within_a_tenth_at_every_intensity(content, gain, read):
     assert found.variance.sigma(levels) == pytest.approx(true, rel=0.1)
     if gain < 8:  # stronger noise is clipped too much to tell gain and read noise apart
         assert found.gain * 255 == pytest.approx(gain, rel=0.16)
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("variance", [0.01, 0.03])
+def test_speckle_within_a_tenth_at_every_intensity(content, variance):
+    """Its variance is that of a parabola, of which a line would be far below in the bright."""
+    found = measured(noisy(content, f"speckle(variance={variance})"))
+    levels = np.percentile(CONTENTS[content], [30, 50, 70])
+    assert found.variance.sigma(levels) == pytest.approx(np.sqrt(variance) * levels, rel=0.1)
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("noise", ["gaussian(sigma=15)", "poisson(alpha=2)", "poisson_gaussian(gain=8, read=2)"])
+def test_photons_and_read_noise_are_not_taken_for_speckle(content, noise):
+    assert measured(noisy(content, noise)).quadratic == 0
+
+
+@given(st.floats(0, 0.1), st.floats(-0.01, 0.01), st.floats(0, 0.1), st.floats(0.1, 900), st.floats(-500, 500))
+def test_noise_is_the_same_in_other_units(gain, variance, quadratic, ratio, shift):
+    noise = NoiseVariance(gain, variance, 1e-4, quadratic)
+    there = noise.in_units(ratio, shift)
+    means = np.linspace(0, 1, 5)
+    assert there.sigma(means * ratio + shift) == pytest.approx(noise.sigma(means) * ratio, rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.parametrize("content", CONTENTS)

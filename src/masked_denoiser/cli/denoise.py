@@ -81,6 +81,7 @@ def options_of(arguments: Namespace) -> Options:
         skip_background=arguments.skip_background,
         ome_zarr=arguments.ome_zarr,
         on_error=arguments.on_error,
+        strength=arguments.strength,
         dtype=arguments.dtype,
         compiled=arguments.compile,
         cpu_as_last_resort=arguments.cpu_as_last_resort,

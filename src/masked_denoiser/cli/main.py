@@ -142,6 +142,14 @@ def _add_job(p: argparse.ArgumentParser) -> None:
         "image: sigma=12, or gain=2,offset=100,read=5,correlation=2 (default: auto)",
     )
     p.add_argument(
+        "--strength",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="how strong noise is taken to be, times what was measured: below 1 removes less, above 1 more; "
+        "0.5 to 2 (default: 1)",
+    )
+    p.add_argument(
         "--skip-background",
         action="store_true",
         help="pass tiles through that are nothing but background (see `info --plan --skip-background`)",

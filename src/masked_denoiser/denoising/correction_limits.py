@@ -49,9 +49,11 @@ class _Variance:
     gain: Batch
     variance: Batch
     floor: Batch
+    quadratic: Batch
 
     def at(self, intensity: Batch) -> Batch:
-        return np.asarray(np.maximum(self.gain * intensity + self.variance, np.maximum(self.floor, 1e-12)), np.float32)
+        variance = (self.quadratic * intensity + self.gain) * intensity + self.variance
+        return np.asarray(np.maximum(variance, np.maximum(self.floor, 1e-12)), np.float32)
 
 
 def limit_correction(
@@ -71,7 +73,7 @@ def limit_correction(
         width: of the blur that explains the correlation of the noise, in pixels; 0 for white noise.
         clipped: lowest and highest intensity, where the image was clipped after the noise; else infinite.
     """
-    level = _Variance(*(_per_channel(noise, name) for name in ("gain", "variance", "floor")))
+    level = _Variance(*(_per_channel(noise, name) for name in ("gain", "variance", "floor", "quadratic")))
     removed = tiles - denoised
     local = _local(tiles)
     removed = removed * _plausible(removed, denoised, local, level)

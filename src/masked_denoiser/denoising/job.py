@@ -61,6 +61,8 @@ class Options:
         intensity: (low, high) that the network sees as 0 and 1; None measures them.
         noise: "auto" measures it and does what is best for it; "none" gives the image to the network as it is; or the
             noise in units of the image, such as "sigma=12" or "gain=2.1,offset=100,read=5,correlation=2".
+        strength: how strong noise is taken to be, times what was measured or given: below 1 removes less, above 1
+            more; 0.5 to 2.
         precision: of the network's products: "float32", "bfloat16", "float16", or "auto" for what was measured to be
             fastest on this device; at most 0.02 dB are lost (docs/speed.md).
         skip_background: pass tiles through that hold nothing but background, as `denoising.background` defines it.
@@ -83,6 +85,7 @@ class Options:
     channels: Channels = "auto"
     intensity: tuple[float, float] | None = None
     noise: str = AUTO
+    strength: float = 1.0
     precision: AskedPrecision = "float32"
     skip_background: bool = False
     ome_zarr: OmeZarr = "0.5"

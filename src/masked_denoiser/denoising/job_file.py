@@ -23,7 +23,7 @@ from masked_denoiser.tiling.plan import PlanError
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-_FORMAT = 3
+_FORMAT = 4
 
 #: A job file is some kilobytes long; what is longer than this many bytes is none.
 _LONGEST = 2**24
@@ -164,8 +164,9 @@ def _wrong_figures(job: Job) -> str:
             or len(treatment.strides) > 4
             or not 0 <= treatment.blend <= 1
             or not 0 < treatment.scale <= 1e6
+            or not 0.5 <= treatment.strength <= 2
             or len(treatment.noise) not in (0, 1, 3)
-            or any(floor < 0 for *_, floor in treatment.noise)
+            or any(one.floor < 0 for one in treatment.limits)
         ):
             return f"treatment {treatment}"
     sizes = dict(zip(job.axes, job.shape, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from math import inf, lcm
 from statistics import median, median_low
 
@@ -32,6 +32,10 @@ _STRIDES: tuple[tuple[tuple[int, ...], float, float], ...] = (
 )
 
 
+#: The noise of a channel: the fields of `NoiseVariance`.
+Limit = tuple[float, float, float, float]
+
+
 @dataclass(frozen=True)
 class NoiseTreatment:
     """What is done to a plane around the network. Figures are in units of its range, whose bulk lies in [0, 1].
@@ -49,12 +53,13 @@ class NoiseTreatment:
         impulse_height: samples this far from their neighbours are replaced first; 0 replaces none.
         impulse_low, impulse_high: only samples at or below the one, or at or above the other, are impulses.
         hot_pixels: (row, column) of pixels of the detector that are replaced first wherever they are.
-        noise: gain, variance and least variance of the noise of each channel, beyond which nothing is removed; one
-            for all channels, or none where the noise is not known.
+        noise: of each channel, beyond which nothing is removed: the fields of `NoiseVariance`; one for all channels,
+            or none where the noise is not known.
         clipped_low, clipped_high: where the image was clipped, noise and all; None where it was not.
         width: of the blur that explains the correlation of the noise, in pixels; 0 for white noise.
         gray: whether red, green and blue are equal, and stay so.
         reason: why the plane is left alone, or only a share of the correction is taken; for a person.
+        strength: the user's factor of the noise, which `noise` and `blend` follow; see `with_strength`.
     """
 
     gain: float = 0.0
@@ -68,17 +73,24 @@ class NoiseTreatment:
     impulse_low: float | None = None
     impulse_high: float | None = None
     hot_pixels: tuple[tuple[int, int], ...] = ()
-    noise: tuple[tuple[float, float, float], ...] = ()
+    noise: tuple[Limit, ...] = ()
     clipped_low: float | None = None
     clipped_high: float | None = None
     width: float = 0.0
     gray: bool = False
     reason: str = ""
+    strength: float = 1.0
 
     @property
     def is_identity(self) -> bool:
         """Whether the plane is left as it is."""
         return not self.blend and not self.replaces_pixels
+
+    @property
+    def is_restrained(self) -> bool:
+        """Whether less of the correction is taken than was asked for, or nothing."""
+        asked = min(1.0, self.strength) if not self.noise_map else 1.0
+        return self.blend < asked
 
     @property
     def replaces_pixels(self) -> bool:
@@ -121,8 +133,10 @@ class NoiseTreatment:
         if self.strides:
             pixels = " and ".join(_ORDINALS[stride] for stride in self.strides)
             parts.append(f"denoised on every {pixels} pixel first, since neighbours share noise")
-        if 0 < self.blend < 1:
+        if self.is_restrained:
             parts.append(f"{self.blend:.0%} of the correction is taken{because}")
+        if self.strength != 1:
+            parts.append(f"noise is taken to be {self.strength:g} times as strong, as asked for")
         return "; ".join(parts) or "denoised directly"
 
 
@@ -232,6 +246,20 @@ def finish_treatment(
     )
 
 
+def with_strength(treatment: NoiseTreatment, strength: float) -> NoiseTreatment:
+    """Return a treatment of noise that is so many times as strong as was found, because the user says so.
+
+    The noise map follows, where the network takes one, and the limit of what may be removed. A network without a map
+    cannot be told: of weaker noise a share of its correction is taken.
+    """
+    if strength == 1.0 or treatment.is_identity:
+        return treatment
+    if strength < 1.0 and not treatment.noise_map:
+        return replace(treatment, blend=rounded(treatment.blend * strength), strength=strength)
+    noise = tuple(_rounded_limit(one.scaled(strength)) for one in treatment.limits)
+    return replace(treatment, noise=noise, strength=strength)
+
+
 def _clipped_low(noise: ChannelNoise) -> float:
     """Where a channel was clipped in the dark; counts of photons end at zero by themselves."""
     low = noise.clipped[0]
@@ -239,11 +267,17 @@ def _clipped_low(noise: ChannelNoise) -> float:
     return -inf if grows else low
 
 
-def noise_limits(channels: Sequence[ChannelNoise]) -> tuple[tuple[float, float, float], ...]:
+def noise_limits(channels: Sequence[ChannelNoise]) -> tuple[Limit, ...]:
     """Return what may be removed from each channel: no limits where noise is uncertain, or stripes come on top."""
     if any(c.stripes or not (c.certain or c.is_constant) for c in channels):
         return ()
-    return tuple((rounded(c.variance.gain), rounded(c.variance.variance), rounded(c.floor)) for c in channels)
+    return tuple(_rounded_limit(replace(c.variance, floor=c.floor)) for c in channels)
+
+
+def _rounded_limit(variance: NoiseVariance) -> Limit:
+    # With more figures than others: at another black level large terms nearly cancel.
+    gain, at_zero, floor, quadratic = (float(f"{value:.10g}") for value in astuple(variance))
+    return gain, at_zero, floor, quadratic
 
 
 def in_range(
@@ -267,7 +301,7 @@ def in_range(
         return None if value is None else rounded((value - shift) * ratio)
 
     gain, variance = moved(treatment.gain, treatment.variance)
-    noise = tuple((*moved(one[0], one[1]), rounded(one[2] * ratio**2)) for one in treatment.noise)
+    noise = tuple(_rounded_limit(one.in_units(ratio, -shift * ratio)) for one in treatment.limits)
     return replace(
         treatment,
         gain=gain,
@@ -283,15 +317,13 @@ def in_range(
     )
 
 
-def _scale_in_range(
-    treatment: NoiseTreatment, noise: Sequence[tuple[float, float, float]], ratio: float, known: TrainingNoise
-) -> float:
+def _scale_in_range(treatment: NoiseTreatment, noise: Sequence[Limit], ratio: float, known: TrainingNoise) -> float:
     if treatment.gain:
         return treatment.scale
     return rounded(treatment.scale / ratio) if treatment.scale > 1 else _lowered(noise, known)
 
 
-def _lowered(noise: Sequence[tuple[float, float, float]], known: TrainingNoise) -> float:
+def _lowered(noise: Sequence[Limit], known: TrainingNoise) -> float:
     """The contrast at which noise is no stronger than a model knows."""
     strongest = median(float(NoiseVariance(*one).sigma(0.75)) for one in noise) if noise else 0.0
     return rounded(min(1.0, known.sigma / max(strongest, 1e-9)))

@@ -104,4 +104,4 @@ def _planes_named(counts: Counter[int], whole: Counter[int]) -> str:
 def restraint(job: Job) -> list[str]:
     """Noise that is left alone, or nearly."""
     treatments = [job.treatment_of(plane) for plane in job.planes if not plane.copied]
-    return about_noise(job) if any(treatment.blend < 1 for treatment in treatments) else []
+    return about_noise(job) if any(treatment.is_restrained for treatment in treatments) else []

@@ -16,8 +16,8 @@ from masked_denoiser.denoising.exposures import REACH as EXPOSURE_REACH
 from masked_denoiser.denoising.hot_pixels import Positions, find_hot_pixels
 from masked_denoiser.denoising.intensity import IntensityRange, measure_ranges
 from masked_denoiser.denoising.job import DEFAULT_HALO, Job, JobError, Options, OutputDtype
-from masked_denoiser.denoising.noise_settings import AUTO, NoiseChoice, choose
-from masked_denoiser.denoising.noise_treatment import NoiseTreatment
+from masked_denoiser.denoising.noise_settings import AUTO, NONE, NoiseChoice, choose
+from masked_denoiser.denoising.noise_treatment import NoiseTreatment, with_strength
 from masked_denoiser.denoising.precision import Precision
 from masked_denoiser.denoising.stride_pattern import pattern_reach
 from masked_denoiser.denoising.tile_denoiser import MAP_REACH
@@ -63,6 +63,8 @@ def make_job(
     planes = planes_of(source, options.channels, epochs)
     ranges = _ranges(around, planes, options)
     chosen = choose(options.noise, around, planes, ranges, model, options.seed, rounded_output=options.dtype == "same")
+    treatments = {key: with_strength(treatment, options.strength) for key, treatment in chosen.treatments.items()}
+    chosen = replace(chosen, treatments=treatments)
     hot = _hot_pixels(source, planes, ranges, chosen, options)
     stride = lcm(*(treatment.stride for treatment in chosen.treatments.values()))
     batch = options.batch or {"cuda": 8, "mps": 2}.get(device, 1)
@@ -181,6 +183,10 @@ def _up_to(grid: int, pixels: int) -> int:
 def _check(source: Source, model: Model, options: Options) -> None:
     if source.dtype.kind not in "uif":
         raise JobError(f"{source.name} has dtype {source.dtype}; only integers and real numbers can be denoised")
+    if not 0.5 <= options.strength <= 2:
+        raise JobError(f"strength is {options.strength:g}; choose 0.5 to 2, 1 takes the noise as it was measured")
+    if options.strength != 1 and options.noise.strip().lower() == NONE:
+        raise JobError("strength is that of the noise, and noise 'none' does not look at it; leave one of them out")
     if options.passes < 1 or options.passes > 1000:
         raise JobError(f"passes is {options.passes}; choose 1 to 1000")
     if options.std and options.passes < 2:

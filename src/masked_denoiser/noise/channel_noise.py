@@ -35,6 +35,7 @@ class ChannelNoise:
         contrast: median standard deviation of the image within 16 x 16 pixels, without noise.
         step: quantization step of the intensities; 0 for none.
         floor: least variance of the noise at any intensity.
+        quadratic: variance that each unit of squared intensity adds, as speckle does; 0 where noise grows by a line.
     """
 
     gain: float
@@ -55,6 +56,7 @@ class ChannelNoise:
     contrast: float = 1.0
     step: float = 0.0
     floor: float = 0.0
+    quadratic: float = 0.0
 
     @property
     def is_constant(self) -> bool:
@@ -69,7 +71,7 @@ class ChannelNoise:
     @property
     def variance(self) -> NoiseVariance:
         """Variance against intensity."""
-        return NoiseVariance(self.gain, self.read**2 - self.gain * self.offset, self.floor)
+        return NoiseVariance(self.gain, self.read**2 - self.gain * self.offset, self.floor, self.quadratic)
 
 
 def below_rounding(noise: ChannelNoise) -> bool:

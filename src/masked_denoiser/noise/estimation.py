@@ -194,6 +194,7 @@ def _estimate(
         contrast=_contrast(blocks),
         step=step,
         floor=_FLOOR * float(groups.variance.min()),
+        quadratic=variance.quadratic,
     )
     return noise, groups
 
@@ -210,17 +211,16 @@ def in_other_units(
         tiles: [H, W] each, in the units of the result, whose contrast is measured.
         step: quantization step, in the units of the result.
     """
-    line = noise.variance
-    gain, floor = line.gain * ratio, line.floor * ratio**2
-    variance = NoiseVariance(gain, line.variance * ratio**2 - gain * shift, floor)
+    variance = noise.variance.in_units(ratio, shift)
+    gain, floor = variance.gain, variance.floor
     found, clipped = noise.impulses, tuple(end * ratio + shift for end in noise.clipped)
-    offset, read = (noise.offset * ratio + shift) if gain else 0.0, noise.read * ratio
+    offset, read = _in_other_units(noise, variance, ratio, shift)
     blocks = _bulk(measure_blocks(tiles, None, None, step))
     return replace(
         noise,
         gain=gain,
         offset=offset,
-        read=read if gain else float(variance.sigma(float(np.median(values)))),
+        read=read if gain or noise.quadratic else float(variance.sigma(float(np.median(values)))),
         sigma=float(variance.sigma(float(np.median(values)))),
         bright=float(variance.sigma(float(np.percentile(values, 95)))),
         impulses=replace(
@@ -233,6 +233,15 @@ def in_other_units(
         step=step,
         floor=floor,
     )
+
+
+def _in_other_units(noise: ChannelNoise, variance: NoiseVariance, ratio: float, shift: float) -> tuple[float, float]:
+    """Offset and read noise in other units, where `variance` holds."""
+    if not noise.quadratic:
+        return (noise.offset * ratio + shift) if variance.gain else 0.0, noise.read * ratio
+    below = min(variance.variance, 0.0)
+    offset = -below / variance.gain if variance.gain else 0.0
+    return offset, float(np.sqrt(max(variance.variance, 0.0)))
 
 
 def _believed_share(independent: float) -> float:
@@ -263,6 +272,8 @@ def _as_camera(variance: NoiseVariance, dark: float) -> tuple[float, float, floa
     One line cannot tell an offset from read noise: with a variance above zero at intensity zero all of it is read
     noise; below zero there must have been an offset.
     """
+    if variance.quadratic > 0.0:
+        return 0.0, 0.0, float(np.sqrt(max(variance.variance, 0.0)))
     if variance.gain <= 0.0:
         return 0.0, 0.0, float(variance.sigma(dark))
     offset = float(min(max(0.0, -variance.variance / variance.gain), max(dark, 0.0)))

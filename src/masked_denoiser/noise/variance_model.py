@@ -1,4 +1,4 @@
-"""How strong noise is at each intensity: a straight line of variance, seen through clipping."""
+"""How strong noise is at each intensity: a straight line or a parabola of variance, seen through clipping."""
 
 from __future__ import annotations
 
@@ -33,28 +33,43 @@ _COMPARED, _MORE = ((0.0, 0.25), (0.4, 0.75)), 0.5
 #: Blocks whose variance is above so many times the median are left out of a mean.
 _OUTLIERS = 2.5
 
-#: A fit without clipping is taken if its error is less than this share of that with it.
-_CLEARLY = 0.6
+#: A fit without clipping is taken if its error is less than this share of that with it; so is a parabola against a
+#: line, but only where the mean error of the line, in logarithms of the variance, is not good anyway.
+_CLEARLY, _GOOD = 0.6, 0.1
 
 
 @dataclass(frozen=True)
 class NoiseVariance:
-    """How strong noise is: its variance at mean intensity m is gain * m + variance, before clipping.
+    """How strong noise is: its variance at mean intensity m is quadratic * m^2 + gain * m + variance, before clipping.
 
     Attributes:
-        gain: variance that each unit of intensity adds.
+        gain: variance that each unit of intensity adds, as photons do.
         variance: at intensity zero; negative where an offset was added to the counts.
         floor: least variance at any intensity: what was seen in the darkest regions.
+        quadratic: variance that each unit of squared intensity adds, as speckle does and unequal pixels do.
     """
 
     gain: float
     variance: float
     floor: float = 0.0
+    quadratic: float = 0.0
 
     def sigma(self, mean: NDArray[np.float64] | float) -> Values:
         """Return the standard deviation at mean intensities."""
-        line = self.gain * np.asarray(mean) + self.variance
-        return np.asarray(np.sqrt(np.maximum(line, self.floor)), np.float64)
+        mean = np.asarray(mean)
+        variance = (self.quadratic * mean + self.gain) * mean + self.variance
+        return np.asarray(np.sqrt(np.maximum(variance, self.floor)), np.float64)
+
+    def scaled(self, factor: float) -> NoiseVariance:
+        """Return noise of so many times the standard deviation."""
+        square = factor**2
+        return NoiseVariance(self.gain * square, self.variance * square, self.floor * square, self.quadratic * square)
+
+    def in_units(self, ratio: float, shift: float) -> NoiseVariance:
+        """Return the same noise in units that are intensity * ratio + shift."""
+        gain = self.gain * ratio - 2.0 * self.quadratic * shift
+        variance = self.variance * ratio**2 - self.gain * ratio * shift + self.quadratic * shift**2
+        return NoiseVariance(gain, variance, self.floor * ratio**2, self.quadratic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,10 +141,11 @@ def _pooled(variances: Values) -> float:
 
 
 def fit_variance(groups: Groups, limits: tuple[float, float], *, counts: bool = False) -> NoiseVariance:
-    """Fit the straight line of variance against intensity, seen through clipping.
+    """Fit the variance against intensity, seen through clipping.
 
-    The lowest value of an image is a limit at which noise was clipped, or no light at all: both are tried, and clipping
-    is believed unless the line without it fits clearly better.
+    It is a straight line, as that of photons, unless a parabola fits clearly better, as that of speckle: a line would
+    be far below it in the bright. The lowest value of an image is a limit at which noise was clipped, or no light at
+    all: both are tried, and clipping is believed unless the line without it fits clearly better.
 
     Args:
         groups: what was measured.
@@ -138,11 +154,20 @@ def fit_variance(groups: Groups, limits: tuple[float, float], *, counts: bool = 
     """
     if counts:
         return _fit_linear(groups)
-    clipped, cost = _fit(groups, limits)
+    line, cost = _fit_clipped(groups, limits, power=1)
+    if cost < _GOOD:
+        return line
+    parabola, other = _fit_clipped(groups, limits, power=2)
+    return parabola if other < _CLEARLY * cost else line
+
+
+def _fit_clipped(groups: Groups, limits: tuple[float, float], power: int) -> tuple[NoiseVariance, float]:
+    """The better of both fits, with clipping in the dark and without it, and how badly it fits."""
+    clipped, cost = _fit(groups, limits, power)
     if not np.isfinite(limits[0]):
-        return clipped
-    free, other = _fit(groups, (-np.inf, limits[1]))
-    return free if other < _CLEARLY * cost else clipped
+        return clipped, cost
+    free, other = _fit(groups, (-np.inf, limits[1]), power)
+    return (free, other) if other < _CLEARLY * cost else (clipped, cost)
 
 
 def _fit_linear(groups: Groups) -> NoiseVariance:
@@ -163,8 +188,8 @@ def _fit_linear(groups: Groups) -> NoiseVariance:
     return NoiseVariance(float(gain), float(variance))
 
 
-def _fit(groups: Groups, limits: tuple[float, float]) -> tuple[NoiseVariance, float]:
-    """The line, and how badly it fits.
+def _fit(groups: Groups, limits: tuple[float, float], power: int) -> tuple[NoiseVariance, float]:
+    """A constant plus a multiple of this power of the intensity, 1 or 2, and how badly it fits.
 
     It is compared with the groups in logarithms, as their variances have a relative error; a group that is far above
     the line holds structure, and weighs less.
@@ -179,8 +204,8 @@ def _fit(groups: Groups, limits: tuple[float, float]) -> tuple[NoiseVariance, fl
 
     def variance(ends: Values) -> NoiseVariance:
         first, last = np.exp(ends[[0, -1]])
-        gain = 0.0 if alike else (last - first) / (high - low)
-        return NoiseVariance(gain, first - gain * low)
+        growth = 0.0 if alike else (last - first) / (high**power - low**power)
+        return NoiseVariance(growth * (power == 1), first - growth * low**power, 0.0, growth * (power == 2))
 
     def errors(ends: Values, structured: Values) -> Values:
         expected = clipped_variance(variance(ends), mean, limits)

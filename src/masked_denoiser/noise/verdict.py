@@ -12,6 +12,9 @@ _WEAK, _STRONG = 0.02, 0.12
 #: From so many quantization steps on, noise below the rounding may be that of photons.
 _FEW_PHOTONS = 0.15
 
+#: Noise whose variance is mostly that without light is of equal strength everywhere.
+_EQUAL = 0.7
+
 #: Share of impulses, and of lone pixels, from which they are mentioned.
 _SOME_IMPULSES = 1e-4
 
@@ -29,8 +32,7 @@ def describe_noise(channels: Sequence[ChannelNoise], ranges: Sequence[tuple[floa
     noise, (black, white) = channels[worst], ranges[worst]
     words = [_strength(noise, white - black)]
     if not below_rounding(noise):
-        grows = noise.gain > 0 and noise.read**2 < 0.7 * noise.sigma**2
-        words.append("growing with the light" if grows else "of equal strength everywhere")
+        words.append(_growth(noise))
         if noise.correlation > 1:
             apart = noise.correlation - 1
             words.append(f"shared by neighbours up to {apart} pixel{'s' if apart > 1 else ''} apart")
@@ -46,6 +48,12 @@ def describe_noise(channels: Sequence[ChannelNoise], ranges: Sequence[tuple[floa
     if not all(c.certain for c in channels):
         words.append("measured on very little, so uncertain")
     return ", ".join(words)
+
+
+def _growth(noise: ChannelNoise) -> str:
+    if noise.read**2 >= _EQUAL * noise.sigma**2 or max(noise.gain, noise.quadratic) <= 0:
+        return "of equal strength everywhere"
+    return "in proportion to the light" if noise.quadratic else "growing with the light"
 
 
 def _percent(share: float) -> str:

@@ -6,7 +6,17 @@ from dataclasses import replace
 from typing import Literal
 
 from qtpy.QtGui import QIcon
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QLabel, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QSpinBox,
+    QWidget,
+)
 from superqt import QCollapsible
 
 from masked_denoiser.denoising.precision import AskedPrecision
@@ -51,6 +61,10 @@ class ExpertSettings(Folded):
         self.low, self.high = QLineEdit(), QLineEdit()
         self.noise = combo(["auto", "none"])
         self.noise.setEditable(True)
+        self.strength = QDoubleSpinBox()
+        self.strength.setRange(0.5, 2.0)
+        self.strength.setSingleStep(0.1)
+        self.strength.setValue(1.0)
         self.precision, self.skip = combo(list(_PRECISIONS)), QCheckBox("skip background")
         self.dtype = combo(list(_DTYPES))
         self.axes, self.axes_hint = QLineEdit(), QLabel()
@@ -81,6 +95,7 @@ class ExpertSettings(Folded):
             seed=self.seed.value(),
             intensity=_interval(self.low.text(), self.high.text()),
             noise=self.noise.currentText().strip() or "auto",
+            strength=round(self.strength.value(), 2),
             axes=self.axes.text().strip().upper(),
             slices=self.slices.text(),
             precision=_PRECISIONS[self.precision.currentText()],
@@ -121,6 +136,8 @@ class ExpertSettings(Folded):
             self.seed: "Of the attention masks. The same seed gives the same result.",
             self.noise: "auto measures the noise, says what it found and does what suits it; none gives the image "
             "to the network as it is; or type the noise in the image's units: sigma=12, or gain=2,offset=100,read=5",
+            self.strength: "How strong noise is taken to be, times what was measured. Below 1 removes less, above 1 "
+            "more.",
             self.low: "The intensity that the network sees as black; empty to measure it.",
             self.high: "The intensity that the network sees as white; empty to measure it.",
             self.axes: "One letter a dimension: T time, C channel, Z depth, Y height, X width, S RGB samples.",
@@ -138,6 +155,7 @@ class ExpertSettings(Folded):
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows.addRow("noise", self.noise)
+        rows.addRow("strength", self.strength)
         rows.addRow("passes", row(self.passes, self.std))
         rows.addRow("tile", self.tile)
         rows.addRow("halo", self.halo)

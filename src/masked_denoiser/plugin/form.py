@@ -44,7 +44,7 @@ class Form:
         slices: ranges of T, Z and C to take, as a selection; empty takes all.
         region: which rectangle of the planes to take: all, what is in view, or a shape of the layer `shapes`.
         intensity: (low, high), or None to measure them.
-        noise, precision, skip_background, dtype: as in `Options`.
+        noise, strength, precision, skip_background, dtype: as in `Options`.
     """
 
     model: str = ""
@@ -63,6 +63,7 @@ class Form:
     seed: int = 0
     intensity: tuple[float, float] | None = None
     noise: str = "auto"
+    strength: float = 1.0
     precision: AskedPrecision = "float32"
     skip_background: bool = False
     dtype: Literal["same", "float32"] = "same"
@@ -79,6 +80,7 @@ class Form:
             "channels",
             "intensity",
             "noise",
+            "strength",
             "precision",
             "skip_background",
             "dtype",
