@@ -53,7 +53,7 @@ def test_pixels_may_change_once_they_are_given():
 def test_a_gpu_that_is_not_there_is_refused_and_auto_says_what_it_takes(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(JobError, match="'cuda' is not available"):
+    with pytest.raises(JobError, match="'cuda' cannot be used by torch"):
         choose_device("cuda")
     device, said = choose_device("auto")
     assert device.type == "cpu"

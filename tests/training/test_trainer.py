@@ -51,7 +51,7 @@ def test_overfits_a_single_batch(tiny):
     )
     images = TrainingImages((np.tile(patch, (1, 1, 1)),), validation=(held,), axes="YXS")
     losses = [e.loss for e in prepare(None, tiny, recipe, given=images).run() if isinstance(e, Stepped)]
-    assert np.mean(losses[-5:]) < 0.15 * losses[0]
+    assert np.mean(losses[-20:]) < 0.2 * losses[0]
 
 
 def test_events_tell_the_whole_story(tissue, tiny, quick, tmp_path):

@@ -19,6 +19,7 @@ from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Lazy, Source
 from masked_denoiser.training.data.checks import check_images, same_pixels, stop_early
 from masked_denoiser.training.data.pool import Pool, Rectangle, TrainingImage, corner_rectangles, fits_beside
+from masked_denoiser.training.data.related import related_groups
 from masked_denoiser.training.recipe import TrainingError
 from masked_denoiser.training.validation import validation_side
 
@@ -131,7 +132,8 @@ def split(
 ) -> tuple[Pool, Pool]:
     """What is learned from, and what is held out for validation.
 
-    Of many images a tenth is held out whole; of a few, the corner of each with the most texture, through all planes.
+    Of many images a tenth is held out whole, with all that show the same thing; of a few, or of many that all do, the
+    corner of each with the most texture, through all planes.
 
     Raises:
         TrainingError: for images that nothing can be learned from, or too small to hold anything out.
@@ -139,11 +141,11 @@ def split(
     check_images(images, patch, cancel)
     check_distinct(images)
     if len(images) >= _MANY and not any(image.region for image in images):
-        every = max(_MANY, -(-len(images) // _MOST_HELD_OUT))
-        held = images[every - 1 :: every]
-        learned = [image for image in images if image not in held]
-        return Pool(tuple(learned), patch), held_out_pool(held, window)
-    corners = [_corner(image, patch, cancel) for image in images]
+        held = _whole_images(images)
+        if held:
+            learned = [image for image in images if image not in held]
+            return Pool(tuple(learned), patch), held_out_pool(held, window)
+    corners = _corners(images, patch, cancel)
     learned = [replace(image, held_out=_holes(image, images, corners)) for image in images]
     learned = [image for image in learned if fits_beside(image.area, image.held_out, patch)]
     held = [replace(image, region=corner) for image, corner in zip(images, corners, strict=True) if corner]
@@ -153,6 +155,31 @@ def split(
             f"patches of {patch} pixels; choose a smaller patch, or give validation images"
         )
     return Pool(tuple(learned), patch), held_out_pool(held, window)
+
+
+def _whole_images(images: list[TrainingImage]) -> list[TrainingImage]:
+    """A tenth of the images, whole groups of related ones; none if they are all related."""
+    groups = related_groups([image.source for image in images])
+    most = max(1, min(_MOST_HELD_OUT, len(images) // _MANY))
+    every = max(1, len(groups) // most)
+    held: list[TrainingImage] = []
+    for group in groups[every - 1 :: every]:
+        if len(held) < most and len(held) + len(group) <= len(images) // 2:
+            held += [images[number] for number in group]
+    return held
+
+
+def _corners(images: list[TrainingImage], patch: int, cancel: threading.Event | None) -> list[Rectangle | None]:
+    """The corner of each image that is held out: the same one of all that show the same thing."""
+    corners: list[Rectangle | None] = [None] * len(images)
+    for group in related_groups([image.source for image in images]):
+        of_area: dict[Rectangle, Rectangle | None] = {}
+        for number in group:
+            area = images[number].area
+            if area not in of_area:
+                of_area[area] = _corner(images[number], patch, cancel)
+            corners[number] = of_area[area]
+    return corners
 
 
 def _holes(
