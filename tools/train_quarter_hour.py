@@ -6,22 +6,31 @@ Needs torch, numpy, pillow, safetensors and scikit-image; the program itself nee
 against the CPU, times the network and the training step, trains each model by the clock, and writes into OUT:
 
     report.json          environment, checks, timings, figures before and after
-    NAME.safetensors     each trained model, with its card
-    NAME.training/       its checkpoint, log and last validation picture
+    NAME.safetensors     each trained model, with its card; every minute as it is then
+    NAME.jsonl           its log
 
 Whatever happens in one part is in the report, and the others are done all the same. It ends by itself in `--minutes`.
-`--train paper-rgb paper-rgb-unmasked` trains the paper's network and its twin without masks instead.
+`--train paper-rgb paper-rgb-unmasked` trains the paper's network and its twin without masks instead. Of the folder
+`--test` the middle 256 x 256 pixels of 8 images are used. Checkpoints, which are large, go into a temporary folder.
 """
 
 from __future__ import annotations
 
+import time
+
+BEGAN = time.monotonic()  # before the imports, which may take a while on a cold disk
+
+# ruff: noqa: E402
 import argparse
 import json
 import platform
+import shutil
 import sys
-import time
+import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,18 +42,22 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from masked_denoiser.denoising.events import Message  # noqa: E402 (the program may not be installed)
-from masked_denoiser.models.file import Model, read_model  # noqa: E402 (the program may not be installed)
-from masked_denoiser.network.build import NETWORKS  # noqa: E402
-from masked_denoiser.network.exact import exact_float32  # noqa: E402
-from masked_denoiser.network.ushape_config import UConfig  # noqa: E402
-from masked_denoiser.training.data.batches import BatchMaker  # noqa: E402
-from masked_denoiser.training.data.noise_map import exact_noise_map  # noqa: E402
-from masked_denoiser.training.events import Stepped, Trained, Validated  # noqa: E402
-from masked_denoiser.training.prepare import TrainingImages, prepare_training  # noqa: E402
-from masked_denoiser.training.recipe import GENERAL, PAPER_RECIPE, TrainingRecipe  # noqa: E402
-from masked_denoiser.training.step import TrainingStep  # noqa: E402
-from masked_denoiser.training.untrained import random_model  # noqa: E402
+from masked_denoiser.denoising.compiling import compile_layers, release_layers
+from masked_denoiser.denoising.events import Message
+from masked_denoiser.models.file import Model, read_model
+from masked_denoiser.network.build import NETWORKS
+from masked_denoiser.network.exact import exact_float32
+from masked_denoiser.network.masks import HashedTokenMask
+from masked_denoiser.network.ushape_config import UConfig
+from masked_denoiser.noise.synthetic.parse import parse_noise
+from masked_denoiser.noise.synthetic.recipe import add_noise_to_batch
+from masked_denoiser.training.data.batches import BatchMaker
+from masked_denoiser.training.data.noise_map import exact_noise_map
+from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
+from masked_denoiser.training.prepare import TrainingImages, prepare_training
+from masked_denoiser.training.recipe import GENERAL, PAPER_RECIPE, TrainingRecipe
+from masked_denoiser.training.step import TrainingStep
+from masked_denoiser.training.untrained import random_model
 
 BUNDLED = ROOT / "src" / "masked_denoiser" / "models" / "bundled"
 #: Seconds kept for writing what was learned.
@@ -67,10 +80,12 @@ class Subject:
 
 def main() -> None:
     """Do all parts one after the other, and write the report after each."""
-    began = time.monotonic()
     arguments = parsed()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    if not torch.cuda.is_available() and not arguments.cpu:
+        raise SystemExit("torch finds no GPU here; --cpu trains on the CPU all the same")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.benchmark = True  # shapes are few
     report: dict[str, Any] = {"environment": environment(device), "parts": {}}
 
     def part(name: str, do: Callable[[], Any]) -> Any:
@@ -81,11 +96,11 @@ def main() -> None:
             found = {"failed": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()[-4000:]}
         report["parts"][name] = {"seconds": round(time.monotonic() - since, 1), "result": found}
         (arguments.out / "report.json").write_text(json.dumps(report, indent=1, default=str))
-        print(f"{time.monotonic() - began:6.1f} s  {name}: {json.dumps(found, default=str)[:300]}", flush=True)
+        print(f"{time.monotonic() - BEGAN:6.1f} s  {name}: {json.dumps(found, default=str)[:300]}", flush=True)
         return found
 
     images = part_images(arguments.images, arguments.least_side)
-    print(f"{time.monotonic() - began:6.1f} s  {len(images)} images on {report['environment']['device']}", flush=True)
+    print(f"{time.monotonic() - BEGAN:6.1f} s  {len(images)} images on {report['environment']['device']}", flush=True)
     crops = test_crops(arguments.test)
     subjects = {name: SUBJECTS[name] for name in arguments.train}
     if device.type == "cuda":
@@ -93,11 +108,11 @@ def main() -> None:
     part("network", lambda: time_network(device, subjects))
     whole = sum(subject.share for subject in subjects.values())
     for number, (name, subject) in enumerate(subjects.items()):
-        left = 60 * arguments.minutes - (time.monotonic() - began) - MARGIN * (len(subjects) - number)
+        left = 60 * arguments.minutes - (time.monotonic() - BEGAN) - MARGIN * (len(subjects) - number)
         seconds = max(1.0, left * subject.share / whole)
         whole -= subject.share
         part(name, lambda n=name, s=subject, t=seconds: train(n, s, images, crops, t, device, arguments))
-    print(f"{time.monotonic() - began:6.1f} s  done", flush=True)
+    print(f"{time.monotonic() - BEGAN:6.1f} s  done", flush=True)
 
 
 def parsed() -> argparse.Namespace:
@@ -113,6 +128,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--patch", type=int, help="side of a patch (default: as the recipe)")
     parser.add_argument("--rate", type=float, help="learning rate (default: by batch)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cpu", action="store_true", help="also where there is no GPU")
     parser.add_argument("--no-compile", action="store_true")
     arguments = parser.parse_args()
     arguments.least_side = arguments.patch or max(SUBJECTS[name].recipe.patch for name in arguments.train)
@@ -176,7 +192,7 @@ def time_network(device: torch.device, subjects: dict[str, Subject]) -> dict[str
         images = torch.rand(1, model.card.architecture.channels, side, side, device=device)
         for precision in (torch.float32, torch.bfloat16):
             half = torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
-            with torch.inference_mode(), half:
+            with torch.inference_mode(), exact_float32(), half:
                 seconds = seconds_of(lambda n=network, i=images: n(i), device)
             found[f"{name} {precision}"] = round(side * side / seconds / 1e6, 2)
     return found
@@ -213,27 +229,32 @@ def train(
     started = arguments.start / f"{name}.safetensors" if arguments.start else None
     base = read_model(started) if started and started.is_file() else subject.base()
     recipe = replace(subject.recipe, seed=arguments.seed, **by_device(subject.recipe, device, arguments))
-    output = arguments.out / f"{name}.safetensors"
+    output, folder = arguments.out / f"{name}.safetensors", Path(tempfile.mkdtemp()) / name
     prepared = prepare_training(
         TrainingImages(tuple(images), axes="YXS"),
         recipe,
         base=base,
         output=output,
-        folder=output.with_suffix(".training"),
+        folder=folder,
         device=device,
         overwrite=True,
-        compile=device.type == "cuda" and not arguments.no_compile,
     )
     trainer = prepared.trainer
-    before = figures(trainer.state.average, crops, device)
-    profile = profile_step(trainer, device) if device.type == "cuda" else {}
-    left = seconds - (time.monotonic() - since) - 0.1 * seconds  # for the figures after it
+    before = figures(trainer.state.average, crops, recipe, device)
+    profile = {} if arguments.no_compile else compiled(trainer)
+    if device.type == "cuda":
+        profile |= profiled(trainer, device)
+    left = seconds - (time.monotonic() - since) - min(8.0, 0.1 * seconds)  # for the figures after it
     trainer.recipe = replace(recipe, minutes=max(left, 1.0) / 60)
     counted, speed = 0, 0.0
     for event in logged(prepared.run()):
         if isinstance(event, Stepped):
             counted = event.done
             speed = event.done * recipe.batch / max(event.seconds, 1e-9)
+        if isinstance(event, Saved):
+            step = trainer.state.step
+            prepared.model(Trained(step, step, None, "stopped"), name).save(output)
+    shutil.copyfile(folder / "log.jsonl", arguments.out / f"{name}.jsonl")
     return {
         "patches": counted * recipe.batch,
         "patches per second": round(speed, 1),
@@ -241,7 +262,7 @@ def train(
         "rate": recipe.rate,
         "profile": profile,
         "before": before,
-        "after": figures(trainer.state.average, crops, device),
+        "after": figures(trainer.state.average, crops, recipe, device),
     }
 
 
@@ -258,54 +279,93 @@ def logged(events: Iterator[Any]) -> Iterator[Any]:
     last = 0.0
     for event in events:
         if isinstance(event, Message | Validated | Trained) or time.monotonic() - last > 20:
-            print(f"    {event}"[:200], flush=True)
+            print(f"    {str(event)[-200:]}", flush=True)
             last = time.monotonic()
         yield event
 
 
-def profile_step(trainer: Any, device: torch.device) -> dict[str, Any]:
-    """Return milliseconds of the parts of a step, and whether anything in it waits for the GPU."""
-    recipe, state = trainer.recipe, trainer.state
-    maker = BatchMaker(recipe, device, bool(getattr(state.network.config, "noise_map", False)))
+def compiled(trainer: Any) -> dict[str, Any]:
+    """Compile the layers before the clock of the training begins; without them if that fails in whatever way."""
+    since = time.perf_counter()
+    try:
+        compile_layers(trainer.state.network, dynamic=False)
+        with restored(trainer):
+            one_step(trainer, 0)
+        return {"compiled in s": round(time.perf_counter() - since, 1)}
+    except Exception as error:
+        release_layers(trainer.state.network)
+        return {"not compiled": f"{type(error).__name__}: {error}"[:1000]}
+
+
+def profiled(trainer: Any, device: torch.device) -> dict[str, Any]:
+    """Return milliseconds of the parts of a step, and what in it waits for the GPU."""
+    maker = batch_maker(trainer)
+    torch.cuda.reset_peak_memory_stats(device)
+    found: dict[str, Any] = {}
+    try:
+        with restored(trainer):
+            found["patches ms"] = 1e3 * seconds_of(lambda: trainer.patches.get(0), device)
+            found["patches and noise ms"] = 1e3 * seconds_of(lambda: maker.make(trainer.patches.get(0), 0), device)
+            found["whole step ms"] = 1e3 * seconds_of(lambda: one_step(trainer, 0), device)
+            found["memory GiB"] = torch.cuda.max_memory_allocated(device) / 2**30
+            with warnings.catch_warnings(record=True) as waits:
+                warnings.simplefilter("always")
+                torch.cuda.set_sync_debug_mode("warn")
+                one_step(trainer, 1)
+            found["waits"] = [f"{w.filename}:{w.lineno} {w.message}"[-200:] for w in waits]
+    except Exception as error:
+        found["failed"] = f"{type(error).__name__}: {error}"[:1000]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return {key: round(value, 2) if isinstance(value, float) else value for key, value in found.items()}
+
+
+def batch_maker(trainer: Any) -> BatchMaker:
+    """Return what makes the batches of a training."""
+    takes_map = bool(getattr(trainer.state.network.config, "noise_map", False))
+    return BatchMaker(trainer.recipe, trainer.device, takes_map)
+
+
+def one_step(trainer: Any, number: int) -> None:
+    """Make a step that changes no weights."""
+    step = TrainingStep(trainer.recipe, trainer.state, trainer.device, trainer.ranks, trainer.cancel, print)
+    step(batch_maker(trainer).make(trainer.patches.get(number), number), 0.0, 1.0)
+
+
+@contextmanager
+def restored(trainer: Any) -> Iterator[None]:
+    """Give a training back as it was before some steps were tried."""
+    state = trainer.state
     weights = {key: value.clone() for key, value in state.network.state_dict().items()}
-    step = TrainingStep(recipe, state, device, trainer.ranks, trainer.cancel, print)
-    batch = maker.make(trainer.patches.get(0), 0)
-    found = {
-        "patches ms": 1e3 * seconds_of(lambda: trainer.patches.get(0), device),
-        "noise ms": 1e3 * seconds_of(lambda: maker.make(trainer.patches.get(0), 0), device),
-        "step ms": 1e3 * seconds_of(lambda: step(batch, 0.0, 1.0), device),
-    }
-    torch.cuda.set_sync_debug_mode("warn")
-    step(maker.make(trainer.patches.get(1), 1), 0.0, 1.0)
-    torch.cuda.set_sync_debug_mode("default")
-    found["memory GiB"] = torch.cuda.max_memory_allocated(device) / 2**30
-    for network in (state.network, state.average):
-        network.load_state_dict(weights)
-    state.optimiser.state.clear()
-    state.step = 0
-    return {key: round(value, 2) for key, value in found.items()}
+    try:
+        yield
+    finally:
+        for network in (state.network, state.average):
+            network.load_state_dict(weights)
+        state.optimiser.state.clear()
+        state.step = 0
 
 
 @torch.inference_mode()
-def figures(network: Any, crops: torch.Tensor | None, device: torch.device) -> dict[str, float]:
+def figures(network: Any, crops: torch.Tensor | None, recipe: TrainingRecipe, device: torch.device) -> dict[str, float]:
     """Return PSNR in dB on the test crops, with the noise map and without it where the network takes one."""
     if crops is None:
         return {}
     clean = crops.to(device) if network.config.channels == 3 else crops.mean(dim=1, keepdim=True).to(device)
     generator, found = torch.Generator(device).manual_seed(1), {}
     takes_map = bool(getattr(network.config, "noise_map", False))
-    from masked_denoiser.noise.synthetic.parse import parse_noise
-    from masked_denoiser.noise.synthetic.recipe import add_noise_to_batch
-
+    ratio = recipe.inference_mask
+    tokens = HashedTokenMask(ratio, 0, 0, ((0, 0),), device=device) if ratio else None
     noises = [*(f"gaussian(sigma={sigma:g})" for sigma in SIGMAS), f"blurred(sigma={BLURRED:g}, width=0.7)", "none"]
     for noise in noises:
         noisy = add_noise_to_batch(clean, parse_noise(noise), generator, np.random.default_rng(0))
         noisy = (noisy * 255).round() / 255
         for known in (True, False) if takes_map else (False,):
-            outs = [
-                network(n[None], None, exact_noise_map(n[None], c[None])) if known else network(n[None], None)
-                for n, c in zip(noisy, clean, strict=True)
-            ]
+            with exact_float32():
+                outs = [
+                    network(n[None], tokens, exact_noise_map(n[None], c[None])) if known else network(n[None], tokens)
+                    for n, c in zip(noisy, clean, strict=True)
+                ]
             out = (torch.cat(outs).float().clamp(0, 1) * 255).round() / 255
             error = (out - clean).square().mean(dim=(1, 2, 3)).clamp(min=1e-8)
             found[noise + (" with map" if known else "")] = round(float((-10 * error.log10()).mean()), 3)

@@ -60,7 +60,7 @@ def images(tmp_path):
 def test_dry_run_on_a_bare_machine(images, tmp_path, subject):
     out = tmp_path / "out"
     arguments = [str(out), "--images", str(images), "--test", str(images), "--minutes", "0.4", "--train", subject]
-    small = ["--batch", "2", "--patch", "64"]
+    small = ["--batch", "2", "--patch", "64", "--cpu", "--no-compile"]
     done = subprocess.run(
         [sys.executable, "-c", _BARE, str(TOOL), *arguments, *small],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -75,6 +75,7 @@ def test_dry_run_on_a_bare_machine(images, tmp_path, subject):
     found = report["parts"][subject]["result"]
     assert found["patches"] >= 2
     assert set(found["before"]) == set(found["after"])
+    assert {path.name for path in out.iterdir()} == {"report.json", f"{subject}.safetensors", f"{subject}.jsonl"}
     model = read_model(out / f"{subject}.safetensors")
     assert model.card.training["recipe"]["minutes"] > 0
     assert all(torch.isfinite(tensor).all() for tensor in model.weights.values())

@@ -87,10 +87,11 @@ def _plausible(removed: Batch, denoised: Batch, local: Batch, level: _Variance) 
     """Share of each correction that noise can be: 1 near the mean, 0 far from it.
 
     Photon noise reaches farther up than down: by the expansion of Cornish and Fisher (1938) its quantile at z standard
-    deviations lies (z^2 - 1) / 6 photons above that of normal noise.
+    deviations lies (z^2 - 1) / 6 photons above that of normal noise, and twice as far where a detector multiplies each
+    photon by a random factor, as EMCCDs and photomultipliers do (gamma noise): which of them it is, is not known.
     """
     sigma = np.sqrt(np.maximum(level.at(denoised), _DIM * level.at(local)))
-    skew = (_SURELY**2 - 1.0) / 6.0 * level.gain
+    skew = (_SURELY**2 - 1.0) / 3.0 * level.gain
     distance = np.where(removed > 0, np.maximum(removed - skew, 0.0), -removed) / sigma
     return np.asarray(np.clip((_NEVER - distance) / (_NEVER - _SURELY), 0.0, 1.0), np.float32)
 

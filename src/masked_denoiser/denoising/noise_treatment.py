@@ -15,6 +15,10 @@ from masked_denoiser.noise.variance_model import NoiseVariance
 #: Noise grows with the light if this share of its variance or more does.
 _GROWS = 0.3
 
+#: Noise of fewer photons than this, at the median intensity, is stabilized in any case: it is far from normal, networks
+#: take its bright pixels for structure, and a trial with normal noise does not tell.
+_FEW_PHOTONS = 4.0
+
 #: Against the contrast within 16 x 16 pixels: noise up to the first ratio is left alone, from the second on the whole
 #: correction is taken.
 _HIDDEN, _VISIBLE = 0.08, 0.14
@@ -187,6 +191,10 @@ class NoiseSummary:
         """Whether a good part of the noise grows with the light."""
         return self.variance.gain > 0 and max(self.variance.variance, 0.0) < (1 - _GROWS) * self.sigma**2
 
+    def photons(self, intensity: float) -> float:
+        """Return how many photons an intensity is, by how fast noise grows with the light."""
+        return (intensity + self.variance.variance / self.variance.gain) / self.variance.gain
+
     @property
     def visible(self) -> float:
         """How far noise stands out of the rounding of the values and the local contrast, 0 to 1."""
@@ -219,7 +227,7 @@ def list_candidates(
         strongest = rounded(min(1.0, known.sigma))
         stabilized = NoiseTreatment(rounded(noise.variance.gain), rounded(noise.variance.variance), strongest)
         both = [direct, stabilized] if known.knows_light(noise.variance) else [stabilized, direct]
-        starts = [stabilized] if stabilize else both
+        starts = [stabilized] if stabilize or noise.photons(middle) < _FEW_PHOTONS else both
     if noise.sigma < _FAINT:
         # Something much brighter than the bulk stretches the range; what lies beyond is shown with less contrast.
         starts.append(NoiseTreatment(scale=rounded(_RAISED / max(noise.sigma, 1e-9)), centre=rounded(middle)))

@@ -37,6 +37,9 @@ _OUTLIERS = 2.5
 #: line, but only where the mean error of the line, in logarithms of the variance, is not good anyway.
 _CLEARLY, _GOOD = 0.6, 0.1
 
+#: Of fewer groups of like intensity a parabola may fit better by chance.
+_FEW_GROUPS = 8
+
 
 @dataclass(frozen=True)
 class NoiseVariance:
@@ -155,7 +158,7 @@ def fit_variance(groups: Groups, limits: tuple[float, float], *, counts: bool = 
     if counts:
         return _fit_linear(groups)
     line, cost = _fit_clipped(groups, limits, power=1)
-    if cost < _GOOD:
+    if cost < _GOOD or len(groups.mean) < _FEW_GROUPS:
         return line
     parabola, other = _fit_clipped(groups, limits, power=2)
     return parabola if other < _CLEARLY * cost else line

@@ -31,6 +31,6 @@ def loss_sum(kind: Loss, out: Tensor, wanted: Tensor, where: Tensor | None = Non
     """
     each = _PER_SAMPLE[kind](out - wanted)
     if where is None:
-        return each.sum(), each.new_tensor(float(each.numel()))
+        return each.sum(), each.new_full((), float(each.numel()))
     counted = where.expand_as(each)
     return each.masked_fill(~counted, 0.0).sum(), counted.sum().to(each.dtype)

@@ -44,6 +44,14 @@ class Ranks:
             dist.all_reduce(value)
         return value
 
+    def of_first(self, value: float, device: torch.device) -> float:
+        """Return a number of the first process, such as the time: all must take the same learning rate."""
+        if self.count == 1:
+            return value
+        sent = torch.tensor(value, dtype=torch.float64, device=device)
+        dist.broadcast(sent, 0)
+        return float(sent)
+
     def any(self, flag: bool, device: torch.device) -> bool:
         """Whether one of the processes says yes: they must stop, and shrink, together."""
         if self.count == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class State:
         worse: validations since then.
         slowed: factor of the learning rate, halved each time the training diverged.
         validated: the step that was validated last; -1 for none.
-        before, after: PSNR by noise before the first step, and of the best weights.
+        before, after, last: PSNR by noise before the first step, of the best weights, and of the last validation.
     """
 
     network: nn.Module
@@ -58,11 +59,12 @@ class State:
     validated: int = -1
     before: dict[str, float] = field(default_factory=dict)
     after: dict[str, float] = field(default_factory=dict)
+    last: dict[str, float] = field(default_factory=dict)
 
     def keep_best(self, psnr: dict[str, float]) -> bool:
         """Keeps the average's weights if they are the best so far, by the first of these figures."""
         score = next(iter(psnr.values()))
-        if self.best_psnr is not None and not score > self.best_psnr:
+        if self.best_psnr is not None and not (score > self.best_psnr or isnan(self.best_psnr)):
             self.worse += 1
             return False
         self.best, self.best_step, self.best_psnr, self.worse = weights_of(self.average), self.step, score, 0
@@ -127,7 +129,8 @@ class State:
 
 
 _NUMBERS = (
-    *("step", "seconds", "micro_batch", "best_step", "best_psnr", "worse", "slowed", "validated", "before", "after"),
+    *("step", "seconds", "micro_batch", "best_step", "best_psnr", "worse", "slowed", "validated"),
+    *("before", "after", "last"),
 )
 
 
@@ -164,7 +167,7 @@ def _checked(name: str, value: Any) -> Any:
         TypeError: if it is of another.
     """
     real = name in ("seconds", "best_psnr", "slowed")
-    wanted = dict if name in ("before", "after") else int | float | None if real else int
+    wanted = dict if name in ("before", "after", "last") else int | float | None if real else int
     if not isinstance(value, wanted) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r:.80}")
     return value

@@ -97,7 +97,7 @@ class TrainingStep:
             group["lr"] = rate
         optimiser.zero_grad(set_to_none=True)
         loss = self._accumulate(batch, share)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip or inf, foreach=True)
+        norm = nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip or inf)
         # Fused optimisers leave a step out where this says so, as they do for torch.amp.GradScaler: without asking
         # the device, and without its NaN in the moments for ever.
         optimiser.grad_scale, optimiser.found_inf = None, (~norm.isfinite()).float()  # type: ignore[attr-defined]

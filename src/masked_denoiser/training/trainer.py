@@ -8,13 +8,14 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
+from subprocess import SubprocessError
 
 import torch
 from torch import Tensor
 
 from masked_denoiser.denoising.compiling import compile_layers, release_layers
 from masked_denoiser.denoising.events import Message
-from masked_denoiser.training.data.batches import BatchMaker
+from masked_denoiser.training.data.batches import Batch, BatchMaker
 from masked_denoiser.training.data.patch_source import PatchesCancelledError, PatchSource
 from masked_denoiser.training.data.pool import Pool
 from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
@@ -30,6 +31,8 @@ Event = Message | Stepped | Validated | Saved | Trained
 _LOOK_EVERY = 50
 #: Seconds between two checkpoints where the recipe does not say.
 _SAVE_SECONDS = 60.0
+#: A training diverges when the loss is no number so many times in a row: single steps are left out by themselves.
+_IN_A_ROW = 3
 #: How often a training that diverges begins again from its last snapshot.
 _MOST_RETURNS = 3
 
@@ -75,6 +78,7 @@ class Trainer:
         self._batches = BatchMaker(self.recipe, self.device, noise_map)
         self._began, self._earlier = time.monotonic(), self.state.seconds
         self._snapshot, self._saved = self._weights(), self._began
+        self._compiling, self._bad = 0.0, 0
         try:
             why = yield from self._steps()
             if why == "diverged":
@@ -105,16 +109,17 @@ class Trainer:
             except (StepCancelledError, PatchesCancelledError):
                 return "stopped"
             yield from self._told(skipped)
-            self.state.seconds = self._earlier + time.monotonic() - self._began
+            self.state.seconds = self.ranks.of_first(self._earlier + time.monotonic() - self._began, self.device)
             if not self._look_due():
                 continue
             value = float(loss)
             yield self._stepped(value, rate, self.state.step - first, validating)
-            if not isfinite(value):
+            self._bad = 0 if isfinite(value) else self._bad + 1
+            if self._bad == _IN_A_ROW:
                 if self.state.slowed <= 0.5**_MOST_RETURNS:
                     return "diverged"
                 yield self._return_to_snapshot()
-            elif self._save_due():
+            elif not self._bad and self.ranks.any(self._save_due(), self.device):
                 yield from self._save()
 
     def _stepped(self, loss: float, rate: float, done: int, validating: float) -> Stepped:
@@ -136,18 +141,27 @@ class Trainer:
         if not self.compile:
             return self._step(batch, rate, share), rate
         self.compile = False
-        compile_layers(self.state.network, dynamic=False)
+        return self._compiled(batch, rate, share), rate
+
+    def _compiled(self, batch: Batch, rate: float, share: float) -> Tensor:
+        """The first step, for which layers are compiled; as they are where that fails."""
+        since = time.monotonic()
         try:
-            return self._step(batch, rate, share), rate
-        except RuntimeError as error:  # as all errors of torch's compilers are
+            compile_layers(self.state.network, dynamic=False)
+            return self._step(batch, rate, share)
+        except (RuntimeError, OSError, ImportError, SubprocessError) as error:  # of compilers
             release_layers(self.state.network)
             self._messages.append(f"layers are not compiled ({type(error).__name__}: {str(error)[:200]})")
-            return self._step(batch, rate, share), rate
+            return self._step(batch, rate, share)
+        finally:
+            self._compiling = time.monotonic() - since
 
     def _share(self) -> float:
         """How much of the training is done, 0 to 1, at the middle of the next step where there are few."""
         if self.recipe.minutes:
-            return min(1.0, self.state.seconds / (60 * self.recipe.minutes))
+            # Compiling would take the time in which the learning rate rises.
+            whole = max(60 * self.recipe.minutes - self._compiling, 1e-9)
+            return min(1.0, max(0.0, self.state.seconds - self._compiling) / whole)
         return min(1.0, (self.state.step + 0.5) / self.recipe.steps)
 
     def _finished(self) -> bool:
@@ -164,9 +178,13 @@ class Trainer:
         return "finished" if self.ranks.any(self._finished(), self.device) else None
 
     def _look_due(self) -> bool:
-        """Whether to wait for the device and look at the loss."""
+        """Whether to wait for the device and look at the loss; all processes do at the same steps."""
         step, every = self.state.step, _LOOK_EVERY if self.device.type == "cuda" else 1
-        return _due(step, every) or self._finished() or self._save_due() or self._validation_due()
+        alone = self.ranks.count == 1 and self._save_due()
+        return bool(self._bad) or self._finished() or alone or any(_due(step, n) for n in self._steps_of_note(every))
+
+    def _steps_of_note(self, every: int) -> tuple[int, ...]:
+        return every, self.recipe.validate_every, self.recipe.save_every
 
     def _validation_due(self) -> bool:
         """Whether this step is to be validated, and has not been, perhaps because an earlier run was stopped."""
@@ -188,8 +206,8 @@ class Trainer:
 
     def _trained(self, why: str) -> Trained:
         s = self.state
-        kept = s.step if self.keeps_last(why) else s.best_step
-        return Trained(s.step, kept, s.best_psnr, why, s.before, s.after)
+        kept, after = (s.step, s.last) if self.keeps_last(why) else (s.best_step, s.after)
+        return Trained(s.step, kept, next(iter(after.values()), None), why, s.before, after)
 
     def _told(self, skipped: set[str]) -> Iterator[Message]:
         """What the step had to say, and images that were found to hold NaN."""
@@ -208,9 +226,8 @@ class Trainer:
         self.state.validated = self.state.step
         if self.state.step == 0:
             self.state.before = scores.psnr
+        self.state.last = scores.psnr
         best = self.state.keep_best(scores.psnr)
-        if self.recipe.keep == "last":
-            self.state.after = scores.psnr
         yield Validated(self.state.step, scores.psnr, scores.ssim, best, scores.picture)
 
     def _weights(self) -> Weights:
@@ -224,7 +241,7 @@ class Trainer:
 
     def _return_to_snapshot(self) -> Message:
         self._restore(self._snapshot)
-        self.state.slowed *= 0.5
+        self.state.slowed, self._bad = self.state.slowed * 0.5, 0
         return Message(
             f"the loss became NaN or infinite at step {self.state.step}: went back to the last snapshot, with "
             f"{self.state.slowed:g} of the learning rate"

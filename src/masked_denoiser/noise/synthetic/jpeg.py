@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812 (torch's own name)
 
-from masked_denoiser.noise.synthetic.pixelwise import GREY, Amount
+from masked_denoiser.noise.synthetic.pixelwise import GREY, Amount, constant
 
 #: Side of a block.
 _BLOCK = 8
@@ -72,13 +72,12 @@ def _scale(quality: Tensor) -> Tensor:
 
 def _rotated(pixels: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
     """Other channels [B, 3, H, W] by a matrix [3, 3]."""
-    return torch.einsum("ij,bjhw->bihw", torch.tensor(matrix, device=pixels.device), pixels)
+    return torch.einsum("ij,bjhw->bihw", constant(matrix, pixels.device), pixels)
 
 
 def _quantised(pixels: Tensor, scale: Tensor, steps: tuple[tuple[int, ...], ...]) -> Tensor:
     """Pixels around 0 after their coefficients were rounded to whole steps; sides are multiples of 8."""
-    table = torch.tensor(steps, dtype=torch.float32, device=pixels.device)
-    table = ((table * scale.view(-1, 1, 1, 1, 1, 1) + 50) / 100).floor().clamp(1, 255)
+    table = ((constant(steps, pixels.device) * scale.view(-1, 1, 1, 1, 1, 1) + 50) / 100).floor().clamp(1, 255)
     cosines = _cosines(pixels.device)
     batch, channels, height, width = pixels.shape
     blocks = pixels.view(batch, channels, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK).transpose(3, 4)

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812 (torch's own name)
 
-from masked_denoiser.noise.synthetic.pixelwise import GREY, Amount
+from masked_denoiser.noise.synthetic.pixelwise import GREY, Amount, constant
 
 #: Rows and columns of a Gaussian kernel on each side of its centre, for the widest blur of a recipe.
 _RADIUS = 6
@@ -61,7 +61,7 @@ def bayer(images: Tensor, generator: Generator, *, sigma: Amount, gain: Amount) 
     colours = images if channels == 3 else images.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
     light = F.pad(colours, (1, 1, 1, 1), mode="replicate")
     sampled = white * sites * _deviation(light, sigma, gain)
-    kernel = torch.tensor([_RED_BLUE, _GREEN, _RED_BLUE], device=images.device)[:, None]
+    kernel = torch.stack([constant(one, images.device) for one in (_RED_BLUE, _GREEN, _RED_BLUE)])[:, None]
     noise = F.conv2d(sampled, kernel, groups=3)
     return images + (noise if channels == 3 else noise.mean(dim=1, keepdim=True))
 

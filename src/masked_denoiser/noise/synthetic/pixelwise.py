@@ -13,6 +13,7 @@ level is 1/255, whatever the dtype that the image came from.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -90,6 +91,13 @@ def normal(like: Tensor, generator: Generator) -> Tensor:
 def uniform(like: Tensor, generator: Generator) -> Tensor:
     """Draw numbers of [0, 1) of the shape of a tensor."""
     return torch.rand(like.shape, generator=generator, device=like.device)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(mode=False)  # constants that inference made serve training, too
+def constant(values: tuple[tuple[float, ...], ...], device: torch.device) -> Tensor:
+    """Return numbers as a tensor, which is made once for each device: copying them to a GPU waits for it."""
+    return torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def photons(expected: Tensor, generator: Generator) -> Tensor:

@@ -170,7 +170,10 @@ def _whole_images(images: list[TrainingImage]) -> list[TrainingImage]:
 
 
 def _corners(images: list[TrainingImage], patch: int, cancel: threading.Event | None) -> list[Rectangle | None]:
-    """The corner of each image that is held out: the same one of all that show the same thing."""
+    """The corner of each image that is held out: the same one of all of one size that show the same thing.
+
+    Of crops and copies that are shifted it is another place; those are held out whole, where there are many images.
+    """
     corners: list[Rectangle | None] = [None] * len(images)
     for group in related_groups([image.source for image in images]):
         of_area: dict[Rectangle, Rectangle | None] = {}

@@ -26,7 +26,7 @@ _BOTH = 0.4
 
 
 def draw_microscope_images(count: int, channels: int, size: int, generator: Generator) -> Tensor:
-    """Draw images [count, channels, size, size] float32 in [0, 1].
+    """Draw images [count, channels, size, size] float32 in [0, 1]; the generator's seed decides all of them.
 
     Args:
         count: of images; every kind of structure gets a share of them.
@@ -34,8 +34,8 @@ def draw_microscope_images(count: int, channels: int, size: int, generator: Gene
         size: side in pixels.
         generator: on the device of the images.
     """
-    structure = _structures(count, size, generator, shift=0)
-    other = _structures(count, size, generator, shift=1)
+    order = torch.Generator().manual_seed(generator.initial_seed())
+    structure, other = (_structures(count, size, generator, order) for _ in range(2))
     both = (_uniform(count, generator) < _BOTH).float()
     structure = structure + other * both * _uniform(count, generator)
     blurred = _blur(structure, _between(count, generator, *_BLUR))
@@ -43,9 +43,9 @@ def draw_microscope_images(count: int, channels: int, size: int, generator: Gene
     return _exposed(blurred / peak, channels, generator)
 
 
-def _structures(count: int, size: int, generator: Generator, shift: int) -> Tensor:
-    """[count, 1, size, size], every kind in a share of them; `shift` has the shares begin with another kind."""
-    kinds = _KINDS[shift:] + _KINDS[:shift]
+def _structures(count: int, size: int, generator: Generator, order: Generator) -> Tensor:
+    """[count, 1, size, size], every kind in a share of them; `order` draws which kinds few images are of."""
+    kinds = [_KINDS[number] for number in torch.randperm(len(_KINDS), generator=order).tolist()]
     shares = [len(part) for part in np.array_split(np.arange(count), len(kinds))]
     pairs = zip(kinds, shares, strict=True)
     return torch.cat([kind(share, size, generator) for kind, share in pairs if share])

@@ -108,6 +108,15 @@ class TrainingImage:
             )
         return unit
 
+    def read_codes(self, plane: Plane, rectangle: Rectangle, truth: bool = False) -> Patch | NDArray[np.uint8]:
+        """Read a rectangle as `read_rectangle`; of 8-bit images the pixels themselves, of which 255 is 1."""
+        source = self.truth if truth and self.truth is not None else self.source
+        scale = self.ranges[plane.range_key]
+        if source.dtype != np.uint8 or (scale.low, scale.high) != (0.0, 255.0):
+            return self.read_rectangle(plane, rectangle, truth)
+        pixels: NDArray[np.uint8] = source.read(plane, rectangle[0].index, rectangle[1].index)
+        return np.repeat(pixels, 3, axis=0) if len(pixels) == 1 and self.channels == 3 else pixels
+
     def read_rectangle(self, plane: Plane, rectangle: Rectangle, truth: bool = False) -> Patch:
         """Read a rectangle [channels, height, width] of a plane, scaled as a patch is; NaN stays NaN."""
         source = self.truth if truth and self.truth is not None else self.source

@@ -5,7 +5,7 @@ A validation with one of them would praise a network for what it has seen in the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -32,6 +32,8 @@ _FEWEST = 6
 _ALIKE, _ALIKE_SHIFTED = 0.5, 0.7
 #: Pairs that are compared at most: of more images only those of one size are, without a shift.
 _MOST_PAIRS = 2000
+#: Of more images than these, in the order of their names, only those this close to each other are compared.
+_MANY, _NEAR = 1000, 20
 
 
 def related_groups(sources: Sequence[Source]) -> list[list[int]]:
@@ -50,14 +52,20 @@ def related_groups(sources: Sequence[Source]) -> list[list[int]]:
             number = parent[number]
         return number
 
-    shifts = len(sources) * (len(sources) - 1) // 2 <= _MOST_PAIRS
-    for one, other in combinations(range(len(sources)), 2):
+    count = len(sources)
+    shifts = count * (count - 1) // 2 <= _MOST_PAIRS
+    for one, other in combinations(range(count), 2) if count <= _MANY else _neighbours(count):
         if root(one) != root(other) and _alike(details[one], details[other], shifts):
             parent[root(other)] = root(one)
     groups: dict[int, list[int]] = {}
     for number in range(len(sources)):
         groups.setdefault(root(number), []).append(number)
     return list(groups.values())
+
+
+def _neighbours(count: int) -> Iterator[tuple[int, int]]:
+    """Pairs of numbers that are close to each other."""
+    return ((one, other) for one in range(count) for other in range(one + 1, min(count, one + _NEAR)))
 
 
 def _detail(source: Source) -> Detail:

@@ -19,6 +19,8 @@ from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
 
 #: Bytes of images that are kept in a machine's own memory.
 _MOST_BYTES = 2**30
+#: Pixels of the largest plane that is kept: some times as much memory is needed to find where crops may lie.
+_LARGEST_PLANE = 2**26
 #: Share of a GPU's free memory that images may take.
 _GPU_SHARE = 0.4
 #: Crops begin at every so manieth pixel of a patch's side.
@@ -33,6 +35,8 @@ Numbers = NDArray[np.int64]
 
 def fits_on_device(pool: Pool, device: torch.device) -> bool:
     """Return whether all images of a pool can be kept in a device's memory."""
+    if any(len(image.area[0]) * len(image.area[1]) > _LARGEST_PLANE for image in pool.images):
+        return False
     wanted = sum(image.pixels * image.channels * _bytes(image) for image in pool.images)
     if device.type == "cuda":
         return wanted < _GPU_SHARE * free_memory(device)
@@ -84,9 +88,11 @@ class ResidentPatches:
         self._pixels = _flat([plane.pixels for plane in planes], device)
         pairs = [plane.truth for plane in planes if plane.truth is not None]
         self._truths = _flat(pairs, device) if pairs else None
-        self._places = _places(pool, planes, pool.size)
+        places = _places(pool, planes, pool.size)
+        assert places is not None, "a pool has images, and each has places"
+        self._places = places
         coarse = pool.coarser() if recipe.downscaled else None
-        self._coarse = _places(coarse, planes, coarse.size) if coarse else None
+        self._coarse = _places(coarse, planes, coarse.size, every=False) if coarse else None
 
     def get(self, step: int, cancel: threading.Event | None = None) -> Patches:
         """See `PatchSource.get`; nothing is waited for."""
@@ -147,8 +153,8 @@ def _read_planes(pool: Pool) -> Iterator[_PlanePixels]:
 
 
 def _read_plane(image: TrainingImage, plane: Plane, pool: Pool, offset: int) -> _PlanePixels:
-    pixels = image.read_rectangle(plane, image.area)
-    truth = image.read_rectangle(plane, image.area, truth=True) if image.truth is not None else None
+    pixels = image.read_codes(plane, image.area)
+    truth = image.read_codes(plane, image.area, truth=True) if image.truth is not None else None
     usable: NDArray[np.bool_] = np.asarray(np.isfinite(pixels).all(axis=0))
     if truth is not None:
         usable &= np.asarray(np.isfinite(truth).all(axis=0))
@@ -168,12 +174,14 @@ def _within(hole: Rectangle, area: Rectangle) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _compact(unit: Patch) -> Patch | NDArray[np.uint8]:
+def _compact(unit: Patch | NDArray[np.uint8]) -> Patch | NDArray[np.uint8]:
     """As uint8 where that is exact; without NaN."""
-    unit = np.nan_to_num(unit, nan=0.0, posinf=0.0, neginf=0.0)
-    grey = np.rint(unit * 255)
-    exact = bool((np.abs(grey - unit * 255) < 255 * _EXACT).all()) and grey.min() >= 0 and grey.max() <= 255
-    return grey.astype(np.uint8) if exact else unit
+    if unit.dtype == np.uint8:
+        return unit
+    finite: Patch = np.nan_to_num(unit, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+    grey = np.rint(finite * 255)
+    exact = bool((np.abs(grey - finite * 255) < 255 * _EXACT).all()) and grey.min() >= 0 and grey.max() <= 255
+    return grey.astype(np.uint8) if exact else finite
 
 
 def _flat(planes: list[Patch | NDArray[np.uint8]], device: torch.device) -> Tensor:
@@ -189,20 +197,30 @@ def _take(pixels: Tensor, index: Tensor) -> Tensor:
     return crops.float().div_(255) if crops.dtype == torch.uint8 else crops
 
 
-def _places(pool: Pool, planes: list[_PlanePixels], size: int) -> _Places:
-    """Where crops of this size may lie in the images of a pool, and how likely they are.
+def _places(pool: Pool, planes: list[_PlanePixels], size: int, *, every: bool = True) -> _Places | None:
+    """Where crops of this size may lie in the images of a pool, and how likely they are; None if there are none.
+
+    Args:
+        pool: the images.
+        planes: theirs.
+        size: of a crop.
+        every: whether every image must have some.
 
     Raises:
-        TrainingError: for an image of the pool without any.
+        TrainingError: for an image without any, where every one must have some.
     """
     first, width, chance = [], [], []
     for image, weight in zip(pool.images, pool.weights, strict=True):
         own = [plane for plane in planes if plane.image is image]
         crops = [_crops(plane, size) for plane in own]
+        if not every and not any(len(at) for at, _ in crops):
+            continue
         likely = _likely(np.concatenate([contrast for _, contrast in crops]), image)
         chance.append(likely * weight)
         first += [plane.offset + at for plane, (at, _) in zip(own, crops, strict=True)]
         width += [np.full(len(at), plane.usable.shape[1]) for plane, (at, _) in zip(own, crops, strict=True)]
+    if not chance:
+        return None
     cumulative = np.concatenate(chance).cumsum()
     return _Places(np.concatenate(first), np.concatenate(width), cumulative / cumulative[-1])
 
