@@ -32,6 +32,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def main() -> None:
         left = 60 * arguments.minutes - (time.monotonic() - BEGAN) - MARGIN * (len(subjects) - number)
         seconds = max(1.0, left * subject.share / whole)
         whole -= subject.share
-        part(name, lambda n=name, s=subject, t=seconds: train(n, s, images, crops, t, device, arguments))
+        part(name, partial(train, name, subject, images, crops, seconds, device, arguments))
     print(f"{time.monotonic() - BEGAN:6.1f} s  done", flush=True)
 
 
@@ -193,7 +194,7 @@ def time_network(device: torch.device, subjects: dict[str, Subject]) -> dict[str
         for precision in (torch.float32, torch.bfloat16):
             half = torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16)
             with torch.inference_mode(), exact_float32(), half:
-                seconds = seconds_of(lambda n=network, i=images: n(i), device)
+                seconds = seconds_of(partial(network, images), device)
             found[f"{name} {precision}"] = round(side * side / seconds / 1e6, 2)
     return found
 
