@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +105,14 @@ def fine_tune_recipe(
 
 def _for_device(device: torch.device) -> dict[str, Any]:
     """What a device changes of the preset."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return {"batch": _GPU_BATCH, "precision": "bfloat16"}
-    return {"batch": _GPU_BATCH} if device.type == "cuda" else {}
+    changes: dict[str, Any] = {"batch": _GPU_BATCH} if device.type == "cuda" else {}
+    return changes | ({"precision": "bfloat16"} if _computes_bfloat16(device) else {})
+
+
+def _computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for products in bfloat16, which are about twice as fast then."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    ask: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # since torch 2.10
+    capabilities = ask()
+    return device.type == "cpu" and any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
