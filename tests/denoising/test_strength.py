@@ -22,6 +22,7 @@ def correction(image, **options):
 
 
 def test_half_the_strength_takes_half_the_correction(noisy):
+    """Of a network without a noise map; one with a map is given half of it."""
     whole, half = correction(noisy), correction(noisy, strength=0.5)
     np.testing.assert_allclose(half, whole / 2, atol=0.5)
 
