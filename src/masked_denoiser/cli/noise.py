@@ -12,8 +12,10 @@ from tqdm import tqdm
 from masked_denoiser.cli.picture import picture_path
 from masked_denoiser.cli.progress import say
 from masked_denoiser.cli.reading import open_input
+from masked_denoiser.denoising.colours import resolve_channels
 from masked_denoiser.denoising.epochs import count_epochs
 from masked_denoiser.denoising.intensity import measure_ranges
+from masked_denoiser.denoising.job import Options
 from masked_denoiser.denoising.noise_measurement import measure_noise
 from masked_denoiser.denoising.noise_settings import choose_treatments
 from masked_denoiser.denoising.noisy_copy import noisy_copy
@@ -49,8 +51,9 @@ def estimate(arguments: Namespace) -> int:
     with open_input(arguments) as source:
         for note in source.notes:
             say(note, arguments.json)
-        epochs = count_epochs(source, planes_of(source, arguments.channels))
-        planes = [plane for plane in planes_of(source, arguments.channels, epochs) if not plane.copied]
+        channels = resolve_channels(source, AUTO, Options(channels=arguments.channels, seed=arguments.seed)).channels
+        epochs = count_epochs(source, planes_of(source, channels))
+        planes = [plane for plane in planes_of(source, channels, epochs) if not plane.copied]
         ranges = measure_ranges(source, planes, arguments.seed)
         measured = measure_noise(source, planes=planes, ranges=ranges, seed=arguments.seed)
         model = load_model(suited(AUTO, any(plane.channels == 3 for plane in planes)))

@@ -89,7 +89,7 @@ def _show(prepared: PreparedTraining, quiet: bool) -> Trained:
         for event in prepared.run():
             match event:
                 case Stepped():
-                    bar.set_postfix_str(f"loss {event.loss:.4f}", refresh=False)
+                    bar.set_postfix_str(_postfix(event), refresh=False)
                     bar.update(_progress(event) - bar.n)
                 case Validated():
                     bar.unpause()  # the time it took says nothing of how fast steps are
@@ -107,6 +107,14 @@ def _show(prepared: PreparedTraining, quiet: bool) -> Trained:
 def _progress(event: Stepped) -> float:
     """Steps done, or seconds of a training by the clock."""
     return event.step if event.seconds_to_go is None else event.seconds_in_all - event.seconds_to_go
+
+
+def _postfix(event: Stepped) -> str:
+    """The loss; of a training by the clock, whose bar counts seconds, the step and the rate, too."""
+    loss = f"loss {event.loss:.4f}"
+    if event.seconds_to_go is None:
+        return loss
+    return f"step {event.step}, {event.done / max(event.seconds, 1e-9):.2f} steps/s, {loss}"
 
 
 def _bar(trainer: Any, quiet: bool) -> tqdm[None]:

@@ -57,7 +57,8 @@ class Options:
         passes: runs with different attention masks whose mean is the result.
         std: also write the standard deviation over the passes, in intensity units.
         seed: of the attention masks and of the sample that fixes the intensity range.
-        channels: "auto" takes RGB as one plane and all else channel by channel.
+        channels: "auto" takes RGB as one plane and all else channel by channel; without a named model also RGB whose
+            colours show different things, see `denoising.colours`.
         intensity: (low, high) that the network sees as 0 and 1; None measures them.
         noise: "auto" measures it and does what is best for it; "none" gives the image to the network as it is; or the
             noise in units of the image, such as "sigma=12" or "gain=2.1,offset=100,read=5,correlation=2".

@@ -176,7 +176,9 @@ class NoiseSummary:
         # A channel without noise, such as the red of an image of green fluorescence, says nothing of the others.
         strongest = max(max(c.sigma, c.bright) for c in channels)
         noisy = [c for c in channels if max(c.sigma, c.bright) > 0.1 * strongest] or list(channels)
-        variance = NoiseVariance(median(c.variance.gain for c in noisy), median(c.variance.variance for c in noisy))
+        # Noise in proportion to the light is not that of photons, whatever its variance has of a line in other units.
+        gain = median(0.0 if c.quadratic else c.variance.gain for c in noisy)
+        variance = NoiseVariance(gain, median(c.variance.variance for c in noisy))
         return cls(
             variance,
             median(max(c.sigma, c.bright) for c in noisy),
@@ -257,8 +259,8 @@ def finish_treatment(
 def with_strength(treatment: NoiseTreatment, strength: float) -> NoiseTreatment:
     """Return a treatment of noise that is so many times as strong as was found, because the user says so.
 
-    The noise map follows, where the network takes one, and the limit of what may be removed. A network without a map
-    cannot be told: of weaker noise a share of its correction is taken.
+    The noise map follows, where the network takes one, and the limit of what may be removed. Of a network
+    without a map a share of the correction is taken where noise is weaker.
     """
     if strength == 1.0 or treatment.is_identity:
         return treatment

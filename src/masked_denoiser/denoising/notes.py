@@ -27,6 +27,8 @@ def about(source: Source, model: Model, job: Job) -> list[str]:
         said.append(f"{model.card.name} knows RGB: each gray plane is given to it three times and averaged")
     if wants == 1 and 3 in channels:
         said.append(f"{model.card.name} knows gray: red, green and blue are denoised one by one")
+    if source.rgb and job.channels == "each":
+        said.append("red, green and blue are denoised one by one; 'rgb' for the channels takes them together")
     said += _odd(source)
     if any(plane.copied for plane in job.planes):
         said.append("the alpha channel is copied as it is")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.denoising.colours import resolve_channels
 from masked_denoiser.denoising.device import choose_device
 from masked_denoiser.denoising.fastest import settle_precision
 from masked_denoiser.denoising.job import Job, Options
@@ -53,6 +54,7 @@ def plan_job(
         UserError: if the job cannot be done as asked, or the preview not be written.
     """
     chosen, said = choose_device(device)
+    options = resolve_channels(source, model, options)
     together = source.rgb if options.channels == "auto" else options.channels == "rgb"
     loaded = load_model(suited(model, together))
     precision, _ = settle_precision(options.precision, loaded, chosen)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from masked_denoiser.denoising.begin import Say, begin
+from masked_denoiser.denoising.colours import resolve_channels
 from masked_denoiser.denoising.engine import Engine, Here, P
 from masked_denoiser.denoising.fastest import settle_precision
 from masked_denoiser.denoising.job import Job, JobError, Options, in_words
@@ -152,6 +153,7 @@ def settle_job(
     """Settles a job and touches nothing: arguments and errors are those of `prepare_file_on`."""
     options = options or Options()
     source = _as_asked(source, options)
+    options = resolve_channels(source, model, options)
     loaded, name, chosen, said = _settle(engine, model, device, source, options)
     if "auto" in (options.precision, options.tile) and not engine.measures:
         raise JobError("precision and tile 'auto' are measured on one device; name them for a cluster")
@@ -256,6 +258,7 @@ def prepare_array(
     """
     options = options or Options()
     source = _as_asked(source, options)
+    options = resolve_channels(source, model, options)
     loaded, _, chosen, said = _settle(Here(), model, device, source, options)
     precision, measured = settle_precision(options.precision, loaded, chosen)
     options = settle_tile(options, loaded, chosen, precision, say)

@@ -64,29 +64,26 @@ class Preparer:
             AlreadyComplete: if it is to be resumed and is complete.
             UserError: if the image cannot be denoised as asked.
         """
+        from masked_denoiser.denoising.colours import resolve_channels
         from masked_denoiser.denoising.engine import Here
-        from masked_denoiser.denoising.prepare import prepare_file_on
+        from masked_denoiser.denoising.job import Options
+        from masked_denoiser.denoising.prepare import name_of_model, prepare_file_on
         from masked_denoiser.images.open import open_image
 
         with (self.open or open_image)(pair.input) as source:
+            options = resolve_channels(source, self.model, self.options or Options())
             prepared = prepare_file_on(
                 self.engine or Here(),
                 source,
                 pair.output,
-                model=self._model_of(source),
-                options=self.options,
+                model=self._load(name_of_model(self.model, source, options)),
+                options=options,
                 device=self.device,
                 resume=self.resume,
                 overwrite=self.overwrite,
             )
             with prepared:
                 yield prepared
-
-    def _model_of(self, source: Source) -> Model:
-        from masked_denoiser.denoising.job import Options
-        from masked_denoiser.denoising.prepare import name_of_model
-
-        return self._load(name_of_model(self.model, source, self.options or Options()))
 
     def _load(self, name: str | Path) -> Model:
         from masked_denoiser.models.catalogue import load_model

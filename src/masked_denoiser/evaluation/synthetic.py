@@ -220,6 +220,12 @@ def _one_colour(rng: np.random.Generator) -> Pair:
     return noisy, truth
 
 
+def _merged(rng: np.random.Generator) -> Pair:
+    """Make an 8-bit RGB image whose colours are three fluorophores, with photon noise."""
+    truth = np.stack([scene(rng) for scene in (filaments, fluorescence, filaments)], axis=-1) * 200 + 10
+    return to_integers(rng.poisson(truth / 4) * 4, "u1"), truth
+
+
 def _gray_as_rgb(rng: np.random.Generator) -> Pair:
     """Make a gray image saved as RGB, [H, W, 3]."""
     noisy, truth = _gray(fluorescence, 12.0, rng)
@@ -256,6 +262,7 @@ _SPECIAL: tuple[tuple[str, str, Maker], ...] = (
     ("CT, padding and metal", "YX", partial(_ct, True, True)),
     ("bleaching series of 6 frames", "TYX", _bleaching),
     ("RGB with empty green and blue", "YXS", _one_colour),
+    ("merged fluorescence as RGB", "YXS", _merged),
     ("gray saved as RGB", "YXS", _gray_as_rgb),
     ("gray saved as RGB, scale bar", "YXS", _marked),
     ("tissue, one channel, clean", "YX", _one_channel_of_tissue),

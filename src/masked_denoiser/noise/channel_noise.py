@@ -18,7 +18,7 @@ class ChannelNoise:
     Attributes:
         gain: intensity of one photon: the variance grows by it for each unit of intensity. 0 for noise that does
             not grow with the light.
-        offset: intensity without any light; where it cannot be told from read noise, 0.
+        offset: intensity without any light; where it cannot be distinguished from read noise, 0.
         read: standard deviation without light.
         sigma: standard deviation at the median intensity.
         bright: standard deviation at the 95th percentile of intensity, where it may be much stronger.

@@ -143,7 +143,8 @@ class ExpertSettings(Folded):
             self.axes: "One letter a dimension: T time, C channel, Z depth, Y height, X width, S RGB samples.",
             self.scheduler: "Address of a dask scheduler, such as tcp://host:8786, whose workers denoise to disk. They "
             "need the same files under the same paths.",
-            self.channels: "How channels are denoised. Automatic takes RGB together and all else one by one.",
+            self.channels: "How channels are denoised. Automatic takes RGB together, unless its colours "
+            "show different things (merged fluorescence), and all else one by one.",
         }
         for widget, tip in tips.items():
             widget.setToolTip(tip)

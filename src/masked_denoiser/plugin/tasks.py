@@ -70,7 +70,7 @@ def survey(cancel: threading.Event) -> Iterator[Models]:
     from masked_denoiser.models.catalogue import AUTO, DEFAULT, DEFAULT_GRAY, list_models
     from masked_denoiser.models.file import read_card
 
-    descriptions = {AUTO: f"{DEFAULT} for RGB images, {DEFAULT_GRAY} for all others"}
+    descriptions = {AUTO: f"{DEFAULT} for photographs and stained tissue, {DEFAULT_GRAY} for all others"}
     for entry in list_models():
         if cancel.is_set():
             return

@@ -108,7 +108,7 @@ class Trainer:
                 loss, rate = self._next_step()
             except (StepCancelledError, PatchesCancelledError):
                 return "stopped"
-            yield from self._told(skipped)
+            yield from self._step_messages(skipped)
             self.state.seconds = self.ranks.of_first(self._earlier + time.monotonic() - self._began, self.device)
             if not self._look_due():
                 continue
@@ -209,7 +209,7 @@ class Trainer:
         kept, after = (s.step, s.last) if self.keeps_last(why) else (s.best_step, s.after)
         return Trained(s.step, kept, next(iter(after.values()), None), why, s.before, after)
 
-    def _told(self, skipped: set[str]) -> Iterator[Message]:
+    def _step_messages(self, skipped: set[str]) -> Iterator[Message]:
         """What the step had to say, and images that were found to hold NaN."""
         yield from (Message(text) for text in self._messages)
         self._messages.clear()
