@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masked_denoiser.denoising.check import tiny_model
-from masked_denoiser.denoising.correction_limits import limit_correction
-from masked_denoiser.denoising.denoiser import Denoised
+from masked_denoiser.denoising.correction_limits import limit_correction, undo_soft_limit
 from masked_denoiser.denoising.job import Options
 from masked_denoiser.denoising.prepare import prepare_array
 from masked_denoiser.images.open import open_image
 from masked_denoiser.noise.variance_model import NoiseVariance
+from tests.stand_in import StandIn
 
 WHITE = NoiseVariance(0.0, 0.02**2)
 
@@ -36,6 +36,20 @@ def test_noise_that_grows_is_limited_to_what_it_is_there():
     dark, light = (np.std((tiles - limited)[..., 16:-16, part]) for part in (slice(16, 40), slice(88, 112)))
     assert dark < 0.06
     assert light == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize("height", [0.2, 40.0, -0.3])
+def test_a_soft_limit_takes_nothing_from_a_bead(height):
+    """A network that erases all it can: noise goes as without a soft limit, and no bead becomes darker by 5 sigma."""
+    sigma, tiles = 0.02, np.full((1, 1, 96, 96), 0.5, np.float32) + noise(0.02, (1, 1, 96, 96))
+    tiles[..., 40, 50] += height
+    limit = np.full_like(tiles, 5 * sigma)
+    limited = tiles + limit * np.tanh((0.5 - tiles) / limit)
+    meant = undo_soft_limit(limited, tiles, limit)
+    result = limit_correction(limited, tiles, [WHITE], meant=meant)
+    np.testing.assert_allclose(meant[0, 0, :20], 0.5, atol=1e-4)
+    assert result[0, 0, 40, 50] == pytest.approx(tiles[0, 0, 40, 50], abs=0.1 * sigma)
+    assert np.std(result[0, 0, :20]) < 0.1 * sigma
 
 
 @pytest.mark.parametrize("height", [0.2, 0.5, 40.0, -0.3])
@@ -92,7 +106,7 @@ def test_the_users_word_counts():
     def run(given_noise):
         options = Options(noise=given_noise, intensity=(0.0, 1.0))
         prepared = prepare_array(open_image(image, axes="YX"), model=tiny_model(1), options=options, device="cpu")
-        prepared.pipeline.denoiser = lambda tiles, *_: Denoised(np.full_like(tiles, 0.5), None)
+        prepared.pipeline.denoiser = StandIn(lambda tiles, *_: np.full_like(tiles, 0.5))
         list(prepared.pipeline.run())
         return np.std(image - prepared.pipeline.sink.array)
 

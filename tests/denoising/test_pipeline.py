@@ -9,7 +9,7 @@ import torch
 
 from masked_denoiser.denoising.api import denoise, denoise_file
 from masked_denoiser.denoising.check import tiny_model
-from masked_denoiser.denoising.denoiser import Denoised, reflect
+from masked_denoiser.denoising.denoiser import reflect
 from masked_denoiser.denoising.events import Cancelled, Finished, Message, TileDone
 from masked_denoiser.denoising.job import JobError, Options
 from masked_denoiser.denoising.overlap import BEHIND
@@ -26,6 +26,7 @@ from masked_denoiser.network.masks import HashedTokenMask
 from masked_denoiser.network.reach import exact_halo
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.samples import sample_path
+from tests.stand_in import StandIn
 
 TINY = tiny_model()
 
@@ -218,9 +219,9 @@ def test_an_error_in_the_network_keeps_what_was_done(tmp_path):
         calls.append(origins)
         if len(calls) == 3:
             raise MemoryError("planted")
-        return Denoised(tiles, None)
+        return tiles
 
-    prepared.pipeline.denoiser = failing
+    prepared.pipeline.denoiser = StandIn(failing)
     with pytest.raises(MemoryError, match="planted"):
         list(prepared.pipeline.run())
     assert not (tmp_path / "a.ome.tif").exists()
@@ -341,7 +342,7 @@ def test_a_pipeline_reads_no_more_than_a_tile_and_its_halo():
     source = open_image(watched, axes="YX")
     job = make_job(source, TINY, Options(noise="none", tile=32, halo=8, intensity=(0, 255)), "cpu")
     watched.largest = 0
-    pipeline = Pipeline(job, source, lambda tiles, *_: Denoised(tiles, None), MemorySink(source))
+    pipeline = Pipeline(job, source, StandIn(lambda tiles, *_: tiles), MemorySink(source))
     list(pipeline.run())
     assert watched.largest == (32 + 8) * (32 + 16)
 

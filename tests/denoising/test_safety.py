@@ -128,7 +128,9 @@ def test_gray_saved_as_colours_stays_gray():
 def test_dark_ground_gets_no_negative_values():
     rng = np.random.default_rng(0)
     spots = gaussian_filter((rng.random((SIDE, SIDE)) > 0.998).astype(float), 3)
-    image = (2 + 100 * spots / spots.max() + rng.normal(0, 4, spots.shape)).clip(0).astype(np.float32)
+    scene = 2 + 100 * spots / spots.max()
+    image = (scene + rng.normal(0, 4, spots.shape)).clip(0).astype(np.float32)
     result = denoise(image)
     assert result.min() >= 0
-    assert result.mean() == pytest.approx(image.mean(), rel=0.05)
+    # Clipping at zero made the ground brighter: the mean of the scene and that of the image are both defensible.
+    assert scene.mean() - 0.1 < result.mean() < 1.05 * image.mean()

@@ -23,6 +23,9 @@ MEAN_REACH = 16
 #: Corrections of up to the first number of standard deviations are taken, from the second on none: no noise is so far.
 _SURELY, _NEVER = 4.5, 6.5
 
+#: Corrections above this share of a soft limit are all alike.
+_SATURATED = 0.9999
+
 #: The variance of noise is at least this share of that at the local mean: dark pixels are not known to be so dark.
 _DIM = 0.25
 
@@ -62,6 +65,7 @@ def limit_correction(
     noise: Sequence[NoiseVariance],
     width: float = 0.0,
     clipped: tuple[float, float] = (-np.inf, np.inf),
+    meant: Batch | None = None,
 ) -> Batch:
     """Return a result from which nothing is missing that cannot be noise.
 
@@ -72,15 +76,30 @@ def limit_correction(
         noise: of each channel; one for all of them.
         width: of the blur that explains the correlation of the noise, in pixels; 0 for white noise.
         clipped: lowest and highest intensity, where the image was clipped after the noise; else infinite.
+        meant: [B, C, H, W], what the network would have given without a soft limit of its own: a bead that it takes
+            for noise of 100 standard deviations is kept, and not made darker by 4. None where it has no such limit.
     """
+    meant = denoised if meant is None else meant
     level = _Variance(*(_per_channel(noise, name) for name in ("gain", "variance", "floor", "quadratic")))
     removed = tiles - denoised
     local = _local(tiles)
-    removed = removed * _plausible(removed, denoised, local, level)
+    removed = removed * _plausible(tiles - meant, meant, local, level)
     strength = np.sqrt(np.maximum(_local(removed**2), 0.0))
     allowed = _MARGIN * np.sqrt(level.at(local))
     removed = removed * np.minimum(1.0, allowed / np.maximum(strength, 1e-12))
     return np.asarray(tiles - (removed - _bias(removed, tiles - removed, local, level, width, clipped)), np.float32)
+
+
+def undo_soft_limit(limited: Batch, seen: Batch, limit: Batch) -> Batch:
+    """Return what a network would have given whose corrections are limited as `limit * tanh(correction / limit)`.
+
+    Args:
+        limited: [B, C, H, W], what it gave.
+        seen: [B, C, H, W], what it was given.
+        limit: [B, 1, H, W] in the same units, zero where there is no noise.
+    """
+    share = (limited - seen) / np.maximum(limit, 1e-12)
+    return np.asarray(seen + limit * np.arctanh(np.clip(share, -_SATURATED, _SATURATED)), np.float32)
 
 
 def _plausible(removed: Batch, denoised: Batch, local: Batch, level: _Variance) -> Batch:

@@ -101,6 +101,11 @@ class Denoiser:
         """Whether the network takes a map of the noise's standard deviation."""
         return isinstance(self.config, UConfig) and self.config.noise_map
 
+    @property
+    def soft_limit(self) -> float:
+        """Standard deviations of the noise that the network corrects a pixel by at most; 0 if it has no such limit."""
+        return self.config.limit if isinstance(self.config, UConfig) else 0.0
+
     def __call__(self, tiles: Batch, origins: tuple[tuple[int, int], ...], noise: Batch | None = None) -> Denoised:
         """Denoise tiles of one shape.
 

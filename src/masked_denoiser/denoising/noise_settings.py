@@ -260,7 +260,7 @@ class _Trial:
     @cached_property
     def _denoiser(self) -> TileDenoiser:
         network = Denoiser(self.model, torch.device("cpu"))
-        return TileDenoiser(network, self.model.card.architecture.grid)
+        return TileDenoiser(network, network.config.grid)
 
     def candidates(self, noise: NoiseSummary, middle: float) -> list[NoiseTreatment]:
         """Return what is worth a trial with this model."""

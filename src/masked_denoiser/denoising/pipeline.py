@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.clock import Clock
-from masked_denoiser.denoising.denoiser import Denoised, Denoiser, Pending
+from masked_denoiser.denoising.denoiser import Denoised, Pending
 from masked_denoiser.denoising.events import (
     Cancelled,
     Event,
@@ -151,8 +151,7 @@ class Pipeline:
                 yield Cancelled(clock.kept())
                 return
             finished = True
-            if isinstance(self.denoiser, Denoiser):
-                self.waits.device = self.denoiser.waited
+            self.waits.device = self.denoiser.waited
             damage = tuple(map(str, self.journal.damage)) if self.journal else clock.damage
             yield Finished(clock.progress(), self.waits, clock.skipped, bool(self.job.background), damage)
         finally:
@@ -189,9 +188,8 @@ class Pipeline:
 
     def _said(self) -> Iterator[Message]:
         """What the denoiser had to do to go on."""
-        if isinstance(self.denoiser, Denoiser):
-            said, self.denoiser.said = self.denoiser.said, []
-            yield from map(Message, said)
+        said, self.denoiser.said = self.denoiser.said, []
+        yield from map(Message, said)
 
     def _work(self) -> Iterator[_Work]:
         """What is left to do, in order."""
@@ -284,8 +282,7 @@ class Pipeline:
             if self.std_sink is not None and gathered.spreads:
                 self.std_sink.write(work.plane, y, x, _mosaic(work.group, gathered.spreads))
             if self.journal:
-                if isinstance(self.denoiser, Denoiser):
-                    self.journal.note(self.denoiser.limits)
+                self.journal.note(self.denoiser.limits)
                 self.journal.add(work.piece, gathered.damage)
         except OSError as error:
             raise OutputError(Path(self.job.output), error) from error

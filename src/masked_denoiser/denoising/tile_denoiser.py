@@ -7,6 +7,7 @@ whole removes that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from masked_denoiser.denoising.correction_limits import limit_correction
-from masked_denoiser.denoising.denoiser import Batch, Denoised, Denoiser, Pending, reflect
+from masked_denoiser.denoising.correction_limits import limit_correction, undo_soft_limit
+from masked_denoiser.denoising.denoiser import Batch, Denoised, Pending, reflect
 from masked_denoiser.denoising.exposures import Exposure, expose
+from masked_denoiser.denoising.limits import Limits
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.denoising.stride_pattern import remove_pattern
 from masked_denoiser.denoising.variance_stabilization import make_stabiliser
@@ -30,10 +32,24 @@ MAP_REACH = 16
 
 
 class Network(Protocol):
-    """What is needed of a `Denoiser`; tests pass in others."""
+    """What a job needs of a network on its device: a `Denoiser`, or a stand-in in tests.
 
-    def __call__(self, tiles: Batch, origins: Origins, noise: Batch | None = None) -> Denoised:
-        """Denoise tiles [B, C, H, W] whose first pixels lie at these origins; `noise` is as for `Denoiser`."""
+    Attributes:
+        limits: what is known of the memory.
+        said: messages that nobody has taken yet.
+        waited: seconds that were spent waiting for the device.
+    """
+
+    limits: Limits
+    said: list[str]
+    waited: float
+
+    @property
+    def soft_limit(self) -> float:
+        """Standard deviations of the noise that a pixel is corrected by at most; 0 for no such limit."""
+
+    def submit(self, tiles: Batch, origins: Origins, noise: Batch | None = None) -> Pending:
+        """Begin to denoise tiles [B, C, H, W] whose first pixels lie at these origins; `noise` is as for `Denoiser`."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +81,36 @@ class TileDenoiser:
             return lambda: Denoised(good, np.zeros_like(tiles))
         views = _views(good, treatment)
         sigma = _local_sigma(good, treatment) if treatment.noise_map else None
-        coming = [self._begin(view.exposure.seen, origins, treatment.strides, view.sigma(sigma)) for view in views]
-        return lambda: _after([pending() for pending in coming], views, good, treatment)
+        maps = [view.sigma(sigma) for view in views]
+        coming = [
+            self._begin(view.exposure.seen, origins, treatment.strides, noise)
+            for view, noise in zip(views, maps, strict=True)
+        ]
+        if treatment.strides:  # the last pass is not given the noise
+            maps = [None] * len(views)
+
+        def result() -> Denoised:
+            outs = [pending() for pending in coming]
+            return _after(outs, self._without_soft_limit(outs, views, maps), views, good, treatment)
+
+        return result
+
+    def _without_soft_limit(
+        self, outs: list[Denoised], views: list[_View], maps: Sequence[Batch | None]
+    ) -> list[Batch] | None:
+        """What the network would have given without its limit, of each view; None where it had none."""
+        if not self.network.soft_limit or any(noise is None for noise in maps):
+            return None
+        return [
+            undo_soft_limit(out.mean, view.exposure.seen, self.network.soft_limit * noise)
+            for out, view, noise in zip(outs, views, maps, strict=True)
+            if noise is not None
+        ]
 
     def _begin(self, seen: Batch, origins: Origins, strides: tuple[int, ...], sigma: Batch | None) -> Pending:
         for stride in strides:
             seen, sigma = self._strided(seen, origins, stride, sigma), None  # what noise is left is not known
-        return _submit(self.network, seen, origins, sigma)
+        return self.network.submit(seen, origins, sigma)
 
     def _strided(self, tiles: Batch, origins: Origins, stride: int, sigma: Batch | None) -> Batch:
         """Each of the stride * stride images denoised, put together for the pass over the whole."""
@@ -82,7 +121,7 @@ class TileDenoiser:
         smaller = tuple((row // stride, column // stride) for row, column in origins) * len(parts)
         given = np.concatenate([whole[part] for part in parts])
         noise = None if noise is None else np.concatenate([noise[part] for part in parts])
-        outs = self.network(given, smaller, noise).mean
+        outs = self.network.submit(given, smaller, noise)().mean
         first = np.empty_like(whole)
         for part, out in zip(parts, np.split(outs, len(parts)), strict=True):
             first[part] = out
@@ -126,13 +165,6 @@ def _local_sigma(tiles: Batch, treatment: NoiseTreatment) -> Batch:
     return np.asarray(np.sqrt(np.mean(squares, axis=0))[:, None], np.float32)
 
 
-def _submit(network: Network, tiles: Batch, origins: Origins, sigma: Batch | None) -> Pending:
-    if isinstance(network, Denoiser):
-        return network.submit(tiles, origins, sigma)
-    done = network(tiles, origins, sigma)
-    return lambda: done
-
-
 @dataclass(frozen=True, eq=False)
 class _View:
     """An exposure of tiles, of intensities that were transformed before."""
@@ -140,9 +172,9 @@ class _View:
     transform: _Transform
     exposure: Exposure
 
-    def mean(self, out: Denoised) -> Batch:
+    def intensities(self, seen: Batch) -> Batch:
         """What the network gave, as intensities."""
-        return np.asarray(self.transform.backward(self.exposure.to_values(out.mean)), np.float32)
+        return np.asarray(self.transform.backward(self.exposure.to_values(seen)), np.float32)
 
     def sigma(self, noise: Batch | None) -> Batch | None:
         """Standard deviation of the noise as the network sees it, from that of the intensities; None if not known."""
@@ -180,21 +212,27 @@ def _stabiliser_of_noise(treatment: NoiseTreatment) -> _Transform | None:
     return make_stabiliser(NoiseVariance(gain, variance), treatment.scale)
 
 
-def _after(outs: list[Denoised], views: list[_View], tiles: Batch, treatment: NoiseTreatment) -> Denoised:
+def _after(
+    outs: list[Denoised], unlimited: list[Batch] | None, views: list[_View], tiles: Batch, treatment: NoiseTreatment
+) -> Denoised:
     """What the network gave, as the image has it."""
-    pairs = list(zip(views, outs, strict=True))
-    mean = _weighted(views, [view.mean(out) for view, out in pairs])
+    mean = _merged(views, [out.mean for out in outs])
+    meant = mean if unlimited is None else _merged(views, unlimited)
     if treatment.strides and treatment.noise:
         mean = remove_pattern(mean, treatment.strides, _local_sigma(tiles, treatment))
     if treatment.gray:
         mean = _gray(mean, tiles)
     if treatment.noise:
-        mean = limit_correction(mean, tiles, treatment.limits, treatment.width, treatment.clipped)
+        mean = limit_correction(mean, tiles, treatment.limits, treatment.width, treatment.clipped, meant)
     share = np.float32(treatment.blend)
     std = None
     if all(out.std is not None for out in outs):
-        std = _weighted(views, [view.std(out) for view, out in pairs]) * share
+        std = _weighted(views, [view.std(out) for view, out in zip(views, outs, strict=True)]) * share
     return Denoised(mean if share == 1 else tiles + share * (mean - tiles), std)
+
+
+def _merged(views: list[_View], given: list[Batch]) -> Batch:
+    return _weighted(views, [view.intensities(one) for view, one in zip(views, given, strict=True)])
 
 
 def _weighted(views: list[_View], given: list[Batch]) -> Batch:

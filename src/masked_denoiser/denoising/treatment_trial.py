@@ -37,7 +37,7 @@ _SMOOTH = 2.0
 _CLEARLY, _SLIGHTLY = 0.1, 0.02
 
 #: The error must fall by this share of the noise at least, or the image is left alone.
-_WORTH_IT = 0.1
+_WORTH_IT = 0.15
 
 #: So many times the share of noise in a correction is taken of it.
 _BOLDNESS = 1.8
