@@ -18,7 +18,7 @@ from benchmarks.measure import machine, matrix_peak, peak_memory
 from benchmarks.network import Row, network_rows, training_rows
 from benchmarks.pipeline import pipeline_figures
 from benchmarks.start import start_figures
-from masked_denoiser.denoising.device import choose_device
+from masked_denoiser.inference.device import choose_device
 
 _PARTS = ("network", "training", "pipeline", "start")
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from benchmarks.measure import matrix_peak, seconds
 from benchmarks.plain import plain
-from masked_denoiser.denoising.denoiser import Denoiser, computing
-from masked_denoiser.denoising.precision import Precision
 from masked_denoiser.evaluation.metrics import psnr
+from masked_denoiser.inference.precision import Precision
+from masked_denoiser.inference.runner import Denoiser, computing
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.masks import HashedTokenMask, RandomTokenMask

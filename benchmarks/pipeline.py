@@ -18,7 +18,7 @@ from tifffile import imread
 from masked_denoiser.samples import sample_path
 
 _COMMAND = (sys.executable, "-m", "masked_denoiser.cli")
-_TINY = "from masked_denoiser.denoising.check import tiny_model; tiny_model(3).save(__import__('sys').argv[1])"
+_TINY = "from masked_denoiser.evaluation.tile_error import tiny_model; tiny_model(3).save(__import__('sys').argv[1])"
 
 
 def pipeline_figures(side: int, device: str, threads: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import tifffile
 import zarr
 
 from masked_denoiser.cli.main import main as run_command
-from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
 

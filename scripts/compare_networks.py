@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from masked_denoiser.denoising.denoiser import Denoiser
+from masked_denoiser.inference.runner import Denoiser
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.noise.synthetic.parse import parse_noise

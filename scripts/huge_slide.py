@@ -21,15 +21,15 @@ import psutil
 import zarr
 from tifffile import imread
 
-from masked_denoiser.denoising.check import tiny_model
-from masked_denoiser.denoising.denoiser import Batch, Denoised
-from masked_denoiser.denoising.engine import Here
-from masked_denoiser.denoising.events import Finished, TileDone
-from masked_denoiser.denoising.job import Options
-from masked_denoiser.denoising.journal import Journal
-from masked_denoiser.denoising.prepare import prepare_file, settle_job
+from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
+from masked_denoiser.inference.runner import Batch, Denoised
+from masked_denoiser.jobs.executor import Here
+from masked_denoiser.jobs.pipeline.events import Finished, TileDone
+from masked_denoiser.jobs.prepare import prepare_file, settle_job
+from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.samples import sample_path
 
 #: Brightness of the paper, and how many patches a slide of 100 000 pixels has.

@@ -31,8 +31,8 @@ import zarr
 from ome_zarr_models import open_ome_zarr
 
 from masked_denoiser.cli.main import main as command
-from masked_denoiser.denoising.check import tiny_model
-from masked_denoiser.denoising.cluster import Cluster
+from masked_denoiser.evaluation.tile_error import tiny_model
+from masked_denoiser.jobs.cluster.cluster import Cluster
 
 SIDE, TILE = 256, 32
 
@@ -112,9 +112,9 @@ def processes(folder: Path) -> Attempt:
 
 def workers(folder: Path, cluster: Cluster, rng: np.random.Generator) -> Attempt:
     """A job on workers, of which one is killed while the others go on."""
-    from masked_denoiser.denoising.job import Options
-    from masked_denoiser.denoising.prepare import prepare_file_on
     from masked_denoiser.images.open import open_image
+    from masked_denoiser.jobs.prepare import prepare_file_on
+    from masked_denoiser.jobs.spec.job import Options
 
     def attempt(output: Path, moment: float) -> None:
         victim = int(rng.choice(_alive(cluster)))

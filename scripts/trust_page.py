@@ -35,9 +35,9 @@ worst result first.
   White noise needs no such decision. 0% where there was too little to measure on.
 - **treatment, noise found**: what the program says of the image.
 
-Definitions: [safety.py](../src/masked_denoiser/evaluation/safety.py) and
-[removed_structure.py](../src/masked_denoiser/evaluation/removed_structure.py). The synthetic images are made by
-[synthetic.py](../src/masked_denoiser/evaluation/synthetic.py).
+Definitions: [safety.py](../src/masked_denoiser/evaluation/safety/report.py) and
+[removed_structure.py](../src/masked_denoiser/evaluation/safety/removed_structure.py). The synthetic images are made by
+[synthetic.py](../src/masked_denoiser/evaluation/safety/synthetic.py).
 """
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import zarr
 from tifffile import imread
 
-from masked_denoiser.denoising.cluster import Cluster
-from masked_denoiser.denoising.job import Options
-from masked_denoiser.denoising.prepare import prepare_file_on
 from masked_denoiser.images.open import open_image
+from masked_denoiser.jobs.cluster.cluster import Cluster
+from masked_denoiser.jobs.prepare import prepare_file_on
+from masked_denoiser.jobs.spec.job import Options
 from masked_denoiser.samples import sample_path
 
 

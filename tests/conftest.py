@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from masked_denoiser.denoising import remembered
+from masked_denoiser.inference import measurement_cache as remembered
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from masked_denoiser.denoising.denoiser import Denoised
-from masked_denoiser.denoising.limits import Limits
+from masked_denoiser.inference.memory_limits import Limits
+from masked_denoiser.inference.runner import Denoised
 
 
 class StandIn:

@@ -9,18 +9,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from masked_denoiser.denoising.api import denoise, denoise_file
-    from masked_denoiser.denoising.job import Options
     from masked_denoiser.denoising.noise_measurement import estimate_noise
     from masked_denoiser.images.open import open_image
+    from masked_denoiser.jobs.api import denoise, denoise_file
+    from masked_denoiser.jobs.spec.job import Options
     from masked_denoiser.models.catalogue import load_model
     from masked_denoiser.samples import sample_path
     from masked_denoiser.training.fine_tune import fine_tune
 
 _HOMES = {
-    "Options": "masked_denoiser.denoising.job",
-    "denoise": "masked_denoiser.denoising.api",
-    "denoise_file": "masked_denoiser.denoising.api",
+    "Options": "masked_denoiser.jobs.spec.job",
+    "denoise": "masked_denoiser.jobs.api",
+    "denoise_file": "masked_denoiser.jobs.api",
     "estimate_noise": "masked_denoiser.denoising.noise_measurement",
     "fine_tune": "masked_denoiser.training.fine_tune",
     "load_model": "masked_denoiser.models.catalogue",

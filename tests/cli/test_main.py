@@ -14,7 +14,7 @@ import torch
 import zarr
 
 from masked_denoiser.cli.main import main
-from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.samples import sample_path
 from tests.models.test_models import PAPER_LIKE, reference_state
@@ -246,7 +246,7 @@ def test_standard_deviation_is_a_second_output(tmp_path, tiny, image):
 
 def test_models_are_imported_listed_shown_and_exported(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("masked_denoiser.models.catalogue.user_folder", lambda: tmp_path / "models")
-    monkeypatch.setattr("masked_denoiser.cli.models.user_folder", lambda: tmp_path / "models")
+    monkeypatch.setattr("masked_denoiser.cli.commands.models.user_folder", lambda: tmp_path / "models")
     torch.save({"params": reference_state(PAPER_LIKE)}, tmp_path / "published.pth")
     assert main(["models", "import", str(tmp_path / "published.pth"), "--name", "mine", "--licence", "MIT"]) == 0
     capsys.readouterr()

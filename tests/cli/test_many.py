@@ -12,7 +12,7 @@ import pytest
 import tifffile
 
 from masked_denoiser.cli.main import main
-from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 
 
@@ -39,7 +39,7 @@ def folder(tmp_path):
 INTERRUPTED = """
 import os, signal, sys
 from masked_denoiser.cli.main import main
-from masked_denoiser.denoising.journal import Journal
+from masked_denoiser.jobs.storage.journal import Journal
 
 add = Journal.add
 

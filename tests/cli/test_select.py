@@ -11,10 +11,10 @@ import torch
 
 import masked_denoiser as md
 from masked_denoiser.cli.main import main
-from masked_denoiser.denoising.journal import Journal
-from masked_denoiser.denoising.prepare import prepare_file
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.selection import parse_selection, select
+from masked_denoiser.jobs.prepare import prepare_file
+from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.config import SwinConfig

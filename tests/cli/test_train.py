@@ -16,7 +16,7 @@ import zarr
 from skimage.data import immunohistochemistry
 
 from masked_denoiser.cli.main import main
-from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.models.file import read_model
 from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.training.recipe import PAPER_RECIPE
@@ -61,7 +61,8 @@ def test_train_takes_a_preset_a_file_and_settings(slide, tmp_path, capsys, monke
     recipe = tmp_path / "recipe.json"
     recipe.write_text('{"noise": "gaussian(sigma=0..50)", "patch": 16, "batch": 2, "steps": 2, "unseen": []}')
     monkeypatch.setattr(
-        "masked_denoiser.cli.train.untrained", lambda channels, seed, recipe, network: tiny_model(seed, channels)
+        "masked_denoiser.cli.commands.train.untrained",
+        lambda channels, seed, recipe, network: tiny_model(seed, channels),
     )
     output = tmp_path / "new.safetensors"
     assert run("train", slide, "--recipe", recipe, "--gray", "--output", output, "--seed", 5, "--device", "cpu") == 0

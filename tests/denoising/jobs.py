@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from masked_denoiser.denoising.check import tiny_model
-from masked_denoiser.denoising.job import Options
+from masked_denoiser.evaluation.tile_error import tiny_model
+from masked_denoiser.jobs.spec.job import Options
 
 OPTIONS = Options(noise="none", tile=32, halo=8)
 

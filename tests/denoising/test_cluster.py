@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 import torch
 
-from masked_denoiser.denoising import remote
-from masked_denoiser.denoising.check import tiny_model
-from masked_denoiser.denoising.cluster import Cluster
-from masked_denoiser.denoising.events import Cancelled, Finished, Finishing, Message, Progress
-from masked_denoiser.denoising.job import JobError
-from masked_denoiser.denoising.journal import Journal
-from masked_denoiser.denoising.pairs import Pair
-from masked_denoiser.denoising.prepare import prepare_file, prepare_file_on
-from masked_denoiser.denoising.remote import Run, do_group, hear_of, pack_model
-from masked_denoiser.denoising.under_way import UnderWay
+from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import DamagedError
-from masked_denoiser.plugin.files_task import ListRequest, denoise_files
-from masked_denoiser.plugin.form import Form
+from masked_denoiser.jobs.batch.outputs import Pair
+from masked_denoiser.jobs.cluster import worker as remote
+from masked_denoiser.jobs.cluster.cluster import Cluster
+from masked_denoiser.jobs.cluster.task_queue import UnderWay
+from masked_denoiser.jobs.cluster.worker import Run, do_group, hear_of, pack_model
+from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing, Message, Progress
+from masked_denoiser.jobs.prepare import prepare_file, prepare_file_on
+from masked_denoiser.jobs.spec.job import JobError
+from masked_denoiser.jobs.storage.journal import Journal
+from masked_denoiser.plugin.denoise.form import Form
+from masked_denoiser.plugin.files.task import ListRequest, denoise_files
 
 from .jobs import OPTIONS, fingerprint, leftovers, make_input
 from .test_faults import spoil
@@ -168,7 +168,7 @@ def begun(image, output, options=OPTIONS, **how):
 
 def test_a_worker_that_outlives_its_driver_writes_no_more_once_another_has_begun(image, tmp_path, monkeypatch):
     """What a worker still has in hand when the output is begun anew, with other settings, must not get there."""
-    monkeypatch.setattr("masked_denoiser.denoising.records._LATE", 1)
+    monkeypatch.setattr("masked_denoiser.jobs.storage.journal_records._LATE", 1)
     output, other = tmp_path / "a.ome.zarr", replace(OPTIONS, seed=7)
     first = begun(image, output)
     run = told(first, image)

@@ -9,10 +9,10 @@ from skimage.data import astronaut, immunohistochemistry
 
 import masked_denoiser as md
 from masked_denoiser.denoising.colours import colours_are_related
-from masked_denoiser.denoising.job import Options
-from masked_denoiser.denoising.plan import plan_job
-from masked_denoiser.denoising.prepare import prepare_array
 from masked_denoiser.images.open import open_image
+from masked_denoiser.jobs.dry_run import plan_job
+from masked_denoiser.jobs.prepare import prepare_array
+from masked_denoiser.jobs.spec.job import Options
 
 
 def merged(seed=0, side=256):
@@ -71,8 +71,8 @@ def test_merged_colours_are_denoised_better_one_by_one():
 def test_a_list_and_a_file_take_the_same_way(tmp_path):
     import tifffile
 
-    from masked_denoiser.denoising.pairs import Pair
-    from masked_denoiser.denoising.preparer import Preparer
+    from masked_denoiser.jobs.batch.outputs import Pair
+    from masked_denoiser.jobs.batch.prepare import Preparer
 
     path = tmp_path / "merged.tif"
     tifffile.imwrite(path, noisy(merged(side=128), 15), photometric="rgb")

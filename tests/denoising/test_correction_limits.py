@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.denoising.correction_limits import limit_correction, undo_soft_limit
-from masked_denoiser.denoising.job import Options
-from masked_denoiser.denoising.prepare import prepare_array
+from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
+from masked_denoiser.jobs.prepare import prepare_array
+from masked_denoiser.jobs.spec.job import Options
 from masked_denoiser.noise.variance_model import NoiseVariance
 from tests.stand_in import StandIn
 

@@ -10,19 +10,20 @@ import torch
 from tifffile import imread
 from torch import nn
 
-from masked_denoiser.denoising import denoiser as denoising
-from masked_denoiser.denoising import fastest, remembered
-from masked_denoiser.denoising.api import denoise
-from masked_denoiser.denoising.begin import begin
-from masked_denoiser.denoising.check import tiny_model
-from masked_denoiser.denoising.denoiser import Denoiser, DeviceError
-from masked_denoiser.denoising.events import Message
-from masked_denoiser.denoising.fastest import settle_precision
-from masked_denoiser.denoising.job import Options
-from masked_denoiser.denoising.limits import Limits
-from masked_denoiser.denoising.prepare import prepare_array
 from masked_denoiser.evaluation.metrics import psnr
+from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
+from masked_denoiser.inference import measurement_cache as remembered
+from masked_denoiser.inference import runner as denoising
+from masked_denoiser.inference import tune_precision as fastest
+from masked_denoiser.inference.memory_limits import Limits
+from masked_denoiser.inference.runner import Denoiser, DeviceError
+from masked_denoiser.inference.tune_precision import settle_precision
+from masked_denoiser.jobs.api import denoise
+from masked_denoiser.jobs.pipeline.events import Message
+from masked_denoiser.jobs.prepare import prepare_array
+from masked_denoiser.jobs.runner_factory import begin
+from masked_denoiser.jobs.spec.job import Options
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.network.block import SwinBlock
 from masked_denoiser.samples import sample_path
@@ -98,7 +99,7 @@ def job_of(image, pixels, **settings):
 
 def test_a_job_goes_on_with_less_and_says_so_and_the_next_begins_there(measured, monkeypatch):
     image = np.random.default_rng(0).integers(0, 256, (96, 384)).astype(np.uint8)
-    monkeypatch.setattr("masked_denoiser.denoising.begin.free_memory", lambda device: free)
+    monkeypatch.setattr("masked_denoiser.jobs.runner_factory.free_memory", lambda device: free)
     free = 1000
     whole = denoise(image, model=tiny_model(1), axes="YX", device="cpu", options=Options(noise="none", tile=96, halo=0))
     first, second = job_of(image, 2 * 96 * 96), job_of(image, 2 * 96 * 96)

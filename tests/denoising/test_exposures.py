@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import maximum_filter
 
-from masked_denoiser.denoising.exposures import REACH, expose
+from masked_denoiser.denoising.intensity.exposures import REACH, expose
 
 values = st.floats(-1e5, 1e6, width=32)
 specks = st.lists(st.tuples(st.integers(0, 19), st.integers(0, 23), values), max_size=8)

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import zarr
 
-from masked_denoiser.denoising.api import denoise_file
-from masked_denoiser.denoising.events import Finished, Message, TileDone
-from masked_denoiser.denoising.job import JobError
-from masked_denoiser.denoising.journal import Journal
-from masked_denoiser.denoising.output import AlreadyComplete, OutputError
-from masked_denoiser.denoising.prepare import prepare_file
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.provenance import read_attributes
 from masked_denoiser.images.source import DamagedError, ImageError
+from masked_denoiser.images.writers.provenance import read_attributes
+from masked_denoiser.jobs.api import denoise_file
+from masked_denoiser.jobs.pipeline.events import Finished, Message, TileDone
+from masked_denoiser.jobs.prepare import prepare_file
+from masked_denoiser.jobs.spec.job import JobError
+from masked_denoiser.jobs.storage.journal import Journal
+from masked_denoiser.jobs.storage.output import AlreadyComplete, OutputError
 
 from .jobs import OPTIONS, fingerprint, leftovers, make_input
 
@@ -228,7 +228,7 @@ def test_another_process_is_refused_too_and_a_killed_one_is_not_in_the_way(image
     output = tmp_path / "out.ome.zarr"
     holder = (
         "import sys, time; from pathlib import Path\n"
-        "from masked_denoiser.denoising.journal import lock_output\n"
+        "from masked_denoiser.jobs.storage.journal import lock_output\n"
         f"lock = lock_output(Path({str(output)!r})); print('held', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", holder], stdout=subprocess.PIPE, text=True) as process:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from masked_denoiser.denoising.fill_values import find_fill_values
+from masked_denoiser.denoising.intensity.fill_values import find_fill_values
 
 
 def scene(low, high, sigma=4.0, seed=0, side=160):

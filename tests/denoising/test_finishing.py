@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from masked_denoiser.denoising.events import Cancelled, Finished, Finishing, TileDone
-from masked_denoiser.denoising.finishing import watched
-from masked_denoiser.denoising.journal import Journal
-from masked_denoiser.denoising.prepare import prepare_file
-from masked_denoiser.images import ome_tiff_sink, pyramid
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.writers import downsample as pyramid
+from masked_denoiser.images.writers import ome_tiff as ome_tiff_sink
+from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing, TileDone
+from masked_denoiser.jobs.pipeline.finalize import watched
+from masked_denoiser.jobs.prepare import prepare_file
+from masked_denoiser.jobs.storage.journal import Journal
 
 from .jobs import OPTIONS, fingerprint, leftovers, make_input
 

@@ -7,7 +7,7 @@ from scipy.special import erf
 
 import masked_denoiser as md
 from masked_denoiser.denoising.hot_pixels import find_hot_pixels
-from masked_denoiser.denoising.intensity import IntensityRange
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.noise.variance_model import NoiseVariance

@@ -14,19 +14,19 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.denoising.api import denoise_file
-from masked_denoiser.denoising.job import JobError, Options
-from masked_denoiser.denoising.journal import Journal, lock_output
-from masked_denoiser.denoising.many import FileBegun, FileEnded, FileReady, Summary, run_many
-from masked_denoiser.denoising.output import AlreadyComplete
-from masked_denoiser.denoising.pairs import ListError, Pair, is_list, plan_outputs
-from masked_denoiser.denoising.pipeline import Pipeline
-from masked_denoiser.denoising.preparer import Preparer
 from masked_denoiser.errors import UserError
-from masked_denoiser.images.listing import find_images, stem_of
-from masked_denoiser.images.ome_tiff_sink import OmeTiffSink
+from masked_denoiser.images.discovery import find_images, stem_of
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import ImageError
+from masked_denoiser.images.writers.ome_tiff import OmeTiffSink
+from masked_denoiser.jobs.api import denoise_file
+from masked_denoiser.jobs.batch.outputs import ListError, Pair, is_list, plan_outputs
+from masked_denoiser.jobs.batch.prepare import Preparer
+from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, FileReady, Summary, run_many
+from masked_denoiser.jobs.pipeline.pipeline import Pipeline
+from masked_denoiser.jobs.spec.job import JobError, Options
+from masked_denoiser.jobs.storage.journal import Journal, lock_output
+from masked_denoiser.jobs.storage.output import AlreadyComplete
 from masked_denoiser.models import catalogue
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model

@@ -9,9 +9,9 @@ import pytest
 _MEASURE = """
 import json, re, sys
 import numpy as np
-from masked_denoiser.denoising.job import Options
-from masked_denoiser.denoising.memory import plan_memory
-from masked_denoiser.denoising.prepare import prepare_array
+from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.memory_estimate import plan_memory
+from masked_denoiser.jobs.prepare import prepare_array
 from masked_denoiser.images.open import open_image
 from masked_denoiser.models.catalogue import load_model
 name, tile = sys.argv[1], int(sys.argv[2])

@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from masked_denoiser.denoising.events import Finished, Progress
-from masked_denoiser.denoising.overlap import AHEAD, BEHIND, Waits, overlapped
+from masked_denoiser.jobs.pipeline.events import Finished, Progress
+from masked_denoiser.jobs.pipeline.prefetch import AHEAD, BEHIND, Waits, overlapped
 
 
 def run(items, read=lambda i: i, compute=lambda i, g: g, write=lambda i, o: o, stop=lambda: False, waits=None):

@@ -7,11 +7,11 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import gaussian_filter
 from tifffile import imread
 
-from masked_denoiser.denoising.api import denoise
-from masked_denoiser.denoising.job import Options
-from masked_denoiser.denoising.prepare import prepare_array
-from masked_denoiser.denoising.settle import make_job
 from masked_denoiser.images.open import open_image
+from masked_denoiser.jobs.api import denoise
+from masked_denoiser.jobs.prepare import prepare_array
+from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.resolve import make_job
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.network.reach import exact_halo
 from masked_denoiser.noise.impulses import find_impulses, measure_impulses, repair

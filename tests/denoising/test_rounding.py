@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from masked_denoiser.denoising.rounding import REACH, round_keeping_means
+from masked_denoiser.denoising.intensity.rounding import REACH, round_keeping_means
 
 
 def smooth(low, high, shape=(1, 140, 150), seed=0):

@@ -10,9 +10,9 @@ from PIL import Image
 from skimage.data import astronaut
 
 from masked_denoiser.cli.main import main
-from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.evaluation.curves import curves_of, training_curves
 from masked_denoiser.evaluation.features import linear_cka
+from masked_denoiser.evaluation.tile_error import tiny_model
 
 
 @pytest.fixture

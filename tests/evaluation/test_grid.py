@@ -14,9 +14,9 @@ from skimage.data import immunohistochemistry
 from skimage.metrics import peak_signal_noise_ratio
 
 from masked_denoiser.cli.main import main
-from masked_denoiser.denoising.check import tiny_model
 from masked_denoiser.evaluation.baselines import BaselineError, baseline
 from masked_denoiser.evaluation.grid import means, noise_grid, real_pairs
+from masked_denoiser.evaluation.tile_error import tiny_model
 
 NOTHING = {"noisy": lambda image: image}
 

@@ -11,13 +11,11 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.data import camera
 
+from masked_denoiser.cli.commands.safety import format_table
 from masked_denoiser.cli.main import main
-from masked_denoiser.cli.safety import format_table
-from masked_denoiser.denoising.check import tiny_model
-from masked_denoiser.denoising.job import Options
-from masked_denoiser.evaluation.removal import Removal
-from masked_denoiser.evaluation.removed_structure import structure_share
-from masked_denoiser.evaluation.safety import (
+from masked_denoiser.evaluation.safety.removal import Removal
+from masked_denoiser.evaluation.safety.removed_structure import structure_share
+from masked_denoiser.evaluation.safety.report import (
     Denoised,
     SafetyCase,
     SafetyReport,
@@ -25,8 +23,10 @@ from masked_denoiser.evaluation.safety import (
     make_default_denoise,
     worst_first,
 )
-from masked_denoiser.evaluation.scenes import grating
-from masked_denoiser.evaluation.synthetic import synthetic_cases
+from masked_denoiser.evaluation.safety.scenes import grating
+from masked_denoiser.evaluation.safety.synthetic import synthetic_cases
+from masked_denoiser.evaluation.tile_error import tiny_model
+from masked_denoiser.jobs.spec.job import Options
 
 REPORT = SafetyReport("image", 1.0, 0.5, 1.0, 0.1, 1.0, 1.0, "noise", "treated")
 

@@ -19,22 +19,22 @@ import torch
 import zarr
 from zarr.codecs import GzipCodec
 
-from masked_denoiser.denoising import remembered
-from masked_denoiser.denoising.check import tiny_model
-from masked_denoiser.denoising.job import Job, Options
-from masked_denoiser.denoising.job_file import read_job_file, write_job_file
-from masked_denoiser.denoising.journal import Journal
-from masked_denoiser.denoising.settle import make_job
+from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
+from masked_denoiser.inference import measurement_cache as remembered
+from masked_denoiser.jobs.spec.job import Job, Options
+from masked_denoiser.jobs.spec.job_file import read_job_file, write_job_file
+from masked_denoiser.jobs.spec.resolve import make_job
+from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model, read_card, read_model
 from masked_denoiser.models.reference import import_checkpoint, parameter_count
 from masked_denoiser.network.build import build_network
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.noise.synthetic.parse import parse_noise
+from masked_denoiser.training.checkpoint import new_state
 from masked_denoiser.training.recipe import FINE_TUNE, PAPER_RECIPE, TrainingRecipe
-from masked_denoiser.training.state import new_state
 from tests.fuzz import mutate
 from tests.fuzz.run import Target, Tree
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from masked_denoiser.images.budget import VARIABLE
+from masked_denoiser.images.validation.size_limits import VARIABLE
 
 #: Seconds and bytes that one input may take. The budget of a piece is far below.
 SECONDS, GROWTH = 20, 768 * 2**20

@@ -12,9 +12,9 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.images.flat import FlatFile, FlatPiece
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes, select, to_channels_first
+from masked_denoiser.images.readers.raw_file import FlatFile, FlatPiece
 from masked_denoiser.images.source import DamagedError, ImageError
 
 RNG = np.random.default_rng(0)

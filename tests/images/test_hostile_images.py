@@ -18,11 +18,11 @@ import tifffile
 import zarr
 from zarr.codecs import GzipCodec, ZstdCodec
 
-from masked_denoiser.images.budget import VARIABLE
-from masked_denoiser.images.headers import declared_shape
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.provenance import read_attributes
 from masked_denoiser.images.source import ImageError
+from masked_denoiser.images.validation.declared_size import declared_shape
+from masked_denoiser.images.validation.size_limits import VARIABLE
+from masked_denoiser.images.writers.provenance import read_attributes
 
 NOISE = np.random.default_rng(0).integers(0, 255, (3, 64, 64)).astype(np.uint8)
 

@@ -168,7 +168,7 @@ def test_what_cannot_be_opened_is_told_in_one_line(served: tuple[Path, str, Any]
 
 def test_a_missing_package_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "masked_denoiser.images.remote.find_spec", lambda name: None if name == "s3fs" else find_spec(name)
+        "masked_denoiser.images.readers.zarr_remote.find_spec", lambda name: None if name == "s3fs" else find_spec(name)
     )
     with pytest.raises(ImageError, match=r"needs the package s3fs: pip install 'napari-masked-denoiser\[remote\]'"):
         open_image("s3://bucket/x.zarr")

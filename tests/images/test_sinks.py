@@ -17,11 +17,11 @@ import tifffile
 import zarr
 
 from masked_denoiser.images.create import create_sink
-from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
-from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.base import Sink
+from masked_denoiser.images.writers.memory import MemorySink
 
 CHUNK = 32
 
@@ -365,7 +365,7 @@ class TestOmeTiff:
             assert file.is_bigtiff == big
 
     def test_beyond_four_gigabytes_it_is_big(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("masked_denoiser.images.ome_tiff_sink.BIG", 83 * 70 - 1)
+        monkeypatch.setattr("masked_denoiser.images.writers.ome_tiff.BIG", 83 * 70 - 1)
         with tifffile.TiffFile(write(tmp_path / "out.tif", make_source())) as file:
             assert file.is_bigtiff
 
@@ -379,7 +379,7 @@ class TestOmeTiff:
             raise OSError("disk full")
 
         with monkeypatch.context() as patch:
-            patch.setattr("masked_denoiser.images.ome_tiff_sink._tiles", broken)
+            patch.setattr("masked_denoiser.images.writers.ome_tiff._tiles", broken)
             with pytest.raises(OSError, match="disk full"):
                 sink.finish()
         assert not list(tmp_path.rglob("*.tif"))

@@ -17,12 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masked_denoiser.images.create import create_sink
-from masked_denoiser.images.disk import check_output, check_replaceable, check_room, discard, estimate_bytes
-from masked_denoiser.images.layout import MANY_CHUNKS, Layout, shard_side, tile_side, working_chunk
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.pyramid import build_pyramid, halve, regions
 from masked_denoiser.images.source import ImageError, Source
+from masked_denoiser.images.writers.downsample import build_pyramid, halve, regions
+from masked_denoiser.images.writers.layout import MANY_CHUNKS, Layout, shard_side, tile_side, working_chunk
+from masked_denoiser.images.writers.output_path import (
+    check_output,
+    check_replaceable,
+    check_room,
+    discard,
+    estimate_bytes,
+)
 
 FILES = pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
 GREY = Source(np.ones((40, 50), "uint8"), "YX")

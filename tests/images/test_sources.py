@@ -16,9 +16,9 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.images.chunked import Chunked
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes, select, to_channels_first
+from masked_denoiser.images.readers.chunk_cache import Chunked
 from masked_denoiser.images.source import Source
 
 from .sources import CASES, PLAIN_FACTS, Case, facts, ome_zarr, random_image

@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import save_file
 
 from masked_denoiser.cli.main import main
-from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.models.card import Card, ModelError
 from masked_denoiser.models.checkpoint import read_checkpoint
 from masked_denoiser.models.file import read_model
 from masked_denoiser.models.reference import import_checkpoint
+from masked_denoiser.training.checkpoint import new_state
 from masked_denoiser.training.recipe import FINE_TUNE, TrainingError
-from masked_denoiser.training.state import new_state
 
 
 def _model(folder: Path, weights: dict[str, Any] | None = None, **changes: Any) -> Path:
@@ -127,7 +127,7 @@ def test_archives_are_no_bombs(tmp_path: Path) -> None:
 
 
 def test_imports_stay_in_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("masked_denoiser.cli.models.user_folder", lambda: tmp_path / "data" / "models")
+    monkeypatch.setattr("masked_denoiser.cli.commands.models.user_folder", lambda: tmp_path / "data" / "models")
     torch.save({"params": tiny_model().weights}, tmp_path / "a.pth")
     for name in ("../../x", "/x", "a\\b", ""):
         code = main(["models", "import", str(tmp_path / "a.pth"), "--name", name])

@@ -11,11 +11,11 @@ import pytest
 import zarr
 
 import masked_denoiser as md
-from masked_denoiser.denoising.journal import Journal
-from masked_denoiser.denoising.pipeline import Pipeline
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.pyramid import halve
-from masked_denoiser.plugin.dock import DenoiseDock
+from masked_denoiser.images.writers.downsample import halve
+from masked_denoiser.jobs.pipeline.pipeline import Pipeline
+from masked_denoiser.jobs.storage.journal import Journal
+from masked_denoiser.plugin.denoise_dock import DenoiseDock
 from masked_denoiser.plugin.writer import write_image
 
 TIMEOUT = 30_000
@@ -111,7 +111,7 @@ def test_denoises_to_a_new_layer_in_two_clicks(viewer, open_dock, qtbot, rgb):
 
 
 def test_preview_lies_over_the_image_and_equals_the_full_result(viewer, open_dock, qtbot, monkeypatch):
-    monkeypatch.setattr("masked_denoiser.plugin.view_region.LARGEST", 128)
+    monkeypatch.setattr("masked_denoiser.plugin.layers.view_region.LARGEST", 128)
     stack = np.random.default_rng(0).integers(100, 900, (5, 40, 200), dtype=np.uint16)
     layer = viewer.add_image(stack, name="stack", scale=(2, 0.5, 0.5), translate=(1, 2, 3), colormap="magma")
     viewer.dims.set_current_step(0, 2)
@@ -352,7 +352,7 @@ def test_torch_errors_do_not_hang_the_dock(viewer, open_dock, qtbot, plane):
     viewer.add_image(plane, name="plane")
     dock = open_dock()
     error = RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8 GB")
-    with patch("masked_denoiser.denoising.denoiser.Denoiser.submit", side_effect=error):
+    with patch("masked_denoiser.inference.runner.Denoiser.submit", side_effect=error):
         dock.denoise_button.click()
         finish(dock, qtbot)
     assert "Error: there was too little memory" in dock.notes.toPlainText()

@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QApplication
 
 import masked_denoiser as md
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.pyramid import halve
 from masked_denoiser.images.selection import parse_selection, select
+from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.plugin.writer import write_image
 from tests.plugin.test_dock import OPTIONS, finish, hidden, open_dock, viewer  # noqa: F401
 

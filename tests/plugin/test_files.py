@@ -14,16 +14,16 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 
 import masked_denoiser as md
-from masked_denoiser.denoising.events import Progress
-from masked_denoiser.denoising.journal import Journal
-from masked_denoiser.denoising.many import FileBegun, FileEnded, Outcome
-from masked_denoiser.denoising.pairs import Pair
-from masked_denoiser.denoising.pipeline import Pipeline
-from masked_denoiser.plugin.dock import DenoiseDock
-from masked_denoiser.plugin.files_presenter import FilesPresenter
-from masked_denoiser.plugin.files_task import Overall
-from masked_denoiser.plugin.files_view import FilesView, Wishes
-from masked_denoiser.plugin.form import Form, FormError
+from masked_denoiser.jobs.batch.outputs import Pair
+from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, Outcome
+from masked_denoiser.jobs.pipeline.events import Progress
+from masked_denoiser.jobs.pipeline.pipeline import Pipeline
+from masked_denoiser.jobs.storage.journal import Journal
+from masked_denoiser.plugin.denoise.form import Form, FormError
+from masked_denoiser.plugin.denoise_dock import DenoiseDock
+from masked_denoiser.plugin.files.presenter import FilesPresenter
+from masked_denoiser.plugin.files.task import Overall
+from masked_denoiser.plugin.files.view import FilesView, Wishes
 
 TIMEOUT = 30_000
 OPTIONS = md.Options(tile=64, noise="none")
@@ -184,7 +184,7 @@ def test_closing_the_dock_ends_its_list(dock, qtbot, images, slow):
 
 def test_a_defect_is_told_and_the_tab_goes_on(dock, qtbot, images):
     dock.files.presenter.add([str(images)])
-    with patch("masked_denoiser.denoising.denoiser.Denoiser.submit", side_effect=RuntimeError("mat1 and mat2")):
+    with patch("masked_denoiser.inference.runner.Denoiser.submit", side_effect=RuntimeError("mat1 and mat2")):
         dock.files.start_button.click()
         finish(dock, qtbot)
     text = dock.files.notes.toPlainText()

@@ -8,9 +8,9 @@ import zarr
 from napari.layers import Image
 
 from masked_denoiser.images.open import open_image
-from masked_denoiser.plugin.layers import layer_axes, layer_source, result_state
+from masked_denoiser.plugin.layers.source import layer_axes, layer_source, result_state
 from masked_denoiser.plugin.reader import get_reader, read
-from masked_denoiser.plugin.sample_layers import noisy_slide, noisy_stack
+from masked_denoiser.plugin.sample_data import noisy_slide, noisy_stack
 from masked_denoiser.plugin.writer import write_image
 
 

@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 import zarr
 
-from masked_denoiser.denoising.events import Cancelled, Finished, Progress, TileDone
-from masked_denoiser.denoising.job import JobError
-from masked_denoiser.denoising.journal import lock_output
-from masked_denoiser.denoising.region import Region
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.pyramid import halve
-from masked_denoiser.plugin import tasks
-from masked_denoiser.plugin.form import Form, FormError, default_path, make_request, memory_warning, output_path
-from masked_denoiser.plugin.live import LiveRegion, live_in_memory
-from masked_denoiser.plugin.presenter import DockView, Presenter
-from masked_denoiser.plugin.runner import Ended, Runner
-from masked_denoiser.plugin.words import ending, explain
+from masked_denoiser.images.writers.downsample import halve
+from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Progress, TileDone
+from masked_denoiser.jobs.spec.job import JobError
+from masked_denoiser.jobs.spec.region import Region
+from masked_denoiser.jobs.storage.journal import lock_output
+from masked_denoiser.plugin.denoise import task as tasks
+from masked_denoiser.plugin.denoise.form import Form, FormError, default_path, make_request, memory_warning, output_path
+from masked_denoiser.plugin.denoise.presenter import DockView, Presenter
+from masked_denoiser.plugin.layers.live_result import LiveRegion, live_in_memory
+from masked_denoiser.plugin.shared.background_task import Ended, Runner
+from masked_denoiser.plugin.shared.wording import ending, explain
 from masked_denoiser.tiling.plan import Span
 
 SOURCE = open_image(np.zeros((50, 60), np.uint8), axes="YX")
@@ -60,7 +60,7 @@ def test_a_path_is_suggested_beside_the_input(tmp_path):
 
 
 def test_settings_are_fields_of_options():
-    from masked_denoiser.denoising.job import Options
+    from masked_denoiser.jobs.spec.job import Options
 
     form = Form(passes=3, std=True, tile=64, halo="exact", seed=5, channels="each", intensity=(1.0, 2.0))
     assert Options(**form.settings()) == Options(

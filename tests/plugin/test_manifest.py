@@ -41,7 +41,7 @@ def test_menus_are_open_to_plugins():
 def test_reading_the_manifest_and_asking_the_reader_load_no_torch():
     code = (
         "import sys; from masked_denoiser.plugin.reader import get_reader\n"
-        "import masked_denoiser.plugin.sample_layers\n"
+        "import masked_denoiser.plugin.sample_data\n"
         "assert get_reader('a.tif'); print([m for m in ('torch', 'zarr', 'tifffile', 'napari') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,17 +15,17 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from masked_denoiser.cli.main import build_parser
-from masked_denoiser.denoising.job import Options
-from masked_denoiser.denoising.prepare import prepare_array
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.pyramid import halve
 from masked_denoiser.images.selection import parse_selection, select
-from masked_denoiser.plugin.asking import Asking, AskingView
-from masked_denoiser.plugin.form import Form
-from masked_denoiser.plugin.halved import halvings
-from masked_denoiser.plugin.layers import layer_source
-from masked_denoiser.plugin.part import ShapesList, choose_part
+from masked_denoiser.images.writers.downsample import halve
+from masked_denoiser.jobs.prepare import prepare_array
+from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.plugin.denoise.form import Form
+from masked_denoiser.plugin.denoise.layer_part import ShapesList, choose_part
+from masked_denoiser.plugin.denoise.request import Asking, AskingView
+from masked_denoiser.plugin.layers.lazy_pyramid import halvings
+from masked_denoiser.plugin.layers.source import layer_source
 from masked_denoiser.plugin.reader import read
 from masked_denoiser.tiling.plan import Span
 

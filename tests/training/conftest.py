@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.data import immunohistochemistry
 
-from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.models.file import Model
 from masked_denoiser.training.recipe import TrainingRecipe
 

@@ -16,12 +16,12 @@ import pytest
 import torch
 
 import masked_denoiser as md
-from masked_denoiser.denoising.events import Message
 from masked_denoiser.images.open import open_image
+from masked_denoiser.jobs.pipeline.events import Message
 from masked_denoiser.models.file import read_model
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.tiling.plan import Span
-from masked_denoiser.training.data.pool import Pool, TrainingImage
+from masked_denoiser.training.data.patches import Pool, TrainingImage
 from masked_denoiser.training.events import Saved, Stepped, StoppedEarlyError, Trained, Validated
 from masked_denoiser.training.fine_tune import fine_tune_recipe, load_base
 from masked_denoiser.training.prepare import TrainingImages, prepare_training, training_folder
@@ -297,7 +297,7 @@ def test_three_ways(tissue, way, channels):
 
 
 def untrained_tiny(channels):
-    from masked_denoiser.denoising.check import tiny_model
+    from masked_denoiser.evaluation.tile_error import tiny_model
 
     return tiny_model(0, channels)
 
@@ -399,9 +399,9 @@ import sys
 from pathlib import Path
 import numpy as np, torch
 from dataclasses import replace
-from masked_denoiser.denoising.check import tiny_model
+from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.training.prepare import TrainingImages, prepare_training
-from masked_denoiser.training.ranks import joined_ranks
+from masked_denoiser.training.distributed import joined_ranks
 from masked_denoiser.training.recipe import TrainingRecipe
 
 tissue = np.load(sys.argv[1])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from masked_denoiser.evaluation.grid import EvaluationError
-from masked_denoiser.images.listing import images_in, is_zarr
+from masked_denoiser.images.discovery import images_in, is_zarr
 
 
 def list_images(given: Sequence[str]) -> list[Path]:

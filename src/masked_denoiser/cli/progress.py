@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from masked_denoiser.denoising.events import (
+from masked_denoiser.jobs.pipeline.events import (
     Cancelled,
     Event,
     Finished,
@@ -22,10 +22,10 @@ from masked_denoiser.denoising.events import (
     TileDone,
     readable_time,
 )
-from masked_denoiser.denoising.pipeline import Pipeline
+from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from masked_denoiser.denoising.cluster_pipeline import ClusterPipeline
+    from masked_denoiser.jobs.cluster.driver import ClusterPipeline
 
 
 def show(pipeline: Pipeline | ClusterPipeline, *, quiet: bool = False) -> Finished | Cancelled:

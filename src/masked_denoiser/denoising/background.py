@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.intensity import IntensityRange, sample_rectangles
+from masked_denoiser.denoising.intensity.ranges import IntensityRange, sample_rectangles
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 

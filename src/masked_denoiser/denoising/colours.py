@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from masked_denoiser.denoising.intensity import sample_rectangles
-from masked_denoiser.denoising.job import Options
+from masked_denoiser.denoising.intensity.ranges import sample_rectangles
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
+from masked_denoiser.jobs.spec.job import Options
 from masked_denoiser.models.catalogue import AUTO
 from masked_denoiser.models.file import Model
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.intensity import IntensityRange
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.noise.variance_model import NoiseVariance

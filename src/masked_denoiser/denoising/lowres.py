@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.background import SQUARE, Levels, is_background
-from masked_denoiser.denoising.intensity import IntensityRange
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import ImageError, Source
 from masked_denoiser.tiling.plan import Span, Tile

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.fill_values import quantization_step
-from masked_denoiser.denoising.intensity import IntensityRange, common_range, measure_ranges
+from masked_denoiser.denoising.intensity.fill_values import quantization_step
+from masked_denoiser.denoising.intensity.ranges import IntensityRange, common_range, measure_ranges
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source

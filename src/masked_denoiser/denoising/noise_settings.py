@@ -9,9 +9,8 @@ from math import inf, isfinite
 
 import torch
 
-from masked_denoiser.denoising.contrast_groups import group_by_contrast, noise_of_group, samples_of_groups
-from masked_denoiser.denoising.denoiser import Batch, Denoiser
-from masked_denoiser.denoising.intensity import IntensityRange
+from masked_denoiser.denoising.intensity.contrast_groups import group_by_contrast, noise_of_group, samples_of_groups
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.denoising.noise_measurement import Measured, NoiseSample, measure_noise
 from masked_denoiser.denoising.noise_treatment import (
     IDENTITY,
@@ -29,6 +28,7 @@ from masked_denoiser.denoising.treatment_trial import Judgement, best_of, choose
 from masked_denoiser.errors import UserError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
+from masked_denoiser.inference.runner import Batch, Denoiser
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.ushape_config import UConfig

@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass, replace
 from math import inf, lcm
 from statistics import median, median_low
 
-from masked_denoiser.denoising.intensity import IntensityRange
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.denoising.training_noise import TrainingNoise
 from masked_denoiser.noise.channel_noise import ROUNDING, ChannelNoise
 from masked_denoiser.noise.variance_model import NoiseVariance

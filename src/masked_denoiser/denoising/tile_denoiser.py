@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from masked_denoiser.denoising.correction_limits import limit_correction, undo_soft_limit
-from masked_denoiser.denoising.denoiser import Batch, Denoised, Pending, reflect
-from masked_denoiser.denoising.exposures import Exposure, expose
-from masked_denoiser.denoising.limits import Limits
+from masked_denoiser.denoising.intensity.exposures import Exposure, expose
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.denoising.stride_pattern import remove_pattern
 from masked_denoiser.denoising.variance_stabilization import make_stabiliser
+from masked_denoiser.inference.memory_limits import Limits
+from masked_denoiser.inference.runner import Batch, Denoised, Pending, reflect
 from masked_denoiser.noise.impulses import find_impulses, repair
 from masked_denoiser.noise.variance_model import NoiseVariance
 

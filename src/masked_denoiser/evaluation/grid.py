@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from masked_denoiser.denoising.job import Options
-from masked_denoiser.denoising.prepare import prepare_array
 from masked_denoiser.errors import UserError
 from masked_denoiser.evaluation.baselines import BASELINES, baseline
 from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
-from masked_denoiser.images.memory_sink import MemorySink
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.writers.memory import MemorySink
+from masked_denoiser.jobs.prepare import prepare_array
+from masked_denoiser.jobs.spec.job import Options
 from masked_denoiser.models.catalogue import AUTO, load_model
 from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.noise.synthetic.recipe import NoiseRecipe, add_noise

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from masked_denoiser.images.disk import check_output, is_tiff, make_way, remove_folder, working_folder
-from masked_denoiser.images.layout import Layout, OmeZarr, tiff_layout, working_chunk, zarr_layout
-from masked_denoiser.images.sink import Sink
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.base import Sink
+from masked_denoiser.images.writers.layout import Layout, OmeZarr, tiff_layout, working_chunk, zarr_layout
+from masked_denoiser.images.writers.output_path import check_output, is_tiff, make_way, remove_folder, working_folder
 
 
 def create_sink(
@@ -68,7 +68,7 @@ def _open_zarr(
     attributes: Mapping[str, Any],
     version: OmeZarr,
 ) -> Sink:
-    from masked_denoiser.images.ome_zarr_sink import OmeZarrSink, make_ome_zarr
+    from masked_denoiser.images.writers.ome_zarr import OmeZarrSink, make_ome_zarr
 
     if overwrite is not None:
         make_way(path, overwrite=overwrite)
@@ -80,8 +80,8 @@ def _open_zarr(
 def _open_tiff(
     path: Path, source: Source, layout: Layout, overwrite: bool | None, attributes: Mapping[str, Any]
 ) -> Sink:
-    from masked_denoiser.images.ome_tiff_metadata import check_ome_dtype
-    from masked_denoiser.images.ome_tiff_sink import FinishedTiff, OmeTiffSink, make_working_folder
+    from masked_denoiser.images.writers.ome_tiff import FinishedTiff, OmeTiffSink, make_working_folder
+    from masked_denoiser.images.writers.ome_tiff_metadata import check_ome_dtype
 
     check_ome_dtype(layout)
     folder = working_folder(path)

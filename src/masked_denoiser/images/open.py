@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from masked_denoiser.images.arrays import Found, find_array, settle
+from masked_denoiser.images.readers.base import Found, find_array, settle
 from masked_denoiser.images.source import ImageError, Lazy, Source
 
 
@@ -43,20 +43,20 @@ def open_image(source: str | os.PathLike[str] | Lazy | Source, *, axes: str | No
 
 def _find(name: str) -> Found:
     if "://" in name:
-        from masked_denoiser.images.remote import find_remote
+        from masked_denoiser.images.readers.zarr_remote import find_remote
 
         return find_remote(name)
     path = Path(name).expanduser()
     _check_readable(path)
     if path.is_dir():
-        from masked_denoiser.images.zarr_source import find_zarr
+        from masked_denoiser.images.readers.zarr import find_zarr
 
         return find_zarr(path)
-    from masked_denoiser.images.photos import find_photo, is_photo
+    from masked_denoiser.images.readers.png_jpeg import find_photo, is_photo
 
     if is_photo(path):
         return find_photo(path)
-    from masked_denoiser.images.tiff import find_tiff
+    from masked_denoiser.images.readers.tiff import find_tiff
 
     return find_tiff(path)
 
@@ -75,7 +75,7 @@ def _check_readable(path: Path) -> None:
 def _find_in_memory(array: Lazy) -> Found:
     # The type's module tells a zarr array without loading zarr for those who have none.
     if type(array).__module__.partition(".")[0] == "zarr":
-        from masked_denoiser.images.zarr_source import find_zarr_object
+        from masked_denoiser.images.readers.zarr import find_zarr_object
 
         return find_zarr_object(array)
     return find_array(array)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.images.index import full_index
+from masked_denoiser.images.indexing import full_index
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import AXES, ImageError, Lazy, Source
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from masked_denoiser.images.disk import TIFF_SUFFIXES, ZARR_SUFFIXES
-from masked_denoiser.images.held import ZARR_FILES
-from masked_denoiser.plugin.layers import CHANNEL
-from masked_denoiser.plugin.reordered import shown_levels
+from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES, ZARR_SUFFIXES
+from masked_denoiser.images.zarr_files import ZARR_FILES
+from masked_denoiser.plugin.layers.lazy_view import shown_levels
+from masked_denoiser.plugin.layers.source import CHANNEL
 
 if TYPE_CHECKING:
     from masked_denoiser.images.source import Lazy, Source

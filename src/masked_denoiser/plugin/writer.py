@@ -31,7 +31,13 @@ def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     Raises:
         ImageError: if the layer cannot be written there.
     """
-    from masked_denoiser.images.disk import check_output, check_replaceable, check_room, estimate_bytes, make_way
+    from masked_denoiser.images.writers.output_path import (
+        check_output,
+        check_replaceable,
+        check_room,
+        estimate_bytes,
+        make_way,
+    )
 
     target, source = Path(path), meta_source(data, meta)
     unfinished = target.with_name(f"saving {target.name}")
@@ -46,7 +52,7 @@ def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 def meta_source(data: Any, meta: dict[str, Any]) -> Source:
     """A layer, taken apart as napari hands it to writers, as a source."""
-    from masked_denoiser.plugin.layers import layer_source
+    from masked_denoiser.plugin.layers.source import layer_source
 
     multiscale = bool(meta.get("multiscale", False))
     rgb = bool(meta.get("rgb", False))
@@ -67,8 +73,8 @@ def meta_source(data: Any, meta: dict[str, Any]) -> Source:
 
 def _write(path: Path, source: Source) -> None:
     from masked_denoiser.images.create import create_sink
-    from masked_denoiser.images.disk import discard
     from masked_denoiser.images.planes import list_planes
+    from masked_denoiser.images.writers.output_path import discard
 
     sink = create_sink(path, source, chunk=_PIECE, overwrite=True)
     try:

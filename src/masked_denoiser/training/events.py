@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.denoising.events import readable_time
 from masked_denoiser.errors import UserError
+from masked_denoiser.jobs.pipeline.events import readable_time
 
 
 class StoppedEarlyError(UserError, ValueError):

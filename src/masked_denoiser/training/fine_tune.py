@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from masked_denoiser.denoising.device import choose_device
+from masked_denoiser.inference.device import choose_device
 from masked_denoiser.models.catalogue import AUTO, load_model, suited
 from masked_denoiser.models.file import Model
-from masked_denoiser.training.data.images import Given, first_of, open_images
+from masked_denoiser.training.data.dataset import Given, first_of, open_images
 from masked_denoiser.training.events import Trained
 from masked_denoiser.training.prepare import TrainingImages, prepare_training
 from masked_denoiser.training.recipe import FINE_TUNE, WITHOUT_TRUTH, TrainingRecipe, checked_values
-from masked_denoiser.training.record import Record
+from masked_denoiser.training.run_folder import Record
 
 #: Patches of a step on a GPU, which is not busy with the few that a CPU takes.
 _GPU_BATCH = 32

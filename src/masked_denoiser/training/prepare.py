@@ -11,24 +11,24 @@ from pathlib import Path
 
 import torch
 
-from masked_denoiser.denoising.device import choose_device, describe
 from masked_denoiser.images.source import Source
+from masked_denoiser.inference.device import choose_device, describe
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.catalogue import DEFAULT, load_model
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.build import NetworkConfig
+from masked_denoiser.training.checkpoint import new_state
 from masked_denoiser.training.data.checks import check_images
-from masked_denoiser.training.data.images import Given, check_apart, held_out_pool, make_images, open_images, split
+from masked_denoiser.training.data.dataset import Given, check_apart, held_out_pool, make_images, open_images, split
 from masked_denoiser.training.data.lazy_patches import LazyPatches
 from masked_denoiser.training.data.patch_source import PatchSource
-from masked_denoiser.training.data.pool import Pool, Rectangle, TrainingImage
+from masked_denoiser.training.data.patches import Pool, Rectangle, TrainingImage
 from masked_denoiser.training.data.resident_patches import ResidentPatches, fits_on_device
+from masked_denoiser.training.distributed import Ranks
 from masked_denoiser.training.events import Trained
-from masked_denoiser.training.identity import training_identity
-from masked_denoiser.training.ranks import Ranks
+from masked_denoiser.training.fingerprint import training_identity
 from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
-from masked_denoiser.training.record import Record
-from masked_denoiser.training.state import new_state
+from masked_denoiser.training.run_folder import Record
 from masked_denoiser.training.trainer import Event, Trainer
 from masked_denoiser.training.validation import make_validator, really_unseen
 from masked_denoiser.version import program_version

@@ -13,15 +13,15 @@ from subprocess import SubprocessError
 import torch
 from torch import Tensor
 
-from masked_denoiser.denoising.compiling import compile_layers, release_layers
-from masked_denoiser.denoising.events import Message
+from masked_denoiser.inference.compilation import compile_layers, release_layers
+from masked_denoiser.jobs.pipeline.events import Message
+from masked_denoiser.training.checkpoint import State, Weights, weights_of
 from masked_denoiser.training.data.batches import Batch, BatchMaker
 from masked_denoiser.training.data.patch_source import PatchesCancelledError, PatchSource
-from masked_denoiser.training.data.pool import Pool
+from masked_denoiser.training.data.patches import Pool
+from masked_denoiser.training.distributed import Ranks
 from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
-from masked_denoiser.training.ranks import Ranks
 from masked_denoiser.training.recipe import TrainingRecipe
-from masked_denoiser.training.state import State, Weights, weights_of
 from masked_denoiser.training.step import StepCancelledError, TrainingStep
 from masked_denoiser.training.validation import Validator
 

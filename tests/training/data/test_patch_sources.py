@@ -10,9 +10,9 @@ import torch
 
 from masked_denoiser.images.open import open_image
 from masked_denoiser.tiling.plan import Span
-from masked_denoiser.training.data.images import split
+from masked_denoiser.training.data.dataset import split
 from masked_denoiser.training.data.lazy_patches import LazyPatches
-from masked_denoiser.training.data.pool import Pool, TrainingImage
+from masked_denoiser.training.data.patches import Pool, TrainingImage
 from masked_denoiser.training.data.resident_patches import ResidentPatches, fits_on_device
 from masked_denoiser.training.recipe import PAPER_RECIPE, TrainingError
 

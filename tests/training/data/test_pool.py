@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import ImageError
 from masked_denoiser.tiling.plan import Span
-from masked_denoiser.training.data.images import check_apart, make_images, open_images, split
-from masked_denoiser.training.data.pool import Pool, TrainingImage, batch_of
+from masked_denoiser.training.data.dataset import check_apart, make_images, open_images, split
+from masked_denoiser.training.data.patches import Pool, TrainingImage, batch_of
 from masked_denoiser.training.recipe import TrainingError
 
 

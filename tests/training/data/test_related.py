@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.data import camera, coins, immunohistochemistry
 
 from masked_denoiser.images.open import open_image
-from masked_denoiser.training.data.images import make_images, split
+from masked_denoiser.training.data.dataset import make_images, split
 from masked_denoiser.training.data.related import related_groups
 
 

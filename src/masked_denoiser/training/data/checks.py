@@ -9,7 +9,7 @@ import numpy as np
 
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
-from masked_denoiser.training.data.pool import Rectangle, TrainingImage
+from masked_denoiser.training.data.patches import Rectangle, TrainingImage
 from masked_denoiser.training.events import StoppedEarlyError
 from masked_denoiser.training.recipe import TrainingError
 

@@ -17,7 +17,7 @@ from masked_denoiser.training.data.patch_source import (
     downscaled_count,
     shuffled,
 )
-from masked_denoiser.training.data.pool import Patch, Pool, batch_of
+from masked_denoiser.training.data.patches import Patch, Pool, batch_of
 from masked_denoiser.training.recipe import TrainingRecipe
 
 #: Seconds between two looks at whether to stop, while patches are waited for.

@@ -1,0 +1,127 @@
+"""`masked-denoiser denoise` of several images into a folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import traceback
+from argparse import Namespace
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from masked_denoiser.cli.commands.run_job import engine_of
+from masked_denoiser.cli.input_image import open_input
+from masked_denoiser.cli.progress import cancel_on_interrupt, damage_of, follow, make_bar, say
+from masked_denoiser.images.discovery import name_of
+from masked_denoiser.jobs.batch.outputs import Pair, make_folder, plan_outputs
+from masked_denoiser.jobs.batch.prepare import Preparer
+from masked_denoiser.jobs.batch.run import (
+    FileBegun,
+    FileEnded,
+    FileReady,
+    Summary,
+    run_many,
+)
+from masked_denoiser.jobs.pipeline.events import Message, readable_time
+from masked_denoiser.jobs.spec.job import JobError, Options
+from masked_denoiser.models.catalogue import AUTO
+
+_DONE, _FAILED, _CANCELLED = 0, 1, 130
+
+
+def denoise_list(arguments: Namespace, options: Options) -> int:
+    """Denoises images into a folder; 0 when all are complete, 1 when one failed, 130 when cancelled.
+
+    Raises:
+        UserError: before any work, if the list or its settings will not do.
+    """
+    if arguments.save_job:
+        raise JobError(f"--save-job {arguments.save_job} keeps the job of one image; give one input and its output")
+    folder = Path(arguments.output).expanduser()
+    pairs = plan_outputs(arguments.input, folder, arguments.ending, std=options.std)
+    opened = partial(open_input, arguments)
+    again = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+    with engine_of(arguments) as engine:
+        preparer = Preparer(arguments.model or AUTO, options, arguments.device, open=opened, engine=engine, **again)
+        preparer.check()
+        make_folder(folder)
+        summary = _show(pairs, preparer, arguments)
+    if arguments.json:
+        print(json.dumps(_as_json(summary)))
+    elif not arguments.quiet:
+        print(_closing(summary, folder))
+    if summary.cancelled:
+        return _CANCELLED
+    return _FAILED if summary.stopped or summary.of("failed") else _DONE
+
+
+def _show(pairs: list[Pair], preparer: Preparer, arguments: Namespace) -> Summary:
+    """Runs the list behind a bar for each image; the first Ctrl-C cancels, a second one kills."""
+    cancel, title, name = threading.Event(), "", ""
+    bar: tqdm[None] | None = None
+    with ExitStack() as bars, cancel_on_interrupt(cancel):
+        for event in run_many(pairs, preparer, cancel):
+            match event:
+                case FileBegun(number, total, pair):
+                    name = name_of(pair.input)
+                    title = f"file {number + 1} of {total}: {name}"
+                case FileReady(_, pipeline):
+                    bar = bars.enter_context(make_bar(pipeline, arguments.quiet, title))
+                case FileEnded():
+                    bars.close()
+                    bar = None
+                    _say_ended(event, title, arguments)
+                case Summary():
+                    return event
+                case Message(text):
+                    say(f"{name}: {text}", arguments.quiet)
+                case _ if bar is not None:
+                    follow(bar, event, arguments.quiet)
+    raise AssertionError("a list ends with a summary")
+
+
+def _say_ended(event: FileEnded, title: str, arguments: Namespace) -> None:
+    """A failure is told at once and even when quiet."""
+    outcome = event.outcome
+    if event.error is not None:
+        if arguments.debug:
+            traceback.print_exception(event.error)
+        tqdm.write(f"masked-denoiser: {title}: {outcome.reason}", file=sys.stderr)
+    elif not arguments.quiet:
+        took = f" in {readable_time(outcome.seconds)}" if outcome.state == "done" else ""
+        tqdm.write(f"{title}: {outcome.state}{took}", file=sys.stderr)
+
+
+def _closing(summary: Summary, folder: Path) -> str:
+    """What happened, a line for each image that is not complete."""
+    lines = [f"{folder}: {summary}"]
+    lines += [f"failed: {outcome.pair.input}: {outcome.reason}" for outcome in summary.of("failed")]
+    lines += [f"{outcome.pair.input}: {damage_of(outcome.damage)}" for outcome in summary.outcomes if outcome.damage]
+    lines += [f"unfinished: {outcome.pair.input}" for outcome in summary.of("cancelled")]
+    if summary.stopped:
+        lines.append(f"stopped: {summary.stopped}")
+    if summary.stopped or summary.cancelled or summary.of("failed"):
+        lines.append("what is done is kept: go on with --resume")
+    return "\n".join(lines)
+
+
+def _as_json(summary: Summary) -> dict[str, object]:
+    return {
+        "complete": all(outcome.state in ("done", "already complete") for outcome in summary.outcomes),
+        "stopped": summary.stopped,
+        "files": [
+            {
+                "input": outcome.pair.input,
+                "output": str(outcome.pair.output),
+                "state": outcome.state,
+                "reason": outcome.reason,
+                "seconds": round(outcome.seconds, 3),
+                "damage": list(outcome.damage),
+            }
+            for outcome in summary.outcomes
+        ],
+    }

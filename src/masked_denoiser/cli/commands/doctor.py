@@ -1,0 +1,109 @@
+"""`masked-denoiser doctor`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from argparse import Namespace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+
+from masked_denoiser.evaluation.tile_error import halo_errors, self_test
+from masked_denoiser.images.open import open_image
+from masked_denoiser.inference.device import choose_device, describe
+from masked_denoiser.jobs.spec.resolve import settle_halo
+from masked_denoiser.models.catalogue import DEFAULT, list_models, load_model
+from masked_denoiser.network.reach import exact_halo
+from masked_denoiser.samples import sample_path
+
+_PACKAGES = (
+    "napari-masked-denoiser",
+    "torch",
+    "numpy",
+    "zarr",
+    "tifffile",
+    "imagecodecs",
+    "dask",
+    "napari",
+    "magicgui",
+)
+
+#: Largest difference between tiles and the whole image that rounding explains.
+_ROUNDING = 1e-5
+
+
+def doctor(arguments: Namespace) -> int:
+    """Prints what a report of a defect needs; 1 if the self-test fails."""
+    if arguments.halo:
+        return measure_halo(arguments.model or DEFAULT)
+    facts, fine = examine()
+    if arguments.json:
+        print(json.dumps(facts))
+    else:
+        for key, value in facts.items():
+            print(f"{key:24} {value}")
+    return 0 if fine else 1
+
+
+def examine() -> tuple[dict[str, Any], bool]:
+    """The facts by name, and whether the self-test passed."""
+    device, said = choose_device("auto")
+    error = self_test(device.type)
+    fine = error.largest <= _ROUNDING
+    verdict = "passed" if fine else "FAILED"
+    facts: dict[str, Any] = {"python": f"{platform.python_version()} on {platform.platform()}"}
+    facts |= {name: _version(name) for name in _PACKAGES}
+    facts |= {
+        "device": said,
+        "cuda": describe(torch.device("cuda")) if torch.cuda.is_available() else "no",
+        "mps": "yes" if torch.backends.mps.is_available() else "no",
+        "attention": attention_on(choose_device("auto")[0].type),
+        "cores": os.cpu_count(),
+        "memory": _memory(),
+        "models": ", ".join(entry.name for entry in list_models()) or "none",
+        "self-test": f"{verdict}: tiles and whole image differ by {error.largest:.1e} of full scale",
+    }
+    return facts, fine
+
+
+def attention_on(device: str) -> str:
+    """How window attention is computed on a kind of device."""
+    if device == "cuda":
+        return "one fused kernel for all windows (scaled_dot_product_attention)"
+    return "some windows at a time; where most tokens are masked, over the others and one key for all masked ones"
+
+
+def measure_halo(name: str) -> int:
+    """Prints the error of smaller halos on the sample slide, 128-pixel tiles; 1 if the exact halo is not exact."""
+    model = load_model(name)
+    grid, exact = model.card.architecture.grid, exact_halo(model.card.architecture)
+    default = settle_halo("default", model)
+    halos = sorted({0, default // 2 // grid * grid, default, min(2 * default, exact), exact})
+    device, said = choose_device("auto")
+    with open_image(sample_path("slide")) as source:
+        image = np.asarray(source.data[:], dtype=np.float32) / 255
+    print(f"{name} on the sample slide, {image.shape[0]} x {image.shape[1]} pixels in tiles of 128, {said}")
+    print("halo   largest difference   rms difference   (grey levels of 255, tiles against the whole image)")
+    for error in halo_errors(image, model, 128, halos, device.type):
+        mark = {default: "default", exact: "exact"}.get(error.halo, "")
+        print(f"{error.halo:4}   {error.largest * 255:18.6f}   {error.rms * 255:14.6f}   {mark}", flush=True)
+    return 0 if error.largest <= _ROUNDING else 1
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _memory() -> str:
+    """Physical memory, where the system tells it."""
+    try:
+        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
+    except (AttributeError, ValueError, OSError):
+        return "unknown"

@@ -1,0 +1,101 @@
+"""`masked-denoiser noise`: add, list, estimate."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from math import isfinite
+from pathlib import Path
+
+from tqdm import tqdm
+
+from masked_denoiser.cli.input_image import open_input
+from masked_denoiser.cli.picture import picture_path
+from masked_denoiser.cli.progress import say
+from masked_denoiser.denoising.colours import resolve_channels
+from masked_denoiser.denoising.intensity.epochs import count_epochs
+from masked_denoiser.denoising.intensity.ranges import measure_ranges
+from masked_denoiser.denoising.noise_measurement import measure_noise
+from masked_denoiser.denoising.noise_settings import choose_treatments
+from masked_denoiser.evaluation.noise_plot import plot_noise
+from masked_denoiser.images.open import open_image
+from masked_denoiser.jobs.noisy_copy import noisy_copy
+from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.resolve import planes_of
+from masked_denoiser.models.catalogue import AUTO, load_model, suited
+from masked_denoiser.noise.channel_noise import ChannelNoise
+from masked_denoiser.noise.synthetic.families import FAMILIES
+from masked_denoiser.noise.synthetic.parse import parse_noise
+from masked_denoiser.noise.units import in_units
+
+
+def add(arguments: Namespace) -> int:
+    """Writes a noisy copy of an image."""
+    recipe = parse_noise(arguments.noise)
+    with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
+        for note in source.notes:
+            say(note, arguments.quiet)
+        bands = noisy_copy(source, Path(arguments.output), recipe, seed=arguments.seed, overwrite=arguments.overwrite)
+        with tqdm(desc="adding noise", unit="band", disable=arguments.quiet) as bar:
+            for band in bands:
+                bar.total = band.total
+                bar.update(band.done - bar.n)
+    if not arguments.quiet:
+        print(f"wrote {arguments.output}: {recipe}, seed {arguments.seed}")
+    return 0
+
+
+def estimate(arguments: Namespace) -> int:
+    """Says what noise an image has."""
+    plot = picture_path(arguments.plot) if arguments.plot else None
+    with open_input(arguments) as source:
+        for note in source.notes:
+            say(note, arguments.json)
+        channels = resolve_channels(source, AUTO, Options(channels=arguments.channels, seed=arguments.seed)).channels
+        epochs = count_epochs(source, planes_of(source, channels))
+        planes = [plane for plane in planes_of(source, channels, epochs) if not plane.copied]
+        ranges = measure_ranges(source, planes, arguments.seed)
+        measured = measure_noise(source, planes=planes, ranges=ranges, seed=arguments.seed)
+        model = load_model(suited(AUTO, any(plane.channels == 3 for plane in planes)))
+    found = measured.estimate
+    treatments = choose_treatments(measured, planes, ranges, model)
+    advice = " / ".join(dict.fromkeys(treatment.summary for treatment in treatments.values()))
+    if arguments.json:
+        values = found.to_dict()
+        for channel, name in zip(values["channels"], measured.names, strict=True):
+            channel["name"] = name
+        print(json.dumps(values | {"model": model.card.name, "recommended": "--noise auto", "which": advice}))
+    else:
+        print(found.verdict)
+        for name, noise, (black, white) in zip(measured.names, found.channels, found.ranges, strict=True):
+            print(f"{name}: {_figures(noise, black, white)}")
+        print(f"recommended: --model {model.card.name} --noise auto: {advice}")
+    if plot is not None:
+        plot_noise(measured, plot)
+        say(f"wrote {arguments.plot}", arguments.json)
+    return 0
+
+
+def _figures(noise: ChannelNoise, black: float, white: float) -> str:
+    """One line, in units of the image."""
+    found = in_units(noise, black, white)
+    text = f"sigma {found['sigma']:.4g} at the median intensity"
+    if noise.gain:
+        text += f", gain {found['gain']:.4g} per photon, offset {found['offset']:.4g}, read noise {found['read']:.4g}"
+    text += ", white" if noise.correlation == 1 else f", independent from {noise.correlation} pixels on"
+    if noise.impulses.share > 1e-4:
+        text += f", {noise.impulses.share:.2%} impulses"
+    if noise.stripes:
+        text += f", stripes of {found['stripes']:.4g}"
+    ends = [e for e, limit in zip(("black", "white"), noise.clipped, strict=True) if isfinite(limit)]
+    return text + (f", clipped at {' and '.join(ends)}" if ends else "")
+
+
+def list_families(_arguments: Namespace) -> int:
+    """Prints what a recipe may be made of."""
+    for family in FAMILIES.values():
+        print(f"{family.name:18} {family.text}")
+        for p in family.parameters:
+            print(f"    {p.name}={p.default:g}  {p.text}, {p.smallest:g} to {p.largest:g}")
+    print("\nA recipe: gaussian(sigma=0..50), poisson(alpha=2) + correlated(sigma=20), one_of(gaussian, none)")
+    return 0

@@ -1,0 +1,1 @@
+"""Intensities as the network sees them, and back."""

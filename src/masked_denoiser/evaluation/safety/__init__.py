@@ -1,0 +1,1 @@
+"""What the default settings take from images: report, cases and measures."""

@@ -1,0 +1,1 @@
+"""Readers of files and stores: each gives a lazily read source."""

@@ -1,0 +1,1 @@
+"""Writers: each takes results tile by tile."""

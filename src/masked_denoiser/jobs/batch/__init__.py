@@ -1,0 +1,1 @@
+"""Lists of images, denoised one after the other."""

@@ -1,0 +1,1 @@
+"""The output of a job on disk, its journal and its lock."""

@@ -1,0 +1,1 @@
+"""The tab of the Denoise dock for lists of files."""

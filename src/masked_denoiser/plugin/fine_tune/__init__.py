@@ -1,0 +1,1 @@
+"""The Fine-tune dock: form, history, curves and task."""

@@ -1,0 +1,112 @@
+"""The curves of a training: loss, and PSNR on held-out patches under trained and unseen noises."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage, QPixmap
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from masked_denoiser.plugin.fine_tune.history import History
+
+#: One colour a noise, the trained one first (Okabe and Ito: told apart by the colour-blind, too).
+_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
+
+
+class Curves(QWidget):
+    """Two plots, one above the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss, self.psnr = pg.PlotWidget(), pg.PlotWidget()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for plot, name in ((self.loss, "loss"), (self.psnr, "PSNR (dB)")):
+            plot.setBackground(None)
+            plot.setFixedHeight(140)
+            plot.setMinimumWidth(60)
+            plot.getAxis("left").enableAutoSIPrefix(False)
+            plot.getAxis("bottom").enableAutoSIPrefix(False)
+            plot.setLabel("left", name)
+            plot.setMouseEnabled(x=False, y=False)
+            plot.hideButtons()
+            plot.setMenuEnabled(False)
+            layout.addWidget(plot)
+        self.psnr.setLabel("bottom", "step")
+        # Below the plot, in lines that wrap: a legend inside it hides the curves in a narrow dock.
+        self.legend = QLabel()
+        self.legend.setWordWrap(True)
+        layout.addWidget(self.legend)
+        self._noises: dict[str, Any] = {}
+        self._line = self.loss.plot(pen=pg.mkPen(_COLOURS[0], width=1))
+
+    def draw(self, history: History) -> None:
+        """Draws what there is."""
+        self._line.setData(history.steps, history.losses)
+        if set(self._noises) - set(history.psnr):
+            self.psnr.clear()
+            self._noises = {}
+        for number, (noise, values) in enumerate(history.psnr.items()):
+            if noise not in self._noises:
+                self._noises[noise] = self._new(noise, number)
+            self._noises[noise].setData(history.validated[: len(values)], values)
+        self.legend.setText(_legend(list(history.psnr)))
+
+    def _new(self, noise: str, number: int) -> Any:
+        """The trained noise is a full line, noises that are never trained are dashed."""
+        colour = _COLOURS[number % len(_COLOURS)]
+        style = Qt.PenStyle.DashLine if number else Qt.PenStyle.SolidLine
+        return self.psnr.plot(
+            pen=pg.mkPen(colour, width=2, style=style),
+            symbol="o",
+            symbolSize=5,
+            symbolBrush=colour,
+            symbolPen=colour,
+        )
+
+
+def _legend(noises: list[str]) -> str:
+    """Each noise in the colour of its curve; those after the first are never trained on."""
+    coloured = (
+        f'<span style="color:{_COLOURS[number % len(_COLOURS)]}">&#9679;&nbsp;{escape(noise)}'
+        f"{'&nbsp;(unseen)' if number else ''}</span>"
+        for number, noise in enumerate(noises)
+    )
+    return f'<span style="font-size:8pt">{"&nbsp; ".join(coloured)}</span>'
+
+
+class Picture(QLabel):
+    """A small picture that keeps its shape in whatever room there is."""
+
+    def __init__(self, height: int) -> None:
+        super().__init__()
+        self._pixels: QPixmap | None = None
+        self.setFixedHeight(height)
+        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    def show_pixels(self, picture: np.ndarray[Any, Any] | None) -> None:
+        """Shows [height, width, 3] uint8; nothing for None."""
+        if picture is None:
+            self._pixels = None
+            self.clear()
+            return
+        pixels = np.ascontiguousarray(picture)
+        height, width, _ = pixels.shape
+        image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        self._pixels = QPixmap.fromImage(image)
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
+        """Fits the picture into the new size."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        if self._pixels is not None:
+            keep, smooth = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+            self.setPixmap(self._pixels.scaled(self.size(), keep, smooth))

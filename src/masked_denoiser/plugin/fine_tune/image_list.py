@@ -1,0 +1,99 @@
+"""The images to learn from: layers and files, ticked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import Qt
+from qtpy.QtCore import Signal as QtSignal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+
+from masked_denoiser.plugin.denoise.expert_settings import row
+
+_PATH, _NUMBER = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
+_FILTER = "Images (*.tif *.tiff *.btf *.svs *.png *.jpg *.jpeg);;All files (*)"
+
+
+class ImagesList(QWidget):
+    """Image layers first, then the files that were added."""
+
+    #: Something was ticked, added or removed.
+    changed = QtSignal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.list = QListWidget()
+        self.list.setMaximumHeight(90)
+        self.list.setToolTip("What to learn from: tick layers, or add files and folders; large ones are read in pieces")
+        files, folder = QPushButton("Add files..."), QPushButton("Add a folder...")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.list)
+        layout.addWidget(row(files, folder))
+        files.clicked.connect(self._choose_files)
+        folder.clicked.connect(self._choose_folder)
+        self.list.itemChanged.connect(self._ticked)
+
+    def ticked(self) -> tuple[list[int], list[Path]]:
+        """Ticked layers by number, and ticked files."""
+        items = [item for item in self._items() if item.checkState() == Qt.CheckState.Checked]
+        numbers = [item.data(_NUMBER) for item in items if item.data(_PATH) is None]
+        return numbers, [Path(item.data(_PATH)) for item in items if item.data(_PATH) is not None]
+
+    def show_layers(self, names: list[str], active: int) -> None:
+        """Offers these layers; ticks of layers of the same name stay, and with none the active one is ticked."""
+        before = {item.text() for item in self._items() if item.checkState() == Qt.CheckState.Checked}
+        self.list.blockSignals(True)
+        for item in [item for item in self._items() if item.data(_PATH) is None]:
+            self.list.takeItem(self.list.row(item))
+        kept = before & set(names)
+        for number, name in reversed(list(enumerate(names))):
+            item = _item(name, name in kept)
+            item.setData(_NUMBER, number)
+            self.list.insertItem(0, item)
+        numbers, files = self.ticked()
+        if not numbers and not files and 0 <= active < len(names):
+            self._items()[active].setCheckState(Qt.CheckState.Checked)
+        self.list.blockSignals(False)
+        self.changed.emit()
+
+    def add_files(self, paths: list[str]) -> None:
+        """Adds files or folders, ticked."""
+        for path in paths:
+            item = _item(Path(path).name, True)
+            item.setData(_PATH, path)
+            item.setToolTip(path)
+            self.list.addItem(item)
+        self.changed.emit()
+
+    def _items(self) -> list[QListWidgetItem]:
+        items = (self.list.item(number) for number in range(self.list.count()))
+        return [item for item in items if item is not None]
+
+    def _ticked(self, _item: QListWidgetItem) -> None:
+        self.changed.emit()
+
+    def _choose_files(self, _checked: bool = False) -> None:
+        self.add_files(choose_files(self))
+
+    def _choose_folder(self, _checked: bool = False) -> None:
+        if folder := choose_folder(self, "Learn from the images of a folder"):
+            self.add_files([folder])
+
+
+def choose_folder(parent: QWidget, title: str) -> str:
+    """Asks for a folder; empty if the user chose none."""
+    return str(QFileDialog.getExistingDirectory(parent, title))
+
+
+def choose_files(parent: QWidget) -> list[str]:
+    """Asks for image files."""
+    paths, _ = QFileDialog.getOpenFileNames(parent, "Choose images", "", _FILTER)
+    return list(paths)
+
+
+def _item(text: str, ticked: bool) -> QListWidgetItem:
+    item = QListWidgetItem(text)
+    item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+    item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
+    return item

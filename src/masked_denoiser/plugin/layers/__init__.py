@@ -1,0 +1,1 @@
+"""Layers as sources, regions of layers, and live results."""

@@ -1,0 +1,1 @@
+"""What both docks use: background tasks, messages, wording."""
