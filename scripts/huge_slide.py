@@ -28,7 +28,7 @@ from masked_denoiser.inference.runner import Batch, Denoised
 from masked_denoiser.jobs.executor import Here
 from masked_denoiser.jobs.pipeline.events import Finished, TileDone
 from masked_denoiser.jobs.prepare import prepare_file, settle_job
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.samples import sample_path
 

@@ -114,7 +114,7 @@ def workers(folder: Path, cluster: Cluster, rng: np.random.Generator) -> Attempt
     """A job on workers, of which one is killed while the others go on."""
     from masked_denoiser.images.open import open_image
     from masked_denoiser.jobs.prepare import prepare_file_on
-    from masked_denoiser.jobs.spec.job import Options
+    from masked_denoiser.jobs.spec.options import Options
 
     def attempt(output: Path, moment: float) -> None:
         victim = int(rng.choice(_alive(cluster)))

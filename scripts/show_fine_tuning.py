@@ -21,7 +21,7 @@ import torch
 import masked_denoiser as md
 from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
 from masked_denoiser.evaluation.pictures import save_png, side_by_side
-from masked_denoiser.jobs.pipeline.events import readable_time
+from masked_denoiser.messages import readable_time
 from masked_denoiser.models.file import Model
 from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.noise.synthetic.recipe import add_noise

@@ -19,7 +19,7 @@ from tifffile import imread
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.cluster.cluster import Cluster
 from masked_denoiser.jobs.prepare import prepare_file_on
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.samples import sample_path
 
 

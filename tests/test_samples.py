@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import MaskedDenoiserError
 from masked_denoiser.samples import SAMPLES, sample_path
 
 
@@ -17,7 +17,7 @@ def test_sample_is_found(name):
 def test_unknown_sample_is_a_user_error_that_names_the_known(name):
     with pytest.raises(ValueError, match=r"slide, slide-clean, fluorescence") as caught:
         sample_path(name)
-    assert isinstance(caught.value, UserError)
+    assert isinstance(caught.value, MaskedDenoiserError)
 
 
 def test_slide_noise_is_as_stated():

@@ -44,7 +44,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
 from masked_denoiser.inference.compilation import compile_layers, release_layers
-from masked_denoiser.jobs.pipeline.events import Message
+from masked_denoiser.messages import Message
 from masked_denoiser.models.file import Model, read_model
 from masked_denoiser.network.build import NETWORKS
 from masked_denoiser.network.exact import exact_float32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import UnknownSampleError
 
 _PACKAGED = Path(__file__).parent / "sample_data"
 _CHECKOUT = Path(__file__).parents[2] / "sample_data"
@@ -15,10 +15,6 @@ SAMPLES = {
     "slide-clean": "slide_clean.ome.tif",
     "fluorescence": "fluorescence.ome.tif",
 }
-
-
-class UnknownSampleError(UserError, ValueError):
-    """A sample of that name does not exist."""
 
 
 def sample_path(name: str) -> Path:

@@ -7,7 +7,7 @@ import numpy as np
 import zarr
 
 from masked_denoiser.evaluation.tile_error import tiny_model
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 
 OPTIONS = Options(noise="none", tile=32, halo=8)
 

@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.denoising.background import SQUARE, TOLERANCE, is_background, measure_background
+from masked_denoiser.denoising.background import SQUARE, TOLERANCE, is_background, low_resolution, measure_background
 from masked_denoiser.denoising.intensity.ranges import IntensityRange
-from masked_denoiser.denoising.lowres import low_resolution
+from masked_denoiser.errors import ImageError, JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
-from masked_denoiser.images.source import ImageError, Source
+from masked_denoiser.images.source import Source
 from masked_denoiser.jobs.pipeline.background_tiles import background_map, write_preview
 from masked_denoiser.jobs.pipeline.events import Finished
 from masked_denoiser.jobs.prepare import prepare_array
-from masked_denoiser.jobs.spec.job import JobError, Options
+from masked_denoiser.jobs.spec.options import Options
 
 PAPER = (0.9, 0.85, 0.95)
 

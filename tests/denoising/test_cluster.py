@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 import torch
 
+from masked_denoiser.errors import DamagedError, JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.source import DamagedError
 from masked_denoiser.jobs.batch.outputs import Pair
 from masked_denoiser.jobs.cluster import worker as remote
 from masked_denoiser.jobs.cluster.cluster import Cluster
 from masked_denoiser.jobs.cluster.task_queue import UnderWay
 from masked_denoiser.jobs.cluster.worker import Run, do_group, hear_of, pack_model
-from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing, Message, Progress
+from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing, Progress
 from masked_denoiser.jobs.prepare import prepare_file, prepare_file_on
-from masked_denoiser.jobs.spec.job import JobError
 from masked_denoiser.jobs.storage.journal import Journal
+from masked_denoiser.messages import Message
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.files.task import ListRequest, denoise_files
 

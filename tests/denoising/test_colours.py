@@ -12,7 +12,7 @@ from masked_denoiser.denoising.colours import colours_are_related
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.dry_run import plan_job
 from masked_denoiser.jobs.prepare import prepare_array
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 
 
 def merged(seed=0, side=256):

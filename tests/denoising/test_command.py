@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from masked_denoiser.cli.commands.denoise import options_of
 from masked_denoiser.cli.main import build_parser
 from masked_denoiser.jobs.shell_command import denoise_command
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 
 PARSER = build_parser()
 numbers = st.integers(0, 2**40)

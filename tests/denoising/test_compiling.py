@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from masked_denoiser.errors import DeviceError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.inference.compilation import compile_network, layers_of
-from masked_denoiser.inference.runner import Denoiser, DeviceError
+from masked_denoiser.inference.runner import Denoiser
 from masked_denoiser.jobs.prepare import prepare_array
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.catalogue import load_model
 
 CPU = torch.device("cpu")

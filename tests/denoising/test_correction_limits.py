@@ -9,7 +9,7 @@ from masked_denoiser.denoising.correction_limits import limit_correction, undo_s
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.prepare import prepare_array
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.noise.variance_model import NoiseVariance
 from tests.stand_in import StandIn
 

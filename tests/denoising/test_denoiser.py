@@ -10,6 +10,7 @@ import torch
 from tifffile import imread
 from torch import nn
 
+from masked_denoiser.errors import DeviceError
 from masked_denoiser.evaluation.metrics import psnr
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
@@ -17,13 +18,13 @@ from masked_denoiser.inference import measurement_cache as remembered
 from masked_denoiser.inference import runner as denoising
 from masked_denoiser.inference import tune_precision as fastest
 from masked_denoiser.inference.memory_limits import Limits
-from masked_denoiser.inference.runner import Denoiser, DeviceError
+from masked_denoiser.inference.runner import Denoiser
 from masked_denoiser.inference.tune_precision import settle_precision
 from masked_denoiser.jobs.api import denoise
-from masked_denoiser.jobs.pipeline.events import Message
 from masked_denoiser.jobs.prepare import prepare_array
 from masked_denoiser.jobs.runner_factory import begin
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.network.block import SwinBlock
 from masked_denoiser.samples import sample_path

@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 import zarr
 
+from masked_denoiser.errors import AlreadyCompleteError, DamagedError, ImageError, JobError, OutputError
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.source import DamagedError, ImageError
 from masked_denoiser.images.writers.provenance import read_attributes
 from masked_denoiser.jobs.api import denoise_file
-from masked_denoiser.jobs.pipeline.events import Finished, Message, TileDone
+from masked_denoiser.jobs.pipeline.events import Finished, TileDone
 from masked_denoiser.jobs.prepare import prepare_file
-from masked_denoiser.jobs.spec.job import JobError
 from masked_denoiser.jobs.storage.journal import Journal
-from masked_denoiser.jobs.storage.output import AlreadyComplete, OutputError
+from masked_denoiser.messages import Message
 
 from .jobs import OPTIONS, fingerprint, leftovers, make_input
 
@@ -139,7 +138,7 @@ def test_a_disk_that_is_full_loses_nothing(image, tmp_path, suffix):
 @pytest.mark.parametrize(
     ("number", "mend"),
     [
-        (errno.EACCES, "get the right to write there back"),
+        (errno.EACCES, "restore the permission to write there"),
         (errno.ENOSPC, "free space"),
         (errno.ESTALE, "its disk is there"),
     ],
@@ -221,7 +220,7 @@ def test_another_input_of_the_same_shape_is_not_taken_for_complete(image, tmp_pa
     zarr.open_array(image, mode="r+")[...] = 7
     with pytest.raises(JobError, match="the input has changed") as caught:
         prepare(image, output, resume=True)
-    assert not isinstance(caught.value, AlreadyComplete)
+    assert not isinstance(caught.value, AlreadyCompleteError)
 
 
 def test_another_process_is_refused_too_and_a_killed_one_is_not_in_the_way(image, tmp_path):
@@ -246,10 +245,10 @@ def test_a_complete_output_is_nothing_to_resume(image, tmp_path, suffix):
     settings = {"model": image.parent / "tiny.safetensors", "device": "cpu", "noise": "none", "tile": 32}
     denoise_file(image, output, **settings)
     before = fingerprint(output)
-    with pytest.raises(AlreadyComplete):
+    with pytest.raises(AlreadyCompleteError):
         denoise_file(image, output, **settings, resume=True)
     with pytest.raises(JobError, match="of another job: seed was 0 and is 1") as caught:
         denoise_file(image, output, **settings | {"seed": 1}, resume=True)
-    assert not isinstance(caught.value, AlreadyComplete)
+    assert not isinstance(caught.value, AlreadyCompleteError)
     assert fingerprint(output) == before
     assert leftovers(output) == []

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from masked_denoiser.errors import JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.inference.device import choose_device
 from masked_denoiser.inference.runner import Denoiser
 from masked_denoiser.inference.transfer import to_device, to_host
 from masked_denoiser.jobs.api import denoise
-from masked_denoiser.jobs.spec.job import JobError, Options
+from masked_denoiser.jobs.spec.options import Options
 
 
 @pytest.mark.gpu

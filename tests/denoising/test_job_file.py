@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masked_denoiser.errors import JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.executor import Here
 from masked_denoiser.jobs.prepare import prepare_file, prepare_job
-from masked_denoiser.jobs.spec.job import JobError, Options
 from masked_denoiser.jobs.spec.job_file import job_from, read_job_file, write_job_file
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolve import make_job
 
 from .jobs import OPTIONS, fingerprint, make_input

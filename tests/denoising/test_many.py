@@ -14,19 +14,17 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import AlreadyCompleteError, ImageError, JobError, ListError, MaskedDenoiserError
 from masked_denoiser.images.discovery import find_images, stem_of
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.source import ImageError
 from masked_denoiser.images.writers.ome_tiff import OmeTiffSink
 from masked_denoiser.jobs.api import denoise_file
-from masked_denoiser.jobs.batch.outputs import ListError, Pair, is_list, plan_outputs
+from masked_denoiser.jobs.batch.outputs import Pair, is_list, plan_outputs
 from masked_denoiser.jobs.batch.prepare import Preparer
 from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, FileReady, Summary, run_many
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
-from masked_denoiser.jobs.spec.job import JobError, Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.storage.journal import Journal, lock_output
-from masked_denoiser.jobs.storage.output import AlreadyComplete
 from masked_denoiser.models import catalogue
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model
@@ -328,7 +326,7 @@ def test_what_no_image_could_mend_is_refused_first(tmp_path):
         ({"device": "tpu"}, "unknown device"),
         ({"resume": True, "overwrite": True}, "only one"),
     ):
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(MaskedDenoiserError, match=words):
             Preparer(**wrong).check()
 
 
@@ -336,7 +334,7 @@ def test_a_complete_output_is_nothing_to_resume(tmp_path, made):
     folder, _ = made
     how = {"model": folder / "tiny.safetensors", "tile": 32, "noise": "none"}
     denoise_file(folder / "a.tif", folder / "a.ome.tif", **how)
-    with pytest.raises(AlreadyComplete, match="it is complete"):
+    with pytest.raises(AlreadyCompleteError, match="it is complete"):
         denoise_file(folder / "a.tif", folder / "a.ome.tif", **how, resume=True)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import masked_denoiser as md
 from masked_denoiser.denoising.intensity.ranges import IntensityRange
-from masked_denoiser.denoising.noise_settings import NoiseError, parse_given_noise
+from masked_denoiser.denoising.noise_settings import parse_given_noise
 from masked_denoiser.denoising.noise_treatment import (
     IDENTITY,
     NoiseSummary,
@@ -24,12 +24,13 @@ from masked_denoiser.denoising.noise_treatment import (
 )
 from masked_denoiser.denoising.tile_denoiser import TileDenoiser
 from masked_denoiser.denoising.training_noise import TrainingNoise, training_noise
+from masked_denoiser.errors import JobError, NoiseError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.inference.runner import Denoised
 from masked_denoiser.jobs.api import denoise
 from masked_denoiser.jobs.prepare import prepare_array, prepare_file
-from masked_denoiser.jobs.spec.job import JobError, Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolve import make_job
 from masked_denoiser.models.catalogue import list_models
 from masked_denoiser.network.ushape_config import UConfig

@@ -7,17 +7,19 @@ import pytest
 import tifffile
 import torch
 
+from masked_denoiser.errors import JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.inference.runner import reflect
 from masked_denoiser.jobs.api import denoise, denoise_file
-from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Message, TileDone
+from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, TileDone
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.pipeline.prefetch import BEHIND
 from masked_denoiser.jobs.prepare import prepare_array, prepare_file
-from masked_denoiser.jobs.spec.job import JobError, Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolve import make_job
+from masked_denoiser.messages import Message
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.build import build_network

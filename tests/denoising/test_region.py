@@ -11,7 +11,7 @@ import torch
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.pipeline.events import Finished, Progress, TileDone
 from masked_denoiser.jobs.prepare import prepare_array
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.region import Region
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model

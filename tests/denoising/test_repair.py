@@ -10,7 +10,7 @@ from tifffile import imread
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.api import denoise
 from masked_denoiser.jobs.prepare import prepare_array
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolve import make_job
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.network.reach import exact_halo

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import masked_denoiser as md
-from masked_denoiser.jobs.spec.job import JobError
+from masked_denoiser.errors import JobError
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.training.untrained import random_model
 

@@ -11,14 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masked_denoiser.errors import JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.inference import tune_tile as warmup
-from masked_denoiser.inference.tune_tile import Probe, Size, choose_size, settle_tile
+from masked_denoiser.inference.tune_tile import Probe, Size, choose_size
 from masked_denoiser.jobs.api import denoise
 from masked_denoiser.jobs.pipeline.events import Cancelled, TileDone
 from masked_denoiser.jobs.prepare import prepare_array, prepare_file
-from masked_denoiser.jobs.spec.job import JobError, Options
+from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.jobs.spec.tile_size import settle_tile
 
 CPU = torch.device("cpu")
 AUTO = Options(tile="auto", noise="none")

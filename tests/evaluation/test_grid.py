@@ -14,7 +14,8 @@ from skimage.data import immunohistochemistry
 from skimage.metrics import peak_signal_noise_ratio
 
 from masked_denoiser.cli.main import main
-from masked_denoiser.evaluation.baselines import BaselineError, baseline
+from masked_denoiser.errors import BaselineError
+from masked_denoiser.evaluation.baselines import baseline
 from masked_denoiser.evaluation.grid import means, noise_grid, real_pairs
 from masked_denoiser.evaluation.tile_error import tiny_model
 

@@ -26,7 +26,7 @@ from masked_denoiser.evaluation.safety.report import (
 from masked_denoiser.evaluation.safety.scenes import grating
 from masked_denoiser.evaluation.safety.synthetic import synthetic_cases
 from masked_denoiser.evaluation.tile_error import tiny_model
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 
 REPORT = SafetyReport("image", 1.0, 0.5, 1.0, 0.1, 1.0, 1.0, "noise", "treated")
 

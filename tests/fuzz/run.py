@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import MaskedDenoiserError
 from tests.fuzz.mutate import Mutate
 from tests.fuzz.watch import GROWTH, WATCH, Slow, in_time, peak_bytes, quiet
 
@@ -83,7 +83,7 @@ def _one(target: Target, place: Path, name: str, data: bytes, tally: Tally, whic
         with WATCH.over(place), in_time():
             target.use(place)
         tally.opened += 1
-    except (UserError, OSError) as error:
+    except (MaskedDenoiserError, OSError) as error:
         tally.refused += 1
         said = "" if len(str(error)) <= _LONGEST_MESSAGE else f"a message of {len(str(error))} characters"
     except (Exception, Slow) as error:

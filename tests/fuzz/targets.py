@@ -23,8 +23,9 @@ from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.inference import measurement_cache as remembered
-from masked_denoiser.jobs.spec.job import Job, Options
+from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.job_file import read_job_file, write_job_file
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolve import make_job
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.models.card import Card

@@ -12,10 +12,10 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masked_denoiser.errors import DamagedError, ImageError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes, select, to_channels_first
 from masked_denoiser.images.readers.raw_file import FlatFile, FlatPiece
-from masked_denoiser.images.source import DamagedError, ImageError
 
 RNG = np.random.default_rng(0)
 

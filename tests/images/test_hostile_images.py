@@ -18,8 +18,8 @@ import tifffile
 import zarr
 from zarr.codecs import GzipCodec, ZstdCodec
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.source import ImageError
 from masked_denoiser.images.validation.declared_size import declared_shape
 from masked_denoiser.images.validation.size_limits import VARIABLE
 from masked_denoiser.images.writers.provenance import read_attributes

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.source import ImageError
 
 RNG = np.random.default_rng(0)
 

@@ -16,10 +16,11 @@ import tifffile
 import zarr
 from scripts.round_trips import write
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
-from masked_denoiser.images.source import ImageError, Source
+from masked_denoiser.images.source import Source
 
 PIXELS = np.random.default_rng(3).integers(1, 200, (2, 150, 130)).astype("uint16")
 

@@ -13,13 +13,14 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.selection import Selection, parse_selection, select
-from masked_denoiser.images.source import AXES, ImageError, Source
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.images.source import AXES, Source
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolve import make_job
 
 PIXELS = np.random.default_rng(0).integers(0, 999, (3, 2, 4, 30, 20), dtype=np.uint16)

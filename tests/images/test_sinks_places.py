@@ -16,10 +16,11 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.source import ImageError, Source
+from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.downsample import build_pyramid, halve, regions
 from masked_denoiser.images.writers.layout import MANY_CHUNKS, Layout, shard_side, tile_side, working_chunk
 from masked_denoiser.images.writers.output_path import (

@@ -13,10 +13,10 @@ import pytest
 import tifffile
 import zarr
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.readers.tiff_metadata import Calibration, from_leica, from_ventana
-from masked_denoiser.images.source import ImageError
 
 NOISE = np.random.default_rng(0).integers(0, 255, (6, 128, 128)).astype(np.uint8)
 

@@ -14,13 +14,14 @@ import torch
 from safetensors.torch import save_file
 
 from masked_denoiser.cli.main import main
+from masked_denoiser.errors import ModelError, TrainingError
 from masked_denoiser.evaluation.tile_error import tiny_model
-from masked_denoiser.models.card import Card, ModelError
+from masked_denoiser.models.card import Card
 from masked_denoiser.models.checkpoint import read_checkpoint
 from masked_denoiser.models.file import read_model
 from masked_denoiser.models.reference import import_checkpoint
 from masked_denoiser.training.checkpoint import new_state
-from masked_denoiser.training.recipe import FINE_TUNE, TrainingError
+from masked_denoiser.training.recipe import FINE_TUNE
 
 
 def _model(folder: Path, weights: dict[str, Any] | None = None, **changes: Any) -> Path:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from masked_denoiser.errors import ModelError
 from masked_denoiser.evaluation.tile_error import tiny_model
-from masked_denoiser.models.card import Card, ModelError
+from masked_denoiser.models.card import Card
 from masked_denoiser.models.catalogue import DEFAULT, find_model, list_models, load_model
 from masked_denoiser.models.file import Model, read_card, read_model
 from masked_denoiser.models.reference import export_checkpoint, import_checkpoint

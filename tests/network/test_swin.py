@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from masked_denoiser.network.config import PAPER, ConfigError, SwinConfig
+from masked_denoiser.errors import ConfigError
+from masked_denoiser.network.config import PAPER, SwinConfig
 from masked_denoiser.network.masks import HashedTokenMask, RandomTokenMask
 from masked_denoiser.network.swin import MaskedSwin
 

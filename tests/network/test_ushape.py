@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from masked_denoiser.errors import ConfigError
 from masked_denoiser.network.build import config_from_dict
-from masked_denoiser.network.config import ConfigError
 from masked_denoiser.network.masks import MASKED_PIXEL, HashedTokenMask
 from masked_denoiser.network.ushape import MaskedU, fill_masked
 from masked_denoiser.network.ushape_config import UConfig

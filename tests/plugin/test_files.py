@@ -14,12 +14,13 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 
 import masked_denoiser as md
+from masked_denoiser.errors import FormError
 from masked_denoiser.jobs.batch.outputs import Pair
 from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, Outcome
 from masked_denoiser.jobs.pipeline.events import Progress
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.storage.journal import Journal
-from masked_denoiser.plugin.denoise.form import Form, FormError
+from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
 from masked_denoiser.plugin.files.presenter import FilesPresenter
 from masked_denoiser.plugin.files.task import Overall

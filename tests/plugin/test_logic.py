@@ -12,16 +12,15 @@ import numpy as np
 import pytest
 import zarr
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import FormError, JobError, MaskedDenoiserError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Progress, TileDone
-from masked_denoiser.jobs.spec.job import JobError
 from masked_denoiser.jobs.spec.region import Region
 from masked_denoiser.jobs.storage.journal import lock_output
 from masked_denoiser.plugin.denoise import task as tasks
-from masked_denoiser.plugin.denoise.form import Form, FormError, default_path, make_request, memory_warning, output_path
+from masked_denoiser.plugin.denoise.form import Form, default_path, make_request, memory_warning, output_path
 from masked_denoiser.plugin.denoise.presenter import DockView, Presenter
 from masked_denoiser.plugin.layers.live_result import LiveRegion, live_in_memory
 from masked_denoiser.plugin.shared.background_task import Ended, Runner
@@ -60,7 +59,7 @@ def test_a_path_is_suggested_beside_the_input(tmp_path):
 
 
 def test_settings_are_fields_of_options():
-    from masked_denoiser.jobs.spec.job import Options
+    from masked_denoiser.jobs.spec.options import Options
 
     form = Form(passes=3, std=True, tile=64, halo="exact", seed=5, channels="each", intensity=(1.0, 2.0))
     assert Options(**form.settings()) == Options(
@@ -95,7 +94,7 @@ def test_a_result_that_would_fill_the_memory_is_asked_about():
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (UserError("x is 3;\nchoose 4"), "x is 3; choose 4"),
+        (MaskedDenoiserError("x is 3;\nchoose 4"), "x is 3; choose 4"),
         (RuntimeError("CUDA error: out of memory"), "there was too little memory"),
         (MemoryError(), "there was too little memory"),
         (OSError("No space left on device"), "a file could not be read or written"),

@@ -15,12 +15,12 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from masked_denoiser.cli.main import build_parser
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import MaskedDenoiserError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.selection import parse_selection, select
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.jobs.prepare import prepare_array
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.layer_part import ShapesList, choose_part
 from masked_denoiser.plugin.denoise.request import Asking, AskingView
@@ -90,16 +90,18 @@ def test_the_selected_shape_is_taken_else_the_last(viewer):
 
 def test_regions_that_cannot_be_are_refused(viewer):
     layer = viewer.add_image(np.zeros((5, 100, 120), np.uint8), name="image")
-    with pytest.raises(UserError, match="no shapes layer 'box' any more"):
+    with pytest.raises(MaskedDenoiserError, match="no shapes layer 'box' any more"):
         part_of(viewer, layer)
     shapes = viewer.add_shapes(name="box")
-    with pytest.raises(UserError, match="'box' is empty; draw a rectangle"):
+    with pytest.raises(MaskedDenoiserError, match="'box' is empty; draw a rectangle"):
         part_of(viewer, layer)
     shapes.add_rectangles([box(-50, 0, -10, 40)])
-    with pytest.raises(UserError, match="rows -50 to -10 and columns 0 to 40 of 'image', which has 100 x 120 pixels"):
+    with pytest.raises(
+        MaskedDenoiserError, match="rows -50 to -10 and columns 0 to 40 of 'image', which has 100 x 120 pixels"
+    ):
         part_of(viewer, layer)
     viewer.dims.ndisplay = 3
-    with pytest.raises(UserError, match="the view shows no rows and columns"):
+    with pytest.raises(MaskedDenoiserError, match="the view shows no rows and columns"):
         part_of(viewer, layer, Form(region="view"))
 
 
@@ -196,13 +198,13 @@ class TestCommand:
 
     def test_a_layer_that_is_no_file_must_be_saved_first(self, viewer, tmp_path):
         layer = viewer.add_image(np.zeros((50, 60), np.uint8), name="made")
-        with pytest.raises(UserError, match="layer 'made' lies in no file; save it first"):
+        with pytest.raises(MaskedDenoiserError, match="layer 'made' lies in no file; save it first"):
             self.command(viewer, layer)
         path = tmp_path / "a.tif"
         tifffile.imwrite(path, np.zeros((50, 60), np.uint8))
         (layer,) = self.open(viewer, path)
         layer.data = np.zeros((25, 60), np.uint8)
-        with pytest.raises(UserError, match="it is only a part of it, or was changed; save the layer first"):
+        with pytest.raises(MaskedDenoiserError, match="it is only a part of it, or was changed; save the layer first"):
             self.command(viewer, layer)
 
 

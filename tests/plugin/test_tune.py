@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from skimage.data import immunohistochemistry
 
+from masked_denoiser.errors import FormError
 from masked_denoiser.models.file import read_card
-from masked_denoiser.plugin.denoise.form import FormError
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
 from masked_denoiser.plugin.fine_tune.form import TuneForm, clean_name, make_tune_request, rectangles
 from masked_denoiser.plugin.fine_tune.history import History
-from masked_denoiser.plugin.fine_tune.wording import tuning_ended
 from masked_denoiser.plugin.fine_tune_dock import FineTuneDock
+from masked_denoiser.plugin.shared.wording import tuning_ended
 from masked_denoiser.tiling.plan import Span
 from masked_denoiser.training.events import Stepped, Trained, Validated
 

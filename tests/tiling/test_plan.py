@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masked_denoiser.errors import PlanError
 from masked_denoiser.tiling.groups import Groups, batches
-from masked_denoiser.tiling.plan import Plan, PlanError, chunk_side
+from masked_denoiser.tiling.plan import Plan, chunk_side
 
 sizes = st.tuples(st.integers(1, 200), st.integers(1, 200))
 plans = st.builds(

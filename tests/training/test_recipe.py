@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.noise.synthetic.parse import RecipeError
-from masked_denoiser.training.recipe import FINE_TUNE, PAPER_RECIPE, PRESETS, TrainingError, TrainingRecipe
+from masked_denoiser.errors import RecipeError, TrainingError
+from masked_denoiser.training.recipe import FINE_TUNE, PAPER_RECIPE, PRESETS, TrainingRecipe
 
 
 def test_the_paper_is_what_the_paper_states():

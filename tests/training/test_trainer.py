@@ -16,16 +16,17 @@ import pytest
 import torch
 
 import masked_denoiser as md
+from masked_denoiser.errors import StoppedEarlyError, TrainingError
 from masked_denoiser.images.open import open_image
-from masked_denoiser.jobs.pipeline.events import Message
+from masked_denoiser.messages import Message
 from masked_denoiser.models.file import read_model
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.tiling.plan import Span
 from masked_denoiser.training.data.patches import Pool, TrainingImage
-from masked_denoiser.training.events import Saved, Stepped, StoppedEarlyError, Trained, Validated
+from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
 from masked_denoiser.training.fine_tune import fine_tune_recipe, load_base
 from masked_denoiser.training.prepare import TrainingImages, prepare_training, training_folder
-from masked_denoiser.training.recipe import FINE_TUNE, GENERAL, TrainingError, TrainingRecipe
+from masked_denoiser.training.recipe import FINE_TUNE, GENERAL, TrainingRecipe
 from masked_denoiser.training.untrained import random_model, untrained
 from masked_denoiser.training.validation import really_unseen
 

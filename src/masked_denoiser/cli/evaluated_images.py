@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from masked_denoiser.evaluation.grid import EvaluationError
+from masked_denoiser.errors import EvaluationError
 from masked_denoiser.images.discovery import images_in, is_zarr
 
 

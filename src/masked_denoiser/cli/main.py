@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from masked_denoiser.cli.parser import build_parser
-from masked_denoiser.errors import UserError, one_line
+from masked_denoiser.errors import MaskedDenoiserError, one_line
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our answer has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _FAILED
-    except (UserError, OSError, MemoryError) as error:
+    except (MaskedDenoiserError, OSError, MemoryError) as error:
         if options.debug:
             raise
         print(f"masked-denoiser: {one_line(error)}", file=sys.stderr)

@@ -12,17 +12,9 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from masked_denoiser.jobs.pipeline.events import (
-    Cancelled,
-    Event,
-    Finished,
-    Finishing,
-    Message,
-    Progress,
-    TileDone,
-    readable_time,
-)
+from masked_denoiser.jobs.pipeline.events import Cancelled, Event, Finished, Finishing, Progress, TileDone
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
+from masked_denoiser.messages import Message, readable_time
 
 if TYPE_CHECKING:
     from masked_denoiser.jobs.cluster.driver import ClusterPipeline

@@ -6,9 +6,7 @@ it blurs one with the structure of another: there the colours are denoised one b
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +15,6 @@ from scipy.ndimage import gaussian_filter
 from masked_denoiser.denoising.intensity.ranges import sample_rectangles
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
-from masked_denoiser.jobs.spec.job import Options
-from masked_denoiser.models.catalogue import AUTO
-from masked_denoiser.models.file import Model
 
 #: Colours show one thing if the details of two of them correlate more than this. Measured: 0.78 and more in 200
 #: photographs and stained tissues, 0.2 in cells with three fluorophores.
@@ -30,19 +25,6 @@ _EMPTY = 0.01
 _FINE, _COARSE = 0.75, 3.0
 #: Rectangles of an image that are looked at.
 _PLACES = 16
-
-
-def resolve_channels(source: Source, model: Model | str | Path, options: Options) -> Options:
-    """Return options in which "auto" channels of a merged RGB image are "each", where the model is chosen, too.
-
-    Args:
-        source: the image, or a part of it with the image as its context.
-        model: as the user asked for it; a model that is named gets RGB together, as it knows it.
-        options: how to denoise.
-    """
-    if model != AUTO or options.channels != "auto" or not source.rgb or colours_are_related(source, options.seed):
-        return options
-    return replace(options, channels="each")
 
 
 def colours_are_related(source: Source, seed: int = 0) -> bool:

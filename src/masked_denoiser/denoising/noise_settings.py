@@ -25,7 +25,7 @@ from masked_denoiser.denoising.noise_treatment import (
 from masked_denoiser.denoising.tile_denoiser import TileDenoiser, replace_impulses
 from masked_denoiser.denoising.training_noise import TrainingNoise, training_noise
 from masked_denoiser.denoising.treatment_trial import Judgement, best_of, choose_places, judge
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import NoiseError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.inference.runner import Batch, Denoiser
@@ -56,10 +56,6 @@ _PARTLY_STRUCTURE = "some of what would be removed may be structure"
 
 #: What `noise` is called that is measured, and that is not looked at.
 AUTO, NONE = "auto", "none"
-
-
-class NoiseError(UserError, ValueError):
-    """A description of noise that cannot be used."""
 
 
 @dataclass(frozen=True)

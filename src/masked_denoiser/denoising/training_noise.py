@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
 
+from masked_denoiser.errors import RecipeError
 from masked_denoiser.models.card import Card
 from masked_denoiser.noise.blocks import SPREADS
-from masked_denoiser.noise.synthetic.parse import RecipeError, parse_noise
+from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.noise.synthetic.recipe import USUAL_VALUES, NoiseRecipe, OneOf, Step
 from masked_denoiser.noise.variance_model import NoiseVariance
 

@@ -9,14 +9,10 @@ import numpy as np
 
 from masked_denoiser.denoising.noise_measurement import estimate_noise
 from masked_denoiser.denoising.variance_stabilization import make_stabiliser
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import BaselineError
 
 Image = np.ndarray[Any, np.dtype[Any]]
 Denoise = Callable[[Image], Image]
-
-
-class BaselineError(UserError, ValueError):
-    """A classical denoiser that is not there."""
 
 
 def baseline(name: str) -> Denoise:

@@ -9,8 +9,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from masked_denoiser.errors import UserError
-from masked_denoiser.evaluation.plot import COLOURS, PlotError, new_figure, save_figure
+from masked_denoiser.errors import LogError, PlotError
+from masked_denoiser.evaluation.plot import COLOURS, new_figure, save_figure
 
 #: A noise with one level, such as `gaussian(sigma=15)`.
 _LEVEL = re.compile(r"(?P<family>\w+)\((?P<name>\w+)=(?P<level>[\d.]+)\)")
@@ -19,10 +19,6 @@ _LEVEL = re.compile(r"(?P<family>\w+)\((?P<name>\w+)=(?P<level>[\d.]+)\)")
 Means = Mapping[tuple[str, str], tuple[float, ...]]
 #: A line: levels or steps, and PSNR in dB.
 Line = list[tuple[float, float]]
-
-
-class LogError(UserError, ValueError):
-    """A training log that cannot be drawn."""
 
 
 def curves_of(found: Means) -> dict[str, dict[str, Line]]:

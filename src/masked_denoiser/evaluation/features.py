@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from masked_denoiser.evaluation.grid import EvaluationError, read_8_bit
+from masked_denoiser.errors import EvaluationError
+from masked_denoiser.evaluation.grid import read_8_bit
 from masked_denoiser.evaluation.metrics import to_8_bit
 from masked_denoiser.evaluation.plot import COLOURS, new_figure, save_figure
 from masked_denoiser.models.file import Model

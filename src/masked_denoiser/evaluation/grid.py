@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import EvaluationError
 from masked_denoiser.evaluation.baselines import BASELINES, baseline
 from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.jobs.prepare import prepare_array
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.catalogue import AUTO, load_model
 from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.noise.synthetic.recipe import NoiseRecipe, add_noise
@@ -52,10 +52,6 @@ GRID = (
 _PERFECT = 100.0
 
 
-class EvaluationError(UserError, ValueError):
-    """An evaluation that cannot be done as asked."""
-
-
 @dataclass(frozen=True)
 class Score:
     """One denoiser on one image; LPIPS where it was asked for."""
@@ -72,7 +68,7 @@ def make_denoiser(name: str, device: str, options: Options) -> Callable[[Image],
     """From uint8 [H, W, C] to uint8 [H, W, C], by a model (name or path) or a classical denoiser.
 
     Raises:
-        UserError: if there is none of that name.
+        MaskedDenoiserError: if there is none of that name.
     """
     if name in BASELINES:
         classical = baseline(name)
@@ -111,7 +107,7 @@ def noise_grid(
         crop: side of the square in the middle of each image that is looked at; 0 for all of it.
 
     Raises:
-        UserError: if a recipe does not parse or an image cannot be read.
+        MaskedDenoiserError: if a recipe does not parse or an image cannot be read.
     """
     recipes = {noise: parse_noise(noise) for noise in noises}
     for number, path in enumerate(images):

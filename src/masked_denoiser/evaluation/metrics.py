@@ -7,13 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import MetricError
 
 Image = np.ndarray[Any, Any]
-
-
-class MetricError(UserError, ValueError):
-    """A measure that is not there."""
 
 
 def to_8_bit(image: Image) -> Image:

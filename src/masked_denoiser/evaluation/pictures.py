@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.errors import PictureError
 from masked_denoiser.evaluation.metrics import to_8_bit
 
 Image = np.ndarray[Any, Any]
@@ -49,3 +50,15 @@ def _join(images: list[Image], axis: int) -> Image:
     white = np.full(gap, 255, np.uint8)
     parts = [part for image in images for part in (white, image)][1:]
     return np.concatenate(parts, axis=axis)
+
+
+def picture_path(text: str) -> Path:
+    """The path of a picture that is to be written.
+
+    Raises:
+        PictureError: if it does not end in .png, or something is there: an image, perhaps, of which there is no other.
+    """
+    path = Path(text)
+    if path.suffix.lower() != ".png" or path.exists():
+        raise PictureError(f"{path} {'exists' if path.exists() else 'does not end in .png'}; give another name")
+    return path

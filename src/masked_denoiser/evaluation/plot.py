@@ -5,17 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import PlotError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Colours that people with any colour vision tell apart (Okabe and Ito 2008).
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000")
-
-
-class PlotError(UserError, ValueError):
-    """A plot that cannot be drawn."""
 
 
 def new_figure(width: float, height: float) -> Figure:

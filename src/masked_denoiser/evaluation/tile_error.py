@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from masked_denoiser.jobs.api import denoise
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.config import RGB_MEAN, SwinConfig

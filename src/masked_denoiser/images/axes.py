@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.images.source import AXES, ImageError
+from masked_denoiser.errors import ImageError
+from masked_denoiser.images.source import AXES
 
 #: Stands for a dimension whose meaning the metadata do not tell.
 UNKNOWN = "?"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from masked_denoiser.images.source import ImageError
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES, ZARR_SUFFIXES
 from masked_denoiser.images.zarr_files import ZARR_FILES
 

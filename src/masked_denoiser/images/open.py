@@ -6,8 +6,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.base import Found, find_array, settle
-from masked_denoiser.images.source import ImageError, Lazy, Source
+from masked_denoiser.images.source import Lazy, Source
 
 
 def open_image(source: str | os.PathLike[str] | Lazy | Source, *, axes: str | None = None, level: int = 0) -> Source:

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.indexing import full_index
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.source import AXES, ImageError, Lazy, Source
+from masked_denoiser.images.source import AXES, Lazy, Source
 
 _PART = re.compile(r"([A-Za-z])\s*=\s*(?:(\d+)|(\d*)\s*:\s*(\d*))")
 

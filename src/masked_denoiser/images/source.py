@@ -13,21 +13,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import DamagedError, ImageError
 from masked_denoiser.images.planes import Plane, select, to_channels_first
 
 #: Axis letters, those of OME and tifffile: time, channel, depth, height, width, RGB(A) samples.
 AXES = "TCZYXS"
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-class ImageError(UserError, ValueError):
-    """An image that cannot be read, or not in the way that was asked for."""
-
-
-class DamagedError(ImageError):
-    """A place of an image that was reached, and holds no pixels that could be decoded."""
 
 
 #: What decoders raise for content that is none.

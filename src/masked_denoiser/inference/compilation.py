@@ -13,8 +13,9 @@ from collections.abc import Callable
 import numpy as np
 from torch import nn
 
+from masked_denoiser.errors import DeviceError
 from masked_denoiser.inference.memory_limits import is_out_of_memory
-from masked_denoiser.inference.runner import Denoiser, DeviceError
+from masked_denoiser.inference.runner import Denoiser
 from masked_denoiser.network.attention import WindowAttention
 from masked_denoiser.network.block import Mlp
 from masked_denoiser.network.ushape import ConvBlock

@@ -6,7 +6,7 @@ import platform
 
 import torch
 
-from masked_denoiser.jobs.spec.job import JobError
+from masked_denoiser.errors import JobError
 
 
 def choose_device(wanted: str = "auto") -> tuple[torch.device, str]:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import DeviceError
 from masked_denoiser.inference.memory_limits import Limits, is_out_of_memory
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.inference.transfer import Waiting, to_device, to_host
@@ -30,13 +30,6 @@ _MAP_CHANNELS = 2
 
 #: Context of the parts that a tile is cut into when memory runs out, in pixels.
 _PART_OVERLAP = 32
-
-
-class DeviceError(UserError, ValueError):
-    """The device could not do what was asked of it.
-
-    Not a RuntimeError, as torch's own is: napari's workers lose those.
-    """
 
 
 @dataclass(frozen=True)

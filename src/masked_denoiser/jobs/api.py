@@ -17,9 +17,10 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.jobs.executor import Here, engine
 from masked_denoiser.jobs.messages import restraint
-from masked_denoiser.jobs.pipeline.events import Event, Finished, Message
+from masked_denoiser.jobs.pipeline.events import Event, Finished
 from masked_denoiser.jobs.prepare import prepare_array, prepare_file_on
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import AUTO
 from masked_denoiser.models.file import Model
 
@@ -49,7 +50,7 @@ def denoise(
         An array of the same shape and dtype.
 
     Raises:
-        UserError: if the array cannot be denoised as asked.
+        MaskedDenoiserError: if the array cannot be denoised as asked.
 
     Warns:
         UserWarning: of axes that were guessed, of noise so weak that it is left alone, and of NaN and infinite pixels,
@@ -92,7 +93,7 @@ def denoise_file(
         settings: fields of `Options`, such as `passes=4`.
 
     Raises:
-        UserError: if the job cannot be done as asked.
+        MaskedDenoiserError: if the job cannot be done as asked.
 
     Warns:
         UserWarning: of axes that were guessed, of noise so weak that it is left alone, and of NaN and infinite pixels,

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.denoising.colours import resolve_channels
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.output_path import estimate_bytes
 from masked_denoiser.inference.device import choose_device
 from masked_denoiser.inference.tune_precision import settle_precision
-from masked_denoiser.inference.tune_tile import settle_tile
 from masked_denoiser.jobs.memory_estimate import plan_memory
 from masked_denoiser.jobs.messages import what_is_done
 from masked_denoiser.jobs.pipeline.background_tiles import Skipping, write_preview
-from masked_denoiser.jobs.spec.job import Job, Options
-from masked_denoiser.jobs.spec.resolve import make_job
+from masked_denoiser.jobs.spec.job import Job
+from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.jobs.spec.resolve import make_job, resolve_channels
+from masked_denoiser.jobs.spec.tile_size import settle_tile
 from masked_denoiser.models.catalogue import load_model, suited
 
 _LOG = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def plan_job(
         `background`, the share of some tiles that would be passed through, or None where none is.
 
     Raises:
-        UserError: if the job cannot be done as asked, or the preview not be written.
+        MaskedDenoiserError: if the job cannot be done as asked, or the preview not be written.
     """
     chosen, said = choose_device(device)
     options = resolve_channels(source, model, options)

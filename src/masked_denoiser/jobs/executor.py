@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 
+from masked_denoiser.errors import JobError
 from masked_denoiser.images.source import Source
 from masked_denoiser.inference.device import choose_device
 from masked_denoiser.inference.memory_limits import Limits
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.runner_factory import Say, begin
-from masked_denoiser.jobs.spec.job import Job, JobError
+from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.storage.output import Output
 from masked_denoiser.models.file import Model
 

@@ -7,16 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import psutil
 
+from masked_denoiser.inference.memory_estimate import network_memory
 from masked_denoiser.jobs.pipeline.prefetch import AHEAD
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.network.build import NetworkConfig
-from masked_denoiser.network.config import SwinConfig
-
-#: Feature images of the finest level that a network holds at once. Counted on a CPU: `python -m benchmarks pipeline`.
-_SWIN_FEATURES, _U_FEATURES = 5.0, 6.0
-
-#: What the libraries of a network's layers take for themselves, in bytes.
-_LIBRARIES = 130 * 2**20
 
 #: Bytes for each sample of a tile while it waits: in [0, 1] as float32, what was clipped as float64, its result.
 _WAITING = 4 + 8 + 4
@@ -61,21 +55,8 @@ def plan_memory(job: Job, config: NetworkConfig) -> Memory:
     return Memory(int(process), 0 if on_cpu else network)
 
 
-def network_memory(config: NetworkConfig, tiles: int, height: int, width: int) -> int:
-    """Bytes that a network and its libraries take for so many tiles of such sides, in pixels."""
-    pixels = -(-height // config.grid) * -(-width // config.grid) * config.grid**2
-    return int(tiles * pixels * _per_pixel(config)) + _LIBRARIES
-
-
 def _reads(job: Job) -> list[tuple[int, int]]:
     """Heights and widths that are read: a tile in the middle has the largest."""
     rows, columns = job.plan.grid
     middle = job.plan[(rows // 2) * columns + columns // 2]
     return [(len(tile.read[0]), len(tile.read[1])) for tile in (job.plan[0], middle)]
-
-
-def _per_pixel(config: NetworkConfig) -> float:
-    """Bytes of a network's features for each pixel."""
-    if isinstance(config, SwinConfig):
-        return _SWIN_FEATURES * config.embed * 4
-    return _U_FEATURES * config.widths[0] * 4 / config.unshuffle**2

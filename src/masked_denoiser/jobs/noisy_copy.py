@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_recipe_ranges
+from masked_denoiser.errors import JobError
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.output_path import check_output, check_room, discard, estimate_bytes
-from masked_denoiser.jobs.spec.job import JobError
 from masked_denoiser.noise.synthetic.recipe import USUAL_VALUES, NoiseRecipe, add_noise
 
 #: Side of the output's chunks; and samples that are made noisy at once: all of a plane, where it has no more.

@@ -12,22 +12,24 @@ from typing import Any, Generic, Self
 import numpy as np
 import torch
 
-from masked_denoiser.denoising.colours import resolve_channels
+from masked_denoiser.errors import AlreadyCompleteError, JobError
 from masked_denoiser.images.readers.damage import forgiving
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.images.writers.output_path import check_output
 from masked_denoiser.inference.tune_precision import settle_precision
-from masked_denoiser.inference.tune_tile import settle_tile
 from masked_denoiser.jobs.executor import Engine, Here, P
 from masked_denoiser.jobs.messages import about, axes_of_output, beside
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
+from masked_denoiser.jobs.pipeline.region_sink import RegionSink
 from masked_denoiser.jobs.runner_factory import Say, begin
-from masked_denoiser.jobs.spec.job import Job, JobError, Options, in_words
-from masked_denoiser.jobs.spec.region import Region, RegionSink
-from masked_denoiser.jobs.spec.resolve import make_job, planes_of, stamp
+from masked_denoiser.jobs.spec.job import Job, in_words
+from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.jobs.spec.region import Region
+from masked_denoiser.jobs.spec.resolve import make_job, planes_of, resolve_channels, stamp
+from masked_denoiser.jobs.spec.tile_size import settle_tile
 from masked_denoiser.jobs.storage.journal import Journal, lock_output
-from masked_denoiser.jobs.storage.output import AlreadyComplete, check_existing, check_made_alike, open_output, std_path
+from masked_denoiser.jobs.storage.output import check_existing, check_made_alike, open_output, std_path
 from masked_denoiser.models.catalogue import AUTO, load_model, suited
 from masked_denoiser.models.file import Model
 from masked_denoiser.version import program_version
@@ -101,7 +103,7 @@ def prepare_file_on(
         say: is told at once what takes its time before the job begins.
 
     Raises:
-        UserError: before anything is written, if anything does not fit.
+        MaskedDenoiserError: before anything is written, if anything does not fit.
     """
     path, options = Path(output), options or Options()
     check_output(path, source)
@@ -113,7 +115,7 @@ def prepare_file_on(
         measured = options.precision == "auto"
         try:
             continuing = check_existing(path, source, options.std, resume, overwrite)
-        except AlreadyComplete:
+        except AlreadyCompleteError:
             check_made_alike(path, settle(options=options).job, measured_precision=measured)
             raise
         if continuing:
@@ -202,7 +204,7 @@ def prepare_job(
         undo.callback(lock.release)
         try:
             continuing = check_existing(path, source, job.std, resume, overwrite)
-        except AlreadyComplete:
+        except AlreadyCompleteError:
             check_made_alike(path, job)
             raise
         opened = partial(open_output, source, job, lock, resume=continuing, overwrite=overwrite)
@@ -254,7 +256,7 @@ def prepare_array(
         say: is told at once what takes its time before the job begins.
 
     Raises:
-        UserError: before any work, if anything does not fit.
+        MaskedDenoiserError: before any work, if anything does not fit.
     """
     options = options or Options()
     source = _as_asked(source, options)

@@ -8,9 +8,10 @@ import torch
 
 from masked_denoiser.inference.compilation import compile_network
 from masked_denoiser.inference.device import free_memory, identify
+from masked_denoiser.inference.halo import DEFAULT_HALO
 from masked_denoiser.inference.memory_limits import Limits, recall_limits, remember_limits
 from masked_denoiser.inference.runner import Denoiser
-from masked_denoiser.jobs.spec.job import DEFAULT_HALO, Job
+from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.models.file import Model
 
 #: Is told a sentence for the user.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.catalogue import AUTO
 
 

@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import ModelError
 from masked_denoiser.network.build import NetworkConfig, config_from_dict
 from masked_denoiser.plain_json import parse_json
 
@@ -16,10 +16,6 @@ FORMAT = 1
 
 #: A name becomes that of a file.
 _LONGEST_NAME, _STRANGE = 200, frozenset("/\\\n\t\0")
-
-
-class ModelError(UserError, ValueError):
-    """A model that cannot be found, read, written or trusted."""
 
 
 @dataclass(frozen=True)

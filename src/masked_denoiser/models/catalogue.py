@@ -56,7 +56,7 @@ def find_model(name: str | Path, folder: Path | None = None) -> Path:
     Raises:
         ModelError: if there is none, with the names that come close.
     """
-    from masked_denoiser.models.card import ModelError
+    from masked_denoiser.errors import ModelError
 
     path = Path(name).expanduser()
     if path.suffix in (".safetensors", ".pth", ".pt"):

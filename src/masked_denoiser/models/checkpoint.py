@@ -16,7 +16,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
 import torch
 from torch import Tensor
 
-from masked_denoiser.models.card import ModelError
+from masked_denoiser.errors import ModelError
 
 #: Bytes that describe the tensors; a network of a thousand layers needs one.
 _MOST_DESCRIPTION = 16 * 2**20

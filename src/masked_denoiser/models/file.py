@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from masked_denoiser.models.card import Card, ModelError
+from masked_denoiser.errors import ModelError
+from masked_denoiser.models.card import Card
 from masked_denoiser.network.build import build_network
 
 _CARD = "masked_denoiser"

@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from masked_denoiser.models.card import Card, ModelError
+from masked_denoiser.errors import ConfigError, ModelError
+from masked_denoiser.models.card import Card
 from masked_denoiser.models.checkpoint import read_checkpoint
 from masked_denoiser.models.file import Model, check_numbers, check_weights
 from masked_denoiser.network.build import NetworkConfig, build_network
-from masked_denoiser.network.config import RGB_MEAN, ConfigError, Residual, SwinConfig
+from masked_denoiser.network.config import RGB_MEAN, Residual, SwinConfig
 
 #: Buffers that published files carry and that follow from the architecture.
 _BUFFERS = re.compile(r"(^|\.)(relative_position_index|attn_mask|mean)$")

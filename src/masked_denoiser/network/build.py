@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from masked_denoiser.network.config import ConfigError, SwinConfig
+from masked_denoiser.errors import ConfigError
+from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.swin import MaskedSwin
 from masked_denoiser.network.ushape import MaskedU
 from masked_denoiser.network.ushape_config import UConfig

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import ConfigError
 
 Residual = Literal["1conv", "3conv"]
 
@@ -15,10 +15,6 @@ RGB_MEAN = (0.4488, 0.4371, 0.4040)
 
 #: Ten times as much as any network of this family has.
 MOST_WIDTH, MOST_BLOCKS, MOST_GROUPS = 4096, 64, 32
-
-
-class ConfigError(UserError, ValueError):
-    """A network configuration that cannot be built."""
 
 
 @dataclass(frozen=True)

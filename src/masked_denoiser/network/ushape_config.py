@@ -5,15 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from masked_denoiser.network.config import (
-    MOST_BLOCKS,
-    MOST_WIDTH,
-    RGB_MEAN,
-    ConfigError,
-    SwinConfig,
-    known_values,
-    too_large,
-)
+from masked_denoiser.errors import ConfigError
+from masked_denoiser.network.config import MOST_BLOCKS, MOST_WIDTH, RGB_MEAN, SwinConfig, known_values, too_large
 
 #: Limit of corrections, in standard deviations of the noise, that limits nothing.
 _MOST_LIMIT = 100.0

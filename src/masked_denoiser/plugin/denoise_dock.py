@@ -19,12 +19,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from masked_denoiser.plugin.denoise.expert_settings import ExpertSettings, combo, row
+from masked_denoiser.plugin.denoise.expert_settings import ExpertSettings
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.output_field import OutputChoice
 from masked_denoiser.plugin.denoise.presenter import Presenter
 from masked_denoiser.plugin.denoise.region_fields import RegionField
 from masked_denoiser.plugin.files.tab import FilesTab
+from masked_denoiser.plugin.shared.form_widgets import combo, row
 from masked_denoiser.plugin.shared.message_log import Notes
 
 if TYPE_CHECKING:

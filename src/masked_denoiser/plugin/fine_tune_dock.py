@@ -24,13 +24,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from masked_denoiser.plugin.denoise.expert_settings import Folded, combo, row, spin
 from masked_denoiser.plugin.fine_tune.curves import Curves, Picture
 from masked_denoiser.plugin.fine_tune.form import TuneForm, Way
 from masked_denoiser.plugin.fine_tune.history import History
-from masked_denoiser.plugin.fine_tune.image_list import ImagesList, choose_files, choose_folder
+from masked_denoiser.plugin.fine_tune.image_list import ImagesList
 from masked_denoiser.plugin.fine_tune.noise_editor import NoiseEditor
 from masked_denoiser.plugin.fine_tune.presenter import TunePresenter
+from masked_denoiser.plugin.shared.file_dialogs import choose_files, choose_folder
+from masked_denoiser.plugin.shared.form_widgets import Folded, combo, row, spin
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -17,11 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from masked_denoiser.errors import UserError
-
-
-class PlanError(UserError, ValueError):
-    """Tile settings that cannot be used."""
+from masked_denoiser.errors import PlanError
 
 
 @dataclass(frozen=True)

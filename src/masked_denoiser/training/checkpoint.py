@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from masked_denoiser.errors import TrainingError
 from masked_denoiser.models.checkpoint import read_checkpoint
 from masked_denoiser.models.file import Model, check_weights
 from masked_denoiser.network.ushape_config import UConfig
-from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
+from masked_denoiser.training.recipe import TrainingRecipe
 
 _FORMAT = 2
 

@@ -7,15 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.errors import UserError
-from masked_denoiser.jobs.pipeline.events import readable_time
-
-
-class StoppedEarlyError(UserError, ValueError):
-    """Stopped on request before training began; nothing was written."""
-
-    def __init__(self) -> None:
-        super().__init__("stopped before training began; nothing was written")
+from masked_denoiser.messages import readable_time
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def fine_tune(
         The model of the best validation. Its `save` writes it.
 
     Raises:
-        UserError: if it cannot be trained as asked.
+        MaskedDenoiserError: if it cannot be trained as asked.
     """
     given = TrainingImages(tuple(images), tuple(clean), tuple(validation), axes=axes)
     base = model if isinstance(model, Model) else load_base(model, given.images, axes)
@@ -65,7 +65,7 @@ def load_base(name: str | Path, images: Sequence[Given], axes: str | None = None
     """Return the model to begin with; for "auto" the general model that suits the first image.
 
     Raises:
-        UserError: if there is no such model, or the image cannot be opened.
+        MaskedDenoiserError: if there is no such model, or the image cannot be opened.
     """
     if name != AUTO:
         return load_model(name)

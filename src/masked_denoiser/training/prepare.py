@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.source import Source
 from masked_denoiser.inference.device import choose_device, describe
 from masked_denoiser.models.card import Card
@@ -27,7 +28,7 @@ from masked_denoiser.training.data.resident_patches import ResidentPatches, fits
 from masked_denoiser.training.distributed import Ranks
 from masked_denoiser.training.events import Trained
 from masked_denoiser.training.fingerprint import training_identity
-from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
+from masked_denoiser.training.recipe import TrainingRecipe
 from masked_denoiser.training.run_folder import Record
 from masked_denoiser.training.trainer import Event, Trainer
 from masked_denoiser.training.validation import make_validator, really_unseen
@@ -165,7 +166,7 @@ def prepare_training(
 
     Raises:
         StoppedEarlyError: if `cancel` was set before the training was ready.
-        UserError: before anything is written, if anything does not fit.
+        MaskedDenoiserError: before anything is written, if anything does not fit.
     """
     ranks = ranks or Ranks()
     record = Record(folder) if folder is not None else None

@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import TrainingError
 from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.plain_json import parse_json
 
@@ -18,10 +18,6 @@ Fill = Literal["constant", "neighbour"]
 
 #: Share of a "one-cycle" schedule in which the learning rate rises.
 _RISE = 0.05
-
-
-class TrainingError(UserError, ValueError):
-    """A training that cannot be done as asked."""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from masked_denoiser.errors import TrainingError
 from masked_denoiser.evaluation.pictures import save_png
 from masked_denoiser.training.events import Stepped, Trained, Validated
-from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
+from masked_denoiser.training.recipe import TrainingRecipe
 
 
 class _Board(Protocol):

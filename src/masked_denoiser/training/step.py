@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from masked_denoiser.errors import TrainingError
 from masked_denoiser.inference.memory_limits import is_out_of_memory
 from masked_denoiser.network.exact import exact_float32
 from masked_denoiser.training.checkpoint import State, update_average
 from masked_denoiser.training.data.batches import Batch, token_mask
 from masked_denoiser.training.distributed import Ranks
 from masked_denoiser.training.losses import loss_sum
-from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
+from masked_denoiser.training.recipe import TrainingRecipe
 
 
 class StepCancelledError(Exception):

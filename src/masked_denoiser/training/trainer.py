@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from masked_denoiser.inference.compilation import compile_layers, release_layers
-from masked_denoiser.jobs.pipeline.events import Message
+from masked_denoiser.messages import Message
 from masked_denoiser.training.checkpoint import State, Weights, weights_of
 from masked_denoiser.training.data.batches import Batch, BatchMaker
 from masked_denoiser.training.data.patch_source import PatchesCancelledError, PatchSource

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import torch
 
+from masked_denoiser.errors import TrainingError
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.build import NETWORKS, NetworkConfig, build_network
 from masked_denoiser.network.config import RGB_MEAN
-from masked_denoiser.training.recipe import PAPER_RECIPE, TrainingError, TrainingRecipe
+from masked_denoiser.training.recipe import PAPER_RECIPE, TrainingRecipe
 
 
 def untrained(channels: int = 3, seed: int = 0, recipe: TrainingRecipe = PAPER_RECIPE, network: str = "paper") -> Model:

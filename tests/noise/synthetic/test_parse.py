@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masked_denoiser.errors import RecipeError
 from masked_denoiser.noise.synthetic.families import FAMILIES
-from masked_denoiser.noise.synthetic.parse import RecipeError, parse_noise
+from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.noise.synthetic.recipe import NoiseRecipe, OneOf, Span, Step
 
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.tiling.plan import Span
 from masked_denoiser.training.data.dataset import split
 from masked_denoiser.training.data.lazy_patches import LazyPatches
 from masked_denoiser.training.data.patches import Pool, TrainingImage
 from masked_denoiser.training.data.resident_patches import ResidentPatches, fits_on_device
-from masked_denoiser.training.recipe import PAPER_RECIPE, TrainingError
+from masked_denoiser.training.recipe import PAPER_RECIPE
 
 CPU = torch.device("cpu")
 RECIPE = replace(PAPER_RECIPE, batch=40, patch=16)

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from masked_denoiser.errors import ImageError, TrainingError
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.source import ImageError
 from masked_denoiser.tiling.plan import Span
 from masked_denoiser.training.data.dataset import check_apart, make_images, open_images, split
 from masked_denoiser.training.data.patches import Pool, TrainingImage, batch_of
-from masked_denoiser.training.recipe import TrainingError
 
 
 def image(pixels, axes, channels=1):

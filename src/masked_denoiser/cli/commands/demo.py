@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.cli.progress import closing, say, show
+from masked_denoiser.errors import JobError
 from masked_denoiser.evaluation.metrics import psnr
 from masked_denoiser.evaluation.pictures import save_png
 from masked_denoiser.images.open import open_image
@@ -20,7 +21,7 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.jobs.pipeline.events import Cancelled
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.prepare import Prepared, prepare_file
-from masked_denoiser.jobs.spec.job import JobError, Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.models.catalogue import AUTO
 from masked_denoiser.samples import sample_path

@@ -10,12 +10,13 @@ from masked_denoiser.cli.commands.denoise_batch import denoise_list
 from masked_denoiser.cli.commands.run_job import do, engine_of, say_complete
 from masked_denoiser.cli.input_image import open_input
 from masked_denoiser.cli.progress import say
+from masked_denoiser.errors import AlreadyCompleteError
 from masked_denoiser.images.selection import open_part
 from masked_denoiser.jobs.batch.outputs import is_list
 from masked_denoiser.jobs.prepare import prepare_file_on, prepare_job, settle_job
-from masked_denoiser.jobs.spec.job import Job, Options
+from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.job_file import read_job_file, write_job_file
-from masked_denoiser.jobs.storage.output import AlreadyComplete
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.catalogue import AUTO
 
 
@@ -26,7 +27,7 @@ def denoise(arguments: Namespace) -> int:
     arguments.input = arguments.input[0]
     try:
         return _denoise_one(arguments)
-    except AlreadyComplete:
+    except AlreadyCompleteError:
         return say_complete(arguments.output, arguments)
 
 
@@ -52,7 +53,7 @@ def run(arguments: Namespace) -> int:
     job = read_job_file(Path(arguments.job))
     try:
         return _run(job, arguments)
-    except AlreadyComplete:
+    except AlreadyCompleteError:
         return say_complete(job.output, arguments)
 
 

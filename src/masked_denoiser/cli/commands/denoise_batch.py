@@ -16,6 +16,7 @@ from tqdm import tqdm
 from masked_denoiser.cli.commands.run_job import engine_of
 from masked_denoiser.cli.input_image import open_input
 from masked_denoiser.cli.progress import cancel_on_interrupt, damage_of, follow, make_bar, say
+from masked_denoiser.errors import JobError
 from masked_denoiser.images.discovery import name_of
 from masked_denoiser.jobs.batch.outputs import Pair, make_folder, plan_outputs
 from masked_denoiser.jobs.batch.prepare import Preparer
@@ -26,8 +27,8 @@ from masked_denoiser.jobs.batch.run import (
     Summary,
     run_many,
 )
-from masked_denoiser.jobs.pipeline.events import Message, readable_time
-from masked_denoiser.jobs.spec.job import JobError, Options
+from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.messages import Message, readable_time
 from masked_denoiser.models.catalogue import AUTO
 
 _DONE, _FAILED, _CANCELLED = 0, 1, 130
@@ -37,7 +38,7 @@ def denoise_list(arguments: Namespace, options: Options) -> int:
     """Denoises images into a folder; 0 when all are complete, 1 when one failed, 130 when cancelled.
 
     Raises:
-        UserError: before any work, if the list or its settings will not do.
+        MaskedDenoiserError: before any work, if the list or its settings will not do.
     """
     if arguments.save_job:
         raise JobError(f"--save-job {arguments.save_job} keeps the job of one image; give one input and its output")

@@ -15,7 +15,7 @@ import torch
 from masked_denoiser.evaluation.tile_error import halo_errors, self_test
 from masked_denoiser.images.open import open_image
 from masked_denoiser.inference.device import choose_device, describe
-from masked_denoiser.jobs.spec.resolve import settle_halo
+from masked_denoiser.inference.halo import settle_halo
 from masked_denoiser.models.catalogue import DEFAULT, list_models, load_model
 from masked_denoiser.network.reach import exact_halo
 from masked_denoiser.samples import sample_path

@@ -13,24 +13,15 @@ from tqdm import tqdm
 from masked_denoiser.cli.commands.run_job import set_threads
 from masked_denoiser.cli.commands.safety import print_safety
 from masked_denoiser.cli.evaluated_images import list_images, list_pairs
-from masked_denoiser.cli.picture import picture_path
 from masked_denoiser.cli.progress import say
+from masked_denoiser.errors import EvaluationError
 from masked_denoiser.evaluation.curves import plot_curves, plot_training, training_curves
 from masked_denoiser.evaluation.features import compare_features, plot_features
-from masked_denoiser.evaluation.grid import (
-    GRID,
-    EvaluationError,
-    Score,
-    make_denoiser,
-    means,
-    noise_grid,
-    picture_rows,
-    real_pairs,
-)
+from masked_denoiser.evaluation.grid import GRID, Score, make_denoiser, means, noise_grid, picture_rows, real_pairs
 from masked_denoiser.evaluation.metrics import make_lpips
-from masked_denoiser.evaluation.pictures import save_png, side_by_side
+from masked_denoiser.evaluation.pictures import picture_path, save_png, side_by_side
 from masked_denoiser.inference.device import choose_device
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.catalogue import AUTO, DEFAULT, load_model
 from masked_denoiser.noise.synthetic.parse import parse_noise
 

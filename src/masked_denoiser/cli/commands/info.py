@@ -19,7 +19,7 @@ def info(arguments: Namespace) -> int:
         JobError: if a preview is asked for without a plan that skips background.
     """
     if arguments.preview and not (arguments.plan and arguments.skip_background):
-        from masked_denoiser.jobs.spec.job import JobError
+        from masked_denoiser.errors import JobError
 
         raise JobError("--preview shows which tiles are background; give --plan and --skip-background, too")
     with open_input(arguments) as source:

@@ -7,7 +7,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from masked_denoiser.models.card import Card, ModelError
+from masked_denoiser.errors import ModelError
+from masked_denoiser.models.card import Card
 from masked_denoiser.models.catalogue import DEFAULT, Entry, find_model, list_models, load_model, user_folder
 from masked_denoiser.models.file import Model, read_card, read_model
 from masked_denoiser.models.reference import export_checkpoint, import_checkpoint, parameter_count

@@ -10,18 +10,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from masked_denoiser.cli.input_image import open_input
-from masked_denoiser.cli.picture import picture_path
 from masked_denoiser.cli.progress import say
-from masked_denoiser.denoising.colours import resolve_channels
 from masked_denoiser.denoising.intensity.epochs import count_epochs
 from masked_denoiser.denoising.intensity.ranges import measure_ranges
 from masked_denoiser.denoising.noise_measurement import measure_noise
 from masked_denoiser.denoising.noise_settings import choose_treatments
 from masked_denoiser.evaluation.noise_plot import plot_noise
+from masked_denoiser.evaluation.pictures import picture_path
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.noisy_copy import noisy_copy
-from masked_denoiser.jobs.spec.job import Options
-from masked_denoiser.jobs.spec.resolve import planes_of
+from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.jobs.spec.resolve import planes_of, resolve_channels
 from masked_denoiser.models.catalogue import AUTO, load_model, suited
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.synthetic.families import FAMILIES

@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any
 
 from masked_denoiser.cli.progress import closing, damage_of, say, show
+from masked_denoiser.errors import JobError
 from masked_denoiser.jobs.executor import Engine, Here, engine
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished
 from masked_denoiser.jobs.prepare import Prepared
-from masked_denoiser.jobs.spec.job import Job, JobError
+from masked_denoiser.jobs.spec.job import Job
 
 _CANCELLED = 130
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from tqdm import tqdm
 
 from masked_denoiser.cli.evaluated_images import list_images, list_pairs
-from masked_denoiser.evaluation.grid import EvaluationError
+from masked_denoiser.errors import EvaluationError
 from masked_denoiser.evaluation.safety.cases import cases_of_images, cases_of_pairs, cases_with_noise
 from masked_denoiser.evaluation.safety.report import (
     SafetyCase,
@@ -20,7 +20,7 @@ from masked_denoiser.evaluation.safety.report import (
     worst_first,
 )
 from masked_denoiser.evaluation.safety.synthetic import synthetic_cases
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.catalogue import AUTO
 
 #: Flags of `evaluate` that the report has no use for, by their name in the arguments.
@@ -44,7 +44,7 @@ def print_safety(arguments: Namespace) -> int:
     """Print what the default treatment does to each image, the worst first.
 
     Raises:
-        UserError: if the flags do not fit together, or an image cannot be read or denoised.
+        MaskedDenoiserError: if the flags do not fit together, or an image cannot be read or denoised.
     """
     models = arguments.model or [AUTO]
     if len(models) > 1:

@@ -12,15 +12,16 @@ from tqdm import tqdm
 
 from masked_denoiser.cli.commands.run_job import set_threads
 from masked_denoiser.cli.progress import cancel_on_interrupt, say
+from masked_denoiser.errors import TrainingError
 from masked_denoiser.inference.device import choose_device
-from masked_denoiser.jobs.pipeline.events import Message
+from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.models.file import Model
 from masked_denoiser.training.distributed import joined_ranks
 from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
 from masked_denoiser.training.fine_tune import fine_tune_recipe, load_base
 from masked_denoiser.training.prepare import PreparedTraining, TrainingImages, prepare_training, training_folder
-from masked_denoiser.training.recipe import PRESETS, TrainingError, TrainingRecipe, checked_values
+from masked_denoiser.training.recipe import PRESETS, TrainingRecipe, checked_values
 from masked_denoiser.training.untrained import untrained
 
 _FAILED, _CANCELLED = 1, 130

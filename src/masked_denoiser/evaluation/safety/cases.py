@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.evaluation.grid import EvaluationError, make_noisy, middle, read_8_bit
+from masked_denoiser.errors import EvaluationError
+from masked_denoiser.evaluation.grid import make_noisy, middle, read_8_bit
 from masked_denoiser.evaluation.safety.report import SafetyCase
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
@@ -55,7 +56,7 @@ def cases_with_noise(paths: Sequence[Path], noises: Sequence[str], seed: int = 0
         crop: as for `cases_of_images`.
 
     Raises:
-        UserError: if a recipe does not parse or an image cannot be read.
+        MaskedDenoiserError: if a recipe does not parse or an image cannot be read.
     """
     recipes = {noise: parse_noise(noise) for noise in noises}
 

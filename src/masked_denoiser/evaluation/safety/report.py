@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.noise_measurement import Measured, measure_noise
-from masked_denoiser.evaluation.grid import EvaluationError
+from masked_denoiser.errors import EvaluationError
 from masked_denoiser.evaluation.safety.removal import list_removals
 from masked_denoiser.evaluation.safety.removed_structure import structure_share
 from masked_denoiser.images.open import open_image
@@ -20,7 +20,7 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.jobs.messages import what_is_done
 from masked_denoiser.jobs.prepare import prepare_array
-from masked_denoiser.jobs.spec.job import Options
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.catalogue import AUTO
 
 Pixels = NDArray[Any]
@@ -132,7 +132,7 @@ def assess_safety(case: SafetyCase, denoise: Denoise, *, fit_gain: bool = False)
         fit_gain: fit gain and offset to the truth by least squares before PSNR, for images stretched one by one.
 
     Raises:
-        UserError: if the image cannot be read or denoised, or the truth has another shape.
+        MaskedDenoiserError: if the image cannot be read or denoised, or the truth has another shape.
     """
     with open_image(case.image, axes=case.axes) as source:
         if case.truth is not None and case.truth.shape != source.shape:

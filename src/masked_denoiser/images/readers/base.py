@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import resolve_axes
-from masked_denoiser.images.source import ImageError, Lazy, Source
+from masked_denoiser.images.source import Lazy, Source
 from masked_denoiser.images.validation.size_limits import MOST_PLANES, check_length
 
 _DTYPES = "integers, or floats of 16 to 64 bits"

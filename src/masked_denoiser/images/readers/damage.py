@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from masked_denoiser.errors import DamagedError
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.source import DamagedError, Source
+from masked_denoiser.images.source import Source
 
 Pixels = np.ndarray[Any, Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.base import Found, check_pixels
-from masked_denoiser.images.source import ImageError
 from masked_denoiser.images.validation.declared_size import JPEG, PNG, declared_shape
 from masked_denoiser.images.validation.size_limits import check_piece
 

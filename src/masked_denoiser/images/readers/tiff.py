@@ -14,13 +14,14 @@ import numpy as np
 import zarr
 from tifffile import PHOTOMETRIC, TIFF, TiffFile, TiffFileError, TiffPageSeries
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import UNKNOWN
 from masked_denoiser.images.declared_fill_values import GDAL_NODATA, fill_values_of
 from masked_denoiser.images.readers.base import Found, check_pixels
 from masked_denoiser.images.readers.chunk_cache import CACHE_BYTES, Chunked, cached
 from masked_denoiser.images.readers.raw_file import FlatFile, FlatPiece
 from masked_denoiser.images.readers.tiff_metadata import read_calibration
-from masked_denoiser.images.source import AXES, ImageError
+from masked_denoiser.images.source import AXES
 from masked_denoiser.images.validation.tiff import check_text, check_whole, guard_pieces, missing_pages
 
 _ASSOCIATED = {"label", "macro", "map", "thumbnail", "overview"}

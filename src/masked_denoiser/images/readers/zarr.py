@@ -18,11 +18,12 @@ import numpy as np
 import zarr
 from zarr.storage import FsspecStore, LocalStore
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import UNKNOWN, letter_of, unit_name
 from masked_denoiser.images.declared_fill_values import fill_values_in_attributes
 from masked_denoiser.images.readers.base import Found, check_pixels
 from masked_denoiser.images.readers.chunk_cache import cached
-from masked_denoiser.images.source import ImageError, Lazy
+from masked_denoiser.images.source import Lazy
 from masked_denoiser.images.validation.bounded_codecs import bounded
 from masked_denoiser.images.validation.size_limits import check_length
 from masked_denoiser.images.validation.zarr_codecs import check_array, check_metadata_files

@@ -17,9 +17,9 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.base import Found
 from masked_denoiser.images.readers.zarr import explained, find_node
-from masked_denoiser.images.source import ImageError
 from masked_denoiser.images.validation.zarr_store import PresentStore
 
 #: What an address begins with, and the package that reads from there.

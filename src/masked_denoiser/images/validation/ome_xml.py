@@ -10,7 +10,7 @@ from math import isfinite, prod
 from pathlib import PurePosixPath, PureWindowsPath
 from xml.etree import ElementTree
 
-from masked_denoiser.images.source import ImageError
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.validation.size_limits import MOST_PLANES, check_length
 
 #: The longest known describe plates of some thousand images.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from math import isfinite, prod
 
-from masked_denoiser.images.source import ImageError
+from masked_denoiser.errors import ImageError
 
 #: Sets the budget, in GiB.
 VARIABLE = "MASKED_DENOISER_CHUNK_GIB"

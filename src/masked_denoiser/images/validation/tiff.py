@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tifffile import TiffFile, TiffPage, TiffPageSeries
 
-from masked_denoiser.images.source import ImageError
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.validation.declared_size import declared_shape
 from masked_denoiser.images.validation.ome_xml import check_no_doctype, check_ome_xml
 from masked_denoiser.images.validation.size_limits import check_piece

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from masked_denoiser.images.source import ImageError
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.validation.size_limits import check_length, check_piece
 from masked_denoiser.images.zarr_files import METADATA_FILES
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.planes import Plane, from_channels_first, select
-from masked_denoiser.images.source import ImageError, Source
+from masked_denoiser.images.source import Source
 
 #: Versions of OME-Zarr that can be written.
 OmeZarr = Literal["0.4", "0.5"]

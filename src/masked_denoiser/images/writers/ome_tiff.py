@@ -11,8 +11,9 @@ import zarr
 from tifffile import TiffWriter
 from zarr.codecs import BloscCodec
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.source import ImageError, Source
+from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import Follow, Sink, part, unwatched
 from masked_denoiser.images.writers.downsample import Counted, regions
 from masked_denoiser.images.writers.fsync import sync_file

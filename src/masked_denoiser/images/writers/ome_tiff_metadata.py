@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from masked_denoiser.images.source import ImageError, Source
+from masked_denoiser.errors import ImageError
+from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.layout import Layout
 
 #: Types of OME-XML that a denoised image can have, by numpy's names.

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.images.source import ImageError, Source
+from masked_denoiser.errors import ImageError
+from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.layout import same_layout
 from masked_denoiser.images.zarr_files import ZARR_FILES, held_beside
 

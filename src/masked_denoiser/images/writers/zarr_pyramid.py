@@ -11,8 +11,8 @@ import numpy as np
 import zarr
 from zarr.errors import BaseZarrError
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.source import ImageError
 from masked_denoiser.images.writers.base import Follow, unwatched
 from masked_denoiser.images.writers.downsample import build_pyramid
 from masked_denoiser.images.writers.fsync import sync_chunks, sync_file, sync_tree

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import ListError
 from masked_denoiser.images.discovery import find_images, is_address, is_pattern, is_zarr, stem_of
 from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES, ZARR_SUFFIXES
 
@@ -16,10 +16,6 @@ from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES, ZARR_SUFFI
 DEFAULT_ENDING = ".ome.zarr"
 
 _ENDINGS = (*ZARR_SUFFIXES, *TIFF_SUFFIXES)
-
-
-class ListError(UserError, ValueError):
-    """A list of images that cannot be denoised as asked."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from masked_denoiser.images.source import Source
     from masked_denoiser.jobs.executor import Engine
     from masked_denoiser.jobs.prepare import Prepared
-    from masked_denoiser.jobs.spec.job import Options
+    from masked_denoiser.jobs.spec.options import Options
     from masked_denoiser.models.file import Model
 
 
@@ -46,7 +46,7 @@ class Preparer:
         """Refuses what no image of the list could mend.
 
         Raises:
-            UserError: for a model or a device that is not there, or two wishes that do not go together.
+            MaskedDenoiserError: for a model or a device that is not there, or two wishes that do not go together.
         """
         from masked_denoiser.jobs.executor import Here
         from masked_denoiser.jobs.storage.output import check_wishes
@@ -61,14 +61,14 @@ class Preparer:
         """A job that is ready to run, with its image open.
 
         Raises:
-            AlreadyComplete: if it is to be resumed and is complete.
-            UserError: if the image cannot be denoised as asked.
+            AlreadyCompleteError: if it is to be resumed and is complete.
+            MaskedDenoiserError: if the image cannot be denoised as asked.
         """
-        from masked_denoiser.denoising.colours import resolve_channels
         from masked_denoiser.images.open import open_image
         from masked_denoiser.jobs.executor import Here
         from masked_denoiser.jobs.prepare import name_of_model, prepare_file_on
-        from masked_denoiser.jobs.spec.job import Options
+        from masked_denoiser.jobs.spec.options import Options
+        from masked_denoiser.jobs.spec.resolve import resolve_channels
 
         with (self.open or open_image)(pair.input) as source:
             options = resolve_channels(source, self.model, self.options or Options())

@@ -11,9 +11,10 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from masked_denoiser.errors import UserError, one_line
+from masked_denoiser.errors import MaskedDenoiserError, one_line
 from masked_denoiser.jobs.batch.outputs import Pair
-from masked_denoiser.jobs.pipeline.events import Event, Finished, Message
+from masked_denoiser.jobs.pipeline.events import Event, Finished
+from masked_denoiser.messages import Message
 
 if TYPE_CHECKING:
     from masked_denoiser.jobs.cluster.driver import ClusterPipeline
@@ -26,7 +27,7 @@ State = Literal["done", "already complete", "failed", "cancelled", "not begun"]
 _STATES: tuple[State, ...] = ("done", "already complete", "failed", "cancelled", "not begun")
 
 #: Errors that are told as they are. As in `cli.main`.
-_TOLD = (UserError, OSError, MemoryError)
+_TOLD = (MaskedDenoiserError, OSError, MemoryError)
 
 #: What a device, a decoder or a defect of ours raises. Hours of other images must not wait for its mend.
 _UNEXPECTED = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError)
@@ -144,7 +145,7 @@ def run_many(pairs: Sequence[Pair], prepare: Prepare, cancel: threading.Event) -
 def _run_one(
     number: int, pair: Pair, prepare: Prepare, cancel: threading.Event
 ) -> Generator[Event | FileReady, None, FileEnded]:
-    from masked_denoiser.jobs.storage.output import AlreadyComplete
+    from masked_denoiser.errors import AlreadyCompleteError
 
     began, finished, error = time.monotonic(), None, None
     try:
@@ -160,7 +161,7 @@ def _run_one(
         error = raised
     state: State = "done" if finished else "cancelled"
     if error is not None:
-        state = "already complete" if isinstance(error, AlreadyComplete) else "failed"
+        state = "already complete" if isinstance(error, AlreadyCompleteError) else "failed"
     reason = _reason(error).removeprefix(f"{pair.input}: ") if error is not None and state == "failed" else ""
     outcome = Outcome(pair, state, reason, time.monotonic() - began, finished.damage if finished else ())
     return FileEnded(number, outcome, error if state == "failed" else None)

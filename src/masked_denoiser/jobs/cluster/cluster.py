@@ -16,12 +16,13 @@ from typing import Any, Self
 import dask
 import torch
 
+from masked_denoiser.errors import JobError
 from masked_denoiser.images.source import Source
 from masked_denoiser.inference.memory_limits import Limits
 from masked_denoiser.jobs.cluster.driver import ClusterPipeline
 from masked_denoiser.jobs.cluster.task_queue import distributed_library, explained
 from masked_denoiser.jobs.cluster.worker import About, about_worker
-from masked_denoiser.jobs.spec.job import Job, JobError
+from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.storage.output import Output
 from masked_denoiser.models.file import Model
 

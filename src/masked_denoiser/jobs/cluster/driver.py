@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from masked_denoiser.errors import OutputError
 from masked_denoiser.jobs.cluster.task_queue import LOOK, UnderWay
 from masked_denoiser.jobs.cluster.worker import GroupDone, Run, pack_model
-from masked_denoiser.jobs.pipeline.events import Cancelled, Event, Finished, Message
+from masked_denoiser.jobs.pipeline.events import Cancelled, Event, Finished
 from masked_denoiser.jobs.pipeline.finalize import watched
 from masked_denoiser.jobs.pipeline.progress import Clock
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.storage.journal import Journal, Piece, check_complete
-from masked_denoiser.jobs.storage.output import Output, OutputError
+from masked_denoiser.jobs.storage.output import Output
+from masked_denoiser.messages import Message
 from masked_denoiser.models.file import Model
 
 #: Seconds after which a cluster without workers is mentioned.

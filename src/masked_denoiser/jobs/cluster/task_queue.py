@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from itertools import product
 from typing import TYPE_CHECKING, Any, Self
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import JobError, MaskedDenoiserError
 from masked_denoiser.jobs.cluster.worker import GroupDone, Run, do_group, stop_worker
-from masked_denoiser.jobs.spec.job import Job, JobError
+from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.storage.journal import Journal, Piece
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class UnderWay:
         everything = product(range(len(job.planes)), range(len(job.groups)))
         self._left = (piece for piece in everything if piece not in done)
         self._exhausted = False
-        self._flying: dict[Future[GroupDone | UserError], Piece] = {}
+        self._flying: dict[Future[GroupDone | MaskedDenoiserError], Piece] = {}
 
     def __enter__(self) -> Self:
         from masked_denoiser.jobs.cluster.worker_plugin import RunPlugin
@@ -107,7 +107,7 @@ class UnderWay:
         """Groups that are on disk since the last look.
 
         Raises:
-            UserError: if a group cannot be done, as its worker says, or the cluster is gone.
+            MaskedDenoiserError: if a group cannot be done, as its worker says, or the cluster is gone.
         """
         distributed = distributed_library()
         if not self._flying:  # no worker is there to do anything
@@ -122,11 +122,11 @@ class UnderWay:
             piece = self._flying.pop(future)
             yield piece, self._result(future, piece)
 
-    def _result(self, future: Future[GroupDone | UserError], piece: Piece) -> GroupDone:
+    def _result(self, future: Future[GroupDone | MaskedDenoiserError], piece: Piece) -> GroupDone:
         """What a worker tells of a group.
 
         Raises:
-            UserError: what the worker says, or that workers die of it.
+            MaskedDenoiserError: what the worker says, or that workers die of it.
         """
         try:
             with explained():
@@ -136,7 +136,7 @@ class UnderWay:
                 f"workers died again and again at group {piece[1]} of plane {piece[0]}; see their logs (out of "
                 "memory?), then --resume, with a smaller tile perhaps"
             ) from error
-        if isinstance(told, UserError):
+        if isinstance(told, MaskedDenoiserError):
             raise told
         return told
 

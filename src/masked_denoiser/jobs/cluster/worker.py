@@ -18,14 +18,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import JobError, MaskedDenoiserError, StoppedError
 from masked_denoiser.images.readers.damage import Place, forgiving
 from masked_denoiser.images.selection import open_part
 from masked_denoiser.images.writers.output_path import has_begun
 from masked_denoiser.inference.device import choose_device, describe
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.runner_factory import begin
-from masked_denoiser.jobs.spec.job import Job, JobError
+from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.job_file import job_from
 from masked_denoiser.jobs.spec.resolve import stamp
 from masked_denoiser.jobs.storage.journal import Journal
@@ -39,10 +39,6 @@ from masked_denoiser.version import program_version
 _PATIENCE = 60
 
 _SHARED = "workers need the same files under the same paths, a shared file system"
-
-
-class StoppedError(JobError):
-    """A run was stopped on request of its driver."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,7 @@ def pack_model(model: Model) -> tuple[str, bytes]:
     return model.card.to_json(), save({name: weight.contiguous() for name, weight in model.weights.items()})
 
 
-def do_group(run: str, number: int, group: int) -> GroupDone | UserError:
+def do_group(run: str, number: int, group: int) -> GroupDone | MaskedDenoiserError:
     """Denoises and writes one group of tiles.
 
     Args:
@@ -134,7 +130,7 @@ def do_group(run: str, number: int, group: int) -> GroupDone | UserError:
     with _ENGINES.lock:
         try:
             return _done(_ENGINES.get(run), number, group)
-        except UserError as error:
+        except MaskedDenoiserError as error:
             return error
 
 

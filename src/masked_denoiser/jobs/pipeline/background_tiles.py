@@ -8,11 +8,11 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.background import is_background
-from masked_denoiser.denoising.lowres import low_resolution
+from masked_denoiser.denoising.background import is_background, low_resolution
+from masked_denoiser.errors import JobError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
-from masked_denoiser.jobs.spec.job import Job, JobError
+from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.tiling.plan import Span, Tile
 
 #: Long side of a preview in pixels, and what tiles that are passed through are tinted with.

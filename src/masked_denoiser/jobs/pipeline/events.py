@@ -9,18 +9,12 @@ import numpy as np
 
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.jobs.pipeline.prefetch import Waits
+from masked_denoiser.messages import Message, readable_time
 
 #: A job is held up by its disk if the network waits for this share of the time.
 _HELD_UP = 0.2
 #: Seconds below which nobody needs to hear of it.
 _WORTH_SAYING = 3.0
-
-
-@dataclass(frozen=True)
-class Message:
-    """A sentence for the user."""
-
-    text: str
 
 
 @dataclass(frozen=True)
@@ -124,13 +118,3 @@ class Cancelled:
 
 
 Event = Message | Progress | TileDone | Finishing | Finished | Cancelled
-
-
-def readable_time(seconds: float) -> str:
-    """Seconds as "8 s", "3 min 20 s" or "2 h 5 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

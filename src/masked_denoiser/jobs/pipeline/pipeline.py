@@ -15,26 +15,22 @@ from numpy.typing import NDArray
 from masked_denoiser.denoising.intensity.missing_pixels import add_noise_to_missing
 from masked_denoiser.denoising.intensity.rounding import COARSE, round_keeping_means
 from masked_denoiser.denoising.tile_denoiser import Network, TileDenoiser
+from masked_denoiser.errors import JobError, OutputError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.readers.damage import Place, read_around
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import Follow, Sink, unwatched
 from masked_denoiser.inference.runner import Denoised, Pending
 from masked_denoiser.jobs.pipeline.background_tiles import Skipping
-from masked_denoiser.jobs.pipeline.events import (
-    Cancelled,
-    Event,
-    Finished,
-    Message,
-    TileDone,
-)
+from masked_denoiser.jobs.pipeline.events import Cancelled, Event, Finished, TileDone
 from masked_denoiser.jobs.pipeline.finalize import watched
 from masked_denoiser.jobs.pipeline.prefetch import Waits, overlapped
 from masked_denoiser.jobs.pipeline.progress import Clock
-from masked_denoiser.jobs.spec.job import Job, JobError
+from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.region import Region
 from masked_denoiser.jobs.storage.journal import Journal, Piece, check_complete
-from masked_denoiser.jobs.storage.output import Output, OutputError
+from masked_denoiser.jobs.storage.output import Output
+from masked_denoiser.messages import Message
 from masked_denoiser.tiling.groups import Group, batches
 from masked_denoiser.tiling.plan import Tile
 

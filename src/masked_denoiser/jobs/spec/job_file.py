@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from masked_denoiser.errors import JobError, PlanError
 from masked_denoiser.images.source import AXES
 from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES
-from masked_denoiser.jobs.spec.job import Job, JobError
+from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.plain_json import parse_json
-from masked_denoiser.tiling.plan import PlanError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -5,16 +5,10 @@ Its tiles, intensity ranges and attention masks are those of the whole job, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
-import numpy as np
-
-from masked_denoiser.images.planes import Plane, from_channels_first, select
-from masked_denoiser.images.source import Source
-from masked_denoiser.images.writers.base import Follow, Sink, unwatched
+from masked_denoiser.images.planes import Plane
 from masked_denoiser.tiling.plan import Plan, Span, Tile
 
 
@@ -56,40 +50,6 @@ class Region:
         """The region grown to whole tiles of this side, within an image of this size."""
         rows, columns = (_snap(span, tile, side) for span, side in zip((self.rows, self.columns), size, strict=True))
         return replace(self, rows=rows, columns=columns)
-
-
-class RegionSink(Sink):
-    """The result of a region in memory.
-
-    Attributes:
-        array: the axes of the source; as long as the region in Y and X, as the image along colour and what is whole,
-            and 1 elsewhere.
-    """
-
-    def __init__(self, source: Source, region: Region, planes: Iterable[Plane], dtype: Any = None) -> None:
-        """Makes room for a region, which must consist of whole tiles."""
-        self._axes, self._region = source.axes, region
-        across = next((plane.across for plane in planes if region.holds(plane)), "")
-        sides = {"Y": len(region.rows), "X": len(region.columns)}
-        sides |= {letter: side for letter, side in source.sizes.items() if letter in region.kept}
-        if across:
-            sides[across] = source.sizes[across]
-        shape = tuple(sides.get(letter, 1) for letter in source.axes)
-        self.array: np.ndarray[Any, Any] = np.zeros(shape, np.dtype(dtype or source.dtype).newbyteorder("="))
-
-    def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
-        """Puts [channels, height, width] at (y, x) of the image."""
-        kept = self._region.kept
-        here = replace(plane, index=tuple((letter, at if letter in kept else 0) for letter, at in plane.index))
-        top, left = y - self._region.rows.start, x - self._region.columns.start
-        ys, xs = slice(top, top + pixels.shape[1]), slice(left, left + pixels.shape[2])
-        self.array[select(self._axes, here, ys, xs)] = from_channels_first(pixels, self._axes, here)
-
-    def finish(self, follow: Follow = unwatched) -> None:
-        """Nothing is left to do: `array` is the result."""
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def _places(span: Span, tile: int) -> range:

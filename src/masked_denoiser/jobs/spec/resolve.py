@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from masked_denoiser.denoising.background import measure_background
+from masked_denoiser.denoising.colours import colours_are_related
 from masked_denoiser.denoising.correction_limits import MEAN_REACH
 from masked_denoiser.denoising.hot_pixels import Positions, find_hot_pixels
 from masked_denoiser.denoising.intensity.epochs import count_epochs
@@ -19,14 +20,16 @@ from masked_denoiser.denoising.noise_settings import AUTO, NONE, NoiseChoice, ch
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment, with_strength
 from masked_denoiser.denoising.stride_pattern import pattern_reach
 from masked_denoiser.denoising.tile_denoiser import MAP_REACH
+from masked_denoiser.errors import JobError
 from masked_denoiser.images.planes import Channels, Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.layout import OmeZarr, shard_side
 from masked_denoiser.images.writers.output_path import is_tiff
+from masked_denoiser.inference.halo import _up_to, settle_halo
 from masked_denoiser.inference.precision import Precision
-from masked_denoiser.jobs.spec.job import DEFAULT_HALO, Job, JobError, Options, OutputDtype
+from masked_denoiser.jobs.spec.job import Job
+from masked_denoiser.jobs.spec.options import Options, OutputDtype
 from masked_denoiser.models.file import Model
-from masked_denoiser.network.reach import exact_halo
 from masked_denoiser.noise.impulses import REACH
 from masked_denoiser.tiling.plan import chunk_side
 from masked_denoiser.version import program_version
@@ -139,26 +142,6 @@ def planes_of(source: Source, channels: Channels, epochs: int = 1) -> tuple[Plan
         raise JobError(f"{error}; use channels 'each'") from error
 
 
-def settle_halo(halo: int | str, model: Model, stride: int = 1, around: int = 0) -> int:
-    """The halo in pixels: given, the default, or exact for the model's architecture.
-
-    Args:
-        halo: as in `Options`.
-        model: the model.
-        stride: of the job: with strides the whole is denoised after its parts, and both need their context.
-        around: pixels that are looked at around what the network sees and gives.
-    """
-    config = model.card.architecture
-    grid, exact = config.grid * stride, exact_halo(config)
-    whole = exact if stride == 1 else _up_to(grid, exact) + exact * stride
-    whole += _up_to(grid, around)
-    if halo == "exact":
-        return whole
-    if halo == "default":
-        return min(whole, _up_to(grid, DEFAULT_HALO))
-    return int(halo) if stride == 1 else _up_to(grid, int(halo))
-
-
 def _tile(options: Options, grid: int, stride: int) -> int:
     """The side of a tile: as asked for, or with strides the next on their grid."""
     if isinstance(options.tile, str):
@@ -174,10 +157,6 @@ def _around(treatments: Collection[NoiseTreatment]) -> int:
         for t in treatments
     )
     return max(map(sum, zip(before, limited, strict=True)), default=0)
-
-
-def _up_to(grid: int, pixels: int) -> int:
-    return -(-pixels // grid) * grid
 
 
 def _check(source: Source, model: Model, options: Options) -> None:
@@ -248,3 +227,16 @@ def stamp(source: Source, planes: tuple[Plane, ...]) -> tuple[int, int, int]:
         return 0, 0, checksum
     status = source.path.stat()
     return status.st_size, status.st_mtime_ns, checksum
+
+
+def resolve_channels(source: Source, model: Model | str | Path, options: Options) -> Options:
+    """Return options in which "auto" channels of a merged RGB image are "each", where the model is chosen, too.
+
+    Args:
+        source: the image, or a part of it with the image as its context.
+        model: as the user asked for it; a model that is named gets RGB together, as it knows it.
+        options: how to denoise.
+    """
+    if model != AUTO or options.channels != "auto" or not source.rgb or colours_are_related(source, options.seed):
+        return options
+    return replace(options, channels="each")

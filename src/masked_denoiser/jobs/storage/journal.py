@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
+from masked_denoiser.errors import JobError
 from masked_denoiser.images.readers.damage import Place
 from masked_denoiser.images.writers.fsync import sync_file
 from masked_denoiser.inference.memory_limits import Limits
-from masked_denoiser.jobs.spec.job import Job, JobError, Options
+from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.job_file import job_from
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.storage.journal_records import line_of, read_records
 from masked_denoiser.jobs.storage.lock import OutputLock
 

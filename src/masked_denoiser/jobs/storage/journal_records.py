@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from masked_denoiser.jobs.spec.job import JobError
+from masked_denoiser.errors import JobError
 from masked_denoiser.plain_json import parse_json
 
 #: Seconds after which a journal that does not show up is gone.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from masked_denoiser.jobs.spec.job import JobError
+from masked_denoiser.errors import JobError
 
 
 class OutputLock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.errors import AlreadyCompleteError, JobError, OutputError
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import Follow, Sink, part, unwatched
@@ -24,7 +24,7 @@ from masked_denoiser.images.writers.output_path import (
     has_begun,
 )
 from masked_denoiser.images.writers.provenance import read_attributes
-from masked_denoiser.jobs.spec.job import Job, JobError, in_words
+from masked_denoiser.jobs.spec.job import Job, in_words
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.jobs.storage.lock import OutputLock
 from masked_denoiser.tiling.plan import chunk_side
@@ -68,37 +68,11 @@ class Output:
         return [sink for sink in (self.sink, self.std_sink) if sink is not None]
 
 
-class AlreadyComplete(JobError):  # noqa: N818 (it says what is the case)
-    """There is nothing to resume: the output is complete."""
-
-
-class OutputError(JobError):
-    """An output that could be written, and cannot any more; what was done before is kept."""
-
-    def __init__(self, path: Path, error: OSError) -> None:
-        """Says what happened to `path`, and what to do; `errno` is that of `error`."""
-        self.errno = error.errno
-        mend = _MENDS.get(error.errno or 0, "see that its disk is there and can be written to")
-        super().__init__(f"{path} cannot be written any more ({error.strerror or error}): {mend}, then --resume")
-        self._told = path, error
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """How it comes whole from a worker."""
-        return OutputError, self._told
-
-
-_MENDS = (
-    dict.fromkeys((errno.ENOSPC, errno.EFBIG), "free space on its disk")
-    | {getattr(errno, "EDQUOT", errno.ENOSPC): "free some of your quota"}
-    | dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "get the right to write there back")
-)
-
-
 def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, overwrite: bool) -> bool:
     """Whether an interrupted job is to be continued.
 
     Raises:
-        AlreadyComplete: if a complete output is to be resumed.
+        AlreadyCompleteError: if a complete output is to be resumed.
         JobError: if resuming and overwriting are both asked for, or the output waits for one of them.
         ImageError: if the output cannot be written, or would touch the input.
     """
@@ -110,7 +84,7 @@ def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, 
     if unfinished:
         raise JobError(f"{path} was begun and not finished; go on with --resume, or start again with --overwrite")
     if path.exists() and resume:
-        raise AlreadyComplete(
+        raise AlreadyCompleteError(
             f"{path} has no journal beside it: it is complete. Nothing to resume; --overwrite starts again"
         )
     _check_free(path)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import RecipeError
 from masked_denoiser.noise.synthetic.families import FAMILIES, Parameter
 from masked_denoiser.noise.synthetic.recipe import NoiseRecipe, OneOf, Span, Step
 
@@ -15,24 +15,11 @@ _TOKEN = re.compile(
 )
 
 
-#: Characters that an error shows before and behind the offending one, and that a recipe may have.
-_AROUND, _LONGEST = 200, 10_000
+#: Characters that a recipe may have.
+_LONGEST = 10_000
 
 #: Choices within choices.
 _DEEPEST = 20
-
-
-class RecipeError(UserError, ValueError):
-    """A noise recipe that cannot be read.
-
-    Attributes:
-        position: index of the offending character in the text, from 0.
-    """
-
-    def __init__(self, text: str, position: int, problem: str) -> None:
-        marked = f"{text[max(0, position - _AROUND) : position]}>>>{text[position : position + _AROUND]}"
-        super().__init__(f"noise recipe, character {position + 1}: {problem} (at >>> in {marked!r})")
-        self.position = position
 
 
 _WANTED = {"word": "the name of a noise or of a number", "number": "a number", "end": "'+' or the end"}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from masked_denoiser.errors import FormError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.selection import open_part
 from masked_denoiser.images.source import Source
-from masked_denoiser.plugin.denoise.form import Form, FormError, default_path, output_path
+from masked_denoiser.plugin.denoise.form import Form, default_path, output_path
 from masked_denoiser.plugin.layers.source import CHANNEL
 
 
@@ -25,7 +26,7 @@ def command_text(form: Form, layer: Any, path: Path | None, part: Source) -> str
         FormError: if the layer is not what a file holds.
     """
     from masked_denoiser.jobs.shell_command import denoise_command
-    from masked_denoiser.jobs.spec.job import Options
+    from masked_denoiser.jobs.spec.options import Options
 
     place, axes, select = _in_file(layer, path, part)
     output = output_path(form) or Path(default_path("zarr", layer.name, place, Path.home()))

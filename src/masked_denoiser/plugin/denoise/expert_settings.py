@@ -5,24 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
     QFormLayout,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
-    QSpinBox,
     QWidget,
 )
-from superqt import QCollapsible
 
+from masked_denoiser.errors import FormError
 from masked_denoiser.images.planes import Channels
 from masked_denoiser.inference.precision import AskedPrecision
-from masked_denoiser.plugin.denoise.form import Form, FormError
+from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.region_fields import SlicesField
+from masked_denoiser.plugin.shared.form_widgets import Folded, combo, row, spin
 
 _CHANNELS: dict[str, Channels] = {"automatic": "auto", "RGB together": "rgb", "each by itself": "each"}
 _PRECISIONS: dict[str, AskedPrecision] = {
@@ -33,21 +30,6 @@ _PRECISIONS: dict[str, AskedPrecision] = {
 }
 _DTYPES: dict[str, Literal["same", "float32"]] = {"as the image": "same", "float32": "float32"}
 _HALOS: dict[str, Literal["default", "exact"]] = {"default": "default", "exact (slower)": "exact"}
-
-
-class Folded(QCollapsible):
-    """A part of a dock that is folded away until its title is clicked."""
-
-    def __init__(self, title: str) -> None:
-        # superqt draws its arrows as pictures in one colour, which a dark theme hides: ours are text.
-        super().__init__(expandedIcon=QIcon(), collapsedIcon=QIcon())
-        self._name = title
-        self.toggled.connect(self._title)
-        self._title(False)
-        self.setDuration(0)
-
-    def _title(self, expanded: bool) -> None:
-        self.setText(f"{'▾' if expanded else '▸'}  {self._name}")
 
 
 class ExpertSettings(Folded):
@@ -169,34 +151,6 @@ class ExpertSettings(Folded):
         rows.addRow("channels", self.channels)
         rows.addRow("cluster", self.scheduler)
         rows.addRow(self._slices_label, self.slices)
-
-
-def combo(texts: list[str]) -> QComboBox:
-    """A combo box that long texts do not widen."""
-    box = QComboBox()
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(12)
-    box.addItems(texts)
-    return box
-
-
-def row(*widgets: QWidget) -> QWidget:
-    """Widgets beside each other."""
-    box = QWidget()
-    layout = QHBoxLayout(box)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return box
-
-
-def spin(low: int, high: int, value: int, step: int = 1) -> QSpinBox:
-    """A box for whole numbers."""
-    box = QSpinBox()
-    box.setRange(low, high)
-    box.setSingleStep(step)
-    box.setValue(value)
-    return box
 
 
 def _interval(low: str, high: str) -> tuple[float, float] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import FormError
 from masked_denoiser.images.planes import Channels
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.layout import SMALLEST_LEVEL
@@ -26,10 +26,6 @@ _SUFFIX: Mapping[Output, str] = {"zarr": ".ome.zarr", "tiff": ".ome.tif"}
 
 #: A result in memory that takes more than this share of the free memory is asked about first.
 MEMORY_SHARE = 0.5
-
-
-class FormError(UserError, ValueError):
-    """Something in the dock that must be chosen otherwise."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from masked_denoiser.images.source import ImageError
+from masked_denoiser.errors import ImageError
 from masked_denoiser.models.catalogue import AUTO, list_models
 from masked_denoiser.plugin.layers.source import layer_axes, layer_path
 from masked_denoiser.plugin.shared.signals import NEWS

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from masked_denoiser.errors import FormError
 from masked_denoiser.images.selection import Selection, parse_selection, select
 from masked_denoiser.images.source import Source
 from masked_denoiser.jobs.spec.region import Region
-from masked_denoiser.plugin.denoise.form import Form, FormError
+from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.layers.shape_region import shape_rectangle
 from masked_denoiser.plugin.layers.view_region import Rectangle, choose_region, seen_rectangle, slider_position
 

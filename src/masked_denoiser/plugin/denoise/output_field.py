@@ -6,8 +6,8 @@ from pathlib import Path
 
 from qtpy.QtWidgets import QFileDialog, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
-from masked_denoiser.plugin.denoise.expert_settings import combo, row
 from masked_denoiser.plugin.denoise.form import Output, default_path
+from masked_denoiser.plugin.shared.form_widgets import combo, row
 
 _OUTPUTS: dict[str, Output] = {"New layer": "memory", "OME-Zarr on disk": "zarr", "OME-TIFF on disk": "tiff"}
 _FILTERS: dict[Output, str] = {"zarr": "OME-Zarr (*.ome.zarr *.zarr)", "tiff": "OME-TIFF (*.ome.tif *.ome.tiff *.tif)"}

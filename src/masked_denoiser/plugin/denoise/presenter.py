@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from masked_denoiser.errors import UserError
-from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing, Message, Progress
+from masked_denoiser.errors import MaskedDenoiserError
+from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing, Progress
+from masked_denoiser.messages import Message
 from masked_denoiser.plugin.denoise import task as tasks
 from masked_denoiser.plugin.denoise.form import Form, Request
 from masked_denoiser.plugin.denoise.layer_chooser import Chooser
@@ -117,7 +118,7 @@ class Presenter:
         """Copies the command line that would do the same."""
         try:
             text = self._asking.command(self._layer(), self._view.form())
-        except UserError as error:
+        except MaskedDenoiserError as error:
             self._view.fail(explain(error))
             return
         self._view.copy(text)
@@ -127,7 +128,7 @@ class Presenter:
         """Fills in the slice that is shown."""
         try:
             self._view.show_slice(self._asking.slice_shown(self._layer(), self._view.form()))
-        except UserError as error:
+        except MaskedDenoiserError as error:
             self._view.fail(explain(error))
 
     def cancel(self, why: str = "") -> None:
@@ -167,7 +168,7 @@ class Presenter:
         try:
             layer, form = self._layer(), self._view.form()
             request = self._asking.preview(layer, form) if preview else self._asking.denoise(layer, form)
-        except UserError as error:
+        except MaskedDenoiserError as error:
             self._view.fail(explain(error))
             return
         if request is not None:
@@ -176,7 +177,7 @@ class Presenter:
 
     def _layer(self) -> Any:
         if self._chooser.layer is None:
-            raise UserError("there is no image layer; open an image first")
+            raise MaskedDenoiserError("there is no image layer; open an image first")
         return self._chooser.layer
 
     def _start(self, request: Request) -> None:
@@ -240,7 +241,7 @@ class Presenter:
         self._start(replace(self._request, resume=answer == "Resume", overwrite=answer != "Resume"))
 
     def _failed(self, error: BaseException) -> None:
-        if not isinstance(error, UserError):
+        if not isinstance(error, MaskedDenoiserError):
             _log.error("a task of the dock failed", exc_info=error)
         self._view.fail(explain(error))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Protocol
 
+from masked_denoiser.errors import FormError
 from masked_denoiser.plugin.denoise.command_line import command_text, file_source
-from masked_denoiser.plugin.denoise.form import Form, FormError, Request, make_request, memory_warning
+from masked_denoiser.plugin.denoise.form import Form, Request, make_request, memory_warning
 from masked_denoiser.plugin.denoise.layer_part import Part, choose_part
 from masked_denoiser.plugin.layers.source import layer_axes, layer_path, layer_source
 from masked_denoiser.plugin.layers.view_region import slider_position
@@ -23,7 +24,7 @@ class AskingView(Protocol):
 
 
 class Asking:
-    """Reads fields against layers. Its methods raise a UserError for what does not fit."""
+    """Reads fields against layers. Its methods raise a MaskedDenoiserError for what does not fit."""
 
     def __init__(self, viewer: Any, view: AskingView) -> None:
         self._viewer, self._view = viewer, view

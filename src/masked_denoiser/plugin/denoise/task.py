@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from masked_denoiser.images.source import Lazy
-from masked_denoiser.jobs.pipeline.events import Finished, Finishing, Message, TileDone
+from masked_denoiser.jobs.pipeline.events import Finished, Finishing, TileDone
+from masked_denoiser.messages import Message
 from masked_denoiser.plugin.denoise.form import Request
 from masked_denoiser.plugin.layers.lazy_view import shown_levels
 from masked_denoiser.plugin.layers.live_result import Live, LiveRegion, live_in_memory, live_on_disk, pyramid_of
@@ -65,8 +66,8 @@ class Models:
 
 def survey(cancel: threading.Event) -> Iterator[Models]:
     """Reads the models' cards and finds the devices. It loads torch, so that the first job need not."""
+    from masked_denoiser.errors import ModelError
     from masked_denoiser.inference.device import available_devices
-    from masked_denoiser.models.card import ModelError
     from masked_denoiser.models.catalogue import AUTO, DEFAULT, DEFAULT_GRAY, list_models
     from masked_denoiser.models.file import read_card
 
@@ -89,7 +90,7 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
         The events of `denoising.events` but for `TileDone`, and `Exists` and `Shown`.
 
     Raises:
-        UserError: before any work, if anything does not fit.
+        MaskedDenoiserError: before any work, if anything does not fit.
     """
     if request.output is not None:
         _check_apart(request)
@@ -145,7 +146,7 @@ def _exists(output: Path) -> Exists | None:
 
 def _prepare(request: Request, computing: Engine[Any]) -> Prepared[Any]:
     from masked_denoiser.jobs.prepare import prepare_array, prepare_file_on
-    from masked_denoiser.jobs.spec.job import Options
+    from masked_denoiser.jobs.spec.options import Options
 
     options = Options(**request.settings)
     how: dict[str, Any] = {"model": request.model, "options": options, "device": request.device}

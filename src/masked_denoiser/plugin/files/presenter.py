@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import FormError, MaskedDenoiserError
 from masked_denoiser.images.discovery import find_images, name_of
 from masked_denoiser.jobs.batch.outputs import Pair, make_folder, plan_outputs
 from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, Outcome, Summary
-from masked_denoiser.jobs.pipeline.events import Finishing, Message, Progress, readable_time
-from masked_denoiser.plugin.denoise.form import Form, FormError
+from masked_denoiser.jobs.pipeline.events import Finishing, Progress
+from masked_denoiser.messages import Message, readable_time
+from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.files.task import ListRequest, Overall, count_existing, denoise_files
 from masked_denoiser.plugin.files.view import FilesView, Row
 from masked_denoiser.plugin.layers.source import layer_path
@@ -58,7 +59,7 @@ class FilesPresenter:
         for path in paths:
             try:
                 images += map(os.path.normpath, find_images([path]))
-            except UserError as error:
+            except MaskedDenoiserError as error:
                 self._view.fail(explain(error))
         self._rows += [Row(image) for image in list(dict.fromkeys(images))[len(self._rows) :]]
         self._view.show_rows(self._rows)
@@ -77,7 +78,7 @@ class FilesPresenter:
             return
         try:
             request = self._request()
-        except UserError as error:
+        except MaskedDenoiserError as error:
             self._view.fail(explain(error))
             return
         if request is None:
@@ -117,7 +118,7 @@ class FilesPresenter:
         if not shown:
             try:
                 shown = self._viewer.open(str(output), plugin=_READER)
-            except (UserError, OSError) as error:
+            except (MaskedDenoiserError, OSError) as error:
                 self._view.fail(explain(error))
                 return
             for layer in shown:
@@ -173,7 +174,7 @@ class FilesPresenter:
 
     def _file_ended(self, outcome: Outcome, error: BaseException | None) -> None:
         if error is not None:
-            if not isinstance(error, UserError):
+            if not isinstance(error, MaskedDenoiserError):
                 _log.error("%s failed", outcome.pair.input, exc_info=error)
             reason = explain(error).removeprefix(f"{outcome.pair.input}: ")  # which image, the line says itself
             self._show(state=f"failed: {reason}", failed=True)
@@ -200,7 +201,7 @@ class FilesPresenter:
         if error is None:
             return
         self._view.show_progress(self._overall.share, "")
-        if not isinstance(error, UserError):
+        if not isinstance(error, MaskedDenoiserError):
             _log.error("a list of the dock failed", exc_info=error)
             self._show(state=f"failed: {explain(error)}", failed=True)
         self._view.fail(explain(error))

@@ -18,12 +18,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from masked_denoiser.plugin.denoise.expert_settings import combo, row
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.files.presenter import FilesPresenter
 from masked_denoiser.plugin.files.table import FilesTable
 from masked_denoiser.plugin.files.view import Row, Wishes
-from masked_denoiser.plugin.fine_tune.image_list import choose_files, choose_folder
+from masked_denoiser.plugin.shared.file_dialogs import choose_files, choose_folder
+from masked_denoiser.plugin.shared.form_widgets import combo, row
 from masked_denoiser.plugin.shared.message_log import Notes
 
 _ENDINGS = {"OME-Zarr": ".ome.zarr", "OME-TIFF": ".ome.tif"}

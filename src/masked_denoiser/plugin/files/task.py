@@ -13,7 +13,8 @@ from typing import Any, cast
 from masked_denoiser.jobs.batch.outputs import Pair
 from masked_denoiser.jobs.batch.prepare import Preparer
 from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, FileReady, run_many
-from masked_denoiser.jobs.pipeline.events import Progress, TileDone, readable_time
+from masked_denoiser.jobs.pipeline.events import Progress, TileDone
+from masked_denoiser.messages import readable_time
 from masked_denoiser.plugin.denoise.form import Form
 
 #: Before this share of the work is done, nobody knows how long the rest takes.
@@ -45,11 +46,11 @@ def denoise_files(request: ListRequest, cancel: threading.Event) -> Iterator[Any
         The events of `run_many` without pixels and pipelines: they may wait for the window.
 
     Raises:
-        UserError: before any work, for settings that no image of the list could mend.
+        MaskedDenoiserError: before any work, for settings that no image of the list could mend.
     """
     from masked_denoiser.images.open import open_image
     from masked_denoiser.jobs.executor import engine
-    from masked_denoiser.jobs.spec.job import Options
+    from masked_denoiser.jobs.spec.options import Options
 
     form = request.form
     with engine(form.scheduler or None) as computing:

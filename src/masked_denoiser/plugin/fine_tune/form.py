@@ -9,9 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from masked_denoiser.errors import FormError
 from masked_denoiser.images.source import Source
 from masked_denoiser.models import catalogue
-from masked_denoiser.plugin.denoise.form import FormError
 from masked_denoiser.tiling.plan import Span
 
 Way = Literal["clean", "noisy", "pairs"]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from qtpy.QtCore import Qt
 from qtpy.QtCore import Signal as QtSignal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
-from masked_denoiser.plugin.denoise.expert_settings import row
+from masked_denoiser.plugin.shared.file_dialogs import choose_files, choose_folder
+from masked_denoiser.plugin.shared.form_widgets import row
 
 _PATH, _NUMBER = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
-_FILTER = "Images (*.tif *.tiff *.btf *.svs *.png *.jpg *.jpeg);;All files (*)"
 
 
 class ImagesList(QWidget):
@@ -79,17 +79,6 @@ class ImagesList(QWidget):
     def _choose_folder(self, _checked: bool = False) -> None:
         if folder := choose_folder(self, "Learn from the images of a folder"):
             self.add_files([folder])
-
-
-def choose_folder(parent: QWidget, title: str) -> str:
-    """Asks for a folder; empty if the user chose none."""
-    return str(QFileDialog.getExistingDirectory(parent, title))
-
-
-def choose_files(parent: QWidget) -> list[str]:
-    """Asks for image files."""
-    paths, _ = QFileDialog.getOpenFileNames(parent, "Choose images", "", _FILTER)
-    return list(paths)
 
 
 def _item(text: str, ticked: bool) -> QListWidgetItem:

@@ -7,8 +7,8 @@ from qtpy.QtCore import Signal as QtSignal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 from superqt import QLabeledDoubleRangeSlider
 
-from masked_denoiser.errors import UserError
-from masked_denoiser.plugin.denoise.expert_settings import combo
+from masked_denoiser.errors import MaskedDenoiserError
+from masked_denoiser.plugin.shared.form_widgets import combo
 
 #: The last entry of the menu.
 _OWN = "own recipe"
@@ -114,7 +114,7 @@ class NoiseEditor(QWidget):
         self._clear()
         try:
             parse_noise(text)
-        except UserError as error:
+        except MaskedDenoiserError as error:
             self.say(str(error))
             return
         self.say("")

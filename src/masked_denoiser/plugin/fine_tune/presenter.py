@@ -10,12 +10,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from masked_denoiser.errors import UserError
+from masked_denoiser.errors import FormError, MaskedDenoiserError, StoppedEarlyError
 from masked_denoiser.images.source import Source
-from masked_denoiser.jobs.pipeline.events import Message
+from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import DEFAULT, list_models
 from masked_denoiser.plugin.denoise import task as denoising_tasks
-from masked_denoiser.plugin.denoise.form import FormError
 from masked_denoiser.plugin.fine_tune import task as tasks
 from masked_denoiser.plugin.fine_tune.form import (
     Rectangle,
@@ -27,12 +26,11 @@ from masked_denoiser.plugin.fine_tune.form import (
     rectangles,
 )
 from masked_denoiser.plugin.fine_tune.history import History
-from masked_denoiser.plugin.fine_tune.wording import tuning_ended
 from masked_denoiser.plugin.layers.source import layer_source
 from masked_denoiser.plugin.shared.background_task import Ended, Runner
 from masked_denoiser.plugin.shared.signals import NEWS
-from masked_denoiser.plugin.shared.wording import explain
-from masked_denoiser.training.events import Stepped, StoppedEarlyError, Validated
+from masked_denoiser.plugin.shared.wording import explain, tuning_ended
+from masked_denoiser.training.events import Stepped, Validated
 
 _log = logging.getLogger(__name__)
 
@@ -152,7 +150,7 @@ class TunePresenter:
             path.parent.mkdir(parents=True, exist_ok=True)
             model = replace(self._learned.model, card=self._learned.model.card.renamed(name))
             model.save(path)
-        except (UserError, OSError) as error:
+        except (MaskedDenoiserError, OSError) as error:
             self._view.fail(explain(error))
             return
         self._view.say(f"saved as '{name}' ({path}); the Denoise dock offers it now")
@@ -168,7 +166,7 @@ class TunePresenter:
         try:
             image = next(iter(self._images(form)), None)
             regions = self._regions([image]) if isinstance(image, Source) else []
-        except UserError as error:
+        except MaskedDenoiserError as error:
             self._view.show_noise(None, explain(error))
             return
         if form.way != "clean" or image is None:
@@ -212,7 +210,7 @@ class TunePresenter:
             return
         try:
             request = self._request_for(self._view.form(), resume)
-        except UserError as error:
+        except MaskedDenoiserError as error:
             self._view.fail(explain(error))
             return
         self._start(request)
@@ -313,7 +311,7 @@ class TunePresenter:
         if isinstance(error, StoppedEarlyError):
             self._view.say(f"{error}.")
             return
-        if not isinstance(error, UserError):
+        if not isinstance(error, MaskedDenoiserError):
             _log.error("a task of the dock failed", exc_info=error)
         self._view.fail(explain(error))
 

@@ -64,7 +64,7 @@ def fine_tune(request: TuneRequest, cancel: threading.Event) -> Iterator[Any]:
         `Begun` alone, or `Began`, the events of `training.events` but for `Trained`, and `Learned`.
 
     Raises:
-        UserError: before any work, if anything does not fit.
+        MaskedDenoiserError: before any work, if anything does not fit.
     """
     from masked_denoiser.models.catalogue import load_model
     from masked_denoiser.training.events import Trained

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.plugin.denoise.form import FormError
+from masked_denoiser.errors import FormError
 from masked_denoiser.plugin.layers.view_region import Rectangle
 from masked_denoiser.tiling.plan import Span
 

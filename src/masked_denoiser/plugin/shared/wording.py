@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from masked_denoiser.errors import UserError
-from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Progress, readable_time
+from masked_denoiser.errors import MaskedDenoiserError
+from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Progress
+from masked_denoiser.messages import readable_time
+from masked_denoiser.training.events import Trained
 
 _MEMORY = ("out of memory", "not enough memory", "can't allocate", "alloc failed")
 
@@ -13,7 +15,7 @@ _MEMORY = ("out of memory", "not enough memory", "can't allocate", "alloc failed
 def explain(error: BaseException) -> str:
     """An error as one line."""
     text = " ".join(str(error).split())
-    if isinstance(error, UserError):
+    if isinstance(error, MaskedDenoiserError):
         return text
     if isinstance(error, MemoryError) or any(word in text.lower() for word in _MEMORY):
         return f"there was too little memory ({text or 'MemoryError'}); choose a smaller tile, or an output on disk"
@@ -51,3 +53,27 @@ def _kept(progress: Progress, where: str, output: Path | None) -> str:
     if not progress.done or not where:
         return "nothing is kept."
     return f"{done} stay in layer '{where}'. A job in memory cannot go on later; one on disk can."
+
+
+def tuning_ended(trained: Trained) -> str:
+    """One or two sentences."""
+    how = {
+        "finished": f"Done: {trained.step} steps.",
+        "stopped": f"Stopped after {trained.step} steps; Continue goes on.",
+        "no better": f"Stopped after {trained.step} steps, as validation got no better.",
+        "diverged": f"Stopped after {trained.step} steps: the training diverged; try a lower learning rate.",
+    }[trained.why]
+    return f"{how} {_best_weights(trained)}"
+
+
+def _best_weights(trained: Trained) -> str:
+    if trained.best_psnr is None:
+        return "Save keeps the last weights." if trained.best_step else "Nothing was learned yet."
+    noise = next(iter(trained.after), "")
+    before = trained.before.get(noise)
+    gain = "" if before is None else f" ({trained.best_psnr - before:+.2f} dB against the model it began with)"
+    if not trained.best_step:
+        return f"No step was better than the model it began with, at {trained.best_psnr:.2f} dB."
+    return (
+        f"The best step, {trained.best_step}, has {trained.best_psnr:.2f} dB on held-out patches{gain}. Save keeps it."
+    )

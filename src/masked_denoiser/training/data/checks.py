@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from masked_denoiser.errors import StoppedEarlyError, TrainingError
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.training.data.patches import Rectangle, TrainingImage
-from masked_denoiser.training.events import StoppedEarlyError
-from masked_denoiser.training.recipe import TrainingError
 
 #: Side of the squares that tell whether two images are the same.
 _SAME = 24

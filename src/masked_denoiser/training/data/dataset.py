@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.discovery import images_in, is_zarr
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
@@ -20,7 +21,6 @@ from masked_denoiser.images.source import Lazy, Source
 from masked_denoiser.training.data.checks import check_images, same_pixels, stop_early
 from masked_denoiser.training.data.patches import Pool, Rectangle, TrainingImage, corner_rectangles, fits_beside
 from masked_denoiser.training.data.related import related_groups
-from masked_denoiser.training.recipe import TrainingError
 from masked_denoiser.training.validation import validation_side
 
 #: What `images` may be given as.

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_recipe_ranges
+from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.planes import Channels, Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.tiling.plan import Span
-from masked_denoiser.training.recipe import TrainingError
 
 Patch = NDArray[np.float32]
 #: Rows and columns of a plane.

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.inference.device import free_memory
 from masked_denoiser.training.data.patch_source import Patches, downscale, downscaled_count, shuffled
 from masked_denoiser.training.data.patches import FLAT, Patch, Pool, Rectangle, TrainingImage
-from masked_denoiser.training.recipe import TrainingError, TrainingRecipe
+from masked_denoiser.training.recipe import TrainingRecipe
 
 #: Bytes of images that are kept in a machine's own memory.
 _MOST_BYTES = 2**30
