@@ -21,13 +21,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from masked_denoiser.inference.runner import Denoiser
 from masked_denoiser.models.file import Model
+from masked_denoiser.models.random_weights import random_model
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.noise.synthetic.recipe import add_noise
 from masked_denoiser.training.events import Stepped, Trained
 from masked_denoiser.training.prepare import TrainingImages, prepare_training
 from masked_denoiser.training.recipe import GENERAL, TrainingRecipe
-from masked_denoiser.training.untrained import random_model
 
 CANDIDATES = {
     "u3-24": UConfig(widths=(24, 48, 96), blocks=(2, 2, 1)),

@@ -46,6 +46,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from masked_denoiser.inference.compilation import compile_layers, release_layers
 from masked_denoiser.messages import Message
 from masked_denoiser.models.file import Model, read_model
+from masked_denoiser.models.random_weights import random_model
 from masked_denoiser.network.build import NETWORKS
 from masked_denoiser.network.exact import exact_float32
 from masked_denoiser.network.masks import HashedTokenMask
@@ -58,7 +59,6 @@ from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
 from masked_denoiser.training.prepare import TrainingImages, prepare_training
 from masked_denoiser.training.recipe import GENERAL, PAPER_RECIPE, TrainingRecipe
 from masked_denoiser.training.step import TrainingStep
-from masked_denoiser.training.untrained import random_model
 
 BUNDLED = ROOT / "src" / "masked_denoiser" / "models" / "bundled"
 #: Seconds kept for writing what was learned.

@@ -61,7 +61,7 @@ def test_train_takes_a_preset_a_file_and_settings(slide, tmp_path, capsys, monke
     recipe = tmp_path / "recipe.json"
     recipe.write_text('{"noise": "gaussian(sigma=0..50)", "patch": 16, "batch": 2, "steps": 2, "unseen": []}')
     monkeypatch.setattr(
-        "masked_denoiser.cli.commands.train.untrained",
+        "masked_denoiser.cli.commands.train.start_network",
         lambda channels, seed, recipe, network: tiny_model(seed, channels),
     )
     output = tmp_path / "new.safetensors"

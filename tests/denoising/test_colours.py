@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.data import astronaut, immunohistochemistry
 
 import masked_denoiser as md
-from masked_denoiser.denoising.colours import colours_are_related
+from masked_denoiser.denoising.intensity.colours import colours_are_related
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.dry_run import plan_job
 from masked_denoiser.jobs.prepare import prepare_array

@@ -33,11 +33,11 @@ from masked_denoiser.jobs.prepare import prepare_array, prepare_file
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolve import make_job
 from masked_denoiser.models.catalogue import list_models
+from masked_denoiser.models.random_weights import random_model
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.impulses import ImpulseNoise
 from masked_denoiser.training.recipe import GENERAL
-from masked_denoiser.training.untrained import random_model
 from tests.stand_in import StandIn
 
 

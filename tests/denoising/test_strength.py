@@ -9,8 +9,8 @@ import pytest
 
 import masked_denoiser as md
 from masked_denoiser.errors import JobError
+from masked_denoiser.models.random_weights import random_model
 from masked_denoiser.network.ushape_config import UConfig
-from masked_denoiser.training.untrained import random_model
 
 
 @pytest.fixture(scope="module")

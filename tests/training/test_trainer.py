@@ -20,6 +20,7 @@ from masked_denoiser.errors import StoppedEarlyError, TrainingError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.messages import Message
 from masked_denoiser.models.file import read_model
+from masked_denoiser.models.random_weights import random_model, start_network
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.tiling.plan import Span
 from masked_denoiser.training.data.patches import Pool, TrainingImage
@@ -27,7 +28,6 @@ from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
 from masked_denoiser.training.fine_tune import fine_tune_recipe, load_base
 from masked_denoiser.training.prepare import TrainingImages, prepare_training, training_folder
 from masked_denoiser.training.recipe import FINE_TUNE, GENERAL, TrainingRecipe
-from masked_denoiser.training.untrained import random_model, untrained
 from masked_denoiser.training.validation import really_unseen
 
 
@@ -304,9 +304,9 @@ def untrained_tiny(channels):
 
 
 def test_the_papers_network_untrained():
-    model = untrained()
+    model = start_network()
     assert model.card.architecture.attention_mask == 0.75
-    assert untrained(1).card.architecture.channels == 1
+    assert start_network(1).card.architecture.channels == 1
 
 
 def test_bfloat16_learns_too(tissue, tiny, quick):

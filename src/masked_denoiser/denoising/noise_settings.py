@@ -9,7 +9,7 @@ from math import inf, isfinite
 
 import torch
 
-from masked_denoiser.denoising.intensity.contrast_groups import group_by_contrast, noise_of_group, samples_of_groups
+from masked_denoiser.denoising.contrast_groups import group_by_contrast, noise_of_group, samples_of_groups
 from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.denoising.noise_measurement import Measured, NoiseSample, measure_noise
 from masked_denoiser.denoising.noise_treatment import (

@@ -153,7 +153,7 @@ def prepare_training(
     Args:
         given: the images.
         recipe: how to train.
-        base: the model to begin with, its name or its path; see `untrained` for one with random weights.
+        base: the model to begin with, its name or its path; see `start_network` for one with random weights.
         output: `.safetensors` to write at the end; None for none.
         folder: for checkpoint and log; None keeps none.
         device: as for denoising, or a torch device.

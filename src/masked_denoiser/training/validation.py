@@ -7,7 +7,6 @@ and worse on the others.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +25,8 @@ from masked_denoiser.training.data.noise_map import exact_noise_map
 from masked_denoiser.training.data.patches import Pool
 from masked_denoiser.training.recipe import TrainingRecipe
 
-#: Patches to validate with, and their largest side in pixels.
-PATCHES, LARGEST = 6, 96
+#: Patches to validate with.
+PATCHES = 6
 #: Patches in the picture.
 _SHOWN = 3
 #: What the score of the way "noisy" is called: there is no truth, only pixels that the network has not seen.
@@ -134,11 +133,6 @@ def really_unseen(recipe: TrainingRecipe) -> tuple[str, ...]:
         return recipe.unseen
     trained = parse_noise(recipe.noise).families
     return tuple(noise for noise in recipe.unseen if not parse_noise(noise).families & trained)
-
-
-def validation_side(sides: Sequence[int], window: int) -> int:
-    """Side of the patches: whole windows, as many as fit into the smallest of these sides."""
-    return max(window, min(LARGEST, *sides) // window * window)
 
 
 def _noisy(clean: Images, noise: str, seed: int) -> Images:

@@ -17,12 +17,12 @@ from masked_denoiser.inference.device import choose_device
 from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.models.file import Model
+from masked_denoiser.models.random_weights import start_network
 from masked_denoiser.training.distributed import joined_ranks
 from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
 from masked_denoiser.training.fine_tune import fine_tune_recipe, load_base
 from masked_denoiser.training.prepare import PreparedTraining, TrainingImages, prepare_training, training_folder
 from masked_denoiser.training.recipe import PRESETS, TrainingRecipe, checked_values
-from masked_denoiser.training.untrained import untrained
 
 _FAILED, _CANCELLED = 1, 130
 
@@ -32,7 +32,11 @@ def train(arguments: Namespace) -> int:
     recipe = _recipe(arguments)
     channels = 1 if arguments.gray else 3
     network = arguments.network or ("general" if arguments.recipe == "general" else "paper")
-    base = load_model(arguments.start) if arguments.start else untrained(channels, recipe.seed, recipe, network)
+    base = (
+        load_model(arguments.start)
+        if arguments.start
+        else start_network(channels, recipe.seed, recipe.inference_mask, network)
+    )
     return _run(arguments, recipe, base)
 
 

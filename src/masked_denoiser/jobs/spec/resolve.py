@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from masked_denoiser.denoising.background import measure_background
-from masked_denoiser.denoising.colours import colours_are_related
 from masked_denoiser.denoising.correction_limits import MEAN_REACH
 from masked_denoiser.denoising.hot_pixels import Positions, find_hot_pixels
+from masked_denoiser.denoising.intensity.colours import colours_are_related
 from masked_denoiser.denoising.intensity.epochs import count_epochs
 from masked_denoiser.denoising.intensity.exposures import REACH as EXPOSURE_REACH
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_ranges

@@ -21,7 +21,6 @@ from masked_denoiser.images.source import Lazy, Source
 from masked_denoiser.training.data.checks import check_images, same_pixels, stop_early
 from masked_denoiser.training.data.patches import Pool, Rectangle, TrainingImage, corner_rectangles, fits_beside
 from masked_denoiser.training.data.related import related_groups
-from masked_denoiser.training.validation import validation_side
 
 #: What `images` may be given as.
 Given = str | os.PathLike[str] | Lazy | Source
@@ -34,6 +33,9 @@ _CACHE_BYTES = 2**30
 _OTHER_FILES = 256
 #: Most images that are held out whole.
 _MOST_HELD_OUT = 16
+
+#: Largest side of validation patches, in pixels.
+_LARGEST = 96
 
 
 def open_images(
@@ -247,3 +249,8 @@ def _texture(image: TrainingImage, rectangle: Rectangle) -> float:
     plane = image.planes[len(image.planes) // 2]
     pixels = image.source.read(plane, rectangle[0].index, rectangle[1].index)
     return float(np.std(pixels, dtype=np.float64))
+
+
+def validation_side(sides: Sequence[int], window: int) -> int:
+    """Side of the patches: whole windows, as many as fit into the smallest of these sides."""
+    return max(window, min(_LARGEST, *sides) // window * window)
