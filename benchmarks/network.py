@@ -15,7 +15,7 @@ from benchmarks.measure import matrix_peak, seconds
 from benchmarks.plain import plain
 from masked_denoiser.evaluation.metrics import psnr
 from masked_denoiser.inference.precision import Precision
-from masked_denoiser.inference.runner import Denoiser, computing
+from masked_denoiser.inference.runner import ModelRunner, computing
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.masks import HashedTokenMask, RandomTokenMask
@@ -121,7 +121,7 @@ def _lost(model: Model, device: torch.device, kind: Precision) -> float:
         (np.moveaxis(imread(sample_path(name))[128:384, 128:384], 2, 0)[None] / 255).astype(np.float32)
         for name in ("slide", "slide-clean")
     )
-    outs = (Denoiser(model, device, precision=p)(noisy, ((0, 0),)).mean for p in ("float32", kind))
+    outs = (ModelRunner(model, device, precision=p)(noisy, ((0, 0),)).mean for p in ("float32", kind))
     exact, rounded = (psnr(np.clip(out, 0, 1), clean) for out in outs)
     return exact - rounded
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from masked_denoiser.inference.runner import Denoiser
+from masked_denoiser.inference.runner import ModelRunner
 from masked_denoiser.models.file import Model
 from masked_denoiser.models.random_weights import random_model
 from masked_denoiser.network.ushape_config import UConfig
@@ -105,7 +105,7 @@ def _costs(model: Model) -> str:
 
 def _scores(model: Model, tests: list[NDArray[np.float32]]) -> list[str]:
     """Mean PSNR for each noise, as in `NOISES`."""
-    denoiser = Denoiser(model, torch.device("cpu"))
+    denoiser = ModelRunner(model, torch.device("cpu"))
     scores = []
     for noise in NOISES:
         each = []

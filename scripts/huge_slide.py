@@ -25,9 +25,9 @@ from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
 from masked_denoiser.inference.runner import Batch, Denoised
-from masked_denoiser.jobs.executor import Here
+from masked_denoiser.jobs.executor import LocalExecutor
 from masked_denoiser.jobs.pipeline.events import Finished, TileDone
-from masked_denoiser.jobs.prepare import prepare_file, settle_job
+from masked_denoiser.jobs.prepare import prepare_file, resolve_job
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.samples import sample_path
@@ -127,7 +127,7 @@ def _plan(source: Source) -> None:
     """Times the plan of the whole job."""
     process = psutil.Process()
     before, began = process.memory_info().rss, time.monotonic()
-    job = settle_job(Here(), source, "out.ome.zarr", model=tiny_model(), options=OPTIONS, device="cpu").job
+    job = resolve_job(LocalExecutor(), source, "out.ome.zarr", model=tiny_model(), options=OPTIONS, device="cpu").job
     tiles = sum(len(group.tiles) for group in job.groups)
     seconds, grown = time.monotonic() - began, process.memory_info().rss - before
     print(f"| its plan, all {tiles} tiles visited | {seconds:.2f} s, {grown / 2**20:.0f} MiB |")

@@ -12,7 +12,7 @@ import torch
 import masked_denoiser as md
 from masked_denoiser.cli.main import main
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.selection import parse_selection, select
+from masked_denoiser.images.selection import crop, parse_selection
 from masked_denoiser.jobs.prepare import prepare_file
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.models.card import Card
@@ -57,7 +57,7 @@ def test_a_part_is_denoised_and_described(tmp_path, model, stack, capsys):
 def test_another_part_is_another_job(tmp_path, model, stack, capsys):
     input, output = str(tmp_path / "in.tif"), tmp_path / "out.ome.zarr"
     with open_image(input) as source:
-        begun = prepare_file(select(source, parse_selection("Z=3")), output, model=model, options=OPTIONS)
+        begun = prepare_file(crop(source, parse_selection("Z=3")), output, model=model, options=OPTIONS)
         begun.pipeline.cancel.set()
         list(begun.pipeline.run())
     assert Journal.beside(output).exists()

@@ -18,8 +18,8 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.batch.outputs import Pair
 from masked_denoiser.jobs.cluster import worker as remote
 from masked_denoiser.jobs.cluster.cluster import Cluster
-from masked_denoiser.jobs.cluster.task_queue import UnderWay
-from masked_denoiser.jobs.cluster.worker import Run, do_group, hear_of, pack_model
+from masked_denoiser.jobs.cluster.task_queue import TaskQueue
+from masked_denoiser.jobs.cluster.worker import Run, do_group, pack_model, register_run
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing, Progress
 from masked_denoiser.jobs.prepare import prepare_file, prepare_file_on
 from masked_denoiser.jobs.storage.journal import Journal
@@ -155,9 +155,9 @@ def test_what_a_worker_finds_is_said_by_the_driver(cluster, image, tmp_path):
 
 def told(pipeline, image, **changes):
     """A run, as this process would be told of it if it were a worker."""
-    job = pipeline.job.anywhere().to_json()
+    job = pipeline.job.with_absolute_paths().to_json()
     run = Run(pipeline.journal.run, job, pack_model(tiny_model()), "cpu", torch.__version__)
-    hear_of(replace(run, **changes), torch.get_num_threads())
+    register_run(replace(run, **changes), torch.get_num_threads())
     return run.name
 
 
@@ -194,7 +194,7 @@ def test_a_worker_that_outlives_its_driver_writes_no_more_once_another_has_begun
 )
 def test_a_worker_that_would_give_other_pixels_refuses(image, tmp_path, change, words):
     pipeline = begun(image, tmp_path / "a.ome.zarr")
-    job = json.loads(pipeline.job.anywhere().to_json())
+    job = json.loads(pipeline.job.with_absolute_paths().to_json())
     if "job" in change:
         key, value = change["job"]
         job[key] = str(tmp_path / value) if key == "output" else value
@@ -215,7 +215,7 @@ def test_a_cluster_without_workers_is_waited_for(image, tmp_path):
             return {}
 
     pipeline = begun(image, tmp_path / "a.ome.zarr")
-    tasks = UnderWay(Empty(), pipeline.job, pipeline.journal, None)
+    tasks = TaskQueue(Empty(), pipeline.job, pipeline.journal, None)
     assert tasks.fill()
     assert list(tasks.finished()) == []
     assert tasks.fill()
@@ -236,7 +236,7 @@ def test_all_workers_may_be_replaced(cluster, image, tmp_path):
 
 def test_nothing_is_held_once_a_job_is_done(cluster, image, tmp_path):
     list(prepare(cluster, image, tmp_path / "a.ome.zarr").pipeline.run())
-    held = cluster.client.run(lambda: (remote._ENGINES._pipeline, remote._ENGINES.runs))
+    held = cluster.client.run(lambda: (remote._RUNNERS._pipeline, remote._RUNNERS.runs))
     assert list(held.values()) == [(None, {})] * len(held)
 
 

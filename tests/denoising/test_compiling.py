@@ -11,7 +11,7 @@ from masked_denoiser.errors import DeviceError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.inference.compilation import compile_network, layers_of
-from masked_denoiser.inference.runner import Denoiser
+from masked_denoiser.inference.runner import ModelRunner
 from masked_denoiser.jobs.prepare import prepare_array
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.catalogue import load_model
@@ -66,5 +66,5 @@ def test_without_a_compiler_a_job_ends_before_it_begins():
 
     said = []
     with patch.object(nn.Module, "compile", compile_), pytest.raises(DeviceError, match=r"cannot be compiled.*g\+\+"):
-        compile_network(Denoiser(tiny_model(3), CPU), 1, said.append)
+        compile_network(ModelRunner(tiny_model(3), CPU), 1, said.append)
     assert len(said) == 1

@@ -18,11 +18,11 @@ from masked_denoiser.inference import measurement_cache as remembered
 from masked_denoiser.inference import runner as denoising
 from masked_denoiser.inference import tune_precision as fastest
 from masked_denoiser.inference.memory_limits import Limits
-from masked_denoiser.inference.runner import Denoiser
-from masked_denoiser.inference.tune_precision import settle_precision
+from masked_denoiser.inference.runner import ModelRunner
+from masked_denoiser.inference.tune_precision import resolve_precision
 from masked_denoiser.jobs.api import denoise
 from masked_denoiser.jobs.prepare import prepare_array
-from masked_denoiser.jobs.runner_factory import begin
+from masked_denoiser.jobs.runner_factory import create_runner
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import load_model
@@ -49,8 +49,8 @@ def small_memory(denoiser, pixels, words="CUDA out of memory. Tried to allocate 
 def test_memory_that_runs_out_halves_the_batch_then_the_tile_and_is_remembered():
     tiles = np.random.default_rng(0).random((4, 1, 128, 128), np.float32)
     origins = ((0, 0), (0, 128), (128, 0), (128, 128))
-    wanted = Denoiser(tiny_model(1), CPU)(tiles, origins).mean
-    denoiser = Denoiser(tiny_model(1), CPU)
+    wanted = ModelRunner(tiny_model(1), CPU)(tiles, origins).mean
+    denoiser = ModelRunner(tiny_model(1), CPU)
     seen = small_memory(denoiser, 2 * 128 * 128)
     np.testing.assert_allclose(denoiser(tiles, origins).mean, wanted, atol=1e-6)
     assert denoiser.said == ["memory ran out on cpu: from now on 2 tiles at once"]
@@ -71,19 +71,19 @@ def test_memory_that_runs_out_halves_the_batch_then_the_tile_and_is_remembered()
 def test_parts_of_a_tile_are_those_of_the_whole():
     """With all the context that they need, parts have the pixels of the whole tile: masks are those of the image."""
     tiles = np.random.default_rng(0).random((1, 1, 160, 144), np.float32)
-    wanted = Denoiser(tiny_model(1), CPU)(tiles, ((64, 32),)).mean
-    denoiser = Denoiser(tiny_model(1), CPU)
+    wanted = ModelRunner(tiny_model(1), CPU)(tiles, ((64, 32),)).mean
+    denoiser = ModelRunner(tiny_model(1), CPU)
     denoiser.limits = Limits(1, 112)
     np.testing.assert_allclose(denoiser(tiles, ((64, 32),)).mean, wanted, atol=1e-5)
 
 
 def test_no_memory_at_all_and_other_errors_come_out():
     tiles = np.zeros((1, 1, 64, 64), np.float32)
-    denoiser = Denoiser(tiny_model(1), CPU)
+    denoiser = ModelRunner(tiny_model(1), CPU)
     small_memory(denoiser, 10)
     with pytest.raises(DeviceError, match="too little memory for a tile of 64 x 64"):
         denoiser(tiles, ((0, 0),))
-    denoiser = Denoiser(tiny_model(1), CPU)
+    denoiser = ModelRunner(tiny_model(1), CPU)
     small_memory(denoiser, 10, "device-side assert triggered")
     with pytest.raises(RuntimeError, match="assert"):
         denoiser(tiles, ((0, 0),))
@@ -120,7 +120,7 @@ def test_a_job_goes_on_with_less_and_says_so_and_the_next_begins_there(measured,
 def test_a_resumed_job_begins_with_the_limits_it_is_given():
     source = open_image(np.zeros((64, 64), np.uint8), axes="YX")
     job = prepare_array(source, model=tiny_model(1), options=Options(noise="none"), device="cpu").job
-    denoiser = begin(tiny_model(1), CPU, job, say=print, limits=Limits(1, 40))
+    denoiser = create_runner(tiny_model(1), CPU, job, say=print, limits=Limits(1, 40))
     assert denoiser.limits == Limits(1, 40)
     assert "when this job was interrupted" in denoiser.said[0]
 
@@ -130,10 +130,10 @@ def test_the_cpu_takes_over_only_if_asked_to(monkeypatch):
     monkeypatch.setattr(denoising, "to_device", lambda pixels, device: torch.from_numpy(pixels))
     tiles = np.random.default_rng(0).random((2, 3, 64, 64), np.float32)
     origins = ((0, 0), (0, 64))
-    wanted = Denoiser(load_model("general-rgb"), CPU)(tiles, origins).mean
+    wanted = ModelRunner(load_model("general-rgb"), CPU)(tiles, origins).mean
 
     def on_gpu(**settings):
-        denoiser = Denoiser(load_model("general-rgb"), CPU, **settings)
+        denoiser = ModelRunner(load_model("general-rgb"), CPU, **settings)
         denoiser.device, network = torch.device("cuda"), denoiser.network
 
         def run(images, tokens, **more):
@@ -160,7 +160,8 @@ def test_half_precision_loses_next_to_nothing(name, half):
     noisy = np.clip(clean + np.random.default_rng(0).normal(0, 15 / 255, clean.shape), 0, 1).astype(np.float32)
     model = load_model(name)
     exact, rounded = (
-        psnr(np.clip(Denoiser(model, CPU, precision=p)(noisy, ((0, 0),)).mean, 0, 1), clean) for p in ("float32", half)
+        psnr(np.clip(ModelRunner(model, CPU, precision=p)(noisy, ((0, 0),)).mean, 0, 1), clean)
+        for p in ("float32", half)
     )
     assert exact > psnr(noisy, clean) + 2
     assert exact - rounded <= 0.02
@@ -168,7 +169,7 @@ def test_half_precision_loses_next_to_nothing(name, half):
 
 def test_what_matters_stays_in_float32():
     """In half precision: what goes into each norm and comes out, the residual path, and every softmax."""
-    denoiser = Denoiser(load_model("paper-rgb"), CPU, precision="bfloat16")
+    denoiser = ModelRunner(load_model("paper-rgb"), CPU, precision="bfloat16")
     seen = {}
     for name, module in denoiser.network.named_modules():
         if isinstance(module, SwinBlock | nn.LayerNorm | nn.Linear):
@@ -190,20 +191,20 @@ def test_auto_precision_is_measured_once_and_remembered(measured, tmp_path, monk
     times = {"float32": 1.0, "bfloat16": 0.5}
     monkeypatch.setattr(fastest, "_seconds", lambda model, device, kind: times[kind])
     model = tiny_model(1)
-    chosen, said = settle_precision("auto", model, CPU)
+    chosen, said = resolve_precision("auto", model, CPU)
     assert (chosen, "bfloat16 2.0x" in said) == ("bfloat16", True)
     times["bfloat16"] = 2.0
-    assert settle_precision("auto", model, CPU)[0] == "bfloat16"
+    assert resolve_precision("auto", model, CPU)[0] == "bfloat16"
     for damaged in ("{", "[]", '{"precision": 3}'):
         measured.write_text(damaged)
-        assert settle_precision("auto", model, CPU)[0] == "float32"
+        assert resolve_precision("auto", model, CPU)[0] == "float32"
     assert list(json.loads(measured.read_text()).values()) == [3, "float32"]
     times["bfloat16"] = 0.9  # not worth it
-    assert settle_precision("auto", tiny_model(3), CPU)[0] == "float32"
-    assert settle_precision("float16", model, CPU) == ("float16", "")
+    assert resolve_precision("auto", tiny_model(3), CPU)[0] == "float32"
+    assert resolve_precision("float16", model, CPU) == ("float16", "")
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(remembered, "_file", lambda: tmp_path / "file" / "measured.json")
-    assert "cannot be written" in settle_precision("auto", model, CPU)[1]
+    assert "cannot be written" in resolve_precision("auto", model, CPU)[1]
 
 
 def test_precision_is_a_part_of_the_job():

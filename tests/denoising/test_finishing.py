@@ -11,7 +11,7 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.images.writers import downsample as pyramid
 from masked_denoiser.images.writers import ome_tiff as ome_tiff_sink
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing, TileDone
-from masked_denoiser.jobs.pipeline.finalize import watched
+from masked_denoiser.jobs.pipeline.finalize import run_finalization
 from masked_denoiser.jobs.prepare import prepare_file
 from masked_denoiser.jobs.storage.journal import Journal
 
@@ -83,7 +83,7 @@ def test_an_end_that_takes_long_says_how_far_it_is():
         follow(0.25)
         assert seen.wait(60)
 
-    events = watched(finish, threading.Event())
+    events = run_finalization(finish, threading.Event())
     for event in events:
         if event == Finishing(0.25):
             seen.set()
@@ -101,12 +101,12 @@ def test_who_stops_listening_stops_the_end_and_errors_come_through():
         finally:
             stopped.set()
 
-    events = watched(endless, threading.Event())
+    events = run_finalization(endless, threading.Event())
     assert [next(events), next(events).share] == [Finishing(), 0.5]
     events.close()
     assert stopped.is_set()
     with pytest.raises(OSError, match="disk full"):
-        list(watched(lambda follow: open_nothing(), threading.Event()))
+        list(run_finalization(lambda follow: open_nothing(), threading.Event()))
 
 
 def open_nothing():

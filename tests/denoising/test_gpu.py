@@ -7,7 +7,7 @@ import torch
 from masked_denoiser.errors import JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.inference.device import choose_device
-from masked_denoiser.inference.runner import Denoiser
+from masked_denoiser.inference.runner import ModelRunner
 from masked_denoiser.inference.transfer import to_device, to_host
 from masked_denoiser.jobs.api import denoise
 from masked_denoiser.jobs.spec.options import Options
@@ -33,7 +33,7 @@ def test_work_that_is_given_ahead_is_as_that_which_is_waited_for():
     device, _ = choose_device("auto")
     tiles = np.random.default_rng(0).random((6, 2, 3, 64, 64), dtype=np.float32)
     origins = ((0, 0), (0, 64))
-    denoiser = Denoiser(tiny_model(), device, passes=2, std=True)
+    denoiser = ModelRunner(tiny_model(), device, passes=2, std=True)
     wanted = [denoiser(batch, origins) for batch in tiles]
     coming = [denoiser.submit(batch, origins) for batch in tiles.copy()]
     with ThreadPoolExecutor(1) as other:

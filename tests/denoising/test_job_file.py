@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from masked_denoiser.errors import JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
-from masked_denoiser.jobs.executor import Here
+from masked_denoiser.jobs.executor import LocalExecutor
 from masked_denoiser.jobs.prepare import prepare_file, prepare_job
 from masked_denoiser.jobs.spec.job_file import job_from, read_job_file, write_job_file
 from masked_denoiser.jobs.spec.options import Options
@@ -39,7 +39,7 @@ def test_a_job_comes_back_from_its_file_as_it_was(tmp_path_factory, asked):
     job = make_job(open_image(IMAGE, axes="CYX"), tiny_model(), asked, "cpu", "out.ome.zarr", "float32", "tiny")
     path = tmp_path_factory.getbasetemp() / "job.json"
     write_job_file(path, job)
-    assert read_job_file(path) == job.anywhere()
+    assert read_job_file(path) == job.with_absolute_paths()
 
 
 def test_a_job_file_does_what_the_options_would(tmp_path):
@@ -48,7 +48,7 @@ def test_a_job_file_does_what_the_options_would(tmp_path):
     prepared = prepare_file(source, tmp_path / "a.ome.zarr", model=model, options=OPTIONS, device="cpu")
     write_job_file(tmp_path / "job.json", replace(prepared.job, output=str(tmp_path / "b.ome.zarr")))
     list(prepared.pipeline.run())
-    list(prepare_job(Here(), read_job_file(tmp_path / "job.json"), source).pipeline.run())
+    list(prepare_job(LocalExecutor(), read_job_file(tmp_path / "job.json"), source).pipeline.run())
     assert fingerprint(tmp_path / "a.ome.zarr") == fingerprint(tmp_path / "b.ome.zarr")
 
 
@@ -67,7 +67,7 @@ def test_another_input_model_version_or_device_is_refused(tmp_path, change, word
     source, output = open_image(image), tmp_path / "a.ome.zarr"
     job = make_job(source, tiny_model(), OPTIONS, "cpu", str(output), "float32", str(model))
     with pytest.raises(JobError, match=words):
-        prepare_job(Here(), replace(job, **change), source)
+        prepare_job(LocalExecutor(), replace(job, **change), source)
     assert not list(tmp_path.glob("a.ome.zarr*"))
 
 

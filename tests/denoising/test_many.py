@@ -21,7 +21,7 @@ from masked_denoiser.images.writers.ome_tiff import OmeTiffSink
 from masked_denoiser.jobs.api import denoise_file
 from masked_denoiser.jobs.batch.outputs import Pair, is_list, plan_outputs
 from masked_denoiser.jobs.batch.prepare import Preparer
-from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, FileReady, Summary, run_many
+from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, FileReady, Summary, run_batch
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.storage.journal import Journal, lock_output
@@ -179,7 +179,7 @@ def made(tmp_path):
 
     def run(cancel=None, pairs=pairs, **how):
         preparer = Preparer(str(model), OPTIONS, "cpu", **how)
-        return run_many(pairs, preparer, cancel or threading.Event())
+        return run_batch(pairs, preparer, cancel or threading.Event())
 
     return tmp_path, run
 

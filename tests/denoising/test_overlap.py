@@ -4,11 +4,11 @@ import time
 import pytest
 
 from masked_denoiser.jobs.pipeline.events import Finished, Progress
-from masked_denoiser.jobs.pipeline.prefetch import AHEAD, BEHIND, Waits, overlapped
+from masked_denoiser.jobs.pipeline.prefetch import AHEAD, BEHIND, StageTimings, prefetch
 
 
 def run(items, read=lambda i: i, compute=lambda i, g: g, write=lambda i, o: o, stop=lambda: False, waits=None):
-    return overlapped(items, read, compute, write, stop=stop, waits=waits or Waits())
+    return prefetch(items, read, compute, write, stop=stop, waits=waits or StageTimings())
 
 
 def test_all_is_done_in_order_on_three_threads():
@@ -58,7 +58,7 @@ def test_stages_overlap():
     """Three stages of equal length take the time of one, and not of three."""
     pause = 0.02
     slow = [lambda *given: time.sleep(pause)] * 3
-    waits = Waits()
+    waits = StageTimings()
     began = time.monotonic()
     list(run(range(20), *slow, waits=waits))
     whole = time.monotonic() - began
@@ -103,11 +103,11 @@ def test_stop_writes_what_was_computed_and_closing_early_ends_the_threads():
 
 def test_the_bottleneck_is_named():
     progress = Progress(1, 1, 1, 0, 1.0)
-    assert Finished(progress, Waits(0.1, 9.0, 0.1)).bottleneck == ""
-    assert "reading was the bottleneck" in Finished(progress, Waits(5.0, 5.0, 0.0, 9.0)).bottleneck
-    assert "writing was the bottleneck" in Finished(progress, Waits(0.0, 5.0, 5.0, 1.0, 6.0)).bottleneck
+    assert Finished(progress, StageTimings(0.1, 9.0, 0.1)).bottleneck == ""
+    assert "reading was the bottleneck" in Finished(progress, StageTimings(5.0, 5.0, 0.0, 9.0)).bottleneck
+    assert "writing was the bottleneck" in Finished(progress, StageTimings(0.0, 5.0, 5.0, 1.0, 6.0)).bottleneck
     # A GPU that is waited for by who writes is no slow disk.
-    assert Finished(progress, Waits(0.0, 1.0, 9.0, 0.0, 4.0, 5.0)).bottleneck == ""
+    assert Finished(progress, StageTimings(0.0, 1.0, 9.0, 0.0, 4.0, 5.0)).bottleneck == ""
     # Neither what was over at once, nor what our own arithmetic took.
-    assert Finished(progress, Waits(0.5, 0.1, 0.0, 0.5)).bottleneck == ""
-    assert Finished(progress, Waits(5.0, 5.0, 0.0, 0.2)).bottleneck == ""
+    assert Finished(progress, StageTimings(0.5, 0.1, 0.0, 0.5)).bottleneck == ""
+    assert Finished(progress, StageTimings(5.0, 5.0, 0.0, 0.2)).bottleneck == ""

@@ -20,7 +20,7 @@ from masked_denoiser.jobs.api import denoise
 from masked_denoiser.jobs.pipeline.events import Cancelled, TileDone
 from masked_denoiser.jobs.prepare import prepare_array, prepare_file
 from masked_denoiser.jobs.spec.options import Options
-from masked_denoiser.jobs.spec.tile_size import settle_tile
+from masked_denoiser.jobs.spec.tile_size import resolve_tile
 
 CPU = torch.device("cpu")
 AUTO = Options(tile="auto", noise="none")
@@ -50,22 +50,22 @@ def fake_gpu(monkeypatch, speeds):
 def test_on_a_gpu_batches_follow_tiles_and_all_is_said_and_remembered(monkeypatch, measured):
     speeds = {(256, 1): 1, (512, 1): 2, (1024, 1): 2.01, (512, 2): 3, (512, 4): 3.5}  # 8 at once: no memory
     tried, said = fake_gpu(monkeypatch, speeds), []
-    got = settle_tile(AUTO, tiny_model(), torch.device("cuda"), "float32", said.append)
+    got = resolve_tile(AUTO, tiny_model(), torch.device("cuda"), "float32", said.append)
     assert got == replace(AUTO, tile=512, batch=4)
     assert "measuring" in said[0]
     assert "512 x 512, 4 at once: 3.5" in said[1]
     assert str(measured) in said[1]
     count = len(tried)
-    assert settle_tile(AUTO, tiny_model(), torch.device("cuda"), "float32", said.append) == got
+    assert resolve_tile(AUTO, tiny_model(), torch.device("cuda"), "float32", said.append) == got
     assert (len(tried), "measured to be the fastest" in said[2]) == (count, True)
     for other in (replace(AUTO, halo=0), replace(AUTO, batch=3)):
-        settle_tile(other, tiny_model(), torch.device("cuda"), "float32", said.append)
-    assert settle_tile(AUTO, tiny_model(1), torch.device("cuda"), "bfloat16", said.append).tile == 512
+        resolve_tile(other, tiny_model(), torch.device("cuda"), "float32", said.append)
+    assert resolve_tile(AUTO, tiny_model(1), torch.device("cuda"), "bfloat16", said.append).tile == 512
     assert len(json.loads(measured.read_text())) == 4
     damaged = {key: [512, -1] for key in json.loads(measured.read_text())}
     measured.write_text(json.dumps(damaged))
-    assert settle_tile(AUTO, tiny_model(), torch.device("cuda"), "float32", said.append) == got
-    assert settle_tile(Options(), tiny_model(), torch.device("cuda"), "float32", said.append) == Options()
+    assert resolve_tile(AUTO, tiny_model(), torch.device("cuda"), "float32", said.append) == got
+    assert resolve_tile(Options(), tiny_model(), torch.device("cuda"), "float32", said.append) == Options()
 
 
 def test_a_probe_keeps_within_memory_and_time_and_sees_memory_run_out(monkeypatch):
@@ -119,7 +119,7 @@ def test_where_there_is_no_time_to_compare_the_default_is_taken_and_nothing_kept
     monkeypatch.setattr(Probe, "_times", lambda *_: [100.0, 100.0])  # as a very slow device would take
     said = []
     asked = Options(tile="auto", halo=8)
-    settled = settle_tile(asked, tiny_model(1), CPU, "float32", said.append)
+    settled = resolve_tile(asked, tiny_model(1), CPU, "float32", said.append)
     assert settled.tile == Options().tile
     assert "no time to compare" in said[-1]
     assert not measured.exists()

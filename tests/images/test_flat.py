@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from masked_denoiser.errors import DamagedError, ImageError
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.planes import list_planes, select, to_channels_first
-from masked_denoiser.images.readers.raw_file import FlatFile, FlatPiece
+from masked_denoiser.images.planes import list_planes, plane_index, to_channels_first
+from masked_denoiser.images.readers.raw_file import RawChunk, RawFile
 
 RNG = np.random.default_rng(0)
 
@@ -48,7 +48,7 @@ def test_pixels_are_those_of_tifffile_and_a_file_that_is_cut_short_is_told(kind:
         planes = list(list_planes(source.axes, source.sizes, source.rgb))
         ys, xs = slice(5, 33), slice(7, 39)
         for plane in planes:
-            expected = to_channels_first(oracle[select(axes, plane, ys, xs)], axes, plane)
+            expected = to_channels_first(oracle[plane_index(axes, plane, ys, xs)], axes, plane)
             np.testing.assert_array_equal(source.read(plane, ys, xs), expected)
         os.truncate(path, 300)
         with pytest.raises(ImageError, match=r"cannot be reached at rows 5 to 33, columns 7 to 39.*ends at byte") as no:
@@ -65,11 +65,11 @@ def test_any_rectangle_of_any_shape_is_read(data: st.DataObject) -> None:
         start = data.draw(st.integers(0, side - 1))
         key.append(slice(start, data.draw(st.integers(start + 1, side))))
     file = Held(b"head" + image.tobytes())
-    piece = FlatPiece(file, 4, shape, image.dtype)
+    piece = RawChunk(file, 4, shape, image.dtype)
     np.testing.assert_array_equal(piece[tuple(key)], image[tuple(key)])
 
 
-class Held(FlatFile):
+class Held(RawFile):
     """A file in memory that counts what is read of it; zeros where it has no bytes."""
 
     def __init__(self, content: bytes | None = None) -> None:
@@ -100,14 +100,14 @@ def test_a_tile_of_a_vast_page_takes_few_and_short_reads(
     shape: tuple[int, ...], key: tuple[slice, ...], reads: int, count: int
 ) -> None:
     file = Held()
-    FlatPiece(file, 8, shape, np.dtype("u1"))[key]
+    RawChunk(file, 8, shape, np.dtype("u1"))[key]
     assert file.reads == [count] * reads
 
 
 def test_short_reads_of_the_system_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = RNG.bytes(1000)
     (tmp_path / "file").write_bytes(content)
-    file = FlatFile(tmp_path / "file")
+    file = RawFile(tmp_path / "file")
     assert file.read(0, 0) == b""
     monkeypatch.setattr(os, "pread", lambda descriptor, count, at: content[at : at + min(count, 7)])
     assert file.read(3, 990) == content[3:993]

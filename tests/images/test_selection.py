@@ -18,7 +18,7 @@ from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
-from masked_denoiser.images.selection import Selection, parse_selection, select
+from masked_denoiser.images.selection import Selection, crop, parse_selection
 from masked_denoiser.images.source import AXES, Source
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolve import make_job
@@ -53,7 +53,7 @@ def index(draw: Any, side: int) -> int | slice:
 def test_a_selection_reads_what_numpy_cuts(data: Any) -> None:
     source = Source(PIXELS, "TCZYX")
     selection = data.draw(selections(source.sizes))
-    part, expected = select(source, selection), PIXELS[keys(selection, "TCZYX")]
+    part, expected = crop(source, selection), PIXELS[keys(selection, "TCZYX")]
     assert part.shape == expected.shape
     key = tuple(index(data.draw, side) for side in part.shape)
     np.testing.assert_array_equal(part.data[key], expected[key])
@@ -64,9 +64,9 @@ def test_a_selection_reads_what_numpy_cuts(data: Any) -> None:
 @given(st.data())
 def test_a_selection_of_a_selection_is_one_of_the_file(data: Any) -> None:
     source = Source(PIXELS, "TCZYX", pixel_size={"Z": 2.0, "Y": 0.5}, channel_names=("a", "b"))
-    first = select(source, data.draw(selections(source.sizes)))
-    second = select(first, data.draw(selections(first.sizes)))
-    at_once = select(source, parse_selection(second.selection))
+    first = crop(source, data.draw(selections(source.sizes)))
+    second = crop(first, data.draw(selections(first.sizes)))
+    at_once = crop(source, parse_selection(second.selection))
     np.testing.assert_array_equal(second.data[...], at_once.data[...])
     assert (second.origin, second.selection, second.channel_names) == (
         at_once.origin,
@@ -89,7 +89,7 @@ def test_nothing_but_the_part_is_read() -> None:
             Watched.read += len(rows) * len(columns)
             return np.zeros((len(rows), len(columns)), np.uint8)
 
-    part = select(Source(Watched(), "YX"), parse_selection("y=5000:6000, X=7:"))
+    part = crop(Source(Watched(), "YX"), parse_selection("y=5000:6000, X=7:"))
     assert part.data[:10, 5:25].shape == (10, 20)
     assert Watched.read == 200
 
@@ -111,24 +111,24 @@ def test_nothing_but_the_part_is_read() -> None:
 )
 def test_refused(text: str, why: str) -> None:
     with pytest.raises(ImageError, match=why.replace("(", r"\(")):
-        select(Source(PIXELS, "TCZYX"), parse_selection(text))
+        crop(Source(PIXELS, "TCZYX"), parse_selection(text))
 
 
 def test_metadata_are_cut_with_the_pixels() -> None:
     sizes, units = {"T": 2.0, "X": 0.5}, {"T": "second", "X": "micrometer"}
     source = Source(PIXELS, "TCZYX", pixel_size=sizes, units=units, channel_names=("a", "b"), origin={"X": 7.0})
-    part = select(source, parse_selection("X=4:10,T=1:,C=1,Y=3:9,Z=:"))
+    part = crop(source, parse_selection("X=4:10,T=1:,C=1,Y=3:9,Z=:"))
     assert (part.pixel_size, part.units, part.channel_names) == (sizes, units, ("b",))
     assert part.origin == {"T": 2.0, "Y": 3.0, "X": 9.0}
     assert part.selection == "T=1:3,C=1,Y=3:9,X=4:10"
     assert len(part.levels) == 1
-    assert select(source, parse_selection("Y=0:30")) is source
+    assert crop(source, parse_selection("Y=0:30")) is source
 
 
 @pytest.mark.parametrize(("text", "rgb"), [("Y=0:5", True), ("S=0:3", True), ("S=1", False), ("S=0:2", False)])
 def test_colour_stays_colour_where_it_is_whole(text: str, rgb: bool) -> None:
     source = Source(np.zeros((20, 30, 3), np.uint8), "YXS", rgb=True)
-    assert select(source, parse_selection(text)).rgb is rgb
+    assert crop(source, parse_selection(text)).rgb is rgb
 
 
 @pytest.mark.parametrize("level", [0, 1])
@@ -136,7 +136,7 @@ def test_an_output_knows_where_it_lies(tmp_path: Path, level: int) -> None:
     source = Source(
         np.zeros((2, 700, 600), np.uint8), "ZYX", pixel_size={"Y": 0.5, "X": 0.25}, units={"X": "micrometer"}
     )
-    part = select(source, parse_selection("Z=1,Y=100:,X=8:"))
+    part = crop(source, parse_selection("Z=1,Y=100:,X=8:"))
     path = tmp_path / "part.ome.zarr"
     sink = create_sink(path, part, chunk=64)
     for plane in list_planes(part.axes, part.sizes, part.rgb):
@@ -157,8 +157,8 @@ def test_the_noise_of_a_part_is_that_of_its_planes():
     image = np.clip(rng.normal(120, 20, (3, 256, 256)), 0, 255).astype(np.uint8)
     image[1] = 120 + (np.arange(256) // 32)  # a slice without noise
     source = open_image(image, axes="ZYX")
-    whole = make_job(select(source, parse_selection("Z=0")), tiny_model(), Options(tile=64), "cpu")
-    part = make_job(select(source, parse_selection("Z=0,Y=8:40,X=100:130")), tiny_model(), Options(tile=64), "cpu")
+    whole = make_job(crop(source, parse_selection("Z=0")), tiny_model(), Options(tile=64), "cpu")
+    part = make_job(crop(source, parse_selection("Z=0,Y=8:40,X=100:130")), tiny_model(), Options(tile=64), "cpu")
     assert part.treatments == whole.treatments
     assert part.noise == whole.noise
-    assert make_job(select(source, parse_selection("Z=1,Y=8:40")), tiny_model(), Options(), "cpu").noise != whole.noise
+    assert make_job(crop(source, parse_selection("Z=1,Y=8:40")), tiny_model(), Options(), "cpu").noise != whole.noise

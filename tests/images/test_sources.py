@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.planes import list_planes, select, to_channels_first
-from masked_denoiser.images.readers.chunk_cache import Chunked
+from masked_denoiser.images.planes import list_planes, plane_index, to_channels_first
+from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.source import Source
 
 from .sources import CASES, PLAIN_FACTS, Case, facts, ome_zarr, random_image
@@ -50,7 +50,7 @@ def _check_reads(source: Source, written: np.ndarray[Any, Any]) -> None:
         wanted += [(plane, ys, xs), (plane, slice(0, 1), slice(0, 1)), (plane, slice(height - 1, height), slice(0, 9))]
     with ThreadPoolExecutor(4) as pool:
         for (plane, ys, xs), pixels in zip(wanted, pool.map(lambda w: source.read(*w), wanted), strict=True):
-            expected = to_channels_first(written[select(source.axes, plane, ys, xs)], source.axes, plane)
+            expected = to_channels_first(written[plane_index(source.axes, plane, ys, xs)], source.axes, plane)
             assert pixels.dtype == source.dtype
             np.testing.assert_array_equal(pixels, expected)
 
@@ -92,7 +92,7 @@ def _keys(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], Any]:
 def test_a_chunked_array_is_indexed_as_numpy_is(drawn: tuple[tuple[int, ...], tuple[int, ...], Any]) -> None:
     shape, chunks, key = drawn
     image = np.arange(np.prod(shape)).reshape(shape)
-    blocks = Chunked(shape, image.dtype, chunks, lambda index: _block(image, chunks, index), keep_bytes=100)
+    blocks = ChunkedArray(shape, image.dtype, chunks, lambda index: _block(image, chunks, index), keep_bytes=100)
     np.testing.assert_array_equal(blocks[key], image[key])
 
 
@@ -103,7 +103,7 @@ def _block(image: np.ndarray[Any, Any], chunks: tuple[int, ...], index: tuple[in
 @pytest.mark.parametrize("key", [np.s_[::-1], np.s_[5], np.s_[0, 0, 0]])
 def test_a_chunked_array_refuses_other_indices(key: Any) -> None:
     with pytest.raises(IndexError):
-        Chunked((5, 5), np.dtype("u1"), (5, 5), lambda _: np.zeros((5, 5), "u1"))[key]
+        ChunkedArray((5, 5), np.dtype("u1"), (5, 5), lambda _: np.zeros((5, 5), "u1"))[key]
 
 
 def test_chunks_are_fetched_once_while_they_fit_and_the_newest_always() -> None:
@@ -113,12 +113,12 @@ def test_chunks_are_fetched_once_while_they_fit_and_the_newest_always() -> None:
         fetched.append(index)
         return np.zeros(10, np.uint8)
 
-    array = Chunked((50,), np.dtype("u1"), (10,), fetch, keep_bytes=20)
+    array = ChunkedArray((50,), np.dtype("u1"), (10,), fetch, keep_bytes=20)
     array[0:20], array[0:20], array[5]
     assert fetched == [(0,), (1,)]
     array[20:30], array[0:10], array[10:20]  # the third chunk pushes out the second, used longest ago
     assert fetched == [(0,), (1,), (2,), (1,)]
-    alone = Chunked((50,), np.dtype("u1"), (10,), fetch, keep_bytes=1)
+    alone = ChunkedArray((50,), np.dtype("u1"), (10,), fetch, keep_bytes=1)
     alone[3], alone[4]
     assert len(fetched) == 5
 

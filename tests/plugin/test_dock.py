@@ -352,7 +352,7 @@ def test_torch_errors_do_not_hang_the_dock(viewer, open_dock, qtbot, plane):
     viewer.add_image(plane, name="plane")
     dock = open_dock()
     error = RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8 GB")
-    with patch("masked_denoiser.inference.runner.Denoiser.submit", side_effect=error):
+    with patch("masked_denoiser.inference.runner.ModelRunner.submit", side_effect=error):
         dock.denoise_button.click()
         finish(dock, qtbot)
     assert "Error: there was too little memory" in dock.notes.toPlainText()

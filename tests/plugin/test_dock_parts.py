@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QApplication
 
 import masked_denoiser as md
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.selection import parse_selection, select
+from masked_denoiser.images.selection import crop, parse_selection
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.plugin.writer import write_image
 from tests.plugin.test_dock import OPTIONS, finish, hidden, open_dock, viewer  # noqa: F401
@@ -67,7 +67,7 @@ def test_chosen_slices_to_disk_with_a_region(viewer, open_dock, qtbot, stack, tm
     finish(dock, qtbot)
     assert "Error" not in dock.notes.toPlainText()
     result = viewer.layers["stack denoised"]
-    part = select(open_image(stack, axes="ZYX"), parse_selection("Z=3,Y=10:25,X=70:110"))
+    part = crop(open_image(stack, axes="ZYX"), parse_selection("Z=3,Y=10:25,X=70:110"))
     expected = md.denoise(part, model="general-gray", options=OPTIONS)
     np.testing.assert_array_equal(np.asarray(result.data), expected)
     assert "slices: Z=3; region: rows 10 to 25, columns 70 to 110" in dock.notes.toPlainText()

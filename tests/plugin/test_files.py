@@ -185,7 +185,7 @@ def test_closing_the_dock_ends_its_list(dock, qtbot, images, slow):
 
 def test_a_defect_is_told_and_the_tab_goes_on(dock, qtbot, images):
     dock.files.presenter.add([str(images)])
-    with patch("masked_denoiser.inference.runner.Denoiser.submit", side_effect=RuntimeError("mat1 and mat2")):
+    with patch("masked_denoiser.inference.runner.ModelRunner.submit", side_effect=RuntimeError("mat1 and mat2")):
         dock.files.start_button.click()
         finish(dock, qtbot)
     text = dock.files.notes.toPlainText()

@@ -23,7 +23,7 @@ from masked_denoiser.plugin.denoise import task as tasks
 from masked_denoiser.plugin.denoise.form import Form, default_path, make_request, memory_warning, output_path
 from masked_denoiser.plugin.denoise.presenter import DockView, Presenter
 from masked_denoiser.plugin.layers.live_result import LiveRegion, live_in_memory
-from masked_denoiser.plugin.shared.background_task import Ended, Runner
+from masked_denoiser.plugin.shared.background_task import Ended, TaskRunner
 from masked_denoiser.plugin.shared.wording import ending, explain
 from masked_denoiser.tiling.plan import Span
 
@@ -125,7 +125,7 @@ def test_worker_tells_runtime_errors_and_ends():
         yield 1
         raise RuntimeError("lost by napari's workers")
 
-    runner = Runner()
+    runner = TaskRunner()
     runner.start(task)
     first, last = collect(runner)
     assert first == 1
@@ -141,7 +141,7 @@ def test_worker_keeps_only_the_last_progress():
             if number == 500:
                 yield "half"
 
-    runner = Runner()
+    runner = TaskRunner()
     runner.start(task)
     runner._thread.join()
     events = collect(runner)
@@ -159,7 +159,7 @@ def test_stopped_worker_closes_its_task_and_is_not_heard_again():
         finally:
             closed.set()
 
-    runner = Runner()
+    runner = TaskRunner()
     runner.start(task)
     begun.wait(10)
     assert runner.stop(10)
@@ -170,7 +170,7 @@ def test_stopped_worker_closes_its_task_and_is_not_heard_again():
 
 
 def test_a_second_task_waits_for_the_first():
-    runner = Runner()
+    runner = TaskRunner()
     runner.start(lambda cancel: iter([]))
     with pytest.raises(ValueError, match="running already"):
         runner.start(lambda cancel: iter([]))

@@ -17,14 +17,14 @@ from napari.layers import Image
 from masked_denoiser.cli.main import build_parser
 from masked_denoiser.errors import MaskedDenoiserError
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.selection import parse_selection, select
+from masked_denoiser.images.selection import crop, parse_selection
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.jobs.prepare import prepare_array
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.layer_part import ShapesList, choose_part
-from masked_denoiser.plugin.denoise.request import Asking, AskingView
-from masked_denoiser.plugin.layers.lazy_pyramid import halvings
+from masked_denoiser.plugin.denoise.request import RequestBuilder, RequestView
+from masked_denoiser.plugin.layers.lazy_pyramid import halved_levels
 from masked_denoiser.plugin.layers.source import layer_source
 from masked_denoiser.plugin.reader import read
 from masked_denoiser.tiling.plan import Span
@@ -130,7 +130,7 @@ def test_a_region_of_a_large_dask_pyramid_reads_only_what_lies_around_it(viewer,
 
     layer = viewer.add_image([level(40), level(20)], contrast_limits=(0, 255), axis_labels=("z", "y", "x"))
     viewer.add_shapes([box(17_010, 3_010, 17_050, 3_050)], shape_type="rectangle", name="box")
-    request = Asking(viewer, MagicMock(spec=AskingView)).denoise(layer, replace(FORM, slices="Z=2"))
+    request = RequestBuilder(viewer, MagicMock(spec=RequestView)).denoise(layer, replace(FORM, slices="Z=2"))
     assert request.source.shape == (1, 20_000, 20_000)
     options = Options(**request.settings)
     prepared = prepare_array(request.source, model=request.model, options=options, device="cpu", region=request.region)
@@ -148,7 +148,7 @@ def test_a_region_of_a_large_dask_pyramid_reads_only_what_lies_around_it(viewer,
 @pytest.mark.parametrize(("axes", "shape"), [("YX", (700, 513)), ("ZYX", (2, 300, 130)), ("YXS", (257, 40, 3))])
 def test_lower_levels_are_means_of_what_is_there_now(axes, shape):
     pixels = np.zeros(shape, np.uint8)
-    levels = halvings(pixels, axes)
+    levels = halved_levels(pixels, axes)
     pixels[...] = np.random.default_rng(0).integers(0, 255, shape)
     y, x = axes.index("Y"), axes.index("X")
     expected = pixels
@@ -162,7 +162,7 @@ def test_lower_levels_are_means_of_what_is_there_now(axes, shape):
 class TestCommand:
     def command(self, viewer, layer, **fields):
         form = Form(**{"model": "auto", **fields})
-        line = Asking(viewer, MagicMock(spec=AskingView)).command(layer, form)
+        line = RequestBuilder(viewer, MagicMock(spec=RequestView)).command(layer, form)
         return build_parser().parse_args(shlex.split(line)[1:])
 
     def open(self, viewer, path):
@@ -185,7 +185,7 @@ class TestCommand:
         assert arguments.output == str(tmp_path / "a stack C 1 denoised.ome.zarr")
         assert (arguments.axes, arguments.passes, arguments.model) == (None, 2, None)
         with open_image(path) as source:
-            part = select(source, parse_selection(arguments.select))
+            part = crop(source, parse_selection(arguments.select))
             np.testing.assert_array_equal(np.asarray(part.data[...])[:, 0], image[1:3, 1, 10:40, 20:55])
 
     def test_axes_are_told_where_the_user_told_them(self, viewer, tmp_path):

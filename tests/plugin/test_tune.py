@@ -12,10 +12,10 @@ from skimage.data import immunohistochemistry
 from masked_denoiser.errors import FormError
 from masked_denoiser.models.file import read_card
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
-from masked_denoiser.plugin.fine_tune.form import TuneForm, clean_name, make_tune_request, rectangles
+from masked_denoiser.plugin.fine_tune.form import FineTuneForm, clean_name, make_fine_tune_request, rectangles
 from masked_denoiser.plugin.fine_tune.history import History
 from masked_denoiser.plugin.fine_tune_dock import FineTuneDock
-from masked_denoiser.plugin.shared.wording import tuning_ended
+from masked_denoiser.plugin.shared.wording import describe_training_end
 from masked_denoiser.tiling.plan import Span
 from masked_denoiser.training.events import Stepped, Trained, Validated
 
@@ -221,8 +221,8 @@ def test_names_and_missing_fields():
         with pytest.raises(FormError, match="only letters"):
             clean_name(bad, "x")
     with pytest.raises(FormError, match="tick a layer"):
-        make_tune_request(TuneForm(model="m"), [], [], [])
-    settings = TuneForm(input_mask=False, attention_mask=False).settings()
+        make_fine_tune_request(FineTuneForm(model="m"), [], [], [])
+    settings = FineTuneForm(input_mask=False, attention_mask=False).settings()
     assert (settings["masked_patches"], settings["attention_mask"]) == (0.0, [0.0, 0.0])
 
 
@@ -250,4 +250,4 @@ def test_long_loss_curves_stay_short_and_keep_their_mean():
 def test_endings(trained, said):
     import re
 
-    assert re.search(said, tuning_ended(trained))
+    assert re.search(said, describe_training_end(trained))

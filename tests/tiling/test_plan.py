@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masked_denoiser.errors import PlanError
-from masked_denoiser.tiling.groups import Groups, batches
+from masked_denoiser.tiling.groups import TileGroups, batches
 from masked_denoiser.tiling.plan import Plan, chunk_side
 
 sizes = st.tuples(st.integers(1, 200), st.integers(1, 200))
@@ -48,7 +48,7 @@ def test_batches_hold_all_tiles_in_order_with_one_shape_each(plan, size):
 
 @given(plans, st.tuples(st.integers(1, 5), st.integers(1, 5)))
 def test_groups_hold_each_tile_once_and_fill_their_rectangle(plan, sides):
-    groups = Groups(plan, sides)
+    groups = TileGroups(plan, sides)
     assert sorted(tile.number for group in groups for tile in group.tiles) == list(range(len(plan)))
     assert sum(group.area for group in groups) == plan.size[0] * plan.size[1]
     for group in groups:
@@ -64,7 +64,7 @@ def test_groups_hold_each_tile_once_and_fill_their_rectangle(plan, sides):
 @given(plans, st.integers(1, 4), st.integers(0, 5), st.integers(0, 5))
 def test_a_part_of_a_group_holds_what_both_hold(plan, side, first, last):
     rows, columns = range(first, first + last), range(last, last + first)
-    for group in Groups(plan, (side, side)):
+    for group in TileGroups(plan, (side, side)):
         kept = {t.number for t in group.within(rows, columns).tiles}
         places = {t.number: divmod(t.number, plan.grid[1]) for t in group.tiles}
         assert kept == {n for n, (row, column) in places.items() if row in rows and column in columns}

@@ -23,7 +23,7 @@ from masked_denoiser.models.file import read_model
 from masked_denoiser.models.random_weights import random_model, start_network
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.tiling.plan import Span
-from masked_denoiser.training.data.patches import Pool, TrainingImage
+from masked_denoiser.training.data.patches import PatchSampler, TrainingImage
 from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
 from masked_denoiser.training.fine_tune import fine_tune_recipe, load_base
 from masked_denoiser.training.prepare import TrainingImages, prepare_training, training_folder
@@ -436,7 +436,7 @@ def test_two_processes_learn_what_one_does(tissue, tmp_path):
 def test_nan_that_the_sample_missed_is_left_out():
     small = np.random.default_rng(0).random((64, 64, 3)).astype(np.float32)
     bad = TrainingImage(open_image(np.where(np.arange(64)[:, None, None] < 40, small, np.nan), axes="YXS"), 3)
-    pool = Pool((bad,), 16)
+    pool = PatchSampler((bad,), 16)
     places = [pool.draw(np.random.default_rng(number)) for number in range(30)]
     assert max(place.row for place in places) <= 24
     assert pool.skipped == {"array"}

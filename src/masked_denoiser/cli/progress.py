@@ -55,7 +55,7 @@ def say(text: str, quiet: bool = False) -> None:
         tqdm.write(f"note: {text}", file=sys.stderr)
 
 
-def closing(end: Finished | Cancelled, output: str) -> str:
+def summary_line(end: Finished | Cancelled, output: str) -> str:
     """One line that says what happened."""
     p = end.progress
     work = f"{p.pixels / 1e6:.3g} megapixels in {readable_time(p.seconds)}"

@@ -17,7 +17,7 @@ from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.estimation import NoiseEstimate, Pair, estimate_channels, nearly_gray
-from masked_denoiser.noise.variance_model import Groups
+from masked_denoiser.noise.variance_model import VarianceBins
 
 #: Tiles that are read of each channel, their side, and the largest plane that is read whole instead.
 _TILES, _SIDE, _WHOLE = 24, 256, 1024 * 1024
@@ -82,7 +82,7 @@ class Measured:
     """
 
     estimate: NoiseEstimate
-    groups: tuple[Groups, ...]
+    groups: tuple[VarianceBins, ...]
     names: tuple[str, ...]
     keys: tuple[int, ...]
     samples: Mapping[int, NoiseSample] = field(default_factory=dict)
@@ -129,7 +129,7 @@ def measure_noise(
     channels: dict[int, list[Plane]] = {}
     for plane in chosen:
         channels.setdefault(plane.channel, []).append(plane)
-    rows: list[tuple[ChannelNoise, Groups, str, int]] = []
+    rows: list[tuple[ChannelNoise, VarianceBins, str, int]] = []
     samples: dict[int, NoiseSample] = {}
     count = max(_FEWEST, min(_TILES, _KEPT // len(channels))) if channels else _TILES
     for channel, group in channels.items():

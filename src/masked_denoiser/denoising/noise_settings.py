@@ -28,7 +28,7 @@ from masked_denoiser.denoising.treatment_trial import Judgement, best_of, choose
 from masked_denoiser.errors import NoiseError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
-from masked_denoiser.inference.runner import Batch, Denoiser
+from masked_denoiser.inference.runner import Batch, ModelRunner
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.ushape_config import UConfig
@@ -255,7 +255,7 @@ class _Trial:
 
     @cached_property
     def _denoiser(self) -> TileDenoiser:
-        network = Denoiser(self.model, torch.device("cpu"))
+        network = ModelRunner(self.model, torch.device("cpu"))
         return TileDenoiser(network, network.config.grid)
 
     def candidates(self, noise: NoiseSummary, middle: float) -> list[NoiseTreatment]:

@@ -31,8 +31,8 @@ Origins = tuple[tuple[int, int], ...]
 MAP_REACH = 16
 
 
-class Network(Protocol):
-    """What a job needs of a network on its device: a `Denoiser`, or a stand-in in tests.
+class Runner(Protocol):
+    """What a job needs of a network on its device: a `ModelRunner`, or a stand-in in tests.
 
     Attributes:
         limits: what is known of the memory.
@@ -49,7 +49,7 @@ class Network(Protocol):
         """Standard deviations of the noise that a pixel is corrected by at most; 0 for no such limit."""
 
     def submit(self, tiles: Batch, origins: Origins, noise: Batch | None = None) -> Pending:
-        """Begin to denoise tiles [B, C, H, W] whose first pixels lie at these origins; `noise` is as for `Denoiser`."""
+        """Begin to denoise tiles [B, C, H, W] whose first pixels lie at these origins, as `ModelRunner.submit` does."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class TileDenoiser:
         grid: of the network; heights and widths of tiles at the bottom and right of an image need not be multiples.
     """
 
-    network: Network
+    network: Runner
     grid: int
 
     def __call__(self, tiles: Batch, origins: Origins, treatment: NoiseTreatment) -> Denoised:
@@ -75,7 +75,7 @@ class TileDenoiser:
         return self.submit(tiles, origins, treatment)()
 
     def submit(self, tiles: Batch, origins: Origins, treatment: NoiseTreatment) -> Pending:
-        """Begin to denoise tiles, as `Denoiser.submit`; the rest is done when the result is asked for."""
+        """Begin to denoise tiles, as `ModelRunner.submit`; the rest is done when the result is asked for."""
         good = replace_impulses(tiles, treatment, origins)
         if not treatment.blend:
             return lambda: Denoised(good, np.zeros_like(tiles))

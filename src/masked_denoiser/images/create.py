@@ -9,7 +9,13 @@ from typing import Any
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import Sink
 from masked_denoiser.images.writers.layout import Layout, OmeZarr, tiff_layout, working_chunk, zarr_layout
-from masked_denoiser.images.writers.output_path import check_output, is_tiff, make_way, remove_folder, working_folder
+from masked_denoiser.images.writers.output_path import (
+    check_output,
+    clear_destination,
+    is_tiff,
+    remove_folder,
+    working_folder,
+)
 
 
 def create_sink(
@@ -71,7 +77,7 @@ def _open_zarr(
     from masked_denoiser.images.writers.ome_zarr import OmeZarrSink, make_ome_zarr
 
     if overwrite is not None:
-        make_way(path, overwrite=overwrite)
+        clear_destination(path, overwrite=overwrite)
     if not path.exists():
         make_ome_zarr(path, source, layout, attributes, version)
     return OmeZarrSink(path, source, layout, version)
@@ -86,7 +92,7 @@ def _open_tiff(
     check_ome_dtype(layout)
     folder = working_folder(path)
     if overwrite is not None:
-        make_way(path, overwrite=overwrite)
+        clear_destination(path, overwrite=overwrite)
     if folder.exists() and not (folder / "zarr.json").exists():
         remove_folder(folder)  # killed while it was removed, after the file had got its name
     if path.exists() and not folder.exists():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.readers.base import Found, find_array, settle
+from masked_denoiser.images.readers.base import Found, find_array, to_source
 from masked_denoiser.images.source import Lazy, Source
 
 
@@ -32,10 +32,10 @@ def open_image(source: str | os.PathLike[str] | Lazy | Source, *, axes: str | No
     if isinstance(source, Source):
         if axes is None and level == 0:
             return source
-        return replace(settle(_found_again(source), axes, level), selection=source.selection)
+        return replace(to_source(_found_again(source), axes, level), selection=source.selection)
     found = _find(os.fspath(source)) if isinstance(source, str | os.PathLike) else _find_in_memory(source)
     try:
-        return settle(found, axes, level)
+        return to_source(found, axes, level)
     except ImageError:
         if found.closer is not None:
             found.closer()

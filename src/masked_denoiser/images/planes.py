@@ -105,7 +105,7 @@ def _epoch(index: dict[str, int], sizes: dict[str, int], epochs: int) -> int:
     return position * epochs // position_count(sizes)
 
 
-def select(axes: str, plane: Plane, ys: slice, xs: slice) -> tuple[int | slice, ...]:
+def plane_index(axes: str, plane: Plane, ys: slice, xs: slice) -> tuple[int | slice, ...]:
     """The index that cuts a rectangle of a plane out of an array with these axes."""
     at: dict[str, int | slice] = {"Y": ys, "X": xs, **dict(plane.index)}
     if plane.across:
@@ -114,7 +114,7 @@ def select(axes: str, plane: Plane, ys: slice, xs: slice) -> tuple[int | slice, 
 
 
 def to_channels_first(pixels: np.ndarray[Any, Any], axes: str, plane: Plane) -> np.ndarray[Any, Any]:
-    """What `select` cut out, as [channels, height, width]."""
+    """What `plane_index` cut out, as [channels, height, width]."""
     left = [letter for letter in axes if letter in "YX" or letter == plane.across]
     order = [left.index(letter) for letter in (plane.across, "Y", "X") if letter]
     moved = pixels.transpose(order)
@@ -122,7 +122,7 @@ def to_channels_first(pixels: np.ndarray[Any, Any], axes: str, plane: Plane) -> 
 
 
 def from_channels_first(pixels: np.ndarray[Any, Any], axes: str, plane: Plane) -> np.ndarray[Any, Any]:
-    """Inverse of `to_channels_first`: [channels, height, width] in the order of `axes`, ready for `select`."""
+    """Inverse of `to_channels_first`: [channels, height, width] in the order of `axes`, ready for `plane_index`."""
     first = [letter for letter in (plane.across, "Y", "X") if letter]
     kept = [letter for letter in axes if letter in first]
     whole = pixels if plane.across else pixels[0]

@@ -55,7 +55,7 @@ def parse_selection(text: str) -> Selection:
     return Selection(tuple(sorted(spans, key=lambda span: AXES.index(span[0]))))
 
 
-def select(source: Source, selection: Selection) -> Source:
+def crop(source: Source, selection: Selection) -> Source:
     """A part of an image as a source of its own, which reads only that part.
 
     It has one level: the pixels of a lower one need not end where the part ends.
@@ -82,7 +82,7 @@ def select(source: Source, selection: Selection) -> Source:
     return replace(
         source,
         data=data,
-        context=select(source.context or source, wider) if {"Y", "X"} & set(cut) else None,
+        context=crop(source.context or source, wider) if {"Y", "X"} & set(cut) else None,
         levels=(data,),
         rgb=source.rgb and colour not in cut,
         channel_names=source.channel_names[names],
@@ -94,7 +94,7 @@ def select(source: Source, selection: Selection) -> Source:
 
 
 def open_part(where: str | os.PathLike[str], *, axes: str | None = None, level: int = 0, selection: str = "") -> Source:
-    """Opens an image, and takes a part of it: `open_image` and `select`.
+    """Opens an image, and takes a part of it: `open_image` and `crop`.
 
     Raises:
         ImageError: as either of them.
@@ -102,7 +102,7 @@ def open_part(where: str | os.PathLike[str], *, axes: str | None = None, level: 
     wanted = parse_selection(selection)
     source = open_image(where, axes=axes, level=level)
     try:
-        return select(source, wanted)
+        return crop(source, wanted)
     except ImageError:
         source.close()
         raise

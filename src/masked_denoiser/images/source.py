@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from masked_denoiser.errors import DamagedError, ImageError
-from masked_denoiser.images.planes import Plane, select, to_channels_first
+from masked_denoiser.images.planes import Plane, plane_index, to_channels_first
 
 #: Axis letters, those of OME and tifffile: time, channel, depth, height, width, RGB(A) samples.
 AXES = "TCZYXS"
@@ -135,7 +135,7 @@ class Source:
         """
         where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}{_position(plane)}"
         try:
-            pixels = np.asarray(self.data[select(self.axes, plane, ys, xs)])
+            pixels = np.asarray(self.data[plane_index(self.axes, plane, ys, xs)])
         except (*_DAMAGE, OSError, ImportError) as error:
             if self.path is None and not self.url:
                 raise

@@ -14,7 +14,7 @@ METADATA_FILES = (*ZARR_FILES, ".zattrs", ".zmetadata")
 _HARMLESS = (*METADATA_FILES, ".DS_Store")
 
 
-def held_beside(path: Path) -> list[str]:
+def extra_contents(path: Path) -> list[str]:
     """Names in a zarr folder that are no pyramid level of its first image: labels, other images, files of others.
 
     A folder that is an array holds nothing else; of one whose metadata are broken or missing everything counts.

@@ -15,7 +15,7 @@ from torch import nn
 
 from masked_denoiser.errors import DeviceError
 from masked_denoiser.inference.memory_limits import is_out_of_memory
-from masked_denoiser.inference.runner import Denoiser
+from masked_denoiser.inference.runner import ModelRunner
 from masked_denoiser.network.attention import WindowAttention
 from masked_denoiser.network.block import Mlp
 from masked_denoiser.network.ushape import ConvBlock
@@ -24,7 +24,7 @@ from masked_denoiser.network.ushape import ConvBlock
 _LAYERS = (ConvBlock, WindowAttention, Mlp)
 
 
-def compile_network(denoiser: Denoiser, batch: int, say: Callable[[str], None]) -> None:
+def compile_network(denoiser: ModelRunner, batch: int, say: Callable[[str], None]) -> None:
     """Compiles a denoiser's network, and runs it on small tiles so that the work begins with all of it compiled.
 
     Args:

@@ -9,7 +9,7 @@ from masked_denoiser.network.reach import exact_halo
 DEFAULT_HALO = 32
 
 
-def settle_halo(halo: int | str, model: Model, stride: int = 1, around: int = 0) -> int:
+def resolve_halo(halo: int | str, model: Model, stride: int = 1, around: int = 0) -> int:
     """The halo in pixels: given, the default, or exact for the model's architecture.
 
     Args:

@@ -44,7 +44,7 @@ class Denoised:
 Pending = Callable[[], Denoised]
 
 
-class Denoiser:
+class ModelRunner:
     """Runs a model on tiles.
 
     Memory that runs out is no end: half as many tiles are taken at once from then on, then tiles of half the side, cut

@@ -15,7 +15,7 @@ import torch
 from masked_denoiser.inference.device import identify
 from masked_denoiser.inference.measurement_cache import recall, remember
 from masked_denoiser.inference.precision import AskedPrecision, Precision
-from masked_denoiser.inference.runner import Denoiser
+from masked_denoiser.inference.runner import ModelRunner
 from masked_denoiser.models.file import Model
 
 #: How much faster half precision must be to be taken, and how often each is timed.
@@ -25,7 +25,7 @@ _WORTH, _RUNS = 1.2, 2
 _SIDE = 256
 
 
-def settle_precision(asked: AskedPrecision, model: Model, device: torch.device) -> tuple[Precision, str]:
+def resolve_precision(asked: AskedPrecision, model: Model, device: torch.device) -> tuple[Precision, str]:
     """The precision, and a sentence for the user; empty where there was nothing to decide.
 
     Args:
@@ -55,7 +55,7 @@ def _candidates(device: torch.device) -> tuple[Precision, ...]:
 
 def _seconds(model: Model, device: torch.device, kind: Precision) -> float:
     """The best of some runs, after one that does not count."""
-    denoiser = Denoiser(model, device, precision=kind)
+    denoiser = ModelRunner(model, device, precision=kind)
     side = -(-_SIDE // model.card.architecture.grid) * model.card.architecture.grid
     tile = np.full((1, model.card.architecture.channels, side, side), 0.5, np.float32)
     times = []

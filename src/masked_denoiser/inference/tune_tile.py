@@ -22,7 +22,7 @@ from masked_denoiser.inference.device import free_memory
 from masked_denoiser.inference.memory_estimate import network_memory
 from masked_denoiser.inference.memory_limits import Limits
 from masked_denoiser.inference.precision import Precision
-from masked_denoiser.inference.runner import Denoiser
+from masked_denoiser.inference.runner import ModelRunner
 from masked_denoiser.models.file import Model
 
 _TILES, _BATCHES = (256, 512, 1024), (1, 2, 4, 8, 16)
@@ -95,7 +95,7 @@ class Probe:
     _bytes_per_pixel: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self._denoiser = Denoiser(self.model, self.device, precision=self.precision)
+        self._denoiser = ModelRunner(self.model, self.device, precision=self.precision)
         self._runs = 2 if self.device.type == "cpu" else 4  # a GPU looks for its kernels at each new shape
 
     def speed(self, size: Size) -> float | None:

@@ -15,7 +15,7 @@ import numpy as np
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.memory import MemorySink
-from masked_denoiser.jobs.executor import Here, engine
+from masked_denoiser.jobs.executor import LocalExecutor, open_executor
 from masked_denoiser.jobs.messages import restraint
 from masked_denoiser.jobs.pipeline.events import Event, Finished
 from masked_denoiser.jobs.prepare import prepare_array, prepare_file_on
@@ -89,7 +89,7 @@ def denoise_file(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         resume: go on with an interrupted job.
         overwrite: replace an existing output.
-        scheduler, workers: a cluster to do it; see `denoising.engine.engine`.
+        scheduler, workers: a cluster to do it; see `denoising.engine.open_executor`.
         settings: fields of `Options`, such as `passes=4`.
 
     Raises:
@@ -100,8 +100,8 @@ def denoise_file(
             which stay.
     """
     options = Options(**settings)
-    here = Here(or_cpu=options.cpu_as_last_resort)
-    with open_image(image, axes=axes) as source, engine(scheduler, workers, here=here) as computing:
+    here = LocalExecutor(or_cpu=options.cpu_as_last_resort)
+    with open_image(image, axes=axes) as source, open_executor(scheduler, workers, here=here) as computing:
         prepared = prepare_file_on(
             computing,
             source,

@@ -12,14 +12,14 @@ import numpy as np
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.output_path import estimate_bytes
 from masked_denoiser.inference.device import choose_device
-from masked_denoiser.inference.tune_precision import settle_precision
+from masked_denoiser.inference.tune_precision import resolve_precision
 from masked_denoiser.jobs.memory_estimate import plan_memory
 from masked_denoiser.jobs.messages import what_is_done
-from masked_denoiser.jobs.pipeline.background_tiles import Skipping, write_preview
+from masked_denoiser.jobs.pipeline.background_tiles import BackgroundTiles, write_preview
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolve import make_job, resolve_channels
-from masked_denoiser.jobs.spec.tile_size import settle_tile
+from masked_denoiser.jobs.spec.tile_size import resolve_tile
 from masked_denoiser.models.catalogue import load_model, suited
 
 _LOG = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ def plan_job(
     options = resolve_channels(source, model, options)
     together = source.rgb if options.channels == "auto" else options.channels == "rgb"
     loaded = load_model(suited(model, together))
-    precision, _ = settle_precision(options.precision, loaded, chosen)
-    options = settle_tile(options, loaded, chosen, precision, say)
+    precision, _ = resolve_precision(options.precision, loaded, chosen)
+    options = resolve_tile(options, loaded, chosen, precision, say)
     job = make_job(source, loaded, options, chosen.type, "out.ome.zarr", precision)
     if preview is not None:
         write_preview(source, job, preview)
@@ -92,7 +92,7 @@ def _background(source: Source, job: Job) -> tuple[int, float | None]:
         return 0, None
     count = len(job.plan) * len(planes)
     numbers = range(count) if count <= _LOOKED_AT else sorted(rng.choice(count, _LOOKED_AT, replace=False).tolist())
-    found, skipping = 0, Skipping(source, job)
+    found, skipping = 0, BackgroundTiles(source, job)
     for number in numbers:
         plane, tile = planes[number // len(job.plan)], job.plan[number % len(job.plan)]
         unit = job.range_of(plane).to_unit(source.read(plane, *(span.index for span in tile.read)))

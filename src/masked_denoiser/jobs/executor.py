@@ -14,7 +14,7 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.inference.device import choose_device
 from masked_denoiser.inference.memory_limits import Limits
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
-from masked_denoiser.jobs.runner_factory import Say, begin
+from masked_denoiser.jobs.runner_factory import Say, create_runner
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.storage.output import Output
 from masked_denoiser.models.file import Model
@@ -27,7 +27,7 @@ _LOG = logging.getLogger(__name__)
 P = TypeVar("P", bound="Pipeline | ClusterPipeline", covariant=True)
 
 
-class Engine(Protocol[P]):
+class Executor(Protocol[P]):
     """Whoever computes: this process, or a `Cluster`.
 
     Attributes:
@@ -53,7 +53,7 @@ class Engine(Protocol[P]):
         ...
 
 
-class Here:
+class LocalExecutor:
     """This process computes.
 
     Args:
@@ -80,18 +80,18 @@ class Here:
         limits: Limits | None = None,
     ) -> Pipeline:
         """Tile by tile on one device."""
-        denoiser = begin(model, device, job, say=self._say, or_cpu=self._or_cpu, limits=limits)
+        denoiser = create_runner(model, device, job, say=self._say, or_cpu=self._or_cpu, limits=limits)
         output = open_output()
         return Pipeline(job, source, denoiser, output.sink, output.std_sink, output.journal)
 
 
 @contextmanager
-def engine(
+def open_executor(
     scheduler: str | None = None,
     workers: int | None = None,
     threads: int | None = None,
-    here: Here | None = None,
-) -> Iterator[Engine[Any]]:
+    here: LocalExecutor | None = None,
+) -> Iterator[Executor[Any]]:
     """Whoever is asked for; workers that are begun here end with the `with` statement.
 
     Args:
@@ -104,7 +104,7 @@ def engine(
         JobError: if two of them are asked for, or they cannot be had.
     """
     if scheduler is None and workers is None:
-        yield here or Here()
+        yield here or LocalExecutor()
         return
     from masked_denoiser.jobs.cluster.cluster import Cluster
 

@@ -23,7 +23,7 @@ _CHUNK, _AT_ONCE = 256, 2**26
 
 
 @dataclass(frozen=True)
-class Band:
+class CopyProgress:
     """How many bands of rows are written, of how many."""
 
     done: int
@@ -32,7 +32,7 @@ class Band:
 
 def noisy_copy(
     source: Source, output: Path, recipe: NoiseRecipe, *, seed: int = 0, overwrite: bool = False
-) -> Iterator[Band]:
+) -> Iterator[CopyProgress]:
     """Writes an image with noise, band by band. Ranges and choices of the recipe are drawn once for each plane.
 
     Noise is defined on [0, 1], where 8-bit images have white at 1 and others their measured intensity range; results
@@ -72,7 +72,7 @@ def noisy_copy(
                 if not plane.copied:
                     pixels = _noisy(pixels, ranges[plane.range_key], drawn, generator, distinct)
                 _write(sink, plane, top, pixels)
-                yield Band(number * len(starts) + count + 1, len(planes) * len(starts))
+                yield CopyProgress(number * len(starts) + count + 1, len(planes) * len(starts))
         sink.finish()
         finished = True
     finally:

@@ -13,21 +13,21 @@ import numpy as np
 import torch
 
 from masked_denoiser.errors import AlreadyCompleteError, JobError
-from masked_denoiser.images.readers.damage import forgiving
+from masked_denoiser.images.readers.damage import zero_fill_damage
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.images.writers.output_path import check_output
-from masked_denoiser.inference.tune_precision import settle_precision
-from masked_denoiser.jobs.executor import Engine, Here, P
+from masked_denoiser.inference.tune_precision import resolve_precision
+from masked_denoiser.jobs.executor import Executor, LocalExecutor, P
 from masked_denoiser.jobs.messages import about, axes_of_output, beside
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.pipeline.region_sink import RegionSink
-from masked_denoiser.jobs.runner_factory import Say, begin
-from masked_denoiser.jobs.spec.job import Job, in_words
+from masked_denoiser.jobs.runner_factory import Say, create_runner
+from masked_denoiser.jobs.spec.job import Job, describe_difference
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.region import Region
-from masked_denoiser.jobs.spec.resolve import make_job, planes_of, resolve_channels, stamp
-from masked_denoiser.jobs.spec.tile_size import settle_tile
+from masked_denoiser.jobs.spec.resolve import fingerprint, make_job, planes_of, resolve_channels
+from masked_denoiser.jobs.spec.tile_size import resolve_tile
 from masked_denoiser.jobs.storage.journal import Journal, lock_output
 from masked_denoiser.jobs.storage.output import check_existing, check_made_alike, open_output, std_path
 from masked_denoiser.models.catalogue import AUTO, load_model, suited
@@ -72,13 +72,13 @@ def prepare_file(
     say: Say = _LOG.info,
 ) -> Prepared[Pipeline]:
     """As `prepare_file_on`, for this process."""
-    here = Here(say, or_cpu=options is not None and options.cpu_as_last_resort)
+    here = LocalExecutor(say, or_cpu=options is not None and options.cpu_as_last_resort)
     again = {"resume": resume, "overwrite": overwrite}
     return prepare_file_on(here, source, output, model=model, options=options, device=device, say=say, **again)
 
 
 def prepare_file_on(
-    engine: Engine[P],
+    engine: Executor[P],
     source: Source,
     output: str | Path,
     *,
@@ -111,7 +111,7 @@ def prepare_file_on(
     with ExitStack() as undo:
         lock = lock_output(path, *([std_path(path)] if options.std else []))
         undo.callback(lock.release)
-        settle = partial(settle_job, engine, source, output, model=model, device=device, say=say)
+        settle = partial(resolve_job, engine, source, output, model=model, device=device, say=say)
         measured = options.precision == "auto"
         try:
             continuing = check_existing(path, source, options.std, resume, overwrite)
@@ -133,7 +133,7 @@ def prepare_file_on(
 
 
 @dataclass(frozen=True)
-class Settled:
+class ResolvedJob:
     """A job, with its model on hand, and what there is to say of the device."""
 
     job: Job
@@ -142,8 +142,8 @@ class Settled:
     said: tuple[str, ...]
 
 
-def settle_job(
-    engine: Engine[Any],
+def resolve_job(
+    engine: Executor[Any],
     source: Source,
     output: str | Path,
     *,
@@ -151,7 +151,7 @@ def settle_job(
     options: Options | None = None,
     device: str = "auto",
     say: Say = _LOG.info,
-) -> Settled:
+) -> ResolvedJob:
     """Settles a job and touches nothing: arguments and errors are those of `prepare_file_on`."""
     options = options or Options()
     source = _as_asked(source, options)
@@ -159,10 +159,10 @@ def settle_job(
     loaded, name, chosen, said = _settle(engine, model, device, source, options)
     if "auto" in (options.precision, options.tile) and not engine.measures:
         raise JobError("precision and tile 'auto' are measured on one device; name them for a cluster")
-    precision, measured = settle_precision(options.precision, loaded, chosen)
-    options = settle_tile(options, loaded, chosen, precision, say)
+    precision, measured = resolve_precision(options.precision, loaded, chosen)
+    options = resolve_tile(options, loaded, chosen, precision, say)
     job = make_job(source, loaded, options, chosen.type, str(output), precision, name)
-    return Settled(job, loaded, chosen, tuple(filter(None, (said, measured))))
+    return ResolvedJob(job, loaded, chosen, tuple(filter(None, (said, measured))))
 
 
 def _before(source: Source, model: Model, job: Job) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ def _before(source: Source, model: Model, job: Job) -> tuple[str, ...]:
 
 
 def prepare_job(
-    engine: Engine[P],
+    engine: Executor[P],
     job: Job,
     source: Source,
     *,
@@ -194,7 +194,7 @@ def prepare_job(
     path = Path(job.output)
     check_output(path, source)
     loaded = load_model(job.model_from or job.model)
-    source = forgiving(source) if job.on_error == "skip" else source
+    source = zero_fill_damage(source) if job.on_error == "skip" else source
     _check_same(job, source, loaded)
     chosen, said = engine.choose_device(device or job.device)
     if chosen.type != job.device:
@@ -216,7 +216,7 @@ def prepare_job(
 
 def _check_same(job: Job, source: Source, model: Model) -> None:
     """Refuses an input, a model or a version that is not that of the job."""
-    seen = job.stamp if source.shape != job.shape else stamp(source, planes_of(source, job.channels))
+    seen = job.stamp if source.shape != job.shape else fingerprint(source, planes_of(source, job.channels))
     now = replace(
         job,
         stamp=(seen[0], job.stamp[1], seen[2]),  # a copy of the file will do
@@ -228,8 +228,8 @@ def _check_same(job: Job, source: Source, model: Model) -> None:
         model_digest=model.digest,
         version=program_version(),
     )
-    then, today = job.deciding(), now.deciding()
-    differing = [in_words(key, then[key], today[key]) for key in then if then[key] != today[key]]
+    then, today = job.identity(), now.identity()
+    differing = [describe_difference(key, then[key], today[key]) for key in then if then[key] != today[key]]
     if differing:
         raise JobError(f"{job.input} or the model is not what the job was made for: {'; '.join(differing[:3])}")
 
@@ -261,15 +261,15 @@ def prepare_array(
     options = options or Options()
     source = _as_asked(source, options)
     options = resolve_channels(source, model, options)
-    loaded, _, chosen, said = _settle(Here(), model, device, source, options)
-    precision, measured = settle_precision(options.precision, loaded, chosen)
-    options = settle_tile(options, loaded, chosen, precision, say)
+    loaded, _, chosen, said = _settle(LocalExecutor(), model, device, source, options)
+    precision, measured = resolve_precision(options.precision, loaded, chosen)
+    options = resolve_tile(options, loaded, chosen, precision, say)
     job = make_job(source, loaded, options, chosen.type, precision=precision)
     part = region.snapped(job.tile, source.size_yx) if region else None
     pipeline = Pipeline(
         job,
         source,
-        begin(loaded, chosen, job, say=say, or_cpu=options.cpu_as_last_resort),
+        create_runner(loaded, chosen, job, say=say, or_cpu=options.cpu_as_last_resort),
         sink or _memory(source, job, part),
         _memory(source, job, part, np.dtype(np.float32)) if options.std else None,
         region=part,
@@ -285,7 +285,7 @@ def _memory(source: Source, job: Job, region: Region | None, dtype: Any = None) 
 
 def _as_asked(source: Source, options: Options) -> Source:
     """The source as the whole job reads it."""
-    return forgiving(source) if options.on_error == "skip" else source
+    return zero_fill_damage(source) if options.on_error == "skip" else source
 
 
 def name_of_model(model: str | Path, source: Source, options: Options) -> str | Path:
@@ -294,7 +294,7 @@ def name_of_model(model: str | Path, source: Source, options: Options) -> str | 
 
 
 def _settle(
-    engine: Engine[Any], model: Model | str | Path, device: str, source: Source, options: Options
+    engine: Executor[Any], model: Model | str | Path, device: str, source: Source, options: Options
 ) -> tuple[Model, str, torch.device, str]:
     """The model and what it was asked for by, the device, and a sentence about it."""
     chosen, said = engine.choose_device(device)

@@ -10,7 +10,7 @@ from masked_denoiser.inference.compilation import compile_network
 from masked_denoiser.inference.device import free_memory, identify
 from masked_denoiser.inference.halo import DEFAULT_HALO
 from masked_denoiser.inference.memory_limits import Limits, recall_limits, remember_limits
-from masked_denoiser.inference.runner import Denoiser
+from masked_denoiser.inference.runner import ModelRunner
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.models.file import Model
 
@@ -18,7 +18,7 @@ from masked_denoiser.models.file import Model
 Say = Callable[[str], None]
 
 
-def begin(
+def create_runner(
     model: Model,
     device: torch.device,
     job: Job,
@@ -26,7 +26,7 @@ def begin(
     say: Say,
     or_cpu: bool = False,
     limits: Limits | None = None,
-) -> Denoiser:
+) -> ModelRunner:
     """A denoiser as the job wants it.
 
     Where the job wants it, its network is compiled first. Memory that ran out in an earlier job of this kind is not
@@ -46,7 +46,7 @@ def begin(
     key = f"memory of {identify(device)} for {_kind(job)}"
     free = free_memory(device)
     known = recall_limits(key, free) if limits is None else limits
-    denoiser = Denoiser(
+    denoiser = ModelRunner(
         model,
         device,
         passes=job.passes,

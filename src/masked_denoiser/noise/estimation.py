@@ -21,8 +21,8 @@ from masked_denoiser.noise.impulses import ImpulseNoise, measure_impulses
 from masked_denoiser.noise.stripes import stripes
 from masked_denoiser.noise.units import in_units
 from masked_denoiser.noise.variance_model import (
-    Groups,
     NoiseVariance,
+    VarianceBins,
     fit_variance,
     flat_blocks,
     groups_of,
@@ -74,7 +74,7 @@ class NoiseEstimate:
 
 def estimate_channel(
     tiles: Sequence[Image], missing: Sequence[Mask | None] | None = None, step: float = 0.0
-) -> tuple[ChannelNoise, Groups]:
+) -> tuple[ChannelNoise, VarianceBins]:
     """Measure the noise of one channel by itself: `estimate_channels` for one."""
     stacks = [np.asarray(tile, np.float64)[None] for tile in tiles]
     masks = None if missing is None else [None if m is None else m[None] for m in missing]
@@ -86,7 +86,7 @@ def estimate_channels(
     missing: Sequence[Mask | None] | None = None,
     step: float = 0.0,
     neighbours: Sequence[Pair] = (),
-) -> list[tuple[ChannelNoise, Groups]]:
+) -> list[tuple[ChannelNoise, VarianceBins]]:
     """Measure the noise of channels that show the same place.
 
     Args:
@@ -119,7 +119,7 @@ def estimate_channels(
     ]
 
 
-def _in_doubt(neighbours: Sequence[Pair], step: float) -> tuple[ChannelNoise, Groups] | None:
+def _in_doubt(neighbours: Sequence[Pair], step: float) -> tuple[ChannelNoise, VarianceBins] | None:
     """Measure noise on the difference of planes that show the same, half of its variance; None where they do not.
 
     It tells texture from noise, but not from noise that planes share because they were interpolated: it is asked only
@@ -160,11 +160,11 @@ def _estimate(
     *,
     shares_structure: bool = False,
     noisy: Sequence[Image] | None = None,
-) -> tuple[ChannelNoise, Groups]:
+) -> tuple[ChannelNoise, VarianceBins]:
     impulses = measure_impulses([np.asarray(tile, np.float64) for tile in tiles], step)
     blocks = _bulk(measure_blocks(tiles, missing, impulses, step, noisy))
     if len(blocks.mean) < _FEW:
-        return _unknown(tiles, missing, blocks, impulses, step), Groups(np.zeros(0), np.zeros(0), np.zeros(0))
+        return _unknown(tiles, missing, blocks, impulses, step), VarianceBins(np.zeros(0), np.zeros(0), np.zeros(0))
     flat = flat_blocks(blocks)
     correlation = measure_correlation(blocks, flat, independent[1], shares_structure=shares_structure)
     believed = correlation.length > 1 and correlation.confidence >= BELIEVED

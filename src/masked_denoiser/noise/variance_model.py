@@ -76,7 +76,7 @@ class NoiseVariance:
 
 
 @dataclass(frozen=True, eq=False)
-class Groups:
+class VarianceBins:
     """Flat blocks of like intensity: mean intensity and variance of each group, and how many blocks it has."""
 
     mean: Values
@@ -98,7 +98,7 @@ def intensity_groups(blocks: Blocks) -> list[NDArray[np.intp]]:
     return np.array_split(order, max(1, min(_GROUPS, len(order) // _GROUP)))
 
 
-def white_floor(blocks: Blocks, flat: list[NDArray[np.intp]]) -> Groups:
+def white_floor(blocks: Blocks, flat: list[NDArray[np.intp]]) -> VarianceBins:
     """Return mean and variance of each group, of that part of the finest residual that structure cannot explain.
 
     White noise is equally strong at the finest spread and the next, structure is weaker at the finest by a ratio q.
@@ -107,7 +107,7 @@ def white_floor(blocks: Blocks, flat: list[NDArray[np.intp]]) -> Groups:
     fine, next_ = groups_of(blocks, flat, 0), groups_of(blocks, flat, 1)
     ratio = structure_ratio(blocks)
     white = (fine.variance - ratio * next_.variance) / (1.0 - ratio)
-    return Groups(fine.mean, np.clip(white, 0.0, fine.variance), fine.count)
+    return VarianceBins(fine.mean, np.clip(white, 0.0, fine.variance), fine.count)
 
 
 def structure_ratio(blocks: Blocks) -> float:
@@ -126,10 +126,10 @@ def structure_ratio(blocks: Blocks) -> float:
     return float(np.clip(np.median(ratios), *_RATIOS)) if len(ratios) >= _FEW_RATIOS else _STRUCTURE_RATIO
 
 
-def groups_of(blocks: Blocks, flat: list[NDArray[np.intp]], spread: int) -> Groups:
+def groups_of(blocks: Blocks, flat: list[NDArray[np.intp]], spread: int) -> VarianceBins:
     """Return mean and variance of each group, at one of `SPREADS`, by its number."""
     rows = [(blocks.mean[f].mean(), _pooled(blocks.residual[spread, f]), float(len(f))) for f in flat]
-    return Groups(*np.array(rows, np.float64).T)
+    return VarianceBins(*np.array(rows, np.float64).T)
 
 
 def _pooled(variances: Values) -> float:
@@ -143,7 +143,7 @@ def _pooled(variances: Values) -> float:
     return float(np.mean(variances[variances <= _OUTLIERS * middle]))
 
 
-def fit_variance(groups: Groups, limits: tuple[float, float], *, counts: bool = False) -> NoiseVariance:
+def fit_variance(groups: VarianceBins, limits: tuple[float, float], *, counts: bool = False) -> NoiseVariance:
     """Fit the variance against intensity, seen through clipping.
 
     It is a straight line, as that of photons, unless a parabola fits clearly better, as that of speckle: a line would
@@ -164,7 +164,7 @@ def fit_variance(groups: Groups, limits: tuple[float, float], *, counts: bool = 
     return parabola if other < _CLEARLY * cost else line
 
 
-def _fit_clipped(groups: Groups, limits: tuple[float, float], power: int) -> tuple[NoiseVariance, float]:
+def _fit_clipped(groups: VarianceBins, limits: tuple[float, float], power: int) -> tuple[NoiseVariance, float]:
     """The better of both fits, with clipping in the dark and without it, and how badly it fits."""
     clipped, cost = _fit(groups, limits, power)
     if not np.isfinite(limits[0]):
@@ -173,7 +173,7 @@ def _fit_clipped(groups: Groups, limits: tuple[float, float], power: int) -> tup
     return (free, other) if other < _CLEARLY * cost else (clipped, cost)
 
 
-def _fit_linear(groups: Groups) -> NoiseVariance:
+def _fit_linear(groups: VarianceBins) -> NoiseVariance:
     """The line by least squares, with errors in proportion to it: variances of 0 count, which have no logarithm."""
     mean, seen = groups.mean, groups.variance
     least = 1e-3 * max(float(seen.max(initial=0.0)), 1e-300)
@@ -191,7 +191,7 @@ def _fit_linear(groups: Groups) -> NoiseVariance:
     return NoiseVariance(float(gain), float(variance))
 
 
-def _fit(groups: Groups, limits: tuple[float, float], power: int) -> tuple[NoiseVariance, float]:
+def _fit(groups: VarianceBins, limits: tuple[float, float], power: int) -> tuple[NoiseVariance, float]:
     """A constant plus a multiple of this power of the intensity, 1 or 2, and how badly it fits.
 
     It is compared with the groups in logarithms, as their variances have a relative error; a group that is far above

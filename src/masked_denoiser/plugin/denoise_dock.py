@@ -26,7 +26,7 @@ from masked_denoiser.plugin.denoise.presenter import Presenter
 from masked_denoiser.plugin.denoise.region_fields import RegionField
 from masked_denoiser.plugin.files.tab import FilesTab
 from masked_denoiser.plugin.shared.form_widgets import combo, row
-from masked_denoiser.plugin.shared.message_log import Notes
+from masked_denoiser.plugin.shared.message_log import MessageLog
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -184,7 +184,7 @@ class DenoiseDock(QWidget):
             label.setWordWrap(True)
         self.expert = ExpertSettings()
         self.preview_button, self.denoise_button = QPushButton("Preview"), QPushButton("Denoise")
-        self.cancel_button, self.bar, self.notes = QPushButton("Cancel"), QProgressBar(), Notes()
+        self.cancel_button, self.bar, self.notes = QPushButton("Cancel"), QProgressBar(), MessageLog()
         self.copy_button = QPushButton("Copy command")
         self.copy_button.setToolTip(
             "Copies the command line that does what Denoise would do, for a terminal or a script"

@@ -25,11 +25,11 @@ from qtpy.QtWidgets import (
 )
 
 from masked_denoiser.plugin.fine_tune.curves import Curves, Picture
-from masked_denoiser.plugin.fine_tune.form import TuneForm, Way
+from masked_denoiser.plugin.fine_tune.form import FineTuneForm, Way
 from masked_denoiser.plugin.fine_tune.history import History
-from masked_denoiser.plugin.fine_tune.image_list import ImagesList
+from masked_denoiser.plugin.fine_tune.image_list import ImageList
 from masked_denoiser.plugin.fine_tune.noise_editor import NoiseEditor
-from masked_denoiser.plugin.fine_tune.presenter import TunePresenter
+from masked_denoiser.plugin.fine_tune.presenter import FineTunePresenter
 from masked_denoiser.plugin.shared.file_dialogs import choose_files, choose_folder
 from masked_denoiser.plugin.shared.form_widgets import Folded, combo, row, spin
 
@@ -63,13 +63,13 @@ class FineTuneDock(QWidget):
         self._timer.timeout.connect(self._tick)
         self._paint.setSingleShot(True)
         self._paint.setInterval(_PATIENCE)
-        self.presenter = TunePresenter(napari_viewer, self)
+        self.presenter = FineTunePresenter(napari_viewer, self)
         self._connect()
         self._way_changed()
 
-    def form(self) -> TuneForm:
+    def form(self) -> FineTuneForm:
         """The fields as they stand."""
-        return TuneForm(
+        return FineTuneForm(
             way=_WAYS[self.way.currentText()],
             model=self.model.currentText(),
             noise=self.noise.recipe.text(),
@@ -192,7 +192,7 @@ class FineTuneDock(QWidget):
 
     def _make_fields(self) -> None:
         self._clean_files: list[Path] = []
-        self.images, self.noise, self.curves = ImagesList(), NoiseEditor(), Curves()
+        self.images, self.noise, self.curves = ImageList(), NoiseEditor(), Curves()
         self.region, self.way, self.model = combo([_WHOLE]), combo(list(_WAYS)), combo([])
         self.clean_layer = combo([])
         self.clean_button, self.clean_folder = QPushButton("Files..."), QPushButton("Folder...")

@@ -35,8 +35,8 @@ def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         check_output,
         check_replaceable,
         check_room,
+        clear_destination,
         estimate_bytes,
-        make_way,
     )
 
     target, source = Path(path), meta_source(data, meta)
@@ -45,7 +45,7 @@ def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     check_replaceable(target)
     check_room(target, estimate_bytes(source, target))
     _write(unfinished, source)
-    make_way(target, overwrite=True)
+    clear_destination(target, overwrite=True)
     unfinished.rename(target)
     return [path]
 

@@ -59,7 +59,7 @@ def _common(one: range, other: range) -> range:
 
 
 @dataclass(frozen=True)
-class Groups(Sequence[Group]):
+class TileGroups(Sequence[Group]):
     """The groups of a plane, made one by one as they are asked for.
 
     Attributes:

@@ -27,7 +27,7 @@ Weights = dict[str, Tensor]
 
 
 @dataclass(eq=False)
-class State:
+class TrainState:
     """A training between two steps.
 
     Attributes:
@@ -135,7 +135,7 @@ _NUMBERS = (
 )
 
 
-def new_state(start: Model, recipe: TrainingRecipe, device: torch.device) -> State:
+def new_state(start: Model, recipe: TrainingRecipe, device: torch.device) -> TrainState:
     """Begins with a model's weights."""
     network = start.build().to(device)
     average = copy.deepcopy(network).requires_grad_(False)
@@ -145,11 +145,11 @@ def new_state(start: Model, recipe: TrainingRecipe, device: torch.device) -> Sta
     pixels = _PIXELS_OF_U if isinstance(start.card.architecture, UConfig) else _PIXELS_OF_SWIN
     at_once = max(1, pixels // recipe.patch**2) if device.type == "cpu" else recipe.batch
     micro = recipe.micro_batch or at_once
-    return State(network.train(), average, optimiser, min(micro, recipe.batch), best=weights_of(average))
+    return TrainState(network.train(), average, optimiser, min(micro, recipe.batch), best=weights_of(average))
 
 
 @torch.no_grad()
-def update_average(state: State, decay: float) -> None:
+def update_average(state: TrainState, decay: float) -> None:
     """Moves the average towards the network; quickly while there is little to average."""
     decay = min(decay, (1 + state.step) / (10 + state.step))
     averages, weights = ([p.detach() for p in network.parameters()] for network in (state.average, state.network))

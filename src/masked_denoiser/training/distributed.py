@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """This process among those that train together.
 
     Attributes:
@@ -60,14 +60,14 @@ class Ranks:
 
 
 @contextmanager
-def joined_ranks(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
+def process_group(device: torch.device) -> Iterator[tuple[ProcessGroup, torch.device]]:
     """Joins the processes that `torchrun` has started, if it has, and leaves them at the end.
 
     Args:
         device: what was chosen; with CUDA each process of a machine takes a GPU of its own.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        yield Ranks(), device
+        yield ProcessGroup(), device
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if device.type == "cuda":
@@ -75,6 +75,6 @@ def joined_ranks(device: torch.device) -> Iterator[tuple[Ranks, torch.device]]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size(), local), device
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size(), local), device
     finally:
         dist.destroy_process_group()

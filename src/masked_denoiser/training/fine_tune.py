@@ -17,7 +17,7 @@ from masked_denoiser.training.data.dataset import Given, first_of, open_images
 from masked_denoiser.training.events import Trained
 from masked_denoiser.training.prepare import TrainingImages, prepare_training
 from masked_denoiser.training.recipe import FINE_TUNE, WITHOUT_TRUTH, TrainingRecipe, checked_values
-from masked_denoiser.training.run_folder import Record
+from masked_denoiser.training.run_folder import RunFolder
 
 #: Patches of a step on a GPU, which is not busy with the few that a CPU takes.
 _GPU_BATCH = 32
@@ -97,7 +97,7 @@ def fine_tune_recipe(
     preset = replace(FINE_TUNE, attention_mask=(mask, mask), **_for_device(device or torch.device("cpu")))
     if base.card.training.get("recipe", {}).get("masked_patches", 1.0) < _FEW_MASKED:
         preset = replace(preset, masked_patches=0.0)
-    if resumed is not None and (earlier := Record(resumed).recipe()) is not None:
+    if resumed is not None and (earlier := RunFolder(resumed).recipe()) is not None:
         preset = replace(preset, batch=earlier.batch, precision=earlier.precision)
     for_way = WITHOUT_TRUTH if settings.get("way") == "noisy" else {}
     return replace(preset, **(for_way | checked_values(settings)))

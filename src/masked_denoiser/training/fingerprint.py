@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
-from masked_denoiser.training.data.patches import Pool, batch_of
+from masked_denoiser.training.data.patches import PatchSampler, batch_of
 from masked_denoiser.training.recipe import TrainingRecipe
 
 #: Patches that are hashed to know images again.
@@ -18,7 +18,7 @@ _PRINTED = 4
 _CHANGEABLE = ("steps", "minutes", "micro_batch", "validate_every", "save_every", "patience", "keep")
 
 
-def _fingerprint(pool: Pool, seed: int) -> str:
+def _fingerprint(pool: PatchSampler, seed: int) -> str:
     """A hash of some patches: other pixels, regions or orders give another one."""
     patches, truths = batch_of(pool, range(_PRINTED), seed, 0)
     sha = hashlib.sha256(patches.tobytes())
@@ -26,7 +26,9 @@ def _fingerprint(pool: Pool, seed: int) -> str:
     return sha.hexdigest()[:16]
 
 
-def training_identity(recipe: TrainingRecipe, base: Model, sources: list[Source], learned: Pool, held: Pool) -> str:
+def training_identity(
+    recipe: TrainingRecipe, base: Model, sources: list[Source], learned: PatchSampler, held: PatchSampler
+) -> str:
     """What must be the same for a checkpoint to be gone on from, a line each."""
     kept = {name: value for name, value in asdict(recipe).items() if name not in _CHANGEABLE}
     lines = [f"{name} {json.dumps(value)}" for name, value in sorted(kept.items())]

@@ -20,16 +20,16 @@ from masked_denoiser.models.file import Model
 from masked_denoiser.network.build import NetworkConfig
 from masked_denoiser.training.checkpoint import new_state
 from masked_denoiser.training.data.checks import check_images
-from masked_denoiser.training.data.dataset import Given, check_apart, held_out_pool, make_images, open_images, split
+from masked_denoiser.training.data.dataset import Given, check_apart, held_out_sampler, make_images, open_images, split
 from masked_denoiser.training.data.lazy_patches import LazyPatches
 from masked_denoiser.training.data.patch_source import PatchSource
-from masked_denoiser.training.data.patches import Pool, Rectangle, TrainingImage
+from masked_denoiser.training.data.patches import PatchSampler, Rectangle, TrainingImage
 from masked_denoiser.training.data.resident_patches import ResidentPatches, fits_on_device
-from masked_denoiser.training.distributed import Ranks
+from masked_denoiser.training.distributed import ProcessGroup
 from masked_denoiser.training.events import Trained
 from masked_denoiser.training.fingerprint import training_identity
 from masked_denoiser.training.recipe import TrainingRecipe
-from masked_denoiser.training.run_folder import Record
+from masked_denoiser.training.run_folder import RunFolder
 from masked_denoiser.training.trainer import Event, Trainer
 from masked_denoiser.training.validation import make_validator, really_unseen
 from masked_denoiser.version import program_version
@@ -72,7 +72,7 @@ class PreparedTraining:
     """
 
     trainer: Trainer
-    record: Record | None
+    record: RunFolder | None
     messages: tuple[str, ...]
     base: Model
     sources: tuple[Source, ...]
@@ -144,7 +144,7 @@ def prepare_training(
     resume: bool = False,
     overwrite: bool = False,
     tensorboard: bool = False,
-    ranks: Ranks | None = None,
+    ranks: ProcessGroup | None = None,
     cancel: threading.Event | None = None,
     compile: bool = False,
 ) -> PreparedTraining:
@@ -168,15 +168,15 @@ def prepare_training(
         StoppedEarlyError: if `cancel` was set before the training was ready.
         MaskedDenoiserError: before anything is written, if anything does not fit.
     """
-    ranks = ranks or Ranks()
-    record = Record(folder) if folder is not None else None
+    ranks = ranks or ProcessGroup()
+    record = RunFolder(folder) if folder is not None else None
     _check_output(output, record, resume, overwrite)
     chosen, said = choose_device(device) if isinstance(device, str) else (device, f"computing on {describe(device)}")
     model = base if isinstance(base, Model) else load_model(base)
     _check_sides(recipe, model.card.architecture, ranks)
     with ExitStack() as files:
         sources = open_images(given.images, files, given.axes, cancel)
-        learned, held = _pools(given, sources, files, recipe, model.card.architecture, cancel)
+        learned, held = _samplers(given, sources, files, recipe, model.card.architecture, cancel)
         trainer = Trainer(
             recipe,
             new_state(model, recipe, chosen),
@@ -196,13 +196,13 @@ def prepare_training(
         return PreparedTraining(trainer, record, tuple(messages), model, tuple(sources), files.pop_all(), output)
 
 
-def make_patch_source(pool: Pool, recipe: TrainingRecipe, device: torch.device) -> PatchSource:
+def make_patch_source(pool: PatchSampler, recipe: TrainingRecipe, device: torch.device) -> PatchSource:
     """Return the patches of a training: of images kept on the device if they fit, else read ahead."""
     kind = ResidentPatches if fits_on_device(pool, device) else LazyPatches
     return kind(pool, recipe, device)
 
 
-def _begin(record: Record, trainer: Trainer, resume: bool, tensorboard: bool) -> list[str]:
+def _begin(record: RunFolder, trainer: Trainer, resume: bool, tensorboard: bool) -> list[str]:
     """Goes back to the checkpoint, or clears the folder; and opens the log."""
     if resume:
         trainer.state.load(record.checkpoint, trainer.identity)
@@ -217,7 +217,7 @@ def training_folder(output: Path) -> Path:
     return output.with_suffix(".training")
 
 
-def _check_output(output: Path | None, record: Record | None, resume: bool, overwrite: bool) -> None:
+def _check_output(output: Path | None, record: RunFolder | None, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise TrainingError("--resume goes on and --overwrite starts again; give only one of them")
     if output is not None and output.suffix != ".safetensors":
@@ -237,21 +237,21 @@ def _check_output(output: Path | None, record: Record | None, resume: bool, over
         raise TrainingError(f"{output} exists; choose another name, or --overwrite")
 
 
-def _check_sides(recipe: TrainingRecipe, config: NetworkConfig, ranks: Ranks) -> None:
+def _check_sides(recipe: TrainingRecipe, config: NetworkConfig, ranks: ProcessGroup) -> None:
     if recipe.patch % config.grid:
         raise TrainingError(f"patch is {recipe.patch}; this model wants a multiple of {config.grid}")
     if recipe.batch % ranks.count:
         raise TrainingError(f"a batch of {recipe.batch} cannot be divided among {ranks.count} processes")
 
 
-def _pools(
+def _samplers(
     given: TrainingImages,
     sources: list[Source],
     files: ExitStack,
     recipe: TrainingRecipe,
     config: NetworkConfig,
     cancel: threading.Event | None,
-) -> tuple[Pool, Pool]:
+) -> tuple[PatchSampler, PatchSampler]:
     """What is learned from and what is held out."""
     if (recipe.way == "pairs") != bool(given.clean):
         raise TrainingError(
@@ -271,7 +271,7 @@ def _pools(
     held = make_images(others, truths, config.channels)
     check_images(images, recipe.patch, cancel)
     check_images(held, recipe.patch, cancel)
-    return Pool(tuple(images), recipe.patch), held_out_pool(held, config.grid)
+    return PatchSampler(tuple(images), recipe.patch), held_out_sampler(held, config.grid)
 
 
 def _confined(images: list[TrainingImage], regions: tuple[tuple[Rectangle, ...], ...]) -> list[TrainingImage]:

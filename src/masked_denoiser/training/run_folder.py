@@ -23,7 +23,7 @@ class _Board(Protocol):
 
 
 @dataclass
-class Record:
+class RunFolder:
     """Writes what happens, as it happens, to `log.jsonl` and to TensorBoard if that is wanted.
 
     A training that went on from a checkpoint may log some steps twice: the later line counts.

@@ -15,9 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 from masked_denoiser.errors import TrainingError
 from masked_denoiser.inference.memory_limits import is_out_of_memory
 from masked_denoiser.network.exact import exact_float32
-from masked_denoiser.training.checkpoint import State, update_average
+from masked_denoiser.training.checkpoint import TrainState, update_average
 from masked_denoiser.training.data.batches import Batch, token_mask
-from masked_denoiser.training.distributed import Ranks
+from masked_denoiser.training.distributed import ProcessGroup
 from masked_denoiser.training.losses import loss_sum
 from masked_denoiser.training.recipe import TrainingRecipe
 
@@ -40,9 +40,9 @@ class TrainingStep:
     """
 
     recipe: TrainingRecipe
-    state: State
+    state: TrainState
     device: torch.device
-    ranks: Ranks
+    ranks: ProcessGroup
     cancel: threading.Event
     say: Callable[[str], None]
 

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from masked_denoiser.inference.compilation import compile_layers, release_layers
 from masked_denoiser.messages import Message
-from masked_denoiser.training.checkpoint import State, Weights, weights_of
+from masked_denoiser.training.checkpoint import TrainState, Weights, weights_of
 from masked_denoiser.training.data.batches import Batch, BatchMaker
 from masked_denoiser.training.data.patch_source import PatchesCancelledError, PatchSource
-from masked_denoiser.training.data.patches import Pool
-from masked_denoiser.training.distributed import Ranks
+from masked_denoiser.training.data.patches import PatchSampler
+from masked_denoiser.training.distributed import ProcessGroup
 from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
 from masked_denoiser.training.recipe import TrainingRecipe
 from masked_denoiser.training.step import StepCancelledError, TrainingStep
@@ -56,14 +56,14 @@ class Trainer:
     """
 
     recipe: TrainingRecipe
-    state: State
-    pool: Pool
+    state: TrainState
+    pool: PatchSampler
     patches: PatchSource
     device: torch.device
     validator: Validator | None = None
     checkpoint: Path | None = None
     identity: str = ""
-    ranks: Ranks = field(default_factory=Ranks)
+    ranks: ProcessGroup = field(default_factory=ProcessGroup)
     cancel: threading.Event = field(default_factory=threading.Event)
     compile: bool = False
 
@@ -173,7 +173,7 @@ class Trainer:
         """Why not to make another step; None to make it."""
         if self.ranks.any(self._validation_due(), self.device):  # stopped in the middle of it
             return "stopped"
-        if self.ranks.any(self._tired(), self.device):
+        if self.ranks.any(self._patience_exhausted(), self.device):
             return "no better"
         return "finished" if self.ranks.any(self._finished(), self.device) else None
 
@@ -197,7 +197,7 @@ class Trainer:
             return _due(self.state.step, self.recipe.save_every)
         return time.monotonic() - self._saved > _SAVE_SECONDS
 
-    def _tired(self) -> bool:
+    def _patience_exhausted(self) -> bool:
         return bool(self.recipe.patience) and self.state.worse >= self.recipe.patience
 
     def keeps_last(self, why: str) -> bool:

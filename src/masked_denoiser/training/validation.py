@@ -22,7 +22,7 @@ from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.noise.synthetic.recipe import USUAL_VALUES, add_noise
 from masked_denoiser.training.data.batches import seed_of
 from masked_denoiser.training.data.noise_map import exact_noise_map
-from masked_denoiser.training.data.patches import Pool
+from masked_denoiser.training.data.patches import PatchSampler
 from masked_denoiser.training.recipe import TrainingRecipe
 
 #: Patches to validate with.
@@ -105,7 +105,7 @@ class Validator:
         )
 
 
-def make_validator(pool: Pool, recipe: TrainingRecipe) -> Validator:
+def make_validator(pool: PatchSampler, recipe: TrainingRecipe) -> Validator:
     """Draws the patches and their noise once.
 
     Args:

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from masked_denoiser.errors import RecipeError
 from masked_denoiser.noise.synthetic.families import FAMILIES
 from masked_denoiser.noise.synthetic.parse import parse_noise
-from masked_denoiser.noise.synthetic.recipe import NoiseRecipe, OneOf, Span, Step
+from masked_denoiser.noise.synthetic.recipe import Interval, NoiseRecipe, OneOf, Step
 
 
 @st.composite
 def spans(draw, parameter):
     number = st.floats(parameter.smallest, parameter.largest).map(lambda v: float(f"{v:.15g}"))
     low, high = sorted((draw(number), draw(number)))
-    return Span(low, high)
+    return Interval(low, high)
 
 
 @st.composite

@@ -13,7 +13,7 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.tiling.plan import Span
 from masked_denoiser.training.data.dataset import split
 from masked_denoiser.training.data.lazy_patches import LazyPatches
-from masked_denoiser.training.data.patches import Pool, TrainingImage
+from masked_denoiser.training.data.patches import PatchSampler, TrainingImage
 from masked_denoiser.training.data.resident_patches import ResidentPatches, fits_on_device
 from masked_denoiser.training.recipe import PAPER_RECIPE
 
@@ -37,7 +37,7 @@ def draw(kind, pool, recipe=RECIPE, steps=(0,)):
 @BOTH
 def test_all_eight_orientations_come(kind):
     pixels = np.kron(np.arange(16, dtype=np.uint8).reshape(4, 4) * 9, np.ones((4, 4), np.uint8))
-    pool = Pool((image(pixels),), 16)
+    pool = PatchSampler((image(pixels),), 16)
     patches = torch.cat([images for images, _ in draw(kind, pool, steps=range(4))])
     whole = pixels.astype(np.float32) / 255
     wanted = {np.ascontiguousarray(np.rot90(w, k)).tobytes() for w in (whole, whole[:, ::-1]) for k in range(4)}
@@ -47,7 +47,7 @@ def test_all_eight_orientations_come(kind):
 @BOTH
 def test_patches_are_of_the_image_and_keyed_by_step(kind):
     pixels = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
-    pool = Pool((image(pixels, "YXS", channels=3),), 16)
+    pool = PatchSampler((image(pixels, "YXS", channels=3),), 16)
     (first, none), (second, _) = draw(kind, pool, steps=(3, 4))
     ((again, _),) = draw(kind, pool, steps=(3,))
     assert none is None
@@ -76,7 +76,7 @@ def test_regions_are_kept_to(kind):
     pixels = np.zeros((100, 100), np.uint8)
     pixels[20:60, 30:90] = np.random.default_rng(0).integers(50, 255, (40, 60))
     region = (Span(20, 60), Span(30, 90))
-    ((patches, _),) = draw(kind, Pool((image(pixels, region=region),), 16))
+    ((patches, _),) = draw(kind, PatchSampler((image(pixels, region=region),), 16))
     assert float(patches.min()) >= 50 / 255
 
 
@@ -84,7 +84,7 @@ def test_regions_are_kept_to(kind):
 def test_pairs_stay_pairs(kind):
     noisy = np.random.default_rng(0).integers(0, 100, (50, 60), np.uint8)
     pair = image(noisy, truth=open_image(noisy * 2, axes="YX"))
-    ((patches, truths),) = draw(kind, Pool((pair,), 16))
+    ((patches, truths),) = draw(kind, PatchSampler((pair,), 16))
     torch.testing.assert_close(truths, patches * 2)
 
 
@@ -92,7 +92,7 @@ def test_pairs_stay_pairs(kind):
 def test_background_is_drawn_less_often(kind):
     pixels = np.full((400, 400), 240, np.uint8)
     pixels[:, :200] = np.random.default_rng(0).integers(0, 200, (400, 200))
-    patches = torch.cat([images for images, _ in draw(kind, Pool((image(pixels),), 16), steps=range(8))])
+    patches = torch.cat([images for images, _ in draw(kind, PatchSampler((image(pixels),), 16), steps=range(8))])
     flat = (patches.std(dim=(1, 2, 3)) == 0).float().mean()
     assert 0.02 < float(flat) < 0.25
 
@@ -101,19 +101,19 @@ def test_background_is_drawn_less_often(kind):
 def test_places_with_nan_are_left_out(kind):
     pixels = np.random.default_rng(0).random((64, 64)).astype(np.float32)
     pixels[40:] = np.nan
-    pool = Pool((image(pixels),), 16)
+    pool = PatchSampler((image(pixels),), 16)
     ((patches, _),) = draw(kind, pool)
     assert torch.isfinite(patches).all()
     assert pool.skipped == {"array"}
     with pytest.raises(TrainingError, match="nearly everywhere"):
-        draw(kind, Pool((image(np.where(np.arange(64) % 8 == 0, np.nan, 0.5) * np.ones((64, 1))),), 16))
+        draw(kind, PatchSampler((image(np.where(np.arange(64) % 8 == 0, np.nan, 0.5) * np.ones((64, 1))),), 16))
 
 
 @BOTH
 def test_downscaled_patches_are_smoother(kind):
     pixels = np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8)
-    ((plain, _),) = draw(kind, Pool((image(pixels),), 16))
-    ((mixed, _),) = draw(kind, Pool((image(pixels),), 16), replace(RECIPE, downscaled=1.0))
+    ((plain, _),) = draw(kind, PatchSampler((image(pixels),), 16))
+    ((mixed, _),) = draw(kind, PatchSampler((image(pixels),), 16), replace(RECIPE, downscaled=1.0))
     assert float(mixed.std(dim=(1, 2, 3)).mean()) < 0.85 * float(plain.std(dim=(1, 2, 3)).mean())
     assert float(mixed.mean()) == pytest.approx(float(plain.mean()), abs=0.03)
 
@@ -122,7 +122,7 @@ def test_resident_pixels_are_exact_in_any_dtype():
     eight = np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8)
     floats = np.random.default_rng(0).random((40, 40)).astype(np.float32)
     for planes, kept in (((eight,), torch.uint8), ((floats,), torch.float32), ((eight, floats), torch.float32)):
-        source = ResidentPatches(Pool(tuple(map(image, planes)), 16), RECIPE, CPU)
+        source = ResidentPatches(PatchSampler(tuple(map(image, planes)), 16), RECIPE, CPU)
         assert source._pixels.dtype == kept
         patches, _ = source.get(0)
         values = np.concatenate([p.ravel() / np.float32(255 if p.dtype == np.uint8 else 1) for p in planes])
@@ -138,5 +138,5 @@ def test_what_does_not_fit_is_read_when_it_is_wanted():
             assert len(rows) * len(columns) < 2**22
             return np.add.outer(np.array(rows) * 7 % 251, np.array(columns) % 4).astype(np.uint8)
 
-    assert not fits_on_device(Pool((image(Huge()),), 16), CPU)
-    assert fits_on_device(Pool((image(np.zeros((400, 400), np.uint8)),), 16), CPU)
+    assert not fits_on_device(PatchSampler((image(Huge()),), 16), CPU)
+    assert fits_on_device(PatchSampler((image(np.zeros((400, 400), np.uint8)),), 16), CPU)

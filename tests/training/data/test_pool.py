@@ -14,7 +14,7 @@ from masked_denoiser.errors import ImageError, TrainingError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.tiling.plan import Span
 from masked_denoiser.training.data.dataset import check_apart, make_images, open_images, split
-from masked_denoiser.training.data.patches import Pool, TrainingImage, batch_of
+from masked_denoiser.training.data.patches import PatchSampler, TrainingImage, batch_of
 
 
 def image(pixels, axes, channels=1):
@@ -92,7 +92,7 @@ def test_many_images_are_held_out_whole():
 
 def test_all_eight_orientations_come():
     pixels = np.arange(16, dtype=np.uint8).reshape(4, 4) * 9
-    pool = Pool((image(np.kron(pixels, np.ones((4, 4), np.uint8)), "YX"),), 16)
+    pool = PatchSampler((image(np.kron(pixels, np.ones((4, 4), np.uint8)), "YX"),), 16)
     patches, _ = batch_of(pool, range(100), 0, 0)
     kinds = {patch.tobytes() for patch in patches}
     whole = pool.images[0].source.data[:].astype(np.float32) / 255
@@ -103,12 +103,12 @@ def test_all_eight_orientations_come():
 def test_pairs_are_turned_together():
     noisy = np.random.default_rng(0).integers(0, 100, (50, 60), np.uint8)
     pair = TrainingImage(open_image(noisy, axes="YX"), 1, open_image(noisy * 2, axes="YX"))
-    patches, truths = batch_of(Pool((pair,), 16), range(20), 0, 0)
+    patches, truths = batch_of(PatchSampler((pair,), 16), range(20), 0, 0)
     np.testing.assert_allclose(truths, patches * 2, rtol=1e-6)
 
 
 def test_a_batch_does_not_depend_on_how_it_is_divided():
-    pool = Pool((image(np.random.default_rng(0).integers(0, 255, (50, 60), np.uint8), "YX"),), 16)
+    pool = PatchSampler((image(np.random.default_rng(0).integers(0, 255, (50, 60), np.uint8), "YX"),), 16)
     whole, _ = batch_of(pool, range(8), 3, 5)
     odd, _ = batch_of(pool, range(1, 8, 2), 3, 5)
     np.testing.assert_array_equal(whole[1::2], odd)
@@ -118,7 +118,7 @@ def test_a_batch_does_not_depend_on_how_it_is_divided():
 def test_background_is_drawn_less_often():
     pixels = np.full((400, 400), 240, np.uint8)
     pixels[:, :200] = np.random.default_rng(0).integers(0, 255, (400, 200))
-    pool = Pool((image(pixels, "YX"),), 16)
+    pool = PatchSampler((image(pixels, "YX"),), 16)
     rng = np.random.default_rng(1)
     flat = np.mean([pool.draw(rng).column >= 200 for _ in range(300)])
     assert 0.02 < flat < 0.25
@@ -126,7 +126,7 @@ def test_background_is_drawn_less_often():
 
 def test_gray_is_repeated_for_an_rgb_network_and_16_bit_is_scaled():
     pixels = np.random.default_rng(0).normal(3000, 300, (3, 64, 64)).astype(np.uint16)
-    patches, _ = batch_of(Pool((image(pixels, "ZYX", channels=3),), 16), range(4), 0, 0)
+    patches, _ = batch_of(PatchSampler((image(pixels, "ZYX", channels=3),), 16), range(4), 0, 0)
     assert patches.shape == (4, 3, 16, 16)
     np.testing.assert_array_equal(patches[:, 0], patches[:, 2])
     assert 0.2 < patches.mean() < 0.8
@@ -136,13 +136,13 @@ def test_rgb_is_learned_colour_by_colour_by_a_gray_network():
     pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 4), np.uint8)
     one = image(pixels, "YXS", channels=1)
     assert len(one.planes) == 3
-    assert batch_of(Pool((one,), 16), range(4), 0, 0)[0].shape == (4, 1, 16, 16)
+    assert batch_of(PatchSampler((one,), 16), range(4), 0, 0)[0].shape == (4, 1, 16, 16)
 
 
 def test_a_rectangle_drawn_by_the_user_is_kept_to():
     pixels = np.random.default_rng(0).integers(0, 255, (100, 100), np.uint8)
     region = (Span(20, 60), Span(30, 90))
-    pool = Pool((TrainingImage(open_image(pixels, axes="YX"), 1, region=region),), 16)
+    pool = PatchSampler((TrainingImage(open_image(pixels, axes="YX"), 1, region=region),), 16)
     places = [pool.draw(np.random.default_rng(i)) for i in range(50)]
     assert all(20 <= p.row <= 44 and 30 <= p.column <= 74 for p in places)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.cli.progress import closing, say, show
+from masked_denoiser.cli.progress import say, show, summary_line
 from masked_denoiser.errors import JobError
 from masked_denoiser.evaluation.metrics import psnr
 from masked_denoiser.evaluation.pictures import save_png
@@ -40,7 +40,7 @@ def demo(arguments: Namespace) -> int:
             say(message)
         end = show(prepared.pipeline)
         noisy = np.asarray(source.data[:])
-    print(closing(end, str(output)))
+    print(summary_line(end, str(output)))
     if isinstance(end, Cancelled):
         return 130
     _report(noisy, output, folder / "before_after.png")

@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from masked_denoiser.cli.commands.denoise_batch import denoise_list
-from masked_denoiser.cli.commands.run_job import do, engine_of, say_complete
+from masked_denoiser.cli.commands.run_job import executor_of, run_job, say_complete
 from masked_denoiser.cli.input_image import open_input
 from masked_denoiser.cli.progress import say
 from masked_denoiser.errors import AlreadyCompleteError
 from masked_denoiser.images.selection import open_part
 from masked_denoiser.jobs.batch.outputs import is_list
-from masked_denoiser.jobs.prepare import prepare_file_on, prepare_job, settle_job
+from masked_denoiser.jobs.prepare import prepare_file_on, prepare_job, resolve_job
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.job_file import read_job_file, write_job_file
 from masked_denoiser.jobs.spec.options import Options
@@ -35,9 +35,9 @@ def _denoise_one(arguments: Namespace) -> int:
     with open_input(arguments) as source:
         asked = {"model": arguments.model or AUTO, "options": options_of(arguments), "device": arguments.device}
         told = partial(say, quiet=arguments.quiet)
-        with engine_of(arguments) as engine:
+        with executor_of(arguments) as engine:
             if arguments.save_job:
-                settled = settle_job(engine, source, Path(arguments.output), **asked, say=told)
+                settled = resolve_job(engine, source, Path(arguments.output), **asked, say=told)
                 write_job_file(Path(arguments.save_job), settled.job)
                 say(
                     f"wrote {arguments.save_job}; do it with: masked-denoiser run {arguments.save_job}", arguments.quiet
@@ -45,7 +45,7 @@ def _denoise_one(arguments: Namespace) -> int:
                 return 0
             again = {"resume": arguments.resume, "overwrite": arguments.overwrite}
             prepared = prepare_file_on(engine, source, Path(arguments.output), **asked, **again, say=told)
-            return do(prepared, arguments)
+            return run_job(prepared, arguments)
 
 
 def run(arguments: Namespace) -> int:
@@ -59,11 +59,11 @@ def run(arguments: Namespace) -> int:
 
 def _run(job: Job, arguments: Namespace) -> int:
     opened = open_part(job.input, axes=job.asked_axes, level=job.level, selection=job.selection)
-    with opened as source, engine_of(arguments) as engine:
+    with opened as source, executor_of(arguments) as engine:
         prepared = prepare_job(
             engine, job, source, device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite
         )
-        return do(prepared, arguments)
+        return run_job(prepared, arguments)
 
 
 def options_of(arguments: Namespace) -> Options:

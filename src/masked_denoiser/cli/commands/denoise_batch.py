@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from masked_denoiser.cli.commands.run_job import engine_of
+from masked_denoiser.cli.commands.run_job import executor_of
 from masked_denoiser.cli.input_image import open_input
 from masked_denoiser.cli.progress import cancel_on_interrupt, damage_of, follow, make_bar, say
 from masked_denoiser.errors import JobError
@@ -25,7 +25,7 @@ from masked_denoiser.jobs.batch.run import (
     FileEnded,
     FileReady,
     Summary,
-    run_many,
+    run_batch,
 )
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.messages import Message, readable_time
@@ -46,7 +46,7 @@ def denoise_list(arguments: Namespace, options: Options) -> int:
     pairs = plan_outputs(arguments.input, folder, arguments.ending, std=options.std)
     opened = partial(open_input, arguments)
     again = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-    with engine_of(arguments) as engine:
+    with executor_of(arguments) as engine:
         preparer = Preparer(arguments.model or AUTO, options, arguments.device, open=opened, engine=engine, **again)
         preparer.check()
         make_folder(folder)
@@ -65,7 +65,7 @@ def _show(pairs: list[Pair], preparer: Preparer, arguments: Namespace) -> Summar
     cancel, title, name = threading.Event(), "", ""
     bar: tqdm[None] | None = None
     with ExitStack() as bars, cancel_on_interrupt(cancel):
-        for event in run_many(pairs, preparer, cancel):
+        for event in run_batch(pairs, preparer, cancel):
             match event:
                 case FileBegun(number, total, pair):
                     name = name_of(pair.input)

@@ -15,7 +15,7 @@ import torch
 from masked_denoiser.evaluation.tile_error import halo_errors, self_test
 from masked_denoiser.images.open import open_image
 from masked_denoiser.inference.device import choose_device, describe
-from masked_denoiser.inference.halo import settle_halo
+from masked_denoiser.inference.halo import resolve_halo
 from masked_denoiser.models.catalogue import DEFAULT, list_models, load_model
 from masked_denoiser.network.reach import exact_halo
 from masked_denoiser.samples import sample_path
@@ -81,7 +81,7 @@ def measure_halo(name: str) -> int:
     """Prints the error of smaller halos on the sample slide, 128-pixel tiles; 1 if the exact halo is not exact."""
     model = load_model(name)
     grid, exact = model.card.architecture.grid, exact_halo(model.card.architecture)
-    default = settle_halo("default", model)
+    default = resolve_halo("default", model)
     halos = sorted({0, default // 2 // grid * grid, default, min(2 * default, exact), exact})
     device, said = choose_device("auto")
     with open_image(sample_path("slide")) as source:

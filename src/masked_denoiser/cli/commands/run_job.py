@@ -11,9 +11,9 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from masked_denoiser.cli.progress import closing, damage_of, say, show
+from masked_denoiser.cli.progress import damage_of, say, show, summary_line
 from masked_denoiser.errors import JobError
-from masked_denoiser.jobs.executor import Engine, Here, engine
+from masked_denoiser.jobs.executor import Executor, LocalExecutor, open_executor
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished
 from masked_denoiser.jobs.prepare import Prepared
 from masked_denoiser.jobs.spec.job import Job
@@ -22,7 +22,7 @@ _CANCELLED = 130
 
 
 @contextmanager
-def engine_of(arguments: Namespace) -> Iterator[Engine[Any]]:
+def executor_of(arguments: Namespace) -> Iterator[Executor[Any]]:
     """Who computes: this process, workers of a scheduler, or workers begun here.
 
     Raises:
@@ -30,12 +30,12 @@ def engine_of(arguments: Namespace) -> Iterator[Engine[Any]]:
     """
     if arguments.threads is not None:
         set_threads(arguments.threads)
-    here = Here(partial(say, quiet=arguments.quiet), or_cpu=arguments.cpu_as_last_resort)
-    with engine(arguments.scheduler, arguments.workers, arguments.threads, here) as computing:
+    here = LocalExecutor(partial(say, quiet=arguments.quiet), or_cpu=arguments.cpu_as_last_resort)
+    with open_executor(arguments.scheduler, arguments.workers, arguments.threads, here) as computing:
         yield computing
 
 
-def do(prepared: Prepared[Any], arguments: Namespace) -> int:
+def run_job(prepared: Prepared[Any], arguments: Namespace) -> int:
     """Runs a job behind a bar and says how it ended; 0 when done, 130 when cancelled."""
     with prepared:
         for message in prepared.messages:
@@ -44,7 +44,7 @@ def do(prepared: Prepared[Any], arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(_summary(prepared.job, end)))
     elif not arguments.quiet:
-        print(closing(end, prepared.job.output))
+        print(summary_line(end, prepared.job.output))
     elif isinstance(end, Finished) and end.damage:  # what was lost is said all the same
         print(damage_of(end.damage), file=sys.stderr)
     return _CANCELLED if isinstance(end, Cancelled) else 0

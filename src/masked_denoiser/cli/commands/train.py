@@ -18,7 +18,7 @@ from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.models.file import Model
 from masked_denoiser.models.random_weights import start_network
-from masked_denoiser.training.distributed import joined_ranks
+from masked_denoiser.training.distributed import process_group
 from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
 from masked_denoiser.training.fine_tune import fine_tune_recipe, load_base
 from masked_denoiser.training.prepare import PreparedTraining, TrainingImages, prepare_training, training_folder
@@ -60,7 +60,7 @@ def _run(arguments: Namespace, recipe: TrainingRecipe, base: Model) -> int:
         arguments.axes,
     )
     chosen, _ = choose_device(arguments.device)
-    with joined_ranks(chosen) as (ranks, device):
+    with process_group(chosen) as (ranks, device):
         quiet = arguments.quiet or not ranks.first
         say("opening the images", quiet)
         prepared = prepare_training(

@@ -80,7 +80,7 @@ def find_array(array: Lazy, name: str = "array") -> Found:
     return Found((array if native else Computed(array),), name)
 
 
-def settle(found: Found, asked: str | None, level: int) -> Source:
+def to_source(found: Found, asked: str | None, level: int) -> Source:
     """Makes a source of what was found, with `level` as its data.
 
     Raises:

@@ -16,7 +16,7 @@ from masked_denoiser.images.indexing import full_index
 Array = np.ndarray[Any, Any]
 
 
-class Piece(Protocol):
+class Chunk(Protocol):
     """A chunk: its pixels, or what reads those that are asked for."""
 
     @property
@@ -28,13 +28,13 @@ class Piece(Protocol):
 
 
 #: Takes a chunk's position in the grid of chunks and returns its pixels, cut at the array's edge.
-Fetch = Callable[[tuple[int, ...]], Piece]
+Fetch = Callable[[tuple[int, ...]], Chunk]
 
 #: Decoded bytes kept: some rows of strips of a slide, or several planes of a stack.
 CACHE_BYTES = 256 * 2**20
 
 
-class Chunked:
+class ChunkedArray:
     """Reads rectangles out of chunks that are costly to fetch.
 
     A tile is often smaller than a compressed strip or page: without the cache each tile would decode it again.
@@ -106,13 +106,13 @@ class Chunked:
         out[tuple(there)] = self._recent.get(index, self._fetch)[tuple(here)]
 
 
-def cached(array: Any, blocks: tuple[int, ...], keep_bytes: int = CACHE_BYTES) -> Chunked:
+def cached(array: Any, blocks: tuple[int, ...], keep_bytes: int = CACHE_BYTES) -> ChunkedArray:
     """A zarr array read in blocks, whole multiples of its chunks, that are kept decoded."""
 
     def fetch(index: tuple[int, ...]) -> Array:
         return np.asarray(array[tuple(slice(i * b, (i + 1) * b) for i, b in zip(index, blocks, strict=True))])
 
-    return Chunked(tuple(array.shape), array.dtype, blocks, fetch, keep_bytes)
+    return ChunkedArray(tuple(array.shape), array.dtype, blocks, fetch, keep_bytes)
 
 
 class _Recent:
@@ -120,12 +120,12 @@ class _Recent:
 
     def __init__(self, keep_bytes: int) -> None:
         self._keep_bytes, self._bytes = keep_bytes, 0
-        self._chunks: OrderedDict[tuple[int, ...], Piece] = OrderedDict()
+        self._chunks: OrderedDict[tuple[int, ...], Chunk] = OrderedDict()
         self._lock = Lock()
         # Two threads that want one chunk must not both decode it, and those that want different ones must not wait.
         self._fetching = tuple(Lock() for _ in range(16))
 
-    def get(self, index: tuple[int, ...], fetch: Fetch) -> Piece:
+    def get(self, index: tuple[int, ...], fetch: Fetch) -> Chunk:
         with self._fetching[hash(index) % len(self._fetching)]:
             found = self._find(index)
             if found is None:
@@ -133,13 +133,13 @@ class _Recent:
                 self._put(index, found)
             return found
 
-    def _find(self, index: tuple[int, ...]) -> Piece | None:
+    def _find(self, index: tuple[int, ...]) -> Chunk | None:
         with self._lock:
             if index in self._chunks:
                 self._chunks.move_to_end(index)
             return self._chunks.get(index)
 
-    def _put(self, index: tuple[int, ...], chunk: Piece) -> None:
+    def _put(self, index: tuple[int, ...], chunk: Chunk) -> None:
         with self._lock:
             self._chunks[index] = chunk
             self._bytes += chunk.nbytes
@@ -148,7 +148,7 @@ class _Recent:
                 self._bytes -= oldest.nbytes
 
 
-def _closed(_: tuple[int, ...]) -> Piece:
+def _closed(_: tuple[int, ...]) -> Chunk:
     raise ValueError("the source was closed; open it again to read it")
 
 

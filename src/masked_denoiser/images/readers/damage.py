@@ -33,7 +33,7 @@ class Interval(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
+class DamagedRegion:
     """A rectangle of a plane that cannot be read.
 
     Attributes:
@@ -45,19 +45,19 @@ class Place:
     rows: tuple[int, int]
     columns: tuple[int, int]
 
-    def within(self, rows: Interval, columns: Interval) -> Iterator[Place]:
+    def within(self, rows: Interval, columns: Interval) -> Iterator[DamagedRegion]:
         """The part of it in a rectangle; none if it lies outside."""
         top, bottom = max(self.rows[0], rows.start), min(self.rows[1], rows.stop)
         left, right = max(self.columns[0], columns.start), min(self.columns[1], columns.stop)
         if top < bottom and left < right:
-            yield Place(self.index, (top, bottom), (left, right))
+            yield DamagedRegion(self.index, (top, bottom), (left, right))
 
     def __str__(self) -> str:
         at = "".join(f", {letter} {position}" for letter, position in self.index)
         return f"rows {self.rows[0]} to {self.rows[1]}, columns {self.columns[0]} to {self.columns[1]}{at}"
 
 
-class ForgivingSource(Source):
+class ZeroFillingSource(Source):
     """A source that reads zeros where it is damaged."""
 
     def read(self, plane: Plane, ys: slice, xs: slice) -> Pixels:
@@ -65,15 +65,15 @@ class ForgivingSource(Source):
         return read_around(self, plane, ys, xs)[0]
 
 
-def forgiving(source: Source) -> ForgivingSource:
+def zero_fill_damage(source: Source) -> ZeroFillingSource:
     """The same image, which reads zeros where it is damaged; close either of the two."""
     values = {field.name: getattr(source, field.name) for field in fields(source)}
     if source.context is not None:
-        values["context"] = forgiving(source.context)
-    return ForgivingSource(**values)
+        values["context"] = zero_fill_damage(source.context)
+    return ZeroFillingSource(**values)
 
 
-def read_around(source: Source, plane: Plane, ys: slice, xs: slice) -> tuple[Pixels, tuple[Place, ...]]:
+def read_around(source: Source, plane: Plane, ys: slice, xs: slice) -> tuple[Pixels, tuple[DamagedRegion, ...]]:
     """A rectangle of a plane as [channels, height, width], zero where it cannot be decoded, and those places.
 
     Raises:
@@ -86,12 +86,12 @@ def read_around(source: Source, plane: Plane, ys: slice, xs: slice) -> tuple[Pix
         return _quarters(source, plane, ys, xs)
 
 
-def _quarters(source: Source, plane: Plane, ys: slice, xs: slice) -> tuple[Pixels, tuple[Place, ...]]:
+def _quarters(source: Source, plane: Plane, ys: slice, xs: slice) -> tuple[Pixels, tuple[DamagedRegion, ...]]:
     out = np.zeros((plane.channels, ys.stop - ys.start, xs.stop - xs.start), source.dtype)
     halves = [_halved(span) for span in (ys, xs)]
     if len(halves[0]) == len(halves[1]) == 1:
-        return out, (Place(plane.index, (ys.start, ys.stop), (xs.start, xs.stop)),)
-    places: list[Place] = []
+        return out, (DamagedRegion(plane.index, (ys.start, ys.stop), (xs.start, xs.stop)),)
+    places: list[DamagedRegion] = []
     for rows in halves[0]:
         for columns in halves[1]:
             pixels, bad = read_around(source, plane, rows, columns)
@@ -110,17 +110,17 @@ def _halved(span: slice) -> list[slice]:
     return [span] if middle >= span.stop else [slice(span.start, middle), slice(middle, span.stop)]
 
 
-def _joined(places: list[Place]) -> tuple[Place, ...]:
+def _joined(places: list[DamagedRegion]) -> tuple[DamagedRegion, ...]:
     """Places that touch along a whole side as one."""
     for axis in ("rows", "columns"):
         other = "columns" if axis == "rows" else "rows"
-        kept: list[Place] = []
+        kept: list[DamagedRegion] = []
         for place in sorted(places, key=lambda p: (getattr(p, other), getattr(p, axis))):
             last = kept[-1] if kept else None
             touching = last is not None and getattr(last, axis)[1] == getattr(place, axis)[0]
             if last is not None and touching and getattr(last, other) == getattr(place, other):
                 spans = {axis: (getattr(last, axis)[0], getattr(place, axis)[1]), other: getattr(place, other)}
-                kept[-1] = Place(place.index, spans["rows"], spans["columns"])
+                kept[-1] = DamagedRegion(place.index, spans["rows"], spans["columns"])
             else:
                 kept.append(place)
         places = kept

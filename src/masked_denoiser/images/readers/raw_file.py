@@ -23,7 +23,7 @@ _A_READ = 2**14
 _LONGEST = 2**24
 
 
-class FlatFile:
+class RawFile:
     """A file of which any thread may read pieces. It is closed when nobody refers to it any more."""
 
     def __init__(self, path: Path) -> None:
@@ -59,8 +59,8 @@ class FlatFile:
             return os.read(self._descriptor, count)
 
 
-class FlatPiece:
-    """An array in C order in a file, as a piece of a `Chunked`: nothing of it is in memory.
+class RawChunk:
+    """An array in C order in a file, as a piece of a `ChunkedArray`: nothing of it is in memory.
 
     Attributes:
         nbytes: 0, what keeping it takes.
@@ -68,7 +68,7 @@ class FlatPiece:
 
     nbytes = 0
 
-    def __init__(self, file: FlatFile, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(self, file: RawFile, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._file, self._start, self._dtype = file, start, dtype
         self._strides = [prod(shape[axis + 1 :]) * dtype.itemsize for axis in range(len(shape))]
 
@@ -79,7 +79,7 @@ class FlatPiece:
             key: a slice with ends and without a step for each axis.
 
         Raises:
-            OSError: see `FlatFile.read`.
+            OSError: see `RawFile.read`.
         """
         sides = [s.stop - s.start for s in key]
         axis = self._way(sides)

@@ -18,8 +18,8 @@ from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import UNKNOWN
 from masked_denoiser.images.declared_fill_values import GDAL_NODATA, fill_values_of
 from masked_denoiser.images.readers.base import Found, check_pixels
-from masked_denoiser.images.readers.chunk_cache import CACHE_BYTES, Chunked, cached
-from masked_denoiser.images.readers.raw_file import FlatFile, FlatPiece
+from masked_denoiser.images.readers.chunk_cache import CACHE_BYTES, ChunkedArray, cached
+from masked_denoiser.images.readers.raw_file import RawChunk, RawFile
 from masked_denoiser.images.readers.tiff_metadata import read_calibration
 from masked_denoiser.images.source import AXES
 from masked_denoiser.images.validation.tiff import check_text, check_whole, guard_pieces, missing_pages
@@ -131,7 +131,7 @@ def _scaled(steps: dict[str, float], series: TiffPageSeries, level: TiffPageSeri
     return {a: step * ratios[a] for a, step in steps.items() if a in ratios}
 
 
-def _arrays(series: TiffPageSeries, levels: list[TiffPageSeries], stack: ExitStack) -> tuple[Chunked, ...]:
+def _arrays(series: TiffPageSeries, levels: list[TiffPageSeries], stack: ExitStack) -> tuple[ChunkedArray, ...]:
     flat = [_flat(level) for level in levels]
     if None in flat:
         store = stack.enter_context(series.aszarr())
@@ -146,20 +146,20 @@ def _arrays(series: TiffPageSeries, levels: list[TiffPageSeries], stack: ExitSta
     return arrays
 
 
-def _flat(series: TiffPageSeries) -> Chunked | None:
+def _flat(series: TiffPageSeries) -> ChunkedArray | None:
     """Uncompressed pixels, read from where they lie in the file; None where there are others."""
     starts, inner = _contiguous(series)
     if not starts:
         return None
     outer = series.shape[: series.ndim - len(inner)]
     dtype = np.dtype(series.dtype).newbyteorder(series.keyframe.parent.byteorder)
-    file = FlatFile(Path(series.keyframe.parent.filehandle.path))
+    file = RawFile(Path(series.keyframe.parent.filehandle.path))
 
-    def fetch(index: tuple[int, ...]) -> FlatPiece:
+    def fetch(index: tuple[int, ...]) -> RawChunk:
         at = int(np.ravel_multi_index(index[: len(outer)], outer)) if outer else 0
-        return FlatPiece(file, starts[at], (1,) * len(outer) + inner, dtype)
+        return RawChunk(file, starts[at], (1,) * len(outer) + inner, dtype)
 
-    return Chunked(series.shape, dtype, (1,) * len(outer) + inner, fetch, keep_bytes=0)
+    return ChunkedArray(series.shape, dtype, (1,) * len(outer) + inner, fetch, keep_bytes=0)
 
 
 def _contiguous(series: TiffPageSeries) -> tuple[list[int], tuple[int, ...]]:
@@ -182,7 +182,7 @@ def _in_one_piece(page: Any) -> bool:
     return bool(ends) and page.dataoffsets[0] > 0 and ends[:-1] == list(page.dataoffsets[1:])
 
 
-def _decoded(array: Any, axes: str) -> Chunked:
+def _decoded(array: Any, axes: str) -> ChunkedArray:
     """Compressed tiles as they are; strips in blocks of some rows, of which a band over the image is kept."""
     blocks = list(array.chunks)
     y, x = axes.find("Y"), axes.find("X")
@@ -198,7 +198,7 @@ def _band_bytes(array: Any, blocks: list[int], axes: str) -> int:
     return int(rows * prod(sides.values()) * array.dtype.itemsize)
 
 
-def _heavy(array: Chunked) -> tuple[str, ...]:
+def _heavy(array: ChunkedArray) -> tuple[str, ...]:
     if array.keep_bytes <= CACHE_BYTES:
         return ()
     size = array.keep_bytes / 2**30

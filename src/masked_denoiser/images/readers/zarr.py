@@ -27,7 +27,7 @@ from masked_denoiser.images.source import Lazy
 from masked_denoiser.images.validation.bounded_codecs import bounded
 from masked_denoiser.images.validation.size_limits import check_length
 from masked_denoiser.images.validation.zarr_codecs import check_array, check_metadata_files
-from masked_denoiser.images.validation.zarr_store import PresentStore
+from masked_denoiser.images.validation.zarr_store import GuardedStore
 
 #: Decoding larger chunks again for every tile would dominate, so they are cached.
 _SMALL_CHUNK = 2**20
@@ -48,7 +48,7 @@ def find_zarr(path: Path) -> Found:
     with explained(str(path)):
         check_metadata_files(path, str(path))
         try:
-            node = zarr.open(PresentStore(LocalStore(path, read_only=True)), mode="r")
+            node = zarr.open(GuardedStore(LocalStore(path, read_only=True)), mode="r")
         except FileNotFoundError as error:
             raise ImageError(f"{path}: is a folder, but no zarr; give an image file or a .zarr folder") from error
         return find_node(node, path.name, path)
@@ -62,7 +62,7 @@ def find_zarr_object(node: Any) -> Found:
     """
     name = node.basename or "array"
     with explained(name):
-        again = zarr.open(PresentStore(node.store), path=node.path, mode="r")
+        again = zarr.open(GuardedStore(node.store), path=node.path, mode="r")
         return replace(find_node(again, name), inputs=_folder(node))
 
 
@@ -258,7 +258,7 @@ def _lazy(array: zarr.Array[Any], name: str) -> Lazy:
     check_pixels(array.shape, array.dtype, name)
     check_array(array, name)
     array = bounded(array)
-    far = isinstance(array.store, PresentStore) and isinstance(array.store.wrapped, FsspecStore)
+    far = isinstance(array.store, GuardedStore) and isinstance(array.store.wrapped, FsspecStore)
     quick = prod(array.chunks) * array.dtype.itemsize <= _SMALL_CHUNK and not far
     if quick and array.dtype.isnative:
         return array

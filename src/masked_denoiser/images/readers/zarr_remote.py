@@ -20,7 +20,7 @@ from zarr.storage import FsspecStore
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.base import Found
 from masked_denoiser.images.readers.zarr import explained, find_node
-from masked_denoiser.images.validation.zarr_store import PresentStore
+from masked_denoiser.images.validation.zarr_store import GuardedStore
 
 #: What an address begins with, and the package that reads from there.
 _PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs"}
@@ -37,7 +37,7 @@ def find_remote(url: str) -> Found:
     with explained(url, "check the address and the connection"):
         store = _store(url)
         try:
-            node = zarr.open(PresentStore(store), mode="r")
+            node = zarr.open(GuardedStore(store), mode="r")
         except FileNotFoundError as error:
             raise ImageError(
                 f"{url}: there is no zarr; check the address, and copy anything else, such as a TIFF, to a disk first"

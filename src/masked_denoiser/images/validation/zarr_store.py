@@ -9,7 +9,7 @@ from zarr.storage import WrapperStore
 from masked_denoiser.images.zarr_files import ZARR_FILES
 
 
-class PresentStore(WrapperStore[Store]):
+class GuardedStore(WrapperStore[Store]):
     """A store whose missing chunks count as empty only while its metadata are there.
 
     Chunks of nothing but the fill value are not stored, so zarr reads a chunk that is not there as empty. When a share

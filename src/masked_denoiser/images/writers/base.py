@@ -11,14 +11,14 @@ import numpy as np
 from masked_denoiser.images.planes import Plane
 
 #: Is told what share of a piece of work is done, 0 to 1. What it raises ends the work, which can be done again.
-Follow = Callable[[float], None]
+ProgressCallback = Callable[[float], None]
 
 
-def unwatched(_: float) -> None:
+def no_progress(_: float) -> None:
     """Follows nothing."""
 
 
-def part(follow: Follow, number: int, total: int) -> Follow:
+def subrange(follow: ProgressCallback, number: int, total: int) -> ProgressCallback:
     """Follows piece `number`, from 0, of `total` pieces of equal length."""
     return lambda share: follow((number + share) / total)
 
@@ -38,7 +38,7 @@ class Sink(ABC):
         """
 
     @abstractmethod
-    def finish(self, follow: Follow = unwatched) -> None:
+    def finish(self, follow: ProgressCallback = no_progress) -> None:
         """Builds pyramid and metadata, and gives the output its final name. Called when all is written.
 
         It may take long. What `follow` raises stops it, and leaves everything for a resumed job to finish.

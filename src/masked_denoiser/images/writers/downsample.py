@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.images.writers.base import Follow, unwatched
+from masked_denoiser.images.writers.base import ProgressCallback, no_progress
 
 Pixels = np.ndarray[Any, Any]
 
@@ -17,7 +17,7 @@ Pixels = np.ndarray[Any, Any]
 class Counted:
     """Counts pixels that are done, and tells a follower."""
 
-    def __init__(self, follow: Follow, levels: Sequence[Any]) -> None:
+    def __init__(self, follow: ProgressCallback, levels: Sequence[Any]) -> None:
         """Begins at none of those of some arrays."""
         self._follow, self._done, self._total = follow, 0, sum(prod(level.shape) for level in levels)
 
@@ -36,7 +36,7 @@ class Counted:
 def build_pyramid(
     levels: Sequence[Any],
     axes: str,
-    follow: Follow = unwatched,
+    follow: ProgressCallback = no_progress,
     written: Callable[[int, tuple[slice, ...]], object] = lambda number, region: None,
 ) -> None:
     """Fills every level but the first from the one before it.

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.planes import Plane, from_channels_first, select
+from masked_denoiser.images.planes import Plane, from_channels_first, plane_index
 from masked_denoiser.images.source import Source
 
 #: Versions of OME-Zarr that can be written.
@@ -93,7 +93,7 @@ class Layout:
             raise ValueError(f"pixels of {pixels.dtype} for an output of {self.dtype}")
         stored = self._stored(plane)
         height, width = pixels.shape[-2:]
-        key = select(self.axes, stored, slice(y, y + height), slice(x, x + width))
+        key = plane_index(self.axes, stored, slice(y, y + height), slice(x, x + width))
         return key, from_channels_first(pixels, self.axes, stored)
 
     def _stored(self, plane: Plane) -> Plane:

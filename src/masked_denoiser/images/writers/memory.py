@@ -8,7 +8,7 @@ import numpy as np
 
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
-from masked_denoiser.images.writers.base import Follow, Sink, unwatched
+from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress
 from masked_denoiser.images.writers.layout import same_layout
 
 
@@ -29,7 +29,7 @@ class MemorySink(Sink):
         key, block = self._layout.place(plane, y, x, pixels)
         self.array[key] = block
 
-    def finish(self, follow: Follow = unwatched) -> None:
+    def finish(self, follow: ProgressCallback = no_progress) -> None:
         """Nothing is left to do: `array` is the result."""
 
     def close(self) -> None:

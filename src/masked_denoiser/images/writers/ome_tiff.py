@@ -14,7 +14,7 @@ from zarr.codecs import BloscCodec
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
-from masked_denoiser.images.writers.base import Follow, Sink, part, unwatched
+from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress, subrange
 from masked_denoiser.images.writers.downsample import Counted, regions
 from masked_denoiser.images.writers.fsync import sync_file
 from masked_denoiser.images.writers.layout import Layout, tile_side
@@ -53,12 +53,12 @@ class OmeTiffSink(Sink):
         """Puts [channels, height, width] at (y, x) of `plane`."""
         self._folder.write(plane, y, x, pixels)
 
-    def finish(self, follow: Follow = unwatched) -> None:
+    def finish(self, follow: ProgressCallback = no_progress) -> None:
         """Builds the pyramid, streams the file, gives it its name, and removes the working folder."""
-        self._folder.build_pyramid(part(follow, 0, 2))
+        self._folder.build_pyramid(subrange(follow, 0, 2))
         unfinished = self._folder.path / "unfinished.tif"
         try:
-            self._stream(unfinished, part(follow, 1, 2))
+            self._stream(unfinished, subrange(follow, 1, 2))
             sync_file(unfinished)
             unfinished.replace(self._path)
             sync_file(self._path)
@@ -69,7 +69,7 @@ class OmeTiffSink(Sink):
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _stream(self, path: Path, follow: Follow) -> None:
+    def _stream(self, path: Path, follow: ProgressCallback) -> None:
         layout, levels = self._folder.layout, self._folder.levels
         counted = Counted(follow, levels)
         how = _how(layout)
@@ -93,7 +93,7 @@ class FinishedTiff(Sink):
         """Raises ImageError: the pixels that came before are in the file alone, so none can be changed."""
         raise ImageError(f"{self._path} is already finished: overwrite it or write elsewhere")
 
-    def finish(self, follow: Follow = unwatched) -> None:
+    def finish(self, follow: ProgressCallback = no_progress) -> None:
         """Nothing is left to do."""
 
     def close(self) -> None:

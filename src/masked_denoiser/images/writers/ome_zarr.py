@@ -14,7 +14,7 @@ from zarr.codecs import BloscCodec
 
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
-from masked_denoiser.images.writers.base import Follow, Sink, unwatched
+from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress
 from masked_denoiser.images.writers.layout import Layout, OmeZarr
 from masked_denoiser.images.writers.ome_zarr_metadata import (
     ATTRIBUTE,
@@ -47,7 +47,7 @@ class OmeZarrSink(Sink):
         """Puts [channels, height, width] at (y, x) of `plane`."""
         self._folder.write(plane, y, x, pixels)
 
-    def finish(self, follow: Follow = unwatched) -> None:
+    def finish(self, follow: ProgressCallback = no_progress) -> None:
         """Builds the pyramid, sets the contrast windows from its last level, and tidies up."""
         self._folder.build_pyramid(follow)
         self._set_windows()

@@ -12,7 +12,7 @@ import numpy as np
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.layout import same_layout
-from masked_denoiser.images.zarr_files import ZARR_FILES, held_beside
+from masked_denoiser.images.zarr_files import ZARR_FILES, extra_contents
 
 ZARR_SUFFIXES = (".ome.zarr", ".zarr")
 TIFF_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.btf")
@@ -84,7 +84,7 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
-def make_way(path: Path, *, overwrite: bool) -> None:
+def clear_destination(path: Path, *, overwrite: bool) -> None:
     """Sees to it that nothing is at `path` nor left of an earlier attempt.
 
     Raises:
@@ -163,7 +163,7 @@ def _check_zarr(path: Path) -> None:
         return
     if not any((path / name).is_file() for name in ZARR_FILES):
         raise ImageError(f"{path} does not look like a zarr folder: remove it yourself, or write elsewhere")
-    if others := held_beside(path):
+    if others := extra_contents(path):
         named = ", ".join(others[:5]) + (" ..." if len(others) > 5 else "")
         raise ImageError(
             f"{path} holds more than an image ({named}), which would be lost: move that, or write elsewhere"

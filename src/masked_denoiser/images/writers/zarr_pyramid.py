@@ -13,7 +13,7 @@ from zarr.errors import BaseZarrError
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.writers.base import Follow, unwatched
+from masked_denoiser.images.writers.base import ProgressCallback, no_progress
 from masked_denoiser.images.writers.downsample import build_pyramid
 from masked_denoiser.images.writers.fsync import sync_chunks, sync_file, sync_tree
 from masked_denoiser.images.writers.layout import Layout, Level
@@ -50,7 +50,7 @@ class ZarrFolder:
         self.levels[0][key] = block
         self._sync(0, key)
 
-    def build_pyramid(self, follow: Follow = unwatched) -> None:
+    def build_pyramid(self, follow: ProgressCallback = no_progress) -> None:
         """Fills the lower levels from the first, and sees to it that they are on the disk; see `Sink.finish`."""
         build_pyramid(self.levels, self.layout.axes, follow, self._sync)
 

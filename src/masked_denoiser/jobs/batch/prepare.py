@@ -13,7 +13,7 @@ from masked_denoiser.models.catalogue import AUTO
 
 if TYPE_CHECKING:
     from masked_denoiser.images.source import Source
-    from masked_denoiser.jobs.executor import Engine
+    from masked_denoiser.jobs.executor import Executor
     from masked_denoiser.jobs.prepare import Prepared
     from masked_denoiser.jobs.spec.options import Options
     from masked_denoiser.models.file import Model
@@ -39,7 +39,7 @@ class Preparer:
     resume: bool = False
     overwrite: bool = False
     open: Callable[[str], Source] | None = None
-    engine: Engine[Any] | None = None
+    engine: Executor[Any] | None = None
     _loaded: dict[str | Path, Model] = field(default_factory=dict, init=False, repr=False)
 
     def check(self) -> None:
@@ -48,11 +48,11 @@ class Preparer:
         Raises:
             MaskedDenoiserError: for a model or a device that is not there, or two wishes that do not go together.
         """
-        from masked_denoiser.jobs.executor import Here
+        from masked_denoiser.jobs.executor import LocalExecutor
         from masked_denoiser.jobs.storage.output import check_wishes
 
         check_wishes(self.resume, self.overwrite)
-        (self.engine or Here()).choose_device(self.device)
+        (self.engine or LocalExecutor()).choose_device(self.device)
         if self.model != AUTO:
             self._load(self.model)
 
@@ -65,7 +65,7 @@ class Preparer:
             MaskedDenoiserError: if the image cannot be denoised as asked.
         """
         from masked_denoiser.images.open import open_image
-        from masked_denoiser.jobs.executor import Here
+        from masked_denoiser.jobs.executor import LocalExecutor
         from masked_denoiser.jobs.prepare import name_of_model, prepare_file_on
         from masked_denoiser.jobs.spec.options import Options
         from masked_denoiser.jobs.spec.resolve import resolve_channels
@@ -73,7 +73,7 @@ class Preparer:
         with (self.open or open_image)(pair.input) as source:
             options = resolve_channels(source, self.model, self.options or Options())
             prepared = prepare_file_on(
-                self.engine or Here(),
+                self.engine or LocalExecutor(),
                 source,
                 pair.output,
                 model=self._load(name_of_model(self.model, source, options)),

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from masked_denoiser.jobs.prepare import Prepared
 
 #: What became of an image of a list.
-State = Literal["done", "already complete", "failed", "cancelled", "not begun"]
+ImageState = Literal["done", "already complete", "failed", "cancelled", "not begun"]
 
-_STATES: tuple[State, ...] = ("done", "already complete", "failed", "cancelled", "not begun")
+_STATES: tuple[ImageState, ...] = ("done", "already complete", "failed", "cancelled", "not begun")
 
 #: Errors that are told as they are. As in `cli.main`.
 _TOLD = (MaskedDenoiserError, OSError, MemoryError)
@@ -49,7 +49,7 @@ class Outcome:
     """
 
     pair: Pair
-    state: State = "not begun"
+    state: ImageState = "not begun"
     reason: str = ""
     seconds: float = 0.0
     damage: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ class Summary:
     outcomes: tuple[Outcome, ...]
     stopped: str = ""
 
-    def of(self, state: State) -> list[Outcome]:
+    def of(self, state: ImageState) -> list[Outcome]:
         """The images of which this became."""
         return [outcome for outcome in self.outcomes if outcome.state == state]
 
@@ -107,13 +107,13 @@ class Summary:
         return ", ".join(f"{counts[state]} {state}" for state in _STATES if counts[state] or state == "done")
 
 
-ManyEvent = Event | FileBegun | FileReady | FileEnded | Summary
+BatchEvent = Event | FileBegun | FileReady | FileEnded | Summary
 
 #: Opens an image and settles its job; the image is open inside of `with`.
 Prepare = Callable[[Pair], "AbstractContextManager[Prepared[Any]]"]
 
 
-def run_many(pairs: Sequence[Pair], prepare: Prepare, cancel: threading.Event) -> Iterator[ManyEvent]:
+def run_batch(pairs: Sequence[Pair], prepare: Prepare, cancel: threading.Event) -> Iterator[BatchEvent]:
     """Denoises images one after the other.
 
     A full disk ends the list, since every further image would fail, too.
@@ -159,7 +159,7 @@ def _run_one(
                     yield event
     except (*_TOLD, *_UNEXPECTED) as raised:
         error = raised
-    state: State = "done" if finished else "cancelled"
+    state: ImageState = "done" if finished else "cancelled"
     if error is not None:
         state = "already complete" if isinstance(error, AlreadyCompleteError) else "failed"
     reason = _reason(error).removeprefix(f"{pair.input}: ") if error is not None and state == "failed" else ""

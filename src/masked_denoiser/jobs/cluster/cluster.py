@@ -21,17 +21,17 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.inference.memory_limits import Limits
 from masked_denoiser.jobs.cluster.driver import ClusterPipeline
 from masked_denoiser.jobs.cluster.task_queue import distributed_library, explained
-from masked_denoiser.jobs.cluster.worker import About, about_worker
+from masked_denoiser.jobs.cluster.worker import WorkerInfo, worker_info
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.storage.output import Output
 from masked_denoiser.models.file import Model
 
 #: A local worker that dies is begun anew by its nanny. dask looks for it once more after a time, and gives it up for
 #: good if it has just died again: not before ten days.
-_FAITHFUL = {"distributed.deploy.lost-worker-timeout": "10 days"}
+_WORKER_TIMEOUT = {"distributed.deploy.lost-worker-timeout": "10 days"}
 
 #: What local workers run first. Ctrl-C reaches every process of a terminal, and is for the driver alone to answer.
-_DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+_IGNORE_SIGINT = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 
 #: Seconds to wait for a scheduler, and for its first worker.
 _CONNECT, _FIRST = 10, 60
@@ -89,7 +89,7 @@ class Cluster:
         distributed = distributed_library()
         share = threads or max(1, (os.cpu_count() or 1) // workers)
         kept = ExitStack()
-        kept.enter_context(dask.config.set(_FAITHFUL))
+        kept.enter_context(dask.config.set(_WORKER_TIMEOUT))
         cluster = distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -97,7 +97,7 @@ class Cluster:
             memory_limit=0,  # ours is bounded by the tile, and a worker that is paused is no help
             dashboard_address=":0",  # any port that is free, without a word
             silence_logs=logging.CRITICAL,
-            preload=[_DEAF],
+            preload=[_IGNORE_SIGINT],
         )
         kept.callback(cluster.close)
         return cls(distributed.Client(cluster), share, kept)
@@ -116,7 +116,7 @@ class Cluster:
         except TimeoutError as error:
             raise JobError("the cluster has no workers; start some with `dask worker`") from error
         with explained():
-            workers: dict[str, About] = self.client.run(about_worker, device)
+            workers: dict[str, WorkerInfo] = self.client.run(worker_info, device)
         for what in ("device", "program", "torch"):
             kinds = {getattr(about, what): about.host for about in workers.values()}
             if len(kinds) > 1:

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from masked_denoiser.errors import OutputError
-from masked_denoiser.jobs.cluster.task_queue import LOOK, UnderWay
+from masked_denoiser.jobs.cluster.task_queue import LOOK, TaskQueue
 from masked_denoiser.jobs.cluster.worker import GroupDone, Run, pack_model
 from masked_denoiser.jobs.pipeline.events import Cancelled, Event, Finished
-from masked_denoiser.jobs.pipeline.finalize import watched
-from masked_denoiser.jobs.pipeline.progress import Clock
+from masked_denoiser.jobs.pipeline.finalize import run_finalization
+from masked_denoiser.jobs.pipeline.progress import ProgressTracker
 from masked_denoiser.jobs.spec.job import Job
-from masked_denoiser.jobs.storage.journal import Journal, Piece, check_complete
+from masked_denoiser.jobs.storage.journal import GroupId, Journal, check_complete
 from masked_denoiser.jobs.storage.output import Output
 from masked_denoiser.messages import Message
 from masked_denoiser.models.file import Model
 
 #: Seconds after which a cluster without workers is mentioned.
-_LONELY = 10.0
+_NO_WORKERS = 10.0
 
 
 @dataclass(eq=False)
@@ -53,7 +53,7 @@ class ClusterPipeline:
 
     def run(self) -> Iterator[Event]:
         """Does the work, and yields events as it goes. The output is finished or closed at the end."""
-        clock = Clock(self.job, self.journal.done)
+        clock = ProgressTracker(self.job, self.journal.done)
         finished = False
         try:
             yield clock.progress()
@@ -62,7 +62,7 @@ class ClusterPipeline:
                 yield Cancelled(clock.kept())
                 return
             check_complete(self.job, self.journal)
-            if not (yield from watched(self.output.finish, self.cancel)):
+            if not (yield from run_finalization(self.output.finish, self.cancel)):
                 yield Cancelled(clock.kept())
                 return
             finished = True
@@ -76,10 +76,10 @@ class ClusterPipeline:
         """Closes the output as it is, for a later resume; once it is closed or complete, nothing."""
         self.output.close()
 
-    def _groups(self, clock: Clock) -> Iterator[Event]:
-        lonely = _Lonely()
+    def _groups(self, clock: ProgressTracker) -> Iterator[Event]:
+        lonely = _NoWorkersWarning()
         broken = False
-        with UnderWay(self.client, self.job, self.journal, self._told()) as tasks:
+        with TaskQueue(self.client, self.job, self.journal, self._told()) as tasks:
             while not self.cancel.is_set() and tasks.fill():
                 for piece, done in tasks.finished():
                     self._record(piece, done)
@@ -97,21 +97,21 @@ class ClusterPipeline:
         """What workers are told of this run."""
         return Run(
             self.journal.run,
-            self.job.anywhere().to_json(),
+            self.job.with_absolute_paths().to_json(),
             pack_model(self.model),
             self.device,
             self.torch,
             self.threads,
         )
 
-    def _record(self, piece: Piece, done: GroupDone) -> None:
+    def _record(self, piece: GroupId, done: GroupDone) -> None:
         try:
             self.journal.add(piece, done.damage)
         except OSError as error:
             raise OutputError(self.journal.output, error) from error
 
 
-class _Lonely:
+class _NoWorkersWarning:
     """Says it once when all workers are gone, each time they are."""
 
     def __init__(self) -> None:
@@ -119,5 +119,5 @@ class _Lonely:
 
     def said(self, workers: dict[str, int]) -> Iterator[Message]:
         self._looks = 0 if workers else self._looks + 1
-        if self._looks == int(_LONELY / LOOK):
+        if self._looks == int(_NO_WORKERS / LOOK):
             yield Message("the cluster has no workers left; waiting for new ones, or cancel and go on with --resume")

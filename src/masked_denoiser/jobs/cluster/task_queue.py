@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from masked_denoiser.errors import JobError, MaskedDenoiserError
 from masked_denoiser.jobs.cluster.worker import GroupDone, Run, do_group, stop_worker
 from masked_denoiser.jobs.spec.job import Job
-from masked_denoiser.jobs.storage.journal import Journal, Piece
+from masked_denoiser.jobs.storage.journal import GroupId, Journal
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -33,7 +33,7 @@ _AGAIN = "what is done is kept: begin the cluster anew, and --resume"
 LOST = (OSError, CancelledError, asyncio.CancelledError)
 
 
-class UnderWay:
+class TaskQueue:
     """The groups under way, few at a time; none of them runs any more when the `with` statement ends."""
 
     def __init__(self, client: Any, job: Job, journal: Journal, run: Run) -> None:
@@ -50,7 +50,7 @@ class UnderWay:
         everything = product(range(len(job.planes)), range(len(job.groups)))
         self._left = (piece for piece in everything if piece not in done)
         self._exhausted = False
-        self._flying: dict[Future[GroupDone | MaskedDenoiserError], Piece] = {}
+        self._flying: dict[Future[GroupDone | MaskedDenoiserError], GroupId] = {}
 
     def __enter__(self) -> Self:
         from masked_denoiser.jobs.cluster.worker_plugin import RunPlugin
@@ -98,12 +98,12 @@ class UnderWay:
                 self._submit(piece)
         return bool(self._flying) or not self._exhausted
 
-    def _submit(self, piece: Piece, again: int = 0) -> None:
+    def _submit(self, piece: GroupId, again: int = 0) -> None:
         key = f"denoise-{self._run.name}-{piece[0]}-{piece[1]}-{again}"
         future = self._client.submit(do_group, self._run.name, *piece, key=key, pure=False, retries=_RETRIES)
         self._flying[future] = piece
 
-    def finished(self) -> Iterator[tuple[Piece, GroupDone]]:
+    def finished(self) -> Iterator[tuple[GroupId, GroupDone]]:
         """Groups that are on disk since the last look.
 
         Raises:
@@ -122,7 +122,7 @@ class UnderWay:
             piece = self._flying.pop(future)
             yield piece, self._result(future, piece)
 
-    def _result(self, future: Future[GroupDone | MaskedDenoiserError], piece: Piece) -> GroupDone:
+    def _result(self, future: Future[GroupDone | MaskedDenoiserError], piece: GroupId) -> GroupDone:
         """What a worker tells of a group.
 
         Raises:

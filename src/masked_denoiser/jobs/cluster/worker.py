@@ -19,15 +19,15 @@ import torch
 from safetensors.torch import load, save
 
 from masked_denoiser.errors import JobError, MaskedDenoiserError, StoppedError
-from masked_denoiser.images.readers.damage import Place, forgiving
+from masked_denoiser.images.readers.damage import DamagedRegion, zero_fill_damage
 from masked_denoiser.images.selection import open_part
 from masked_denoiser.images.writers.output_path import has_begun
 from masked_denoiser.inference.device import choose_device, describe
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
-from masked_denoiser.jobs.runner_factory import begin
+from masked_denoiser.jobs.runner_factory import create_runner
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.job_file import job_from
-from masked_denoiser.jobs.spec.resolve import stamp
+from masked_denoiser.jobs.spec.resolve import fingerprint
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.jobs.storage.journal_records import Watch
 from masked_denoiser.jobs.storage.output import open_sinks
@@ -42,7 +42,7 @@ _SHARED = "workers need the same files under the same paths, a shared file syste
 
 
 @dataclass(frozen=True)
-class About:
+class WorkerInfo:
     """What a worker is.
 
     Attributes:
@@ -71,7 +71,7 @@ class GroupDone:
     """
 
     skipped: int
-    damage: tuple[Place, ...]
+    damage: tuple[DamagedRegion, ...]
     broken: bool
     said: tuple[str, ...]
 
@@ -97,7 +97,7 @@ class Run:
     threads: int | None = None
 
 
-def about_worker(device: str) -> About:
+def worker_info(device: str) -> WorkerInfo:
     """What this worker is.
 
     Args:
@@ -107,7 +107,7 @@ def about_worker(device: str) -> About:
         JobError: if this worker has no such device.
     """
     chosen, _ = choose_device(device)
-    return About(platform.node(), program_version(), torch.__version__, chosen.type, describe(chosen))
+    return WorkerInfo(platform.node(), program_version(), torch.__version__, chosen.type, describe(chosen))
 
 
 def pack_model(model: Model) -> tuple[str, bytes]:
@@ -127,16 +127,16 @@ def do_group(run: str, number: int, group: int) -> GroupDone | MaskedDenoiserErr
         What there is to tell; or, rather than raising it, an error that another attempt would meet again: this worker
         is of another version or device, does not see the files, the input is damaged, or the run was stopped.
     """
-    with _ENGINES.lock:
+    with _RUNNERS.lock:
         try:
-            return _done(_ENGINES.get(run), number, group)
+            return _done(_RUNNERS.get(run), number, group)
         except MaskedDenoiserError as error:
             return error
 
 
 def _done(pipeline: Pipeline, number: int, group: int) -> GroupDone:
     skipped, broken, complete = 0, False, False
-    damage: tuple[Place, ...] = ()
+    damage: tuple[DamagedRegion, ...] = ()
     for done in pipeline.denoise(number, group):
         skipped, damage = skipped + done.skipped, damage + done.damage
         broken, complete = broken or done.broken, bool(done.written)
@@ -145,14 +145,14 @@ def _done(pipeline: Pipeline, number: int, group: int) -> GroupDone:
     return GroupDone(skipped, damage, broken, _said(pipeline))
 
 
-def hear_of(run: Run, threads: int) -> None:
+def register_run(run: Run, threads: int) -> None:
     """Tells this worker of a run.
 
     Args:
         run: that is begun.
         threads: of this worker.
     """
-    _ENGINES.runs[run.name] = run if run.threads else replace(run, threads=threads)
+    _RUNNERS.runs[run.name] = run if run.threads else replace(run, threads=threads)
 
 
 async def stop_worker(run: str) -> None:
@@ -160,9 +160,9 @@ async def stop_worker(run: str) -> None:
 
     A worker that hangs, on a file system that does not answer, is not waited for longer than a minute.
     """
-    _ENGINES.stop(run)
+    _RUNNERS.stop(run)
     with suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.to_thread(_ENGINES.release, run), _PATIENCE)
+        await asyncio.wait_for(asyncio.to_thread(_RUNNERS.release, run), _PATIENCE)
 
 
 def _said(pipeline: Pipeline) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ def _said(pipeline: Pipeline) -> tuple[str, ...]:
     return taken
 
 
-class _Engines:
+class _Runners:
     """The pipeline of the run that this process works at; one at a time, as devices and memory are."""
 
     def __init__(self) -> None:
@@ -215,7 +215,7 @@ class _Engines:
         self._run, self._pipeline = "", None
 
 
-_ENGINES = _Engines()
+_RUNNERS = _Runners()
 
 
 def _make_pipeline(run: Run) -> Pipeline:
@@ -225,12 +225,12 @@ def _make_pipeline(run: Run) -> Pipeline:
     if chosen.type != job.device:
         raise JobError(f"the worker on {platform.node()} computes on {chosen.type}, and the job is for {job.device}")
     model = Model(Card.from_json(run.model[0]), load(run.model[1]))
-    denoiser = begin(model, chosen, job, say=logging.getLogger(__name__).info)
+    denoiser = create_runner(model, chosen, job, say=logging.getLogger(__name__).info)
     with ExitStack() as undo:
         source = open_part(job.input, axes=job.asked_axes, level=job.level, selection=job.selection)
         undo.callback(source.close)
-        source = forgiving(source) if job.on_error == "skip" else source
-        seen = stamp(source, job.planes) if source.shape == job.shape else None
+        source = zero_fill_damage(source) if job.on_error == "skip" else source
+        seen = fingerprint(source, job.planes) if source.shape == job.shape else None
         if seen is None or (seen[0], seen[2]) != (job.stamp[0], job.stamp[2]):
             raise JobError(f"the worker on {platform.node()} sees another image in {job.input}; {_SHARED}")
         if not has_begun(Path(job.output)):

@@ -6,7 +6,7 @@ from typing import Any
 
 from distributed import WorkerPlugin
 
-from masked_denoiser.jobs.cluster.worker import Run, hear_of
+from masked_denoiser.jobs.cluster.worker import Run, register_run
 
 
 class RunPlugin(WorkerPlugin):
@@ -18,4 +18,4 @@ class RunPlugin(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         """Called on each worker."""
-        hear_of(self.run, worker.state.nthreads)
+        register_run(self.run, worker.state.nthreads)

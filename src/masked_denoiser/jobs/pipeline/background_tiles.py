@@ -19,7 +19,7 @@ from masked_denoiser.tiling.plan import Span, Tile
 _PREVIEW, _TINT = 1024, np.array((0.0, 0.6, 0.9), np.float32)
 
 
-class Skipping:
+class BackgroundTiles:
     """Answers for the tiles of a job.
 
     Args:
@@ -66,7 +66,7 @@ def background_map(source: Source, job: Job, plane: Plane) -> NDArray[np.bool_]:
 
     Each of them is looked at again in full resolution when it is read, so fewer may be, and never others.
     """
-    skipping = Skipping(source, job)
+    skipping = BackgroundTiles(source, job)
     return np.array([skipping.may_skip(plane, tile) for tile in job.plan]).reshape(job.plan.grid)
 
 
@@ -91,7 +91,7 @@ def write_preview(source: Source, job: Job, path: Path) -> None:
 
 def _picture(source: Source, job: Job, plane: Plane) -> NDArray[np.uint8]:
     """[H, W, 3], so small that a tile of any image has few pixels."""
-    skipping, skipped = Skipping(source, job), background_map(source, job, plane)
+    skipping, skipped = BackgroundTiles(source, job), background_map(source, job, plane)
     each = min(job.tile, max(1, _PREVIEW // max(job.plan.grid)))
     rows: list[list[NDArray[np.float32]]] = [[] for _ in range(job.plan.grid[0])]
     for tile, skip in zip(job.plan, skipped.flat, strict=True):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.jobs.pipeline.prefetch import Waits
+from masked_denoiser.jobs.pipeline.prefetch import StageTimings
 from masked_denoiser.messages import Message, readable_time
 
 #: A job is held up by its disk if the network waits for this share of the time.
@@ -87,7 +87,7 @@ class Finished:
     """
 
     progress: Progress
-    waits: Waits = field(default_factory=Waits)
+    waits: StageTimings = field(default_factory=StageTimings)
     skipped: int = 0
     skipping: bool = False
     damage: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, wait
 
-from masked_denoiser.images.writers.base import Follow
+from masked_denoiser.images.writers.base import ProgressCallback
 from masked_denoiser.jobs.pipeline.events import Finishing
 
 #: Seconds between two looks.
@@ -17,7 +17,9 @@ class _Stopped(Exception):  # noqa: N818 (it is no error)
     """On request."""
 
 
-def watched(finish: Callable[[Follow], object], cancel: threading.Event) -> Generator[Finishing, None, bool]:
+def run_finalization(
+    finish: Callable[[ProgressCallback], object], cancel: threading.Event
+) -> Generator[Finishing, None, bool]:
     """Completes an output, and says a few times a second how far that is.
 
     Whoever closes the generator early waits until it has stopped.

@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 
 from masked_denoiser.denoising.intensity.missing_pixels import add_noise_to_missing
 from masked_denoiser.denoising.intensity.rounding import COARSE, round_keeping_means
-from masked_denoiser.denoising.tile_denoiser import Network, TileDenoiser
+from masked_denoiser.denoising.tile_denoiser import Runner, TileDenoiser
 from masked_denoiser.errors import JobError, OutputError
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.readers.damage import Place, read_around
+from masked_denoiser.images.readers.damage import DamagedRegion, read_around
 from masked_denoiser.images.source import Source
-from masked_denoiser.images.writers.base import Follow, Sink, unwatched
+from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress
 from masked_denoiser.inference.runner import Denoised, Pending
-from masked_denoiser.jobs.pipeline.background_tiles import Skipping
+from masked_denoiser.jobs.pipeline.background_tiles import BackgroundTiles
 from masked_denoiser.jobs.pipeline.events import Cancelled, Event, Finished, TileDone
-from masked_denoiser.jobs.pipeline.finalize import watched
-from masked_denoiser.jobs.pipeline.prefetch import Waits, overlapped
-from masked_denoiser.jobs.pipeline.progress import Clock
+from masked_denoiser.jobs.pipeline.finalize import run_finalization
+from masked_denoiser.jobs.pipeline.prefetch import StageTimings, prefetch
+from masked_denoiser.jobs.pipeline.progress import ProgressTracker
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.region import Region
-from masked_denoiser.jobs.storage.journal import Journal, Piece, check_complete
+from masked_denoiser.jobs.storage.journal import GroupId, Journal, check_complete
 from masked_denoiser.jobs.storage.output import Output
 from masked_denoiser.messages import Message
 from masked_denoiser.tiling.groups import Group, batches
@@ -38,14 +38,14 @@ Pixels = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
+class _BatchTask:
     """A batch of tiles of a group of one plane.
 
     Attributes:
         last: whether the group is complete after it.
     """
 
-    piece: Piece
+    piece: GroupId
     plane: Plane
     group: Group
     batch: tuple[Tile, ...]
@@ -53,7 +53,7 @@ class _Work:
 
 
 @dataclass(frozen=True, eq=False)
-class _Given:
+class _LoadedBatch:
     """Tiles with their halos.
 
     Attributes:
@@ -67,12 +67,12 @@ class _Given:
     inputs: list[Pixels]
     seen: list[int]
     skipped: int = 0
-    damage: tuple[Place, ...] = ()
+    damage: tuple[DamagedRegion, ...] = ()
     units: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class _Done:
+class _DenoisedBatch:
     """A batch that was computed, and the cores that are on disk since then: none, or all of its group.
 
     Attributes:
@@ -80,20 +80,20 @@ class _Done:
         broken: whether NaN or infinities were among what was read.
     """
 
-    work: _Work
+    work: _BatchTask
     written: list[tuple[Tile, Pixels]]
     skipped: int
     broken: bool
-    damage: tuple[Place, ...]
+    damage: tuple[DamagedRegion, ...]
 
 
 @dataclass(eq=False)
-class _Gathered:
+class _GroupResult:
     """The results of a group, until it is complete."""
 
     cores: list[tuple[Tile, Pixels]] = field(default_factory=list)
     spreads: list[tuple[Tile, Pixels]] = field(default_factory=list)
-    damage: tuple[Place, ...] = ()
+    damage: tuple[DamagedRegion, ...] = ()
 
 
 @dataclass
@@ -115,25 +115,25 @@ class Pipeline:
 
     job: Job
     source: Source
-    denoiser: Network
+    denoiser: Runner
     sink: Sink
     std_sink: Sink | None = None
     journal: Journal | None = None
     cancel: threading.Event = field(default_factory=threading.Event)
     region: Region | None = None
-    waits: Waits = field(default_factory=Waits)
+    waits: StageTimings = field(default_factory=StageTimings)
     allowed: Callable[[], bool] = lambda: True
-    _gathered: _Gathered = field(default_factory=_Gathered)
+    _gathered: _GroupResult = field(default_factory=_GroupResult)
 
     def __post_init__(self) -> None:
-        self._skipping = Skipping(self.source, self.job)
+        self._skipping = BackgroundTiles(self.source, self.job)
 
     def run(self) -> Iterator[Event]:
         """Does the work, and yields events as it goes. The sinks are finished or closed at the end.
 
         Whoever stops iterating early must close the generator; the work done stays, as after a cancel.
         """
-        clock = Clock(self.job, self.journal.done if self.journal else set(), self.region)
+        clock = ProgressTracker(self.job, self.journal.done if self.journal else set(), self.region)
         finished = False
         try:
             yield clock.progress()
@@ -143,7 +143,7 @@ class Pipeline:
                 return
             if self.journal is not None:
                 check_complete(self.job, self.journal)
-            if not (yield from watched(self.finish, self.cancel)):
+            if not (yield from run_finalization(self.finish, self.cancel)):
                 yield Cancelled(clock.kept())
                 return
             finished = True
@@ -154,21 +154,21 @@ class Pipeline:
             if not finished:
                 self.close()
 
-    def denoise(self, number: int, group: int) -> Iterator[_Done]:
+    def denoise(self, number: int, group: int) -> Iterator[_DenoisedBatch]:
         """Does one group of one plane, and nothing else: what a worker of a cluster does.
 
         Args:
             number: of the plane.
             group: its number in `Job.groups`.
         """
-        self._gathered = _Gathered()  # what is left of a group that failed is of no use
+        self._gathered = _GroupResult()  # what is left of a group that failed is of no use
         work = self._batches(number, self.job.planes[number], self.job.groups[group])
-        yield from overlapped(work, self._read, self._compute, self._write, stop=self.cancel.is_set, waits=self.waits)
+        yield from prefetch(work, self._read, self._compute, self._write, stop=self.cancel.is_set, waits=self.waits)
 
-    def _tiles(self, clock: Clock) -> Iterator[Event]:
+    def _tiles(self, clock: ProgressTracker) -> Iterator[Event]:
         broken = False
         steps = (self._read, self._compute, self._write)
-        for done in overlapped(self._work(), *steps, stop=self.cancel.is_set, waits=self.waits):
+        for done in prefetch(self._work(), *steps, stop=self.cancel.is_set, waits=self.waits):
             if done.broken and not broken:
                 broken = True
                 yield Message("the image holds NaN or infinite values; they stay as they are in the result")
@@ -187,7 +187,7 @@ class Pipeline:
         said, self.denoiser.said = self.denoiser.said, []
         yield from map(Message, said)
 
-    def _work(self) -> Iterator[_Work]:
+    def _work(self) -> Iterator[_BatchTask]:
         """What is left to do, in order."""
         part = self.region.places(self.job.plan) if self.region else None
         for number, plane in enumerate(self.job.planes):
@@ -198,14 +198,14 @@ class Pipeline:
                 if self.journal is None or (number, group.number) not in self.journal.done:
                     yield from self._batches(number, plane, kept)
 
-    def _batches(self, number: int, plane: Plane, group: Group) -> Iterator[_Work]:
+    def _batches(self, number: int, plane: Plane, group: Group) -> Iterator[_BatchTask]:
         *first, last = list(batches(group.tiles, self.job.batch)) or [()]
         for batch in first:
-            yield _Work((number, group.number), plane, group, batch, last=False)
+            yield _BatchTask((number, group.number), plane, group, batch, last=False)
         if last:
-            yield _Work((number, group.number), plane, group, last, last=True)
+            yield _BatchTask((number, group.number), plane, group, last, last=True)
 
-    def _read(self, work: _Work) -> _Given:
+    def _read(self, work: _BatchTask) -> _LoadedBatch:
         """The tiles as the image has them, and as the network gets those that it is to see."""
         with self.waits.count("reads"):
             read = [self._read_tile(work.plane, tile) for tile in work.batch]
@@ -214,14 +214,14 @@ class Pipeline:
         damage = tuple(part for tile, (_, places) in cores for place in places for part in place.within(*tile.core))
         treatment = None if work.plane.copied else self.job.treatment_of(work.plane)
         if treatment is None or treatment.is_identity:
-            return _Given(inputs, [], damage=damage)
+            return _LoadedBatch(inputs, [], damage=damage)
         units = [self._to_unit(work.plane, tile, pixels) for tile, pixels in zip(work.batch, inputs, strict=True)]
         whole = [i for i, (_, places) in enumerate(read) if not places]
         seen = [i for i in whole if not self._skipping.skips(work.plane, work.batch[i], units[i])]
         skipped = len(whole) - len(seen)
         if not seen:
-            return _Given(inputs, [], skipped, damage)
-        return _Given(inputs, seen, skipped, damage, np.stack([units[i] for i in seen]))
+            return _LoadedBatch(inputs, [], skipped, damage)
+        return _LoadedBatch(inputs, seen, skipped, damage, np.stack([units[i] for i in seen]))
 
     def _to_unit(self, plane: Plane, tile: Tile, pixels: Pixels) -> NDArray[np.float32]:
         """A tile in units of its range, with noise where pixels are missing."""
@@ -238,20 +238,20 @@ class Pipeline:
             return np.rint
         return partial(round_keeping_means, origin=origin)
 
-    def _read_tile(self, plane: Plane, tile: Tile) -> tuple[Pixels, tuple[Place, ...]]:
+    def _read_tile(self, plane: Plane, tile: Tile) -> tuple[Pixels, tuple[DamagedRegion, ...]]:
         spans = [span.index for span in tile.read]
         if self.job.on_error == "skip":
             return read_around(self.source, plane, *spans)
         return self.source.read(plane, *spans), ()
 
-    def _compute(self, work: _Work, given: _Given) -> tuple[_Given, Pending | None]:
+    def _compute(self, work: _BatchTask, given: _LoadedBatch) -> tuple[_LoadedBatch, Pending | None]:
         if given.units is None:
             return given, None
         origins = tuple(work.batch[i].origin for i in given.seen)
         treated = TileDenoiser(self.denoiser, self.job.window)
         return given, treated.submit(given.units, origins, self.job.treatment_of(work.plane))
 
-    def _write(self, work: _Work, computed: tuple[_Given, Pending | None]) -> _Done:
+    def _write(self, work: _BatchTask, computed: tuple[_LoadedBatch, Pending | None]) -> _DenoisedBatch:
         given, coming = computed
         out = coming() if coming else None
         gathered = self._gathered
@@ -262,13 +262,13 @@ class Pipeline:
         gathered.damage += given.damage
         broken = _any_broken(given.inputs)
         if not work.last:
-            return _Done(work, [], given.skipped, broken, given.damage)
-        self._gathered = _Gathered()
+            return _DenoisedBatch(work, [], given.skipped, broken, given.damage)
+        self._gathered = _GroupResult()
         with self.waits.count("writes"):
             self._store(work, gathered)
-        return _Done(work, gathered.cores, given.skipped, broken, given.damage)
+        return _DenoisedBatch(work, gathered.cores, given.skipped, broken, given.damage)
 
-    def _store(self, work: _Work, gathered: _Gathered) -> None:
+    def _store(self, work: _BatchTask, gathered: _GroupResult) -> None:
         """Writes a group in one go, so that it is the only writer of a shard, and then records it."""
         y, x = (span.start for span in work.group.core)
         if not self.allowed():
@@ -283,7 +283,9 @@ class Pipeline:
         except OSError as error:
             raise OutputError(Path(self.job.output), error) from error
 
-    def _in_units(self, work: _Work, given: _Given, out: Denoised | None) -> list[tuple[Pixels, Pixels | None]]:
+    def _in_units(
+        self, work: _BatchTask, given: _LoadedBatch, out: Denoised | None
+    ) -> list[tuple[Pixels, Pixels | None]]:
         """The cores of a batch of tiles, and their spread, in the image's units; what was not seen as it was read."""
         cores = [(slice(None), *tile.core_in_read) for tile in work.batch]
         dtype, std = self.job.result_dtype, self.job.std
@@ -302,7 +304,7 @@ class Pipeline:
             results[i] = scale.subtract(given.inputs[i], correction, dtype, rounding)[cores[i]], spread
         return results
 
-    def finish(self, follow: Follow = unwatched) -> None:
+    def finish(self, follow: ProgressCallback = no_progress) -> None:
         """Completes the outputs."""
         if self.journal is not None:
             Output(self.sink, self.std_sink, self.journal).finish(follow)

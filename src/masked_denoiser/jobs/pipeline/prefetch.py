@@ -25,7 +25,7 @@ AHEAD, BEHIND = 2, 2
 
 
 @dataclass
-class Waits:
+class StageTimings:
     """Where the time went, in seconds.
 
     Attributes:
@@ -68,14 +68,14 @@ class _UntilItFails(Generic[Item, Out, Done]):
         return done
 
 
-def overlapped(
+def prefetch(
     items: Iterable[Item],
     read: Callable[[Item], Given],
     compute: Callable[[Item, Given], Out],
     write: Callable[[Item, Out], Done],
     *,
     stop: Callable[[], bool],
-    waits: Waits,
+    waits: StageTimings,
 ) -> Iterator[Done]:
     """What `write` gave for each item, in their order.
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from masked_denoiser.jobs.pipeline.events import Progress
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.region import Region
-from masked_denoiser.jobs.storage.journal import Piece
+from masked_denoiser.jobs.storage.journal import GroupId
 from masked_denoiser.tiling.plan import Tile
 
 
-class Clock:
+class ProgressTracker:
     """How far a job is; what an earlier run has done counts as done but not for the rate.
 
     Attributes:
@@ -20,7 +20,7 @@ class Clock:
         damage: places that could not be read, in words.
     """
 
-    def __init__(self, job: Job, done: Iterable[Piece], region: Region | None = None) -> None:
+    def __init__(self, job: Job, done: Iterable[GroupId], region: Region | None = None) -> None:
         plan, groups = job.plan, job.groups
         planes = sum(1 for plane in job.planes if region is None or region.holds(plane))
         tiles = region.tiles(plan) if region else plan

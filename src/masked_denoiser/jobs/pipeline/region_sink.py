@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.images.planes import Plane, from_channels_first, select
+from masked_denoiser.images.planes import Plane, from_channels_first, plane_index
 from masked_denoiser.images.source import Source
-from masked_denoiser.images.writers.base import Follow, Sink, unwatched
+from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress
 from masked_denoiser.jobs.spec.region import Region
 
 
@@ -39,9 +39,9 @@ class RegionSink(Sink):
         here = replace(plane, index=tuple((letter, at if letter in kept else 0) for letter, at in plane.index))
         top, left = y - self._region.rows.start, x - self._region.columns.start
         ys, xs = slice(top, top + pixels.shape[1]), slice(left, left + pixels.shape[2])
-        self.array[select(self._axes, here, ys, xs)] = from_channels_first(pixels, self._axes, here)
+        self.array[plane_index(self._axes, here, ys, xs)] = from_channels_first(pixels, self._axes, here)
 
-    def finish(self, follow: Follow = unwatched) -> None:
+    def finish(self, follow: ProgressCallback = no_progress) -> None:
         """Nothing is left to do: `array` is the result."""
 
     def close(self) -> None:

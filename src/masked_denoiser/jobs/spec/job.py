@@ -21,7 +21,7 @@ from masked_denoiser.images.planes import Channels, Plane, list_planes
 from masked_denoiser.images.writers.layout import OmeZarr
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.jobs.spec.options import OnError, OutputDtype
-from masked_denoiser.tiling.groups import Groups
+from masked_denoiser.tiling.groups import TileGroups
 from masked_denoiser.tiling.plan import Plan
 
 #: Fields of a job that say where something lies, and decide nothing.
@@ -103,9 +103,9 @@ class Job:
         return Plan((sizes["Y"], sizes["X"]), self.tile, self.halo, self.window * self.stride)
 
     @cached_property
-    def groups(self) -> Groups:
+    def groups(self) -> TileGroups:
         """The tiles of each plane, in groups."""
-        return Groups(self.plan, self.group)
+        return TileGroups(self.plan, self.group)
 
     @cached_property
     def planes(self) -> tuple[Plane, ...]:
@@ -152,14 +152,14 @@ class Job:
     @property
     def digest(self) -> str:
         """SHA-256 of the JSON text, without where input, model and output lie."""
-        return hashlib.sha256(json.dumps(self.deciding(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
 
-    def deciding(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """The values that a resumed job must agree on, as plain JSON."""
         values: dict[str, Any] = json.loads(self.to_json())
         return {key: value for key, value in values.items() if key not in _PLACES}
 
-    def anywhere(self) -> Job:
+    def with_absolute_paths(self) -> Job:
         """The same job with whole paths, for other folders and machines."""
 
         def whole(place: str) -> str:
@@ -170,10 +170,10 @@ class Job:
 
     def settings(self) -> dict[str, Any]:
         """What an output says of its making, as plain JSON: all that decides but for the input's stamp."""
-        return {key: value for key, value in self.deciding().items() if key != "stamp"}
+        return {key: value for key, value in self.identity().items() if key != "stamp"}
 
 
-def in_words(field: str, then: Any, now: Any) -> str:
+def describe_difference(field: str, then: Any, now: Any) -> str:
     """That a field of a job differs, for a person."""
     if field == "asked":
         return f"--noise was {then} and is {now}"

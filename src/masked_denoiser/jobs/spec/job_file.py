@@ -56,7 +56,7 @@ def write_job_file(path: Path, job: Job) -> None:
             read_job_file(path)
         except JobError as error:
             raise JobError(f"{path} exists and is no job file; it is left as it is, choose another name") from error
-    text = json.dumps({"format": _FORMAT, "job": asdict(job.anywhere())}, indent=1, sort_keys=True) + "\n"
+    text = json.dumps({"format": _FORMAT, "job": asdict(job.with_absolute_paths())}, indent=1, sort_keys=True) + "\n"
     making = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
         making.write_text(text, encoding="utf-8")

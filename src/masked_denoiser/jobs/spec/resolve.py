@@ -25,7 +25,7 @@ from masked_denoiser.images.planes import Channels, Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.layout import OmeZarr, shard_side
 from masked_denoiser.images.writers.output_path import is_tiff
-from masked_denoiser.inference.halo import _up_to, settle_halo
+from masked_denoiser.inference.halo import _up_to, resolve_halo
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.options import Options, OutputDtype
@@ -81,7 +81,7 @@ def make_job(
         model_digest=model.digest,
         window=grid,
         tile=tile,
-        halo=settle_halo(options.halo, model, stride, _around(chosen.treatments.values()) + REACH * bool(hot)),
+        halo=resolve_halo(options.halo, model, stride, _around(chosen.treatments.values()) + REACH * bool(hot)),
         batch=batch,
         shard=shard,
         group=(shard // tile, shard // tile) if shard else (1, batch),
@@ -121,7 +121,7 @@ def _of_source(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
         "input": source.where,
         "asked_axes": source.asked_axes,
         "level": source.level,
-        "stamp": stamp(source, planes),
+        "stamp": fingerprint(source, planes),
         "shape": source.shape,
         "axes": source.axes,
         "dtype": str(source.dtype),
@@ -218,8 +218,8 @@ def _background(
     return tuple(measure_background(source, planes, ranges, options.seed).items())
 
 
-def stamp(source: Source, planes: tuple[Plane, ...]) -> tuple[int, int, int]:
-    """What tells one input from another: `Job.stamp`."""
+def fingerprint(source: Source, planes: tuple[Plane, ...]) -> tuple[int, int, int]:
+    """What tells one input from another: `Job.fingerprint`."""
     ys, xs = (slice(max(0, side // 2 - 64), side // 2 + 64) for side in source.size_yx)
     few = (planes[0], planes[len(planes) // 2], planes[-1])
     checksum = zlib.crc32(b"".join(source.read(plane, ys, xs).tobytes() for plane in few))

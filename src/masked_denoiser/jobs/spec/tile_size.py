@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from masked_denoiser.inference.device import describe, identify
-from masked_denoiser.inference.halo import settle_halo
+from masked_denoiser.inference.halo import resolve_halo
 from masked_denoiser.inference.measurement_cache import recall, remember
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.inference.tune_tile import _SECONDS, Probe, Size, _measured
@@ -17,7 +17,7 @@ from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.file import Model
 
 
-def settle_tile(
+def resolve_tile(
     options: Options, model: Model, device: torch.device, precision: Precision, say: Callable[[str], None]
 ) -> Options:
     """Options with a tile and a batch in place of "auto"; others as they are.
@@ -31,7 +31,7 @@ def settle_tile(
     """
     if options.tile != "auto":
         return options
-    halo = settle_halo(options.halo, model)
+    halo = resolve_halo(options.halo, model)
     batch = options.batch or "auto"
     key = f"tile of model {model.digest} on {identify(device)}, {precision}, halo {halo}, batch {batch}"
     known = _size(recall(key))

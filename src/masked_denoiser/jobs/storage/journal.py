@@ -22,7 +22,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from masked_denoiser.errors import JobError
-from masked_denoiser.images.readers.damage import Place
+from masked_denoiser.images.readers.damage import DamagedRegion
 from masked_denoiser.images.writers.fsync import sync_file
 from masked_denoiser.inference.memory_limits import Limits
 from masked_denoiser.jobs.spec.job import Job
@@ -34,7 +34,7 @@ from masked_denoiser.jobs.storage.lock import OutputLock
 _FORMAT = 2
 
 #: A finished piece of work: number of the plane, and of the group of its tiles.
-Piece = tuple[int, int]
+GroupId = tuple[int, int]
 
 
 class Journal:
@@ -51,8 +51,8 @@ class Journal:
 
     def __init__(self, output: Path, lock: OutputLock) -> None:
         self.output, self.path, self._lock = output, Journal.beside(output), lock
-        self.done: set[Piece] = set()
-        self.damage: list[Place] = []
+        self.done: set[GroupId] = set()
+        self.damage: list[DamagedRegion] = []
         self.limits = Limits()
         self.run = uuid4().hex
         self._file: FileIO | None = None
@@ -73,7 +73,7 @@ class Journal:
         begun = journal.path.with_name(f"{journal.path.name}.new")
         try:
             with begun.open("wb") as file:
-                file.write(line_of({"format": _FORMAT, "job": job.deciding()}))
+                file.write(line_of({"format": _FORMAT, "job": job.identity()}))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -148,7 +148,7 @@ class Journal:
                     return Limits(at_once, side)
         return Limits()
 
-    def add(self, piece: Piece, damage: tuple[Place, ...] = ()) -> None:
+    def add(self, piece: GroupId, damage: tuple[DamagedRegion, ...] = ()) -> None:
         """Records a piece whose pixels are on disk, and sees to it that the record is there too."""
         self.done.add(piece)
         self.damage += damage
@@ -235,7 +235,7 @@ def _owner(output: Path) -> str:
 
 
 def _compare(header: dict[str, Any], job: Job, path: Path) -> None:
-    then, now = header.get("job"), json.loads(json.dumps(job.deciding()))
+    then, now = header.get("job"), json.loads(json.dumps(job.identity()))
     if header.get("format") != _FORMAT or not isinstance(then, dict):
         raise JobError(f"journal {path} has no header that this version reads; start again with --overwrite")
     changed = [key for key in now if then.get(key) != now[key]]
@@ -247,11 +247,11 @@ def _compare(header: dict[str, Any], job: Job, path: Path) -> None:
         )
 
 
-def _place(values: Any, path: Path) -> Place:
+def _place(values: Any, path: Path) -> DamagedRegion:
     match values:
         case [[*index], [int(top), int(bottom)], [int(left), int(right)]] if all(
             isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], int)
             for pair in index
         ):
-            return Place(tuple((letter, at) for letter, at in index), (top, bottom), (left, right))
+            return DamagedRegion(tuple((letter, at) for letter, at in index), (top, bottom), (left, right))
     raise JobError(f"journal {path} holds a place that is none: {str(values)[:80]}; start again with --overwrite")

@@ -14,7 +14,7 @@ import numpy as np
 from masked_denoiser.errors import AlreadyCompleteError, JobError, OutputError
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.source import Source
-from masked_denoiser.images.writers.base import Follow, Sink, part, unwatched
+from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress, subrange
 from masked_denoiser.images.writers.output_path import (
     check_output,
     check_replaceable,
@@ -24,7 +24,7 @@ from masked_denoiser.images.writers.output_path import (
     has_begun,
 )
 from masked_denoiser.images.writers.provenance import read_attributes
-from masked_denoiser.jobs.spec.job import Job, in_words
+from masked_denoiser.jobs.spec.job import Job, describe_difference
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.jobs.storage.lock import OutputLock
 from masked_denoiser.tiling.plan import chunk_side
@@ -44,7 +44,7 @@ class Output:
     std_sink: Sink | None
     journal: Journal
 
-    def finish(self, follow: Follow = unwatched) -> None:
+    def finish(self, follow: ProgressCallback = no_progress) -> None:
         """Completes the outputs, and then removes the journal; what `follow` raises stops it, for a later resume."""
         sinks = self._sinks()
         damage = sorted(set(map(str, self.journal.damage)))
@@ -53,7 +53,7 @@ class Output:
                 sink.note({"damage": damage})
             for number, sink in enumerate(sinks):
                 follow(number / len(sinks))
-                sink.finish(part(follow, number, len(sinks)))
+                sink.finish(subrange(follow, number, len(sinks)))
             self.journal.remove()
         except OSError as error:
             raise OutputError(self.journal.output, error) from error
@@ -130,7 +130,9 @@ def check_made_alike(path: Path, job: Job, *, measured_precision: bool = False) 
     left_open = {"version", *measured, *(["precision"] if measured_precision else [])}
     now = json.loads(json.dumps(job.settings()))
     differing = [
-        in_words(key, then.get(key), now[key]) for key in now if key not in left_open and then.get(key) != now[key]
+        describe_difference(key, then.get(key), now[key])
+        for key in now
+        if key not in left_open and then.get(key) != now[key]
     ]
     if made.get("input") != provenance(job)["input"]:
         differing.insert(0, "the input has changed (its pixels)")
@@ -230,12 +232,12 @@ def provenance(job: Job) -> dict[str, Any]:
 
     No times and no paths: equal jobs write equal bytes.
     """
-    anywhere = replace(job, input="", output="", model_from="", stamp=(0, 0, 0))
+    with_absolute_paths = replace(job, input="", output="", model_from="", stamp=(0, 0, 0))
     return {
         "model": job.model,
         "model_digest": job.model_digest,
         "version": job.version,
-        "job": anywhere.digest,
+        "job": with_absolute_paths.digest,
         "settings": job.settings(),
         "input": f"{job.stamp[2]:08x}",
     }

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from masked_denoiser.errors import RecipeError
 from masked_denoiser.noise.synthetic.families import FAMILIES, Parameter
-from masked_denoiser.noise.synthetic.recipe import NoiseRecipe, OneOf, Span, Step
+from masked_denoiser.noise.synthetic.recipe import Interval, NoiseRecipe, OneOf, Step
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<word>[A-Za-z_]\w*)|(?P<number>[-+]?(?:\d+(?:\.(?!\.)\d*)?|\.\d+)(?:[eE][-+]?\d+)?)|(?P<sign>\.\.|[+(),=]))"
@@ -67,7 +67,7 @@ class _Reader:
         if word.text not in FAMILIES:
             raise self._error(word, f"unknown noise {word.text!r:.60}; {_known(word.text, [*FAMILIES, 'one_of'])}")
         given = self._values(word.text) if self._next_is("(") else {}
-        return Step(word.text, tuple(given.get(p.name, Span(p.default, p.default)) for p in _parameters(word.text)))
+        return Step(word.text, tuple(given.get(p.name, Interval(p.default, p.default)) for p in _parameters(word.text)))
 
     def _one_of(self) -> OneOf:
         start = self.expect("(")
@@ -81,8 +81,8 @@ class _Reader:
         self.depth -= 1
         return OneOf(tuple(recipes))
 
-    def _values(self, family: str) -> dict[str, Span]:
-        given: dict[str, Span] = {}
+    def _values(self, family: str) -> dict[str, Interval]:
+        given: dict[str, Interval] = {}
         parameters = {p.name: p for p in _parameters(family)}
         while not self._next_is(")"):
             if given:
@@ -96,12 +96,12 @@ class _Reader:
             given[name.text] = self._span(parameters[name.text])
         return given
 
-    def _span(self, parameter: Parameter) -> Span:
+    def _span(self, parameter: Parameter) -> Interval:
         low = self._number(parameter)
         high = self._number(parameter) if (dots := self._next_is("..")) else low
         if dots and high < low:
             raise self._error(dots, f"the range {low:g}..{high:g} runs backwards; write {high:g}..{low:g}")
-        return Span(low, high)
+        return Interval(low, high)
 
     def _number(self, parameter: Parameter) -> float:
         token = self.expect("number")

@@ -26,18 +26,18 @@ USUAL_VALUES = 256
 
 
 @dataclass(frozen=True)
-class Span:
+class Interval:
     """A value of a recipe: every number from `low` to `high`; one number where they are equal."""
 
     low: float
     high: float
 
-    def draw(self, generator: Generator) -> Span:
+    def draw(self, generator: Generator) -> Interval:
         """One number of the range. A fixed value draws nothing from the generator."""
         if self.low == self.high:
             return self
         value = self.low + (self.high - self.low) * float(torch.rand((), generator=generator))
-        return Span(value, value)
+        return Interval(value, value)
 
     def draw_each(self, count: int, generator: Generator) -> Amount:
         """One number of the range for each of `count` images: [count, 1, 1, 1] on the generator's device."""
@@ -55,7 +55,7 @@ class Step:
     """One family with its values, in the order of the family's parameters, all of them given."""
 
     family: str
-    values: tuple[Span, ...]
+    values: tuple[Interval, ...]
 
     def draw(self, generator: Generator) -> Step:
         """The step with every range replaced by one of its numbers."""

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 from masked_denoiser.errors import ImageError
 from masked_denoiser.models.catalogue import AUTO, list_models
 from masked_denoiser.plugin.layers.source import layer_axes, layer_path
-from masked_denoiser.plugin.shared.signals import NEWS
+from masked_denoiser.plugin.shared.signals import SIGNALS
 
 
-class ChoiceView(Protocol):
+class LayerChoiceView(Protocol):
     """What the chooser needs of the window."""
 
     def show_layers(self, names: list[str], chosen: int) -> None:
@@ -28,14 +28,14 @@ class ChoiceView(Protocol):
         """Begins the output's path anew, for a layer and its file."""
 
 
-class Chooser:
+class LayerChooser:
     """Lists the image layers, and follows the viewer's active layer unless it is one of our results.
 
     Attributes:
         layer: the chosen layer, or None.
     """
 
-    def __init__(self, viewer: Any, view: ChoiceView, skip: Callable[[Any], bool]) -> None:
+    def __init__(self, viewer: Any, view: LayerChoiceView, skip: Callable[[Any], bool]) -> None:
         self._viewer, self._view, self._skip = viewer, view, skip
         self._listed: list[Any] = []
         self.layer: Any = None
@@ -43,7 +43,7 @@ class Chooser:
         for signal in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
             signal.connect(self._layers_changed)
         viewer.layers.selection.events.active.connect(self._active_changed)
-        NEWS.model_saved.connect(self._model_saved)
+        SIGNALS.model_saved.connect(self._model_saved)
         view.show_models(_model_names(), AUTO)
         self._layers_changed()
         self._active_changed()

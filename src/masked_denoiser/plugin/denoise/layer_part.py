@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from masked_denoiser.errors import FormError
-from masked_denoiser.images.selection import Selection, parse_selection, select
+from masked_denoiser.images.selection import Selection, crop, parse_selection
 from masked_denoiser.images.source import Source
 from masked_denoiser.jobs.spec.region import Region
 from masked_denoiser.plugin.denoise.form import Form
@@ -16,7 +16,7 @@ from masked_denoiser.plugin.layers.view_region import Rectangle, choose_region, 
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class LayerPart:
     """A part of a layer.
 
     Attributes:
@@ -41,7 +41,7 @@ class Part:
             return self.slices, dict(self.start)
         rows, columns = self.rectangle
         selection = Selection((("Y", rows.start, rows.stop), ("X", columns.start, columns.stop)))
-        return select(self.slices, selection), {**self.start, **selection.starts}
+        return crop(self.slices, selection), {**self.start, **selection.starts}
 
     def in_view(self, viewer: Any, layer: Any, tile: int) -> tuple[Region, str]:
         """Whole tiles of one plane around the centre of what is seen, and a sentence about them."""
@@ -54,7 +54,7 @@ class Part:
         return choose_region(self.slices, position, _seen(viewer, layer, axes), tile, self.start)
 
 
-def choose_part(viewer: Any, layer: Any, source: Source, form: Form) -> Part:
+def choose_part(viewer: Any, layer: Any, source: Source, form: Form) -> LayerPart:
     """What a form asks for of a layer.
 
     Args:
@@ -68,10 +68,10 @@ def choose_part(viewer: Any, layer: Any, source: Source, form: Form) -> Part:
         ImageError: if the layer has no such slices.
     """
     selection = parse_selection(form.slices)
-    slices, starts = select(source, selection), selection.starts
+    slices, starts = crop(source, selection), selection.starts
     chosen = f"slices: {selection}" if selection.spans else ""
     if form.region == "whole":
-        return Part(slices, starts, said=chosen)
+        return LayerPart(slices, starts, said=chosen)
     if form.region == "view":
         seen = _seen(viewer, layer, source.axes)
         if seen is None:
@@ -79,12 +79,12 @@ def choose_part(viewer: Any, layer: Any, source: Source, form: Form) -> Part:
                 f"the view shows no rows and columns of '{layer.name}'; show them, or choose another region"
             )
         said = f"region: rows {seen[0].start} to {seen[0].stop}, columns {seen[1].start} to {seen[1].stop}"
-        return Part(slices, starts, seen, "; ".join(filter(None, (chosen, said))))
+        return LayerPart(slices, starts, seen, "; ".join(filter(None, (chosen, said))))
     shapes = next((other for other in _shapes_layers(viewer) if other.name == form.shapes), None)
     if shapes is None:
         raise FormError(f"there is no shapes layer '{form.shapes}' any more; choose another region")
     rectangle, said = shape_rectangle(shapes, layer, source.axes, source.size_yx)
-    return Part(slices, starts, rectangle, "; ".join(filter(None, (chosen, said))))
+    return LayerPart(slices, starts, rectangle, "; ".join(filter(None, (chosen, said))))
 
 
 class ShapesList:

@@ -13,11 +13,11 @@ from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing,
 from masked_denoiser.messages import Message
 from masked_denoiser.plugin.denoise import task as tasks
 from masked_denoiser.plugin.denoise.form import Form, Request
-from masked_denoiser.plugin.denoise.layer_chooser import Chooser
+from masked_denoiser.plugin.denoise.layer_chooser import LayerChooser
 from masked_denoiser.plugin.denoise.layer_part import ShapesList
-from masked_denoiser.plugin.denoise.request import Asking
-from masked_denoiser.plugin.denoise.result_layers import Results
-from masked_denoiser.plugin.shared.background_task import Ended, Runner
+from masked_denoiser.plugin.denoise.request import RequestBuilder
+from masked_denoiser.plugin.denoise.result_layers import ResultLayers
+from masked_denoiser.plugin.shared.background_task import Ended, TaskRunner
 from masked_denoiser.plugin.shared.wording import ending, explain
 
 _log = logging.getLogger(__name__)
@@ -83,10 +83,10 @@ class Presenter:
 
     def __init__(self, viewer: Any, view: DockView) -> None:
         self._viewer, self._view = viewer, view
-        self._runner, self._survey = Runner(), Runner()
-        self._results = Results(viewer)
-        self._chooser = Chooser(viewer, view, skip=self._results.made)
-        self._asking = Asking(viewer, view)
+        self._runner, self._survey = TaskRunner(), TaskRunner()
+        self._results = ResultLayers(viewer)
+        self._chooser = LayerChooser(viewer, view, skip=self._results.made)
+        self._asking = RequestBuilder(viewer, view)
         self._shapes = ShapesList(viewer, view.show_shapes)
         self._request: Request | None = None
         self._source_layer: Any = None
@@ -219,12 +219,12 @@ class Presenter:
         if error is not None:
             self._failed(error)
         elif self._exists is not None:
-            self._settle_existing(self._exists)
+            self._resolve_existing(self._exists)
         if not self._runner.running:
             self._request = self._source_layer = None
             self._results.end()
 
-    def _settle_existing(self, exists: tasks.Exists) -> None:
+    def _resolve_existing(self, exists: tasks.Exists) -> None:
         """Asks what to do with an output that is there already."""
         assert self._request is not None
         if exists.unfinished:

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 from masked_denoiser.errors import FormError
 from masked_denoiser.plugin.denoise.command_line import command_text, file_source
 from masked_denoiser.plugin.denoise.form import Form, Request, make_request, memory_warning
-from masked_denoiser.plugin.denoise.layer_part import Part, choose_part
+from masked_denoiser.plugin.denoise.layer_part import LayerPart, choose_part
 from masked_denoiser.plugin.layers.source import layer_axes, layer_path, layer_source
 from masked_denoiser.plugin.layers.view_region import slider_position
 
 
-class AskingView(Protocol):
+class RequestView(Protocol):
     """What is needed of the window here."""
 
     def say(self, text: str) -> None:
@@ -23,10 +23,10 @@ class AskingView(Protocol):
         """Asks, and returns one of the choices."""
 
 
-class Asking:
+class RequestBuilder:
     """Reads fields against layers. Its methods raise a MaskedDenoiserError for what does not fit."""
 
-    def __init__(self, viewer: Any, view: AskingView) -> None:
+    def __init__(self, viewer: Any, view: RequestView) -> None:
         self._viewer, self._view = viewer, view
 
     def denoise(self, layer: Any, form: Form) -> Request | None:
@@ -59,7 +59,7 @@ class Asking:
         """Where the sliders stand, by axis letter."""
         return slider_position(layer, self._viewer.dims.point, form.axes or layer_axes(layer).letters)
 
-    def _part(self, layer: Any, form: Form) -> Part:
+    def _part(self, layer: Any, form: Form) -> LayerPart:
         return choose_part(self._viewer, layer, layer_source(layer, form.axes), form)
 
     def _fits_memory(self, request: Request, form: Form) -> bool:

@@ -16,7 +16,7 @@ _NAMES: dict[Role, str] = {"result": "denoised", "std": "standard deviation", "p
 _PAUSE, _SHARE = 0.25, 4.0
 
 
-class Results:
+class ResultLayers:
     """Shows what the worker makes. Only for the thread of the window."""
 
     def __init__(self, viewer: Any) -> None:

@@ -16,10 +16,10 @@ from masked_denoiser.jobs.pipeline.events import Finished, Finishing, TileDone
 from masked_denoiser.messages import Message
 from masked_denoiser.plugin.denoise.form import Request
 from masked_denoiser.plugin.layers.lazy_view import shown_levels
-from masked_denoiser.plugin.layers.live_result import Live, LiveRegion, live_in_memory, live_on_disk, pyramid_of
+from masked_denoiser.plugin.layers.live_result import LiveRegion, LiveResult, live_in_memory, live_on_disk, pyramid_of
 
 if TYPE_CHECKING:
-    from masked_denoiser.jobs.executor import Engine
+    from masked_denoiser.jobs.executor import Executor
     from masked_denoiser.jobs.pipeline.pipeline import Pipeline
     from masked_denoiser.jobs.prepare import Prepared
 
@@ -97,9 +97,9 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
         if not (request.resume or request.overwrite) and (exists := _exists(request.output)):
             yield exists
             return
-    from masked_denoiser.jobs.executor import engine
+    from masked_denoiser.jobs.executor import open_executor
 
-    with engine(request.scheduler or None) as computing, _prepare(request, computing) as prepared:
+    with open_executor(request.scheduler or None) as computing, _prepare(request, computing) as prepared:
         prepared.pipeline.cancel = cancel
         yield from (Message(text) for text in prepared.messages)
         # Workers write by themselves: what they do is seen when it is complete.
@@ -112,7 +112,7 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
 
 
 def _translate(
-    event: Any, request: Request, prepared: Prepared[Pipeline], live: Live | LiveRegion | None
+    event: Any, request: Request, prepared: Prepared[Pipeline], live: LiveResult | LiveRegion | None
 ) -> Iterator[Any]:
     """A pipeline's event as events for the window."""
     if isinstance(event, TileDone):
@@ -144,7 +144,7 @@ def _exists(output: Path) -> Exists | None:
     return Exists(output, unfinished) if unfinished or output.exists() else None
 
 
-def _prepare(request: Request, computing: Engine[Any]) -> Prepared[Any]:
+def _prepare(request: Request, computing: Executor[Any]) -> Prepared[Any]:
     from masked_denoiser.jobs.prepare import prepare_array, prepare_file_on
     from masked_denoiser.jobs.spec.options import Options
 
@@ -160,7 +160,7 @@ def _role(request: Request) -> Role:
     return "preview" if request.preview else "result"
 
 
-def _live(request: Request, prepared: Prepared[Pipeline]) -> Live | LiveRegion | None:
+def _live(request: Request, prepared: Prepared[Pipeline]) -> LiveResult | LiveRegion | None:
     if request.output is not None:
         return live_on_disk(request.output, request.source, request.pyramid)
     if request.region is not None:

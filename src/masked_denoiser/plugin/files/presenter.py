@@ -20,7 +20,7 @@ from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.files.task import ListRequest, Overall, count_existing, denoise_files
 from masked_denoiser.plugin.files.view import FilesView, Row
 from masked_denoiser.plugin.layers.source import layer_path
-from masked_denoiser.plugin.shared.background_task import Ended, Runner
+from masked_denoiser.plugin.shared.background_task import Ended, TaskRunner
 from masked_denoiser.plugin.shared.wording import explain
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class FilesPresenter:
 
     def __init__(self, viewer: Any, view: FilesView, form: Callable[[], Form], ask: Callable[..., str]) -> None:
         self._viewer, self._view, self._form, self._ask = viewer, view, form, ask
-        self._runner = Runner()
+        self._runner = TaskRunner()
         self._rows: list[Row] = []
         self._pairs: tuple[Pair, ...] = ()
         self._overall = Overall(0)

@@ -24,7 +24,7 @@ from masked_denoiser.plugin.files.table import FilesTable
 from masked_denoiser.plugin.files.view import Row, Wishes
 from masked_denoiser.plugin.shared.file_dialogs import choose_files, choose_folder
 from masked_denoiser.plugin.shared.form_widgets import combo, row
-from masked_denoiser.plugin.shared.message_log import Notes
+from masked_denoiser.plugin.shared.message_log import MessageLog
 
 _ENDINGS = {"OME-Zarr": ".ome.zarr", "OME-TIFF": ".ome.tif"}
 
@@ -145,7 +145,7 @@ class FilesTab(QWidget):
         self._browse.setMaximumWidth(32)
         self.where = row(self.folder, self._browse)
         self.start_button, self.cancel_button = QPushButton("Start"), QPushButton("Cancel")
-        self.bar, self.progress, self.notes = QProgressBar(), QLabel(), Notes()
+        self.bar, self.progress, self.notes = QProgressBar(), QLabel(), MessageLog()
         self.notes.setMinimumHeight(60)
         self.progress.setWordWrap(True)
         self.axes.setPlaceholderText("as each file says")

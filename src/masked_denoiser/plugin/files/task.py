@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from masked_denoiser.jobs.batch.outputs import Pair
 from masked_denoiser.jobs.batch.prepare import Preparer
-from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, FileReady, run_many
+from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, FileReady, run_batch
 from masked_denoiser.jobs.pipeline.events import Progress, TileDone
 from masked_denoiser.messages import readable_time
 from masked_denoiser.plugin.denoise.form import Form
@@ -43,17 +43,17 @@ def denoise_files(request: ListRequest, cancel: threading.Event) -> Iterator[Any
     """Denoises a list.
 
     Yields:
-        The events of `run_many` without pixels and pipelines: they may wait for the window.
+        The events of `run_batch` without pixels and pipelines: they may wait for the window.
 
     Raises:
         MaskedDenoiserError: before any work, for settings that no image of the list could mend.
     """
     from masked_denoiser.images.open import open_image
-    from masked_denoiser.jobs.executor import engine
+    from masked_denoiser.jobs.executor import open_executor
     from masked_denoiser.jobs.spec.options import Options
 
     form = request.form
-    with engine(form.scheduler or None) as computing:
+    with open_executor(form.scheduler or None) as computing:
         preparer = Preparer(
             form.model,
             Options(**form.settings()),
@@ -64,7 +64,7 @@ def denoise_files(request: ListRequest, cancel: threading.Event) -> Iterator[Any
             computing,
         )
         preparer.check()
-        with closing(cast("Generator[Any]", run_many(request.pairs, preparer, cancel))) as events:
+        with closing(cast("Generator[Any]", run_batch(request.pairs, preparer, cancel))) as events:
             for event in events:
                 if isinstance(event, TileDone):
                     yield event.progress

@@ -19,7 +19,7 @@ Rectangle = tuple[Span, Span]
 
 
 @dataclass(frozen=True)
-class TuneForm:
+class FineTuneForm:
     """The fields of the dock.
 
     Attributes:
@@ -56,7 +56,7 @@ class TuneForm:
 
 
 @dataclass(frozen=True, eq=False)
-class TuneRequest:
+class FineTuneRequest:
     """A task for the worker: all it needs, and nothing of the window.
 
     Attributes:
@@ -88,12 +88,12 @@ class TuneRequest:
         return training_folder(self.name)
 
 
-def make_tune_request(
-    form: TuneForm,
+def make_fine_tune_request(
+    form: FineTuneForm,
     images: Sequence[Source | Path],
     clean: Sequence[Source | Path],
     regions: Sequence[Sequence[Rectangle]],
-) -> TuneRequest:
+) -> FineTuneRequest:
     """What the worker is asked to do.
 
     Raises:
@@ -107,7 +107,7 @@ def make_tune_request(
         raise FormError("pairs need a clean image for each noisy one: choose a layer, files or a folder")
     if regions and len(regions) != len(images):
         raise FormError("shapes are drawn on layers: take the files out of the list, or learn from the whole image")
-    return TuneRequest(
+    return FineTuneRequest(
         tuple(images),
         tuple(clean) if form.way == "pairs" else (),
         tuple(tuple(of_image) for of_image in regions),

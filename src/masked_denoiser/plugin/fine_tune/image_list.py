@@ -14,7 +14,7 @@ from masked_denoiser.plugin.shared.form_widgets import row
 _PATH, _NUMBER = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
 
 
-class ImagesList(QWidget):
+class ImageList(QWidget):
     """Image layers first, then the files that were added."""
 
     #: Something was ticked, added or removed.

@@ -17,28 +17,28 @@ from masked_denoiser.models.catalogue import DEFAULT, list_models
 from masked_denoiser.plugin.denoise import task as denoising_tasks
 from masked_denoiser.plugin.fine_tune import task as tasks
 from masked_denoiser.plugin.fine_tune.form import (
+    FineTuneForm,
+    FineTuneRequest,
     Rectangle,
-    TuneForm,
-    TuneRequest,
     clean_name,
-    make_tune_request,
+    make_fine_tune_request,
     model_path,
     rectangles,
 )
 from masked_denoiser.plugin.fine_tune.history import History
 from masked_denoiser.plugin.layers.source import layer_source
-from masked_denoiser.plugin.shared.background_task import Ended, Runner
-from masked_denoiser.plugin.shared.signals import NEWS
-from masked_denoiser.plugin.shared.wording import explain, tuning_ended
+from masked_denoiser.plugin.shared.background_task import Ended, TaskRunner
+from masked_denoiser.plugin.shared.signals import SIGNALS
+from masked_denoiser.plugin.shared.wording import describe_training_end, explain
 from masked_denoiser.training.events import Stepped, Validated
 
 _log = logging.getLogger(__name__)
 
 
-class TuneView(Protocol):
+class FineTuneView(Protocol):
     """What the presenter needs of the window."""
 
-    def form(self) -> TuneForm:
+    def form(self) -> FineTuneForm:
         """The fields as they stand."""
 
     def ticked(self) -> tuple[list[int], list[Path]]:
@@ -90,24 +90,24 @@ class TuneView(Protocol):
         """Begins to call `tick`."""
 
 
-class TunePresenter:
+class FineTunePresenter:
     """Holds the dock together: fields, worker, curves, and the model that came out.
 
     `tick` is to be called some twenty times a second while `busy`.
     """
 
-    def __init__(self, viewer: Any, view: TuneView) -> None:
+    def __init__(self, viewer: Any, view: FineTuneView) -> None:
         self._viewer, self._view = viewer, view
-        self._runner, self._survey, self._painter = Runner(), Runner(), Runner()
+        self._runner, self._survey, self._painter = TaskRunner(), TaskRunner(), TaskRunner()
         self._layers: list[Any] = []
-        self._request: TuneRequest | None = None
+        self._request: FineTuneRequest | None = None
         self._learned: tasks.Learned | None = None
         self._begun: tasks.Begun | None = None
         self._history = History()
         self._noise_waits = False
         for signal in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
             signal.connect(self._layers_changed)
-        NEWS.model_saved.connect(self._list_models)
+        SIGNALS.model_saved.connect(self._list_models)
         self._list_models()
         self._layers_changed()
         self._show_state()
@@ -154,7 +154,7 @@ class TunePresenter:
             self._view.fail(explain(error))
             return
         self._view.say(f"saved as '{name}' ({path}); the Denoise dock offers it now")
-        NEWS.model_saved.emit(name)
+        SIGNALS.model_saved.emit(name)
 
     def noise_changed(self) -> None:
         """The recipe or the images changed: the picture of the noise is drawn anew, once the last one is there."""
@@ -215,7 +215,7 @@ class TunePresenter:
             return
         self._start(request)
 
-    def _request_for(self, form: TuneForm, resume: bool) -> TuneRequest:
+    def _request_for(self, form: FineTuneForm, resume: bool) -> FineTuneRequest:
         images = self._images(form)
         clean: list[Source | Path] = []
         if form.way == "pairs":
@@ -223,16 +223,16 @@ class TunePresenter:
             clean = [layer_source(self._layers[number], form.axes)] if number >= 0 else []
             clean += files
         regions = self._regions([image for image in images if isinstance(image, Source)])
-        request = make_tune_request(form, images, clean, regions)
+        request = make_fine_tune_request(form, images, clean, regions)
         return replace(self._lengthened(request), resume=True) if resume else request
 
-    def _lengthened(self, request: TuneRequest) -> TuneRequest:
+    def _lengthened(self, request: FineTuneRequest) -> FineTuneRequest:
         """A training that has come to its end goes on for as many steps again."""
         done = self._learned.trained.step if self._learned is not None else 0
         steps = request.settings["steps"]
         return replace(request, settings={**request.settings, "steps": steps if done < steps else done + steps})
 
-    def _images(self, form: TuneForm) -> list[Source | Path]:
+    def _images(self, form: FineTuneForm) -> list[Source | Path]:
         numbers, files = self._view.ticked()
         return [*(layer_source(self._layers[number], form.axes) for number in numbers), *files]
 
@@ -259,7 +259,7 @@ class TunePresenter:
             found.append(rectangles(inside, image.size_yx))
         return found
 
-    def _start(self, request: TuneRequest) -> None:
+    def _start(self, request: FineTuneRequest) -> None:
         self._request, self._begun = request, None
         self._view.show_progress(None, "loading the model, reading the images")
         self._runner.start(partial(tasks.fine_tune, request))
@@ -288,7 +288,7 @@ class TunePresenter:
                 self._begun = event
             case tasks.Learned():
                 self._learned = event
-                self._view.say(tuning_ended(event.trained))
+                self._view.say(describe_training_end(event.trained))
 
     def _ended(self, error: BaseException | None) -> None:
         done = 0.0 if self._learned is None or self._request is None else self._learned.trained.step

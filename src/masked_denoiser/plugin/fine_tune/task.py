@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from masked_denoiser.images.source import Source
-from masked_denoiser.plugin.fine_tune.form import TuneRequest
+from masked_denoiser.plugin.fine_tune.form import FineTuneRequest
 
 if TYPE_CHECKING:
     from masked_denoiser.models.file import Model
@@ -57,7 +57,7 @@ class NoiseShown:
     picture: np.ndarray[Any, Any]
 
 
-def fine_tune(request: TuneRequest, cancel: threading.Event) -> Iterator[Any]:
+def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any]:
     """Trains.
 
     Yields:

@@ -11,10 +11,10 @@ from masked_denoiser.images.indexing import full_index
 from masked_denoiser.images.source import Lazy
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.images.writers.layout import SMALLEST_LEVEL
-from masked_denoiser.plugin.layers.lazy_view import View
+from masked_denoiser.plugin.layers.lazy_view import ArrayView
 
 
-class Halved(View):
+class HalvedArray(ArrayView):
     """An array of half the height and width, rounded up: means of 2 x 2 pixels of a finer one, as it is now.
 
     Attributes:
@@ -40,9 +40,9 @@ class Halved(View):
         return np.asarray(halve(np.asarray(self._finer[finer]), *self._yx)[tuple(last)])
 
 
-def halvings(array: Lazy, axes: str) -> tuple[Lazy, ...]:
+def halved_levels(array: Lazy, axes: str) -> tuple[Lazy, ...]:
     """An array and its lower levels, down to the size of the smallest level on disk."""
     levels = [array]
     while max(levels[-1].shape[axes.index(letter)] for letter in "YX") > SMALLEST_LEVEL:
-        levels.append(Halved(levels[-1], axes))
+        levels.append(HalvedArray(levels[-1], axes))
     return tuple(levels)

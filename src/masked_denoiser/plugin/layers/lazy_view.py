@@ -12,7 +12,7 @@ from masked_denoiser.images.indexing import full_index
 from masked_denoiser.images.source import Lazy, Source
 
 
-class View:
+class ArrayView:
     """What napari needs of an array beside its pixels.
 
     Attributes:
@@ -42,7 +42,7 @@ class View:
         return np.asarray(self[...], dtype=dtype)
 
 
-class Reordered(View):
+class ReorderedArray(ArrayView):
     """A view of an array that napari can show: nothing is read but what is indexed, and nothing is kept.
 
     Unlike a dask array it never goes stale, so that a result can be watched as it grows.
@@ -91,10 +91,10 @@ def shown_levels(source: Source, seen: str, count: int | None = None) -> tuple[L
         count: how many levels; all of them by default.
     """
     owner = _Owner(source) if source.closer is not None else None
-    return tuple(reordered(level, source.axes, seen, owner) for level in source.levels[:count])
+    return tuple(reordered_view(level, source.axes, seen, owner) for level in source.levels[:count])
 
 
-def reordered(array: Lazy, stored: str, seen: str, owner: object = None) -> Lazy:
+def reordered_view(array: Lazy, stored: str, seen: str, owner: object = None) -> Lazy:
     """An array with axes `stored` as one with axes `seen`; the array itself where they agree and nobody owns it.
 
     S and C stand for each other where only one side has one of them: formats store colour under either.
@@ -111,7 +111,7 @@ def reordered(array: Lazy, stored: str, seen: str, owner: object = None) -> Lazy
     lost = [axis for axis, side in zip(stored, array.shape, strict=True) if axis not in seen and side > 1]
     if lost:
         raise ValueError(f"axes {stored} cannot be shown as {seen}: {', '.join(lost)} would be lost")
-    return Reordered(array, tuple(stored.index(axis) if axis in stored else None for axis in seen), owner)
+    return ReorderedArray(array, tuple(stored.index(axis) if axis in stored else None for axis in seen), owner)
 
 
 def _with_new_axes(

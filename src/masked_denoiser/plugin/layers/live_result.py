@@ -13,8 +13,8 @@ from masked_denoiser.images.source import Lazy, Source
 from masked_denoiser.images.writers.downsample import build_pyramid, halve
 from masked_denoiser.images.writers.layout import Layout
 from masked_denoiser.jobs.pipeline.events import TileDone
-from masked_denoiser.plugin.layers.lazy_pyramid import halvings
-from masked_denoiser.plugin.layers.lazy_view import reordered
+from masked_denoiser.plugin.layers.lazy_pyramid import halved_levels
+from masked_denoiser.plugin.layers.lazy_view import reordered_view
 
 #: Side of a chunk of the lower levels in memory.
 _CHUNK = 256
@@ -23,7 +23,7 @@ _CHUNK = 256
 _COARSE = 3
 
 
-class Live:
+class LiveResult:
     """The levels of a growing result.
 
     The lower levels of an output on disk are filled ahead of time: its sink builds them anew at the end, and to the
@@ -45,7 +45,7 @@ class Live:
     def seen(self, axes: str) -> tuple[Lazy, ...]:
         """The levels with the axes of the layer that shows them."""
         levels = self._levels if self._smallest is None else [*self._levels[:-1], self._smallest]
-        return tuple(reordered(level, self._layout.axes, axes) for level in levels)
+        return tuple(reordered_view(level, self._layout.axes, axes) for level in levels)
 
     def add(self, tile: TileDone) -> None:
         """Puts a tile that the sink has written into the lower levels."""
@@ -72,7 +72,7 @@ class LiveRegion:
     def __init__(self, array: np.ndarray[Any, Any], axes: str, corner: tuple[int, int], pyramid: bool) -> None:
         """Takes a view of what grows, its axes, and the row and the column of the image where it begins."""
         self._axes, self._corner = axes, corner
-        self._levels = halvings(array, axes) if pyramid else (array,)
+        self._levels = halved_levels(array, axes) if pyramid else (array,)
         self._smallest = napari_keeps(self._levels, axes)
 
     def seen(self, _axes: str) -> tuple[Lazy, ...]:
@@ -102,12 +102,12 @@ def napari_keeps(levels: Sequence[Any], axes: str) -> np.ndarray[Any, Any] | Non
     return np.asarray(levels[-1][...]) if len(levels) > 1 and set(axes) <= set("CYXS") else None
 
 
-def live_in_memory(array: np.ndarray[Any, Any], source: Source, pyramid: bool) -> Live:
+def live_in_memory(array: np.ndarray[Any, Any], source: Source, pyramid: bool) -> LiveResult:
     """The levels of a result in memory; the lower ones are compressed."""
     from masked_denoiser.images.writers.layout import same_layout
 
     layout = replace(same_layout(source, array.dtype), chunk=_CHUNK)
-    return Live([array, *_in_memory(layout, 1)] if pyramid else [array], layout)
+    return LiveResult([array, *_in_memory(layout, 1)] if pyramid else [array], layout)
 
 
 def _in_memory(layout: Layout, first: int) -> list[Any]:
@@ -127,7 +127,7 @@ def pyramid_of(array: np.ndarray[Any, Any], axes: str) -> tuple[Lazy, ...]:
     return live.seen(axes)
 
 
-def live_on_disk(output: Path, source: Source, pyramid: bool) -> Live | None:
+def live_on_disk(output: Path, source: Source, pyramid: bool) -> LiveResult | None:
     """The levels of an output that is being written; None for a TIFF that was complete already."""
     import zarr
 
@@ -143,5 +143,5 @@ def live_on_disk(output: Path, source: Source, pyramid: bool) -> Live | None:
     count = len(layout.levels) if pyramid else 1
     if first.shards is not None and count > _COARSE:
         # Each tile would write whole shards of all levels anew: coarse ones in memory will do until the end.
-        return Live([first, *_in_memory(layout, _COARSE)], layout, (0, *range(_COARSE, count)))
-    return Live([group[str(number)] for number in range(count)], layout)
+        return LiveResult([first, *_in_memory(layout, _COARSE)], layout, (0, *range(_COARSE, count)))
+    return LiveResult([group[str(number)] for number in range(count)], layout)

@@ -24,7 +24,7 @@ CHANNEL = "masked_denoiser_channel"
 
 
 @dataclass(frozen=True)
-class Axes:
+class LayerAxes:
     """The axes of a layer, and whether they are a guess."""
 
     letters: str
@@ -37,7 +37,7 @@ def full_resolution(layer: Any) -> Lazy:
     return data
 
 
-def layer_axes(layer: Any) -> Axes:
+def layer_axes(layer: Any) -> LayerAxes:
     """The axes of an image layer: from its axis labels, or guessed from its shape.
 
     The last two dimensions of a guess are Y and X, which is how napari shows them.
@@ -48,12 +48,12 @@ def layer_axes(layer: Any) -> Axes:
     samples = "S" if layer.rgb else ""
     labels = "".join(letter_of(label) for label in layer.axis_labels)
     if UNKNOWN not in labels and len(set(labels)) == len(labels) and {"Y", "X"} <= set(labels) and "S" not in labels:
-        return Axes(labels + samples, False)
+        return LayerAxes(labels + samples, False)
     shape = tuple(int(side) for side in full_resolution(layer).shape)[: layer.ndim]
     found = UNKNOWN * (layer.ndim - 2) + "YX"
     # As float, so that a last dimension of 3 is not taken for colour: the layer says whether it is.
     letters, guess = resolve_axes(shape, np.dtype(np.float32), asked=None, found=found, name=layer.name)
-    return Axes(letters + samples, bool(guess))
+    return LayerAxes(letters + samples, bool(guess))
 
 
 def layer_source(layer: Any, axes: str | None = None) -> Source:

@@ -30,7 +30,7 @@ class Ended:
     error: BaseException | None = None
 
 
-class Runner:
+class TaskRunner:
     """Runs one task at a time. All methods are for the thread of the window."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from html import escape
 from qtpy.QtWidgets import QTextEdit
 
 
-class Notes(QTextEdit):
+class MessageLog(QTextEdit):
     """Lines of text, errors in red."""
 
     def __init__(self) -> None:

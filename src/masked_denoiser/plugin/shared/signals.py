@@ -5,11 +5,11 @@ from __future__ import annotations
 from psygnal import Signal
 
 
-class _News:
+class _Signals:
     """Signals between docks; whoever connects a bound method is forgotten with its object."""
 
     #: A model of this name was written into the user's folder.
     model_saved = Signal(str)
 
 
-NEWS = _News()
+SIGNALS = _Signals()

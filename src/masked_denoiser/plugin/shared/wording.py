@@ -55,7 +55,7 @@ def _kept(progress: Progress, where: str, output: Path | None) -> str:
     return f"{done} stay in layer '{where}'. A job in memory cannot go on later; one on disk can."
 
 
-def tuning_ended(trained: Trained) -> str:
+def describe_training_end(trained: Trained) -> str:
     """One or two sentences."""
     how = {
         "finished": f"Done: {trained.step} steps.",

@@ -16,10 +16,10 @@ from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.discovery import images_in, is_zarr
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
-from masked_denoiser.images.readers.chunk_cache import Chunked
+from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.source import Lazy, Source
 from masked_denoiser.training.data.checks import check_images, same_pixels, stop_early
-from masked_denoiser.training.data.patches import Pool, Rectangle, TrainingImage, corner_rectangles, fits_beside
+from masked_denoiser.training.data.patches import PatchSampler, Rectangle, TrainingImage, corner_rectangles, fits_beside
 from masked_denoiser.training.data.related import related_groups
 
 #: What `images` may be given as.
@@ -66,7 +66,7 @@ def open_images(
     if not sources:
         raise TrainingError("there are no images to learn from; name files or folders")
     for source in sources:
-        if isinstance(source.data, Chunked):
+        if isinstance(source.data, ChunkedArray):
             source.data.limit(_CACHE_BYTES // len(sources))
     return sources
 
@@ -131,7 +131,7 @@ def make_images(noisy: Sequence[Source], clean: Sequence[Source], channels: int)
 
 def split(
     images: list[TrainingImage], patch: int, window: int, cancel: threading.Event | None = None
-) -> tuple[Pool, Pool]:
+) -> tuple[PatchSampler, PatchSampler]:
     """What is learned from, and what is held out for validation.
 
     Of many images a tenth is held out whole, with all that show the same thing; of a few, or of many that all do, the
@@ -146,7 +146,7 @@ def split(
         held = _whole_images(images)
         if held:
             learned = [image for image in images if image not in held]
-            return Pool(tuple(learned), patch), held_out_pool(held, window)
+            return PatchSampler(tuple(learned), patch), held_out_sampler(held, window)
     corners = _corners(images, patch, cancel)
     learned = [replace(image, held_out=_holes(image, images, corners)) for image in images]
     learned = [image for image in learned if fits_beside(image.area, image.held_out, patch)]
@@ -156,7 +156,7 @@ def split(
             f"the images are too small to hold a part of them out for validation: at least one side must have two "
             f"patches of {patch} pixels; choose a smaller patch, or give validation images"
         )
-    return Pool(tuple(learned), patch), held_out_pool(held, window)
+    return PatchSampler(tuple(learned), patch), held_out_sampler(held, window)
 
 
 def _whole_images(images: list[TrainingImage]) -> list[TrainingImage]:
@@ -195,10 +195,10 @@ def _holes(
     return tuple(corner for other, corner in pairs if corner is not None and other.source is image.source)
 
 
-def held_out_pool(images: list[TrainingImage], window: int) -> Pool:
+def held_out_sampler(images: list[TrainingImage], window: int) -> PatchSampler:
     """The pool that validation draws from."""
     sides = [len(span) for image in images for span in image.area]
-    return Pool(tuple(images), validation_side(sides, window))
+    return PatchSampler(tuple(images), validation_side(sides, window))
 
 
 def check_apart(learned: Sequence[Source], validated: Sequence[Source]) -> None:

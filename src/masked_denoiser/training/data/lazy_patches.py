@@ -17,7 +17,7 @@ from masked_denoiser.training.data.patch_source import (
     downscaled_count,
     shuffled,
 )
-from masked_denoiser.training.data.patches import Patch, Pool, batch_of
+from masked_denoiser.training.data.patches import Patch, PatchSampler, batch_of
 from masked_denoiser.training.recipe import TrainingRecipe
 
 #: Seconds between two looks at whether to stop, while patches are waited for.
@@ -40,7 +40,7 @@ class LazyPatches:
         device: where patches go.
     """
 
-    def __init__(self, pool: Pool, recipe: TrainingRecipe, device: torch.device) -> None:
+    def __init__(self, pool: PatchSampler, recipe: TrainingRecipe, device: torch.device) -> None:
         self._pool, self._recipe, self._device = pool, recipe, device
         self._coarse = pool.coarser() if recipe.downscaled else None
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="masked-denoiser-patches")

@@ -31,7 +31,7 @@ _SAMPLES = 24
 
 
 @dataclass(frozen=True)
-class Place:
+class PatchLocation:
     """Where a patch lies: number of the image, its plane, its first row and column."""
 
     image: int
@@ -86,13 +86,13 @@ class TrainingImage:
         """Pixels of all planes that may be read."""
         return len(self.planes) * len(self.area[0]) * len(self.area[1])
 
-    def finite(self, place: Place, size: int) -> bool:
+    def finite(self, place: PatchLocation, size: int) -> bool:
         """Whether a patch, and its truth, have numbers only."""
         sources = [source for source in (self.source, self.truth) if source is not None and source.dtype.kind == "f"]
         ys, xs = slice(place.row, place.row + size), slice(place.column, place.column + size)
         return all(bool(np.isfinite(source.read(place.plane, ys, xs)).all()) for source in sources)
 
-    def read(self, place: Place, size: int, truth: bool = False) -> Patch:
+    def read(self, place: PatchLocation, size: int, truth: bool = False) -> Patch:
         """A patch [channels, size, size] in [0, 1], not clipped where a pair's truth is brighter than its noisy image.
 
         Raises:
@@ -127,7 +127,7 @@ class TrainingImage:
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class PatchSampler:
     """Images and how patches are drawn from them.
 
     An image is drawn with a weight of the square root of its number of pixels: a slide more often than a small
@@ -145,7 +145,7 @@ class Pool:
     skipped: set[str] = field(default_factory=set, init=False)
     _medians: dict[int, float] = field(default_factory=dict, init=False)
 
-    def draw(self, rng: np.random.Generator) -> Place:
+    def draw(self, rng: np.random.Generator) -> PatchLocation:
         """Draw a place for a patch.
 
         Raises:
@@ -172,18 +172,18 @@ class Pool:
             )
         return best
 
-    def read(self, place: Place, truth: bool = False) -> Patch:
+    def read(self, place: PatchLocation, truth: bool = False) -> Patch:
         """The pixels of a place, see `TrainingImage.read`."""
         return self.images[place.image].read(place, self.size, truth)
 
-    def texture(self, place: Place) -> float:
+    def texture(self, place: PatchLocation) -> float:
         """Standard deviation of a patch; NaN where it, or its truth, holds NaN or infinite values."""
         image = self.images[place.image]
         if not image.finite(place, self.size):
             return float("nan")
         return float(self.read(place).std())
 
-    def coarser(self) -> Pool | None:
+    def coarser(self) -> PatchSampler | None:
         """Return the pool of patches of twice the size; None if none of the images has room for one."""
         size = 2 * self.size
         large = tuple(image for image in self.images if fits_beside(image.area, image.held_out, size))
@@ -204,7 +204,7 @@ class Pool:
             self._medians[number] = max(float(np.median(textures)) if textures.size else 0.0, 1e-6)
         return self._medians[number]
 
-    def _somewhere(self, number: int, rng: np.random.Generator) -> Place:
+    def _somewhere(self, number: int, rng: np.random.Generator) -> PatchLocation:
         """A place of an image that does not touch what is held out."""
         image = self.images[number]
         plane = image.planes[int(rng.integers(len(image.planes)))]
@@ -213,7 +213,7 @@ class Pool:
             row = int(rng.integers(rows.start, rows.stop - self.size + 1))
             column = int(rng.integers(columns.start, columns.stop - self.size + 1))
             if not any(_touch((row, column), self.size, hole) for hole in image.held_out):
-                return Place(number, plane, row, column)
+                return PatchLocation(number, plane, row, column)
 
 
 def _touch(at: tuple[int, int], size: int, rectangle: Rectangle) -> bool:
@@ -244,7 +244,7 @@ def corner_rectangles(area: Rectangle, size: int) -> list[Rectangle]:
     return [(rows, columns) for rows in options[0] for columns in options[1]]
 
 
-def batch_of(pool: Pool, numbers: Sequence[int], seed: int, step: int) -> tuple[Patch, Patch | None]:
+def batch_of(pool: PatchSampler, numbers: Sequence[int], seed: int, step: int) -> tuple[Patch, Patch | None]:
     """Some patches of a step, flipped and turned by one of the 8 symmetries of the square.
 
     Every patch is drawn by a generator of its own, keyed by (seed, step, number): it does not depend on how a batch

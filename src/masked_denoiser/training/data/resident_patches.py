@@ -15,7 +15,7 @@ from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.inference.device import free_memory
 from masked_denoiser.training.data.patch_source import Patches, downscale, downscaled_count, shuffled
-from masked_denoiser.training.data.patches import FLAT, Patch, Pool, Rectangle, TrainingImage
+from masked_denoiser.training.data.patches import FLAT, Patch, PatchSampler, Rectangle, TrainingImage
 from masked_denoiser.training.recipe import TrainingRecipe
 
 #: Bytes of images that are kept in a machine's own memory.
@@ -34,7 +34,7 @@ _KEY = 12
 Numbers = NDArray[np.int64]
 
 
-def fits_on_device(pool: Pool, device: torch.device) -> bool:
+def fits_on_device(pool: PatchSampler, device: torch.device) -> bool:
     """Return whether all images of a pool can be kept in a device's memory."""
     if any(len(image.area[0]) * len(image.area[1]) > _LARGEST_PLANE for image in pool.images):
         return False
@@ -72,7 +72,7 @@ class _Places:
 class ResidentPatches:
     """All pixels of the images in one tensor on the device; see `PatchSource`.
 
-    Images are drawn as `Pool.weights` says, and flat places of them less often, as in `Pool`.
+    Images are drawn as `PatchSampler.weights` says, and flat places of them less often, as in `PatchSampler`.
 
     Args:
         pool: what to draw from; every plane of it is read.
@@ -83,7 +83,7 @@ class ResidentPatches:
         TrainingError: for an image with NaN or infinite values wherever a patch could lie.
     """
 
-    def __init__(self, pool: Pool, recipe: TrainingRecipe, device: torch.device) -> None:
+    def __init__(self, pool: PatchSampler, recipe: TrainingRecipe, device: torch.device) -> None:
         self._recipe, self._size = recipe, pool.size
         planes = list(_read_planes(pool))
         self._pixels = _flat([plane.pixels for plane in planes], device)
@@ -145,7 +145,7 @@ class _PlanePixels:
     usable: NDArray[np.bool_]
 
 
-def _read_planes(pool: Pool) -> Iterator[_PlanePixels]:
+def _read_planes(pool: PatchSampler) -> Iterator[_PlanePixels]:
     offset = 0
     for image in pool.images:
         for plane in image.planes:
@@ -153,7 +153,7 @@ def _read_planes(pool: Pool) -> Iterator[_PlanePixels]:
             offset += read.usable.size
 
 
-def _read_plane(image: TrainingImage, plane: Plane, pool: Pool, offset: int) -> _PlanePixels:
+def _read_plane(image: TrainingImage, plane: Plane, pool: PatchSampler, offset: int) -> _PlanePixels:
     pixels = image.read_codes(plane, image.area)
     truth = image.read_codes(plane, image.area, truth=True) if image.truth is not None else None
     usable: NDArray[np.bool_] = np.asarray(np.isfinite(pixels).all(axis=0))
@@ -198,7 +198,7 @@ def _take(pixels: Tensor, index: Tensor) -> Tensor:
     return crops.float().div_(255) if crops.dtype == torch.uint8 else crops
 
 
-def _places(pool: Pool, planes: list[_PlanePixels], size: int, *, every: bool = True) -> _Places | None:
+def _places(pool: PatchSampler, planes: list[_PlanePixels], size: int, *, every: bool = True) -> _Places | None:
     """Where crops of this size may lie in the images of a pool, and how likely they are; None if there are none.
 
     Args:
