@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module, _, function = options.handler.partition(":")
     if module == "train":  # before torch is loaded: threads that spin between two operations slow each other down
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    handler: Handler = getattr(import_module(f"masked_denoiser.cli.{module}"), function)
+    handler: Handler = getattr(import_module(f"masked_denoiser.cli.commands.{module}"), function)
     try:
         return handler(options)
     except KeyboardInterrupt:
