@@ -11,7 +11,7 @@ class StandIn:
 
     def __init__(self, function: Callable, soft_limit: float = 0.0) -> None:
         self.function, self.soft_limit = function, soft_limit
-        self.limits, self.said, self.waited = Limits(), [], 0.0
+        self.limits, self.messages, self.waited = Limits(), [], 0.0
 
     def submit(self, tiles, origins, noise=None):
         out = self.function(tiles, origins, noise)

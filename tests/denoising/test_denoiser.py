@@ -53,18 +53,18 @@ def test_memory_that_runs_out_halves_the_batch_then_the_tile_and_is_remembered()
     denoiser = ModelRunner(tiny_model(1), CPU)
     seen = small_memory(denoiser, 2 * 128 * 128)
     np.testing.assert_allclose(denoiser(tiles, origins).mean, wanted, atol=1e-6)
-    assert denoiser.said == ["memory ran out on cpu: from now on 2 tiles at once"]
+    assert denoiser.messages == ["memory ran out on cpu: from now on 2 tiles at once"]
     assert {shape[0] for shape in seen} == {2}
     seen = small_memory(denoiser, 112 * 112)
     denoiser(tiles, origins)
-    assert [s.split(": ")[1].split(", which")[0] for s in denoiser.said[1:]] == [
+    assert [s.split(": ")[1].split(", which")[0] for s in denoiser.messages[1:]] == [
         "from now on 1 tile at once",
         "from now on tiles are denoised one by one, in parts of at most 72 x 72 pixels",
     ]
     assert denoiser.limits == Limits(1, 72)
-    said = len(denoiser.said)
+    messages = len(denoiser.messages)
     denoiser(tiles, origins)
-    assert len(denoiser.said) == said  # it is remembered
+    assert len(denoiser.messages) == messages  # it is remembered
     assert max(shape[2] for shape in seen) <= 112
 
 
@@ -94,8 +94,8 @@ def job_of(image, pixels, **settings):
     options = Options(noise="none", tile=96, halo=0, batch=4, **settings)
     prepared = prepare_array(open_image(image, axes="YX"), model=tiny_model(1), options=options, device="cpu")
     seen = small_memory(prepared.pipeline.denoiser, pixels)
-    said = [event.text for event in prepared.pipeline.run() if isinstance(event, Message)]
-    return prepared.pipeline.sink.array, said, seen
+    messages = [event.text for event in prepared.pipeline.run() if isinstance(event, Message)]
+    return prepared.pipeline.sink.array, messages, seen
 
 
 def test_a_job_goes_on_with_less_and_says_so_and_the_next_begins_there(measured, monkeypatch):
@@ -122,7 +122,7 @@ def test_a_resumed_job_begins_with_the_limits_it_is_given():
     job = prepare_array(source, model=tiny_model(1), options=Options(noise="none"), device="cpu").job
     denoiser = create_runner(tiny_model(1), CPU, job, say=print, limits=Limits(1, 40))
     assert denoiser.limits == Limits(1, 40)
-    assert "when this job was interrupted" in denoiser.said[0]
+    assert "when this job was interrupted" in denoiser.messages[0]
 
 
 def test_the_cpu_takes_over_only_if_asked_to(monkeypatch):
@@ -149,7 +149,7 @@ def test_the_cpu_takes_over_only_if_asked_to(monkeypatch):
         on_gpu()(tiles, origins)
     denoiser = on_gpu(or_cpu=True)
     np.testing.assert_array_equal(denoiser(tiles, origins).mean, wanted)
-    assert "from now on the CPU computes" in denoiser.said[-1]
+    assert "from now on the CPU computes" in denoiser.messages[-1]
     assert (denoiser.device, denoiser.limits) == (CPU, Limits())
 
 
@@ -191,8 +191,8 @@ def test_auto_precision_is_measured_once_and_remembered(measured, tmp_path, monk
     times = {"float32": 1.0, "bfloat16": 0.5}
     monkeypatch.setattr(fastest, "_seconds", lambda model, device, kind: times[kind])
     model = tiny_model(1)
-    chosen, said = resolve_precision("auto", model, CPU)
-    assert (chosen, "bfloat16 2.0x" in said) == ("bfloat16", True)
+    chosen, messages = resolve_precision("auto", model, CPU)
+    assert (chosen, "bfloat16 2.0x" in messages) == ("bfloat16", True)
     times["bfloat16"] = 2.0
     assert resolve_precision("auto", model, CPU)[0] == "bfloat16"
     for damaged in ("{", "[]", '{"precision": 3}'):

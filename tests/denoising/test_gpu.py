@@ -56,6 +56,6 @@ def test_a_gpu_that_is_not_there_is_refused_and_auto_says_what_it_takes(monkeypa
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(JobError, match="'cuda' cannot be used by torch"):
         choose_device("cuda")
-    device, said = choose_device("auto")
+    device, messages = choose_device("auto")
     assert device.type == "cpu"
-    assert "no GPU" in said
+    assert "no GPU" in messages

@@ -41,7 +41,7 @@ class Runner(Protocol):
     """
 
     limits: Limits
-    said: list[str]
+    messages: list[str]
     waited: float
 
     @property

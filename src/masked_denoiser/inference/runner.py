@@ -48,7 +48,7 @@ class ModelRunner:
     """Runs a model on tiles.
 
     Memory that runs out is no end: half as many tiles are taken at once from then on, then tiles of half the side, cut
-    with overlaps. `limits` says how far that went; `said` holds a sentence for each such step until somebody takes it.
+    with overlaps. `limits` says how far that went; `messages` holds a sentence for each such step until somebody takes it.
     `waited` counts the seconds for which the results of `submit` were waited for.
 
     Args:
@@ -86,7 +86,7 @@ class ModelRunner:
         self._no_masked_pixels: dict[str, Any] = {"masked": False} if isinstance(self.config, UConfig) else {}
         self.overlap = -(-max(overlap, 1) // self.config.grid) * self.config.grid
         self.limits, self._keep, self._or_cpu = limits or Limits(), keep, or_cpu
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.waited = 0.0
 
     @property
@@ -196,7 +196,7 @@ class ModelRunner:
         less = self.limits.less(shape[0], max(shape[-2:]), self.config.grid + 2 * self.overlap)
         if less is not None:
             self.limits = less
-            self.said.append(f"memory ran out on {self.device}: from now on {less}")
+            self.messages.append(f"memory ran out on {self.device}: from now on {less}")
             if self._keep is not None:
                 self._keep(less)
             return
@@ -210,7 +210,7 @@ class ModelRunner:
                 f"{too_little}; choose a smaller tile, end what else uses its memory, or go on with "
                 "--cpu-as-last-resort, on the CPU"
             ) from error
-        self.said.append(f"{too_little}: from now on the CPU computes, as was asked for; it is slower")
+        self.messages.append(f"{too_little}: from now on the CPU computes, as was asked for; it is slower")
         self.device, self.limits = torch.device("cpu"), Limits()
         self.network = self.network.to(self.device)
 

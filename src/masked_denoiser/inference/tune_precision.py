@@ -1,7 +1,7 @@
 """The precision that is fastest for a model on a device: measured once, and remembered.
 
 A choice that was made by the clock at each start would change a job's bytes from run to run, so the first measurement
-is kept (`remembered`) until device, torch or model change.
+is kept (`measurement_cache`) until device, torch or model change.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def denoise_file(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         resume: go on with an interrupted job.
         overwrite: replace an existing output.
-        scheduler, workers: a cluster to do it; see `denoising.engine.open_executor`.
+        scheduler, workers: a cluster to do it; see `jobs.executor.open_executor`.
         settings: fields of `Options`, such as `passes=4`.
 
     Raises:

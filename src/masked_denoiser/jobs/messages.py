@@ -22,20 +22,20 @@ def about(source: Source, model: Model, job: Job) -> list[str]:
     """Choices that were made for the user."""
     channels = {plane.channels for plane in job.planes if not plane.copied}
     wants = model.card.architecture.channels
-    said = []
+    messages = []
     if wants == 3 and 1 in channels:
-        said.append(f"{model.card.name} knows RGB: each gray plane is given to it three times and averaged")
+        messages.append(f"{model.card.name} knows RGB: each gray plane is given to it three times and averaged")
     if wants == 1 and 3 in channels:
-        said.append(f"{model.card.name} knows gray: red, green and blue are denoised one by one")
+        messages.append(f"{model.card.name} knows gray: red, green and blue are denoised one by one")
     if source.rgb and job.channels == "each":
-        said.append("red, green and blue are denoised one by one; 'rgb' for the channels takes them together")
-    said += _odd(source)
+        messages.append("red, green and blue are denoised one by one; 'rgb' for the channels takes them together")
+    messages += _odd(source)
     if any(plane.copied for plane in job.planes):
-        said.append("the alpha channel is copied as it is")
+        messages.append("the alpha channel is copied as it is")
     if source.dtype != np.uint8:
         ranges = ", ".join(f"{scale.low:g} to {scale.high:g}" for _, scale in job.ranges[:4])
-        said.append(f"intensity range, fixed for the whole job: {ranges}{' ...' if len(job.ranges) > 4 else ''}")
-    return said + about_noise(job)
+        messages.append(f"intensity range, fixed for the whole job: {ranges}{' ...' if len(job.ranges) > 4 else ''}")
+    return messages + about_noise(job)
 
 
 def axes_of_output(source: Source, path: Path) -> list[str]:
@@ -58,10 +58,10 @@ def beside(job: Job) -> list[str]:
 
 def _odd(source: Source) -> list[str]:
     """What looks like a mistake, or will look odd in the result."""
-    said = []
+    messages = []
     if min(source.size_yx) <= _THIN and max(source.shape) > 8 * _THIN:
         height, width = source.size_yx
-        said.append(
+        messages.append(
             f"the planes are {height} x {width} pixels, with axes {source.axes}: are the axes right? RGB samples are "
             "'S', and --axes overrides what the file says"
         )
@@ -69,11 +69,11 @@ def _odd(source: Source) -> list[str]:
         plane = next(list_planes(source.axes, source.sizes, source.rgb))
         few = int(np.ptp(source.read(plane, slice(0, 512), slice(0, 512))))
         if 0 < few < _LEVELS:
-            said.append(
+            messages.append(
                 f"the image has about {few + 1} grey levels, and its result is rounded to them; give it as float32, or "
                 "multiplied, to keep what lies between"
             )
-    return said
+    return messages
 
 
 def about_noise(job: Job) -> list[str]:

@@ -128,7 +128,7 @@ def prepare_file_on(
         limits = Journal.limits_as_begun(path) if continuing else None
         pipeline = engine.pipeline(job, source, settled.model, settled.device, opened, limits)
         undo.pop_all()
-    messages = (*_before(source, settled.model, job), *settled.said, *_resumed(pipeline.journal))
+    messages = (*_before(source, settled.model, job), *settled.messages, *_resumed(pipeline.journal))
     return Prepared(pipeline, messages)
 
 
@@ -139,7 +139,7 @@ class ResolvedJob:
     job: Job
     model: Model
     device: torch.device
-    said: tuple[str, ...]
+    messages: tuple[str, ...]
 
 
 def resolve_job(

@@ -60,7 +60,7 @@ def create_runner(
     )
     if known != Limits():
         when = "when this job was interrupted" if limits is not None else "in an earlier job of this kind"
-        denoiser.said.append(f"memory ran out on {device} {when}, so this one begins with less: {known}")
+        denoiser.messages.append(f"memory ran out on {device} {when}, so this one begins with less: {known}")
     if job.compiled:
         compile_network(denoiser, job.batch, say)
     return denoiser

@@ -104,15 +104,15 @@ class TrainingRecipe:
             raise TrainingError(f"this training cannot be done: {problem}")
 
     def _problems(self) -> list[str]:
-        said = [_not_one_of(name, getattr(self, name), allowed) for name, allowed in _CHOICES.items()]
-        said += [_outside(name, getattr(self, name), *limits) for name, limits in _LIMITS.items()]
+        problems = [_not_one_of(name, getattr(self, name), allowed) for name, allowed in _CHOICES.items()]
+        problems += [_outside(name, getattr(self, name), *limits) for name, limits in _LIMITS.items()]
         for name in ("pixel_mask", "attention_mask"):
             low, high = getattr(self, name)
             if not 0.0 <= low <= high < 1.0:
-                said.append(f"{name} is {low:g}..{high:g}; give shares with 0 <= low <= high < 1")
+                problems.append(f"{name} is {low:g}..{high:g}; give shares with 0 <= low <= high < 1")
         if self.way == "noisy" and not (self.masked_patches and self.pixel_mask[1]):
-            said.append("without truth the input mask is what is learned from; switch it on")
-        return [problem for problem in said if problem]
+            problems.append("without truth the input mask is what is learned from; switch it on")
+        return [problem for problem in problems if problem]
 
     @property
     def inference_mask(self) -> float:

@@ -125,7 +125,7 @@ class Cluster:
         self._device, self._torch = device, next(iter(workers.values())).torch
         first = next(iter(workers.values()))
         count = f"{len(workers)} worker{'s' if len(workers) > 1 else ''}"
-        return torch.device(first.device), f"computing on {count} of a cluster, each on {first.said}"
+        return torch.device(first.device), f"computing on {count} of a cluster, each on {first.device_name}"
 
     def pipeline(
         self,

@@ -79,11 +79,11 @@ class ClusterPipeline:
     def _groups(self, clock: ProgressTracker) -> Iterator[Event]:
         lonely = _NoWorkersWarning()
         broken = False
-        with TaskQueue(self.client, self.job, self.journal, self._told()) as tasks:
+        with TaskQueue(self.client, self.job, self.journal, self._run_description()) as tasks:
             while not self.cancel.is_set() and tasks.fill():
                 for piece, done in tasks.finished():
                     self._record(piece, done)
-                    yield from map(Message, done.said)
+                    yield from map(Message, done.messages)
                     if done.broken and not broken:
                         broken = True
                         yield Message("the image holds NaN or infinite values; they stay as they are in the result")
@@ -91,10 +91,10 @@ class ClusterPipeline:
                     clock.add(self.job.groups[piece[1]].tiles, done.skipped)
                     clock.keep()
                     yield clock.progress()
-                yield from lonely.said(tasks.workers())
+                yield from lonely.check(tasks.workers())
 
-    def _told(self) -> Run:
-        """What workers are told of this run."""
+    def _run_description(self) -> Run:
+        """Return what workers need to know of this run."""
         return Run(
             self.journal.run,
             self.job.with_absolute_paths().to_json(),
@@ -117,7 +117,7 @@ class _NoWorkersWarning:
     def __init__(self) -> None:
         self._looks = 0
 
-    def said(self, workers: dict[str, int]) -> Iterator[Message]:
+    def check(self, workers: dict[str, int]) -> Iterator[Message]:
         self._looks = 0 if workers else self._looks + 1
         if self._looks == int(_NO_WORKERS / LOOK):
             yield Message("the cluster has no workers left; waiting for new ones, or cancel and go on with --resume")

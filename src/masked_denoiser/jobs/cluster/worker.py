@@ -49,31 +49,31 @@ class WorkerInfo:
         host: name of its machine.
         program, torch: versions.
         device: kind of the device that it would use, "cpu", "cuda" or "mps".
-        said: the device in words.
+        device_name: model of the device, for messages.
     """
 
     host: str
     program: str
     torch: str
     device: str
-    said: str
+    device_name: str
 
 
 @dataclass(frozen=True)
 class GroupDone:
-    """What a worker tells of a group that it has written.
+    """The report of a worker on a group that it has written.
 
     Attributes:
-        skipped: tiles that were passed through as background.
-        damage: places of the input that were passed through.
+        skipped: tiles that were copied as background.
+        damage: regions of the input that could not be read.
         broken: whether it holds NaN or infinities.
-        said: what the denoiser had to do to go on.
+        messages: what the runner had to change, such as smaller batches when memory ran out.
     """
 
     skipped: int
     damage: tuple[DamagedRegion, ...]
     broken: bool
-    said: tuple[str, ...]
+    messages: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _done(pipeline: Pipeline, number: int, group: int) -> GroupDone:
         broken, complete = broken or done.broken, bool(done.written)
     if not complete:
         raise StoppedError(f"group {group} of plane {number} was stopped")
-    return GroupDone(skipped, damage, broken, _said(pipeline))
+    return GroupDone(skipped, damage, broken, _take_messages(pipeline))
 
 
 def register_run(run: Run, threads: int) -> None:
@@ -165,11 +165,9 @@ async def stop_worker(run: str) -> None:
         await asyncio.wait_for(asyncio.to_thread(_RUNNERS.release, run), _PATIENCE)
 
 
-def _said(pipeline: Pipeline) -> tuple[str, ...]:
-    said: list[str] = getattr(pipeline.denoiser, "said", [])
-    taken = tuple(f"{platform.node()}: {text}" for text in said)
-    said.clear()
-    return taken
+def _take_messages(pipeline: Pipeline) -> tuple[str, ...]:
+    taken, pipeline.denoiser.messages = pipeline.denoiser.messages, []
+    return tuple(f"{platform.node()}: {text}" for text in taken)
 
 
 class _Runners:

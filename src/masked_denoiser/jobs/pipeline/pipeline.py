@@ -172,7 +172,7 @@ class Pipeline:
             if done.broken and not broken:
                 broken = True
                 yield Message("the image holds NaN or infinite values; they stay as they are in the result")
-            yield from self._said()
+            yield from self._runner_messages()
             yield from (Message(f"damaged and passed through: {place}") for place in done.damage)
             clock.add(done.work.batch, done.skipped, tuple(map(str, done.damage)))
             if not done.written:
@@ -182,10 +182,10 @@ class Pipeline:
             for tile, pixels in done.written:
                 yield TileDone(done.work.plane, tile.core[0].start, tile.core[1].start, pixels, clock.progress())
 
-    def _said(self) -> Iterator[Message]:
+    def _runner_messages(self) -> Iterator[Message]:
         """What the denoiser had to do to go on."""
-        said, self.denoiser.said = self.denoiser.said, []
-        yield from map(Message, said)
+        messages, self.denoiser.messages = self.denoiser.messages, []
+        yield from map(Message, messages)
 
     def _work(self) -> Iterator[_BatchTask]:
         """What is left to do, in order."""

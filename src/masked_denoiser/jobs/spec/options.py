@@ -24,7 +24,7 @@ class Options:
 
     Attributes:
         tile: side of the square that is written at once, in pixels; "auto" measures once which tile and batch are
-            fastest for model and device (`denoising.warmup`), which takes up to about 20 s, and remembers it.
+            fastest for model and device (`inference.tune_tile`), which takes up to about 20 s, and remembers it.
         halo: context read around a tile in pixels; "default", or "exact" for whole-image equality.
         batch: tiles denoised at once; 0 lets the device decide.
         passes: runs with different attention masks whose mean is the result.
@@ -45,7 +45,7 @@ class Options:
             is left empty, and the places are listed.
         dtype: of the result: "same" as the image, or "float32", which holds what integers cannot, such as a tenth of a
             photon.
-        compiled: compile the network before the job begins (`denoising.compiling`), which takes minutes.
+        compiled: compile the network before the job begins (`inference.compilation`), which takes minutes.
         cpu_as_last_resort: where a GPU's memory does not even hold the smallest part of a tile, go on with the CPU
             instead of ending. No part of the job, so that a job which ended that way can be resumed with it.
     """

@@ -66,7 +66,7 @@ class Form:
     scheduler: str = ""
 
     def settings(self) -> dict[str, Any]:
-        """Fields of `denoising.job.Options`."""
+        """Fields of `Options`."""
         names = [
             "tile",
             "halo",

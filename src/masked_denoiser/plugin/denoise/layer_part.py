@@ -23,13 +23,13 @@ class LayerPart:
         slices: those of the layer, as a source.
         start: axis letter to where they begin in the layer.
         rectangle: rows and columns; None for whole planes.
-        said: what was chosen for the user; may be empty.
+        description: what was chosen for the user; may be empty.
     """
 
     slices: Source
     start: Mapping[str, int]
     rectangle: Rectangle | None = None
-    said: str = ""
+    description: str = ""
 
     def region(self) -> Region | None:
         """The rectangle as a region of all slices, with the pixels that the whole job would give it."""
@@ -71,7 +71,7 @@ def choose_part(viewer: Any, layer: Any, source: Source, form: Form) -> LayerPar
     slices, starts = crop(source, selection), selection.starts
     chosen = f"slices: {selection}" if selection.spans else ""
     if form.region == "whole":
-        return LayerPart(slices, starts, said=chosen)
+        return LayerPart(slices, starts, description=chosen)
     if form.region == "view":
         seen = _seen(viewer, layer, source.axes)
         if seen is None:

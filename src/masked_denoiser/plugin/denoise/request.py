@@ -32,8 +32,8 @@ class RequestBuilder:
     def denoise(self, layer: Any, form: Form) -> Request | None:
         """The whole job; None if the user thought better of it."""
         part, path = self._part(layer, form), layer_path(layer)
-        if part.said:
-            self._view.say(part.said)
+        if part.description:
+            self._view.say(part.description)
         if form.output != "memory":
             source, start = part.cut()
             made = make_request(form, source, input=path, start=start)

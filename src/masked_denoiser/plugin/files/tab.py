@@ -1,4 +1,4 @@
-"""The Files tab of the Denoise dock: a list, and a folder for the results. What it does is in `files_presenter`."""
+"""The Files tab of the Denoise dock: a list, and a folder for the results. What it does is in `presenter`."""
 
 from __future__ import annotations
 
