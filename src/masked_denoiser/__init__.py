@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from masked_denoiser import errors
+
 if TYPE_CHECKING:
     from masked_denoiser.denoising.noise_measurement import estimate_noise
     from masked_denoiser.images.open import open_image
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from masked_denoiser.training.fine_tune import fine_tune
 
 _HOMES = {
-    "Options": "masked_denoiser.jobs.spec.job",
+    "Options": "masked_denoiser.jobs.spec.options",
     "denoise": "masked_denoiser.jobs.api",
     "denoise_file": "masked_denoiser.jobs.api",
     "estimate_noise": "masked_denoiser.denoising.noise_measurement",
@@ -32,6 +34,7 @@ __all__ = [
     "Options",
     "denoise",
     "denoise_file",
+    "errors",
     "estimate_noise",
     "fine_tune",
     "load_model",
@@ -41,7 +44,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Loads a public name from its home on first use."""
+    """Import a public name from its module on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -47,9 +47,9 @@ Pending = Callable[[], Denoised]
 class ModelRunner:
     """Runs a model on tiles.
 
-    Memory that runs out is no end: half as many tiles are taken at once from then on, then tiles of half the side, cut
-    with overlaps. `limits` says how far that went; `messages` holds a sentence for each such step until somebody takes it.
-    `waited` counts the seconds for which the results of `submit` were waited for.
+    When memory runs out, half as many tiles are computed at once from then on, then tiles of half the side, cut with
+    overlaps. `limits` records how far that went, and `messages` holds a sentence for each step until the pipeline
+    takes it. `waited` counts the seconds that callers waited for results of `submit`.
 
     Args:
         model: what to run.
