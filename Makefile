@@ -15,7 +15,7 @@ help: ## show this list
 demo: $(STAMP) ## denoise the bundled slide; picture before / after in demo-output/; napari where there is a display
 	$(BIN)/masked-denoiser demo
 
-test: $(STAMP) debian-packages lint ## everything: lint, types, walls, and all tests with the docks under Xvfb
+test: $(STAMP) debian-packages lint ## everything: lint, types, imports, and all tests with the docks under Xvfb
 	$(call under_xvfb,$(BIN)/python -m pytest)
 
 test-long: $(STAMP) debian-packages ## the tests that take minutes
@@ -29,10 +29,10 @@ lint: $(STAMP) ## ruff, mypy and import-linter
 
 clean: ## remove the environment, caches and what the demo wrote
 	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find src tests scripts sample_data -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests docs tools benchmarks sample_data -name __pycache__ -type d -prune -exec rm -rf {} +
 
 debian-packages:
-	@sh scripts/install_debian_packages.sh
+	@sh tools/install_debian_packages.sh
 
 # On Linux the docks need an X server; elsewhere the system's own display serves.
 define under_xvfb

@@ -1,4 +1,4 @@
-"""Measures speed, and prints it as a table or as JSON.
+"""Measure speed and memory, and print them as a table or as JSON.
 
 python -m benchmarks                     # network, training step, whole pipeline (about ten minutes on two cores)
 python -m benchmarks network --sides 256
@@ -14,88 +14,90 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import machine, matrix_peak, peak_memory
-from benchmarks.network import Row, network_rows, training_rows
-from benchmarks.pipeline import pipeline_figures
-from benchmarks.start import start_figures
+from benchmarks.measure import describe_machine, measure_matrix_peak, peak_memory
+from benchmarks.network import Row, measure_network, measure_training
+from benchmarks.pipeline import measure_pipeline
+from benchmarks.start import measure_startup
 from masked_denoiser.inference.device import choose_device
 
+#: Parts of the benchmark.
 _PARTS = ("network", "training", "pipeline", "start")
 
-_STARTS = {"help": "masked-denoiser --help", "import": "import masked_denoiser"}
+#: Rows of the startup table, by key of its figures.
+_STARTUP_ROWS = {"help": "masked-denoiser --help", "import": "import masked_denoiser"}
 
 
 def main() -> None:
-    """Measures what was asked for."""
+    """Measure the chosen parts."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(_PARTS)} (default: all)")
-    parser.add_argument("--sides", type=int, nargs="+", default=[256, 1024], help="of the images, multiples of 64")
+    parser.add_argument("--sides", type=int, nargs="+", default=[256, 1024], help="sides of images, multiples of 64")
     parser.add_argument("--slide", type=int, default=4096, help="side of the pipeline's slide (default: 4096)")
-    parser.add_argument("--device", default="auto", help="as of `denoise`")
+    parser.add_argument("--device", default="auto", help="device, as for `denoise`")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table between the marks of this page")
-    asked = parser.parse_args()
-    if unknown := set(asked.parts) - set(_PARTS):
-        parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(_PARTS)}")
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
-    found = measure(asked)
-    table = as_table(found)
-    if asked.write:
-        _put(asked.write, table)
-    print(json.dumps(found, indent=1) if asked.json else table)
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="replace the table of this page")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(_PARTS):
+        parser.error(f"unknown parts: {', '.join(sorted(unknown))}; choose from {', '.join(_PARTS)}")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    figures = measure(arguments)
+    table = as_table(figures)
+    if arguments.write:
+        _replace_table(arguments.write, table)
+    print(json.dumps(figures, indent=1) if arguments.json else table)
 
 
-def measure(asked: argparse.Namespace) -> dict[str, Any]:
-    """All figures, as plain JSON values."""
-    device, _ = choose_device(asked.device)
-    parts = asked.parts or _PARTS
-    found: dict[str, Any] = {"machine": machine(device)}
-    found["matrix_peak"] = {k: matrix_peak(device, getattr(torch, k)) for k in ("float32", "bfloat16")}
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return all figures as JSON values."""
+    device, _ = choose_device(arguments.device)
+    parts = arguments.parts or _PARTS
+    figures: dict[str, Any] = {"machine": describe_machine(device)}
+    figures["matrix_peak"] = {k: measure_matrix_peak(device, getattr(torch, k)) for k in ("float32", "bfloat16")}
     rows: list[Row] = []
     if "network" in parts:
-        rows += network_rows(tuple(asked.sides), device, ("float32", "bfloat16"))
+        rows += measure_network(tuple(arguments.sides), device, ("float32", "bfloat16"))
     if "training" in parts:
-        rows += training_rows(device)
-    found["rows"] = [row.to_dict() for row in rows]
-    found["peak_memory"] = peak_memory(device)
+        rows += measure_training(device)
+    figures["rows"] = [row.to_dict() for row in rows]
+    figures["peak_memory"] = peak_memory(device)
     if "start" in parts:
-        found["start"] = start_figures()
+        figures["start"] = measure_startup()
     if "pipeline" in parts:
-        found["pipeline"] = pipeline_figures(asked.slide, asked.device, torch.get_num_threads())
-    return found
+        figures["pipeline"] = measure_pipeline(arguments.slide, arguments.device, torch.get_num_threads())
+    return figures
 
 
-def as_table(found: dict[str, Any]) -> str:
-    """Markdown."""
-    peaks = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {kind}" for kind, value in found["matrix_peak"].items())
-    lines = [f"{found['machine']}; matrix product {peaks}.", ""]
-    if found["rows"]:
+def as_table(figures: dict[str, Any]) -> str:
+    """Return the figures as Markdown tables."""
+    peaks = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {kind}" for kind, value in figures["matrix_peak"].items())
+    lines = [f"{figures['machine']}; matrix product {peaks}.", ""]
+    if figures["rows"]:
         lines += [
             "| what | before, s | ours, s | times faster | megapixels/s | largest difference | dB lost | of the peak |"
         ]
         lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
-        lines += map(_line, found["rows"])
-    if "pipeline" in found:
-        lines += ["", *_pipeline(found["pipeline"])]
-    if "start" in found:
+        lines += map(_network_row, figures["rows"])
+    if "pipeline" in figures:
+        lines += ["", *_pipeline_table(figures["pipeline"])]
+    if "start" in figures:
         lines += ["", "| start, without Python's own | |", "| --- | --- |"]
-        lines += [f"| `{what}` | {found['start'][key]:.2f} s |" for key, what in _STARTS.items()]
+        lines += [f"| `{what}` | {figures['start'][key]:.2f} s |" for key, what in _STARTUP_ROWS.items()]
     return "\n".join(lines) + "\n"
 
 
-def _line(row: dict[str, Any]) -> str:
+def _network_row(row: dict[str, Any]) -> str:
     share = "" if row["peak_share"] is None else f"{row['peak_share']:.0%}"
-    apart = "" if row["difference"] != row["difference"] else f"{row['difference']:.1e}"
+    difference = "" if row["difference"] != row["difference"] else f"{row['difference']:.1e}"
     lost = "" if row["lost"] is None else f"{row['lost']:.3f}"
     return (
         f"| {row['what']} | {row['plain']:.3g} | {row['ours']:.3g} | {row['times']:.1f} | "
-        f"{row['megapixels_a_second']:.3g} | {apart} | {lost} | {share} |"
+        f"{row['megapixels_a_second']:.3g} | {difference} | {lost} | {share} |"
     )
 
 
-def _pipeline(figures: dict[str, Any]) -> list[str]:
+def _pipeline_table(figures: dict[str, Any]) -> list[str]:
     lines = [
         f"| a job: {figures['side']} x {figures['side']} RGB, zarr to OME-Zarr with a pyramid | |",
         "| --- | --- |",
@@ -105,13 +107,13 @@ def _pipeline(figures: dict[str, Any]) -> list[str]:
     if "beside_the_network" in figures:
         lines.append(f"| all but the network, with a tiny network | {figures['beside_the_network']:.1%} of it |")
     peak, planned = figures["peak_memory"], figures["planned_memory"]
-    said = f"`info --plan` said {planned / 2**20:.0f} MiB ({planned / peak - 1:+.0%})"
-    lines.append(f"| peak memory | {peak / 2**20:.0f} MiB; {said} |")
+    estimate = f"`info --plan` estimated {planned / 2**20:.0f} MiB ({planned / peak - 1:+.0%})"
+    lines.append(f"| peak memory | {peak / 2**20:.0f} MiB; {estimate} |")
     return lines
 
 
-def _put(page: Path, table: str) -> None:
-    """Replaces what stands between the marks."""
+def _replace_table(page: Path, table: str) -> None:
+    """Replace the text between the marks of a page."""
     begin, end = "<!-- benchmarks -->\n", "<!-- end of benchmarks -->"
     text = page.read_text()
     if text.count(begin) != 1 or text.count(end) != 1:

@@ -1,4 +1,4 @@
-"""Timing, the matrix peak of the machine, and peak memory: what the benchmarks are made of."""
+"""Measurements that the benchmarks share: time, matrix peak and peak memory."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from pathlib import Path
 
 import torch
 
-#: Side of the square matrices whose product is the hardware's peak.
+#: Side of the square matrices whose product gives the peak of the machine, on a CPU.
 _SIDE = 2048
 
 
 def seconds(run: Callable[[], object], device: torch.device, runs: int = 2) -> float:
-    """The best of some runs, after one that does not count; or the only one, if there is to be one."""
+    """Return the seconds of the fastest run, after a warm-up run if there are several."""
     times = []
     for _ in range(runs + (runs > 1)):
-        began = time.perf_counter()
+        started = time.perf_counter()
         run()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - started)
     return min(times[1:] or times)
 
 
-def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large matrix product."""
+def measure_matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the FLOP/s of a large matrix product."""
     side = _SIDE if device.type == "cpu" else 4 * _SIDE
     a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
     return 2 * side**3 / seconds(lambda: a @ b, device, 4)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes that this process has held so far: on the GPU, or of resident memory."""
+    """Return the peak memory of this process in bytes: on the GPU, or resident."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
-def machine(device: torch.device) -> str:
-    """The machine, in words."""
+def describe_machine(device: torch.device) -> str:
+    """Return a description of the processor and of torch."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     return f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"

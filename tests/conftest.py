@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from masked_denoiser.inference import measurement_cache as remembered
+from masked_denoiser.inference import measurement_cache
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `gpu` are skipped where there is none; torch is imported only if there are such tests."""
+    """Skip tests marked `gpu` on machines without a GPU; import torch only if such tests were collected."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return
@@ -23,22 +23,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.skip(reason="no CUDA or MPS device"))
 
 
-# Times depend on what else a machine does: none is asserted.
+# No deadlines: run times depend on the load of the machine.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
 def measured(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where measurements of this machine are kept: for each test a file of its own, and never the user's."""
+    """Redirect the cache of measurements of this machine to a new file for each test."""
     path = tmp_path_factory.mktemp("cache") / "masked-denoiser" / "measured.json"
-    monkeypatch.setattr(remembered, "_file", lambda: path)
+    monkeypatch.setattr(measurement_cache, "_file", lambda: path)
     return path
 
 
 @pytest.fixture(autouse=True)
-def same_threads() -> Iterator[None]:
-    """What `--threads` sets in this process ends with its test: rounding depends on it."""
+def restore_thread_count() -> Iterator[None]:
+    """Restore torch's number of threads after each test: `--threads` changes it, and rounding depends on it."""
     before = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
     yield
     if before is not None:

@@ -1,4 +1,4 @@
-"""Nothing in a file is ever run: what could do so is nowhere in the program."""
+"""Checks that no module of the package can execute code from a file."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ import pytest
 
 SOURCES = Path(__file__).parents[1] / "src" / "masked_denoiser"
 
-#: `pickle.UnpicklingError`, which torch raises, may be imported by its name.
+#: Modules that can execute code while they load data.
 _MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml", "jsonpickle"}
+#: Imports from them that are allowed: torch raises this error.
 _HARMLESS = {("pickle", "UnpicklingError")}
 _CALLS = {"eval", "exec", "compile", "__import__"}
 
 
-def offences(code: str) -> list[str]:
-    """What in a module could run what a file says."""
-    return [found for node in ast.walk(ast.parse(code)) for found in _of(node)]
+def violations(code: str) -> list[str]:
+    """Return the statements of a module that could execute code from a file."""
+    return [statement for node in ast.walk(ast.parse(code)) for statement in _unsafe_statements(node)]
 
 
-def _of(node: ast.AST) -> Iterator[str]:
+def _unsafe_statements(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (f"import {a.name}" for a in node.names if a.name.partition(".")[0] in _MODULES)
     if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in _MODULES:
         names = {(str(node.module), alias.name) for alias in node.names}
         yield from (f"from {module} import {name}" for module, name in sorted(names - _HARMLESS))
     if isinstance(node, ast.Call):
-        yield from _of_call(node)
+        yield from _unsafe_calls(node)
 
 
-def _of_call(call: ast.Call) -> Iterator[str]:
+def _unsafe_calls(call: ast.Call) -> Iterator[str]:
     name = ast.unparse(call.func)
-    given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+    keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
     if name in _CALLS or name in ("os.system", "os.popen"):
         yield f"{name}()"
-    if name == "torch.load" and given.get("weights_only") != "True":
+    if name == "torch.load" and keywords.get("weights_only") != "True":
         yield "torch.load without weights_only=True"
-    if given.get("allow_pickle", "False") != "False":
+    if keywords.get("allow_pickle", "False") != "False":
         yield f"{name} with allow_pickle"
-    if given.get("shell", "False") != "False":
+    if keywords.get("shell", "False") != "False":
         yield f"{name} with a shell"
 
 
@@ -58,12 +59,14 @@ def _of_call(call: ast.Call) -> Iterator[str]:
         "subprocess.run('ls', shell=True)",
     ],
 )
-def test_offences_are_found(code: str) -> None:
-    assert offences(code)
+def test_unsafe_code_is_detected(code: str) -> None:
+    assert violations(code)
 
 
-def test_no_module_can_run_what_a_file_says() -> None:
+def test_no_module_executes_file_contents() -> None:
     modules = sorted(SOURCES.rglob("*.py"))
     assert len(modules) > 100
-    found = {str(path.relative_to(SOURCES)): offences(path.read_text(encoding="utf-8")) for path in modules}
-    assert {name: what for name, what in found.items() if what} == {}
+    violations_by_module = {
+        str(path.relative_to(SOURCES)): violations(path.read_text(encoding="utf-8")) for path in modules
+    }
+    assert {name: statements for name, statements in violations_by_module.items() if statements} == {}

@@ -1,4 +1,4 @@
-"""What a user gets from the index: sdist -> wheel -> an environment with nothing else in it."""
+"""Tests of the distribution: sdist -> wheel -> installation in an empty environment."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from npe2 import PluginManifest
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
-LOOK = """
+INSPECT = """
 import json
 from importlib.metadata import distribution
 from importlib.resources import files
 from masked_denoiser.samples import SAMPLES, sample_path
 
 package = files("masked_denoiser")
-found = distribution("napari-masked-denoiser")
+metadata = distribution("napari-masked-denoiser")
 print(json.dumps({
     "package": str(package),
-    "version": found.version,
-    "entry points": [[point.group, point.name, point.value] for point in found.entry_points],
+    "version": metadata.version,
+    "entry points": [[point.group, point.name, point.value] for point in metadata.entry_points],
     "samples": [str(sample_path(name)) for name in SAMPLES],
     "weights": [str(path) for path in package.joinpath("models", "bundled").glob("*.safetensors")],
 }))
@@ -36,16 +36,16 @@ print(json.dumps({
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Runs a command without this environment's PYTHONPATH; on failure shows what it said."""
+    """Run a command without this environment's PYTHON* variables, and return its output; show it on failure."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    process = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory):
-    """The sdist, and the wheel made from that sdist."""
+    """Return the paths of the sdist and of the wheel built from it."""
     folder = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
     (sdist,) = folder.glob("*.tar.gz")
@@ -55,20 +55,20 @@ def dist(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(dist, tmp_path_factory):
-    """The wheel in an empty environment, and what a Python there sees of it."""
+    """Install the wheel in an empty environment, and return what its Python reports of it."""
     home = tmp_path_factory.mktemp("empty")
     venv.create(home, with_pip=False)
     scripts, suffix = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
     python = home / scripts / f"python{suffix}"
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python)
     run(*pip, "install", "--no-deps", "--no-index", dist[1], cwd=home)
-    seen = json.loads(run(python, "-I", "-c", LOOK, cwd=home))
-    seen["command"] = home / scripts / f"masked-denoiser{suffix}"
-    assert home.resolve() in Path(seen["package"]).resolve().parents
-    return seen
+    facts = json.loads(run(python, "-I", "-c", INSPECT, cwd=home))
+    facts["command"] = home / scripts / f"masked-denoiser{suffix}"
+    assert home.resolve() in Path(facts["package"]).resolve().parents
+    return facts
 
 
-def test_version_is_the_one_of_pyproject(installed):
+def test_version_equals_pyproject(installed):
     assert installed["version"] == PROJECT["version"]
 
 
@@ -76,14 +76,14 @@ def test_command_is_installed(installed):
     assert installed["command"].exists()
 
 
-def test_manifest_is_where_npe2_looks(installed):
+def test_npe2_finds_manifest(installed):
     points = {group: (name, value) for group, name, value in installed["entry points"]}
     assert points["napari.manifest"] == (PROJECT["name"], "masked_denoiser:napari.yaml")
     manifest = PluginManifest.from_file(Path(installed["package"], "napari.yaml"))
     assert manifest.name == PROJECT["name"]
 
 
-def test_samples_are_in_the_package(installed):
+def test_package_contains_samples(installed):
     assert installed["samples"]
     for sample in map(Path, installed["samples"]):
         assert Path(installed["package"]) in sample.parents
@@ -91,18 +91,18 @@ def test_samples_are_in_the_package(installed):
         assert sample.read_bytes() == original.read_bytes()
 
 
-def test_weights_are_in_the_package(installed):
+def test_package_contains_weights(installed):
     sizes = {Path(path).name: Path(path).stat().st_size for path in installed["weights"]}
     assert {"paper-rgb.safetensors", "general-rgb.safetensors", "general-gray.safetensors"} <= sizes.keys()
     assert min(sizes.values()) > 100_000
     assert sum(sizes.values()) <= 12_000_000
 
 
-def test_types_are_in_the_package(installed):
+def test_package_is_typed(installed):
     assert Path(installed["package"], "py.typed").exists()
 
 
-def test_sdist_holds_what_the_tests_need(dist):
+def test_sdist_contains_files_for_tests(dist):
     with tarfile.open(dist[0]) as archive:
         members = {member.name.partition("/")[2]: member for member in archive.getmembers()}
     needed = ("README.md", "LICENSE", "Makefile", "constraints.txt", "tests/test_packaging.py", "sample_data/make.py")
@@ -110,7 +110,7 @@ def test_sdist_holds_what_the_tests_need(dist):
     assert members["napari.yaml"].size > 0 or members["napari.yaml"].issym()
 
 
-def test_manifest_at_the_top_is_the_packaged_one():
+def test_root_manifest_equals_packaged_one():
     link, packaged = ROOT / "napari.yaml", ROOT / "src" / "masked_denoiser" / "napari.yaml"
     if link.is_symlink():
         assert link.resolve() == packaged.resolve()

@@ -1,4 +1,4 @@
-"""The scripts whose figures stand in docs/reliability.md, as tests; shorter forms are among the other tests."""
+"""Tests that run the programs whose results docs/reliability.md lists."""
 
 import os
 import re
@@ -8,38 +8,38 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+ROOT = Path(__file__).parents[1]
 
 
-def printed(script, *arguments):
-    """What a script prints; that it fails where a figure is not reached."""
-    command = [sys.executable, str(SCRIPTS / script), *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+def output_of(module, *arguments):
+    """Run a module, which must succeed, and return its output."""
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def test_jobs_that_are_killed_end_in_the_same_bytes():
-    assert "| 4 of 4 |" in printed("kill_loop.py", "--count", "4")
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("how", [(), ("--workers", "2"), ("--driver",)])
-def test_thirty_kills(how):
-    assert "| 30 of 30 |" in printed("kill_loop.py", "--count", "30", *how)
+def test_killed_jobs_resume_to_identical_bytes():
+    assert "| 4 of 4 |" in output_of("tests.reliability.kill_loop", "--count", "4")
 
 
 @pytest.mark.long
-def test_a_huge_slide_is_planned_at_once_and_needs_no_more_memory_than_a_small_one():
-    text = printed("huge_slide.py")
+@pytest.mark.parametrize("options", [(), ("--workers", "2"), ("--driver",)])
+def test_thirty_killed_jobs_resume_to_identical_bytes(options):
+    assert "| 30 of 30 |" in output_of("tests.reliability.kill_loop", "--count", "30", *options)
+
+
+@pytest.mark.long
+def test_planning_time_and_memory_of_a_huge_slide():
+    text = output_of("tests.reliability.huge_slide")
     early, late = map(int, re.search(r"second half \| (\d+) and (\d+) MiB", text).groups())
     assert late <= 1.1 * early
     assert int(re.search(r"visited \| [\d.]+ s, (\d+) MiB", text).group(1)) < 200
     assert float(re.search(r"longest \| ([\d.]+) MB", text).group(1)) < 5
-    assert "stub left it | yes" in text
+    assert "returned by the stub | yes" in text
 
 
 @pytest.mark.long
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="two workers need two cores")
-def test_two_workers_are_nearly_twice_as_fast_as_one():
-    """A ratio within one run, of a job that is long enough for it."""
-    ratio = float(printed("worker_speed.py").split("|")[-2])
-    assert ratio >= 1.7  # 1.80 where nothing else runs
+def test_speed_of_two_workers():
+    """Compare within one run, on a job that is long enough for a stable ratio."""
+    ratio = float(output_of("benchmarks.worker_speed").split("|")[-2])
+    assert ratio >= 1.7  # 1.80 on an idle machine

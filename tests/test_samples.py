@@ -14,13 +14,13 @@ def test_sample_is_found(name):
 
 
 @pytest.mark.parametrize("name", ["", "nope", "../pyproject.toml", "README.md"])
-def test_unknown_sample_is_a_user_error_that_names_the_known(name):
+def test_unknown_sample_error_lists_samples(name):
     with pytest.raises(ValueError, match=r"slide, slide-clean, fluorescence") as caught:
         sample_path(name)
     assert isinstance(caught.value, MaskedDenoiserError)
 
 
-def test_slide_noise_is_as_stated():
+def test_noise_of_slide_sample():
     clean = tifffile.imread(sample_path("slide-clean")).astype(float)
     noisy = tifffile.imread(sample_path("slide")).astype(float)
     assert clean.shape == noisy.shape == (512, 512, 3)
@@ -28,7 +28,7 @@ def test_slide_noise_is_as_stated():
     assert (noisy - clean)[unclipped].std() == pytest.approx(25.0, rel=0.02)
 
 
-def test_fluorescence_is_as_stated():
+def test_metadata_of_fluorescence_sample():
     with tifffile.TiffFile(sample_path("fluorescence")) as tiff:
         series = tiff.series[0]
         assert (series.axes, series.shape, series.dtype) == ("CZYX", (2, 8, 160, 160), np.uint16)

@@ -1,4 +1,4 @@
-"""Every error that a user of the package, the command line or the docks can mend."""
+"""Every error that a user of the package, the command line or the docks can resolve."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN = 200
 
 
 class MaskedDenoiserError(Exception):
-    """Base of all errors that a user can mend.
+    """Base of all errors that a user can resolve.
 
     The message is one line: the value, what is wrong with it, and what to do. The command line and the docks show
     the message alone; anything else is a defect and shows its traceback.
@@ -30,14 +30,14 @@ class ConfigError(MaskedDenoiserError, ValueError):
 
 
 class DeviceError(MaskedDenoiserError, ValueError):
-    """A device that is missing, or cannot do what was asked of it.
+    """A device that is missing, or cannot do what was requested of it.
 
     Not a RuntimeError, as torch's own is: napari's workers lose those.
     """
 
 
 class EvaluationError(MaskedDenoiserError, ValueError):
-    """An evaluation that cannot be done as asked."""
+    """An evaluation that cannot be done as requested."""
 
 
 class BaselineError(EvaluationError):
@@ -65,7 +65,7 @@ class FormError(MaskedDenoiserError, ValueError):
 
 
 class ImageError(MaskedDenoiserError, ValueError):
-    """An image that cannot be read, or not in the way that was asked for."""
+    """An image that cannot be read, or not in the way that was requested for."""
 
 
 class DamagedError(ImageError):
@@ -77,7 +77,7 @@ class UnknownSampleError(MaskedDenoiserError, ValueError):
 
 
 class JobError(MaskedDenoiserError, ValueError):
-    """A job that cannot be done as asked."""
+    """A job that cannot be done as requested."""
 
 
 class AlreadyCompleteError(JobError):
@@ -85,7 +85,7 @@ class AlreadyCompleteError(JobError):
 
 
 class ListError(JobError):
-    """A list of images that cannot be denoised as asked."""
+    """A list of images that cannot be denoised as requested."""
 
 
 class OutputError(JobError):
@@ -127,6 +127,11 @@ class RecipeError(NoiseError):
         marked = f"{text[max(0, position - _SHOWN) : position]}>>>{text[position : position + _SHOWN]}"
         super().__init__(f"noise recipe, character {position + 1}: {problem} (at >>> in {marked!r})")
         self.position = position
+        self._arguments = text, position, problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to unpickle the error."""
+        return RecipeError, self._arguments
 
 
 class PlanError(MaskedDenoiserError, ValueError):
@@ -134,7 +139,7 @@ class PlanError(MaskedDenoiserError, ValueError):
 
 
 class TrainingError(MaskedDenoiserError, ValueError):
-    """A training that cannot be done as asked."""
+    """A training that cannot be done as requested."""
 
 
 class StoppedEarlyError(TrainingError):
@@ -142,6 +147,10 @@ class StoppedEarlyError(TrainingError):
 
     def __init__(self) -> None:
         super().__init__("stopped before training began; nothing was written")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to unpickle the error."""
+        return StoppedEarlyError, ()
 
 
 def one_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Messages to the user, and how figures are written in them."""
+"""Messages to the user, and the formatting of durations in them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Message:
-    """A sentence for the user."""
+    """Sentence for the user."""
 
     text: str
 
 
 def readable_time(seconds: float) -> str:
-    """Seconds as "8 s", "3 min 20 s" or "2 h 5 min"."""
+    """Return a duration as text such as "8 s", "3 min 20 s" or "2 h 5 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""The sample images that come with the package."""
+"""Sample images that come with the package."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 from masked_denoiser.errors import UnknownSampleError
 
-_PACKAGED = Path(__file__).parent / "sample_data"
-_CHECKOUT = Path(__file__).parents[2] / "sample_data"
+_PACKAGE_FOLDER = Path(__file__).parent / "sample_data"
+_CHECKOUT_FOLDER = Path(__file__).parents[2] / "sample_data"
 
-#: Name of a sample to its file. What they are, and how they were made: `sample_data/README.md`.
+#: File of each sample by its name; `sample_data/README.md` describes the images and how they were made.
 SAMPLES = {
     "slide": "slide.ome.tif",
     "slide-clean": "slide_clean.ome.tif",
@@ -18,16 +18,16 @@ SAMPLES = {
 
 
 def sample_path(name: str) -> Path:
-    """Where a sample image lies: in the installed package, else in the checkout.
+    """Return the path of a sample image, in the installed package or else in the checkout.
 
     Args:
         name: one of `SAMPLES`, or the name of its file.
 
     Raises:
-        UnknownSampleError: there is no such sample.
+        UnknownSampleError: if there is no such sample.
     """
     file = SAMPLES.get(name, name)
     if file not in SAMPLES.values():
-        raise UnknownSampleError(f"no sample is named {name!r}; there are {', '.join(SAMPLES)}")
-    packaged = _PACKAGED / file
-    return packaged if packaged.exists() else _CHECKOUT / file
+        raise UnknownSampleError(f"there is no sample {name!r}; choose one of: {', '.join(SAMPLES)}")
+    packaged = _PACKAGE_FOLDER / file
+    return packaged if packaged.exists() else _CHECKOUT_FOLDER / file

@@ -1,4 +1,4 @@
-"""The benchmarks run, compare equal things, and write their table where it belongs."""
+"""Tests of the benchmarks: their differences and the table that they write."""
 
 import json
 import sys
@@ -6,17 +6,17 @@ import sys
 import pytest
 import torch
 from benchmarks.__main__ import main
-from benchmarks.measure import matrix_peak
-from benchmarks.network import network_rows
+from benchmarks.measure import measure_matrix_peak
+from benchmarks.network import measure_network
 
 
-def test_the_table_goes_between_its_marks(tmp_path, monkeypatch, capsys):
+def test_table_is_written_between_marks(tmp_path, monkeypatch, capsys):
     page = tmp_path / "speed.md"
     page.write_text("before\n<!-- benchmarks -->\nold\n<!-- end of benchmarks -->\nafter\n")
     monkeypatch.setattr(sys, "argv", ["benchmarks", "network", "--sides", "64", "--json", "--write", str(page)])
     main()
-    found = json.loads(capsys.readouterr().out)
-    rows = {row["what"]: row for row in found["rows"]}
+    report = json.loads(capsys.readouterr().out)
+    rows = {row["what"]: row for row in report["rows"]}
     exact, half = rows["paper's network, 64 x 64, float32"], rows["paper's network, 64 x 64, bfloat16"]
     assert exact["difference"] <= 1e-5 < half["difference"]
     assert exact["times"] == pytest.approx(exact["plain"] / exact["ours"])
@@ -31,12 +31,12 @@ def test_the_table_goes_between_its_marks(tmp_path, monkeypatch, capsys):
         main()
 
 
-def test_the_peak_is_a_rate():
-    assert 1e8 < matrix_peak(torch.device("cpu"), torch.float32) < 1e16
+def test_matrix_peak_is_plausible():
+    assert 1e8 < measure_matrix_peak(torch.device("cpu"), torch.float32) < 1e16
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_the_network_on_a_gpu_equals_its_plain_formulation():
-    rows = network_rows((128,), torch.device("cuda"), ("float32",))
+def test_gpu_network_equals_plain_formulation():
+    rows = measure_network((128,), torch.device("cuda"), ("float32",))
     assert rows[0].difference <= 1e-5

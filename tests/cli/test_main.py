@@ -37,27 +37,27 @@ def image(tmp_path):
 
 
 def folder_bytes(path):
-    """Every file of an output and its content."""
+    """Return the content of every file of an output by its relative path."""
     files = [path] if path.is_file() else [p for p in sorted(path.rglob("*")) if p.is_file()]
     return {str(p.relative_to(path)): p.read_bytes() for p in files}
 
 
 @pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
-def test_a_job_killed_at_any_moment_resumes_to_the_same_bytes(tmp_path, tiny, suffix):
+def test_killed_job_resumes_to_identical_bytes(tmp_path, tiny, suffix):
     source = tmp_path / "in.tif"
     tifffile.imwrite(source, np.random.default_rng(0).integers(0, 65535, (2, 256, 320), dtype=np.uint16))
     arguments = ["--model", tiny, "--tile", "64", "--quiet", "--axes", "ZYX", "--device", "cpu"]
-    whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
-    assert main(["denoise", str(source), str(whole), *arguments]) == 0
-    for lines in (2, 11, 25):  # of 40 pieces, and a header
-        kill_at(lines, [*COMMAND, "denoise", str(source), str(cut), *arguments, "--resume"], journal=cut)
-    assert main(["denoise", str(source), str(cut), *arguments, "--resume"]) == 0
-    assert folder_bytes(cut) == folder_bytes(whole)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["in.tif", whole.name, cut.name])
+    uninterrupted, killed = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    assert main(["denoise", str(source), str(uninterrupted), *arguments]) == 0
+    for lines in (2, 11, 25):  # of a header and 40 pieces
+        kill_at(lines, [*COMMAND, "denoise", str(source), str(killed), *arguments, "--resume"], journal=killed)
+    assert main(["denoise", str(source), str(killed), *arguments, "--resume"]) == 0
+    assert folder_bytes(killed) == folder_bytes(uninterrupted)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["in.tif", uninterrupted.name, killed.name])
 
 
 def kill_at(lines, command, journal):
-    """Starts a command and kills it as soon as its journal has so many lines."""
+    """Start a command, and kill it as soon as its journal has this number of lines."""
     path = journal.with_name(journal.name + ".journal")
     process = subprocess.Popen(command)
     while process.poll() is None:
@@ -69,7 +69,7 @@ def kill_at(lines, command, journal):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a child alone")
-def test_interrupt_cancels_between_tiles_and_says_how_to_go_on(tmp_path, tiny, image):
+def test_interrupted_job_can_be_resumed(tmp_path, tiny, image):
     output = tmp_path / "out.ome.zarr"
     command = [*COMMAND, "denoise", str(image), str(output), "--model", tiny, "--tile", "16", "--device", "cpu"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -80,12 +80,12 @@ def test_interrupt_cancels_between_tiles_and_says_how_to_go_on(tmp_path, tiny, i
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate()
     assert process.returncode == 130
-    assert "go on with --resume" in out
+    assert "continue with --resume" in out
     assert main(["denoise", str(image), str(output), "--model", tiny, "--tile", "16", "--quiet", "--resume"]) == 0
 
 
-def peak(side, folder, model):
-    """Peak resident memory in bytes of denoising side x side RGB pixels, zarr to OME-Zarr, in its own process."""
+def peak_memory(side, folder, model):
+    """Return the peak resident memory, in bytes, of denoising side x side RGB pixels, zarr to OME-Zarr."""
     source = folder / f"{side}.zarr"
     array = zarr.create_array(source, shape=(side, side, 3), chunks=(512, 512, 3), dtype="uint8")
     rng = np.random.default_rng(0)
@@ -93,42 +93,42 @@ def peak(side, folder, model):
         array[y : y + 512] = (
             rng.integers(0, 256, (512, 512, 3), dtype=np.uint8).repeat(side // 512, axis=1).reshape(512, side, 3)
         )
-    # Not ru_maxrss where it can be helped: Linux hands the parent's peak on to the child.
-    peak = (
+    # ru_maxrss only on macOS: on Linux a child inherits the peak of its parent.
+    expression = (
         "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss"
         if sys.platform == "darwin"
         else "int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1]) * 1024"
     )
     run = "from masked_denoiser.cli.main import main; assert main(sys.argv[1:]) == 0"
-    code = f"import re, resource, sys; {run}; print({peak})"
+    code = f"import re, resource, sys; {run}; print({expression})"
     output = folder / f"{side}.ome.zarr"
     command = ["denoise", str(source), str(output), "--model", model, "--quiet", "--device", "cpu", "--noise", "none"]
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+    process = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
     shutil.rmtree(source)
     shutil.rmtree(output)
-    return int(done.stdout)
+    return int(process.stdout)
 
 
 def check_flat_memory(side, tmp_path, stub):
-    full, half = peak(side, tmp_path, stub), peak(side // 2, tmp_path, stub)
+    full, half = peak_memory(side, tmp_path, stub), peak_memory(side // 2, tmp_path, stub)
     print(f"\npeak memory: {full / 1e6:.0f} MB for {side} x {side} x 3, {half / 1e6:.0f} MB for half the side")
     assert full < 1.2e9
-    assert full < 1.2 * half  # of four times as many pixels
+    assert full < 1.2 * half  # for four times the number of pixels
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows tells no peak of memory this way")
-def test_peak_memory_does_not_grow_with_the_image(tmp_path, stub):
+def test_peak_memory_is_independent_of_image_size(tmp_path, stub):
     check_flat_memory(2048, tmp_path, stub)
 
 
 @pytest.mark.long
-def test_peak_memory_of_a_slide_of_16384_pixels(tmp_path, stub):
+def test_peak_memory_of_16384_pixel_slide(tmp_path, stub):
     check_flat_memory(16384, tmp_path, stub)
 
 
 @pytest.fixture(scope="session")
 def stub(tmp_path_factory):
-    """The smallest network of the family: what is measured is the way of the pixels, not the network."""
+    """Return the path of a minimal network: memory is measured for the pipeline, not the network."""
     from masked_denoiser.models.card import Card
     from masked_denoiser.models.file import Model
     from masked_denoiser.network.config import SwinConfig
@@ -140,8 +140,8 @@ def stub(tmp_path_factory):
     return str(path)
 
 
-def refuse(capsys, *arguments):
-    """Runs a command that must fail with one line, and returns that line."""
+def error_of(capsys, *arguments):
+    """Run a command that must fail with a one-line error, and return that line."""
     code = main([str(a) for a in arguments])
     error = capsys.readouterr().err.strip()
     assert code == 1
@@ -151,10 +151,10 @@ def refuse(capsys, *arguments):
 
 
 def bad_inputs(folder):
-    """Files that cannot be denoised, and what the error must name."""
-    whole = folder / "whole.tif"
-    tifffile.imwrite(whole, np.zeros((64, 64), np.uint8), tile=(16, 16))
-    (folder / "torn.tif").write_bytes(whole.read_bytes()[:2000])
+    """Write files that cannot be denoised, and return a part of the error message of each."""
+    valid = folder / "whole.tif"
+    tifffile.imwrite(valid, np.zeros((64, 64), np.uint8), tile=(16, 16))
+    (folder / "torn.tif").write_bytes(valid.read_bytes()[:2000])
     (folder / "empty.tif").write_bytes(b"")
     (folder / "text.txt").write_text("hello")
     (folder / "plain").mkdir()
@@ -171,15 +171,15 @@ def bad_inputs(folder):
     }
 
 
-def test_bad_input_is_refused_in_one_line_and_nothing_is_written(tmp_path, tiny, capsys):
-    for name, words in bad_inputs(tmp_path).items():
+def test_bad_input_is_one_line_error_without_output(tmp_path, tiny, capsys):
+    for name, message in bad_inputs(tmp_path).items():
         before = sorted(tmp_path.rglob("*"))
-        assert words in refuse(capsys, "denoise", tmp_path / name, tmp_path / "out.ome.zarr", "--model", tiny)
+        assert message in error_of(capsys, "denoise", tmp_path / name, tmp_path / "out.ome.zarr", "--model", tiny)
         assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["--axes", "ZYX"], "ZYX"),
         (["--axes", "YQ"], "Q"),
@@ -193,26 +193,26 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(tmp_path, tiny,
         (["--level", "3"], "level"),
     ],
 )
-def test_bad_options_are_refused_in_one_line(tmp_path, tiny, image, capsys, arguments, words):
+def test_bad_options_are_one_line_errors(tmp_path, tiny, image, capsys, arguments, message):
     output = tmp_path / "out.ome.zarr"
-    assert words in refuse(capsys, "denoise", image, output, "--model", tiny, *arguments)
+    assert message in error_of(capsys, "denoise", image, output, "--model", tiny, *arguments)
     assert sorted(tmp_path.iterdir()) == [image]
 
 
-def test_bad_outputs_are_refused_in_one_line(tmp_path, tiny, image, capsys, monkeypatch):
+def test_bad_outputs_are_one_line_errors(tmp_path, tiny, image, capsys, monkeypatch):
     taken = tmp_path / "taken.ome.tif"
     shutil.copy(image, taken)
     before = image.read_bytes()
-    for output, words in (
+    for output, message in (
         (taken, "exists"),
         (image, "input"),
         (tmp_path / "out.jpg", ".ome.zarr"),
         (tmp_path / "nowhere" / "out.ome.zarr", "nowhere"),
     ):
-        assert words in refuse(capsys, "denoise", image, output, "--model", tiny)
-    assert "input" in refuse(capsys, "denoise", image, image, "--model", tiny, "--overwrite")
+        assert message in error_of(capsys, "denoise", image, output, "--model", tiny)
+    assert "input" in error_of(capsys, "denoise", image, image, "--model", tiny, "--overwrite")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 90, 10))
-    assert "MB are free" in refuse(capsys, "denoise", image, tmp_path / "out.ome.zarr", "--model", tiny)
+    assert "MB are free" in error_of(capsys, "denoise", image, tmp_path / "out.ome.zarr", "--model", tiny)
     assert image.read_bytes() == before
     assert sorted(tmp_path.iterdir()) == [image, taken]
 
@@ -225,7 +225,7 @@ def test_wrong_usage_exits_with_2(capsys):
     assert "neither a number of pixels" in capsys.readouterr().err
 
 
-def test_json_is_for_machines(tmp_path, tiny, image, capsys):
+def test_json_output(tmp_path, tiny, image, capsys):
     output = tmp_path / "out.ome.tif"
     assert main(["denoise", str(image), str(output), "--model", tiny, "--tile", "32", "--json", "--quiet"]) == 0
     summary = json.loads(capsys.readouterr().out)
@@ -235,7 +235,7 @@ def test_json_is_for_machines(tmp_path, tiny, image, capsys):
     assert (facts["axes"], facts["shape"], facts["dtype"]) == ("YX", [96, 128], "uint8")
 
 
-def test_standard_deviation_is_a_second_output(tmp_path, tiny, image):
+def test_standard_deviation_is_written_to_second_output(tmp_path, tiny, image):
     output = tmp_path / "out.ome.zarr"
     settings = ["--model", tiny, "--tile", "32", "--passes", "3", "--std", "--quiet"]
     assert main(["denoise", str(image), str(output), *settings]) == 0
@@ -255,19 +255,19 @@ def test_models_are_imported_listed_shown_and_exported(tmp_path, monkeypatch, ca
     assert main(["models", "info", "mine", "--json"]) == 0
     card = json.loads(capsys.readouterr().out)
     assert (card["licence"], card["architecture"]["embed"]) == ("MIT", 12)
-    assert "exists" in refuse(capsys, "models", "import", tmp_path / "published.pth", "--name", "mine")
+    assert "exists" in error_of(capsys, "models", "import", tmp_path / "published.pth", "--name", "mine")
     assert main(["models", "export", "mine", str(tmp_path / "back.pth")]) == 0
     assert torch.load(tmp_path / "back.pth", weights_only=True)["params"].keys()
 
 
-def test_doctor_examines_the_machine_and_itself(capsys):
+def test_doctor_reports_environment_and_self_test(capsys):
     assert main(["doctor", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["torch"] == torch.__version__
     assert facts["self-test"].startswith("passed")
 
 
-def test_demo_writes_the_picture(tmp_path, tiny, capsys):
+def test_demo_writes_picture(tmp_path, tiny, capsys):
     assert main(["demo", "--output", str(tmp_path), "--model", tiny, "--no-window"]) == 0
     assert "dB before" in capsys.readouterr().out
     assert (tmp_path / "before_after.png").stat().st_size > 100_000
@@ -275,33 +275,33 @@ def test_demo_writes_the_picture(tmp_path, tiny, capsys):
         assert result.size_yx == slide.size_yx
 
 
-def test_help_and_import_load_no_torch():
+def test_help_and_import_do_not_import_torch():
     code = (
         "import sys, masked_denoiser\n"
         "from masked_denoiser.cli.main import build_parser\n"
         "build_parser().format_help()\n"
         "print([m for m in ('torch', 'zarr', 'tifffile', 'napari', 'dask') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert process.stdout.strip() == "[]"
 
 
-def test_a_damaged_strip_is_one_line(tmp_path, tiny, capsys):
+def test_damaged_tile_is_one_line_error(tmp_path, tiny, capsys):
     path = tmp_path / "damaged.tif"
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
     tifffile.imwrite(path, pixels, compression="zlib", tile=(16, 16))
     with tifffile.TiffFile(path) as tif:
-        at = tif.pages[0].dataoffsets[9]
+        offset = tif.pages[0].dataoffsets[9]
     content = bytearray(path.read_bytes())
-    content[at : at + 40] = bytes(40)
+    content[offset : offset + 40] = bytes(40)
     path.write_bytes(content)
-    error = refuse(capsys, "denoise", path, tmp_path / "out.ome.zarr", "--model", tiny, "--tile", "16", "--quiet")
+    error = error_of(capsys, "denoise", path, tmp_path / "out.ome.zarr", "--model", tiny, "--tile", "16", "--quiet")
     assert "damaged.tif: is damaged at rows" in error
     assert "copy the file again" in error
 
 
 @pytest.mark.parametrize(("axes", "name"), [("YXS", "general-rgb"), ("YX", "general-gray"), ("CYX", "general-gray")])
-def test_without_a_model_the_one_that_suits_the_image_is_taken(tmp_path, axes, name):
+def test_default_model_depends_on_image(tmp_path, axes, name):
     shape = {"Y": 64, "X": 72, "S": 3, "C": 3}
     noisy = np.clip(np.random.default_rng(0).normal(120, 20, [shape[letter] for letter in axes]), 0, 255)
     photometric = "rgb" if axes == "YXS" else "minisblack"
@@ -310,32 +310,32 @@ def test_without_a_model_the_one_that_suits_the_image_is_taken(tmp_path, axes, n
     command = ["denoise", str(tmp_path / "in.tif"), str(output), "--axes", axes, "--device", "cpu", "--quiet"]
     assert main(command) == 0
     with open_image(output) as result:
-        left = np.asarray(result.data).astype(float).std() / noisy.std()
-    assert left < 0.35  # bundled weights: most of the noise of an image of one colour goes
+        remaining = np.asarray(result.data).astype(float).std() / noisy.std()
+    assert remaining < 0.35  # bundled weights remove most of the noise of a uniform image
     assert zarr.open(output).attrs["masked_denoiser"]["model"] == name
 
 
-def test_a_plan_is_what_the_job_will_be(tmp_path, tiny, capsys):
+def test_info_plan_equals_executed_job(tmp_path, tiny, capsys):
     rng = np.random.default_rng(0)
     pixels = rng.normal(230, 3, (96, 128)).round().astype(np.uint8)
     pixels[40:90, 70:110] = rng.integers(0, 120, (50, 40))
     image = tmp_path / "slide.tif"
     tifffile.imwrite(image, pixels)
-    given = ["--model", tiny, "--tile", "32", "--halo", "8", "--skip-background", "--noise", "sigma=3"]
-    assert main(["info", str(image), "--plan", "--json", *given]) == 0
+    options = ["--model", tiny, "--tile", "32", "--halo", "8", "--skip-background", "--noise", "sigma=3"]
+    assert main(["info", str(image), "--plan", "--json", *options]) == 0
     plan = json.loads(capsys.readouterr().out)["plan"]
-    assert main(["denoise", str(image), str(tmp_path / "o.ome.zarr"), *given, "--json", "--quiet"]) == 0
+    assert main(["denoise", str(image), str(tmp_path / "o.ome.zarr"), *options, "--json", "--quiet"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (plan["tiles"], plan["noise"]) == (summary["tiles"], summary["noise"])
     assert 0 < plan["background"] * plan["tiles"] == summary["skipped"] < 12
     assert set(summary["waits"]) == {"reading", "computing", "writing", "reads", "writes", "device"}
     preview = tmp_path / "map.png"
-    assert main(["info", str(image), "--plan", *given, "--preview", str(preview)]) == 0
+    assert main(["info", str(image), "--plan", *options, "--preview", str(preview)]) == 0
     assert preview.read_bytes().startswith(b"\x89PNG")
-    assert "exists" in refuse(capsys, "info", image, "--plan", *given, "--preview", preview)
-    assert "--skip-background" in refuse(capsys, "info", image, "--plan", "--preview", tmp_path / "other.png")
+    assert "exists" in error_of(capsys, "info", image, "--plan", *options, "--preview", preview)
+    assert "--skip-background" in error_of(capsys, "info", image, "--plan", "--preview", tmp_path / "other.png")
     capsys.readouterr()
-    assert main(["info", str(image), "--plan", *given]) == 0
-    said = capsys.readouterr().out
-    assert "12 of 32 x 32 pixels" in said
-    assert "MiB" in said
+    assert main(["info", str(image), "--plan", *options]) == 0
+    text = capsys.readouterr().out
+    assert "12 of 32 x 32 pixels" in text
+    assert "MiB" in text

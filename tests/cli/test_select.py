@@ -1,4 +1,4 @@
-"""`--select`: a part of an input on the command line."""
+"""Tests of `--select`: a part of an input on the command line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.swin import MaskedSwin
 
 OPTIONS = md.Options(noise="none", tile=64, intensity=(0.0, 999.0))
-ASKED = ["--noise", "none", "--tile", "64", "--range", "0", "999", "--quiet"]
+SETTINGS = ["--noise", "none", "--tile", "64", "--range", "0", "999", "--quiet"]
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ def stack(tmp_path):
     return pixels
 
 
-def test_a_part_is_denoised_and_described(tmp_path, model, stack, capsys):
+def test_selection_is_denoised_and_described(tmp_path, model, stack, capsys):
     input, output = str(tmp_path / "in.tif"), tmp_path / "out.ome.zarr"
     part = ["--select", "Z=3,Y=10:60"]
-    assert main(["denoise", input, str(output), "--model", model, *ASKED, *part]) == 0
+    assert main(["denoise", input, str(output), "--model", model, *SETTINGS, *part]) == 0
     with open_image(output) as result:
         expected = md.denoise(stack[3:4, 10:60], axes="ZYX", model=model, options=OPTIONS)
         np.testing.assert_array_equal(np.asarray(result.data), expected)
@@ -51,17 +51,17 @@ def test_a_part_is_denoised_and_described(tmp_path, model, stack, capsys):
     facts = json.loads(capsys.readouterr().out)
     assert (facts["shape"], facts["selection"]) == ([1, 50, 80], "Z=3,Y=10:60")
     assert main(["noise", "estimate", input, "--select", "Z=7"]) == 1
-    assert "Z=7 reaches out of the image; Z has positions 0 to 4" in capsys.readouterr().err
+    assert "Z=7 extends beyond the image; Z has positions 0 to 4" in capsys.readouterr().err
 
 
-def test_another_part_is_another_job(tmp_path, model, stack, capsys):
+def test_resume_with_another_selection_is_refused(tmp_path, model, stack, capsys):
     input, output = str(tmp_path / "in.tif"), tmp_path / "out.ome.zarr"
     with open_image(input) as source:
-        begun = prepare_file(crop(source, parse_selection("Z=3")), output, model=model, options=OPTIONS)
-        begun.pipeline.cancel.set()
-        list(begun.pipeline.run())
-    assert Journal.beside(output).exists()
-    again = ["denoise", input, str(output), "--model", model, *ASKED, "--resume", "--select"]
-    assert main([*again, "Z=2"]) == 1
+        prepared = prepare_file(crop(source, parse_selection("Z=3")), output, model=model, options=OPTIONS)
+        prepared.pipeline.cancel.set()
+        list(prepared.pipeline.run())
+    assert Journal.path_for(output).exists()
+    command = ["denoise", input, str(output), "--model", model, *SETTINGS, "--resume", "--select"]
+    assert main([*command, "Z=2"]) == 1
     assert "selection was 'Z=3' and is 'Z=2'" in capsys.readouterr().err
-    assert main([*again, "Z=3:4"]) == 0
+    assert main([*command, "Z=3:4"]) == 0

@@ -1,4 +1,4 @@
-"""`train`, `fine-tune` and `noise` on the command line."""
+"""Tests of `train`, `fine-tune` and `noise` on the command line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(*arguments):
     return main([str(argument) for argument in arguments])
 
 
-def test_fine_tune_tells_what_it_gained(slide, tiny, tmp_path, capsys):
+def test_fine_tune_reports_gain(slide, tiny, tmp_path, capsys):
     output = tmp_path / "mine.safetensors"
     assert run("fine-tune", slide, "--from", tiny, "--output", output, "--noise", "speckle", *QUICK) == 0
     out = capsys.readouterr().out
@@ -51,13 +51,13 @@ def test_fine_tune_tells_what_it_gained(slide, tiny, tmp_path, capsys):
     assert f"wrote {output}" in out
     assert read_model(output).card.training["recipe"]["noise"] == "speckle"
     assert run("fine-tune", slide, "--from", tiny, "--output", output, *QUICK) == 1
-    assert "go on with --resume, or start again with --overwrite" in capsys.readouterr().err
-    more = ["--noise", "speckle", *QUICK, "--steps", "4", "--resume", "--json", "--quiet"]
-    assert run("fine-tune", slide, "--from", tiny, "--output", output, *more) == 0
+    assert "continue it with --resume, or use --overwrite" in capsys.readouterr().err
+    extra = ["--noise", "speckle", *QUICK, "--steps", "4", "--resume", "--json", "--quiet"]
+    assert run("fine-tune", slide, "--from", tiny, "--output", output, *extra) == 0
     assert json.loads(capsys.readouterr().out)["step"] == 4
 
 
-def test_train_takes_a_preset_a_file_and_settings(slide, tmp_path, capsys, monkeypatch):
+def test_train_with_recipe_file_and_settings(slide, tmp_path, capsys, monkeypatch):
     recipe = tmp_path / "recipe.json"
     recipe.write_text('{"noise": "gaussian(sigma=0..50)", "patch": 16, "batch": 2, "steps": 2, "unseen": []}')
     monkeypatch.setattr(
@@ -70,33 +70,33 @@ def test_train_takes_a_preset_a_file_and_settings(slide, tmp_path, capsys, monke
     assert card.architecture.channels == 1
     assert card.training["recipe"]["seed"] == 5
     assert card.training["recipe"]["loss"] == PAPER_RECIPE.loss
-    assert "red, green and blue are learned one by one" in capsys.readouterr().err
+    assert "red, green and blue are trained as separate planes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("extra", "message"),
     [
         (["--noise", "gausian"], "character 1"),
         (["--set", "patch"], "has no '='"),
-        (["--set", "colour=3"], "knows no 'colour'"),
-        (["--validation", "SLIDE"], "both learned from and validated with"),
+        (["--set", "colour=3"], "unknown training recipe field 'colour'"),
+        (["--validation", "SLIDE"], "used for both training and validation"),
         (["--way", "pairs"], "belong together"),
         (["--from", "nothing"], "no model is called 'nothing'"),
         (["--output", "OUT/mine.pth"], "does not end in .safetensors"),
     ],
 )
-def test_refused_in_one_line(slide, tiny, tmp_path, capsys, more, said):
-    more = [text.replace("SLIDE", slide).replace("OUT", str(tmp_path)) for text in more]
+def test_invalid_arguments_are_one_line_errors(slide, tiny, tmp_path, capsys, extra, message):
+    extra = [text.replace("SLIDE", slide).replace("OUT", str(tmp_path)) for text in extra]
     base = ["fine-tune", slide, "--from", tiny, "--output", tmp_path / "mine.safetensors", *QUICK]
-    assert run(*base, *more) == 1
+    assert run(*base, *extra) == 1
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "mine.training").exists()
 
 
-def test_ctrl_c_saves(slide, tiny, tmp_path):
-    """A real interrupt in a process of its own: exit code 130, a checkpoint, a model."""
+def test_interrupt_saves_checkpoint_and_model(slide, tiny, tmp_path):
+    """Interrupt a separate process: it exits with 130 and writes a checkpoint and a model."""
     output = tmp_path / "mine.safetensors"
     command = [sys.executable, "-m", "masked_denoiser.cli", "fine-tune", slide, "--from", tiny, "--output", str(output)]
     process = subprocess.Popen(
@@ -109,46 +109,46 @@ def test_ctrl_c_saves(slide, tiny, tmp_path):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
-    assert "stopping, and saving what was learned" in error
+    assert "stopping and saving the model" in error
     assert (tmp_path / "mine.training" / "checkpoint.pt").exists()
     assert read_model(output).card.training["ended"] == "stopped"
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("noisy.ome.zarr", np.uint8), ("noisy.ome.tif", np.uint16)])
 def test_noise_add(tmp_path, capsys, name, dtype):
-    """The noise is that of the definition, the same for the same seed, and the image keeps its kind."""
+    """The noise has the defined strength and is reproducible; the image keeps its shape and dtype."""
     pixels = np.full((3, 300, 520), 100, dtype)
     pixels[:, ::2] += np.asarray(100, dtype)
-    pixels[:, 0], pixels[:, 2] = 0, 255  # the ends of the range, which uint16 is measured by
+    pixels[:, 0], pixels[:, 2] = 0, 255  # the limits of the range, which is measured for uint16
     tifffile.imwrite(tmp_path / "in.ome.tif", pixels, metadata={"axes": "ZYX", "PhysicalSizeX": 0.5}, ome=True)
-    outs = []
+    results = []
     for number in range(2):
         out = tmp_path / f"{number}{name}"
         assert run("noise", "add", tmp_path / "in.ome.tif", out, "--noise", "gaussian(sigma=10)", "--quiet") == 0
-        outs.append(
+        results.append(
             np.asarray(tifffile.imread(out) if out.suffix == ".tif" else zarr.open_group(out, mode="r")["0"][:])
         )
-    assert outs[0].dtype == dtype
-    assert outs[0].shape == pixels.shape
-    np.testing.assert_array_equal(*outs)
-    noise = (outs[0].astype(float) - pixels)[:, 3:]
+    assert results[0].dtype == dtype
+    assert results[0].shape == pixels.shape
+    np.testing.assert_array_equal(*results)
+    noise = (results[0].astype(float) - pixels)[:, 3:]
     assert noise.std() == pytest.approx(10, rel=0.02)
-    assert not np.array_equal(outs[0][0], outs[0][1])
+    assert not np.array_equal(results[0][0], results[0][1])
     assert run("noise", "add", tmp_path / "in.ome.tif", tmp_path / f"0{name}", "--noise", "none") == 1
     assert "exists; write elsewhere" in capsys.readouterr().err
 
 
-def test_noise_list_is_what_recipes_know(capsys):
+def test_noise_list_matches_recipe_parser(capsys):
     assert run("noise", "list") == 0
     lines = capsys.readouterr().out.splitlines()
-    families = [line.split()[0] for line in lines if line and not line.startswith((" ", "A recipe"))]
+    families = [line.split()[0] for line in lines if line and not line.startswith((" ", "Example recipes"))]
     assert len(families) >= 9
     for family in families:
         assert str(parse_noise(family)).startswith(family)
 
 
-def test_noise_is_estimated_in_units_of_the_image(tmp_path, capsys):
-    """A 12-bit camera: gain 4, offset 100, on smooth cells."""
+def test_noise_estimate_is_in_image_units(tmp_path, capsys):
+    """Estimate the noise of a 12-bit camera with gain 4 and offset 100, on smooth structures."""
     rng = np.random.default_rng(0)
     ys, xs = np.mgrid[:400, :400] / 400
     photons = 40 + 300 * np.sin(3 * ys) ** 2 * np.cos(2 * xs) ** 2
@@ -156,20 +156,20 @@ def test_noise_is_estimated_in_units_of_the_image(tmp_path, capsys):
     tifffile.imwrite(tmp_path / "cells.tif", np.rint(counts).astype(np.uint16))
     plot = tmp_path / "noise.png"
     assert main(["noise", "estimate", str(tmp_path / "cells.tif"), "--json", "--plot", str(plot)]) == 0
-    found = json.loads(capsys.readouterr().out)
-    (channel,) = found["channels"]
-    assert "growing with the light" in found["verdict"]
+    estimate = json.loads(capsys.readouterr().out)
+    (channel,) = estimate["channels"]
+    assert "growing with intensity" in estimate["verdict"]
     assert channel["gain"] == pytest.approx(4, rel=0.1)
     assert channel["offset"] == pytest.approx(100, abs=30)
     assert plot.stat().st_size > 5000
-    assert (found["model"], found["recommended"]) == ("general-gray", "--noise auto")
+    assert (estimate["model"], estimate["recommended"]) == ("general-gray", "--noise auto")
     assert main(["noise", "estimate", str(tmp_path / "cells.tif")]) == 0
-    said = capsys.readouterr().out
-    assert "gain" in said
-    assert "recommended: --model general-gray --noise auto: " in said
+    text = capsys.readouterr().out
+    assert "gain" in text
+    assert "recommended: --model general-gray --noise auto: " in text
 
 
-def test_a_model_file_keeps_its_card_when_it_is_imported(tmp_path, monkeypatch, capsys):
+def test_imported_model_file_keeps_card(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     tiny_model().save(tmp_path / "mine.safetensors")
     target = tmp_path / "copy.safetensors"

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.denoising.background import SQUARE, TOLERANCE, is_background, low_resolution, measure_background
+from masked_denoiser.denoising.background import (
+    SQUARE,
+    TOLERANCE,
+    find_low_resolution,
+    is_background,
+    measure_background,
+)
 from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.errors import ImageError, JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
@@ -20,7 +26,7 @@ PAPER = (0.9, 0.85, 0.95)
 
 
 def slide():
-    """Paper with a piece of tissue in the lower right, and noise all over."""
+    """Return a noisy [256, 320, 3] uint8 slide: paper with a piece of tissue in the lower right."""
     rng = np.random.default_rng(0)
     image = np.broadcast_to(np.float32(PAPER), (256, 320, 3)).copy()
     image[150:230, 200:300] = rng.random((80, 100, 3)) * 0.5
@@ -28,7 +34,7 @@ def slide():
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.integers(0, 2**32 - 1))
-def test_the_criterion_is_that_of_its_definition(height, width, seed):
+def test_background_criterion_matches_its_definition(height, width, seed):
     rng = np.random.default_rng(seed)
     tile = np.float32(0.5) + rng.normal(0, 0.02, (2, height, width)).astype(np.float32)
     squares = [
@@ -37,12 +43,12 @@ def test_the_criterion_is_that_of_its_definition(height, width, seed):
         for y in range(0, height, SQUARE)
         for x in range(0, width, SQUARE)
     ]
-    off = np.abs(np.array(squares) - 0.5).max()
-    if abs(off - TOLERANCE) > 1e-9:
-        assert is_background(tile, (0.5, 0.5)) == (off <= TOLERANCE)
+    deviation = np.abs(np.array(squares) - 0.5).max()
+    if abs(deviation - TOLERANCE) > 1e-9:
+        assert is_background(tile, (0.5, 0.5)) == (deviation <= TOLERANCE)
 
 
-def test_the_background_of_a_slide_is_its_paper():
+def test_slide_background_is_the_paper_colour():
     source = open_image(slide(), axes="YXS")
     planes = list(list_planes(source.axes, source.sizes, source.rgb))
     found = measure_background(source, planes, {0: IntensityRange(0, 255)}, 0)
@@ -50,7 +56,7 @@ def test_the_background_of_a_slide_is_its_paper():
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_background_is_passed_through_and_the_rest_is_as_without(batch):
+def test_skipped_background_is_copied_unchanged(batch):
     image = slide()
 
     def run(**settings):
@@ -71,7 +77,7 @@ def test_background_is_passed_through_and_the_rest_is_as_without(batch):
 
 
 def with_pyramid(image, *factors):
-    """The image with levels that are means over squares of these sides."""
+    """Return the image as a source whose levels are means over squares of these sides."""
     levels = [image]
     for f in factors:
         height, width = (-(-side // f) * f for side in image.shape[:2])
@@ -82,7 +88,7 @@ def with_pyramid(image, *factors):
 
 
 def skipped_by(source):
-    """The map of a job's tiles, and which of them were passed through; tiles of 64, halo 16."""
+    """Return a job's background map, which tiles were copied unchanged, and the job (tiles of 64, halo 16)."""
     options = Options(noise="none", tile=64, halo=16, skip_background=True)
     prepared = prepare_array(source, model=tiny_model(3), options=options, device="cpu")
     list(prepared.pipeline.run())
@@ -93,15 +99,15 @@ def skipped_by(source):
     return shown, np.reshape(same, shown.shape), prepared.job
 
 
-def test_the_level_that_is_nearest_to_a_sixteenth_is_looked_at():
+def test_level_nearest_to_a_sixteenth_is_selected():
     image = slide()
     for factors, chosen in (((2, 4, 8, 16, 32), 16), ((2, 4), 4), ((2, 32), 32), ((2,), None), ((), None)):
-        found = low_resolution(with_pyramid(image, *factors))
+        found = find_low_resolution(with_pyramid(image, *factors))
         assert (found and found.factors[0]) == chosen
 
 
 @pytest.mark.parametrize("factors", [(), (4,), (2, 8), (16,), (7,)])
-def test_what_is_skipped_is_what_the_map_shows(factors):
+def test_skipped_tiles_match_the_background_map(factors):
     shown, skipped, _ = skipped_by(with_pyramid(slide(), *factors))
     assert skipped.sum() > 4
     assert not (skipped & ~shown).any()
@@ -109,8 +115,8 @@ def test_what_is_skipped_is_what_the_map_shows(factors):
     assert not shown[2:4, 3:5].any()
 
 
-def test_a_level_can_only_keep_a_tile_from_being_skipped():
-    """A cell that the pyramid has lost is found in full resolution; what only the pyramid shows counts, too."""
+def test_skipping_requires_both_level_and_full_resolution():
+    """A cell missing from the pyramid is found at full resolution; one only in the pyramid prevents skipping, too."""
     image = np.full((256, 320, 3), 230, np.uint8)
     image[70:86, 70:86] = 40  # in the tile (1, 1), and in no halo
     lost = np.full((16, 20, 3), 230, np.uint8)
@@ -123,7 +129,7 @@ def test_a_level_can_only_keep_a_tile_from_being_skipped():
     assert skipped.sum() >= 10
 
 
-def test_a_level_that_is_damaged_is_named(tmp_path):
+def test_damaged_level_is_named(tmp_path):
     class Damaged(np.ndarray):
         def __getitem__(self, key):
             raise ValueError("a chunk is torn")
@@ -135,7 +141,7 @@ def test_a_level_that_is_damaged_is_named(tmp_path):
         skipped_by(source)
 
 
-def test_a_preview_tints_what_may_be_skipped(tmp_path):
+def test_preview_tints_background_tiles(tmp_path):
     source = with_pyramid(slide(), 4, 16)
     shown, _, job = skipped_by(source)
     write_preview(source, job, tmp_path / "map.png")

@@ -1,4 +1,4 @@
-"""No more is removed than noise can be, and local means are kept."""
+"""Corrections are limited to the noise, and local means are kept."""
 
 import numpy as np
 import pytest
@@ -20,8 +20,8 @@ def noise(sigma, shape=(1, 1, 128, 128)):
     return np.random.default_rng(0).normal(0, sigma, shape).astype(np.float32)
 
 
-def test_what_is_noise_goes_and_what_is_more_stays():
-    """By channel: one whose removal is as strong as its noise, and one of which three times as much was taken."""
+def test_corrections_beyond_the_noise_are_limited():
+    """Channel 0 has a correction as strong as its noise, channel 1 one three times as strong."""
     truth = np.full((1, 2, 128, 128), 0.5, np.float32)
     tiles = truth + noise(0.02, truth.shape) * np.float32([1, 3])[:, None, None]
     limited = limit_correction(truth, tiles, [WHITE, WHITE])
@@ -29,7 +29,7 @@ def test_what_is_noise_goes_and_what_is_more_stays():
     assert (tiles - limited)[0, 1].std() < 1.4 * 0.02
 
 
-def test_noise_that_grows_is_limited_to_what_it_is_there():
+def test_limit_follows_signal_dependent_noise():
     truth = np.repeat(np.float32([0.1, 0.9]), 64)[None, None, None].repeat(128, axis=2)
     tiles = truth + noise(0.1, truth.shape)
     limited = limit_correction(truth, tiles, [NoiseVariance(0.01, 0.0)])  # sigma 0.03 in the dark, 0.095 in the light
@@ -39,21 +39,21 @@ def test_noise_that_grows_is_limited_to_what_it_is_there():
 
 
 @pytest.mark.parametrize("height", [0.2, 40.0, -0.3])
-def test_a_soft_limit_takes_nothing_from_a_bead(height):
-    """A network that erases all it can: noise goes as without a soft limit, and no bead becomes darker by 5 sigma."""
+def test_soft_limit_preserves_a_bead(height):
+    """A network that flattens everything removes the noise, and no bead changes by 5 sigma."""
     sigma, tiles = 0.02, np.full((1, 1, 96, 96), 0.5, np.float32) + noise(0.02, (1, 1, 96, 96))
     tiles[..., 40, 50] += height
     limit = np.full_like(tiles, 5 * sigma)
     limited = tiles + limit * np.tanh((0.5 - tiles) / limit)
-    meant = undo_soft_limit(limited, tiles, limit)
-    result = limit_correction(limited, tiles, [WHITE], meant=meant)
-    np.testing.assert_allclose(meant[0, 0, :20], 0.5, atol=1e-4)
+    unlimited = undo_soft_limit(limited, tiles, limit)
+    result = limit_correction(limited, tiles, [WHITE], unlimited=unlimited)
+    np.testing.assert_allclose(unlimited[0, 0, :20], 0.5, atol=1e-4)
     assert result[0, 0, 40, 50] == pytest.approx(tiles[0, 0, 40, 50], abs=0.1 * sigma)
     assert np.std(result[0, 0, :20]) < 0.1 * sigma
 
 
 @pytest.mark.parametrize("height", [0.2, 0.5, 40.0, -0.3])
-def test_a_bead_that_was_erased_is_put_back(height):
+def test_erased_bead_is_restored(height):
     truth = np.full((1, 1, 96, 96), 0.5, np.float32)
     tiles = truth + noise(0.02, truth.shape)
     tiles[..., 40, 50] += height
@@ -63,15 +63,15 @@ def test_a_bead_that_was_erased_is_put_back(height):
 
 
 @given(st.floats(0, 0.1), st.floats(0, 0.01), st.integers(0, 99))
-def test_a_result_without_correction_stays(gain, variance, seed):
+def test_zero_correction_is_unchanged(gain, variance, seed):
     tiles = np.random.default_rng(seed).uniform(-0.2, 3, (1, 3, 40, 50)).astype(np.float32)
     limited = limit_correction(tiles, tiles, [NoiseVariance(gain, variance)] * 3, clipped=(-0.2, 3.0))
     np.testing.assert_array_equal(limited, tiles)
 
 
 @pytest.mark.parametrize("photons", [0.5, 3.0, 10.0])
-def test_few_photons_keep_their_local_means(photons):
-    """A network that was trained with L1 gives medians for means."""
+def test_low_photon_counts_keep_local_means(photons):
+    """A network trained with L1 returns medians instead of means."""
     counts = np.random.default_rng(0).poisson(photons, (1, 1, 160, 160)).astype(np.float32)
     median = np.full_like(counts, np.floor(photons + 1 / 3 - 0.02 / photons))
     limited = limit_correction(median, counts, [NoiseVariance(1.0, 0.0)])
@@ -81,7 +81,7 @@ def test_few_photons_keep_their_local_means(photons):
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.02, 0.98])
-def test_the_mean_that_clipping_took_may_come_back(mean):
+def test_clipping_bias_of_the_mean_may_be_corrected(mean):
     truth = np.full((1, 1, 128, 128), mean, np.float32)
     tiles = np.clip(truth + noise(0.1), 0, 1)
     assert abs(tiles.mean() - mean) > 0.02
@@ -91,7 +91,7 @@ def test_the_mean_that_clipping_took_may_come_back(mean):
     assert clipped.mean() == pytest.approx(mean, abs=0.004)
 
 
-def test_bright_regions_do_not_spread_into_dim_ones():
+def test_bright_regions_do_not_leak_into_dim_ones():
     truth = np.full((1, 1, 128, 128), 1.0, np.float32)
     truth[..., 64:] = 400.0
     counts = np.random.default_rng(0).poisson(truth).astype(np.float32)
@@ -99,14 +99,14 @@ def test_bright_regions_do_not_spread_into_dim_ones():
     assert limited[..., 30:60].mean() == pytest.approx(1.0, abs=0.1)
 
 
-def test_the_users_word_counts():
-    """A network that flattens everything takes no more than the noise that was given."""
+def test_given_noise_limits_the_correction():
+    """A network that flattens everything removes no more than the given noise."""
     image = np.random.default_rng(0).normal(0.5, 0.1, (128, 128)).astype(np.float32)
 
     def run(given_noise):
         options = Options(noise=given_noise, intensity=(0.0, 1.0))
         prepared = prepare_array(open_image(image, axes="YX"), model=tiny_model(1), options=options, device="cpu")
-        prepared.pipeline.denoiser = StandIn(lambda tiles, *_: np.full_like(tiles, 0.5))
+        prepared.pipeline.runner = StandIn(lambda tiles, *_: np.full_like(tiles, 0.5))
         list(prepared.pipeline.run())
         return np.std(image - prepared.pipeline.sink.array)
 

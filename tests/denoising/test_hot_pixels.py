@@ -1,4 +1,4 @@
-"""Pixels that stay at their place and lift no neighbour are of the detector; beads that stay at theirs are not."""
+"""Hot pixels: fixed over all planes without affecting their neighbours, unlike static beads."""
 
 import numpy as np
 import pytest
@@ -17,20 +17,20 @@ SCALE = IntensityRange(0.0, 255.0)
 
 
 def scenes(planes, *, still):
-    """Smooth images [planes, H, W], all the same if they are still."""
+    """Return smooth images [planes, H, W], all equal if `still`."""
     rng = np.random.default_rng(0)
     images = gaussian_filter(rng.normal(size=(1 if still else planes, SIDE, SIDE)), (0, 8, 8))
     return np.broadcast_to(60 + 40 * images / images.std(), (planes, SIDE, SIDE))
 
 
 def bead(y, x, width):
-    """An undersampled point, integrated over each pixel."""
+    """Return an undersampled Gaussian point [H, W], integrated over each pixel."""
 
-    def along(centre):
+    def profile(centre):
         edges = (np.arange(SIDE + 1) - 0.5 - centre) / (np.sqrt(2) * width)
         return np.diff(erf(edges)) / 2
 
-    return np.outer(along(y), along(x))
+    return np.outer(profile(y), profile(x))
 
 
 def spots(count, seed):
@@ -49,44 +49,44 @@ def stack(planes=8, *, still=True, hot=(), beads=(), width=0.4):
     return image.astype(np.float32)
 
 
-def found(image):
+def find_in(image):
     with open_image(image, axes="ZYX") as source:
         planes = list(list_planes(source.axes, source.sizes, source.rgb))
         return find_hot_pixels(source, planes, {0: SCALE}, {0: NoiseVariance(0.0, (SIGMA / 255) ** 2)}).get(0, ())
 
 
 @pytest.mark.parametrize("still", [True, False])
-def test_hot_pixels_are_found_and_beads_are_not(still):
-    places = spots(40, 0)
-    hot, beads = places[:20], places[20:]
-    assert set(found(stack(still=still, hot=hot, beads=beads))) == {(int(y), int(x)) for y, x in hot}
+def test_hot_pixels_are_found_but_not_beads(still):
+    positions = spots(40, 0)
+    hot, beads = positions[:20], positions[20:]
+    assert set(find_in(stack(still=still, hot=hot, beads=beads))) == {(int(y), int(x)) for y, x in hot}
 
 
-def test_dead_pixels_are_found_too():
+def test_dead_pixels_are_found():
     image = stack()
     image[:, 40, 50] = 0
-    assert found(image) == ((40, 50),)
+    assert find_in(image) == ((40, 50),)
 
 
-def test_what_is_there_in_some_planes_only_is_left():
+def test_points_in_some_planes_only_are_kept():
     image = stack()
     image[:5, 30, 30] += 100
-    assert found(image) == ()
+    assert find_in(image) == ()
 
 
-def test_fewer_than_four_planes_prove_nothing():
-    assert found(stack(3, hot=spots(20, 0))) == ()
+def test_fewer_than_four_planes_give_no_hot_pixels():
+    assert find_in(stack(3, hot=spots(20, 0))) == ()
 
 
-def test_noise_alone_has_none():
-    assert found(stack()) == ()
+def test_noise_alone_has_no_hot_pixels():
+    assert find_in(stack()) == ()
 
 
-def test_they_are_replaced_wherever_the_tiles_lie():
+def test_hot_pixel_repair_is_independent_of_tiling():
     hot = spots(12, 3)
     image = np.rint(stack(hot=hot)).clip(0, 255).astype(np.uint8)
     whole, tiled = (md.denoise(image, axes="ZYX", model="general-gray", tile=tile) for tile in (128, 64))
     np.testing.assert_allclose(whole.astype(int), tiled, atol=1)
     truth = scenes(8, still=True)
-    away = np.abs(whole[:, hot[:, 0], hot[:, 1]] - truth[:, hot[:, 0], hot[:, 1]])
-    assert np.median(away) < SIGMA
+    errors = np.abs(whole[:, hot[:, 0], hot[:, 1]] - truth[:, hot[:, 0], hot[:, 1]])
+    assert np.median(errors) < SIGMA

@@ -1,4 +1,4 @@
-"""What is decided about noise, and that it is undone."""
+"""The choice of noise treatments, and their inverses."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.denoising.noise_settings import parse_given_noise
 from masked_denoiser.denoising.noise_treatment import (
     IDENTITY,
-    NoiseSummary,
     NoiseTreatment,
+    convert_to_range,
     finish_treatment,
-    in_range,
-    list_candidates,
     with_strength,
 )
 from masked_denoiser.denoising.tile_denoiser import TileDenoiser
 from masked_denoiser.denoising.training_noise import TrainingNoise, training_noise
+from masked_denoiser.denoising.treatment_candidates import NoiseSummary, list_candidates
 from masked_denoiser.errors import JobError, NoiseError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
@@ -42,7 +41,7 @@ from tests.stand_in import StandIn
 
 
 def white(sigma, **changes):
-    """Noise of so many grey levels of 255, on an image with little contrast."""
+    """Return white noise of `sigma` grey levels of 255, on an image with low contrast."""
     level = sigma / 255
     noise = ChannelNoise(
         0.0, 0.0, level, level, level, 1, ImpulseNoise(), 0.0, (-np.inf, np.inf), certain=True, contrast=0.1
@@ -56,7 +55,7 @@ PAPER, ALL = TrainingNoise(0.06), TrainingNoise(0.2, 0.05, 3)
 HOT = ImpulseNoise(0.01, 0.8, high=0.9)
 
 
-def same(tiles, origins, noise=None):
+def identity_network(tiles, origins, noise=None):
     return Denoised(tiles, np.full_like(tiles, 0.01))
 
 
@@ -81,11 +80,11 @@ DIRECT, STABILIZED = NoiseTreatment(scale=0.765), NoiseTreatment(0.08, 0.0001, 0
         (replace(PHOTONS, gain=0.04), ALL, [NoiseTreatment(), NoiseTreatment(0.04, 0.0001, 0.2)]),  # known to the model
     ],
 )
-def test_candidates(noise, known, expected):
+def test_treatment_candidates(noise, known, expected):
     assert list_candidates(NoiseSummary.of([noise]), known) == expected
 
 
-def test_stabilization_can_be_asked_for_and_refused():
+def test_stabilization_can_be_forced_or_disabled():
     summary = NoiseSummary.of([PHOTONS])
     assert list_candidates(summary, PAPER, stabilize=True) == [STABILIZED]
     assert list_candidates(summary, PAPER, stabilize=False) == [DIRECT]
@@ -104,22 +103,22 @@ def test_stabilization_can_be_asked_for_and_refused():
     ],
 )
 def test_noise_below_rounding_or_contrast_is_not_visible(noise, visible):
-    assert NoiseSummary.of([noise]).visible == pytest.approx(visible)
+    assert NoiseSummary.of([noise]).visibility == pytest.approx(visible)
 
 
-def test_one_odd_channel_decides_nothing():
+def test_outlier_channel_does_not_change_the_summary():
     odd = white(90, width=1.0, correlation=4)
     assert NoiseSummary.of([WHITE, odd, WHITE]) == NoiseSummary.of([WHITE])
 
 
-def test_channels_without_noise_say_nothing_of_the_others():
+def test_noise_free_channels_are_ignored_in_the_summary():
     """Green fluorescence, saved as RGB."""
     assert NoiseSummary.of([NONE, PHOTONS, NONE]) == NoiseSummary.of([PHOTONS])
     finished = finish_treatment(STABILIZED, [NONE, PHOTONS, NONE])
     assert finished.noise == ((0.0, 0.0, 0.0, 0.0), (0.08, 0.0001, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0))
 
 
-def test_limits_and_impulses_follow_from_the_noise():
+def test_limits_and_impulses_follow_the_measured_noise():
     noise = replace(PHOTONS, impulses=HOT, width=0.4, floor=1e-4)
     done = finish_treatment(DIRECT, [noise], gray=True)
     assert (done.impulse_height, done.impulse_low, done.impulse_high) == (0.12, None, 0.9)
@@ -133,26 +132,28 @@ def test_limits_and_impulses_follow_from_the_noise():
 
 
 @given(st.floats(-500, 500), st.floats(1, 900), st.floats(-500, 500), st.floats(1, 900), st.floats(0, 1))
-def test_a_treatment_means_the_same_in_every_range(low, span, other_low, other_span, at):
+def test_treatment_is_independent_of_intensity_range(low, span, other_low, other_span, at):
     measured, used = IntensityRange(low, low + span), IntensityRange(other_low, other_low + other_span)
     treatment = replace(STABILIZED, noise=((0.08, 0.01, 1e-4, 0.02),), impulse_height=0.1, impulse_high=0.9)
-    moved = in_range(treatment, measured, used, ALL)
-    there = (low + span * at - other_low) / other_span
-    sigma, other = treatment.limits[0].sigma(at) * span, moved.limits[0].sigma(there) * other_span
+    moved = convert_to_range(treatment, measured, used, ALL)
+    position = (low + span * at - other_low) / other_span
+    sigma, other = treatment.noise_variances[0].sigma(at) * span, moved.noise_variances[0].sigma(position) * other_span
     assert other == pytest.approx(sigma, rel=1e-2, abs=1e-2)
     assert moved.impulse_height * other_span == pytest.approx(0.1 * span, rel=1e-4)
     assert used.low + moved.impulse_high * other_span == pytest.approx(low + 0.9 * span, rel=1e-4, abs=1e-2)
-    assert in_range(treatment, measured, measured, ALL) is treatment
+    assert convert_to_range(treatment, measured, measured, ALL) is treatment
 
 
-def test_a_strength_asked_for_scales_limits_and_map_or_takes_a_share():
+def test_strength_scales_limits_and_noise_map_or_blend():
     finished = finish_treatment(STABILIZED, [PHOTONS])
     with_map = replace(finished, noise_map=True, blend=0.8)
     for strength in (0.5, 2.0):
-        asked = with_strength(with_map, strength)
-        assert asked.limits[0].sigma(0.5) == pytest.approx(strength * with_map.limits[0].sigma(0.5))
-        assert (asked.blend, asked.strength) == (0.8, strength)
-    assert with_strength(finished, 2.0).limits[0].sigma(0.5) == pytest.approx(2 * finished.limits[0].sigma(0.5))
+        scaled = with_strength(with_map, strength)
+        assert scaled.noise_variances[0].sigma(0.5) == pytest.approx(strength * with_map.noise_variances[0].sigma(0.5))
+        assert (scaled.blend, scaled.strength) == (0.8, strength)
+    assert with_strength(finished, 2.0).noise_variances[0].sigma(0.5) == pytest.approx(
+        2 * finished.noise_variances[0].sigma(0.5)
+    )
     half = with_strength(replace(finished, blend=0.8), 0.5)
     assert (half.blend, half.noise) == (0.4, finished.noise)
     assert with_strength(with_map, 1.0) is with_map
@@ -160,15 +161,15 @@ def test_a_strength_asked_for_scales_limits_and_map_or_takes_a_share():
     assert "0.5 times as strong" in half.summary
 
 
-def test_what_models_know():
+def test_training_noise_of_models():
     card = tiny_model().card
-    of_recipe = {
+    expected = {
         GENERAL.noise: TrainingNoise(55 / 255, 32 / 255, 6),
         "poisson(alpha=3)": TrainingNoise(15 / 255, 9 / 256),
         "gaussian(sigma=0)": TrainingNoise(15 / 255),
         "a noise of tomorrow": TrainingNoise(15 / 255),
     }
-    for noise, known in of_recipe.items():
+    for noise, known in expected.items():
         assert training_noise(replace(card, training={"recipe": {"noise": noise}})) == known
     assert (
         training_noise(card)
@@ -179,7 +180,7 @@ def test_what_models_know():
 
 
 @pytest.mark.parametrize("entry", list_models(), ids=lambda entry: entry.name)
-def test_every_bundled_model_denoises_what_was_measured(entry):
+def test_every_bundled_model_denoises(entry):
     noisy = np.clip(np.random.default_rng(0).normal(120, 20, (64, 64, 3)), 0, 255).astype(np.uint8)
     assert denoise(noisy, model=entry.name, axes="YXS", device="cpu").std() < 0.6 * noisy.std()
 
@@ -196,17 +197,17 @@ def test_every_bundled_model_denoises_what_was_measured(entry):
         NoiseTreatment(noise=((0.01, 0.001, 0.0, 0.0),), gray=True),
     ],
 )
-def test_a_network_that_does_nothing_gives_the_image_back(treatment):
+def test_identity_network_returns_the_image(treatment):
     tiles = np.random.default_rng(0).uniform(0.1, 1.0, (2, 3, 50, 70)).astype(np.float32)
     tiles[0, :, 20, 30], tiles[1, 1, 40:, :9] = 30.0, 1.7
-    out = TileDenoiser(StandIn(same), 16)(tiles, ((0, 0), (0, 0)), treatment)
+    out = TileDenoiser(StandIn(identity_network), 16)(tiles, ((0, 0), (0, 0)), treatment)
     # The unbiased inverse is not the plain one: that of a value is higher by a quarter of a photon.
-    gain = max([treatment.gain, *(limit.gain for limit in treatment.limits)])
+    gain = max([treatment.gain, *(limit.gain for limit in treatment.noise_variances)])
     assert np.abs(out.mean - tiles).max() <= (0.3 * gain or 1e-5)
     assert np.isfinite(out.std).all()
 
 
-def test_gray_stays_gray_and_colours_stay():
+def test_gray_pixels_stay_gray_and_colours_are_kept():
     def coloured(tiles, origins, noise):
         return tiles * np.float32([0.8, 1.0, 1.1])[:, None, None]
 
@@ -217,7 +218,7 @@ def test_gray_stays_gray_and_colours_stay():
     np.testing.assert_allclose(out[0, 1, 3:6, 3:6], tiles[0, 1, 3:6, 3:6], rtol=1e-6)
 
 
-def test_each_image_of_a_stride_has_independent_pixels_of_its_own():
+def test_stride_images_have_independent_pixels():
     seen = []
 
     def network(tiles, origins, noise):
@@ -232,7 +233,7 @@ def test_each_image_of_a_stride_has_independent_pixels_of_its_own():
 
 @pytest.mark.parametrize("noise", ["sigma=0.05,correlation=3", "gain=0.3", "gain=0.2,read=0.1,correlation=3"])
 @pytest.mark.parametrize("size", [(150, 130), (64, 200)])
-def test_tiles_equal_the_whole_image_with_strides_and_limits(size, noise):
+def test_tiled_result_matches_whole_image_with_strides(size, noise):
     model = random_model(UConfig(widths=(4, 8), blocks=(1, 0), attention=1, heads=2, window=4), 1)
     model = replace(model, weights={k: v + 0.05 if k == "head.weight" else v for k, v in model.weights.items()})
     image = np.random.default_rng(0).random(size, dtype=np.float32) * 0.9
@@ -249,8 +250,8 @@ def test_tiles_equal_the_whole_image_with_strides_and_limits(size, noise):
     assert np.abs(run(40, 0) - run(256, 0)).max() > 1e-4
 
 
-def test_photon_noise_of_a_camera_is_removed_without_bias():
-    """Counts with an offset, in their own units, through a network that smooths."""
+def test_camera_photon_noise_is_removed_without_bias():
+    """Camera counts with an offset, in grey levels, through a smoothing network."""
     from scipy.ndimage import uniform_filter
 
     rng = np.random.default_rng(0)
@@ -263,7 +264,7 @@ def test_photon_noise_of_a_camera_is_removed_without_bias():
     def smooth(tiles, origins, noise):
         return uniform_filter(tiles, (0, 0, 9, 9)).astype(np.float32)
 
-    prepared.pipeline.denoiser = StandIn(smooth)
+    prepared.pipeline.runner = StandIn(smooth)
     list(prepared.pipeline.run())
     inner = prepared.pipeline.sink.array.reshape(8, 32, 8, 32)[:, 10:22, :, 10:22].mean(axis=(1, 3))
     expected = truth[::32, ::32]
@@ -272,8 +273,8 @@ def test_photon_noise_of_a_camera_is_removed_without_bias():
 
 
 @pytest.mark.parametrize("photons", [1, 2, 4])
-def test_few_photons_keep_their_mean(photons):
-    """A network trained with L1 gives medians: at one photon a pixel that is near black."""
+def test_low_photon_counts_keep_their_mean(photons):
+    """A network trained with L1 returns medians, which are near black at one photon per pixel."""
     truth = np.kron(np.random.default_rng(0).uniform(0.2, 1, (4, 4)), np.ones((48, 48)))
     counts = np.random.default_rng(1).poisson(truth * photons).astype(np.float32) / photons
     out = denoise(counts, axes="YX", device="cpu", noise=f"gain={1 / photons}", intensity=(0.0, float(counts.max())))
@@ -295,19 +296,19 @@ _UNREADABLE = (
 
 
 @pytest.mark.parametrize("text", _UNREADABLE)
-def test_noise_that_cannot_be_read(text):
+def test_unparsable_noise_is_refused(text):
     with pytest.raises(NoiseError, match="noise"):
         parse_given_noise(text)
 
 
 @pytest.mark.parametrize("text", ["sigma=12", "gain=2,offset=400"])
-def test_noise_that_is_given_in_other_units_is_refused(text):
+def test_given_noise_in_wrong_units_is_refused(text):
     with pytest.raises(NoiseError, match="units of the image"):
         denoise(np.random.default_rng(0).random((64, 64)), model=tiny_model(), axes="YX", options=Options(noise=text))
 
 
-def test_noise_that_is_given_is_in_units_of_the_image():
-    noise = parse_given_noise("gain=2,offset=100,read=5,correlation=3").in_range(IntensityRange(100.0, 1100.0))
+def test_given_noise_is_in_image_units():
+    noise = parse_given_noise("gain=2,offset=100,read=5,correlation=3").to_channel_noise(IntensityRange(100.0, 1100.0))
     assert (noise.gain, noise.offset, noise.read, noise.correlation) == (0.002, 0.0, 0.005, 3)
 
 
@@ -326,7 +327,7 @@ def test_noise_that_is_given_is_in_units_of_the_image():
     ids=["constant", "saturated", "black", "3 high", "3 wide", "one pixel", "a black channel", "two levels"],
 )
 @pytest.mark.filterwarnings("ignore:noise")
-def test_images_that_tell_little_get_a_verdict_and_no_nan(image):
+def test_degenerate_images_give_a_verdict_without_nan(image):
     axes = "YXS" if image.ndim == 3 else "YX"
     assert md.estimate_noise(image, axes=axes).verdict
     out = denoise(image, model=tiny_model(), axes=axes, device="cpu")
@@ -335,63 +336,63 @@ def test_images_that_tell_little_get_a_verdict_and_no_nan(image):
 
 
 def structured(sigma, side=128):
-    """Blobs with white noise, 8-bit."""
+    """Return blobs [side, side] with white noise, in 0 to 255."""
     y, x = np.mgrid[:side, :side]
     return (120 + 60 * np.sin(x / 9) * np.sin(y / 11) + np.random.default_rng(0).normal(0, sigma, x.shape)).clip(0, 255)
 
 
-def test_the_verdict_is_said_and_the_job_holds_what_is_done():
+def test_verdict_is_reported_and_stored_in_the_job():
     image = structured(20).astype(np.uint8)
     prepared = prepare_array(open_image(image, axes="YX"), device="cpu")
     ((_, treatment),) = prepared.job.treatments
     ((_, scale),) = prepared.job.ranges
     assert (treatment.gain, treatment.stride, treatment.blend) == (0.0, 1, 1.0)
-    assert treatment.limits[0].sigma(0.5) * scale.span == pytest.approx(20, rel=0.1)
+    assert treatment.noise_variances[0].sigma(0.5) * scale.span == pytest.approx(20, rel=0.1)
     assert any(
         message.startswith("noise: ") and "noise (standard deviation" in message and "denoised directly" in message
         for message in prepared.messages
     )
 
 
-def test_an_image_without_noise_is_left_alone():
+def test_noise_free_image_is_unchanged():
     clean = np.full((128, 128), 120, np.uint8)
     clean[:, 64:] = 130
     with pytest.warns(UserWarning, match="left alone"):
         np.testing.assert_array_equal(denoise(clean, axes="YX", device="cpu"), clean)
 
 
-def test_a_model_that_only_harms_is_not_used():
+def test_harmful_model_is_not_used():
     image = structured(12).astype(np.uint8)
     with pytest.warns(UserWarning, match="left alone"):
         np.testing.assert_array_equal(denoise(image, model=tiny_model(), axes="YX", device="cpu"), image)
 
 
 def rewrite(journal, old, new):
-    """Changes the records of a journal, with checksums that are right."""
+    """Replace text in the records of a journal and update their checksums."""
     texts = [line.partition(" ")[2].replace(old, new) for line in journal.read_text().splitlines()]
     journal.write_text("".join(f"{zlib.crc32(text.encode()):08x} {text}\n" for text in texts))
 
 
-def test_a_resumed_job_takes_what_was_measured_when_it_was_begun(tmp_path):
+def test_resume_keeps_measured_treatment_and_precision(tmp_path):
     image = np.clip(np.random.default_rng(0).normal(120, 20, (128, 128)), 0, 255).astype(np.uint8)
     source, output = open_image(image, axes="YX"), tmp_path / "out.ome.zarr"
     settings = {"model": tiny_model(), "options": Options(tile=64), "device": "cpu"}
-    begun = prepare_file(source, output, **settings)
-    begun.pipeline.run().close()
-    begun.pipeline.journal.close()
+    first = prepare_file(source, output, **settings)
+    first.pipeline.run().close()
+    first.pipeline.journal.close()
     journal = tmp_path / "out.ome.zarr.journal"
-    blend = begun.job.treatments[0][1].blend
+    blend = first.job.treatments[0][1].blend
     rewrite(journal, f'"blend": {blend}', '"blend": 0.25')  # as another machine might have measured
-    again = prepare_file(source, output, **settings, resume=True)
-    again.pipeline.journal.close()
-    assert again.job.treatments[0][1].blend == 0.25
+    resumed = prepare_file(source, output, **settings, resume=True)
+    resumed.pipeline.journal.close()
+    assert resumed.job.treatments[0][1].blend == 0.25
     rewrite(journal, '"precision": "float32"', '"precision": "bfloat16"')
     with pytest.raises(JobError, match="precision was 'bfloat16' and is 'float32'"):
         prepare_file(source, output, **settings, resume=True)
-    left_open = settings | {"options": Options(tile=64, precision="auto")}
-    third = prepare_file(source, output, **left_open, resume=True)
-    third.pipeline.journal.close()
-    assert third.job.precision == third.pipeline.denoiser.precision == "bfloat16"
+    auto_precision = settings | {"options": Options(tile=64, precision="auto")}
+    resumed_auto = prepare_file(source, output, **auto_precision, resume=True)
+    resumed_auto.pipeline.journal.close()
+    assert resumed_auto.job.precision == resumed_auto.pipeline.runner.precision == "bfloat16"
     other = settings | {"options": Options(tile=64, noise="sigma=30")}
     with pytest.raises(JobError, match="asked was 'auto' and is 'sigma=30'"):
         prepare_file(source, output, **other, resume=True)

@@ -23,24 +23,24 @@ floats = st.floats(0, 1, width=32)
 
 
 @given(arrays(np.float32, array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=7), elements=floats), floats)
-def test_impulses_are_far_from_all_neighbours_but_one(tile, threshold):
+def test_impulses_differ_from_all_neighbours_but_one(tile, threshold):
     found = find_impulses(tile[None], threshold)[0]
     padded = np.pad(tile, 1, mode="reflect")
     for y, x in np.ndindex(tile.shape):
-        around = np.delete(padded[y : y + 3, x : x + 3].ravel(), 4)
-        assert found[y, x] == (np.sort(np.abs(around - tile[y, x]))[1] > threshold)
+        neighbours = np.delete(padded[y : y + 3, x : x + 3].ravel(), 4)
+        assert found[y, x] == (np.sort(np.abs(neighbours - tile[y, x]))[1] > threshold)
 
 
-def test_impulses_become_the_mean_of_their_good_neighbours():
+def test_impulses_become_the_mean_of_valid_neighbours():
     tile = np.full((9, 9), 0.5, np.float32)
     tile[4, 4] = tile[4, 5] = 1.0  # two that touch
     tile[7] = 0.9  # a line
     tile[1:3, 1:3] = 0.1  # a spot
     wanted = tile.copy()
     wanted[4, 4:6] = 0.5
-    gone = find_impulses(tile[None, None], 0.2)
-    assert gone.sum() == 2
-    np.testing.assert_allclose(repair(tile[None, None], gone)[0, 0], wanted, atol=1e-6)
+    impulses = find_impulses(tile[None, None], 0.2)
+    assert impulses.sum() == 2
+    np.testing.assert_allclose(repair(tile[None, None], impulses)[0, 0], wanted, atol=1e-6)
     np.testing.assert_array_equal(repair(tile, np.zeros(tile.shape, bool)), tile)
 
 
@@ -55,7 +55,7 @@ def noisy(text):
     ("text", "least"), [("salt_and_pepper(density=0.02)", 31), ("gaussian(sigma=15)+salt_and_pepper(density=0.02)", 27)]
 )
 @pytest.mark.filterwarnings("ignore:noise")
-def test_salt_and_pepper_goes(text, least):
+def test_salt_and_pepper_is_removed(text, least):
     image, clean = noisy(text)
     out = denoise(image, axes="YXS", device="cpu")
     error = np.mean((out.astype(float) - clean) ** 2) / 255**2
@@ -63,25 +63,25 @@ def test_salt_and_pepper_goes(text, least):
 
 
 def ramp(side=200):
-    """A gentle slope with little noise."""
+    """Return a gentle slope [side, side] with weak noise."""
     return np.linspace(90, 120, side)[None] + np.random.default_rng(0).normal(0, 0.4, (side, side))
 
 
 @pytest.mark.parametrize("value", [140, 180, 255, 0])
-def test_what_is_called_an_impulse_is_replaced(value):
-    """Stuck pixels have one value, however near it is: what the verdict says was done is done."""
+def test_detected_impulses_are_replaced(value):
+    """Stuck pixels share one value, however near the image intensities it is."""
     clean = ramp()
     hot = np.random.default_rng(1).random(clean.shape) < 0.01
     image = np.where(hot, value, np.rint(clean)).astype(np.uint8)
     prepared = prepare_array(open_image(image, axes="YX"), device="cpu")
     assert any("replaced" in message for message in prepared.messages)
     list(prepared.pipeline.run())
-    off = np.abs(prepared.pipeline.sink.array[hot] - clean[hot])
-    assert (off < 3).mean() > 0.95
+    errors = np.abs(prepared.pipeline.sink.array[hot] - clean[hot])
+    assert (errors < 3).mean() > 0.95
 
 
-def test_points_that_no_detector_makes_are_no_impulses():
-    """Lone pixels of different brightness, and beads that lift their neighbours."""
+def test_image_points_are_not_impulses():
+    """Isolated pixels of different brightness, and beads that spread to their neighbours, are not impulses."""
     clean = ramp() / 255
     rng = np.random.default_rng(1)
     points = rng.random(clean.shape) < 0.005
@@ -96,7 +96,7 @@ def test_points_that_no_detector_makes_are_no_impulses():
     assert measure_impulses([np.where(points, 1.0, clean)]).share == pytest.approx(points.mean(), rel=0.1)
 
 
-def test_tiles_equal_the_whole_image_where_impulses_are_replaced():
+def test_tiled_impulse_repair_matches_whole_image():
     image, _ = noisy("gaussian(sigma=15)+salt_and_pepper(density=0.02)")
     image = image.astype(np.float32) / 255
     whole = denoise(image, axes="YXS", device="cpu", options=Options(tile=512, halo=0))
@@ -108,8 +108,8 @@ def test_tiles_equal_the_whole_image_where_impulses_are_replaced():
     assert job.halo > exact_halo(model.card.architecture)
 
 
-def test_hot_pixels_beyond_the_range_do_not_come_back():
-    """What lies beyond the range is subtracted from, too."""
+def test_hot_pixels_beyond_the_range_stay_removed():
+    """Corrections also apply to values beyond the range."""
     rng = np.random.default_rng(0)
     image = rng.normal(1000, 20, (160, 160))
     image += np.linspace(0, 300, 160)

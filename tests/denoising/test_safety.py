@@ -1,4 +1,4 @@
-"""What users rely on, from end to end, with the bundled models."""
+"""End-to-end guarantees to users, with the bundled models."""
 
 import warnings
 from functools import cache
@@ -20,7 +20,7 @@ def denoise(array, axes="YX"):
 
 
 def blobs(side=SIDE):
-    """Smooth structure from 0 to 1."""
+    """Return smooth structure [side, side] from 0 to 1."""
     y, x = np.mgrid[:side, :side]
     return 0.5 + 0.5 * np.sin(x / 9) * np.sin(y / 11)
 
@@ -34,8 +34,8 @@ def reference():
     return denoise(NOISY.astype(np.float32)).astype(np.float64)
 
 
-def off(result):
-    """The largest difference from the result of the untouched image."""
+def max_difference(result):
+    """Return the largest difference from the result of the reference image."""
     return np.abs(np.asarray(result, np.float64) - reference()).max()
 
 
@@ -44,25 +44,25 @@ def test_noise_is_removed():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float64"])
-def test_the_dtype_decides_nothing_but_the_rounding(dtype):
+def test_dtype_affects_only_rounding(dtype):
     result = denoise(NOISY.astype(dtype))
     assert result.dtype == dtype
-    assert off(result) <= (1e-3 if dtype == "float64" else 0.501)
+    assert max_difference(result) <= (1e-3 if dtype == "float64" else 0.501)
 
 
 @pytest.mark.parametrize(("factor", "shift"), [(1e-3, 0.0), (1e4, 0.0), (1.0, -500.0), (0.37, 4000.0)])
-def test_scale_and_shift_go_through(factor, shift):
+def test_result_is_equivariant_to_scale_and_shift(factor, shift):
     result = denoise((NOISY * factor + shift).astype(np.float32)).astype(np.float64)
-    assert off((result - shift) / factor) < 1e-3 * SIGMA
+    assert max_difference((result - shift) / factor) < 1e-3 * SIGMA
 
 
 @pytest.mark.parametrize("turn", [np.fliplr, np.transpose])
-def test_orientation_changes_little(turn):
+def test_orientation_has_little_effect(turn):
     assert np.std(turn(denoise(turn(NOISY).astype(np.float32))) - reference()) < 0.2 * SIGMA
 
 
 @pytest.mark.parametrize("value", [1000.0, 4000.0, 1e7, -1000.0])
-def test_a_speck_stays_and_changes_nothing_far_away(value):
+def test_speck_is_kept_and_has_only_local_effect(value):
     image = NOISY.astype(np.float32)
     image[8, 9] = value
     result = denoise(image)
@@ -72,7 +72,7 @@ def test_a_speck_stays_and_changes_nothing_far_away(value):
     assert far.max() < 0.7 * SIGMA  # where noise lies at the end of the range, which moves by the rank of one pixel
 
 
-def test_missing_pixels_stay_and_change_nothing_far_away():
+def test_missing_pixels_are_kept_with_only_local_effect():
     image = NOISY.astype(np.float32)
     image[:24, :32] = -9999
     image[100, 20], image[20, 100], image[4, 5] = np.nan, np.inf, -np.inf
@@ -85,7 +85,7 @@ def test_missing_pixels_stay_and_change_nothing_far_away():
 
 
 @pytest.mark.parametrize(("side", "dtype"), [(144, "float32"), (160, "float32"), (160, "uint16")])
-def test_three_photons_keep_their_sums(side, dtype):
+def test_three_photons_per_pixel_keep_their_sums(side, dtype):
     truth = 3 * (0.3 + 1.4 * blobs(side))
     counts = np.random.default_rng(0).poisson(truth).astype(dtype)
     result = denoise(counts)
@@ -96,13 +96,13 @@ def test_three_photons_keep_their_sums(side, dtype):
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("period", [4, 6, 10])
-def test_clean_gratings_keep_their_contrast(period, dtype):
+def test_clean_grating_keeps_its_contrast(period, dtype):
     grating = (128 + 60 * np.sin(2 * np.pi * (0.8 * X + 0.6 * Y) / period)).round().astype(dtype)
     assert denoise(grating).std() > 0.98 * grating.std()
 
 
 @pytest.mark.parametrize("period", [4, 8, 16])
-def test_a_noisy_grating_gets_hardly_worse(period):
+def test_noisy_grating_is_not_degraded(period):
     grating = 128 + 60 * np.sin(2 * np.pi * (0.8 * X + 0.6 * Y) / period)
     result = denoise((grating + np.random.default_rng(0).normal(0, 12, grating.shape)).astype(np.float32))
     kept = np.mean((result - result.mean()) * (grating - grating.mean())) / grating.var()
@@ -110,7 +110,7 @@ def test_a_noisy_grating_gets_hardly_worse(period):
     assert np.std(result - grating) < 1.1 * 12
 
 
-def test_red_alone_keeps_empty_channels_empty():
+def test_empty_channels_stay_empty():
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
     image[..., 0] = NOISY.clip(0, 255)
     result = denoise(image, "YXS")
@@ -118,14 +118,14 @@ def test_red_alone_keeps_empty_channels_empty():
     assert np.std(result[..., 0] - TRUTH) < 0.4 * SIGMA
 
 
-def test_gray_saved_as_colours_stays_gray():
+def test_gray_saved_as_rgb_stays_gray():
     image = np.repeat(NOISY.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
     result = denoise(image, "YXS")
     assert not np.ptp(result, axis=2).any()
     assert np.std(result[..., 0] - TRUTH) < 0.4 * SIGMA
 
 
-def test_dark_ground_gets_no_negative_values():
+def test_dark_background_stays_non_negative():
     rng = np.random.default_rng(0)
     spots = gaussian_filter((rng.random((SIDE, SIDE)) > 0.998).astype(float), 3)
     scene = 2 + 100 * spots / spots.max()

@@ -1,4 +1,4 @@
-"""The strength of the noise as a user may correct it, from the option to the pixels."""
+"""The strength option, from the command line to the pixels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def correction(image, **options):
     return image - md.denoise(image, axes="YX", device="cpu", dtype="float32", **options)
 
 
-def test_half_the_strength_takes_half_the_correction_of_a_network_without_noise_map(noisy):
+def test_half_strength_halves_correction_without_noise_map(noisy):
     model = random_model(UConfig(widths=(4, 8), blocks=(1, 0), attention=1, heads=2, window=4), 1)
     model = replace(model, weights={k: v + 0.02 * (k == "head.weight") for k, v in model.weights.items()})
     options = {"model": model, "noise": "sigma=20"}
@@ -35,13 +35,13 @@ def test_half_the_strength_takes_half_the_correction_of_a_network_without_noise_
     np.testing.assert_allclose(half[inside], whole[inside] / 2, atol=0.1)
 
 
-def test_half_the_strength_halves_the_noise_map(noisy):
+def test_half_strength_halves_the_noise_map(noisy):
     whole, half = correction(noisy), correction(noisy, strength=0.5)
     assert 0.4 * whole.std() < half.std() < 0.9 * whole.std()
 
 
-def test_more_strength_may_remove_more_than_was_measured(noisy):
-    """The noise is given too low, so that the correction is limited to it, and taken to be twice as strong again."""
+def test_higher_strength_may_exceed_the_measured_noise(noisy):
+    """The given noise is too low and limits the correction; a strength of 2 raises the limit."""
     limited, more = (correction(noisy, noise="sigma=8", strength=s).std() for s in (1.0, 2.0))
     assert more > 1.3 * limited
 
@@ -50,6 +50,6 @@ def test_more_strength_may_remove_more_than_was_measured(noisy):
     ("options", "problem"),
     [({"strength": 3.0}, "choose 0.5 to 2"), ({"strength": 0.7, "noise": "none"}, "leave one of them out")],
 )
-def test_refusals(noisy, options, problem):
+def test_invalid_strength_is_refused(noisy, options, problem):
     with pytest.raises(JobError, match=problem):
         md.denoise(noisy, axes="YX", device="cpu", **options)

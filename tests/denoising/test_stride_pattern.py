@@ -1,4 +1,4 @@
-"""Patterns of strides are taken away, and nothing else is."""
+"""Periodic patterns from strides are removed, and nothing else."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ SCENE = gaussian_filter(np.random.default_rng(0).normal(size=(SIDE, SIDE)), 3) *
 
 
 @pytest.mark.parametrize("stride", [2, 3, 4])
-def test_a_pattern_goes_and_the_scene_stays(stride):
+def test_stride_pattern_is_removed(stride):
     offsets = np.random.default_rng(1).normal(0, 0.004, (stride, stride))
     pattern = np.tile(offsets - offsets.mean(), (SIDE // stride, SIDE // stride))
     result = remove_pattern((SCENE + pattern)[None, None].astype(np.float32), (stride,), np.float32(0.1))[0, 0]
@@ -20,13 +20,13 @@ def test_a_pattern_goes_and_the_scene_stays(stride):
 
 
 @pytest.mark.parametrize("period", [2, 3])
-def test_a_grating_of_the_same_period_stays(period):
+def test_grating_of_the_same_period_is_kept(period):
     grating = 0.3 * np.cos(2 * np.pi * np.arange(SIDE) / period) * np.ones((SIDE, 1))
     images = grating[None, None].astype(np.float32)
     assert np.abs(remove_pattern(images, (period,), np.float32(0.05)) - images).max() <= 0.15 * 0.05 + 1e-6
 
 
-def test_its_reach_is_as_far_as_it_says():
+def test_pattern_reach_bounds_the_effect():
     rng = np.random.default_rng(0)
     images = rng.normal(size=(1, 1, SIDE, SIDE)).astype(np.float32)
     other = images.copy()

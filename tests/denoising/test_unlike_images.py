@@ -1,4 +1,4 @@
-"""Images of which parts are unlike: planes, sizes, bright objects, marks; from end to end, with the bundled models."""
+"""Heterogeneous images (planes, sizes, bright objects, marks), end to end with the bundled models."""
 
 import warnings
 
@@ -26,7 +26,7 @@ def noise(sigma, shape, seed=0):
     return np.random.default_rng(seed).normal(0, sigma, shape)
 
 
-def test_the_last_plane_of_a_stack_that_decays_is_denoised():
+def test_last_plane_of_a_decaying_stack_is_denoised():
     truth = np.stack([4000 * 0.5**z * SCENE + 100 for z in range(8)])
     noisy = (truth + noise(8, truth.shape)).round().astype(np.uint16)
     result = denoise(noisy, "ZYX")
@@ -34,7 +34,7 @@ def test_the_last_plane_of_a_stack_that_decays_is_denoised():
     assert error(result[0], truth[0]) <= 1.05 * error(noisy[0], truth[0])
 
 
-def test_a_flash_ruins_no_other_frame():
+def test_flash_does_not_affect_other_frames():
     truth = np.stack([400 * SCENE + 100] * 40)
     truth[15] *= 20
     noisy = (truth + noise(20, truth.shape)).round().astype(np.uint16)
@@ -43,7 +43,7 @@ def test_a_flash_ruins_no_other_frame():
 
 
 @pytest.mark.parametrize("blank", [0.0, 100.0])
-def test_a_blank_frame_stays(blank):
+def test_blank_frame_is_unchanged(blank):
     noisy = (200 * SCENE + noise(10, SCENE.shape)).astype(np.float32)
     series = np.stack([noisy, np.full_like(noisy, blank), noisy])
     result = denoise(series, "TYX")
@@ -57,7 +57,7 @@ def test_small_images_are_denoised(side):
     assert error(denoise((truth + noise(10, truth.shape)).astype(np.float32), "YX"), truth) < 5
 
 
-def test_an_image_too_small_to_be_measured_is_left_alone_and_says_so():
+def test_image_too_small_to_measure_is_unchanged():
     tiny = (200 * SCENE[:24, :24] + noise(10, (24, 24))).astype(np.float32)
     with pytest.warns(UserWarning, match="too little of it to measure"):
         result = masked_denoiser.denoise(tiny, axes="YX", device="cpu")
@@ -65,7 +65,7 @@ def test_an_image_too_small_to_be_measured_is_left_alone_and_says_so():
 
 
 @pytest.mark.parametrize("area", [0.03, 0.1])
-def test_weak_noise_below_a_bright_object_is_removed(area):
+def test_weak_noise_beside_a_bright_object_is_removed(area):
     truth = 2000 * SCENE + 500
     side = round(112 * area**0.5)
     truth[:side, :side] += 60000
@@ -75,7 +75,7 @@ def test_weak_noise_below_a_bright_object_is_removed(area):
 
 
 @pytest.mark.parametrize("kind", ["mark", "jitter"])
-def test_a_gray_image_with_a_few_colours_is_a_gray_image(kind):
+def test_nearly_gray_rgb_is_treated_as_gray(kind):
     truth = np.repeat((200 * SCENE + 20)[..., None], 3, axis=2)
     noisy = (truth + noise(12, SCENE.shape)[..., None]).round().clip(0, 255)
     if kind == "mark":
@@ -86,22 +86,22 @@ def test_a_gray_image_with_a_few_colours_is_a_gray_image(kind):
     assert error(result[16:], truth[16:]) < 5
 
 
-def test_a_tile_does_not_depend_on_the_others_of_its_batch():
+def test_tile_is_independent_of_its_batch():
     light = np.where(np.arange(512) < 256, 500, 40000) * np.ones((64, 1))
     counts = (np.random.default_rng(0).poisson(light / 10) * 10).astype(np.uint16)
-    one, two = (denoise(counts, "YX", tile=64, batch=batch).astype(int) for batch in (1, 4))
-    assert np.abs(one - two).max() <= 1
+    single, batched = (denoise(counts, "YX", tile=64, batch=batch).astype(int) for batch in (1, 4))
+    assert np.abs(single - batched).max() <= 1
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
 @pytest.mark.parametrize("side", [192, 320])
-def test_one_channel_of_tissue_is_left_alone(side, corner):
+def test_single_tissue_channel_is_nearly_unchanged(side, corner):
     gray = (data.immunohistochemistry() @ [0.299, 0.587, 0.114]).round().astype(np.uint8)
     y, x = (at * (512 - side) for at in corner)
     crop = gray[y : y + side, x : x + side]
     assert error(denoise(crop, "YX"), crop.astype(float)) < 255 * 10 ** (-42 / 20)
 
 
-def test_integers_beyond_float64_do_not_fail():
+def test_integers_beyond_float64_are_accepted():
     counts = np.random.default_rng(0).poisson(30, (64, 64)) + 2**60
     assert denoise(counts, "YX").dtype == np.int64

@@ -1,4 +1,4 @@
-"""PSNR and SSIM against their published formulas."""
+"""Tests of PSNR and SSIM against their published formulas."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_psnr(pair):
 
 
 def test_ssim(pair):
-    """Wang et al. 2004, equation 13, with their 11 x 11 Gaussian of sigma 1.5 and constants."""
+    """Compare with equation 13 of Wang et al. 2004, its 11 x 11 Gaussian of sigma 1.5 and its constants."""
     x, y = (to_8_bit(image).astype(np.float64) for image in pair)
 
     def mean(v):
@@ -35,8 +35,8 @@ def test_ssim(pair):
     mx, my = mean(x), mean(y)
     vx, vy, vxy = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    each = (2 * mx * my + c1) * (2 * vxy + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
-    assert ssim(*pair) == pytest.approx(each[:, 5:-5, 5:-5].mean(), abs=1e-6)
+    ssim_map = (2 * mx * my + c1) * (2 * vxy + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    assert ssim(*pair) == pytest.approx(ssim_map[:, 5:-5, 5:-5].mean(), abs=1e-6)
     assert ssim(pair[1], pair[1]) == pytest.approx(1)
 
 

@@ -1,4 +1,4 @@
-"""Valid documents made wrong: by values that libraries stumble over, and by flipped, lost and repeated bytes."""
+"""Mutations of valid documents: values that break libraries, and flipped, lost and repeated bytes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TEXTS = (
     "A" * 5000, "<!DOCTYPE x [<!ENTITY a 'b'>]>", "NaN", "1e999", "9" * 5000, "\x1b[2J", "pickle", "None", "|O", "<f8", "file:///x",
     "http://127.0.0.1/x", "${x}", "%s%n", "__import__('os').system('id')",
 )  # fmt: skip
-#: As little- and big-endian integers of the widths that headers have.
+#: Values to insert as little- and big-endian integers of common header widths.
 _BLOCKS = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
 
 
 def any_bytes(random: Random, data: bytes) -> bytes:
-    """A few bytes changed, lost, repeated, or moved."""
+    """Change, remove, repeat or move a few bytes."""
     out = bytearray(data)
     for _ in range(random.choice((1, 1, 1, 2, 4))):
         at = random.randrange(len(out) + 1)
@@ -50,7 +50,7 @@ def any_bytes(random: Random, data: bytes) -> bytes:
 
 
 def head_of(limit: int) -> Mutate:
-    """Changes among the first bytes, where headers are."""
+    """Return a mutation of mainly the first `limit` bytes, where headers are."""
 
     def mutate(random: Random, data: bytes) -> bytes:
         return any_bytes(random, data[:limit]) + data[limit:] if random.random() < 0.8 else any_bytes(random, data)
@@ -59,20 +59,20 @@ def head_of(limit: int) -> Mutate:
 
 
 def any_json(random: Random, data: bytes) -> bytes:
-    """A JSON text with values of another type or size, lost, added or nested; now and then as bytes."""
+    """Change, remove, add or nest values of a JSON text; occasionally change its bytes."""
     if random.random() < 0.1:
         return any_bytes(random, data)
     values = json.loads(data)
     for _ in range(random.choice((1, 1, 2))):
-        values = changed(random, values)
+        values = change_value(random, values)
     text = json.dumps(values)
     if random.random() < 0.02:  # deeper than any reader recurses, which json.dumps cannot write
         text = re.sub(r"\d+|true|false|null", lambda _: "[" * 200_000, text, count=1)
     return text.encode()
 
 
-def changed(random: Random, values: Any) -> Any:
-    """The values with one of them, somewhere inside, made another."""
+def change_value(random: Random, values: Any) -> Any:
+    """Return the values with one of them, at any depth, changed."""
     if isinstance(values, dict | list) and values and random.random() < 0.85:
         keys = list(values) if isinstance(values, dict) else list(range(len(values)))
         copied: Any = dict(values) if isinstance(values, dict) else list(values)
@@ -80,7 +80,7 @@ def changed(random: Random, values: Any) -> Any:
         if random.random() < 0.12:
             del copied[key]
         else:
-            copied[key] = changed(random, values[key])
+            copied[key] = change_value(random, values[key])
         return copied
     return _another(random, values)
 
@@ -104,7 +104,7 @@ def _another(random: Random, value: Any) -> Any:
 
 
 def any_text(random: Random, data: bytes) -> bytes:
-    """Words and numbers of a text, such as a recipe, exchanged, lost and repeated."""
+    """Replace, remove and repeat words and numbers of a text such as a recipe."""
     parts = re.findall(r"\w+|\W", data.decode(errors="replace"))
     for _ in range(random.choice((1, 1, 2, 5))):
         at = random.randrange(len(parts) + 1)
@@ -123,7 +123,7 @@ def any_text(random: Random, data: bytes) -> bytes:
 
 
 def any_xml(random: Random, data: bytes) -> bytes:
-    """Attributes with other values; elements lost, repeated and nested; entities."""
+    """Change attributes, remove, repeat and nest elements, and add entities."""
     text = data.decode()
     match random.randrange(10):
         case 0:
@@ -135,35 +135,35 @@ def any_xml(random: Random, data: bytes) -> bytes:
             return (bomb + "]>" + text.replace("</OME>", "<Description>&i;</Description></OME>")).encode()
         case 2:
             elements = re.findall(r"<\w+[^<>]*/>", text)
-            one = random.choice(elements)
-            return text.replace(one, random.choice(("", one * random.choice((2, 200)))), 1).encode()
+            chosen = random.choice(elements)
+            return text.replace(chosen, random.choice(("", chosen * random.choice((2, 200)))), 1).encode()
         case _:
             for _ in range(random.choice((1, 1, 2, 3))):
                 found = list(re.finditer(r'(\w+)="([^"]*)"', text))
-                one = random.choice(found)
+                chosen = random.choice(found)
                 value = str(random.choice(NUMBERS))[:400] if random.random() < 0.6 else random.choice(TEXTS)
                 value = value.replace("<", "&lt;").replace('"', "&quot;")
-                text = f'{text[: one.start()]}{one[1]}="{value}"{text[one.end() :]}'
+                text = f'{text[: chosen.start()]}{chosen[1]}="{value}"{text[chosen.end() :]}'
             return text.encode(errors="surrogatepass")
 
 
 def any_zip(random: Random, data: bytes) -> bytes:
-    """An archive with changed, renamed, compressed or lost entries; now and then as bytes."""
+    """Change, rename, compress or remove entries of an archive; occasionally change its bytes."""
     if random.random() < 0.2:
         return any_bytes(random, data)
     with ZipFile(BytesIO(data)) as archive:
         entries: list[list[Any]] = [[info.filename, archive.read(info)] for info in archive.infolist()]
     named = [entry for entry in entries if str(entry[0]).endswith(("data.pkl", "byteorder", "version"))]
-    one = random.choice(named if random.random() < 0.8 else entries)
+    chosen = random.choice(named if random.random() < 0.8 else entries)
     match random.randrange(8):
         case 0:
-            entries.remove(one)
+            entries.remove(chosen)
         case 1:
-            one[0] = "x" + random.choice(TEXTS).replace("\0", "")
+            chosen[0] = "x" + random.choice(TEXTS).replace("\0", "")
         case 2:
-            entries.append([one[0], one[1] * 2])
+            entries.append([chosen[0], chosen[1] * 2])
         case _:
-            one[1] = any_bytes(random, one[1])
+            chosen[1] = any_bytes(random, chosen[1])
     made = BytesIO()
     kind = ZIP_DEFLATED if random.random() < 0.05 else ZIP_STORED
     with ZipFile(made, "w", kind) as archive:
@@ -173,7 +173,7 @@ def any_zip(random: Random, data: bytes) -> bytes:
 
 
 def any_safetensors(random: Random, data: bytes) -> bytes:
-    """A header with other values, most of all in the card; now and then as bytes."""
+    """Change header values, mostly in the card; occasionally change bytes."""
     if random.random() < 0.15:
         return head_of(64)(random, data)
     end = 8 + int.from_bytes(data[:8], "little")

@@ -1,4 +1,4 @@
-"""Runs a target over many inputs: each must be opened, or be refused in one line, in bounded time and memory."""
+"""Runner of a target over many inputs: each must be opened or refused in one line, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from random import Random
 
 from masked_denoiser.errors import MaskedDenoiserError
 from tests.fuzz.mutate import Mutate
-from tests.fuzz.watch import GROWTH, WATCH, Slow, in_time, peak_bytes, quiet
+from tests.fuzz.watch import GROWTH, WATCH, Slow, peak_bytes, quiet, time_limit
 
-#: Files of a valid document, by name in its folder; the first is the one that is opened if it stands alone.
+#: Files of a valid document by name in its folder; the first is opened if it is the only one.
 Tree = Mapping[str, bytes]
 
 _LONGEST_MESSAGE = 3000
@@ -21,13 +21,13 @@ _LONGEST_MESSAGE = 3000
 
 @dataclass(frozen=True)
 class Target:
-    """Something that files from others reach.
+    """Reader of untrusted files.
 
     Attributes:
-        name: for the table.
+        name: label in the table of results.
         trees: valid documents.
-        mutate: makes a file of a tree wrong, given its name.
-        use: opens what lies in a folder, and reads what a job would.
+        mutate: returns the mutation for a file name of a tree.
+        use: opens the document in a folder and reads what a job would.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Target:
 
 @dataclass
 class Tally:
-    """What came of the inputs of a target."""
+    """Results of the inputs of a target."""
 
     refused: int = 0
     opened: int = 0
@@ -47,13 +47,13 @@ class Tally:
 
 
 def run(target: Target, count: int, folder: Path, seed: int = 0) -> Tally:
-    """Opens `count` broken documents.
+    """Open `count` broken documents.
 
     Args:
-        target: what opens them.
+        target: reader under test.
         count: number of inputs; the i-th is the same in every run with the same seed.
         folder: an existing, empty folder.
-        seed: of the inputs.
+        seed: seed of the inputs.
     """
     secret = folder / "secret"
     secret.mkdir()
@@ -68,34 +68,36 @@ def run(target: Target, count: int, folder: Path, seed: int = 0) -> Tally:
             random = Random(f"{target.name} {seed} {i}")
             at = random.randrange(len(trees))
             name = random.choice(list(trees[at]))
-            _one(target, places[at], name, target.mutate(name)(random, trees[at][name]), tally, f"input {i} ({name})")
+            _run_input(
+                target, places[at], name, target.mutate(name)(random, trees[at][name]), tally, f"input {i} ({name})"
+            )
             _restore(trees[at], places[at], name)
     if strays := {path.name for path in folder.iterdir()} - {"secret", *(place.name for place in places)}:
         tally.failures.append(f"{target.name}: left {sorted(strays)} beside its folder")
     return tally
 
 
-def _one(target: Target, place: Path, name: str, data: bytes, tally: Tally, which: str) -> None:
+def _run_input(target: Target, place: Path, name: str, data: bytes, tally: Tally, label: str) -> None:
     _replace(place / name, data)
-    before, began = peak_bytes(), time.perf_counter()
-    said = ""
+    before, start = peak_bytes(), time.perf_counter()
+    failure = ""
     try:
-        with WATCH.over(place), in_time():
+        with WATCH.watching(place), time_limit():
             target.use(place)
         tally.opened += 1
     except (MaskedDenoiserError, OSError) as error:
         tally.refused += 1
-        said = "" if len(str(error)) <= _LONGEST_MESSAGE else f"a message of {len(str(error))} characters"
+        failure = "" if len(str(error)) <= _LONGEST_MESSAGE else f"a message of {len(str(error))} characters"
     except (Exception, Slow) as error:
         frames = traceback.extract_tb(error.__traceback__)[-4:]
         at = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
-        said = f"{type(error).__name__}: {error!s:.300} at {at}"
-    seconds = time.perf_counter() - began
+        failure = f"{type(error).__name__}: {error!s:.300} at {at}"
+    seconds = time.perf_counter() - start
     tally.slowest = max(tally.slowest, seconds)
     if peak_bytes() - before > GROWTH:
-        said += f" took {(peak_bytes() - before) / 2**20:.0f} MiB"
-    for problem in filter(None, (said, *WATCH.seen)):
-        tally.failures.append(f"{target.name}, {which}: {problem}")
+        failure += f" took {(peak_bytes() - before) / 2**20:.0f} MiB"
+    for problem in filter(None, (failure, *WATCH.seen)):
+        tally.failures.append(f"{target.name}, {label}: {problem}")
 
 
 def _write(tree: Tree, place: Path) -> Path:
@@ -106,14 +108,14 @@ def _write(tree: Tree, place: Path) -> Path:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """A new file under the old name: who has mapped the old one must not lose it."""
+    """Write a new file under the old name, so that memory maps of the old file stay valid."""
     making = path.with_name(f"{path.name}.making")
     making.write_bytes(data)
     making.replace(path)
 
 
 def _restore(tree: Tree, place: Path, name: str) -> None:
-    """The valid document again, and nothing beside it."""
+    """Restore the valid document and remove stray files."""
     _replace(place / name, tree[name])
     wanted = {place / key for key in tree}
     strays = [p for p in place.rglob("*") if p.is_file() and p not in wanted] if len(tree) < 3 else []

@@ -1,4 +1,4 @@
-"""The targets. A new one is a function that returns a `Target` (valid trees, mutation, what opens it), in `TARGETS`."""
+"""The fuzzing targets: each is a function in `TARGETS` that returns a `Target` (valid trees, mutation, reader)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zarr.codecs import GzipCodec
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
-from masked_denoiser.inference import measurement_cache as remembered
+from masked_denoiser.inference import measurement_cache
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.job_file import read_job_file, write_job_file
 from masked_denoiser.jobs.spec.options import Options
@@ -43,7 +43,7 @@ IMAGE = np.random.default_rng(0).integers(0, 255, (2, 3, 40, 48), np.uint8)
 
 
 def models() -> Target:
-    """Model files of both families."""
+    """Return the target for model files of both families."""
     u = UConfig(channels=1, widths=(4, 8), blocks=(1, 0), attention=1, heads=2, mean=(0.0,))
     made = [tiny_model(), Model(Card("u", u, data=["photographs"]), dict(build_network(u).state_dict()))]
 
@@ -59,7 +59,7 @@ def models() -> Target:
 
 
 def checkpoints() -> Target:
-    """Published checkpoints, `.pth`."""
+    """Return the target for published checkpoints, `.pth`."""
     weights = tiny_model().weights
     trees: list[Tree] = [{"a.pth": _torch({"params": weights})}, {"a.pth": _torch({"epoch": 3, "params_ema": weights})}]
 
@@ -70,7 +70,7 @@ def checkpoints() -> Target:
 
 
 def trainings() -> Target:
-    """Checkpoints of a training."""
+    """Return the target for training checkpoints."""
     state = new_state(tiny_model(), FINE_TUNE, torch.device("cpu"))
     torch.stack([p.sum() for p in state.network.parameters()]).sum().backward()  # type: ignore[no-untyped-call]
     state.optimiser.step()
@@ -83,7 +83,7 @@ def trainings() -> Target:
 
 
 def journals() -> Target:
-    """Journals, which are resumed; their writing is in the same folder."""
+    """Return the target for resumed journals, which write to the same folder."""
     job = _job()
 
     def trees() -> list[Tree]:
@@ -93,17 +93,17 @@ def journals() -> Target:
             for _ in range(2):
                 journal.add((0, 0))
             journal.close()
-            return [{"out.ome.zarr.journal": Journal.beside(output).read_bytes()}]
+            return [{"out.ome.zarr.journal": Journal.path_for(output).read_bytes()}]
 
     def use(folder: Path) -> None:
         output = folder / "out.ome.zarr"
-        Journal.resume(output, Journal.as_begun(output, job, measured_precision=True)).close()
+        Journal.resume(output, Journal.restore_measurements(output, job, measured_precision=True)).close()
 
     return Target("journal", trees, lambda _: _any_line, use)
 
 
 def job_files() -> Target:
-    """Job files."""
+    """Return the target for job files."""
 
     def use(folder: Path) -> None:
         read_job_file(folder / "job.json")
@@ -115,7 +115,7 @@ def job_files() -> Target:
 
 
 def ome_xml() -> Target:
-    """The OME-XML of a TIFF; the pixels are whole."""
+    """Return the target for the OME-XML of a TIFF with valid pixels."""
     plain = {"axes": "CZYX", "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "nm", "Channel": {"Name": ["a", "b"]}}
     described = tifffile.TiffFile(BytesIO(_tiff(ome=True, metadata=plain, photometric="minisblack"))).ome_metadata
     assert described
@@ -130,19 +130,19 @@ def ome_xml() -> Target:
     ).replace("</Pixels>", '</Pixels><AnnotationRef ID="A:1"/>')
     texts = [text.encode() for text in (described, several, annotated)]
 
-    def of(xml: bytes) -> bytes:
+    def with_xml(xml: bytes) -> bytes:
         return _tiff(description=xml, metadata=None, photometric="minisblack")
 
-    def wrong(random: Random, _: bytes) -> bytes:
-        return of(mutate.any_xml(random, random.choice(texts)))
+    def mutate_xml(random: Random, _: bytes) -> bytes:
+        return with_xml(mutate.any_xml(random, random.choice(texts)))
 
-    trees: list[Tree] = [{"a.ome.tif": of(text)} for text in texts]
-    trees[1] = {**trees[1], "other.ome.tif": of(texts[0])}
-    return Target("OME-XML", lambda: trees, lambda name: wrong, lambda folder: _read(folder / "a.ome.tif"))
+    trees: list[Tree] = [{"a.ome.tif": with_xml(text)} for text in texts]
+    trees[1] = {**trees[1], "other.ome.tif": with_xml(texts[0])}
+    return Target("OME-XML", lambda: trees, lambda name: mutate_xml, lambda folder: _read(folder / "a.ome.tif"))
 
 
 def tiffs() -> Target:
-    """Directories, strips and tiles of many kinds of TIFF."""
+    """Return the target for directories, strips and tiles of many kinds of TIFF."""
     rgb = np.moveaxis(IMAGE[0], 0, -1)
     options: list[dict[str, Any]] = [
         {"photometric": "minisblack"},
@@ -159,19 +159,19 @@ def tiffs() -> Target:
 
 
 def zarrs() -> Target:
-    """Metadata and chunks of zarr 2 and 3, OME-Zarr 0.4 and 0.5."""
+    """Return the target for metadata and chunks of zarr 2 and 3, OME-Zarr 0.4 and 0.5."""
 
     def use(folder: Path) -> None:
         _read(folder)
 
-    def way(name: str) -> mutate.Mutate:
+    def mutation_for(name: str) -> mutate.Mutate:
         return mutate.any_json if name.endswith((".json", ".zarray", ".zattrs", ".zgroup")) else mutate.any_bytes
 
-    return Target("zarr metadata", _zarr_trees, way, use)
+    return Target("zarr metadata", _zarr_trees, mutation_for, use)
 
 
 def photos() -> Target:
-    """PNG and JPEG."""
+    """Return the target for PNG and JPEG."""
     rgb = np.ascontiguousarray(np.moveaxis(IMAGE[0], 0, -1))
     deep = rgb[..., 0].astype(np.uint16)
     trees: list[Tree] = [{"a.png": bytes(imagecodecs.png_encode(pixels))} for pixels in (rgb, deep)]
@@ -185,20 +185,20 @@ def photos() -> Target:
 
 
 def recipes() -> Target:
-    """Training recipes, and the cache of measured precisions."""
+    """Return the target for training recipes and the cache of measured precisions."""
     cache = json.dumps({"cpu, torch 2.13, model abc": "bfloat16", "cuda": "float32"}).encode()
     trees = [{"recipe.json": recipe.to_json().encode(), "cache.json": cache} for recipe in (PAPER_RECIPE, FINE_TUNE)]
 
     def use(folder: Path) -> None:
-        with patch.object(remembered, "_file", lambda: folder / "cache.json"):
-            remembered.recall("cuda")
+        with patch.object(measurement_cache, "_file", lambda: folder / "cache.json"):
+            measurement_cache.recall("cuda")
         TrainingRecipe.from_json((folder / "recipe.json").read_text(errors="replace"))
 
     return Target("recipe and cache JSON", lambda: trees, lambda _: mutate.any_json, use)
 
 
 def noises() -> Target:
-    """Noise recipes as text."""
+    """Return the target for noise recipes as text."""
     texts = ("one_of(gaussian(sigma=0..50), none)", "poisson(alpha=2) + correlated(sigma=20)", "mixture(level=1)")
 
     def use(folder: Path) -> None:
@@ -222,7 +222,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "noise": noises,
 }
 
-#: Of a long run; together more than 100 000. Checkpoints are slow.
+#: Number of inputs per target in a long run, more than 100 000 in total; checkpoints are slow.
 INPUTS = {
     "model": 10_000,
     "checkpoint": 4_000,
@@ -239,7 +239,7 @@ INPUTS = {
 
 
 def _read(path: Path) -> None:
-    """Opens an image, and reads corners of each level as a job would."""
+    """Open an image and read corners of each level as a job would."""
     with open_image(path) as source:
         for level in range(len(source.levels)):
             with _level(path, level, source.axes) as found:
@@ -271,7 +271,7 @@ def _job() -> Job:
 
 
 def _any_line(random: Random, data: bytes) -> bytes:
-    """One line of a journal changed, or its bytes."""
+    """Change one record of a journal, or its bytes."""
     if random.random() < 0.2:
         return mutate.any_bytes(random, data)
     lines = data.splitlines()
@@ -298,7 +298,7 @@ def _pyramid(rgb: Any) -> bytes:
 
 
 def _zarr_trees() -> list[Tree]:
-    """An OME-Zarr of either format, with a chunk of a level or two; the other chunks are fill values."""
+    """Return an OME-Zarr of either format with one or two chunks; the other chunks are fill values."""
     trees: list[Tree] = []
     for version in (2, 3):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What no file may bring about: a write outside its folder, a command, a connection, an unpickling, a secret read."""
+"""Watch for forbidden effects of files: outside writes, commands, connections, unpickling and secret reads."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from masked_denoiser.images.validation.size_limits import VARIABLE
+from masked_denoiser.images.validation.size_limits import LIMIT_VARIABLE
 
-#: Seconds and bytes that one input may take. The budget of a piece is far below.
+#: Seconds and bytes that one input may take, far above the budget of a decoded piece.
 SECONDS, GROWTH = 20, 768 * 2**20
 _BUDGET_GIB = "0.0625"
 
@@ -29,27 +29,27 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class Slow(BaseException):
-    """An input took longer than `SECONDS`."""
+    """Raised when an input takes longer than `SECONDS`."""
 
 
 class Watch:
-    """Listens to the audit events of the interpreter while it is on. A hook cannot be removed, so there is one."""
+    """Recorder of forbidden audit events of the interpreter; a single instance, as hooks cannot be removed."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
         self._folder: Path | None = None
-        sys.addaudithook(self._hear)
+        sys.addaudithook(self._on_event)
 
     @contextmanager
-    def over(self, folder: Path) -> Iterator[None]:
-        """Watches; only `folder` may be written to, and `secret` beside it not even be read."""
+    def watching(self, folder: Path) -> Iterator[None]:
+        """Record events; only `folder` may be written to, and `secret` next to it must not be read."""
         self.seen, self._folder = [], folder
         try:
             yield
         finally:
             self._folder = None
 
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+    def _on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
         folder = self._folder
         if folder is None:
             return
@@ -76,9 +76,9 @@ WATCH = Watch()
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """A small budget for decoded pieces, and no warnings or logs of libraries about broken files."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = _BUDGET_GIB
+    """Set a small budget for decoded pieces and silence library warnings and logs about broken files."""
+    before = os.environ.get(LIMIT_VARIABLE)
+    os.environ[LIMIT_VARIABLE] = _BUDGET_GIB
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
@@ -86,22 +86,22 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(logging.NOTSET)
-        os.environ.pop(VARIABLE)
+        os.environ.pop(LIMIT_VARIABLE)
         if before is not None:
-            os.environ[VARIABLE] = before
+            os.environ[LIMIT_VARIABLE] = before
 
 
 @contextmanager
-def in_time(seconds: int = SECONDS) -> Iterator[None]:
-    """Raises `Slow` after some seconds, where the system has alarms and this is the main thread."""
+def time_limit(seconds: int = SECONDS) -> Iterator[None]:
+    """Raise `Slow` after some seconds, where the system has alarms and this is the main thread."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def ring(*_: object) -> None:
+    def raise_slow(*_: object) -> None:
         raise Slow
 
-    before = signal.signal(signal.SIGALRM, ring)
+    before = signal.signal(signal.SIGALRM, raise_slow)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
@@ -111,6 +111,6 @@ def in_time(seconds: int = SECONDS) -> Iterator[None]:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process ever had."""
+    """Return the peak resident memory of this process, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

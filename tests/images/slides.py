@@ -1,4 +1,4 @@
-"""Small slides as the scanners' programs lay them out: tags, names and descriptions from the public descriptions.
+"""Small slides in the layout of the scanner vendors: tags, names and descriptions from public documentation.
 
 See https://openslide.org/formats and tifffile's readers. The pixels are compressed without loss, unlike a scanner's.
 """
@@ -18,7 +18,7 @@ _HOW: dict[str, Any] = {"photometric": "rgb", "metadata": None, "compression": "
 
 
 def scn(folder: Path, image: Array) -> Path:
-    """Leica: a macro image of the whole slide, then a scan of 500 nm a pixel down and 250 across, in two levels."""
+    """Write a Leica SCN: a macro image, then a scan in two levels with pixels of 500 nm (Y) by 250 nm (X)."""
     height, width = image.shape[:2]
     half = image[::2, ::2]
     words = f"""<?xml version="1.0"?>
@@ -40,7 +40,7 @@ def scn(folder: Path, image: Array) -> Path:
 
 
 def bif(folder: Path, image: Array) -> Path:
-    """Ventana: label, thumbnail, and levels with their names; the size of a pixel in the XMP packet of the label."""
+    """Write a Ventana BIF: label, thumbnail and named levels; the pixel size is in the XMP packet of the label."""
     packet = (
         b'<iScan Magnification="40" ScanRes="0.232500" UnitNumber="BI10N0306" ShowLabel="1"><AOI0 Left="4"/></iScan>'
     )
@@ -54,7 +54,7 @@ def bif(folder: Path, image: Array) -> Path:
 
 
 def ndpi(folder: Path, image: Array) -> Path:
-    """Hamamatsu: two levels and a macro image, told by their magnification; 22 500 pixels a centimeter down."""
+    """Write a Hamamatsu NDPI: two levels and a macro image, marked by magnification; 22 500 pixels per cm along Y."""
     path = folder / "image.ndpi"
     with tifffile.TiffWriter(path) as writer:
         for pixels, magnification in ((image, 20.0), (image[::2, ::2], 10.0), (image[:11, :12], -1.0)):
@@ -71,7 +71,7 @@ def ndpi(folder: Path, image: Array) -> Path:
 
 
 def _widen(path: Path) -> None:
-    """Moves the directories of a classic TIFF to its end, with offsets of 64 bits as NDPI has them."""
+    """Move the directories of a classic TIFF to its end, with 64-bit offsets as in NDPI."""
     content = bytearray(path.read_bytes())
     (at,) = struct.unpack_from("<I", content, 4)
     place = 4

@@ -1,4 +1,4 @@
-"""Images written with the libraries that others write with, in every layout a source must read."""
+"""Images in every layout a source must read, written with third-party libraries."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MICRO = {"Y": "micrometer", "X": "micrometer"}
 
 @dataclass(frozen=True)
 class Case:
-    """What is written, and all that a source must find in it."""
+    """An image to write, and the metadata that a source must find in it."""
 
     name: str
     shape: tuple[int, ...]
     axes: str
     write: Callable[[Path, Array], Any]
     dtype: str = "uint16"
-    asked: str | None = None
+    requested_axes: str | None = None
     level: int = 0
     expect: dict[str, Any] = field(default_factory=dict)
 
@@ -41,7 +41,7 @@ def random_image(case: Case) -> Array:
 
 
 def facts(source: Source) -> dict[str, Any]:
-    """The source's metadata; what no case mentions must be as here."""
+    """Return the source's metadata; the default values are in `PLAIN_FACTS`."""
     return {
         "rgb": source.rgb,
         "pixel_size": {a: round(v, 4) for a, v in source.pixel_size.items()},
@@ -66,7 +66,7 @@ def tiff(**options: Any) -> Callable[[Path, Array], Path]:
 
 
 def tiff_pages(folder: Path, image: Array) -> Path:
-    """Uncompressed pages of several strips, written one by one with something between them."""
+    """Write uncompressed, non-contiguous pages of several strips."""
     with tifffile.TiffWriter(folder / "image.tif") as writer:
         for page in image:
             writer.write(page, metadata=None, contiguous=False, rowsperstrip=10, description="between " * 9)
@@ -116,7 +116,7 @@ def zarr_array(zarr_format: int, **options: Any) -> Callable[[Path, Array], Path
 def ome_zarr(
     version: str, axes: str, *, child: str = "", units: bool = True, big: bool = False, **attributes: Any
 ) -> Callable[[Path, Array], Path]:
-    """A pyramid of two levels, the second with half the side along Y and X."""
+    """Return a writer of a pyramid of two levels, the second with half the side along Y and X."""
 
     def write(folder: Path, image: Array) -> Path:
         path = folder / "image.ome.zarr"
@@ -148,9 +148,9 @@ def _multiscale(version: str, axes: str, units: bool) -> dict[str, Any]:
 
 
 def with_labels(write: Callable[[Path, Array], Path]) -> Callable[[Path, Array], Path]:
-    """The same with two label images, as the standard has them."""
+    """Return a writer that adds two label images as in the OME-Zarr standard."""
 
-    def also(folder: Path, image: Array) -> Path:
+    def write_with_labels(folder: Path, image: Array) -> Path:
         path = write(folder, image)
         labels = zarr.open_group(path, mode="r+").create_group("labels")
         named = {"labels": ["cells", "nuclei"]}
@@ -159,11 +159,11 @@ def with_labels(write: Callable[[Path, Array], Path]) -> Callable[[Path, Array],
             labels.create_group(name).create_array("0", data=np.zeros_like(image, "uint32"))
         return path
 
-    return also
+    return write_with_labels
 
 
 def bioformats2raw(folder: Path, image: Array) -> Path:
-    """Two images and the folder of the OME-XML."""
+    """Write two images and the folder of the OME-XML, in the bioformats2raw layout."""
     path = ome_zarr("0.4", "yx", child="0", units=False)(folder, image)
     root = zarr.open_group(path, mode="r+", zarr_format=2)
     root.attrs["bioformats2raw.layout"] = 3
@@ -186,7 +186,7 @@ def in_memory(make: Callable[[Array], Any]) -> Callable[[Path, Array], Any]:
 
 
 def _guess(axes: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    return {"notes": (f"axes guessed as {axes} from shape {shape}; say --axes to correct",)}
+    return {"notes": (f"axes guessed as {axes} from shape {shape}; set --axes to correct this",)}
 
 
 _STEPS = {"Z": 1.5, "Y": 0.5, "X": 0.5}
@@ -198,7 +198,7 @@ _OME = {
     "axes": "TCZYX", "PhysicalSizeX": 500.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.5, "PhysicalSizeZ": 1.5,
     "TimeIncrement": 2.0, "Channel": {"Name": ["DAPI", "GFP"]},
 }  # fmt: skip
-_LEFT_OUT = "image 1 of 4 was opened; left out: Thumbnail, Label, Macro"
+_LEFT_OUT = "image 1 of 4 was opened; omitted: Thumbnail, Label, Macro"
 _TZ = {"pixel_size": {"T": 2.0, **_STEPS}, "units": {"T": "second", **_UNITS}}
 _RGB = {"photometric": "rgb"}
 _GREY = {"photometric": "minisblack"}
@@ -209,7 +209,7 @@ CASES = [
     Case("bool", (70, 90), "YX", tiff(), "bool"),
     Case("float64", (70, 90), "YX", tiff(compression="zlib", predictor=True), "float64"),
     Case("big endian", (5, 70, 90), "ZYX", tiff(byteorder=">"), expect=_guess("ZYX", (5, 70, 90))),
-    Case("BigTIFF stack", (5, 70, 90), "TYX", tiff(bigtiff=True, compression="lzw"), asked="tyx"),
+    Case("BigTIFF stack", (5, 70, 90), "TYX", tiff(bigtiff=True, compression="lzw"), requested_axes="tyx"),
     Case("one row", (1, 90), "YX", tiff()),
     Case("pages apart", (6, 70, 90), "ZYX", tiff_pages, expect=_guess("ZYX", (6, 70, 90))),
     Case("stack told", (5, 70, 90), "ZYX", tiff(metadata={"axes": "ZYX"}, **_GREY)),
@@ -240,20 +240,20 @@ CASES = [
         "rgb": True, "pixel_size": {"Y": 0.998, "X": 0.998}, "units": MICRO, "notes": (_LEFT_OUT,)}),
     Case("SCN", (100, 120, 3), "YXS", slides.scn, "uint8", expect={
         "rgb": True, "levels": 2, "pixel_size": {"Y": 0.5, "X": 0.25}, "units": MICRO,
-        "notes": ("image 2 of 2 was opened; left out: image_0",)}),
+        "notes": ("image 2 of 2 was opened; omitted: image_0",)}),
     Case("BIF", (100, 120, 3), "YXS", slides.bif, "uint8", expect={
         "rgb": True, "levels": 2, "pixel_size": {"Y": 0.2325, "X": 0.2325}, "units": MICRO,
-        "notes": ("image 1 of 3 was opened; left out: Label, Thumbnail",
-                  "its tiles may overlap at seams; they are taken side by side, as the scanner stored them")}),
+        "notes": ("image 1 of 3 was opened; omitted: Label, Thumbnail",
+                  "tiles may overlap at seams: they are placed side by side, as the scanner stored them")}),
     Case("NDPI", (100, 120, 3), "YXS", slides.ndpi, "uint8", expect={
         "rgb": True, "levels": 2, "pixel_size": {"Y": 0.4444, "X": 0.2222}, "units": MICRO,
-        "notes": ("image 1 of 2 was opened; left out: Macro",)}),
+        "notes": ("image 1 of 2 was opened; omitted: Macro",)}),
     Case("NDPI level 1", (100, 120, 3), "YXS", slides.ndpi, "uint8", level=1, expect={
         "rgb": True, "pixel_size": {"Y": 0.8889, "X": 0.4444}, "units": MICRO,
-        "notes": ("image 1 of 2 was opened; left out: Macro",)}),
+        "notes": ("image 1 of 2 was opened; omitted: Macro",)}),
     Case("an image called macro", (70, 90), "YX", tiff(ome=True, metadata={"axes": "YX", "Name": "macro"})),
     Case("two images", (70, 90), "YX", two_images,
-         expect={"notes": ("image 2 of 2 was opened; left out: image 0",)}),
+         expect={"notes": ("image 2 of 2 was opened; omitted: image 0",)}),
     Case("zarr 2", (5, 70, 90), "TYX", zarr_array(2, attributes={"_ARRAY_DIMENSIONS": ["time", "y", "x"]})),
     Case("zarr 3", (5, 70, 90), "ZYX", zarr_array(3, chunks=(2, 32, 32), dimension_names=["z", "y", "x"]), "float32"),
     Case("zarr 3 shards", (64, 96), "YX", zarr_array(3, chunks=(16, 16), shards=(32, 32)), "int32"),
@@ -277,7 +277,7 @@ CASES = [
          expect={"levels": 2, "notes": ("image.ome.zarr is a group; '0' in it was opened, the first of 2",)}),
     *(Case(f"OME-Zarr {version} with labels", (3, 40, 50), "ZYX", with_labels(ome_zarr(version, "zyx")), expect={
         "levels": 2, "pixel_size": _STEPS, "units": _UNITS,
-        "notes": ("the labels of image.ome.zarr are left out: cells, nuclei",)}) for version in ("0.4", "0.5")),
+        "notes": ("the labels of image.ome.zarr are omitted: cells, nuclei",)}) for version in ("0.4", "0.5")),
     Case("group of one", (70, 90), "YX", one_array_in_a_group,
          expect={"notes": ("image.zarr is a group; 'only' in it was opened",)}),
     Case("zarr in memory", (5, 70, 90), "ZYX", in_memory(
@@ -285,9 +285,9 @@ CASES = [
     Case("numpy", (5, 70, 90), "ZYX", in_memory(lambda a: a), expect=_guess("ZYX", (5, 70, 90))),
     Case("numpy colour", (7, 70, 90, 4), "ZYXS", in_memory(lambda a: a), "uint8",
          expect={"rgb": True, **_guess("ZYXS", (7, 70, 90, 4))}),
-    Case("numpy two samples", (70, 90, 2), "YXS", in_memory(lambda a: a), asked="YXS"),
+    Case("numpy two samples", (70, 90, 2), "YXS", in_memory(lambda a: a), requested_axes="YXS"),
     Case("numpy movie of channels", (9, 3, 8, 40, 50), "TCZYX", in_memory(lambda a: a),
          expect=_guess("TCZYX", (9, 3, 8, 40, 50))),
     Case("big endian numpy", (70, 90), "YX", in_memory(lambda a: a), ">f4"),
-    Case("dask", (5, 70, 90), "TYX", in_memory(lambda a: da.from_array(a, chunks=(1, 32, 32))), asked="TYX"),
+    Case("dask", (5, 70, 90), "TYX", in_memory(lambda a: da.from_array(a, chunks=(1, 32, 32))), requested_axes="TYX"),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Values that files declare to mark missing pixels are read, and what is no such value is not."""
+"""Fill values that files declare for missing pixels."""
 
 import numpy as np
 import pytest
@@ -12,14 +12,14 @@ PIXELS = np.arange(64 * 64, dtype=np.int16).reshape(64, 64)
 
 
 @pytest.mark.parametrize("text", ["-9999", " -9999.0\0"])
-def test_gdal_declares_one_in_a_tag(tmp_path, text):
+def test_gdal_nodata_tag_is_read(tmp_path, text):
     tifffile.imwrite(tmp_path / "a.tif", PIXELS, extratags=[(GDAL_NODATA, "s", 0, text, True)])
     with open_image(tmp_path / "a.tif") as source:
         assert source.fill_values == (-9999.0,)
 
 
 @pytest.mark.parametrize("name", ["_FillValue", "missing_value"])
-def test_zarr_declares_them_in_attributes_and_its_fill_value_is_none(tmp_path, name):
+def test_zarr_fill_values_come_from_attributes_only(tmp_path, name):
     array = zarr.create_array(tmp_path / "a.zarr", data=PIXELS, fill_value=7)
     array.attrs[name] = -1
     with open_image(tmp_path / "a.zarr") as source:
@@ -37,5 +37,5 @@ def test_zarr_declares_them_in_attributes_and_its_fill_value_is_none(tmp_path, n
         ([0, 0.0, "0"], "u2", (0.0,)),
     ],
 )
-def test_only_what_a_pixel_can_hold_is_a_fill_value(declared, dtype, values):
+def test_only_values_of_the_dtype_are_fill_values(declared, dtype, values):
     assert fill_values_of(declared, np.dtype(dtype)) == values

@@ -1,4 +1,4 @@
-"""A selection reads what NumPy would cut, says where it lies, and is part of what a job is."""
+"""Selections: pixels, origin and metadata, and their place in a job."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def index(draw: Any, side: int) -> int | slice:
 
 
 @given(st.data())
-def test_a_selection_reads_what_numpy_cuts(data: Any) -> None:
+def test_selection_matches_numpy_slicing(data: Any) -> None:
     source = Source(PIXELS, "TCZYX")
     selection = data.draw(selections(source.sizes))
     part, expected = crop(source, selection), PIXELS[keys(selection, "TCZYX")]
@@ -62,25 +62,25 @@ def test_a_selection_reads_what_numpy_cuts(data: Any) -> None:
 
 
 @given(st.data())
-def test_a_selection_of_a_selection_is_one_of_the_file(data: Any) -> None:
+def test_nested_selection_matches_single_selection(data: Any) -> None:
     source = Source(PIXELS, "TCZYX", pixel_size={"Z": 2.0, "Y": 0.5}, channel_names=("a", "b"))
     first = crop(source, data.draw(selections(source.sizes)))
     second = crop(first, data.draw(selections(first.sizes)))
-    at_once = crop(source, parse_selection(second.selection))
-    np.testing.assert_array_equal(second.data[...], at_once.data[...])
+    direct = crop(source, parse_selection(second.selection))
+    np.testing.assert_array_equal(second.data[...], direct.data[...])
     assert (second.origin, second.selection, second.channel_names) == (
-        at_once.origin,
-        at_once.selection,
-        at_once.channel_names,
+        direct.origin,
+        direct.selection,
+        direct.channel_names,
     )
 
 
 @given(selections(dict.fromkeys(AXES, 50)))
-def test_the_text_of_a_selection_is_read_again(selection: Selection) -> None:
+def test_selection_text_round_trip(selection: Selection) -> None:
     assert parse_selection(str(selection)) == selection
 
 
-def test_nothing_but_the_part_is_read() -> None:
+def test_only_selected_pixels_are_read() -> None:
     class Watched:
         shape, dtype, read = (10**6, 10**6), np.dtype(np.uint8), 0
 
@@ -97,24 +97,24 @@ def test_nothing_but_the_part_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("Z=4", "Z=4 reaches out of the image; Z has positions 0 to 3"),
-        ("Y=10:31", "Y=10:31 reaches out of the image; Y has positions 0 to 29"),
+        ("Z=4", "Z=4 extends beyond the image; Z has positions 0 to 3"),
+        ("Y=10:31", "Y=10:31 extends beyond the image; Y has positions 0 to 29"),
         ("S=0", "S=0 cannot be selected, its axes are TCZYX; leave S out"),
-        ("Z=-1", "'Z=-1' is no range of an axis"),
-        ("Z=2:-1", "'Z=2:-1' is no range of an axis"),
-        ("Z=0:4:2", "'Z=0:4:2' is no range of an axis"),
-        ("Q=1", "'Q=1' is no range of an axis"),
-        ("Z=3:3", "'Z=3:3' is empty; give a stop behind the start"),
+        ("Z=-1", "'Z=-1' is not a range of an axis"),
+        ("Z=2:-1", "'Z=2:-1' is not a range of an axis"),
+        ("Z=0:4:2", "'Z=0:4:2' is not a range of an axis"),
+        ("Q=1", "'Q=1' is not a range of an axis"),
+        ("Z=3:3", "'Z=3:3' is empty; give a stop after the start"),
         ("Z=1,Z=2", "names Z twice"),
-        ("Z=1,", "'' is no range of an axis"),
+        ("Z=1,", "'' is not a range of an axis"),
     ],
 )
-def test_refused(text: str, why: str) -> None:
+def test_invalid_selection_is_refused(text: str, why: str) -> None:
     with pytest.raises(ImageError, match=why.replace("(", r"\(")):
         crop(Source(PIXELS, "TCZYX"), parse_selection(text))
 
 
-def test_metadata_are_cut_with_the_pixels() -> None:
+def test_metadata_is_cropped_with_the_pixels() -> None:
     sizes, units = {"T": 2.0, "X": 0.5}, {"T": "second", "X": "micrometer"}
     source = Source(PIXELS, "TCZYX", pixel_size=sizes, units=units, channel_names=("a", "b"), origin={"X": 7.0})
     part = crop(source, parse_selection("X=4:10,T=1:,C=1,Y=3:9,Z=:"))
@@ -126,13 +126,13 @@ def test_metadata_are_cut_with_the_pixels() -> None:
 
 
 @pytest.mark.parametrize(("text", "rgb"), [("Y=0:5", True), ("S=0:3", True), ("S=1", False), ("S=0:2", False)])
-def test_colour_stays_colour_where_it_is_whole(text: str, rgb: bool) -> None:
+def test_rgb_requires_all_samples(text: str, rgb: bool) -> None:
     source = Source(np.zeros((20, 30, 3), np.uint8), "YXS", rgb=True)
     assert crop(source, parse_selection(text)).rgb is rgb
 
 
 @pytest.mark.parametrize("level", [0, 1])
-def test_an_output_knows_where_it_lies(tmp_path: Path, level: int) -> None:
+def test_output_keeps_its_origin(tmp_path: Path, level: int) -> None:
     source = Source(
         np.zeros((2, 700, 600), np.uint8), "ZYX", pixel_size={"Y": 0.5, "X": 0.25}, units={"X": "micrometer"}
     )
@@ -151,8 +151,8 @@ def test_an_output_knows_where_it_lies(tmp_path: Path, level: int) -> None:
         assert open_image(replace(whole, selection="Z=1"), level=level).selection == "Z=1"
 
 
-def test_the_noise_of_a_part_is_that_of_its_planes():
-    """A few pixels tell little: what is done to a part is what would be done to it in the whole."""
+def test_selection_uses_noise_of_its_whole_planes():
+    """A small selection has too few pixels to measure noise, so that the treatment is that of its whole planes."""
     rng = np.random.default_rng(0)
     image = np.clip(rng.normal(120, 20, (3, 256, 256)), 0, 255).astype(np.uint8)
     image[1] = 120 + (np.arange(256) // 32)  # a slice without noise

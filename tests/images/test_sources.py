@@ -1,4 +1,4 @@
-"""The contract of a source, which every kind of image keeps; and what keeps a source quick and closed."""
+"""The contract of a source for every kind of image, its caching and its closing."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ FILES = Path(__file__).parents[3] / "shared" / "data" / "files"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_every_kind_of_source_tells_its_metadata_and_reads_what_was_written(case: Case, tmp_path: Path) -> None:
+def test_source_metadata_and_pixels_match_what_was_written(case: Case, tmp_path: Path) -> None:
     image = random_image(case)
-    with open_image(case.write(tmp_path, image), axes=case.asked, level=case.level) as source:
+    with open_image(case.write(tmp_path, image), axes=case.requested_axes, level=case.level) as source:
         step = 2**case.level
         written = image[tuple(slice(None, None, step) if a in "YX" else slice(None) for a in case.axes)]
         assert (source.axes, source.shape) == (case.axes, written.shape)
@@ -39,7 +39,7 @@ def test_every_kind_of_source_tells_its_metadata_and_reads_what_was_written(case
 
 
 def _check_reads(source: Source, written: np.ndarray[Any, Any]) -> None:
-    """Random rectangles of every plane, read from several threads, and the corners."""
+    """Check random rectangles and the corners of every plane, read from several threads."""
     planes = list(list_planes(source.axes, source.sizes, source.rgb))
     height, width = source.size_yx
     rng = np.random.default_rng(3)
@@ -67,7 +67,7 @@ def _check_reads(source: Source, written: np.ndarray[Any, Any]) -> None:
         ("xyzc_16bit__dna_conf_wf.tif", "ZCYX", {"Z": 0.4994, "Y": 0.5119, "X": 0.5119}),
     ],
 )
-def test_real_files_are_read(name: str, axes: str, sizes: dict[str, float]) -> None:
+def test_shared_example_files_are_read(name: str, axes: str, sizes: dict[str, float]) -> None:
     with open_image(FILES / name) as source:
         assert source.axes == axes
         assert facts(source)["pixel_size"] == sizes
@@ -89,10 +89,10 @@ def _keys(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], Any]:
 
 
 @given(_keys())
-def test_a_chunked_array_is_indexed_as_numpy_is(drawn: tuple[tuple[int, ...], tuple[int, ...], Any]) -> None:
+def test_chunked_array_indexing_matches_numpy(drawn: tuple[tuple[int, ...], tuple[int, ...], Any]) -> None:
     shape, chunks, key = drawn
     image = np.arange(np.prod(shape)).reshape(shape)
-    blocks = ChunkedArray(shape, image.dtype, chunks, lambda index: _block(image, chunks, index), keep_bytes=100)
+    blocks = ChunkedArray(shape, image.dtype, chunks, lambda index: _block(image, chunks, index), cache_bytes=100)
     np.testing.assert_array_equal(blocks[key], image[key])
 
 
@@ -101,29 +101,29 @@ def _block(image: np.ndarray[Any, Any], chunks: tuple[int, ...], index: tuple[in
 
 
 @pytest.mark.parametrize("key", [np.s_[::-1], np.s_[5], np.s_[0, 0, 0]])
-def test_a_chunked_array_refuses_other_indices(key: Any) -> None:
+def test_chunked_array_refuses_unsupported_indices(key: Any) -> None:
     with pytest.raises(IndexError):
         ChunkedArray((5, 5), np.dtype("u1"), (5, 5), lambda _: np.zeros((5, 5), "u1"))[key]
 
 
-def test_chunks_are_fetched_once_while_they_fit_and_the_newest_always() -> None:
+def test_chunk_cache_evicts_least_recently_used() -> None:
     fetched: list[tuple[int, ...]] = []
 
     def fetch(index: tuple[int, ...]) -> np.ndarray[Any, Any]:
         fetched.append(index)
         return np.zeros(10, np.uint8)
 
-    array = ChunkedArray((50,), np.dtype("u1"), (10,), fetch, keep_bytes=20)
+    array = ChunkedArray((50,), np.dtype("u1"), (10,), fetch, cache_bytes=20)
     array[0:20], array[0:20], array[5]
     assert fetched == [(0,), (1,)]
     array[20:30], array[0:10], array[10:20]  # the third chunk pushes out the second, used longest ago
     assert fetched == [(0,), (1,), (2,), (1,)]
-    alone = ChunkedArray((50,), np.dtype("u1"), (10,), fetch, keep_bytes=1)
-    alone[3], alone[4]
+    small_cache = ChunkedArray((50,), np.dtype("u1"), (10,), fetch, cache_bytes=1)
+    small_cache[3], small_cache[4]
     assert len(fetched) == 5
 
 
-def test_tiles_of_one_compressed_strip_decode_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compressed_strip_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.eye(256, dtype=np.uint8), compression="zlib", rowsperstrip=256)
     reads: list[object] = []
     read = zarr.Array.__getitem__
@@ -135,7 +135,7 @@ def test_tiles_of_one_compressed_strip_decode_it_once(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_closing_frees_the_file(compression: str | None, tmp_path: Path) -> None:
+def test_close_releases_the_file(compression: str | None, tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.ones((64, 64), np.uint8), compression=compression)
     source = open_image(path)
@@ -150,20 +150,20 @@ def test_closing_frees_the_file(compression: str | None, tmp_path: Path) -> None
 
 
 def test_dask_computes_only_what_is_read() -> None:
-    asked: list[object] = []
+    computed: list[object] = []
 
     def make(block_id: tuple[int, ...]) -> np.ndarray[Any, Any]:
-        asked.append(block_id)
+        computed.append(block_id)
         return np.zeros((10, 10))
 
     lazy = da.map_blocks(make, chunks=((10,) * 5, (10,) * 5), dtype=float, meta=np.zeros((0, 0)))
     source = open_image(lazy)
-    assert asked == []
+    assert computed == []
     assert isinstance(source.data[12:15, 22:28], np.ndarray)
-    assert asked == [(1, 2)]
+    assert computed == [(1, 2)]
 
 
-def test_a_source_opens_again_with_other_axes_or_level(tmp_path: Path) -> None:
+def test_source_can_be_reopened_with_other_axes_or_level(tmp_path: Path) -> None:
     case = next(case for case in CASES if case.name == "OME-Zarr 0.5")
     with open_image(case.write(tmp_path, random_image(case))) as source:
         assert open_image(source) is source
@@ -181,7 +181,7 @@ def test_a_source_opens_again_with_other_axes_or_level(tmp_path: Path) -> None:
         ([{"start": 1, "end": 9}, {"start": 9, "end": float("inf")}], ["00FF00", "FFF"], False),
     ],
 )
-def test_colours_and_windows_are_read_where_all_channels_have_sound_ones(
+def test_colours_and_windows_need_valid_values_in_all_channels(
     windows: list[Any], colours: list[Any], kept: bool, tmp_path: Path
 ) -> None:
     channels = [{"window": w, "color": c} for w, c in zip(windows, colours, strict=True)]
@@ -191,7 +191,7 @@ def test_colours_and_windows_are_read_where_all_channels_have_sound_ones(
     assert found == ((((1.0, 9.0), (2.5, 9.0)), ("00FF00", "102030")) if kept else ((), ()))
 
 
-def test_planes_that_were_never_acquired_are_told(tmp_path: Path) -> None:
+def test_missing_planes_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, np.ones((3, 20, 20), np.uint8), ome=True, metadata={"axes": "TYX"}, compression="zlib")
     path.write_bytes(path.read_bytes().replace(b'SizeT="3"', b'SizeT="5"'))
@@ -201,7 +201,7 @@ def test_planes_that_were_never_acquired_are_told(tmp_path: Path) -> None:
         assert [int(plane[0, 0]) for plane in np.asarray(source.data)] == [1, 1, 1, 0, 0]
 
 
-def test_opening_an_array_loads_no_library_of_files() -> None:
+def test_opening_an_array_imports_no_file_libraries() -> None:
     code = (
         "import sys, numpy; from masked_denoiser.images.open import open_image; open_image(numpy.zeros((4, 4)));"
         "print([m for m in ('zarr', 'tifffile', 'dask', 'torch', 'napari') if m in sys.modules])"

@@ -1,4 +1,4 @@
-"""Images that cannot be read: one line on opening that names the image, the reason and the mend."""
+"""Unreadable images: a one-line error on opening with the image, the reason and the remedy."""
 
 from __future__ import annotations
 
@@ -105,12 +105,12 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing zarr": (lambda folder: folder / "no.zarr", "no.zarr: cannot be found"),
     "inside a file": (lambda folder: _file("a", b"x")(folder) / "b.tif", "b.tif: cannot be found (Not a directory)"),
     "empty": (_file("a.tif", b""), "a.tif: is an empty file; copy or export the image again"),
-    "text": (_file("a.tif", b"not an image\n" * 9), "a.tif: is no TIFF, PNG or JPEG; convert it to one"),
+    "text": (_file("a.tif", b"not an image\n" * 9), "a.tif: is not a TIFF, PNG or JPEG; convert it to one"),
     "png": (_file("a.png", PNG), "a.png: is a broken image"),
     "a header": (_file("a.tif", b"II*\0"), "a.tif: is a truncated or broken TIFF"),
-    "no page": (_file("a.tif", b"II*\0\xff\xff\0\0...."), "a.tif: holds no image, or is truncated"),
-    "no tags": (_file("a.tif", b"II*\0\x08\0\0\0" + bytes(9)), "a.tif: holds no image, or is truncated"),
-    "folder": (_folder, "a: is a folder, but no zarr; give an image file or a .zarr folder"),
+    "no page": (_file("a.tif", b"II*\0\xff\xff\0\0...."), "a.tif: contains no image, or is truncated"),
+    "no tags": (_file("a.tif", b"II*\0\x08\0\0\0" + bytes(9)), "a.tif: contains no image, or is truncated"),
+    "folder": (_folder, "a: is a folder, but not a zarr; give an image file or a .zarr folder"),
     "no json": (_json("zarr.json", "{"), "its zarr metadata cannot be read"),
     "no json 2": (_json(".zarray", "[]"), "its zarr metadata cannot be read"),
     "no shape": (_corrupt_array, "its zarr metadata cannot be read"),
@@ -126,7 +126,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 @pytest.mark.parametrize(("make", "words"), BAD.values(), ids=BAD)
-def test_bad_files_are_refused_and_left_as_they_are(make: Callable[[Path], Path], words: str, tmp_path: Path) -> None:
+def test_bad_files_are_refused_and_unchanged(make: Callable[[Path], Path], words: str, tmp_path: Path) -> None:
     path = make(tmp_path)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
     _refused(path, words)
@@ -146,7 +146,7 @@ def test_bad_files_are_refused_and_left_as_they_are(make: Callable[[Path], Path]
     ids=str,
 )
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
-def test_truncated_tiffs_are_refused_wherever_they_end(options: dict[str, Any], share: float, tmp_path: Path) -> None:
+def test_truncated_tiffs_are_refused(options: dict[str, Any], share: float, tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, NOISE, photometric="minisblack", **options)
     content = path.read_bytes()
@@ -155,8 +155,8 @@ def test_truncated_tiffs_are_refused_wherever_they_end(options: dict[str, Any], 
     _refused(path, "truncated")
 
 
-def test_a_codec_that_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
-    """JETRAW is in no public build of imagecodecs; tifffile finds that out when it decodes."""
+def test_missing_codec_is_reported_in_one_line(tmp_path: Path) -> None:
+    """JETRAW is in no public build of imagecodecs, which tifffile detects only when it decodes."""
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, NOISE[0], compression="zlib")
     with tifffile.TiffFile(path, mode="r+") as tif:
@@ -166,7 +166,7 @@ def test_a_codec_that_is_missing_is_told_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_may_not_be_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_without_read_permission_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _tiff_of("u1")(tmp_path)
     # Permissions do not bind root, who runs tests in containers.
     monkeypatch.setattr(os, "access", lambda *_: False)
@@ -181,9 +181,9 @@ def test_files_that_may_not_be_read_are_refused(tmp_path: Path, monkeypatch: pyt
         (np.zeros((4, 4), object), "array: pixels of type object cannot be denoised"),
         (np.zeros((4, 4), [("a", "u1")]), "cannot be denoised"),
         (np.zeros((4, 4), np.longdouble), "array: pixels of type float128 cannot be denoised"),
-        (np.zeros(4), "array: shape (4,) is no image; give an array with at least the axes YX"),
-        (np.zeros((2, 2, 2, 2, 5, 9, 9)), "array: no axes can be guessed for shape (2, 2, 2, 2, 5, 9, 9); say --axes"),
-        ([[1, 2], [3, 4]], "list is no image; give a path, or a numpy, dask or zarr array"),
+        (np.zeros(4), "array: shape (4,) is not an image; give an array with at least the axes YX"),
+        (np.zeros((2, 2, 2, 2, 5, 9, 9)), "array: axes cannot be guessed for shape (2, 2, 2, 2, 5, 9, 9); set --axes"),
+        ([[1, 2], [3, 4]], "list is not an image; give a path, or a numpy, dask or zarr array"),
     ],
     ids=str,
 )
@@ -195,18 +195,18 @@ def test_bad_arrays_are_refused(array: Any, words: str) -> None:
     ("axes", "reason"),
     [
         ("ZYXC", "4 letters for 3 dimensions"),
-        ("QYX", "'Q' is no axis"),
+        ("QYX", "'Q' is not an axis"),
         ("YYX", "a letter occurs twice"),
         ("TCX", "Y or X is missing"),
         ("", "0 letters for 3 dimensions"),
     ],
 )
-def test_axes_that_do_not_fit_are_refused(axes: str, reason: str) -> None:
+def test_mismatched_axes_are_refused(axes: str, reason: str) -> None:
     mend = "; give 3 different letters of TCZYXS, Y and X among them"
     _refused(np.zeros((5, 9, 9)), f"array: axes {axes!r} do not fit shape (5, 9, 9): {reason}{mend}", axes=axes)
 
 
-def test_broken_descriptions_of_slides_are_refused_or_tell_nothing() -> None:
+def test_broken_slide_metadata_is_refused_or_ignored() -> None:
     for broken in (lambda: from_leica("<scn", 0), lambda: from_ventana([b"<iScan"])):
         with pytest.raises(ValueError, match="its XML is broken"):
             broken()
@@ -220,12 +220,12 @@ def test_broken_descriptions_of_slides_are_refused_or_tell_nothing() -> None:
     assert from_ventana([None, nested.encode()]).steps == {"Y": 0.25, "X": 0.25}
 
 
-def test_levels_that_are_not_there_are_refused() -> None:
+def test_missing_levels_are_refused() -> None:
     _refused(np.zeros((9, 9)), "array: there is no level 2; it has levels 0 to 0", level=2)
 
 
-def test_truncated_imagej_stacks_with_a_single_page_are_refused(tmp_path: Path) -> None:
-    """ImageJ writes stacks of more than 4 GB as one page, and the other planes behind it."""
+def test_truncated_single_page_imagej_stack_is_refused(tmp_path: Path) -> None:
+    """ImageJ writes stacks of more than 4 GB as one page followed by the raw remaining planes."""
     path = tmp_path / "a.tif"
     words = "ImageJ=1.54f\nimages=6\nslices=6\nloop=false\n"
     tifffile.imwrite(path, NOISE[0], description=words, metadata=None)
@@ -235,4 +235,4 @@ def test_truncated_imagej_stacks_with_a_single_page_are_refused(tmp_path: Path) 
     with open_image(path) as source:
         np.testing.assert_array_equal(np.asarray(source.data), NOISE)
     path.write_bytes(path.read_bytes()[:-1])
-    _refused(path, "a.tif: is truncated, it has")
+    _refused(path, "a.tif: is truncated: it has")

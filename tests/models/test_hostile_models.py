@@ -1,4 +1,4 @@
-"""Models and checkpoints from others that would run code, fill the memory, or are no networks."""
+"""Hostile models and checkpoints: code execution, excessive memory and invalid networks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from masked_denoiser.training.recipe import FINE_TUNE
 
 
 def _model(folder: Path, weights: dict[str, Any] | None = None, **changes: Any) -> Path:
-    """A model file whose card was changed; a change of `architecture` is merged."""
+    """Write a model file with a changed card; changes of `architecture` are merged."""
     model = tiny_model()
     card = json.loads(model.card.to_json())
     card["architecture"] |= changes.pop("architecture", {})
@@ -56,12 +56,12 @@ NAN = tiny_model().weights["conv_last.bias"] * torch.nan
         ({"weights": {"conv_last.bias": NAN.nan_to_num().int()}}, "conv_last.bias is of type I32"),
     ],
 )
-def test_models_that_are_none_are_refused_before_memory_is_taken(changes: Any, words: str, tmp_path: Path) -> None:
+def test_invalid_models_are_refused_before_allocation(changes: Any, words: str, tmp_path: Path) -> None:
     with pytest.raises((ModelError, ValueError), match=words):
         read_model(_model(tmp_path, **changes))
 
 
-def test_headers_have_a_limit(tmp_path: Path) -> None:
+def test_oversized_header_is_refused(tmp_path: Path) -> None:
     path = _model(tmp_path)
     path.write_bytes((2**40).to_bytes(8, "little") + path.read_bytes()[8:])
     with pytest.raises(ModelError, match="declares a header of 1099511627776 bytes"):
@@ -69,7 +69,7 @@ def test_headers_have_a_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "1" * 5000, '"\\ud800"', "NaN" * 3])
-def test_json_that_breaks_readers_is_refused(text: str) -> None:
+def test_hostile_json_is_refused(text: str) -> None:
     with pytest.raises(ModelError, match="is not JSON"):
         Card.from_json(text)
 
@@ -112,13 +112,13 @@ class Allocates:
     ],
     ids=["a tensor without data", "strides of zero", "sparse"],
 )
-def test_tensors_are_no_larger_than_their_file(content: Any, words: str, tmp_path: Path) -> None:
+def test_tensors_larger_than_their_file_are_refused(content: Any, words: str, tmp_path: Path) -> None:
     torch.save({"conv_first.weight": content}, tmp_path / "a.pth")
     with pytest.raises(ModelError, match=words):
         import_checkpoint(tmp_path / "a.pth")
 
 
-def test_archives_are_no_bombs(tmp_path: Path) -> None:
+def test_compressed_archive_is_refused(tmp_path: Path) -> None:
     torch.save(tiny_model().weights, tmp_path / "a.pth")
     with ZipFile(tmp_path / "a.pth") as whole, ZipFile(tmp_path / "b.pth", "w", ZIP_DEFLATED) as packed:
         for name in whole.namelist():
@@ -127,11 +127,11 @@ def test_archives_are_no_bombs(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "b.pth")
 
 
-def test_imports_stay_in_the_users_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imports_stay_in_the_user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("masked_denoiser.cli.commands.models.user_folder", lambda: tmp_path / "data" / "models")
     torch.save({"params": tiny_model().weights}, tmp_path / "a.pth")
     for name in ("../../x", "/x", "a\\b", ""):
         code = main(["models", "import", str(tmp_path / "a.pth"), "--name", name])
-        assert code == (1 if name else 0)  # without a name it is that of the file
+        assert code == (1 if name else 0)  # without a name, the file name is used
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert found == {"a.pth", "data/models/a.safetensors"}

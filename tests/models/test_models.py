@@ -26,7 +26,7 @@ PLAIN_GRAY = SwinConfig(
 
 
 def reference_state(config, seed=0):
-    """Random weights in the layout that published files have, index and mask buffers included."""
+    """Return random weights in the layout of published files, including index and mask buffers."""
     torch.manual_seed(seed)
     state = {key: torch.randn_like(value) * 0.2 for key, value in MaskedSwin(config).state_dict().items()}
     area = config.window**2
@@ -41,7 +41,7 @@ def reference_state(config, seed=0):
 
 @pytest.mark.parametrize("config", [PAPER_LIKE, PLAIN_GRAY])
 @pytest.mark.parametrize("layout", ["params", "params_ema", "bare"])
-def test_a_reference_checkpoint_computes_what_the_published_formulas_give(tmp_path, config, layout):
+def test_imported_checkpoint_matches_the_reference(tmp_path, config, layout):
     state = reference_state(config)
     other = reference_state(config, seed=1)
     content = {"params": {"params": state}, "params_ema": {"params": other, "params_ema": state}, "bare": state}[layout]
@@ -68,7 +68,7 @@ def test_a_reference_checkpoint_computes_what_the_published_formulas_give(tmp_pa
     assert np.abs(ours - oracle).max() <= 1e-5 * max(1.0, np.abs(oracle).max())
 
 
-def test_a_last_layer_saved_as_pixel_shuffle_by_one_is_understood(tmp_path):
+def test_pixel_shuffle_last_layer_is_imported(tmp_path):
     state = reference_state(PAPER_LIKE)
     moved = {key.replace("conv_last", "upsample.0"): value for key, value in state.items()}
     torch.save({"params": moved}, tmp_path / "a.pth")
@@ -97,13 +97,13 @@ class Harmful:
         ([1, 2], "a list"),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_is_refused_by_name(tmp_path, content, words):
+def test_incompatible_checkpoint_names_the_tensor(tmp_path, content, words):
     torch.save(content, tmp_path / "bad.pth")
     with pytest.raises(ModelError, match=words):
         import_checkpoint(tmp_path / "bad.pth")
 
 
-def test_nothing_in_a_checkpoint_is_executed(tmp_path, capsys):
+def test_code_in_a_checkpoint_is_not_executed(tmp_path, capsys):
     path = tmp_path / "harmful.pth"
     torch.save({"params": Harmful()}, path, pickle_module=pickle)
     with pytest.raises(ModelError, match="more than tensors"):
@@ -118,7 +118,7 @@ def test_damaged_checkpoints_are_refused(tmp_path, content):
         import_checkpoint(tmp_path / "bad.pth")
 
 
-def test_models_survive_the_disk(tmp_path):
+def test_model_file_round_trip(tmp_path):
     model = tiny_model()
     model.save(tmp_path / "a.safetensors")
     again = read_model(tmp_path / "a.safetensors")
@@ -171,7 +171,7 @@ def test_catalogue_finds_bundled_and_own_models(tmp_path):
         find_model("nowhere.pth", tmp_path)
 
 
-def test_only_networks_that_others_have_are_exported(tmp_path):
+def test_only_swin_networks_are_exported(tmp_path):
     model = Model(Card("u", UConfig(widths=(8,), blocks=(1,), attention=1, heads=2)), {})
     with pytest.raises(ModelError, match="no Swin network"):
         export_checkpoint(model, tmp_path / "u.pth")

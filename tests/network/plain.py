@@ -1,7 +1,7 @@
-"""A plain formulation of SwinIR, masked or not: an oracle, slow and close to the papers' formulas.
+"""Reference implementation of SwinIR, masked or not: slow and close to the papers' formulas.
 
-It reads a checkpoint's tensors by name, loops over windows one by one in float64, and shares no code with the package:
-the hash that says which tokens are masked is here in unsigned integers, there in signed ones.
+It reads a checkpoint's tensors by name, loops over windows in float64, and shares no code with the package:
+the hash that selects the masked tokens uses unsigned integers here and signed ones there.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from masked_denoiser.network.masks import kept_tokens
 
 
 def conv(x, weight, bias):
-    """[C, H, W] with zero padding; a sum over the taps of the kernel."""
+    """Convolve [C, H, W] with zero padding, as a sum over the taps of the kernel."""
     k = weight.shape[-1]
     p = k // 2
     padded = np.pad(x, ((0, 0), (p, p), (p, p)))
@@ -23,15 +23,15 @@ def conv(x, weight, bias):
 
 
 def norm(x, weight, bias):
-    """Layer norm over the last axis."""
+    """Apply layer norm over the last axis."""
     centred = x - x.mean(-1, keepdims=True)
     return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * weight + bias
 
 
 def erf(x):
-    from math import erf as one
+    from math import erf as scalar_erf
 
-    return np.vectorize(one)(x)
+    return np.vectorize(scalar_erf)(x)
 
 
 def gelu(x):
@@ -39,7 +39,7 @@ def gelu(x):
 
 
 def attend(tokens, places, t, prefix, heads, window):
-    """Attention among tokens [N, C] at places [N, 2] inside one window."""
+    """Apply attention among tokens [N, C] at positions [N, 2] inside one window."""
     n, c = tokens.shape
     qkv = tokens @ t[prefix + "qkv.weight"].T + t.get(prefix + "qkv.bias", 0.0)
     q, k, v = qkv.reshape(n, 3, heads, c // heads).transpose(1, 2, 0, 3)
@@ -58,7 +58,7 @@ def attend(tokens, places, t, prefix, heads, window):
 
 
 def block(x, t, prefix, heads, window, shift, keep):
-    """A Swin block on [H, W, C]; windows start at -shift and end at the image's border."""
+    """Apply a Swin block to [H, W, C]; windows start at -shift and end at the image border."""
     height, width, _ = x.shape
     y = norm(x, t[prefix + "norm1.weight"], t[prefix + "norm1.bias"])
     attended = np.zeros_like(y)
@@ -80,7 +80,7 @@ def block(x, t, prefix, heads, window, shift, keep):
 
 
 def residual(x, t, prefix):
-    """The convolution of a group on [H, W, C]: one, or three with leaky ReLUs between."""
+    """Apply the convolution of a group to [H, W, C]: one, or three with leaky ReLUs in between."""
     y = x.transpose(2, 0, 1)
     if prefix + ".weight" in t:
         y = conv(y, t[prefix + ".weight"], t[prefix + ".bias"])
@@ -93,7 +93,7 @@ def residual(x, t, prefix):
 
 
 def network(image, tensors, *, depths, heads, window, mean, global_skip, body_skip, mask=0.0, seed=0, number=0):
-    """The whole network on an image [C, H, W] in [0, 1]."""
+    """Apply the whole network to an image [C, H, W] in [0, 1]."""
     t = {key: np.asarray(value, dtype=np.float64) for key, value in tensors.items()}
     x = image - np.asarray(mean)[:, None, None]
     first = conv(x, t["conv_first.weight"], t["conv_first.bias"]).transpose(1, 2, 0)
@@ -125,7 +125,7 @@ def _keeper(mask, seed, number, index, window):
 
 
 def hashed_windows(counters, rows, cols, window, kept):
-    """The tokens with the `kept` smallest hashes of each window: [rows, cols, window * window] bool."""
+    """Select the tokens with the `kept` smallest hashes of each window: [rows, cols, window * window] bool."""
     state = np.zeros((), dtype=np.uint64)
     for counter in counters:
         state = _mix(state, np.asarray(counter, dtype=np.uint64))
@@ -139,7 +139,7 @@ def hashed_windows(counters, rows, cols, window, kept):
 
 
 def _mix(state, counter):
-    """One step of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), keyed by a counter."""
+    """Compute one step of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), keyed by a counter."""
     with np.errstate(over="ignore"):
         z = np.asarray((state ^ counter) + np.uint64(0x9E3779B97F4A7C15), dtype=np.uint64)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

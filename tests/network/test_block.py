@@ -1,4 +1,4 @@
-"""A block against its plain formulation, in numbers and in gradients, on every way that attention is computed."""
+"""A block against its reference, in values and gradients, for every implementation of attention."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from masked_denoiser.network.attention import attend_all, attend_fused
 from masked_denoiser.network.block import SwinBlock
 from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.masks import HashedTokenMask, RandomTokenMask
-from masked_denoiser.network.windows import find_windows, permute, pick
+from masked_denoiser.network.windows import make_windows, permute_rows, select_rows
 
 
 def random_block(shift, bias=True):
@@ -23,7 +23,7 @@ def random_block(shift, bias=True):
 
 
 class Uneven:
-    """Windows that keep different numbers of tokens."""
+    """Token mask whose windows keep different numbers of tokens."""
 
     def keep(self, block, shift, window, shape):
         return (torch.rand(*shape, 1, generator=torch.Generator().manual_seed(0)) < 0.3).float()
@@ -41,14 +41,14 @@ MASKS = {
 @pytest.mark.parametrize("shape", [(2, 24, 32), (2, 8, 8)], ids=str)
 @pytest.mark.parametrize("shift", [0, 4])
 @pytest.mark.parametrize("mask", MASKS)
-def test_a_block_and_its_gradients_equal_the_plain_formulation(mask, shift, shape):
+def test_block_and_gradients_match_the_reference(mask, shift, shape):
     block = random_block(shift)
     grads = []
     outs = []
-    for either in (block, PlainBlock(block)):
+    for module in (block, PlainBlock(block)):
         torch.manual_seed(0)
         x = torch.randn(*shape, 24, requires_grad=True)
-        out = either(x, MASKS[mask]())
+        out = module(x, MASKS[mask]())
         (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
         grads.append({"x": x.grad} | {name: p.grad for name, p in block.named_parameters()})
         outs.append(out.detach())
@@ -60,17 +60,17 @@ def test_a_block_and_its_gradients_equal_the_plain_formulation(mask, shift, shap
 
 @pytest.mark.parametrize("at_once", [1, 3, 64])
 @pytest.mark.parametrize("bias", [True, False])
-def test_windows_at_a_time_do_not_change_the_result(monkeypatch, at_once, bias):
+def test_window_chunking_does_not_change_the_result(monkeypatch, at_once, bias):
     block = random_block(4, bias)
     x = torch.randn(2, 24, 32, 24)
-    monkeypatch.setattr(block_module, "_AT_ONCE", at_once)
+    monkeypatch.setattr(block_module, "_CPU_WINDOWS", at_once)
     with torch.inference_mode():
-        out, wanted = block(x, MASKS["hashed"]()), PlainBlock(block)(x, MASKS["hashed"]())
-    assert torch.allclose(out, wanted, atol=1e-5, rtol=1e-5)
+        out, expected = block(x, MASKS["hashed"]()), PlainBlock(block)(x, MASKS["hashed"]())
+    assert torch.allclose(out, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("mask", ["hashed", "uneven"])
-def test_masked_tokens_reach_no_other_token(mask):
+def test_masked_tokens_influence_no_other_token(mask):
     block = random_block(0)
     tokens = MASKS[mask]()
     keep = tokens.keep(3, 0, 8, (2, 8, 8))[0, ..., 0].bool()
@@ -82,26 +82,26 @@ def test_masked_tokens_reach_no_other_token(mask):
         assert bool(grad[0, row, column].any()) == bool(keep[row, column])
 
 
-def test_the_fused_kernel_computes_the_same():
+def test_fused_attention_matches_explicit_attention():
     torch.manual_seed(0)
     qkv, bias = torch.randn(5, 64, 3 * 20), torch.randn(2, 64, 64)
     assert torch.allclose(attend_fused(qkv, bias, 0.3), attend_all(qkv, bias, 0.3), atol=1e-5)
 
 
-def test_large_biases_lose_no_masked_token():
-    """All masked tokens count even where their biases are far below the largest of their head."""
+def test_large_biases_keep_all_masked_tokens():
+    """Masked tokens contribute even where their biases are far below the largest of their head."""
     block = random_block(0)
     with torch.no_grad():
         block.attn.relative_position_bias_table.mul_(60)
     x = torch.randn(2, 16, 16, 24)
     with torch.inference_mode():
-        out, wanted = block(x, MASKS["hashed"]()), PlainBlock(block)(x, MASKS["hashed"]())
-    assert torch.allclose(out, wanted, atol=1e-4, rtol=1e-4)
+        out, expected = block(x, MASKS["hashed"]()), PlainBlock(block)(x, MASKS["hashed"]())
+    assert torch.allclose(out, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_rows_in_another_order_have_the_right_gradients():
-    windows = find_windows((1, 16, 16), 8, 4, torch.device("cpu"))
+def test_row_permutation_has_correct_gradients():
+    windows = make_windows((1, 16, 16), 8, 4, torch.device("cpu"))
     x = torch.randn(256, 2, dtype=torch.float64, requires_grad=True)
-    assert gradcheck(lambda x: permute(x, windows.order, windows.back), x[:256])
-    assert gradcheck(lambda x: pick(x, torch.tensor([5, 2, 200])), x)
-    assert torch.equal(x[windows.order][windows.back], x)
+    assert gradcheck(lambda x: permute_rows(x, windows.order, windows.inverse), x[:256])
+    assert gradcheck(lambda x: select_rows(x, torch.tensor([5, 2, 200])), x)
+    assert torch.equal(x[windows.order][windows.inverse], x)

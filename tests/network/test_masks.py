@@ -16,7 +16,7 @@ from masked_denoiser.network.masks import (
 from . import plain
 
 
-def test_input_mask_hides_whole_pixels_in_the_asked_share():
+def test_input_mask_hides_the_requested_share_of_pixels():
     images = torch.rand(64, 3, 64, 64) * 0.5 + 0.25
     out, masked = mask_pixels(images, 0.8, 0.9, torch.Generator().manual_seed(0))
     hidden = masked.expand_as(images)
@@ -24,7 +24,7 @@ def test_input_mask_hides_whole_pixels_in_the_asked_share():
     assert torch.equal(out[~hidden], images[~hidden])
     shares = masked.float().mean((1, 2, 3))
     assert 0.78 < shares.min() < 0.82
-    assert 0.88 < shares.max() < 0.92  # each patch draws a share of its own from the range
+    assert 0.88 < shares.max() < 0.92  # each patch draws its own share from the range
 
 
 def test_input_mask_refuses_an_impossible_share():
@@ -33,7 +33,7 @@ def test_input_mask_refuses_an_impossible_share():
 
 
 def windows(mask, shift, window=8):
-    """Whole windows of a keep map [B, H, W, 1], those that a border cuts left out: [..., window * window]."""
+    """Return the whole windows of a keep map [B, H, W, 1] as [N, window * window], without those cut by a border."""
     b = mask.shape[0]
     inner = mask[:, window - shift :, window - shift :, 0] if shift else mask[..., 0]
     rows, cols = inner.shape[1] // window, inner.shape[2] // window
@@ -52,7 +52,7 @@ def test_every_window_keeps_a_quarter_of_its_tokens(shift):
 
 
 @given(row=st.integers(0, 12500), col=st.integers(0, 12500), block=st.integers(0, 23), shift=st.sampled_from([0, 4]))
-def test_hashed_mask_belongs_to_the_place_in_the_image(row, col, block, shift):
+def test_hashed_mask_depends_on_image_position(row, col, block, shift):
     whole = HashedTokenMask(0.75, 7, 1, ((row * 8, col * 8),)).keep(block, shift, 8, (1, 48, 48))
     part = HashedTokenMask(0.75, 7, 1, ((row * 8 + 16, col * 8 + 8),)).keep(block, shift, 8, (1, 24, 32))
     assert torch.equal(whole[:, 16:40, 8:40], part)
@@ -68,13 +68,13 @@ def test_hashed_mask_differs_with_every_counter():
         assert 0.58 < (base == other).float().mean() < 0.67
 
 
-def test_hashed_mask_favours_no_token():
+def test_hashed_mask_is_uniform_over_tokens():
     counts = windows(HashedTokenMask(0.75, 0, 0, ((0, 0),)).keep(0, 0, 8, (1, 512, 512)), 0).mean(0)
     assert np.allclose(counts, 0.25, atol=5 * np.sqrt(0.25 * 0.75 / 4096))
 
 
-def test_hashed_mask_never_changes():
-    """Journals and published results rely on it: this mask is for ever."""
+def test_hashed_mask_is_stable():
+    """Journals and published results rely on this mask, so it must never change."""
     mask = HashedTokenMask(0.75, 1, 2, ((64, 128),)).keep(5, 4, 8, (1, 8, 8))[0, ..., 0].int()
     assert ["".join(map(str, row)) for row in mask.tolist()] == [
         "00001000",
@@ -89,8 +89,8 @@ def test_hashed_mask_never_changes():
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, 100), st.integers(-3, 2**40))
-def test_masks_are_those_of_the_published_hash(seed, number, start):
-    """SplitMix64 in unsigned numbers: a mask is the same for ever, or old jobs could not go on."""
+def test_hashed_mask_matches_splitmix64(seed, number, start):
+    """The mask must stay that of unsigned SplitMix64, or old jobs could not be resumed."""
     rows, cols = np.arange(max(start, 0), max(start, 0) + 3), np.arange(4)
     ours = hashed_windows((seed, number, 5), torch.from_numpy(rows), torch.from_numpy(cols), 8, 16)
     np.testing.assert_array_equal(ours.numpy(), plain.hashed_windows((seed, number, 5), rows, cols, 8, 16))

@@ -13,7 +13,7 @@ from . import plain
 
 
 def random_network(config, seed=0):
-    """Random weights large enough for every part to matter."""
+    """Return a network with random weights large enough for every part to matter."""
     torch.manual_seed(seed)
     network = MaskedSwin(config)
     with torch.no_grad():
@@ -50,7 +50,7 @@ FAMILY = {
 
 
 @pytest.mark.parametrize("name", FAMILY)
-def test_network_equals_its_plain_formulation(name):
+def test_network_matches_the_reference(name):
     config = FAMILY[name]
     network = random_network(config)
     image = np.random.default_rng(0).random((config.channels, 24, 16))
@@ -74,26 +74,26 @@ def test_network_equals_its_plain_formulation(name):
     assert np.abs(ours - oracle).max() <= 1e-5 * max(1.0, np.abs(oracle).max())
 
 
-def test_paper_network_is_as_large_as_the_paper_says():
+def test_paper_network_has_the_published_size():
     with torch.device("meta"):
         network = MaskedSwin(PAPER)
     assert sum(p.numel() for p in network.parameters()) == 824_118
     assert PAPER.blocks == 24
 
 
-def test_batches_do_not_mix():
+def test_batch_items_are_independent():
     network = random_network(FAMILY["paper"])
     images = torch.rand(3, 3, 16, 16)
     origins = ((0, 0), (8, 8), (80, 16))
     with torch.inference_mode():
-        together = network(images, HashedTokenMask(0.75, 0, 0, origins))
-        alone = [
+        batched = network(images, HashedTokenMask(0.75, 0, 0, origins))
+        separate = [
             network(image[None], HashedTokenMask(0.75, 0, 0, (o,))) for image, o in zip(images, origins, strict=True)
         ]
-    assert torch.allclose(together, torch.cat(alone), atol=1e-5)
+    assert torch.allclose(batched, torch.cat(separate), atol=1e-5)
 
 
-def test_training_reaches_every_weight():
+def test_every_weight_has_a_gradient():
     network = MaskedSwin(FAMILY["paper"])
     images = torch.rand(2, 3, 16, 16)
     out = network(images, RandomTokenMask(0.75, torch.Generator().manual_seed(0)))
@@ -112,19 +112,19 @@ def test_training_reaches_every_weight():
         ({"mean": (0.0,)}, "1 values for 3 channels"),
     ],
 )
-def test_impossible_networks_are_refused(settings, words):
+def test_invalid_configurations_are_refused(settings, words):
     with pytest.raises(ConfigError, match=words):
         SwinConfig(**settings)
 
 
-def test_configuration_survives_json():
+def test_configuration_json_round_trip():
     for config in FAMILY.values():
         assert SwinConfig.from_dict(config.to_dict()) == config
     with pytest.raises(ConfigError, match="dropout"):
         SwinConfig.from_dict({"dropout": 0.1})
 
 
-def test_a_configuration_of_before_the_field_keeps_its_skip():
+def test_older_configuration_keeps_its_body_skip():
     values = SwinConfig().to_dict()
     del values["body_skip"]
     assert SwinConfig.from_dict(values).body_skip
@@ -132,7 +132,7 @@ def test_a_configuration_of_before_the_field_keeps_its_skip():
 
 
 def by_formula(name, shape):
-    """Weights of the reference values, by the published name of a tensor."""
+    """Return the weights behind the reference values, from the published name of a tensor."""
     k = np.arange(np.prod(shape), dtype=np.float64)
     phase = 2 * np.pi * (crc32(name.encode()) % 1000) / 1000
     if name.endswith("relative_position_bias_table"):
@@ -152,8 +152,8 @@ def by_formula(name, shape):
         ((6,) * 4, (64, 64), 20.625109, 8.500286, (10.960239, 27.723496, 3.531342, 23.876667, 17.614826)),
     ],
 )
-def test_the_papers_network_gives_the_numbers_of_its_authors_code(depths, size, mean, deviation, places):
-    """Computed with the authors' network in float64 from weights that a formula makes."""
+def test_paper_network_matches_the_authors_code(depths, size, mean, deviation, places):
+    """The expected values are from the authors' network in float64, with weights from a formula."""
     network = MaskedSwin(SwinConfig(depths=depths, heads=(6,) * len(depths))).eval()
     names = network.state_dict()
     network.load_state_dict({name: by_formula(name, tuple(tensor.shape)) for name, tensor in names.items()})

@@ -21,14 +21,14 @@ def random_network(config, seed=0):
 
 
 @pytest.mark.parametrize("unshuffle", [1, 2, 4])
-def test_training_begins_with_the_identity(unshuffle):
+def test_untrained_network_is_the_identity(unshuffle):
     image = torch.rand(2, 3, 64, 64)
     network = MaskedU(UConfig(unshuffle=unshuffle, widths=(8, 16), blocks=(1, 0), attention=1, heads=2))
     assert torch.equal(network(image), image)
 
 
-def plainly_filled(image, masked):
-    """Each masked pixel is the mean of the visible ones in the smallest square that has any; [C, H, W] NumPy."""
+def fill_reference(image, masked):
+    """Fill masked pixels of [C, H, W] with the mean of the visible ones in the smallest square that has any."""
     out = image.copy()
     for y, x in zip(*np.nonzero(masked), strict=True):
         out[:, y, x] = 0.5
@@ -42,12 +42,12 @@ def plainly_filled(image, masked):
 
 
 @pytest.mark.parametrize("share", [0.2, 0.9, 0.999, 1.0])
-def test_masked_pixels_are_filled_from_their_visible_neighbours(share):
+def test_masked_pixels_are_filled_from_visible_neighbours(share):
     rng = np.random.default_rng(0)
     image, masked = rng.random((3, 40, 40)), rng.random((40, 40)) < share
     visible = torch.from_numpy(~masked)[None, None].double()
     ours = fill_masked(torch.from_numpy(image)[None], visible)[0].numpy()
-    assert np.abs(ours - plainly_filled(image, masked)).max() < 1e-12
+    assert np.abs(ours - fill_reference(image, masked)).max() < 1e-12
 
 
 WITH_MAP = UConfig(widths=(8, 16), blocks=(1, 1), attention=1, heads=2, noise_map=True, limit=5.0)
@@ -57,7 +57,7 @@ def noise_map(sigma, known=1.0):
     return torch.cat([torch.full((1, 1, 64, 64), sigma), torch.full((1, 1, 64, 64), known)], dim=1)
 
 
-def test_corrections_are_limited_in_units_of_the_noise_that_is_known():
+def test_corrections_are_limited_by_the_noise_map():
     network, image = random_network(WITH_MAP), torch.rand(1, 3, 64, 64)
     assert torch.allclose(network(image, noise=noise_map(0.0)), image, atol=1e-5)
     for sigma in (0.001, 0.01):
@@ -68,7 +68,7 @@ def test_corrections_are_limited_in_units_of_the_noise_that_is_known():
     assert (unknown - image).abs().max() > 0.1
 
 
-def test_the_network_sees_the_noise_map():
+def test_result_depends_on_the_noise_map():
     network, image = random_network(WITH_MAP), torch.rand(1, 3, 64, 64)
     weak, strong = (network(image, noise=noise_map(sigma)) - image for sigma in (10.0, 20.0))
     assert (weak - strong).abs().max() > 0.1
@@ -77,23 +77,23 @@ def test_the_network_sees_the_noise_map():
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by torch itself
 @pytest.mark.parametrize("config", [SMALL, WITH_MAP])
-def test_the_network_is_one_graph(config):
-    """No branch depends on the pixels: what can be compiled whole never waits for a GPU."""
+def test_network_compiles_to_one_graph(config):
+    """No branch depends on the pixels, so the network never synchronises with the GPU."""
     network, image = random_network(config), torch.rand(1, 3, 64, 64)
     torch._dynamo.reset()
     compiled = torch.compile(network, fullgraph=True, backend="eager")
     masked = image.masked_fill(torch.rand(1, 1, 64, 64) < 0.5, MASKED_PIXEL)
-    for given in (image, masked):
-        assert torch.equal(compiled(given), network(given))
+    for inputs in (image, masked):
+        assert torch.equal(compiled(inputs), network(inputs))
 
 
-def test_without_masked_pixels_nobody_need_look_for_them():
+def test_unmasked_image_needs_no_mask_search():
     network, image = random_network(SMALL), torch.rand(1, 3, 64, 64)
     assert torch.equal(network(image, masked=False), network(image))
 
 
-def test_what_lies_under_a_mask_cannot_be_seen_and_the_rest_can():
-    """By gradient, through masked pixels and the whole network."""
+def test_masked_pixels_have_no_gradient():
+    """Check by the gradient through masked pixels and the whole network."""
     network = random_network(SMALL)
     image = torch.rand(1, 3, 64, 64, requires_grad=True)
     masked = torch.rand(1, 1, 64, 64) < 0.5
@@ -103,7 +103,7 @@ def test_what_lies_under_a_mask_cannot_be_seen_and_the_rest_can():
     assert image.grad[~hidden].ne(0).float().mean() > 0.99
 
 
-def test_a_masked_token_reaches_no_other_token():
+def test_masked_token_influences_no_other_token():
     class AllButOne:
         def keep(self, block, shift, window, shape):
             mask = torch.ones(1, *shape[1:], 1)
@@ -111,20 +111,20 @@ def test_a_masked_token_reaches_no_other_token():
             return mask
 
     network = random_network(UConfig(widths=(8, 16), blocks=(0, 0), attention=1, heads=2))
-    given = {}
+    inputs = {}
     block = network.attention.residual_group.blocks[0]
-    block.register_forward_pre_hook(lambda _module, given_: given.update(x=given_[0].detach(), tokens=given_[1]))
+    block.register_forward_pre_hook(lambda _module, args: inputs.update(x=args[0].detach(), tokens=args[1]))
     network(torch.rand(1, 3, 64, 64), AllButOne())
-    x = given["x"].requires_grad_()
+    x = inputs["x"].requires_grad_()
     others = torch.ones(1, 32, 32, 1)
     others[0, 3, 3] = 0
-    (block(x, given["tokens"]) * others).square().sum().backward()
+    (block(x, inputs["tokens"]) * others).square().sum().backward()
     assert not x.grad[0, 3, 3].any()
     assert x.grad.ne(0).any(-1).sum() == 32 * 32 - 1
 
 
-def test_the_attention_mask_is_that_of_the_place_in_the_image():
-    """A tile that begins in the middle has the tokens of the whole image's mask there."""
+def test_attention_mask_depends_on_image_position():
+    """A tile inside the image has the tokens of the whole image's mask at its position."""
     whole = HashedTokenMask(0.75, 1, 0, ((0, 0),), scale=4).keep(1, 4, 8, (1, 32, 32))
     tile = HashedTokenMask(0.75, 1, 0, ((32, 64),), scale=4).keep(1, 4, 8, (1, 16, 16))
     assert torch.equal(tile, whole[:, 8:24, 16:32])
@@ -132,7 +132,7 @@ def test_the_attention_mask_is_that_of_the_place_in_the_image():
         HashedTokenMask(0.75, 1, 0, ((8, 0),), scale=4).keep(0, 0, 8, (1, 16, 16))
 
 
-def test_configuration_survives_json_and_says_its_kind():
+def test_configuration_json_round_trip_with_kind():
     assert config_from_dict(SMALL.to_dict()) == SMALL
     assert SMALL.to_dict()["kind"] == "u"
 
@@ -150,6 +150,6 @@ def test_configuration_survives_json_and_says_its_kind():
         ({"depths": [1]}, "unknown network settings"),
     ],
 )
-def test_impossible_networks_are_refused(settings, words):
+def test_invalid_configurations_are_refused(settings, words):
     with pytest.raises(ConfigError, match=words):
         config_from_dict({"kind": "u", **settings})

@@ -1,4 +1,4 @@
-"""Noise that neighbours share is told from structure."""
+"""Spatially correlated noise is distinguished from structure."""
 
 import numpy as np
 import pytest
@@ -6,15 +6,11 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from skimage import data
 
 from masked_denoiser.noise import correlation
-from masked_denoiser.noise.blocks import SPREADS, measure_blocks, residual
-from masked_denoiser.noise.correlation import (
-    BELIEVED,
-    fit_blur,
-    independent_share,
-    measure_correlation,
-    residual_share,
-)
+from masked_denoiser.noise.blocks import DILATIONS, measure_blocks, residual
+from masked_denoiser.noise.blur_fit import fit_blur, residual_share
+from masked_denoiser.noise.correlation import MIN_CONFIDENCE, measure_correlation
 from masked_denoiser.noise.estimation import estimate_channel, estimate_channels
+from masked_denoiser.noise.shared_structure import independent_share
 from masked_denoiser.noise.variance_model import flat_blocks
 
 SIDE = 320
@@ -29,21 +25,21 @@ def white(seed=0, shape=(SIDE, SIDE)):
 
 
 def scene(seed=0):
-    """Smooth content, with contrast from 0 to 1 and flat regions."""
+    """Return smooth content [SIDE, SIDE] within 0 and 1, with flat regions."""
     image = gaussian_filter(white(seed + 100), 14)
     return np.clip(0.5 + 0.3 * image / image.std(), 0.02, 0.98)
 
 
-def believed(image):
+def measure(image):
     blocks = measure_blocks([image])
     return measure_correlation(blocks, flat_blocks(blocks))
 
 
 @pytest.mark.parametrize(("width", "length"), [(0.5, 2), (0.8, 3), (1.2, 4)])
-def test_blurred_noise_on_an_image_is_believed(width, length):
+def test_blurred_noise_is_recognised_as_noise(width, length):
     image = scene() + 0.05 * unit(gaussian_filter(white(), width))
     found = estimate_channel([image])[0]
-    assert found.confidence >= BELIEVED
+    assert found.confidence >= MIN_CONFIDENCE
     assert abs(found.correlation - length) <= 1
     assert found.width == pytest.approx(width, abs=0.12)
     assert found.sigma == pytest.approx(0.05, rel=0.15)
@@ -51,15 +47,15 @@ def test_blurred_noise_on_an_image_is_believed(width, length):
 
 
 @pytest.mark.parametrize("side", [2, 3])
-def test_means_of_noise_are_told_by_their_side(side):
-    found = believed(scene() + 0.05 * unit(uniform_filter(white(), side)))
-    assert found.confidence >= BELIEVED
+def test_box_filtered_noise_gives_the_box_side(side):
+    found = measure(scene() + 0.05 * unit(uniform_filter(white(), side)))
+    assert found.confidence >= MIN_CONFIDENCE
     assert found.box in (side, 0)
     assert found.length in (side, side + 1)
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.05, 0.2])
-def test_white_noise_is_white(sigma):
+def test_white_noise_is_uncorrelated(sigma):
     found = estimate_channel([scene() + sigma * white()])[0]
     assert (found.correlation, found.width, found.suspected) == (1, 0.0, 0.0)
     assert found.sigma == pytest.approx(sigma, rel=0.1)
@@ -79,7 +75,7 @@ STRUCTURES = {
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
-def test_structure_is_not_believed_to_be_noise(name):
+def test_structure_is_not_mistaken_for_noise(name):
     found = estimate_channel([STRUCTURES[name]], step=1 / 255)[0]
     assert found.correlation == 1
     assert found.width == found.box == 0
@@ -87,7 +83,7 @@ def test_structure_is_not_believed_to_be_noise(name):
 
 
 @pytest.mark.parametrize("spread", [1, 4])
-def test_shared_texture_is_told_from_independent_noise(spread):
+def test_shared_texture_is_separated_from_independent_noise(spread):
     texture = np.float64([1.0, 0.8, 0.5])[:, None, None] * unit(gaussian_filter(white(), 0.8))
     noise = gaussian_filter(white(1, (3, SIDE, SIDE)), (0, 0.8, 0.8))
     noise = noise / noise.std()
@@ -98,7 +94,7 @@ def test_shared_texture_is_told_from_independent_noise(spread):
     assert ((both > 0.3) & (both < 0.95)).all()
 
 
-def test_channels_without_anything_do_not_break_the_shares():
+def test_empty_channels_give_finite_shares():
     stack = np.stack([np.zeros((SIDE, SIDE)), white(), white(2)])
     shares = independent_share([stack], 1)
     assert np.isfinite(shares).all()
@@ -106,7 +102,7 @@ def test_channels_without_anything_do_not_break_the_shares():
     np.testing.assert_array_equal(independent_share([stack[:, :9]], 1), np.ones(3))
 
 
-def test_texture_that_colours_share_is_left_alone_and_their_own_noise_is_not():
+def test_texture_shared_by_colours_is_not_noise():
     colour = np.float64([1.0, 0.7, 0.5])[:, None, None]
     image = scene() * colour
     texture = 0.05 * unit(gaussian_filter(white(), 0.8)) * colour
@@ -117,11 +113,11 @@ def test_texture_that_colours_share_is_left_alone_and_their_own_noise_is_not():
 
 
 @pytest.mark.parametrize("blur", [(0.0, 0), (0.7, 0), (0.9, 0), (0.544, 2), (0.816, 3)])
-def test_the_model_of_blurred_noise_is_that_of_blurred_noise(blur):
+def test_blur_model_matches_blurred_noise(blur):
     width, box = blur
     big = white(0, (900, 900))
     noise = unit(uniform_filter(big, box, mode="wrap") if box else gaussian_filter(big, width, mode="wrap"))
-    seen = np.array([residual(noise, spread).var() for spread in SPREADS])
+    seen = np.array([residual(noise, spread).var() for spread in DILATIONS])
     np.testing.assert_allclose(seen, residual_share(width, box), rtol=0.05, atol=0.002)
     found = fit_blur(np.sqrt(seen / seen[0]))
     assert (found.width, found.box) == (pytest.approx(width, abs=0.06), box)
@@ -129,7 +125,7 @@ def test_the_model_of_blurred_noise_is_that_of_blurred_noise(blur):
 
 
 def fibres(count, seed=0, side=SIDE):
-    """Straight fibres 2.4 pixels wide, so dense that no background is left."""
+    """Return straight fibres 2.4 pixels wide, so dense that no background is left."""
     rng = np.random.default_rng(seed)
     image = np.zeros((side, side))
     for _ in range(count):
@@ -141,7 +137,7 @@ def fibres(count, seed=0, side=SIDE):
 
 @pytest.mark.parametrize("count", [150, 400, 1500])
 @pytest.mark.parametrize("seed", range(3))
-def test_dense_fibres_have_directions_and_are_left_alone(count, seed):
+def test_dense_fibres_are_not_mistaken_for_noise(count, seed):
     image = fibres(count, seed) + 0.002 * white(seed)
     assert estimate_channel([image])[0].correlation == 1
 
@@ -153,28 +149,28 @@ def test_noise_has_the_expected_coherence(width):
     assert measure_blocks([unit(noise)]).coherence.mean() == pytest.approx(expected, abs=0.012)
 
 
-def still(first, second):
-    """The estimate of one plane, given its neighbour."""
+def estimate_with_neighbour(first, second):
+    """Return the noise estimate of one plane, given its neighbour."""
     return estimate_channels([first[None]], neighbours=[(np.stack([first, second]), None)])[0][0]
 
 
-def test_planes_that_show_the_same_tell_texture_from_noise():
+def test_static_planes_separate_texture_from_noise():
     texture = scene() + 0.05 * unit(gaussian_filter(white(), 0.8))
-    assert estimate_channel([texture])[0].correlation > 1  # by itself it looks like noise
-    found = still(texture + 0.01 * white(1), texture + 0.01 * white(2))
+    assert estimate_channel([texture])[0].correlation > 1  # without neighbours it looks like noise
+    found = estimate_with_neighbour(texture + 0.01 * white(1), texture + 0.01 * white(2))
     assert (found.correlation, found.suspected) == (1, 0.0)
     assert found.sigma == pytest.approx(0.01, rel=0.1)
 
 
-def test_planes_that_show_the_same_tell_noise_among_fibres():
+def test_static_planes_reveal_noise_among_fibres():
     image = fibres(400)
     noise = [0.04 * unit(gaussian_filter(white(seed), 0.8)) for seed in (1, 2)]
     assert estimate_channel([image + noise[0]])[0].correlation == 1
-    found = still(image + noise[0], image + noise[1])
+    found = estimate_with_neighbour(image + noise[0], image + noise[1])
     assert found.correlation == 3
     assert found.sigma == pytest.approx(0.04, rel=0.15)
 
 
-def test_planes_that_show_something_else_change_nothing():
+def test_unrelated_planes_do_not_change_the_estimate():
     first, second = (fibres(400, seed) + 0.002 * white(seed) for seed in (1, 2))
-    assert still(first, second) == estimate_channel([first])[0]
+    assert estimate_with_neighbour(first, second) == estimate_channel([first])[0]

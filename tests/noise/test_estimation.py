@@ -1,4 +1,4 @@
-"""Noise estimation against noise of known strength on tissue, photographs and smooth ground."""
+"""Noise estimation against noise of known strength on tissue, photographs and smooth images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from masked_denoiser.noise.variance_model import NoiseVariance, clipped_moments
 
 
 def cells():
-    """Bright blobs on a dark ground, as in fluorescence."""
+    """Return bright blobs [512, 512] on a dark background, as in fluorescence."""
     spots = np.random.default_rng(0).random((512, 512)) > 0.9985
     image = gaussian_filter(spots.astype(float), 9)
     return 0.08 + 0.7 * image / image.max()
@@ -37,22 +37,22 @@ def noisy(content, recipe, seed=0):
     return add_noise(clean, parse_noise(recipe), torch.Generator().manual_seed(seed)).numpy()[0, 0]
 
 
-def measured(image):
+def estimate(image):
     return estimate_channel([image])[0]
 
 
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("sigma", [10, 25, 50])
-def test_white_noise_within_a_tenth(content, sigma):
-    """Clipped at both ends: at sigma 50 a good part of all pixels."""
-    assert measured(noisy(content, f"gaussian(sigma={sigma})")).sigma * 255 == pytest.approx(sigma, rel=0.1)
+def test_white_noise_is_estimated_within_a_tenth(content, sigma):
+    """Clipping at both ends affects a large share of the pixels at sigma 50."""
+    assert estimate(noisy(content, f"gaussian(sigma={sigma})")).sigma * 255 == pytest.approx(sigma, rel=0.1)
 
 
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize(("gain", "read"), [(1, 1), (2, 3), (4, 0), (8, 2)])
-def test_photon_noise_within_a_tenth_at_every_intensity(content, gain, read):
-    """The variance is `gain * m + (gain * read)^2`, in grey levels; what is compared is the standard deviation."""
-    found = measured(noisy(content, f"poisson_gaussian(gain={gain}, read={read})"))
+def test_photon_noise_is_estimated_within_a_tenth(content, gain, read):
+    """The variance is `gain * m + (gain * read)^2`, in grey levels; standard deviations are compared."""
+    found = estimate(noisy(content, f"poisson_gaussian(gain={gain}, read={read})"))
     levels = np.percentile(CONTENTS[content], [20, 50, 80])
     true = np.sqrt(gain * levels * 255 + (gain * read) ** 2) / 255
     assert found.variance.sigma(levels) == pytest.approx(true, rel=0.1)
@@ -62,21 +62,21 @@ def test_photon_noise_within_a_tenth_at_every_intensity(content, gain, read):
 
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("variance", [0.01, 0.03])
-def test_speckle_within_a_tenth_at_every_intensity(content, variance):
-    """Its variance is that of a parabola, of which a line would be far below in the bright."""
-    found = measured(noisy(content, f"speckle(variance={variance})"))
+def test_speckle_is_estimated_within_a_tenth(content, variance):
+    """The variance is quadratic in intensity; a linear model would be far too low in bright regions."""
+    found = estimate(noisy(content, f"speckle(variance={variance})"))
     levels = np.percentile(CONTENTS[content], [30, 50, 70])
     assert found.variance.sigma(levels) == pytest.approx(np.sqrt(variance) * levels, rel=0.1)
 
 
 @pytest.mark.parametrize("content", CONTENTS)
 @pytest.mark.parametrize("noise", ["gaussian(sigma=15)", "poisson(alpha=2)", "poisson_gaussian(gain=8, read=2)"])
-def test_photons_and_read_noise_are_not_taken_for_speckle(content, noise):
-    assert measured(noisy(content, noise)).quadratic == 0
+def test_photon_and_read_noise_are_not_mistaken_for_speckle(content, noise):
+    assert estimate(noisy(content, noise)).quadratic == 0
 
 
 @given(st.floats(0, 0.1), st.floats(-0.01, 0.01), st.floats(0, 0.1), st.floats(0.1, 900), st.floats(-500, 500))
-def test_noise_is_the_same_in_other_units(gain, variance, quadratic, ratio, shift):
+def test_noise_variance_converts_between_units(gain, variance, quadratic, ratio, shift):
     noise = NoiseVariance(gain, variance, 1e-4, quadratic)
     there = noise.in_units(ratio, shift)
     means = np.linspace(0, 1, 5)
@@ -84,43 +84,43 @@ def test_noise_is_the_same_in_other_units(gain, variance, quadratic, ratio, shif
 
 
 @pytest.mark.parametrize("content", CONTENTS)
-def test_correlated_noise_is_recognised_and_white_noise_is_not_taken_for_it(content):
-    """A 3 x 3 mean: independent from 3 pixels on, a third of the standard deviation.
+def test_correlated_noise_is_distinguished_from_white_noise(content):
+    """A 3 x 3 mean is uncorrelated beyond 3 pixels, with a third of the standard deviation.
 
-    Tissue has fine texture of its own, beside which white noise may look blurred by less than half a pixel.
+    Tissue has fine texture, with which white noise may look blurred by less than half a pixel.
     """
-    found = measured(noisy(content, "correlated(sigma=60)"))
+    found = estimate(noisy(content, "correlated(sigma=60)"))
     assert found.correlation == 3
     assert found.sigma * 255 == pytest.approx(20, rel=0.2)
     for recipe in ("none", "gaussian(sigma=20)", "poisson(alpha=2)"):
-        found = measured(noisy(content, recipe))
+        found = estimate(noisy(content, recipe))
         assert found.correlation == 1 or (content == "tissue" and found.width < 0.5)
 
 
 @pytest.mark.parametrize("content", CONTENTS)
-def test_impulses_and_stripes(content):
-    found = measured(noisy(content, "salt_and_pepper(density=0.02)"))
+def test_impulses_and_stripes_are_measured(content):
+    found = estimate(noisy(content, "salt_and_pepper(density=0.02)"))
     assert found.impulses.share == pytest.approx(0.02, abs=0.006)
     assert not found.stripes
-    found = measured(noisy(content, "stripes(sigma=10) + gaussian(sigma=8)"))
+    found = estimate(noisy(content, "stripes(sigma=10) + gaussian(sigma=8)"))
     assert found.stripes * 255 == pytest.approx(10, rel=0.15)
-    found = measured(noisy(content, "gaussian(sigma=20)"))
+    found = estimate(noisy(content, "gaussian(sigma=20)"))
     assert found.impulses.share < 1e-3
     assert not found.stripes
 
 
-def test_an_offset_is_told_from_gain():
-    """Counts with a camera's offset of 100: variance begins there, not at zero."""
+def test_offset_is_separated_from_gain():
+    """Counts have a camera offset of 100, where the variance starts."""
     rng = np.random.default_rng(0)
     image = (rng.poisson(cells() * 400) * 2.0 + 100) / 1000
-    found = measured(image)
+    found = estimate(image)
     assert found.gain * 1000 == pytest.approx(2, rel=0.1)
     assert found.offset * 1000 == pytest.approx(100, rel=0.1)
 
 
 @given(st.floats(-0.5, 1.5), st.floats(0.01, 0.6))
 @settings(max_examples=40)
-def test_moments_of_clipped_noise_against_integration(mean, sigma):
+def test_clipped_moments_match_integration(mean, sigma):
     grid = np.linspace(-6, 7, 200_001)
     weights = norm.pdf(grid, mean, sigma) * (grid[1] - grid[0])
     clipped = np.clip(grid, 0, 1)
@@ -144,32 +144,32 @@ def test_moments_of_clipped_noise_against_integration(mean, sigma):
         (np.full((64, 64), np.nan), "constant"),
     ],
 )
-def test_odd_images_get_a_verdict_and_never_nan(image, words):
-    found = measured(image)
+def test_degenerate_images_give_a_verdict_without_nan(image, words):
+    found = estimate(image)
     assert words in NoiseEstimate((found,), UNCERTAIN).verdict
     assert np.isfinite([found.gain, found.offset, found.read, found.sigma, found.impulses.share, found.stripes]).all()
 
 
-def test_two_noise_levels_in_one_image_give_one_between_them():
+def test_two_noise_levels_give_an_intermediate_estimate():
     image = np.full((256, 512), 0.5)
     rng = np.random.default_rng(0)
     image[:, :256] += rng.normal(0, 0.02, (256, 256))
     image[:, 256:] += rng.normal(0, 0.08, (256, 256))
-    assert 0.018 < measured(image).sigma < 0.085
+    assert 0.018 < estimate(image).sigma < 0.085
 
 
 @pytest.mark.parametrize("value", [2.0, 8.0, -3.0])
-def test_one_lone_pixel_tells_nothing_of_the_noise(value):
+def test_outlier_pixel_does_not_change_the_estimate(value):
     y, x = np.mgrid[:128, :128]
     image = 0.5 + 0.36 * np.sin(x / 9) * np.sin(y / 11) + np.random.default_rng(0).normal(0, 0.06, x.shape)
-    expected = measured(image)
+    expected = estimate(image)
     image[8, 9] = value
-    found = measured(image)
+    found = estimate(image)
     assert (found.sigma, found.bright) == pytest.approx((expected.sigma, expected.bright), rel=0.05)
 
 
 @pytest.mark.parametrize("side", [130, 144, 160])
-def test_photon_counts_grow_with_the_light_however_small_the_image(side):
+def test_photon_gain_is_found_in_small_images(side):
     y, x = np.mgrid[:side, :side]
     counts = np.random.default_rng(0).poisson(3 * (1 + 0.7 * np.sin(x / 9) * np.sin(y / 11)))
     found = estimate_channel([counts / 12], step=1 / 12)[0]
@@ -177,9 +177,9 @@ def test_photon_counts_grow_with_the_light_however_small_the_image(side):
 
 
 @pytest.mark.parametrize("sigma", [5, 20, 60, 100])
-def test_noise_alone_without_any_image(sigma):
-    """Blocks of one intensity tell nothing about growth with the light, and must not be taken to."""
+def test_pure_noise_shows_no_gain(sigma):
+    """Blocks of a single intensity carry no information about signal-dependent noise."""
     image = np.clip(np.random.default_rng(0).normal(127, sigma, (120, 120)), 0, 255).round() / 255
-    found = measured(image)
+    found = estimate(image)
     assert found.gain == 0 or sigma > 50
     assert found.sigma * 255 == pytest.approx(sigma, rel=0.1)

@@ -1,4 +1,4 @@
-"""A tiny model in a user folder of its own, and a viewer with the dock in it."""
+"""Tiny models in a temporary user folder, and test images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from masked_denoiser.network.swin import MaskedSwin
 
 
 def save_tiny_model(folder: Path, name: str, channels: int) -> None:
-    """Random weights: nobody looks at the picture here, only at which pixels go where."""
+    """Save a model with random weights: the tests check positions of pixels, not the quality of the result."""
     config = SwinConfig(
         channels=channels,
         embed=12,
@@ -32,14 +32,14 @@ def save_tiny_model(folder: Path, name: str, channels: int) -> None:
 
 @pytest.fixture
 def models(tmp_path, monkeypatch):
-    """The user's folder with the tiny models, two of them under the names of the defaults; no model is bundled."""
-    folder, none = tmp_path / "models", tmp_path / "none"
+    """Return a user folder with tiny models, two of them named like the defaults; hide the bundled models."""
+    folder, no_models = tmp_path / "models", tmp_path / "none"
     folder.mkdir()
-    none.mkdir()
+    no_models.mkdir()
     for name, channels in (("tiny-gray", 1), ("tiny-rgb", 3), ("general-gray", 1), ("general-rgb", 3)):
         save_tiny_model(folder, name, channels)
     monkeypatch.setattr("masked_denoiser.models.catalogue.user_folder", lambda: folder)
-    monkeypatch.setattr("masked_denoiser.models.catalogue._BUNDLED", none)
+    monkeypatch.setattr("masked_denoiser.models.catalogue._BUNDLED_FOLDER", no_models)
     return folder
 
 

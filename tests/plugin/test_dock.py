@@ -1,4 +1,4 @@
-"""The dock in a real viewer, with a tiny model."""
+"""Tests of the Denoise dock in a real viewer, with a tiny model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from masked_denoiser.plugin.writer import write_image
 
 TIMEOUT = 30_000
 
-#: The planes of the fixtures take 4 of these.
+#: The planes of the fixtures take 4 tiles.
 OPTIONS = md.Options(tile=64, noise="none")
 
 off_screen = pytest.mark.usefixtures("hidden")
@@ -28,14 +28,14 @@ off_screen = pytest.mark.usefixtures("hidden")
 
 @pytest.fixture
 def hidden() -> None:
-    """Keeps the viewer off the screen."""
+    """Keep the viewer off the screen."""
 
 
 @pytest.fixture
 def viewer(make_napari_viewer, models, request):
-    """A viewer on the screen; with the fixture `hidden`, behind it.
+    """Return a viewer, which is visible unless the test uses the fixture `hidden`.
 
-    Mesa's software OpenGL crashes when something is drawn after a layer was removed, with napari alone as well
+    Mesa's software OpenGL crashes when something is drawn after a layer was removed, also without this plugin
     (napari 0.9.2, vispy 0.17): tests that remove layers draw nothing.
     """
     return make_napari_viewer(show="hidden" not in request.fixturenames)
@@ -43,14 +43,14 @@ def viewer(make_napari_viewer, models, request):
 
 @pytest.fixture
 def open_dock(viewer, qtbot):
-    """Opens the dock, settled: its survey has ended."""
+    """Return a function that opens the dock and waits until its survey of the image has ended."""
     opened = []
 
     def open_() -> DenoiseDock:
         dock = DenoiseDock(viewer)
         viewer.window.add_dock_widget(dock, name="Denoise")
         opened.append(dock)
-        dock.expert.tile.setValue(OPTIONS.tile)
+        dock.expert.fields["tile"].value = OPTIONS.tile
         dock.expert.noise.setCurrentText(OPTIONS.noise)
         qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
         return dock
@@ -58,60 +58,60 @@ def open_dock(viewer, qtbot):
     yield open_
     for dock in opened:
         dock.presenter.stop()
-    qtbot.waitUntil(lambda: threads() == [], timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: job_threads() == [], timeout=TIMEOUT)
 
 
-def finish(dock, qtbot):
+def wait_until_idle(dock, qtbot):
     qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
 
 
-def threads():
+def job_threads():
     return [thread for thread in threading.enumerate() if thread.name == "masked-denoiser"]
 
 
 @pytest.fixture
-def slow(monkeypatch):
-    """Holds jobs after each tile until it is set; so that a test can act in the middle of one."""
-    go = threading.Event()
-    reached = threading.Event()
+def paused_after_tile(monkeypatch):
+    """Pause jobs after each tile; yield the events "a tile is done" and "proceed"."""
+    proceed = threading.Event()
+    tile_done = threading.Event()
     original = Pipeline.run
 
-    def run(self):
-        for event in original(self):
+    def run(self, cancel=None):
+        for event in original(self, cancel):
             yield event
             if type(event).__name__ == "TileDone":
-                reached.set()
-                go.wait(20)
+                tile_done.set()
+                proceed.wait(20)
 
     monkeypatch.setattr(Pipeline, "run", run)
-    yield reached, go
-    go.set()
+    yield tile_done, proceed
+    proceed.set()
 
 
-def test_denoises_to_a_new_layer_in_two_clicks(viewer, open_dock, qtbot, rgb):
+def test_denoises_to_new_layer(viewer, open_dock, qtbot, rgb):
     layer = viewer.add_image(rgb, name="slide", scale=(0.5, 0.25), translate=(3, 4), units="um", gamma=0.8, opacity=0.7)
     dock = open_dock()
     dock.model.setCurrentText("tiny-rgb")
     dock.denoise_button.click()
     assert dock.cancel_button.isEnabled()
     assert not dock.denoise_button.isEnabled()
-    finish(dock, qtbot)
+    wait_until_idle(dock, qtbot)
     result = viewer.layers["slide denoised"]
     np.testing.assert_array_equal(result.data, md.denoise(rgb, model="tiny-rgb", options=OPTIONS))
     assert not np.array_equal(result.data, rgb)
-    for what in ("rgb", "gamma", "opacity", "units", "axis_labels", "blending", "visible"):
-        assert getattr(result, what) == getattr(layer, what), what
+    for attribute in ("rgb", "gamma", "opacity", "units", "axis_labels", "blending", "visible"):
+        assert getattr(result, attribute) == getattr(layer, attribute), attribute
     np.testing.assert_allclose(result.extent.world, layer.extent.world)
-    text = dock.notes.toPlainText()
+    text = dock.messages.toPlainText()
     assert "computing on" in text
     assert "Done: layer 'slide denoised', 4 tiles in" in text
     assert "Error" not in text
     assert dock.denoise_button.isEnabled()
-    assert threads() == []
+    assert job_threads() == []
 
 
-def test_preview_lies_over_the_image_and_equals_the_full_result(viewer, open_dock, qtbot, monkeypatch):
-    monkeypatch.setattr("masked_denoiser.plugin.layers.view_region.LARGEST", 128)
+def test_preview_is_aligned_and_equals_full_result(viewer, open_dock, qtbot, monkeypatch):
+    monkeypatch.setattr("masked_denoiser.plugin.layers.view_region.MAX_PREVIEW_SIDE", 128)
     stack = np.random.default_rng(0).integers(100, 900, (5, 40, 200), dtype=np.uint16)
     layer = viewer.add_image(stack, name="stack", scale=(2, 0.5, 0.5), translate=(1, 2, 3), colormap="magma")
     viewer.dims.set_current_step(0, 2)
@@ -119,7 +119,7 @@ def test_preview_lies_over_the_image_and_equals_the_full_result(viewer, open_doc
     dock.model.setCurrentText("tiny-gray")
     for _ in range(2):  # the second replaces the first
         dock.preview_button.click()
-        finish(dock, qtbot)
+        wait_until_idle(dock, qtbot)
     assert [other.name for other in viewer.layers] == ["stack", "stack preview"]
     preview = viewer.layers["stack preview"]
     assert viewer.layers.selection.active is layer
@@ -132,7 +132,7 @@ def test_preview_lies_over_the_image_and_equals_the_full_result(viewer, open_doc
     np.testing.assert_array_equal(preview.data[0], whole[2, y : y + height, x : x + width])
     assert preview.colormap.name == "magma"
     assert preview.contrast_limits == layer.contrast_limits
-    assert "pixels around the centre of the view, at Z 2" in dock.notes.toPlainText()
+    assert "pixels around the centre of the view, at Z 2" in dock.messages.toPlainText()
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("OME-Zarr on disk", ".ome.zarr"), ("OME-TIFF on disk", ".ome.tif")])
@@ -144,9 +144,9 @@ def test_denoises_to_disk(viewer, open_dock, qtbot, rgb, tmp_path, kind, suffix)
     assert dock.output.path.text().endswith(f"slide denoised{suffix}")
     dock.output.path.setText(str(tmp_path / "clean"))
     dock.denoise_button.click()
-    finish(dock, qtbot)
+    wait_until_idle(dock, qtbot)
     output = tmp_path / f"clean{suffix}"
-    assert f"Done: {output}, 4 tiles in" in dock.notes.toPlainText()
+    assert f"Done: {output}, 4 tiles in" in dock.messages.toPlainText()
     result = viewer.layers["slide denoised"]
     expected = md.denoise(rgb, model="tiny-rgb", options=OPTIONS)
     np.testing.assert_array_equal(np.asarray(result.data), expected)
@@ -156,11 +156,11 @@ def test_denoises_to_disk(viewer, open_dock, qtbot, rgb, tmp_path, kind, suffix)
         assert written.pixel_size == {"Y": 0.5, "X": 0.25}
         assert written.units == {"Y": "micrometer", "X": "micrometer"}
         assert written.rgb
-    assert not Journal.beside(output).exists()
+    assert not Journal.path_for(output).exists()
 
 
 @pytest.mark.parametrize("output", ["New layer", "OME-Zarr on disk"])
-def test_a_pyramid_stays_one(viewer, open_dock, qtbot, tmp_path, output):
+def test_pyramid_is_denoised_to_pyramid(viewer, open_dock, qtbot, tmp_path, output):
     fine = np.random.default_rng(0).integers(0, 256, (290, 100), dtype=np.uint8)
     levels = [zarr.array(fine, chunks=(64, 64)), zarr.array(fine[::2, ::2])]
     viewer.add_image(levels, multiscale=True, contrast_limits=(0, 255), name="pyramid")
@@ -168,16 +168,16 @@ def test_a_pyramid_stays_one(viewer, open_dock, qtbot, tmp_path, output):
     dock.output.kind.setCurrentText(output)
     dock.output.path.setText(str(tmp_path / "clean.ome.zarr"))
     dock.denoise_button.click()
-    finish(dock, qtbot)
+    wait_until_idle(dock, qtbot)
     result = viewer.layers["pyramid denoised"]
     expected = md.denoise(fine, model="tiny-gray", options=OPTIONS)
     assert result.multiscale
     np.testing.assert_array_equal(result.data[0], expected)
     np.testing.assert_array_equal(result.data[1], halve(expected, 0, 1))
-    assert "Error" not in dock.notes.toPlainText()
+    assert "Error" not in dock.messages.toPlainText()
 
 
-def test_the_input_is_never_written_to(viewer, open_dock, qtbot, plane, tmp_path):
+def test_input_is_never_overwritten(viewer, open_dock, qtbot, plane, tmp_path):
     path = tmp_path / "input.ome.tif"
     write_image(str(path), plane, {"name": "input"})
     before = path.read_bytes()
@@ -187,181 +187,181 @@ def test_the_input_is_never_written_to(viewer, open_dock, qtbot, plane, tmp_path
     assert dock.output.path.text() == str(tmp_path / "input denoised.ome.tif")
     dock.output.path.setText(str(path))
     dock.denoise_button.click()
-    finish(dock, qtbot)
-    assert "Error" in dock.notes.toPlainText()
-    assert "the input" in dock.notes.toPlainText()
+    wait_until_idle(dock, qtbot)
+    assert "Error" in dock.messages.toPlainText()
+    assert "the input" in dock.messages.toPlainText()
     assert path.read_bytes() == before
 
 
-def test_existing_output_is_overwritten_only_when_told(viewer, open_dock, qtbot, plane, tmp_path):
+def test_overwriting_an_output_needs_confirmation(viewer, open_dock, qtbot, plane, tmp_path):
     viewer.add_image(plane, name="plane")
     dock = open_dock()
     dock.output.kind.setCurrentText("OME-TIFF on disk")
     output = tmp_path / "there.ome.tif"
     output.write_bytes(b"precious")
     dock.output.path.setText(str(output))
-    with patch.object(dock, "ask", return_value="Stop") as asked:
+    with patch.object(dock, "ask", return_value="Stop") as ask:
         dock.denoise_button.click()
-        finish(dock, qtbot)
-    asked.assert_called_once_with(f"{output} exists.", "Overwrite", "Stop")
+        wait_until_idle(dock, qtbot)
+    ask.assert_called_once_with(f"{output} exists.", "Overwrite", "Stop")
     assert output.read_bytes() == b"precious"
     with patch.object(dock, "ask", return_value="Overwrite"):
         dock.denoise_button.click()
-        finish(dock, qtbot)
+        wait_until_idle(dock, qtbot)
     with open_image(output) as written:
         assert written.shape == plane.shape
 
 
-def test_cancelled_job_on_disk_goes_on(viewer, open_dock, qtbot, plane, tmp_path, slow):
-    reached, go = slow
+def test_cancelled_job_on_disk_resumes(viewer, open_dock, qtbot, plane, tmp_path, paused_after_tile):
+    tile_done, proceed = paused_after_tile
     viewer.add_image(plane, name="plane")
     dock = open_dock()
     dock.output.kind.setCurrentText("OME-Zarr on disk")
     output = tmp_path / "clean.ome.zarr"
     dock.output.path.setText(str(output))
     dock.denoise_button.click()
-    qtbot.waitUntil(reached.is_set, timeout=TIMEOUT)
+    qtbot.waitUntil(tile_done.is_set, timeout=TIMEOUT)
     dock.cancel_button.click()
-    go.set()
-    finish(dock, qtbot)
-    # What was computed when Cancel was pressed is written, too.
-    assert re.search(rf"Cancelled: [1-3] of 4 tiles are kept in {re.escape(str(output))}", dock.notes.toPlainText())
-    assert Journal.beside(output).exists()
+    proceed.set()
+    wait_until_idle(dock, qtbot)
+    # Tiles that were being computed when Cancel was pressed are written, too.
+    assert re.search(rf"Cancelled: [1-3] of 4 tiles are kept in {re.escape(str(output))}", dock.messages.toPlainText())
+    assert Journal.path_for(output).exists()
     assert dock.denoise_button.isEnabled()
-    with patch.object(dock, "ask", return_value="Resume") as asked:
+    with patch.object(dock, "ask", return_value="Resume") as ask:
         dock.denoise_button.click()
-        finish(dock, qtbot)
-    assert asked.call_args.args[1:] == ("Resume", "Start again", "Stop")
+        wait_until_idle(dock, qtbot)
+    assert ask.call_args.args[1:] == ("Resume", "Start again", "Stop")
     written = zarr.open_array(output / "0", mode="r")[:]
     np.testing.assert_array_equal(written, md.denoise(plane, model="tiny-gray", options=OPTIONS))
     assert [layer.name for layer in viewer.layers] == ["plane", "plane denoised"]
 
 
-def test_a_job_does_not_go_on_with_another_image(viewer, open_dock, qtbot, plane, tmp_path, slow):
-    reached, go = slow
+def test_resume_with_another_image_is_refused(viewer, open_dock, qtbot, plane, tmp_path, paused_after_tile):
+    tile_done, proceed = paused_after_tile
     viewer.add_image(plane, name="plane")
     dock = open_dock()
     dock.output.kind.setCurrentText("OME-TIFF on disk")
     output = str(tmp_path / "clean.ome.tif")
     dock.output.path.setText(output)
     dock.denoise_button.click()
-    qtbot.waitUntil(reached.is_set, timeout=TIMEOUT)
+    qtbot.waitUntil(tile_done.is_set, timeout=TIMEOUT)
     dock.cancel_button.click()
-    go.set()
-    finish(dock, qtbot)
+    proceed.set()
+    wait_until_idle(dock, qtbot)
     viewer.add_image(255 - plane, name="negative")
     assert dock.layer.currentText() == "negative"
     dock.output.path.setText(output)
     with patch.object(dock, "ask", return_value="Resume"):
         dock.denoise_button.click()
-        finish(dock, qtbot)
-    assert "Error: cannot resume another job: " in dock.notes.toPlainText()
-    assert "stamp was" in dock.notes.toPlainText()
+        wait_until_idle(dock, qtbot)
+    assert "Error: cannot resume another job: " in dock.messages.toPlainText()
+    assert "stamp was" in dock.messages.toPlainText()
 
 
-def test_the_result_grows_while_the_job_runs(viewer, open_dock, qtbot, plane, slow):
-    reached, go = slow
+def test_result_layer_is_updated_during_job(viewer, open_dock, qtbot, plane, paused_after_tile):
+    tile_done, proceed = paused_after_tile
     viewer.add_image(plane, name="plane")
     dock = open_dock()
     dock.denoise_button.click()
-    qtbot.waitUntil(lambda: reached.is_set() and "plane denoised" in viewer.layers, timeout=TIMEOUT)
-    qtbot.waitUntil(lambda: "1 of 4 tiles" in dock.progress.text(), timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: tile_done.is_set() and "plane denoised" in viewer.layers, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: "1 of 4 tiles" in dock.progress_label.text(), timeout=TIMEOUT)
     growing = viewer.layers["plane denoised"]
     assert growing.data[:64, :64].any()
     assert not growing.data[64:].any()
-    go.set()
-    finish(dock, qtbot)
+    proceed.set()
+    wait_until_idle(dock, qtbot)
     assert viewer.layers["plane denoised"] is growing
     assert growing.data[64:].any()
 
 
 @off_screen
-def test_removing_the_layer_ends_its_job(viewer, open_dock, qtbot, plane, slow):
-    reached, go = slow
+def test_removing_layer_cancels_job(viewer, open_dock, qtbot, plane, paused_after_tile):
+    tile_done, proceed = paused_after_tile
     layer = viewer.add_image(plane, name="plane")
     dock = open_dock()
     dock.denoise_button.click()
-    qtbot.waitUntil(reached.is_set, timeout=TIMEOUT)
+    qtbot.waitUntil(tile_done.is_set, timeout=TIMEOUT)
     viewer.layers.remove(layer)
-    go.set()
-    finish(dock, qtbot)
-    text = dock.notes.toPlainText()
+    proceed.set()
+    wait_until_idle(dock, qtbot)
+    text = dock.messages.toPlainText()
     assert re.search("because layer 'plane' was removed: [1-3] of 4 tiles stay in layer 'plane denoised'", text)
     assert "Error" not in text
-    assert threads() == []
+    assert job_threads() == []
 
 
 @off_screen
-def test_removing_the_result_ends_a_job_in_memory(viewer, open_dock, qtbot, plane, slow):
-    reached, go = slow
+def test_removing_result_cancels_job_in_memory(viewer, open_dock, qtbot, plane, paused_after_tile):
+    tile_done, proceed = paused_after_tile
     viewer.add_image(plane, name="plane")
     dock = open_dock()
     dock.denoise_button.click()
-    qtbot.waitUntil(lambda: reached.is_set() and "plane denoised" in viewer.layers, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: tile_done.is_set() and "plane denoised" in viewer.layers, timeout=TIMEOUT)
     viewer.layers.remove("plane denoised")
-    go.set()
-    finish(dock, qtbot)
-    assert "Cancelled, because its result was removed: nothing is kept." in dock.notes.toPlainText()
+    proceed.set()
+    wait_until_idle(dock, qtbot)
+    assert "Cancelled, because its result was removed: nothing is kept." in dock.messages.toPlainText()
 
 
-def test_closing_the_dock_ends_its_job(viewer, open_dock, qtbot, plane, slow):
-    reached, go = slow
+def test_closing_dock_cancels_job(viewer, open_dock, qtbot, plane, paused_after_tile):
+    tile_done, proceed = paused_after_tile
     viewer.add_image(plane, name="plane")
     dock = open_dock()
     dock.denoise_button.click()
-    qtbot.waitUntil(reached.is_set, timeout=TIMEOUT)
-    assert len(threads()) == 1
-    go.set()
+    qtbot.waitUntil(tile_done.is_set, timeout=TIMEOUT)
+    assert len(job_threads()) == 1
+    proceed.set()
     viewer.window.remove_dock_widget(dock)
-    qtbot.waitUntil(lambda: threads() == [], timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: job_threads() == [], timeout=TIMEOUT)
 
 
 @off_screen
-def test_closing_napari_ends_its_job(viewer, open_dock, qtbot, plane, slow):
-    reached, go = slow
+def test_closing_napari_cancels_job(viewer, open_dock, qtbot, plane, paused_after_tile):
+    tile_done, proceed = paused_after_tile
     viewer.add_image(plane, name="plane")
     dock = open_dock()
     dock.denoise_button.click()
-    qtbot.waitUntil(reached.is_set, timeout=TIMEOUT)
-    go.set()
+    qtbot.waitUntil(tile_done.is_set, timeout=TIMEOUT)
+    proceed.set()
     viewer.close()
-    qtbot.waitUntil(lambda: threads() == [], timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: job_threads() == [], timeout=TIMEOUT)
 
 
-def test_errors_are_told_and_the_dock_goes_on(viewer, open_dock, qtbot, plane, tmp_path):
+def test_errors_are_shown_and_dock_stays_usable(viewer, open_dock, qtbot, plane, tmp_path):
     viewer.add_image(plane, name="plane")
     dock = open_dock()
-    dock.expert.std.setChecked(True)
+    dock.expert.fields["std"].value = True
     dock.denoise_button.click()
-    finish(dock, qtbot)
-    assert "Error: a standard deviation needs at least 2 passes" in dock.notes.toPlainText()
-    dock.notes.clear()
+    wait_until_idle(dock, qtbot)
+    assert "Error: a standard deviation needs at least 2 passes" in dock.messages.toPlainText()
+    dock.messages.clear()
     dock.expert.axes.setText("ZYX")
     dock.denoise_button.click()
-    assert "Error: array: axes 'ZYX' do not fit shape (100, 120)" in dock.notes.toPlainText()
+    assert "Error: array: axes 'ZYX' do not fit shape (100, 120)" in dock.messages.toPlainText()
     assert [layer.name for layer in viewer.layers] == ["plane"]
     dock.expert.axes.setText("YX")
-    dock.expert.passes.setValue(2)
+    dock.expert.fields["passes"].value = 2
     dock.denoise_button.click()
-    finish(dock, qtbot)
+    wait_until_idle(dock, qtbot)
     assert [layer.name for layer in viewer.layers] == ["plane", "plane denoised", "plane standard deviation"]
     assert viewer.layers[-1].data.max() > 0
 
 
-def test_torch_errors_do_not_hang_the_dock(viewer, open_dock, qtbot, plane):
+def test_torch_error_is_shown_and_dock_stays_usable(viewer, open_dock, qtbot, plane):
     viewer.add_image(plane, name="plane")
     dock = open_dock()
     error = RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8 GB")
     with patch("masked_denoiser.inference.runner.ModelRunner.submit", side_effect=error):
         dock.denoise_button.click()
-        finish(dock, qtbot)
-    assert "Error: there was too little memory" in dock.notes.toPlainText()
-    assert "choose a smaller tile" in dock.notes.toPlainText()
+        wait_until_idle(dock, qtbot)
+    assert "Error: there was not enough memory" in dock.messages.toPlainText()
+    assert "choose a smaller tile" in dock.messages.toPlainText()
     assert dock.denoise_button.isEnabled()
 
 
 @off_screen
-def test_the_active_layer_is_chosen_but_not_our_results(viewer, open_dock, qtbot, plane):
+def test_active_layer_is_selected_but_not_results(viewer, open_dock, qtbot, plane):
     first = viewer.add_image(plane, name="first")
     viewer.add_image(plane, name="second")
     viewer.add_points([[1, 1]])
@@ -370,7 +370,7 @@ def test_the_active_layer_is_chosen_but_not_our_results(viewer, open_dock, qtbot
     assert [dock.layer.itemText(i) for i in range(dock.layer.count())] == ["first", "second"]
     assert dock.layer.currentText() == "first"
     dock.denoise_button.click()
-    finish(dock, qtbot)
+    wait_until_idle(dock, qtbot)
     assert dock.layer.currentText() == "first"
     viewer.layers.selection.active = viewer.layers["second"]
     assert dock.layer.currentText() == "second"
@@ -382,7 +382,7 @@ def test_the_active_layer_is_chosen_but_not_our_results(viewer, open_dock, qtbot
 
 
 @off_screen
-def test_axes_follow_the_layers_data(viewer, open_dock, qtbot, plane):
+def test_axes_follow_layer_data(viewer, open_dock, qtbot, plane):
     layer = viewer.add_image(plane, name="plane")
     dock = open_dock()
     assert dock.expert.axes.text() == "YX"
@@ -390,30 +390,30 @@ def test_axes_follow_the_layers_data(viewer, open_dock, qtbot, plane):
     assert dock.expert.axes.text() == "CYX"
 
 
-def test_preview_of_colours_one_by_one(viewer, open_dock, qtbot, rgb):
+def test_preview_of_separate_channels(viewer, open_dock, qtbot, rgb):
     viewer.add_image(rgb, name="tissue")
     dock = open_dock()
-    dock.expert.channels.setCurrentText("each")
+    dock.expert.fields["channels"].value = "each"
     dock.preview_button.click()
-    finish(dock, qtbot)
+    wait_until_idle(dock, qtbot)
     assert viewer.layers[-1].rgb
-    assert "Error" not in dock.notes.toPlainText()
+    assert "Error" not in dock.messages.toPlainText()
     assert dock.denoise_button.isEnabled()
 
 
-def test_the_noise_is_measured_and_said(viewer, open_dock, qtbot):
+def test_noise_measurement_is_shown(viewer, open_dock, qtbot):
     flat = np.clip(np.random.default_rng(0).normal(120, 20, (100, 120)), 0, 255).astype(np.uint8)
     viewer.add_image(flat, name="flat")
     dock = open_dock()
     dock.expert.noise.setCurrentText("auto")
     dock.denoise_button.click()
-    finish(dock, qtbot)
-    assert "noise: strong noise (standard deviation" in dock.notes.toPlainText()
-    assert "left alone" in dock.notes.toPlainText()  # random weights do no good
+    wait_until_idle(dock, qtbot)
+    assert "noise: strong noise (standard deviation" in dock.messages.toPlainText()
+    assert "left alone" in dock.messages.toPlainText()  # random weights do not denoise
     with pytest.warns(UserWarning, match="left alone"):
         expected = md.denoise(flat, axes="YX", options=md.Options(tile=64))
     np.testing.assert_array_equal(viewer.layers[-1].data, expected)
     dock.expert.noise.setCurrentText("loud")
     dock.denoise_button.click()
-    finish(dock, qtbot)
-    assert "Error: noise 'loud' is neither 'auto' nor 'none'" in dock.notes.toPlainText()
+    wait_until_idle(dock, qtbot)
+    assert "Error: noise 'loud' is invalid; give 'auto', 'none'" in dock.messages.toPlainText()

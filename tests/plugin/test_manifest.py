@@ -1,4 +1,4 @@
-"""What npe2's own validation does not see: menus that napari drops, commands that nobody defines, imports that fail."""
+"""Tests of what npe2 does not validate: menus, commands and Python names of the manifest."""
 
 import subprocess
 import sys
@@ -12,12 +12,12 @@ import masked_denoiser
 FILE = Path(masked_denoiser.__file__).parent / "napari.yaml"
 MANIFEST = PluginManifest.from_file(FILE)
 
-#: Those of napari's menus that plugins may add to, as far as we use them.
+#: The menus of napari that plugins may add to and this plugin uses.
 OPEN_MENUS = {"napari/layers/filter"}
 
 
-def named_commands():
-    """Every command that a contribution names."""
+def contributed_commands():
+    """Yield the commands that the contributions refer to."""
     parts = MANIFEST.contributions
     for group in (parts.widgets, parts.readers, parts.writers, parts.sample_data):
         yield from (entry.command for entry in group)
@@ -25,11 +25,11 @@ def named_commands():
         yield from (entry.command for entry in entries)
 
 
-def test_every_command_is_defined_and_used():
-    assert set(named_commands()) == {command.id for command in MANIFEST.contributions.commands}
+def test_commands_are_defined_and_used():
+    assert set(contributed_commands()) == {command.id for command in MANIFEST.contributions.commands}
 
 
-def test_every_python_name_is_there():
+def test_python_names_exist():
     for command in MANIFEST.contributions.commands:
         assert callable(import_python_name(command.python_name))
 
@@ -38,11 +38,11 @@ def test_menus_are_open_to_plugins():
     assert set(MANIFEST.contributions.menus) == OPEN_MENUS
 
 
-def test_reading_the_manifest_and_asking_the_reader_load_no_torch():
+def test_manifest_and_reader_do_not_import_torch():
     code = (
         "import sys; from masked_denoiser.plugin.reader import get_reader\n"
         "import masked_denoiser.plugin.sample_data\n"
         "assert get_reader('a.tif'); print([m for m in ('torch', 'zarr', 'tifffile', 'napari') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "[]"

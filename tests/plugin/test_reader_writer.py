@@ -1,4 +1,4 @@
-"""Reader, writer and samples, through napari as a user meets them."""
+"""Tests of reader, writer and samples through napari."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ PLUGIN = "napari-masked-denoiser"
 
 @pytest.fixture
 def model():
-    """A viewer without a window."""
+    """Return a viewer model without a window."""
     from napari.components import ViewerModel
 
     return ViewerModel()
 
 
-def stack_meta(**more):
+def stack_meta(**changes):
     return {
         "name": "stack",
         "rgb": False,
@@ -29,11 +29,11 @@ def stack_meta(**more):
         "scale": [2.0, 0.5, 0.25],
         "units": ("um", "um", "um"),
         "axis_labels": ("z", "y", "x"),
-    } | more
+    } | changes
 
 
 @pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
-def test_a_layer_comes_back_as_it_was_saved(model, tmp_path, suffix):
+def test_layer_round_trip(model, tmp_path, suffix):
     pixels = np.random.default_rng(0).integers(0, 5000, (3, 600, 530), dtype=np.uint16)
     path = str(tmp_path / f"stack{suffix}")
     saved = model.add_image(pixels, scale=(2, 0.5, 0.25), units="um", axis_labels=("z", "y", "x"))
@@ -51,7 +51,7 @@ def test_a_layer_comes_back_as_it_was_saved(model, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
-def test_colour_comes_back_as_colour(model, tmp_path, rgb, suffix):
+def test_rgb_round_trip(model, tmp_path, rgb, suffix):
     path = str(tmp_path / f"slide{suffix}")
     model.add_image(rgb).save(path, plugin=PLUGIN)
     (layer,) = model.open(path, plugin=PLUGIN)
@@ -60,7 +60,7 @@ def test_colour_comes_back_as_colour(model, tmp_path, rgb, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
-def test_a_layer_is_saved_over_its_own_file(tmp_path, suffix):
+def test_layer_is_saved_over_its_own_file(tmp_path, suffix):
     pixels = np.random.default_rng(0).integers(0, 255, (3, 100, 90), dtype=np.uint8)
     path = str(tmp_path / f"stack{suffix}")
     write_image(path, pixels, stack_meta())
@@ -72,7 +72,7 @@ def test_a_layer_is_saved_over_its_own_file(tmp_path, suffix):
     assert [entry.name for entry in tmp_path.iterdir()] == [f"stack{suffix}"]
 
 
-def test_a_failed_save_leaves_nothing_and_keeps_what_was_there(tmp_path):
+def test_failed_save_keeps_existing_file(tmp_path):
     path = tmp_path / "stack.ome.tif"
     write_image(str(path), np.ones((3, 64, 64), np.uint8), stack_meta())
     before = path.read_bytes()
@@ -96,7 +96,7 @@ def test_pyramids_are_saved_at_full_resolution(tmp_path):
         assert (written.data[...] == 7).all()
 
 
-def test_channels_become_layers(model, tmp_path):
+def test_channels_open_as_layers(model, tmp_path):
     layers = model.open_sample(PLUGIN, "fluorescence")
     assert [layer.name for layer in layers] == ["fluorescence Nuclei", "fluorescence Filaments"]
     assert all(layer.data.shape == (8, 160, 160) for layer in layers)
@@ -105,18 +105,18 @@ def test_channels_become_layers(model, tmp_path):
     assert layers[0].contrast_limits != layers[1].contrast_limits
 
 
-def test_the_slide_opens_as_colour(model):
+def test_slide_sample_opens_as_rgb(model):
     (layer,) = model.open_sample(PLUGIN, "slide")
     assert layer.rgb
     assert layer.name == "slide"
     assert type(layer.data[0] if layer.multiscale else layer.data).__module__.startswith("dask")
 
 
-def test_readers_are_offered_for_what_they_read(tmp_path):
+def test_reader_is_offered_for_supported_paths(tmp_path):
     manager = PluginManager.instance()
     for name in ("a.tif", "A.TIFF", "b.svs", "c.btf", "d.ome.tif"):
-        offered = {reader.plugin_name for reader in manager.iter_compatible_readers([str(tmp_path / name)])}
-        assert PLUGIN in offered, name
+        readers = {reader.plugin_name for reader in manager.iter_compatible_readers([str(tmp_path / name)])}
+        assert PLUGIN in readers, name
     assert get_reader(str(tmp_path)) is None
     assert get_reader([str(tmp_path / "a.tif")]) is None
     (tmp_path / "x.zarr").mkdir()

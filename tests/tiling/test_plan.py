@@ -26,13 +26,13 @@ def test_every_pixel_is_written_once(plan):
 
 
 @given(plans)
-def test_tiles_stay_on_the_window_grid_and_in_the_image(plan):
+def test_tiles_stay_on_the_window_grid_within_the_image(plan):
     for tile in plan:
         for core, read, pad, side in zip(tile.core, tile.read, tile.pad, plan.size, strict=True):
             assert read.start % plan.window == 0
             assert (len(read) + pad) % plan.window == 0
             assert 0 <= read.start <= core.start < core.stop <= read.stop <= side
-            # The halo is whole, or the image ends there; only there are pixels made up.
+            # The halo is complete unless the image ends there; only there is it padded.
             assert read.start == 0 or core.start - read.start >= plan.halo
             assert read.stop == side or read.stop - core.stop == plan.halo
             assert pad == 0 or read.stop == side
@@ -40,7 +40,7 @@ def test_tiles_stay_on_the_window_grid_and_in_the_image(plan):
 
 
 @given(plans, st.integers(1, 9))
-def test_batches_hold_all_tiles_in_order_with_one_shape_each(plan, size):
+def test_batches_hold_all_tiles_in_order_and_one_shape(plan, size):
     groups = list(batches(plan, size))
     assert [tile.number for group in groups for tile in group] == list(range(len(plan)))
     assert all(len(group) <= size and len({tile.shape for tile in group}) == 1 for group in groups)
@@ -57,12 +57,12 @@ def test_groups_hold_each_tile_once_and_fill_their_rectangle(plan, sides):
         corners = [(tile.core[0].start, tile.core[1].start) for tile in group.tiles]
         assert min(corners) == (rows.start, columns.start)
         assert sum(len(t.core[0]) * len(t.core[1]) for t in group.tiles) == group.area
-        # No two groups write into one square of this side that begins at its multiples.
+        # No two groups write into the same square of this grid.
         assert rows.start % (sides[0] * plan.tile) == columns.start % (sides[1] * plan.tile) == 0
 
 
 @given(plans, st.integers(1, 4), st.integers(0, 5), st.integers(0, 5))
-def test_a_part_of_a_group_holds_what_both_hold(plan, side, first, last):
+def test_group_within_a_range_is_the_intersection(plan, side, first, last):
     rows, columns = range(first, first + last), range(last, last + first)
     for group in TileGroups(plan, (side, side)):
         kept = {t.number for t in group.within(rows, columns).tiles}
@@ -70,7 +70,7 @@ def test_a_part_of_a_group_holds_what_both_hold(plan, side, first, last):
         assert kept == {n for n, (row, column) in places.items() if row in rows and column in columns}
 
 
-def test_a_slide_of_a_hundred_thousand_pixels_costs_nothing():
+def test_plan_of_a_huge_slide_is_lazy():
     plan = Plan((100_000, 100_000), 256, 32, 8)
     assert len(plan) == 391 * 391
     last = plan[-1]
@@ -95,6 +95,6 @@ def test_cores_end_on_chunk_borders(tile):
         (((9, 9), 64, -8, 8), "halo -8"),
     ],
 )
-def test_impossible_plans_are_refused(arguments, words):
+def test_invalid_plans_are_refused(arguments, words):
     with pytest.raises(PlanError, match=words):
         Plan(*arguments)

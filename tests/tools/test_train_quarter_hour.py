@@ -1,4 +1,4 @@
-"""The prepared training: a dry run on the CPU, with nothing but what a bare machine has."""
+"""Dry run of the prepared training on the CPU, with only the packages of a bare machine."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from masked_denoiser.models.file import read_model
 
 TOOL = Path(__file__).parents[2] / "tools" / "train_quarter_hour.py"
 
-#: A bare machine has torch, numpy, Pillow, safetensors, scikit-image and what they need, and nothing else.
-_BARE = '''
+#: Code that runs a script as on a bare machine, which has torch, numpy, Pillow, safetensors, scikit-image and their
+#: dependencies only.
+_RUN_BARE = '''
 import runpy, sys
 
 MISSING = set("imagecodecs zarr numcodecs napari dask pydantic psutil tqdm platformdirs filelock yaozarrs".split())
 
 
-class WithoutThem:
-    """Finds no module of these packages."""
+class FinderWithoutPackages:
+    """Finder that hides the modules of these packages."""
 
     def __init__(self, finder):
         self._finder = finder
@@ -38,7 +39,7 @@ class WithoutThem:
         return None if name.partition(".")[0] in MISSING else self._finder.find_spec(name, path, target)
 
 
-sys.meta_path[:] = [WithoutThem(finder) for finder in sys.meta_path]
+sys.meta_path[:] = [FinderWithoutPackages(finder) for finder in sys.meta_path]
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 '''
@@ -60,21 +61,21 @@ def images(tmp_path):
 def test_dry_run_on_a_bare_machine(images, tmp_path, subject):
     out = tmp_path / "out"
     arguments = [str(out), "--images", str(images), "--test", str(images), "--minutes", "0.4", "--train", subject]
-    small = ["--batch", "2", "--patch", "64", "--cpu", "--no-compile"]
-    done = subprocess.run(
-        [sys.executable, "-c", _BARE, str(TOOL), *arguments, *small],
+    limits = ["--batch", "2", "--patch", "64", "--cpu", "--no-compile"]
+    process = subprocess.run(
+        [sys.executable, "-c", _RUN_BARE, str(TOOL), *arguments, *limits],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert process.returncode == 0, process.stderr[-3000:]
     report = json.loads((out / "report.json").read_text())
     failed = {name: part for name, part in report["parts"].items() if "failed" in part["result"]}
     assert not failed
-    found = report["parts"][subject]["result"]
-    assert found["patches"] >= 2
-    assert set(found["before"]) == set(found["after"])
+    result = report["parts"][subject]["result"]
+    assert result["patches"] >= 2
+    assert set(result["before"]) == set(result["after"])
     assert {path.name for path in out.iterdir()} == {"report.json", f"{subject}.safetensors", f"{subject}.jsonl"}
     model = read_model(out / f"{subject}.safetensors")
     assert model.card.training["recipe"]["minutes"] > 0

@@ -1,4 +1,4 @@
-"""A tiny network and a textured image to train it on."""
+"""Fixtures of a tiny model, a textured image to train it on, and a short recipe."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from masked_denoiser.training.recipe import TrainingRecipe
 
 @pytest.fixture(scope="session")
 def tissue() -> np.ndarray:
-    """[128, 160, 3] uint8."""
+    """Return an RGB image, uint8 [128, 160, 3]."""
     return np.ascontiguousarray(immunohistochemistry()[100:228, 60:220])
 
 
 @pytest.fixture(scope="session")
 def tiny() -> Model:
-    """RGB."""
+    """Return an RGB model."""
     return tiny_model(1)
 
 
 @pytest.fixture
 def quick() -> TrainingRecipe:
-    """A recipe that takes a second."""
+    """Return a recipe that takes a second."""
     return TrainingRecipe(
         batch=4,
         patch=16,

@@ -1,4 +1,4 @@
-"""The recipe: the paper's values, a round trip, and refusals that name value and mend."""
+"""Tests of the training recipe: the paper's values, JSON round trips, and error messages."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from masked_denoiser.errors import RecipeError, TrainingError
 from masked_denoiser.training.recipe import FINE_TUNE, PAPER_RECIPE, PRESETS, TrainingRecipe
 
 
-def test_the_paper_is_what_the_paper_states():
-    """Chen et al., CVPR 2023, section 4: every value that they give."""
-    stated = {
+def test_paper_recipe_equals_publication():
+    """Compare with every value given in Chen et al., CVPR 2023, section 4."""
+    expected = {
         "noise": "gaussian(sigma=15)",
         "pixel_mask": (0.8, 0.9),
         "masked_patches": 1.0,
@@ -29,7 +29,7 @@ def test_the_paper_is_what_the_paper_states():
         "steps": 200_000,
     }
     values = asdict(PAPER_RECIPE)
-    assert {name: values[name] for name in stated} == stated
+    assert {name: values[name] for name in expected} == expected
     assert PAPER_RECIPE.inference_mask == 0.75
 
 
@@ -40,32 +40,32 @@ def test_the_paper_is_what_the_paper_states():
     batch=st.integers(1, 100),
     unseen=st.lists(st.sampled_from(["none", "gaussian(sigma=3..9)"]), max_size=3),
 )
-def test_round_trip(preset, rate, low, batch, unseen):
+def test_json_round_trip(preset, rate, low, batch, unseen):
     recipe = replace(PRESETS[preset], rate=rate, pixel_mask=(low, 0.95), batch=batch, unseen=tuple(unseen))
     assert TrainingRecipe.from_json(recipe.to_json()) == recipe
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "not JSON"),
-        ("[]", "no JSON object"),
-        ('{"stpes": 3}', "knows no 'stpes'"),
-        ('{"steps": "many"}', "steps of a training recipe is 'many'"),
+        ("[]", "not a JSON object"),
+        ('{"stpes": 3}', "unknown training recipe field 'stpes'"),
+        ('{"steps": "many"}', "steps of the training recipe is 'many'"),
         ('{"steps": 0}', "steps is 0; choose 1"),
-        ('{"steps": true}', "steps of a training recipe is True"),
+        ('{"steps": true}', "steps of the training recipe is True"),
         ('{"loss": "l3"}', "choose l1, mse, charbonnier"),
         ('{"pixel_mask": [0.9, 0.8]}', "0 <= low <= high < 1"),
         ('{"rate": 1e400}', "rate is inf"),
-        ('{"way": "noisy", "masked_patches": 0}', "switch it on"),
+        ('{"way": "noisy", "masked_patches": 0}', "set masked_patches and pixel_mask above 0"),
     ],
 )
-def test_refusals(text, said):
-    with pytest.raises(TrainingError, match=said):
+def test_invalid_recipes_are_refused(text, message):
+    with pytest.raises(TrainingError, match=message):
         TrainingRecipe.from_json(text)
 
 
-def test_a_noise_that_does_not_parse_is_refused_at_once():
+def test_invalid_noise_is_refused_on_construction():
     with pytest.raises(RecipeError, match=r"character 1: .*gaussian"):
         replace(FINE_TUNE, noise="gausian(sigma=3)")
 

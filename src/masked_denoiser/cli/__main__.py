@@ -1,4 +1,4 @@
-"""`python -m masked_denoiser.cli` is `masked-denoiser`."""
+"""Entry point of `python -m masked_denoiser.cli`, which equals the command `masked-denoiser`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Which images `masked-denoiser evaluate` looks at."""
+"""Selection of the images for `masked-denoiser evaluate`."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from masked_denoiser.errors import EvaluationError
 from masked_denoiser.images.discovery import images_in, is_zarr
 
 
-def list_images(given: Sequence[str]) -> list[Path]:
-    """Return files as they are, and the images of folders in the order of their names.
+def list_images(inputs: Sequence[str]) -> list[Path]:
+    """Return files unchanged, and the images of folders sorted by name.
 
     Raises:
-        EvaluationError: if nothing was given, or a path does not exist.
+        EvaluationError: if there are no inputs, or a path does not exist.
         ImageError: if a folder holds no images.
     """
-    if not given:
-        raise EvaluationError("no images; name a folder of clean images, or --noisy and --clean")
-    found: list[Path] = []
-    for path in map(Path, given):
+    if not inputs:
+        raise EvaluationError("no images given; name a folder of clean images, or use --noisy and --clean")
+    images: list[Path] = []
+    for path in map(Path, inputs):
         if not path.exists():
             raise EvaluationError(f"{path} does not exist; check the path")
-        found += map(Path, images_in(path)) if path.is_dir() and not is_zarr(path) else [path]
-    return found
+        images += map(Path, images_in(path)) if path.is_dir() and not is_zarr(path) else [path]
+    return images
 
 
 def list_pairs(noisy: str | None, clean: str | None) -> tuple[list[Path], list[Path]]:
-    """Return the noisy images and the clean ones of two folders, in the order of their names.
+    """Return the noisy and the clean images of two folders, each sorted by name.
 
     Raises:
-        EvaluationError: if one of the folders is missing.
+        EvaluationError: if one of the folders is not given.
     """
     if not (noisy and clean):
         raise EvaluationError("pairs need both folders: --noisy FOLDER --clean FOLDER")

@@ -1,4 +1,4 @@
-"""Opens an input as the command line asks for it."""
+"""Opening of an input with the reading options of the command line."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from masked_denoiser.images.source import Source
 
 
 def open_input(arguments: Namespace, path: str | Path | None = None) -> Source:
-    """The input, with its axes, its level and the part of it that was asked for.
+    """Open an input with the requested axes, pyramid level and selection.
 
     Args:
-        arguments: with those of `_add_reading`.
-        path: one of several inputs; `arguments.input` if left out.
+        arguments: command line that includes the options of `add_reading`.
+        path: one of several inputs; `arguments.input` by default.
 
     Raises:
-        ImageError: if it cannot be opened like that.
+        ImageError: if the image cannot be opened with these options.
     """
     return open_part(
         path or arguments.input, axes=arguments.axes, level=arguments.level, selection=arguments.select or ""

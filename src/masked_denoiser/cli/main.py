@@ -1,4 +1,4 @@
-"""The command `masked-denoiser`: which function answers, and what becomes of its errors."""
+"""Entry point of the command `masked-denoiser`: dispatch to a handler, and errors in one line."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _FAILED, _CANCELLED = 1, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command.
+    """Run a command.
 
     Returns:
-        0 done, 1 failed, 130 cancelled. A wrong usage exits with 2.
+        0 done, 1 failed, 130 cancelled. Incorrect usage exits with 2.
     """
     options = build_parser().parse_args(arguments)
-    if not options.debug:  # what tifffile logs of a damaged file, our own error says in a line
-        for talker in ("tifffile", "asyncio"):  # and what libraries of the network say of a connection
-            logging.getLogger(talker).setLevel(logging.CRITICAL)
+    if not options.debug:  # our errors already report damaged files and failed connections in one line
+        for library in ("tifffile", "asyncio"):
+            logging.getLogger(library).setLevel(logging.CRITICAL)
     module, _, function = options.handler.partition(":")
-    if module == "train":  # before torch is loaded: threads that spin between two operations slow each other down
+    if module == "train":  # before torch is loaded: OpenMP threads that spin while idle slow each other down
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     handler: Handler = getattr(import_module(f"masked_denoiser.cli.commands.{module}"), function)
     try:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("cancelled", file=sys.stderr)
         return _CANCELLED
-    except BrokenPipeError:  # whoever read our answer has seen enough
+    except BrokenPipeError:  # the reader of our output, such as `head`, has exited; avoid a second error at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _FAILED
     except (MaskedDenoiserError, OSError, MemoryError) as error:

@@ -1,4 +1,4 @@
-"""Shows a running job in a terminal, and turns Ctrl-C into a cancel between two tiles."""
+"""Progress of a job in the terminal, and cancellation between two tiles by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -20,74 +20,74 @@ if TYPE_CHECKING:
     from masked_denoiser.jobs.cluster.driver import ClusterPipeline
 
 
-def show(pipeline: Pipeline | ClusterPipeline, *, quiet: bool = False) -> Finished | Cancelled:
-    """Runs the pipeline behind a bar with rate and time left; the first Ctrl-C cancels, a second one kills.
+def run_with_bar(pipeline: Pipeline | ClusterPipeline, *, quiet: bool = False) -> Finished | Cancelled:
+    """Run a pipeline with a progress bar; the first Ctrl-C cancels it, the second one ends the process.
 
     Returns:
-        How the job ended.
+        The final event of the job.
     """
     end: Finished | Cancelled | None = None
     with cancel_on_interrupt(pipeline.cancel), make_bar(pipeline, quiet) as bar:
         for event in pipeline.run():
-            follow(bar, event, quiet)
+            show_event(bar, event, quiet)
             if isinstance(event, Finished | Cancelled):
                 end = event
     assert end is not None  # a pipeline ends with one of the two, or raises
     return end
 
 
-def follow(bar: tqdm[None], event: Event, quiet: bool = False) -> None:
-    """Shows an event of a job on its bar, or beside it."""
+def show_event(bar: tqdm[None], event: Event, quiet: bool = False) -> None:
+    """Show an event of a job on its bar or as a note."""
     match event:
         case Progress():
             _move(bar, event)
         case TileDone():
             _move(bar, event.progress)
         case Message(text):
-            say(text, quiet)
+            print_note(text, quiet)
         case Finishing():
             bar.set_postfix_str(str(event))
 
 
-def say(text: str, quiet: bool = False) -> None:
-    """A note for the user, beside the bar and apart from what the command prints."""
+def print_note(text: str, quiet: bool = False) -> None:
+    """Print a note to stderr, above the bar and apart from the output of the command."""
     if not quiet:
         tqdm.write(f"note: {text}", file=sys.stderr)
 
 
 def summary_line(end: Finished | Cancelled, output: str) -> str:
-    """One line that says what happened."""
+    """Return the result of a job in one line, followed by lines on a bottleneck and on damage, if any."""
     p = end.progress
     work = f"{p.pixels / 1e6:.3g} megapixels in {readable_time(p.seconds)}"
     if isinstance(end, Cancelled):
-        return f"cancelled after {p.done} of {p.total} tiles ({work}); what is done is kept: go on with --resume"
-    skipped = f", {end.skipped} of {p.total} tiles were background" if end.skipping else ""
-    slow = f"\n{end.bottleneck}" if end.bottleneck else ""
-    damage = f"\n{damage_of(end.damage)}" if end.damage else ""
-    return f"wrote {output} ({work}, {p.rate:.3g} megapixels/s{skipped}){slow}{damage}"
+        return f"cancelled after {p.done} of {p.total} tiles ({work}); finished tiles are kept: continue with --resume"
+    skipped = f", {end.skipped} of {p.total} tiles were background" if end.skips_background else ""
+    bottleneck = f"\n{end.bottleneck}" if end.bottleneck else ""
+    damage = f"\n{describe_damage(end.damage)}" if end.damage else ""
+    return f"wrote {output} ({work}, {p.rate:.3g} megapixels/s{skipped}){bottleneck}{damage}"
 
 
-def damage_of(places: tuple[str, ...]) -> str:
-    """What could not be read; all of it is in `--json`."""
-    more = f" and {len(places) - 5} more (--json lists them all)" if len(places) > 5 else ""
-    return f"damaged in the input, and passed through: {'; '.join(places[:5])}{more}"
+def describe_damage(regions: tuple[str, ...]) -> str:
+    """Return a line that names the first five unreadable regions; `--json` lists them all."""
+    more = f" and {len(regions) - 5} more (--json lists them all)" if len(regions) > 5 else ""
+    return f"damaged regions, not denoised and empty where they cannot be read: {'; '.join(regions[:5])}{more}"
 
 
 @contextmanager
 def cancel_on_interrupt(
-    cancel: threading.Event, what: str = "cancelling after this tile; Ctrl-C again to stop at once"
+    cancel: threading.Event, note: str = "cancelling after this tile; press Ctrl-C again to stop immediately"
 ) -> Iterator[None]:
-    """While inside, Ctrl-C sets `cancel` and says `what`; the handler before is in force again from the second on.
+    """Set `cancel` and print `note` on the first Ctrl-C within the `with` block; then restore the previous handler.
 
-    So does SIGTERM, by which clusters and `timeout` announce the end.
+    SIGTERM does the same: clusters and `timeout` send it before they kill a process.
     """
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in signals}
+    previous = {number: signal.getsignal(number) for number in signals}
 
     def handle(number: int, _frame: FrameType | None) -> None:
         cancel.set()
-        signal.signal(number, before[signal.Signals(number)])
-        say(what)
+        signal.signal(number, previous[signal.Signals(number)])
+        print_note(note)
 
     for number in signals:
         signal.signal(number, handle)
@@ -95,11 +95,11 @@ def cancel_on_interrupt(
         yield
     finally:
         for number in signals:
-            signal.signal(number, before[number])
+            signal.signal(number, previous[number])
 
 
 def make_bar(pipeline: Pipeline | ClusterPipeline, quiet: bool, title: str = "denoising") -> tqdm[None]:
-    """A bar for the work of a job."""
+    """Return a progress bar in megapixels for a job."""
     plan, planes = pipeline.job.plan, len(pipeline.job.planes)
     return tqdm(
         total=planes * plan.size[0] * plan.size[1] / 1e6,
@@ -113,10 +113,10 @@ def make_bar(pipeline: Pipeline | ClusterPipeline, quiet: bool, title: str = "de
 
 
 def _move(bar: tqdm[None], progress: Progress) -> None:
-    """Moves the bar to where the job is; what an earlier run did is a start, not speed."""
+    """Move the bar to the progress of the job; the work of an earlier run does not count for the rate."""
     if not progress.pixels:
-        bar.initial = bar.n = bar.total - progress.left / 1e6
+        bar.initial = bar.n = bar.total - progress.pixels_left / 1e6
         bar.refresh()
         return
     bar.set_postfix_str(f"{progress.done} of {progress.total} tiles", refresh=False)
-    bar.update(bar.total - progress.left / 1e6 - bar.n)
+    bar.update(bar.total - progress.pixels_left / 1e6 - bar.n)

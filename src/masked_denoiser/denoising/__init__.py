@@ -1,1 +1,1 @@
-"""From a source to a sink: job, intensity, network on a device, journal, and the pipeline that runs them."""
+"""Noise measurement and noise treatment: what is done to an image around the network."""

@@ -1,7 +1,7 @@
-"""Limits of a correction: no more is removed than the measured noise can be, and local means are kept.
+"""Limits of a correction: no more is removed than the measured noise can explain, and local means are kept.
 
-A blind network guesses the noise by itself, and now and then takes fine structure for it, or erases a bead as if it
-were an impulse. But how strong the noise is has been measured, so that what cannot be noise is put back.
+A blind network infers the noise from the image. Sometimes it mistakes fine structure for noise, or erases a bead as if
+it were an impulse. As the strength of the noise has been measured, what cannot be noise is restored.
 """
 
 from __future__ import annotations
@@ -17,37 +17,38 @@ from masked_denoiser.noise.variance_model import NoiseVariance, clipped_moments
 
 Batch = NDArray[np.float32]
 
-#: Distance in pixels that a pixel's local mean reaches.
+#: Distance in pixels up to which pixels contribute to a local mean.
 MEAN_REACH = 16
 
-#: Corrections of up to the first number of standard deviations are taken, from the second on none: no noise is so far.
-_SURELY, _NEVER = 4.5, 6.5
+#: Corrections up to the first number of standard deviations are applied fully, from the second on not at all, because
+#: noise does not reach that far.
+_FULL_CORRECTION_SIGMAS, _NO_CORRECTION_SIGMAS = 4.5, 6.5
 
-#: Corrections above this share of a soft limit are all alike.
+#: Share of a soft limit above which the original correction cannot be recovered.
 _SATURATED = 0.9999
 
-#: The variance of noise is at least this share of that at the local mean: dark pixels are not known to be so dark.
-_DIM = 0.25
+#: Least variance of the noise, as a share of that at the local mean: a dark pixel may owe its low value to noise.
+_MIN_VARIANCE_SHARE = 0.25
 
-#: Side of the square over which the intensity is smoothed that noise depends on.
-_SMOOTHED = 7
+#: Side in pixels of the square over which the intensity that determines the noise is smoothed.
+_INTENSITY_SIDE = 7
 
-#: Standard deviations that a single pixel counts at most in a local mean.
-_OUTWEIGHS = 8.0
+#: Largest weight of a single pixel in a local mean, in standard deviations.
+_MAX_SIGMAS_OF_PIXEL = 8.0
 
-#: Over 33 x 33 pixels this many times the measured standard deviation may be removed: measurements have errors.
-_MARGIN = 1.3
+#: Largest ratio of the removed to the measured standard deviation over 33 x 33 pixels, as measurements have errors.
+_MEASUREMENT_MARGIN = 1.3
 
-#: Up to so many photons a pixel local means are kept whole; from so many on only what cannot be chance.
-_FEW, _MANY = 20.0, 50.0
+#: Photons per pixel up to which local means are kept entirely, and from which on changes within chance are allowed.
+_FEW_PHOTONS, _MANY_PHOTONS = 20.0, 50.0
 
-#: Local means of the correction that are within so many of their standard deviations are chance.
-_CHANCE = 2.0
+#: Standard deviations of the local mean of a correction within which it counts as chance.
+_CHANCE_SIGMAS = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class _Variance:
-    """Variance against intensity of each channel, [C, 1, 1] each."""
+class _VarianceModel:
+    """Variance as a function of intensity for each channel; coefficients [C, 1, 1]."""
 
     gain: Batch
     variance: Batch
@@ -65,91 +66,95 @@ def limit_correction(
     noise: Sequence[NoiseVariance],
     width: float = 0.0,
     clipped: tuple[float, float] = (-np.inf, np.inf),
-    meant: Batch | None = None,
+    unlimited: Batch | None = None,
 ) -> Batch:
-    """Return a result from which nothing is missing that cannot be noise.
+    """Return a result with everything restored that cannot be noise.
 
-    Three limits, one after the other: of each pixel, of the energy over 33 x 33 pixels, and of the mean over them.
+    Three limits apply in turn: to each pixel, to the energy over 33 x 33 pixels, and to the mean over them.
 
     Args:
         denoised, tiles: [B, C, H, W] in the same units.
-        noise: of each channel; one for all of them.
+        noise: of each channel, or one item for all of them.
         width: of the blur that explains the correlation of the noise, in pixels; 0 for white noise.
-        clipped: lowest and highest intensity, where the image was clipped after the noise; else infinite.
-        meant: [B, C, H, W], what the network would have given without a soft limit of its own: a bead that it takes
-            for noise of 100 standard deviations is kept, and not made darker by 4. None where it has no such limit.
+        clipped: lowest and highest intensity, where the image was clipped after the noise; otherwise infinite.
+        unlimited: [B, C, H, W], what the network would return without its soft limit, so that a bead that it
+            takes for noise of 100 standard deviations is kept, and not darkened by 4. None if it has no soft limit.
     """
-    meant = denoised if meant is None else meant
-    level = _Variance(*(_per_channel(noise, name) for name in ("gain", "variance", "floor", "quadratic")))
+    unlimited = denoised if unlimited is None else unlimited
+    model = _VarianceModel(*(_per_channel(noise, name) for name in ("gain", "variance", "floor", "quadratic")))
     removed = tiles - denoised
-    local = _local(tiles)
-    removed = removed * _plausible(tiles - meant, meant, local, level)
-    strength = np.sqrt(np.maximum(_local(removed**2), 0.0))
-    allowed = _MARGIN * np.sqrt(level.at(local))
+    local_mean = _local_mean(tiles)
+    removed = removed * _plausible_share(tiles - unlimited, unlimited, local_mean, model)
+    strength = np.sqrt(np.maximum(_local_mean(removed**2), 0.0))
+    allowed = _MEASUREMENT_MARGIN * np.sqrt(model.at(local_mean))
     removed = removed * np.minimum(1.0, allowed / np.maximum(strength, 1e-12))
-    return np.asarray(tiles - (removed - _bias(removed, tiles - removed, local, level, width, clipped)), np.float32)
+    removed = removed - _bias(removed, tiles - removed, local_mean, model, width, clipped)
+    return np.asarray(tiles - removed, np.float32)
 
 
-def undo_soft_limit(limited: Batch, seen: Batch, limit: Batch) -> Batch:
-    """Return what a network would have given whose corrections are limited as `limit * tanh(correction / limit)`.
+def undo_soft_limit(limited: Batch, network_input: Batch, limit: Batch) -> Batch:
+    """Return the output that a network would have without the soft limit `limit * tanh(correction / limit)`.
 
     Args:
-        limited: [B, C, H, W], what it gave.
-        seen: [B, C, H, W], what it was given.
+        limited: [B, C, H, W], output of the network.
+        network_input: [B, C, H, W].
         limit: [B, 1, H, W] in the same units, zero where there is no noise.
     """
-    share = (limited - seen) / np.maximum(limit, 1e-12)
-    return np.asarray(seen + limit * np.arctanh(np.clip(share, -_SATURATED, _SATURATED)), np.float32)
+    share = (limited - network_input) / np.maximum(limit, 1e-12)
+    return np.asarray(network_input + limit * np.arctanh(np.clip(share, -_SATURATED, _SATURATED)), np.float32)
 
 
-def _plausible(removed: Batch, denoised: Batch, local: Batch, level: _Variance) -> Batch:
-    """Share of each correction that noise can be: 1 near the mean, 0 far from it.
+def _plausible_share(removed: Batch, denoised: Batch, local_mean: Batch, model: _VarianceModel) -> Batch:
+    """Return the share of each correction that can be noise: 1 for small corrections, 0 for large ones.
 
-    Photon noise reaches farther up than down: by the expansion of Cornish and Fisher (1938) its quantile at z standard
-    deviations lies (z^2 - 1) / 6 photons above that of normal noise, and twice as far where a detector multiplies each
-    photon by a random factor, as EMCCDs and photomultipliers do (gamma noise): which of them it is, is not known.
+    Photon noise extends farther upwards than downwards: by the expansion of Cornish and Fisher (1938) its quantile at z
+    standard deviations lies (z^2 - 1) / 6 photons above that of normal noise, and twice as far where a detector
+    multiplies each photon by a random factor, as EMCCDs and photomultipliers do (gamma noise). As the detector is not
+    known, the larger of the two is allowed.
     """
-    sigma = np.sqrt(np.maximum(level.at(denoised), _DIM * level.at(local)))
-    skew = (_SURELY**2 - 1.0) / 3.0 * level.gain
+    sigma = np.sqrt(np.maximum(model.at(denoised), _MIN_VARIANCE_SHARE * model.at(local_mean)))
+    skew = (_FULL_CORRECTION_SIGMAS**2 - 1.0) / 3.0 * model.gain
     distance = np.where(removed > 0, np.maximum(removed - skew, 0.0), -removed) / sigma
-    return np.asarray(np.clip((_NEVER - distance) / (_NEVER - _SURELY), 0.0, 1.0), np.float32)
+    share = (_NO_CORRECTION_SIGMAS - distance) / (_NO_CORRECTION_SIGMAS - _FULL_CORRECTION_SIGMAS)
+    return np.asarray(np.clip(share, 0.0, 1.0), np.float32)
 
 
 def _bias(
-    removed: Batch, kept: Batch, local: Batch, level: _Variance, width: float, clipped: tuple[float, float]
+    removed: Batch, kept: Batch, local_mean: Batch, model: _VarianceModel, width: float, clipped: tuple[float, float]
 ) -> Batch:
-    """What a correction takes from, or adds to, local means, beyond chance.
+    """Return what a correction removes from local means beyond chance; negative where it adds to them.
 
-    The mean of noise over a thousand pixels is next to nothing, so what is left is the fault of the network, which
-    gives medians for means. It is measured in units of the noise, so that bright regions do not spread into dim ones.
+    The mean of noise over a thousand pixels is close to zero, so the rest is an error of the network, which returns
+    medians instead of means. It is measured in units of the noise, so that bright regions do not affect dim ones.
     """
-    # Smoothed a little, since what was removed from a pixel is not independent of what is kept of it.
-    sigma = np.sqrt(np.maximum(level.at(_mean(kept, _SMOOTHED)), _DIM * level.at(local)))
-    # Where the measurement is too low no pixel may outweigh its neighbourhood.
-    mean = _local(np.clip(removed / sigma, -_OUTWEIGHS, _OUTWEIGHS).astype(np.float32))
+    # The intensity is smoothed because what was removed from a pixel is not independent of what is kept of it.
+    smoothed = _box_mean(kept, _INTENSITY_SIDE)
+    sigma = np.sqrt(np.maximum(model.at(smoothed), _MIN_VARIANCE_SHARE * model.at(local_mean)))
+    # Where the measured noise is too low, no pixel may outweigh its neighbourhood.
+    mean = _local_mean(np.clip(removed / sigma, -_MAX_SIGMAS_OF_PIXEL, _MAX_SIGMAS_OF_PIXEL).astype(np.float32))
     if np.isfinite(clipped).any():
-        expected = _local(_mean_of_clipped(kept, sigma, clipped))
+        expected = _local_mean(_mean_after_clipping(kept, sigma, clipped))
         mean -= np.clip(mean, np.minimum(expected, 0.0), np.maximum(expected, 0.0))
-    chance = _CHANCE * np.sqrt(4.0 * np.pi * width**2 + 1.0) / (2 * MEAN_REACH + 1)
-    certain = np.sign(mean) * np.maximum(np.abs(mean) - chance, 0.0)
-    photons = (kept + level.variance / np.maximum(level.gain, 1e-12)) / np.maximum(level.gain, 1e-12)
-    few = np.where(level.gain > 0, np.clip((_MANY - photons) / (_MANY - _FEW), 0.0, 1.0), 0.0)
-    return np.asarray(sigma * (few * mean + (1.0 - few) * certain), np.float32)
+    chance = _CHANCE_SIGMAS * np.sqrt(4.0 * np.pi * width**2 + 1.0) / (2 * MEAN_REACH + 1)
+    significant = np.sign(mean) * np.maximum(np.abs(mean) - chance, 0.0)
+    photons = (kept + model.variance / np.maximum(model.gain, 1e-12)) / np.maximum(model.gain, 1e-12)
+    few = np.where(model.gain > 0, np.clip((_MANY_PHOTONS - photons) / (_MANY_PHOTONS - _FEW_PHOTONS), 0.0, 1.0), 0.0)
+    return np.asarray(sigma * (few * mean + (1.0 - few) * significant), np.float32)
 
 
-def _mean_of_clipped(kept: Batch, sigma: Batch, clipped: tuple[float, float]) -> Batch:
-    """Mean of normal noise after clipping, in standard deviations: less than 0 near white, more than 0 near black."""
+def _mean_after_clipping(kept: Batch, sigma: Batch, clipped: tuple[float, float]) -> Batch:
+    """Return the mean of clipped normal noise, in standard deviations: below 0 near white, above 0 near black."""
     mean, _ = clipped_moments(kept.astype(np.float64), sigma.astype(np.float64), clipped)
     return np.asarray((mean - kept) / sigma, np.float32)
 
 
 def _per_channel(noise: Sequence[NoiseVariance], name: str) -> Batch:
-    return np.array([getattr(one, name) for one in noise], np.float32)[:, None, None]
+    return np.array([getattr(variance, name) for variance in noise], np.float32)[:, None, None]
 
 
-def _local(batch: Batch) -> Batch:
-    return _mean(batch, 2 * MEAN_REACH + 1)
+def _local_mean(batch: Batch) -> Batch:
+    return _box_mean(batch, 2 * MEAN_REACH + 1)
 
 
-def _mean(batch: Batch, side: int) -> Batch:
+def _box_mean(batch: Batch, side: int) -> Batch:
     return np.asarray(uniform_filter(batch, size=(1, 1, side, side), mode="reflect"), np.float32)

@@ -1,4 +1,4 @@
-"""The noise of an image of any size, measured on a seeded sample of it."""
+"""Noise measurement of an image of any size, on a seeded sample."""
 
 from __future__ import annotations
 
@@ -11,85 +11,91 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.intensity.fill_values import quantization_step
-from masked_denoiser.denoising.intensity.ranges import IntensityRange, common_range, measure_ranges
+from masked_denoiser.denoising.intensity.ranges import IntensityRange, common_range, group_planes, measure_ranges
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.noise.channel_noise import ChannelNoise
-from masked_denoiser.noise.estimation import NoiseEstimate, Pair, estimate_channels, nearly_gray
+from masked_denoiser.noise.estimation import NoiseEstimate, PlanePair, estimate_channels, nearly_gray
 from masked_denoiser.noise.variance_model import VarianceBins
 
-#: Tiles that are read of each channel, their side, and the largest plane that is read whole instead.
-_TILES, _SIDE, _WHOLE = 24, 256, 1024 * 1024
+#: Number of tiles that are read per channel, and their side in pixels.
+_TILES, _SIDE = 24, 256
 
-#: Tiles that are kept of all channels together, and of one channel at least: half a megabyte each.
-_KEPT, _FEWEST = 384, 4
+#: Largest number of pixels of a plane that is read as a whole instead.
+_WHOLE_PIXELS = 1024 * 1024
 
-#: Places that are compared with the next plane.
-_COMPARED = 4
+#: Largest number of tiles kept of all channels together, and least number per channel; a tile takes half a megabyte.
+_MAX_TILES, _MIN_TILES = 384, 4
 
-#: Values of a sample that its quantization step is found from.
-_FOR_STEP = 200_000
+#: Number of rectangles that are compared with the next plane.
+_COMPARED_RECTANGLES = 4
 
-#: A rectangle of a plane: rows and columns.
-Place = tuple[Plane, slice, slice]
+#: Largest number of values from which the quantization step of a sample is derived.
+_STEP_VALUES = 200_000
+
+#: Share of unique values above which floats have no quantization step.
+_CONTINUOUS_SHARE = 0.2
+
+#: A plane, and the rows and columns of a rectangle in it.
+Rectangle = tuple[Plane, slice, slice]
 
 _COLOURS: tuple[str, ...] = ("red", "green", "blue")
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseSample:
-    """What the noise of one plane's channels was measured on.
+    """Pixels on which the noise of the channels of a plane is measured.
 
     Attributes:
-        stacks: [channels, H, W] each, in units of `scale`; missing pixels continued.
-        missing: of each stack, which samples hold no intensity; None for none.
-        neighbours: some of the places in planes of one channel together with the next plane over T or Z, [2, H, W] each
-            in the same units, and which samples hold no intensity.
-        scale: of the channel; over all epochs where planes differ.
-        step: quantization step, in units of `scale`; 0 for none.
+        stacks: [channels, H, W] each, in units of `intensity_range`; missing pixels are filled from their surroundings.
+        missing: mask of missing pixels of each stack; None for none.
+        neighbours: pairs of the same rectangle in a plane and the next one over T or Z, [2, H, W] each in the same
+            units, with their masks of missing pixels; for planes of one channel.
+        intensity_range: of the channel; over all epochs where planes differ.
+        step: quantization step, in units of `intensity_range`; 0 for none.
         range_keys: `Plane.range_key` of the plane of each stack.
     """
 
     stacks: tuple[NDArray[np.float64], ...]
     missing: tuple[NDArray[np.bool_] | None, ...]
-    scale: IntensityRange
+    intensity_range: IntensityRange
     step: float
     range_keys: tuple[int, ...] = ()
-    neighbours: tuple[Pair, ...] = ()
+    neighbours: tuple[PlanePair, ...] = ()
 
     @property
-    def middle(self) -> float:
-        """Median intensity, in units of `scale`."""
+    def median_intensity(self) -> float:
+        """Median intensity, in units of `intensity_range`."""
         return float(np.median(np.concatenate([stack[..., ::4, ::4].ravel() for stack in self.stacks])))
 
     @property
-    def gray(self) -> bool:
-        """Whether red, green and blue are equal, but for coloured marks."""
+    def is_gray(self) -> bool:
+        """Whether red, green and blue are equal, except for coloured marks."""
         return nearly_gray(self.stacks, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """An estimate, and what it was read from.
+class NoiseMeasurement:
+    """A noise estimate, with the data from which it was derived.
 
     Attributes:
         estimate: of all channels.
-        groups: variance against intensity of each channel, as it was measured.
-        names: of the channels.
-        keys: `Plane.channel` of the channels; red, green and blue share theirs.
+        variance_bins: measured variance as a function of intensity, for each channel.
+        channel_names: of the channels.
+        channel_keys: `Plane.channel` of the channels; red, green and blue have the same.
         samples: by `Plane.channel`.
     """
 
     estimate: NoiseEstimate
-    groups: tuple[VarianceBins, ...]
-    names: tuple[str, ...]
-    keys: tuple[int, ...]
+    variance_bins: tuple[VarianceBins, ...]
+    channel_names: tuple[str, ...]
+    channel_keys: tuple[int, ...]
     samples: Mapping[int, NoiseSample] = field(default_factory=dict)
 
     def of_channel(self, channel: int) -> list[ChannelNoise]:
-        """Return the noise of a plane's channels: one, or red, green and blue."""
-        return [noise for key, noise in zip(self.keys, self.estimate.channels, strict=True) if key == channel]
+        """Return the noise of the channels of a plane: one channel, or red, green and blue."""
+        return [noise for key, noise in zip(self.channel_keys, self.estimate.channels, strict=True) if key == channel]
 
 
 def estimate_noise(
@@ -99,11 +105,11 @@ def estimate_noise(
 
     Args:
         image: a source, a file, or an array of any real dtype.
-        axes: where they are not named, as for `open_image`.
+        axes: as for `open_image`, if the image does not name them.
         seed: of the sample.
 
     Raises:
-        ImageError: if the axes cannot be told, or the file cannot be read.
+        ImageError: if the axes are unknown, or the file cannot be read.
     """
     with open_image(image, axes=axes) as source:
         return measure_noise(source, seed=seed).estimate
@@ -115,75 +121,74 @@ def measure_noise(
     planes: Iterable[Plane] | None = None,
     ranges: Mapping[int, IntensityRange] | None = None,
     seed: int = 0,
-) -> Measured:
-    """Measure the noise of every channel, over all of its planes: a detector has one noise at one intensity.
+) -> NoiseMeasurement:
+    """Measure the noise of each channel over all of its planes, as the noise of a detector depends on intensity alone.
 
     Args:
         source: the image.
         planes: those to measure; all by default.
         ranges: by `Plane.range_key`; measured by default.
-        seed: of the sample: the same seed reads the same tiles.
+        seed: of the sample; the same seed reads the same tiles.
     """
     chosen = [p for p in (planes or list_planes(source.axes, source.sizes, source.rgb)) if not p.copied]
     ranges = measure_ranges(source, chosen, seed) if ranges is None else ranges
-    channels: dict[int, list[Plane]] = {}
-    for plane in chosen:
-        channels.setdefault(plane.channel, []).append(plane)
+    channels = group_planes(chosen, "channel")
     rows: list[tuple[ChannelNoise, VarianceBins, str, int]] = []
     samples: dict[int, NoiseSample] = {}
-    count = max(_FEWEST, min(_TILES, _KEPT // len(channels))) if channels else _TILES
+    count = max(_MIN_TILES, min(_TILES, _MAX_TILES // len(channels))) if channels else _TILES
     for channel, group in channels.items():
-        scale = common_range([ranges[key] for key in dict.fromkeys(plane.range_key for plane in group)])
-        samples[channel] = sample = _sample(source, group, scale, seed, count)
-        found = estimate_channels(sample.stacks, sample.missing, sample.step, sample.neighbours)
-        rows += [(*one, name, channel) for one, name in zip(found, _names(source, group[0]), strict=True)]
-    scales = [samples[channel].scale for *_, channel in rows]
-    estimate = NoiseEstimate(tuple(row[0] for row in rows), tuple((s.low, s.high) for s in scales))
-    return Measured(
-        estimate, tuple(row[1] for row in rows), tuple(row[2] for row in rows), tuple(row[3] for row in rows), samples
-    )
+        intensity_range = common_range([ranges[key] for key in dict.fromkeys(plane.range_key for plane in group)])
+        samples[channel] = sample = _read_sample(source, group, intensity_range, seed, count)
+        estimates = estimate_channels(sample.stacks, sample.missing, sample.step, sample.neighbours)
+        named = zip(estimates, _channel_names(source, group[0]), strict=True)
+        rows += [(*estimated, name, channel) for estimated, name in named]
+    noise, bins, names, keys = tuple(zip(*rows, strict=True)) or ((), (), (), ())
+    channel_ranges = (samples[channel].intensity_range for channel in keys)
+    estimate = NoiseEstimate(noise, tuple((each.low, each.high) for each in channel_ranges))
+    return NoiseMeasurement(estimate, bins, names, keys, samples)
 
 
-def _names(source: Source, plane: Plane) -> tuple[str, ...]:
+def _channel_names(source: Source, plane: Plane) -> tuple[str, ...]:
     if plane.channels == 3:
         return _COLOURS
     channel = plane.channel
-    if source.rgb and channel < len(_COLOURS):  # colours one by one
+    if source.rgb and channel < len(_COLOURS):  # colours that are denoised separately
         return (_COLOURS[channel],)
     return (source.channel_names[channel] if channel < len(source.channel_names) else f"channel {channel}",)
 
 
-def _sample(source: Source, planes: Sequence[Plane], scale: IntensityRange, seed: int, count: int) -> NoiseSample:
-    places = list(_places(source, planes, seed, count))
-    tiles = [source.read(*place) for place in places]
-    values = np.concatenate(
-        [tile[~missing] if (missing := scale.is_missing(tile)) is not None else tile.ravel() for tile in tiles]
-    )
-    step = _quantization_step(values)
+def _read_sample(
+    source: Source, planes: Sequence[Plane], intensity_range: IntensityRange, seed: int, count: int
+) -> NoiseSample:
+    rectangles = list(_choose_rectangles(source, planes, seed, count))
+    tiles = [source.read(*rectangle) for rectangle in rectangles]
+    masks = [intensity_range.missing_mask(tile) for tile in tiles]
+    valid = [tile.ravel() if mask is None else tile[~mask] for tile, mask in zip(tiles, masks, strict=True)]
+    step = _quantization_step(np.concatenate(valid))
     return NoiseSample(
-        tuple(scale.to_unit(tile).astype(np.float64) for tile in tiles),
-        tuple(scale.is_missing(tile) for tile in tiles),
-        scale,
-        step / scale.span,
-        tuple(plane.range_key for plane, _, _ in places),
-        tuple(_with_neighbours(source, planes, places[:_COMPARED], scale)),
+        tuple(intensity_range.to_unit(tile).astype(np.float64) for tile in tiles),
+        tuple(masks),
+        intensity_range,
+        step / intensity_range.span,
+        tuple(plane.range_key for plane, _, _ in rectangles),
+        tuple(_with_next_plane(source, planes, rectangles[:_COMPARED_RECTANGLES], intensity_range)),
     )
 
 
-def _with_neighbours(
-    source: Source, planes: Sequence[Plane], places: Sequence[Place], scale: IntensityRange
-) -> Iterator[Pair]:
+def _with_next_plane(
+    source: Source, planes: Sequence[Plane], rectangles: Sequence[Rectangle], intensity_range: IntensityRange
+) -> Iterator[PlanePair]:
     by_index = {plane.index: plane for plane in planes if plane.channels == 1}
-    for plane, ys, xs in places:
-        following = (by_index.get(index) for index in _next_indices(plane.index))
-        other = next((one for one in following if one is not None and one.range_key == plane.range_key), None)
+    for plane, ys, xs in rectangles:
+        adjacent = (by_index.get(index) for index in _adjacent_indices(plane.index))
+        other = next((p for p in adjacent if p is not None and p.range_key == plane.range_key), None)
         if other is not None:
-            pair = np.concatenate([source.read(one, ys, xs) for one in (plane, other)])
-            yield scale.to_unit(pair).astype(np.float64), scale.is_missing(pair)
+            pair = np.concatenate([source.read(p, ys, xs) for p in (plane, other)])
+            yield intensity_range.to_unit(pair).astype(np.float64), intensity_range.missing_mask(pair)
 
 
-def _next_indices(index: tuple[tuple[str, int], ...]) -> Iterator[tuple[tuple[str, int], ...]]:
-    """The planes after and before one, over time first: what moves the least is shared the best."""
+def _adjacent_indices(index: tuple[tuple[str, int], ...]) -> Iterator[tuple[tuple[str, int], ...]]:
+    """Yield the next and the previous plane, first over time: there, planes usually share the most structure."""
     for axis in "TZ":
         for step in (1, -1):
             if axis in dict(index):
@@ -191,19 +196,19 @@ def _next_indices(index: tuple[tuple[str, int], ...]) -> Iterator[tuple[tuple[st
 
 
 def _quantization_step(values: NDArray[Any]) -> float:
-    """The quantization step of a sample of intensities; 0 for floats of which nearly all differ."""
-    few = values[:: max(1, values.size // _FOR_STEP)]
+    """Return the quantization step of a sample of intensities; 0 for floats of which nearly all differ."""
+    few = values[:: max(1, values.size // _STEP_VALUES)]
     unique = np.unique(few)
-    if few.dtype.kind == "f" and unique.size > 0.2 * few.size:
+    if few.dtype.kind == "f" and unique.size > _CONTINUOUS_SHARE * few.size:
         return 0.0
     return quantization_step(unique)
 
 
-def _places(source: Source, planes: Sequence[Plane], seed: int, count: int) -> Iterator[Place]:
-    """A few planes whole where they are small, else tiles at random."""
+def _choose_rectangles(source: Source, planes: Sequence[Plane], seed: int, count: int) -> Iterator[Rectangle]:
+    """Yield a few whole planes if they are small, otherwise random tiles."""
     rng = np.random.default_rng(seed)
     height, width = source.size_yx
-    if height * width <= _WHOLE:
+    if height * width <= _WHOLE_PIXELS:
         few = max(1, count * _SIDE**2 // (height * width))
         chosen = planes if len(planes) <= few else [planes[i] for i in sorted(rng.permutation(len(planes))[:few])]
         yield from ((plane, slice(0, height), slice(0, width)) for plane in chosen)

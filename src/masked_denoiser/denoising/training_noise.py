@@ -1,4 +1,4 @@
-"""What noise a model knows, read from the recipe on its card."""
+"""Training noise: the noise that a model was trained with, derived from the noise recipe on its card."""
 
 from __future__ import annotations
 
@@ -8,66 +8,65 @@ from math import inf
 
 from masked_denoiser.errors import RecipeError
 from masked_denoiser.models.card import Card
-from masked_denoiser.noise.blocks import SPREADS
+from masked_denoiser.noise.blocks import DILATIONS
 from masked_denoiser.noise.synthetic.parse import parse_noise
-from masked_denoiser.noise.synthetic.recipe import USUAL_VALUES, NoiseRecipe, OneOf, Step
+from masked_denoiser.noise.synthetic.recipe import TYPICAL_DISTINCT_VALUES, NoiseRecipe, OneOf, Step
 from masked_denoiser.noise.variance_model import NoiseVariance
 
-#: The training noise of the paper, and of published checkpoints, which do not say: Gaussian.
+#: Sigma of the Gaussian training noise of the paper, assumed for published checkpoints that do not name theirs.
 _PAPER_SIGMA = 15.0 / 255
 
 
 @dataclass(frozen=True)
 class TrainingNoise:
-    """The noise that a model was trained with.
+    """The strongest noise that a model was trained with, in units in which white is 1.
 
     Attributes:
-        sigma: strongest Gaussian noise, in units in which white is 1.
-        gain: largest gain of noise that grows with the light, in the same units; 0 for none.
-        correlated: longest distance at which the correlated noise it knows is independent; 1 for white noise only.
+        sigma: of Gaussian noise.
+        gain: of signal-dependent noise; 0 for none.
+        correlation: longest distance in pixels at which its correlated noise is independent; 1 for white noise only.
     """
 
     sigma: float
     gain: float = 0.0
-    correlated: int = 1
+    correlation: int = 1
 
-    def knows_light(self, level: NoiseVariance) -> bool:
-        """Whether noise that grows so with the light needs no transform first."""
-        return level.gain <= self.gain
+    def covers_photon_noise(self, noise: NoiseVariance) -> bool:
+        """Return whether the signal-dependent part of a noise needs no stabilization."""
+        return noise.gain <= self.gain
 
 
 def training_noise(card: Card) -> TrainingNoise:
-    """What a model knows; of one that does not say, what the paper's models know.
+    """Return the noise that a model was trained with; that of the paper if its card does not name it.
 
-    A model that was trained on noisy images themselves knows their noise, whatever it is.
+    A model that was trained on noisy images covers any noise of such images.
     """
     recipe = card.training.get("recipe")
     if not isinstance(recipe, dict):
         return TrainingNoise(_PAPER_SIGMA)
     if recipe.get("way", "clean") != "clean":
-        return TrainingNoise(inf, inf, max(SPREADS))
+        return TrainingNoise(inf, inf, max(DILATIONS))
     try:
         steps = list(_steps(parse_noise(str(recipe.get("noise", "")))))
     except RecipeError:
         return TrainingNoise(_PAPER_SIGMA)
     sigmas = [step.values[0].high / 255 for step in steps if step.family == "gaussian"]
-    gains = [_gain(step) for step in steps]
-    shared = max((_shared(step) for step in steps), default=1)
-    return TrainingNoise(max(sigmas, default=0.0) or _PAPER_SIGMA, max(gains, default=0.0), shared)
+    gain, correlation = max(map(_gain, steps), default=0.0), max(map(_correlation, steps), default=1)
+    return TrainingNoise(max(sigmas, default=0.0) or _PAPER_SIGMA, gain, correlation)
 
 
-def _shared(step: Step) -> int:
-    """Distance in pixels at which the noise of a step is independent."""
+def _correlation(step: Step) -> int:
+    """Return the distance in pixels at which the noise of a step is independent."""
     if step.family == "blurred":
-        return max(spread for spread in SPREADS if spread <= max(3.0, 4 * step.values[2].high))
+        return max(spread for spread in DILATIONS if spread <= max(3.0, 4 * step.values[2].high))
     return 3 if step.family in ("correlated", "bayer") else 1
 
 
 def _gain(step: Step) -> float:
-    """Largest growth of the variance with the light, by the definitions of the families."""
+    """Return the largest gain of the noise of a step, by the definitions of the families."""
     strongest = step.values[0].high if step.values else 0.0
     if step.family == "poisson":
-        return float(strongest**2 / USUAL_VALUES)
+        return float(strongest**2 / TYPICAL_DISTINCT_VALUES)
     return strongest / 255 if step.family == "poisson_gaussian" else 0.0
 
 

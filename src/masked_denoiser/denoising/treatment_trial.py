@@ -1,10 +1,10 @@
-"""Treatments are chosen by trial: each is run on a few places of the image, and judged without the truth.
+"""Trial of noise treatments: each is run on a few places of the image, and scored without the clean image.
 
-The error that a denoiser leaves has two parts, noise that is left and structure that is lost. Both can be estimated
-without the clean image, in the manner of Stein's unbiased estimate and its Monte-Carlo form (Ramani, Blu and Unser,
-*Monte-Carlo SURE*, IEEE TIP 2008): a little more noise of the measured kind is added, and what the denoiser makes of it
-tells how much of any such noise it leaves, and how much it removes. What was removed beyond that is structure. It holds
-for noise that neighbours share and that grows with the light, too, if what is added is of that kind.
+The error of a denoiser consists of noise that it leaves and structure that it removes. Both can be estimated without
+the clean image, in the manner of Stein's unbiased risk estimate and its Monte-Carlo form (Ramani, Blu and Unser,
+*Monte-Carlo SURE*, IEEE TIP 2008): a little more noise of the measured kind is added, and the response of the denoiser
+shows which share of such noise it leaves and which it removes. Anything else that it removes is structure. This also
+holds for correlated and signal-dependent noise, if the added noise is of the same kind.
 """
 
 from __future__ import annotations
@@ -21,171 +21,167 @@ from masked_denoiser.noise.variance_model import NoiseVariance
 
 Batch = NDArray[np.float32]
 
-#: Noise that is added, as a share of the noise that is there.
-_PROBE = 0.25
+#: Function that applies a treatment to tiles [B, C, H, W].
+Denoise = Callable[[Batch, NoiseTreatment], Batch]
 
-#: Places with more than this share of missing pixels are taken only where there are no others.
-_MISSING = 0.02
+#: Standard deviation of the added noise, as a share of the measured one.
+_PROBE_SHARE = 0.25
 
-#: Pixels along the borders of a place that are not judged.
-_BORDER = 8
+#: Share of missing pixels above which places are used only if there are no others.
+_MAX_MISSING = 0.02
 
-#: Width of the Gaussian, in pixels, that gives the local intensity that noise depends on.
-_SMOOTH = 2.0
+#: Width in pixels of the margin of a place that is not evaluated.
+_MARGIN = 8
 
-#: A treatment is better than a simpler one if its error is less by more than this share of the noise.
-_CLEARLY, _SLIGHTLY = 0.1, 0.02
+#: Sigma in pixels of the Gaussian that gives the local intensity, which determines the noise.
+_INTENSITY_SIGMA = 2.0
 
-#: The error must fall by this share of the noise at least, or the image is left alone.
-_WORTH_IT = 0.15
+#: Share of the noise by which the error of a treatment must be below that of a simpler one: with other strides, and
+#: with the same strides.
+_CLEARLY_BETTER, _SLIGHTLY_BETTER = 0.1, 0.02
 
-#: So many times the share of noise in a correction is taken of it.
-_BOLDNESS = 1.8
+#: Least share of the noise by which the error must fall; otherwise the image is left alone.
+_MIN_GAIN = 0.15
+
+#: Ratio of the share of a correction that is applied to the share of noise in it.
+_BLEND_PER_NOISE_SHARE = 1.8
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What a treatment did on the places of a trial; means over all of their pixels.
-
-    Squares are in units of the variance of the noise.
+class TrialResult:
+    """Effect of a treatment on the places of a trial: means over all their pixels, in units of the noise variance.
 
     Attributes:
-        treatment: what was tried.
+        treatment: that was tried.
         removed: mean square of what was removed.
-        kept: share of added noise that is left, as far as it goes along with what was added.
+        noise_response: share of the added noise that is left: the part of the response that is proportional to it.
     """
 
     treatment: NoiseTreatment
     removed: float
-    kept: float
+    noise_response: float
 
     @property
     def score(self) -> float:
-        """Estimated mean square error with `blend`; 1 for leaving the image as it is, less is better.
+        """Estimated mean square error with `blend`, where 1 is that of the unchanged image; lower is better.
 
-        It may be negative where the measured noise is too strong. The order of treatments does not depend on that.
+        It may be negative if the measured noise is too strong, which does not affect the order of treatments.
         """
-        return 1.0 - 2.0 * self.blend * (1.0 - self.kept) + self.blend**2 * self.removed
+        return 1.0 - 2.0 * self.blend * (1.0 - self.noise_response) + self.blend**2 * self.removed
 
     @property
     def noise_share(self) -> float:
-        """Share of what was removed that is noise, 0 to 1; the rest is structure."""
-        return float(np.clip((1.0 - self.kept) / max(self.removed, 1e-300), 0.0, 1.0))
+        """Share of noise in what was removed, 0 to 1; the rest is structure."""
+        return float(np.clip((1.0 - self.noise_response) / max(self.removed, 1e-300), 0.0, 1.0))
 
     @property
     def gain(self) -> float:
-        """Share of the noise's variance by which the error falls if the best share of the correction is taken."""
-        return (1.0 - self.kept) * self.noise_share if self.removed else 0.0
+        """Share of the noise variance by which the error falls if the best share of the correction is applied."""
+        return (1.0 - self.noise_response) * self.noise_share if self.removed else 0.0
 
     @property
     def blend(self) -> float:
-        """Share of the correction that is taken: all of it where it is noise.
+        """Share of the correction to apply: all of it where it is noise.
 
-        The best share is that of the noise, and up to twice as much is better than nothing. As measurements are rather
-        too low than too high, more than the best is taken.
+        The best share is that of the noise, and up to twice as much is better than nothing. As measurements tend to be
+        too low, more than the best share is applied.
         """
-        return min(1.0, _BOLDNESS * self.noise_share)
+        return min(1.0, _BLEND_PER_NOISE_SHARE * self.noise_share)
 
 
-def judge(
+def run_trials(
     treatments: Sequence[NoiseTreatment],
     places: Sequence[Batch],
-    denoise: Callable[[Batch, NoiseTreatment], Batch],
+    denoise: Denoise,
     noise: Sequence[NoiseVariance],
     width: float,
     box: int = 0,
     seed: int = 0,
-) -> list[Judgement]:
+) -> list[TrialResult]:
     """Try treatments on a few places.
 
     Args:
-        treatments: what to try.
+        treatments: to try.
         places: [C, H, W] each, all of one size, in units of the range.
-        denoise: runs a treatment on [places, C, H, W].
-        noise: measured, of each channel; one for all of them.
+        denoise: applies a treatment to [places, C, H, W].
+        noise: as measured, of each channel, or one item for all of them.
         width: of the blur that explains its correlation, in pixels.
-        box: side of the mean that explains it better; 0 for none.
-        seed: of the noise that is added.
+        box: side of the mean filter that explains it better, in pixels; 0 for none.
+        seed: of the added noise.
     """
     tiles = np.stack(places)
-    probe, local = _probe(tiles, noise, width, box, np.random.default_rng(seed))
-    return [_judge(treatment, tiles, probe, local, denoise) for treatment in treatments]
+    probe, variance = _draw_probe(tiles, noise, width, box, np.random.default_rng(seed))
+    return [_try(treatment, tiles, probe, variance, denoise) for treatment in treatments]
 
 
-def _judge(
-    treatment: NoiseTreatment,
-    tiles: Batch,
-    probe: Batch,
-    local: Batch,
-    denoise: Callable[[Batch, NoiseTreatment], Batch],
-) -> Judgement:
+def _try(treatment: NoiseTreatment, tiles: Batch, probe: Batch, variance: Batch, denoise: Denoise) -> TrialResult:
     ys, xs = (_inside(side) for side in tiles.shape[2:])
-    first = denoise(tiles, treatment)
-    kept = (denoise(tiles + _PROBE * probe, treatment) - first) / _PROBE
-    # Bright objects must not outweigh all else, nor must dark pixels, whose noise is next to nothing.
-    weight = 1.0 / (local + float(np.median(local)))
-    noise, along, added, removed = (
+    denoised = denoise(tiles, treatment)
+    response = (denoise(tiles + _PROBE_SHARE * probe, treatment) - denoised) / _PROBE_SHARE
+    # Neither bright objects nor dark pixels, which have hardly any noise, may dominate.
+    weight = 1.0 / (variance + float(np.median(variance)))
+    noise, correlated, added, removed = (
         float(np.mean((products * weight)[:, :, ys, xs], dtype=np.float64))
-        for products in (local, probe * kept, probe**2, (tiles - first) ** 2)
+        for products in (variance, probe * response, probe**2, (tiles - denoised) ** 2)
     )
-    return Judgement(treatment, removed / max(noise, 1e-300), along / max(added, 1e-300))
+    return TrialResult(treatment, removed / max(noise, 1e-300), correlated / max(added, 1e-300))
 
 
 def _inside(side: int) -> slice:
-    border = _BORDER if side > 4 * _BORDER else 0
-    return slice(border, side - border)
+    margin = _MARGIN if side > 4 * _MARGIN else 0
+    return slice(margin, side - margin)
 
 
-def _probe(
+def _draw_probe(
     tiles: Batch, noise: Sequence[NoiseVariance], width: float, box: int, rng: np.random.Generator
 ) -> tuple[Batch, Batch]:
-    """Noise of the measured kind [B, C, H, W], and its variance."""
-    intensity = gaussian_filter(tiles, (0, 0, _SMOOTH, _SMOOTH), mode="nearest")
+    """Return noise of the measured kind [B, C, H, W], and its variance."""
+    intensity = gaussian_filter(tiles, (0, 0, _INTENSITY_SIGMA, _INTENSITY_SIGMA), mode="nearest")
     channels = zip(noise if len(noise) > 1 else [*noise] * tiles.shape[1], np.moveaxis(intensity, 1, 0), strict=True)
-    local = np.maximum(np.stack([one.sigma(channel) ** 2 for one, channel in channels], axis=1), 1e-12)
-    white = rng.normal(size=tiles.shape)
+    variance = np.maximum(np.stack([model.sigma(channel) ** 2 for model, channel in channels], axis=1), 1e-12)
+    unit_noise = rng.normal(size=tiles.shape)
     if box:
-        white = uniform_filter(white, (1, 1, box, box), mode="wrap")
+        unit_noise = uniform_filter(unit_noise, (1, 1, box, box), mode="wrap")
     elif width:
-        white = gaussian_filter(white, (0, 0, width, width), mode="wrap")
-    white /= white.std()
-    return (white * np.sqrt(local)).astype(np.float32), local.astype(np.float32)
+        unit_noise = gaussian_filter(unit_noise, (0, 0, width, width), mode="wrap")
+    unit_noise /= unit_noise.std()
+    return (unit_noise * np.sqrt(variance)).astype(np.float32), variance.astype(np.float32)
 
 
-def best_of(judgements: Sequence[Judgement]) -> Judgement | None:
-    """Return the best judgement, the simpler of two that are alike; None where none is better than doing nothing.
+def select_best(results: Sequence[TrialResult]) -> TrialResult | None:
+    """Return the best result, the simpler of two similar ones; None if none is better than the unchanged image.
 
-    Other strides change more than stabilization does, and must be clearly better.
+    A change of strides affects the image more than stabilization does, so it must be clearly better.
     """
-    best = judgements[0]
-    for judgement in judgements[1:]:
-        apart = _CLEARLY if judgement.treatment.strides != best.treatment.strides else _SLIGHTLY
-        if judgement.score < best.score - apart:
-            best = judgement
-    return best if min(best.gain, 1.0 - best.score) > _WORTH_IT else None
+    best = results[0]
+    for result in results[1:]:
+        margin = _CLEARLY_BETTER if result.treatment.strides != best.treatment.strides else _SLIGHTLY_BETTER
+        if result.score < best.score - margin:
+            best = result
+    return best if min(best.gain, 1.0 - best.score) > _MIN_GAIN else None
 
 
-def choose_places(
+def choose_patches(
     samples: Sequence[NDArray[np.float64]], missing: Sequence[NDArray[np.bool_] | None], side: int, count: int
 ) -> list[Batch]:
     """Return places [C, side, side] of some samples, from the flattest to the most structured.
 
     Args:
         samples: [C, H, W] each.
-        missing: of each sample, which pixels hold no intensity; None for none. Places with many of them come last.
-        side: of a place in pixels; less where samples are smaller.
-        count: number of places at most.
+        missing: mask of missing pixels of each sample; None for none. Places with many of them are avoided.
+        side: of a place in pixels; smaller if a sample is smaller.
+        count: largest number of places.
     """
     sides = [min(side, *(sample.shape[axis] for sample in samples)) for axis in (1, 2)]
-    found: list[tuple[float, float, Batch]] = []
+    candidates: list[tuple[float, float, Batch]] = []
     for sample, mask in zip(samples, missing, strict=True):
         for y in range(0, sample.shape[1] - sides[0] + 1, sides[0]):
             for x in range(0, sample.shape[2] - sides[1] + 1, sides[1]):
                 place = np.asarray(sample[:, y : y + sides[0], x : x + sides[1]], np.float32)
-                smooth = gaussian_filter(place, (0, _SMOOTH, _SMOOTH), mode="nearest")
-                gone = 0.0 if mask is None else float(mask[:, y : y + sides[0], x : x + sides[1]].mean())
-                found.append((gone, float(np.clip(smooth, -1.0, 3.0).var(axis=(1, 2)).max()), place))
-    least = max(_MISSING, min(one[0] for one in found))
-    found = sorted((one for one in found if one[0] <= least), key=lambda one: one[1])
-    ranks = np.unique(np.linspace(0.2 * (len(found) - 1), len(found) - 1, count).round().astype(int))
-    return [found[rank][2] for rank in ranks]
+                smooth = gaussian_filter(place, (0, _INTENSITY_SIGMA, _INTENSITY_SIGMA), mode="nearest")
+                share = 0.0 if mask is None else float(mask[:, y : y + sides[0], x : x + sides[1]].mean())
+                candidates.append((share, float(np.clip(smooth, -1.0, 3.0).var(axis=(1, 2)).max()), place))
+    most_missing = max(_MAX_MISSING, min(share for share, _, _ in candidates))
+    candidates = sorted((c for c in candidates if c[0] <= most_missing), key=lambda candidate: candidate[1])
+    ranks = np.unique(np.linspace(0.2 * (len(candidates) - 1), len(candidates) - 1, count).round().astype(int))
+    return [candidates[rank][2] for rank in ranks]

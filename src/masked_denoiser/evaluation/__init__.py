@@ -1,1 +1,1 @@
-"""Evaluation: how good a result is, in figures and in pictures."""
+"""Measures of the quality of a result: metrics, comparisons and plots."""

@@ -1,4 +1,4 @@
-"""PSNR and SSIM as the field reports them: on [0, 1] rounded to 8 bit, no border cut."""
+"""PSNR and SSIM by the usual convention: on [0, 1] rounded to 8 bit, no border cut; and LPIPS."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ Image = np.ndarray[Any, Any]
 
 
 def to_8_bit(image: Image) -> Image:
-    """[0, 1] float, clipped, to uint8."""
+    """Clip a float image to [0, 1] and round it to uint8."""
     return np.asarray(np.rint(np.clip(image, 0.0, 1.0) * 255), np.uint8)
 
 
 def psnr(image: Image, truth: Image) -> float:
-    """Peak signal-to-noise ratio in dB, after rounding both to 8 bit; infinite for equal images.
+    """Return the peak signal-to-noise ratio in dB, after rounding both images to 8 bit; infinite for equal images.
 
     Args:
         image, truth: [C, H, W] float in [0, 1].
     """
     from skimage.metrics import peak_signal_noise_ratio
 
-    given, wanted = to_8_bit(image), to_8_bit(truth)
-    if np.array_equal(given, wanted):
+    rounded, reference = to_8_bit(image), to_8_bit(truth)
+    if np.array_equal(rounded, reference):
         return float("inf")
-    return float(peak_signal_noise_ratio(wanted, given, data_range=255))
+    return float(peak_signal_noise_ratio(reference, rounded, data_range=255))
 
 
 def ssim(image: Image, truth: Image) -> float:
-    """Structural similarity (Wang et al., IEEE TIP 2004: Gaussian weights, sigma 1.5), mean over the channels.
+    """Return the structural similarity (Wang et al., IEEE TIP 2004: Gaussian weights, sigma 1.5), mean over channels.
 
     Args:
         image, truth: [C, H, W] float in [0, 1], at least 11 pixels high and wide.
@@ -52,9 +52,9 @@ def ssim(image: Image, truth: Image) -> float:
 
 
 def make_lpips() -> Callable[[Image, Image], float]:
-    """The perceptual distance of Zhang et al. (CVPR 2018) by the package `lpips`, with its AlexNet; 0 for equal images.
+    """Return the perceptual distance of Zhang et al. (CVPR 2018), by the AlexNet of the package `lpips`.
 
-    Its argument are two [C, H, W] float images in [0, 1].
+    Its arguments are two [C, H, W] float images in [0, 1]; it is 0 for equal images.
 
     Raises:
         MetricError: if the package is missing.

@@ -1,4 +1,4 @@
-"""Variance against intensity, as it was measured and as it was fitted."""
+"""Plot of noise variance against intensity, measured and fitted."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from masked_denoiser.denoising.noise_measurement import Measured
+from masked_denoiser.denoising.noise_measurement import NoiseMeasurement
 from masked_denoiser.evaluation.plot import COLOURS, new_figure, save_figure
 from masked_denoiser.noise.variance_model import clipped_variance
 
 _RGB = {"red": "#d55e00", "green": "#009e73", "blue": "#0072b2"}
 
 
-def plot_noise(measured: Measured, path: Path) -> None:
-    """Draws a point for each group of flat blocks, and the fit as it is seen through clipping.
+def plot_noise(measured: NoiseMeasurement, path: Path) -> None:
+    """Plot a point for each group of flat blocks, and the fitted variance after clipping.
 
     Raises:
         PlotError: if matplotlib is missing or the file cannot be written.
@@ -22,7 +22,7 @@ def plot_noise(measured: Measured, path: Path) -> None:
     figure = new_figure(6, 4)
     axes = figure.add_subplot()
     estimate = measured.estimate
-    rows = zip(measured.names, estimate.channels, estimate.ranges, measured.groups, strict=True)
+    rows = zip(measured.channel_names, estimate.channels, estimate.ranges, measured.variance_bins, strict=True)
     for number, (name, noise, (black, white), groups) in enumerate(rows):
         if not len(groups.mean):
             continue

@@ -1,4 +1,4 @@
-"""Small pictures that put images side by side."""
+"""Pictures that show images side by side, as PNG files."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.errors import PictureError
 from masked_denoiser.evaluation.metrics import to_8_bit
 
 Image = np.ndarray[Any, Any]
 
-#: White pixels between two images.
+#: Width in pixels of the white gap between images.
 _GAP = 2
 
 
 def side_by_side(rows: Sequence[Sequence[Image]]) -> Image:
-    """One picture of several rows of images.
+    """Return one picture of several rows of images.
 
     Args:
-        rows: images [C, H, W] float in [0, 1], C 1 or 3, all of one size.
+        rows: images [C, H, W] float in [0, 1] of equal size, with 1 or 3 channels.
 
     Returns:
         [height, width, 3] uint8.
@@ -31,12 +32,11 @@ def side_by_side(rows: Sequence[Sequence[Image]]) -> Image:
 
 
 def save_png(path: Path, picture: Image) -> None:
-    """Write [H, W, 3] uint8 as PNG, whole or not at all."""
-    from PIL import Image as Pillow  # comes with scikit-image; training runs where there is no imagecodecs
+    """Write [H, W, 3] uint8 as PNG atomically."""
+    from PIL import Image as Pillow  # a dependency of scikit-image; training must not need imagecodecs
 
-    making = path.with_name(f".{path.name}.creating")
-    Pillow.fromarray(picture).save(making, format="png")
-    making.replace(path)
+    with replaced_atomically(path) as temporary:
+        Pillow.fromarray(picture).save(temporary, format="png")
 
 
 def _as_rgb(image: Image) -> Image:
@@ -52,11 +52,11 @@ def _join(images: list[Image], axis: int) -> Image:
     return np.concatenate(parts, axis=axis)
 
 
-def picture_path(text: str) -> Path:
-    """The path of a picture that is to be written.
+def check_picture_path(text: str) -> Path:
+    """Return the path of a picture to write.
 
     Raises:
-        PictureError: if it does not end in .png, or something is there: an image, perhaps, of which there is no other.
+        PictureError: if it does not end in .png, or exists: pictures never overwrite a file, which may be an image.
     """
     path = Path(text)
     if path.suffix.lower() != ".png" or path.exists():

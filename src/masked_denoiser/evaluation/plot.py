@@ -1,4 +1,4 @@
-"""Figures without a window: matplotlib, where it is installed."""
+"""Matplotlib figures that need no display."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from masked_denoiser.errors import PlotError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Colours that people with any colour vision tell apart (Okabe and Ito 2008).
+#: Palette that is distinguishable with colour vision deficiency (Okabe and Ito 2008).
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000")
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches.
+    """Return an empty figure of this size in inches.
 
     Raises:
         PlotError: if matplotlib is missing.
@@ -25,7 +25,7 @@ def new_figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise PlotError(
-            "plots need matplotlib; install it with: pip install 'napari-masked-denoiser[evaluate]'"
+            "plots need the package matplotlib; install it with: pip install 'napari-masked-denoiser[evaluate]'"
         ) from error
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -33,7 +33,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure.
+    """Write a figure at 150 dpi.
 
     Raises:
         PlotError: if the file cannot be written.

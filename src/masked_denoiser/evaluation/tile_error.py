@@ -1,4 +1,4 @@
-"""Self-tests: that tiles leave no trace on this machine, and what a smaller halo costs."""
+"""Difference between denoising in tiles and denoising the whole image, by halo."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Image = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class HaloError:
-    """What a halo costs, in units of the image's full scale.
+class HaloDifference:
+    """Difference from the whole image with one halo, in units of the image's full scale.
 
     Attributes:
-        halo: pixels of context.
-        largest: largest absolute difference from the whole image.
+        halo: context in pixels.
+        largest: largest absolute difference.
         rms: root mean square difference.
     """
 
@@ -35,15 +35,17 @@ class HaloError:
     rms: float
 
 
-def halo_errors(image: Image, model: Model, tile: int, halos: list[int], device: str) -> Iterator[HaloError]:
-    """Denoises an image whole and in tiles, and compares.
+def measure_halo_errors(
+    image: Image, model: Model, tile: int, halos: list[int], device: str
+) -> Iterator[HaloDifference]:
+    """Denoise an image whole and in tiles, and yield the difference for each halo.
 
     Args:
         image: [H, W, 3] or [H, W] float32 in [0, 1], so that nothing is rounded.
-        model: whose halo is measured.
-        tile: side of a core.
-        halos: what to try, multiples of the window.
-        device: where to compute.
+        model: model to denoise with.
+        tile: side of a core in pixels.
+        halos: halos in pixels, multiples of the window.
+        device: device to compute on.
     """
     axes = "YXS" if image.ndim == 3 else "YX"
     window = model.card.architecture.grid
@@ -55,19 +57,19 @@ def halo_errors(image: Image, model: Model, tile: int, halos: list[int], device:
     whole = run(Options(tile=side, halo=0, intensity=(0.0, 1.0), noise="none"))
     for halo in halos:
         difference = np.abs(run(Options(tile=tile, halo=halo, intensity=(0.0, 1.0), noise="none")) - whole)
-        yield HaloError(halo, float(difference.max()), float(np.sqrt(np.mean(difference**2))))
+        yield HaloDifference(halo, float(difference.max()), float(np.sqrt(np.mean(difference**2))))
 
 
-def self_test(device: str) -> HaloError:
-    """A second of work: a small random network, tiles with its exact halo against the whole image."""
+def self_test(device: str) -> HaloDifference:
+    """Compare tiles with the exact halo against the whole image, with a small random network; takes a second."""
     model = tiny_model()
     image = np.random.default_rng(0).random((128, 128, 3), dtype=np.float32)
     halo = exact_halo(model.card.architecture)
-    return next(halo_errors(image, model, 32, [halo], device))
+    return next(measure_halo_errors(image, model, 32, [halo], device))
 
 
 def tiny_model(seed: int = 0, channels: int = 3) -> Model:
-    """A random network that computes as the paper's does, in a hundredth of the time."""
+    """Return a model with random weights and the architecture of the paper, a hundred times as fast."""
     mean = RGB_MEAN if channels == 3 else (0.0,)
     config = SwinConfig(channels=channels, embed=12, depths=(2,), heads=(2,), mean=mean)
     with torch.random.fork_rng(devices=[]):

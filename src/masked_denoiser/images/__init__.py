@@ -1,1 +1,1 @@
-"""Images of any size: lazily read sources, sinks that fill as results come, and their axes."""
+"""Images of any size: lazily read sources, sinks written tile by tile, and axes."""

@@ -1,4 +1,4 @@
-"""Create: the sink that an output's name asks for."""
+"""Creation of the sink that matches an output path."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from masked_denoiser.images.choices import OmeZarr
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import Sink
-from masked_denoiser.images.writers.layout import Layout, OmeZarr, tiff_layout, working_chunk, zarr_layout
+from masked_denoiser.images.writers.layout import Layout, tiff_layout, working_chunk, zarr_layout
 from masked_denoiser.images.writers.output_path import (
     check_output,
     clear_destination,
@@ -30,40 +31,40 @@ def create_sink(
     ome_zarr: OmeZarr = "0.5",
     shard: int = 0,
 ) -> Sink:
-    """Opens an output for a source.
+    """Open an output for a source.
 
     Args:
         path: `.ome.zarr` or `.zarr` for OME-Zarr; `.ome.tif`, `.ome.tiff`, `.tif`, `.tiff` or `.ome.btf` for
             OME-TIFF.
-        source: whose axes, shape, pixel size, units, channel names, colours and contrast windows are kept.
-        chunk: side of a chunk in pixels; `Sink.write` takes rectangles that start at its multiples.
-        resume: go on with what an earlier run left, or begin if it left nothing.
-        overwrite: remove what is there.
-        attributes: JSON values to keep with the image.
-        dtype: of the output if it is not the source's.
-        ome_zarr: version of an OME-Zarr.
-        shard: side of a shard in pixels, a multiple of `chunk`, such as `layout.shard_side` gives; 0 for none.
-            A shard must have one writer at a time; a rectangle smaller than one costs a shard read and written again.
+        source: image whose axes, shape, pixel size, units, channel names, colours and contrast windows are kept.
+        chunk: side of a chunk in pixels; `Sink.write` takes rectangles that start at multiples of it.
+        resume: continue the output of an interrupted run, or start a new one if there is none.
+        overwrite: remove an existing output first.
+        attributes: JSON values to store with the image.
+        dtype: of the output; None for that of the source.
+        ome_zarr: version of OME-Zarr.
+        shard: side of a shard in pixels, a multiple of `chunk` as from `layout.shard_side`; 0 for no shards. A shard
+            must have one writer at a time; writing less than a shard reads it and writes it again.
 
     Raises:
-        ImageError: if the output exists, cannot be written, would touch the input, cannot hold such an image,
-            or does not fit the job that is to be resumed.
-        ValueError: if both `resume` and `overwrite` are asked for, or shards that do not fit.
+        ImageError: if the output exists, cannot be written, overlaps the input, cannot store such an image,
+            or does not match the job to be resumed.
+        ValueError: if both `resume` and `overwrite` are set, or the shards do not fit.
     """
     if resume and overwrite:
-        raise ValueError("an output is either resumed or overwritten")
+        raise ValueError("an output can be either resumed or overwritten, not both")
     check_output(path, source)
-    given = None if resume else overwrite
+    clear = None if resume else overwrite
     if is_tiff(path):
         return _open_tiff(
-            path, source, tiff_layout(source, working_chunk(chunk), dtype, shard), given, attributes or {}
+            path, source, tiff_layout(source, working_chunk(chunk), dtype, shard), clear, attributes or {}
         )
     if shard and ome_zarr == "0.4":
-        raise ValueError("OME-Zarr 0.4 has no shards")
-    return _open_zarr(path, source, zarr_layout(source, chunk, dtype, shard), given, attributes or {}, ome_zarr)
+        raise ValueError("OME-Zarr 0.4 has no shards; write version 0.5")
+    return _open_zarr(path, source, zarr_layout(source, chunk, dtype, shard), clear, attributes or {}, ome_zarr)
 
 
-# `overwrite` is None below for a job that is resumed.
+# Below, `overwrite` is None for a job to be resumed.
 
 
 def _open_zarr(
@@ -94,7 +95,7 @@ def _open_tiff(
     if overwrite is not None:
         clear_destination(path, overwrite=overwrite)
     if folder.exists() and not (folder / "zarr.json").exists():
-        remove_folder(folder)  # killed while it was removed, after the file had got its name
+        remove_folder(folder)  # the process was killed while removing it, after the file was renamed
     if path.exists() and not folder.exists():
         return FinishedTiff(path)
     if not folder.exists():

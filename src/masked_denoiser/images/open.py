@@ -1,4 +1,4 @@
-"""Opens any image as a source; the libraries behind a format load only when one is opened."""
+"""Opens any image as a source; the libraries of a format are imported when one is opened."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.readers.base import Found, find_array, to_source
-from masked_denoiser.images.source import Lazy, Source
+from masked_denoiser.images.readers.base import ReaderResult, read_array, to_reader_result, to_source
+from masked_denoiser.images.source import LazyArray, Source
 
 
-def open_image(source: str | os.PathLike[str] | Lazy | Source, *, axes: str | None = None, level: int = 0) -> Source:
-    """Opens an image without reading its pixels.
+def open_image(
+    source: str | os.PathLike[str] | LazyArray | Source, *, axes: str | None = None, level: int = 0
+) -> Source:
+    """Open an image without reading its pixels.
 
     Args:
         source: a TIFF of any kind (ImageJ, OME, BigTIFF, SVS), a PNG or JPEG, a zarr array or OME-Zarr group
             on disk or at an http, https or s3 address, an array in memory (numpy, dask, zarr), or a source. Files are
             opened for reading only.
-        axes: one letter of TCZYXS a dimension, such as "ZYX"; None takes them from the metadata or guesses them,
-            and a guess stands in the source's `notes`.
-        level: the pyramid level to take as full resolution; finer ones are left out.
+        axes: one letter of TCZYXS for each dimension, such as "ZYX"; None takes them from the metadata or guesses
+            them, which the source's `notes` mention.
+        level: the pyramid level to take as full resolution; finer ones are omitted.
 
     Returns:
         A source, which any thread may read. Close it, or use it in a `with` statement.
@@ -32,34 +34,34 @@ def open_image(source: str | os.PathLike[str] | Lazy | Source, *, axes: str | No
     if isinstance(source, Source):
         if axes is None and level == 0:
             return source
-        return replace(to_source(_found_again(source), axes, level), selection=source.selection)
-    found = _find(os.fspath(source)) if isinstance(source, str | os.PathLike) else _find_in_memory(source)
+        return replace(to_source(to_reader_result(source), axes, level), selection=source.selection)
+    result = _read_path(os.fspath(source)) if isinstance(source, str | os.PathLike) else _read_array(source)
     try:
-        return to_source(found, axes, level)
+        return to_source(result, axes, level)
     except ImageError:
-        if found.closer is not None:
-            found.closer()
+        if result.closer is not None:
+            result.closer()
         raise
 
 
-def _find(name: str) -> Found:
+def _read_path(name: str) -> ReaderResult:
     if "://" in name:
-        from masked_denoiser.images.readers.zarr_remote import find_remote
+        from masked_denoiser.images.readers.zarr_remote import read_remote
 
-        return find_remote(name)
+        return read_remote(name)
     path = Path(name).expanduser()
     _check_readable(path)
     if path.is_dir():
-        from masked_denoiser.images.readers.zarr import find_zarr
+        from masked_denoiser.images.readers.zarr import read_zarr
 
-        return find_zarr(path)
-    from masked_denoiser.images.readers.png_jpeg import find_photo, is_photo
+        return read_zarr(path)
+    from masked_denoiser.images.readers.png_jpeg import is_png_or_jpeg, read_png_or_jpeg
 
-    if is_photo(path):
-        return find_photo(path)
-    from masked_denoiser.images.readers.tiff import find_tiff
+    if is_png_or_jpeg(path):
+        return read_png_or_jpeg(path)
+    from masked_denoiser.images.readers.tiff import read_tiff
 
-    return find_tiff(path)
+    return read_tiff(path)
 
 
 def _check_readable(path: Path) -> None:
@@ -73,51 +75,10 @@ def _check_readable(path: Path) -> None:
         raise ImageError(f"{path}: is an empty file; copy or export the image again")
 
 
-def _find_in_memory(array: Lazy) -> Found:
-    # The type's module tells a zarr array without loading zarr for those who have none.
+def _read_array(array: LazyArray) -> ReaderResult:
+    # The module of its type identifies a zarr array without importing zarr.
     if type(array).__module__.partition(".")[0] == "zarr":
-        from masked_denoiser.images.readers.zarr import find_zarr_object
+        from masked_denoiser.images.readers.zarr import read_zarr_object
 
-        return find_zarr_object(array)
-    return find_array(array)
-
-
-def _found_again(source: Source) -> Found:
-    return Found(
-        source.levels,
-        source.name,
-        source.axes,
-        source.rgb,
-        _steps_of_levels(source),
-        source.units,
-        source.channel_names,
-        source.channel_colours,
-        source.windows,
-        source.path,
-        source.inputs,
-        source.notes,
-        _origins_of_levels(source),
-        source.closer,
-        source.url,
-        source.fill_values,
-    )
-
-
-def _steps_of_levels(source: Source) -> tuple[dict[str, float], ...]:
-    return tuple(
-        {a: step * source.sizes[a] / data.shape[source.axes.index(a)] for a, step in source.pixel_size.items()}
-        for data in source.levels
-    )
-
-
-def _origins_of_levels(source: Source) -> tuple[dict[str, float], ...]:
-    """A pixel of a lower level lies over those that it is the mean of; where no size is known, it is the unit."""
-    letters = dict.fromkeys((*source.pixel_size, *source.origin))
-    origins = []
-    for data in source.levels:
-        ratios = {a: source.sizes[a] / data.shape[source.axes.index(a)] for a in letters}
-        shifted = {
-            a: source.origin.get(a, 0.0) + source.pixel_size.get(a, 1.0) * (r - 1) / 2 for a, r in ratios.items()
-        }
-        origins.append({a: at if a in source.pixel_size else at / ratios[a] for a, at in shifted.items()})
-    return tuple(origins)
+        return read_zarr_object(array)
+    return read_array(array)

@@ -1,4 +1,4 @@
-"""Planes: the YX slices that a network sees, with 1 or 3 channels, cut out of an image of any axes."""
+"""Planes: YX slices of an image of any axes, with 1 or 3 channels, as the network sees them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-#: How channels become planes: RGB as one plane and all else channel by channel, or forced either way.
-Channels = Literal["auto", "rgb", "each"]
+from masked_denoiser.images.choices import Channels
 
 
 @dataclass(frozen=True)
@@ -19,17 +18,17 @@ class Plane:
     """One YX slice of an image.
 
     Attributes:
-        index: position along every axis but Y, X and `across`, as (letter, position).
-        across: the axis that holds the plane's channels, "S" or "C"; "" for a single channel.
-        start, stop: the positions along `across`.
-        copied: whether its pixels are passed through as they are (an alpha sample).
-        range_key: which intensity range and noise treatment it shares: those of its channel and epoch.
-        channel: number of its channel; C and S count, T and Z do not.
-        epoch: number of its epoch, a run of neighbouring planes over T and Z that are alike.
+        index: position along every axis but Y, X and `channel_axis`, as (letter, position).
+        channel_axis: the axis that holds the plane's channels, "S" or "C"; "" for a single channel.
+        start, stop: half-open range of positions along `channel_axis`.
+        copied: whether its pixels are copied unchanged (an alpha sample).
+        range_key: number of its intensity range and noise treatment, shared by all planes of its channel and epoch.
+        channel: number of its channel over C and S.
+        epoch: number of its epoch, a run of similar consecutive planes over T and Z.
     """
 
     index: tuple[tuple[str, int], ...] = ()
-    across: str = ""
+    channel_axis: str = ""
     start: int = 0
     stop: int = 1
     copied: bool = False
@@ -40,7 +39,7 @@ class Plane:
     @property
     def channels(self) -> int:
         """Number of channels, 1 or 3."""
-        return self.stop - self.start if self.across else 1
+        return self.stop - self.start if self.channel_axis else 1
 
 
 def list_planes(
@@ -51,12 +50,12 @@ def list_planes(
     Args:
         axes: the image's axes, such as "TCZYX" or "YXS".
         sizes: axis letter to length.
-        rgb: whether "S", or without it "C", holds colour.
-        channels: "rgb" takes the colour axis as one plane even if `rgb` is false.
-        epochs: number of runs of neighbouring planes that T, Z and all other axes but C and S are cut into.
+        rgb: whether "S" (or "C", without "S") holds colour.
+        channels: how channels are grouped; "rgb" takes the colour axis as one plane even if `rgb` is false.
+        epochs: number of runs of consecutive planes into which all axes but Y, X, C and S are divided.
 
     Raises:
-        ValueError: if "rgb" is asked for and no axis has 3 or 4 positions for it.
+        ValueError: if `channels` is "rgb" and neither S nor C has 3 or 4 positions.
     """
     colour = _colour_axis(axes, sizes, rgb, channels)
     alpha = next(((a, 3) for a in "SC" if rgb and sizes.get(a) == 4), None)
@@ -74,7 +73,7 @@ def list_planes(
 
 
 def _colour_axis(axes: str, sizes: dict[str, int], rgb: bool, channels: Channels) -> str:
-    """The axis taken as red, green, blue (and alpha), or "" for none."""
+    """Return the axis of red, green, blue (and alpha), or ""."""
     if channels == "each" or (channels == "auto" and not rgb):
         return ""
     axis = next((a for a in "SC" if sizes.get(a) in (3, 4)), "")
@@ -84,7 +83,7 @@ def _colour_axis(axes: str, sizes: dict[str, int], rgb: bool, channels: Channels
 
 
 def _channel(index: dict[str, int], sizes: dict[str, int]) -> int:
-    """Number the channels: C and S count, T and Z do not."""
+    """Return the number of the channel over C and S."""
     return index.get("C", 0) * sizes.get("S", 1) + index.get("S", 0)
 
 
@@ -106,24 +105,24 @@ def _epoch(index: dict[str, int], sizes: dict[str, int], epochs: int) -> int:
 
 
 def plane_index(axes: str, plane: Plane, ys: slice, xs: slice) -> tuple[int | slice, ...]:
-    """The index that cuts a rectangle of a plane out of an array with these axes."""
+    """Return the index of a rectangle of a plane in an array with these axes."""
     at: dict[str, int | slice] = {"Y": ys, "X": xs, **dict(plane.index)}
-    if plane.across:
-        at[plane.across] = slice(plane.start, plane.stop)
+    if plane.channel_axis:
+        at[plane.channel_axis] = slice(plane.start, plane.stop)
     return tuple(at[letter] for letter in axes)
 
 
 def to_channels_first(pixels: np.ndarray[Any, Any], axes: str, plane: Plane) -> np.ndarray[Any, Any]:
-    """What `plane_index` cut out, as [channels, height, width]."""
-    left = [letter for letter in axes if letter in "YX" or letter == plane.across]
-    order = [left.index(letter) for letter in (plane.across, "Y", "X") if letter]
+    """Return the array that `plane_index` selects as [channels, height, width]."""
+    remaining = [letter for letter in axes if letter in "YX" or letter == plane.channel_axis]
+    order = [remaining.index(letter) for letter in (plane.channel_axis, "Y", "X") if letter]
     moved = pixels.transpose(order)
-    return moved if plane.across else moved[None]
+    return moved if plane.channel_axis else moved[None]
 
 
 def from_channels_first(pixels: np.ndarray[Any, Any], axes: str, plane: Plane) -> np.ndarray[Any, Any]:
-    """Inverse of `to_channels_first`: [channels, height, width] in the order of `axes`, ready for `plane_index`."""
-    first = [letter for letter in (plane.across, "Y", "X") if letter]
+    """Return [channels, height, width] in the order of `axes`: the inverse of `to_channels_first`."""
+    first = [letter for letter in (plane.channel_axis, "Y", "X") if letter]
     kept = [letter for letter in axes if letter in first]
-    whole = pixels if plane.across else pixels[0]
-    return whole.transpose([first.index(letter) for letter in kept])
+    block = pixels if plane.channel_axis else pixels[0]
+    return block.transpose([first.index(letter) for letter in kept])

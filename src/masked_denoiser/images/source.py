@@ -1,11 +1,11 @@
-"""A source: an image that is read piece by piece, and all that is known of it."""
+"""Sources: lazily read images with their metadata."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from gzip import BadGzipFile
 from pathlib import Path
 from types import MappingProxyType
@@ -22,15 +22,15 @@ AXES = "TCZYXS"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-#: What decoders raise for content that is none.
+#: What decoders raise for damaged content.
 _DAMAGE = (
     RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, zlib.error, struct.error, BadGzipFile,
     SystemError,  # numcodecs' blosc, for a declared size below 0
 )  # fmt: skip
 
 
-class Lazy(Protocol):
-    """What a source needs of an array: numpy, zarr and dask arrays all fit."""
+class LazyArray(Protocol):
+    """The part of the array interface that a source needs; numpy, zarr and dask arrays have it."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,52 +45,65 @@ class Lazy(Protocol):
     def __getitem__(self, key: Any, /) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Source:
-    """A lazily read image.
+@dataclass(frozen=True, kw_only=True)
+class ImageMetadata:
+    """What a reader knows of an image, apart from its pixels and axes.
 
     Attributes:
-        data: the full-resolution pixels, one dimension for each letter of `axes`.
-        axes: one letter of `AXES` a dimension, "Y" and "X" among them.
-        name: what to call it on a screen.
-        rgb: whether "S", or without it "C", holds red, green, blue (and alpha).
-        pixel_size: axis letter to its step, for those of T, Z, Y, X that are known.
-        units: axis letter to the unit of its step, as OME writes it ("micrometer", "second").
-        channel_names: one a position of "C", or a single one without "C"; or empty.
-        channel_colours: six hex digits of red, green, blue for each channel, as `channel_names`; empty for `rgb`.
-        windows: the intensities shown as black and as white for each channel, as `channel_names`.
-        levels: the pyramid, full resolution first; always at least `(data,)`.
+        name: shown in messages.
+        units: axis letter to the unit of its pixel size, as OME writes it ("micrometer", "second").
+        channel_names: one for each position of "C", or a single one without "C"; or empty.
+        channel_colours: six hex digits of red, green, blue for each channel; empty for RGB.
+        windows: the intensities shown as black and as white for each channel.
         path: the file or folder that it came from; None for an array in memory.
         inputs: every file and folder that its pixels are read from, none of which may be written to.
-        notes: what was guessed or left out, in sentences for the user.
-        origin: axis letter to where the centre of the first pixel lies, in units of `pixel_size` (in pixels where that
-            is unknown), for those of T, Z, Y, X where it is not 0.
-        selection: what of the file it is, as `images.selection` writes it; "" for all.
-        closer: frees the files behind it.
+        notes: what was guessed or omitted, in sentences for the user.
+        closer: closes the files behind it.
         url: the address that it is read from over a network; "" for files and arrays.
         fill_values: values that the file declares to mark missing pixels.
-        asked_axes, level: how it was opened.
-        context: the whole planes that it was cut out of; noise is measured there. None where it is whole.
     """
 
-    data: Lazy
-    axes: str
     name: str = "image"
-    rgb: bool = False
-    pixel_size: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
     units: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     channel_names: tuple[str, ...] = ()
     channel_colours: tuple[str, ...] = ()
     windows: tuple[tuple[float, float], ...] = ()
-    levels: tuple[Lazy, ...] = ()
     path: Path | None = None
     inputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
-    origin: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
-    selection: str = ""
     closer: Callable[[], None] | None = field(default=None, compare=False)
     url: str = ""
     fill_values: tuple[float, ...] = ()
+
+    def metadata(self) -> dict[str, Any]:
+        """Return these fields by name."""
+        return {one.name: getattr(self, one.name) for one in fields(ImageMetadata)}
+
+
+@dataclass(frozen=True)
+class Source(ImageMetadata):
+    """A lazily read image.
+
+    Attributes:
+        data: the full-resolution pixels, one dimension for each letter of `axes`.
+        axes: one letter of `AXES` for each dimension, "Y" and "X" among them.
+        rgb: whether "S", or without it "C", holds red, green, blue (and alpha).
+        pixel_size: axis letter to its step, for those of T, Z, Y, X that are known.
+        levels: the pyramid, full resolution first; always at least `(data,)`.
+        origin: axis letter to the centre of the first pixel, in units of `pixel_size` (in pixels where that is
+            unknown), for those of T, Z, Y, X where it is not 0.
+        selection: the part of the file that it is, as `images.selection` writes it; "" for all.
+        asked_axes, level: how it was opened.
+        context: the whole planes that it was cut out of; noise is measured there. None for whole planes.
+    """
+
+    data: LazyArray
+    axes: str
+    rgb: bool = False
+    pixel_size: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
+    levels: tuple[LazyArray, ...] = ()
+    origin: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
+    selection: str = ""
     asked_axes: str | None = None
     level: int = 0
     context: Source | None = field(default=None, compare=False)
@@ -103,7 +116,7 @@ class Source:
 
     @property
     def where(self) -> str:
-        """Where it was opened from: its path or address, or its name for an array in memory."""
+        """Path or address that it was opened from, or its name for an array in memory."""
         return self.url or str(self.path or self.name)
 
     @property
@@ -127,11 +140,11 @@ class Source:
         return self.sizes["Y"], self.sizes["X"]
 
     def read(self, plane: Plane, ys: slice, xs: slice) -> np.ndarray[Any, Any]:
-        """Reads a rectangle of a plane as [channels, height, width] in the source's dtype.
+        """Read a rectangle of a plane as [channels, height, width] in the dtype of the source.
 
         Raises:
             DamagedError: if the file is damaged there.
-            ImageError: if the file cannot be reached any more, or its decoder is missing.
+            ImageError: if the file has become unreachable, or its decoder is missing.
         """
         where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}{_position(plane)}"
         try:
@@ -143,18 +156,18 @@ class Source:
             if isinstance(error, ImportError):  # by imagecodecs, for a codec that it was built without
                 raise ImageError(f"{self.where}: cannot be decoded ({reason}); compress it otherwise") from error
             if not isinstance(error, _DAMAGE):
-                mend = "check the connection" if self.url else "see that it is there"
+                mend = "check the connection" if self.url else "check that its disk is mounted"
                 raise ImageError(
                     f"{self.where}: cannot be reached at {where} ({reason}); {mend}, then --resume"
                 ) from error
             raise DamagedError(
-                f"{self.where}: is damaged at {where} ({reason}); copy the file again, then --resume, or pass damaged "
-                "places through with --on-error skip"
+                f"{self.where}: is damaged at {where} ({reason}); copy the file again, then --resume, or copy what can "
+                "be read with --on-error skip"
             ) from error
         return to_channels_first(pixels, self.axes, plane)
 
     def close(self) -> None:
-        """Frees the files behind the source; it cannot be read afterwards."""
+        """Close the files behind the source; it cannot be read afterwards."""
         if self.closer is not None:
             self.closer()
 
@@ -166,5 +179,5 @@ class Source:
 
 
 def _position(plane: Plane) -> str:
-    """Where a plane lies along the other axes, for errors."""
+    """Return the position of a plane along the other axes, for errors."""
     return "".join(f", {letter} {at}" for letter, at in plane.index)

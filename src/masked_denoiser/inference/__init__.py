@@ -1,1 +1,1 @@
-"""A model on a device: runner, precision, memory limits, halo, and what is measured to set them."""
+"""Inference: a model on a device, with its precision, memory limits, halo and measured speed."""

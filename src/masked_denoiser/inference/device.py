@@ -1,4 +1,4 @@
-"""Which device computes, and saying so."""
+"""Devices on which a network computes: choice, description and free memory."""
 
 from __future__ import annotations
 
@@ -9,36 +9,35 @@ import torch
 from masked_denoiser.errors import JobError
 
 
-def choose_device(wanted: str = "auto") -> tuple[torch.device, str]:
-    """The device, and a sentence that names it.
+def choose_device(name: str = "auto") -> tuple[torch.device, str]:
+    """Return the device, and a message that names it.
 
     Args:
-        wanted: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        name: "auto", "cpu", "cuda", "cuda:N" or "mps".
 
     Raises:
-        JobError: if the device is asked for by name and is not there; nothing falls back silently.
+        JobError: if the device is named and not available; there is no silent fallback.
     """
-    if wanted == "auto":
+    if name == "auto":
         return _best()
-    kind = wanted.partition(":")[0]
+    kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda", "mps"):
-        raise JobError(f"unknown device {wanted!r}; choose auto, cpu, cuda, cuda:N or mps")
-    number = wanted.partition(":")[2]
+        raise JobError(f"unknown device {name!r}; choose auto, cpu, cuda, cuda:N or mps")
     if number and not (kind == "cuda" and number.isdecimal()):
-        raise JobError(f"unknown device {wanted!r}; a number can only follow cuda, as in cuda:1")
-    if (reason := _missing(wanted)) is not None:
-        raise JobError(f"device {wanted!r} cannot be used by torch {torch.__version__} ({reason}); choose auto or cpu")
-    device = torch.device(wanted)
+        raise JobError(f"unknown device {name!r}; a number can only follow cuda, as in cuda:1")
+    if (reason := _unusable(name)) is not None:
+        raise JobError(f"device {name!r} cannot be used by torch {torch.__version__} ({reason}); choose auto or cpu")
+    device = torch.device(name)
     return device, f"computing on {describe(device)}"
 
 
 def available_devices() -> tuple[str, ...]:
-    """What `choose_device` takes on this machine, "auto" first."""
-    return ("auto", "cpu", *(kind for kind in ("cuda", "mps") if _missing(kind) is None))
+    """Return the names that `choose_device` accepts on this machine, "auto" first."""
+    return ("auto", "cpu", *(kind for kind in ("cuda", "mps") if _unusable(kind) is None))
 
 
 def describe(device: torch.device) -> str:
-    """A device in words, with the GPU's name and memory, or the number of CPU threads."""
+    """Return a description of a device, with name and memory of a GPU, or the number of CPU threads."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return f"{properties.name} ({properties.total_memory / 2**30:.0f} GiB)"
@@ -49,38 +48,38 @@ def describe(device: torch.device) -> str:
 
 
 def identify(device: torch.device) -> str:
-    """What must be the same for a measurement to hold: the device and its library."""
+    """Return what must be the same for a cached measurement to be valid: the device and the version of torch."""
     cpu = f", {platform.machine()} with {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else ""
     return f"{describe(device)}{cpu}, torch {torch.__version__}"
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that this process can still take on a device; a CPU and an Apple GPU share the machine's."""
+    """Return the bytes that this process can still take; a CPU and an Apple GPU share the memory of the machine."""
     if device.type != "cuda":
-        import psutil  # not where networks are only trained on a GPU
+        import psutil  # not needed for training on a GPU
 
         return int(psutil.virtual_memory().available)
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, for use again
-    return int(torch.cuda.mem_get_info(device)[0]) + kept
+    reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # cached by torch
+    return int(torch.cuda.mem_get_info(device)[0]) + reusable
 
 
 def _best() -> tuple[torch.device, str]:
     for kind in ("cuda", "mps"):
-        if _missing(kind) is None:
+        if _unusable(kind) is None:
             device = torch.device(kind)
             return device, f"computing on {describe(device)}"
     device = torch.device("cpu")
     return device, f"no GPU that torch can use: computing on {describe(device)}"
 
 
-def _missing(name: str) -> str | None:
-    """Why a device cannot be used; None if it can. One operation is tried: torch may lack code for a GPU."""
+def _unusable(name: str) -> str | None:
+    """Return why a device cannot be used; None if it can. One operation is run, as torch may lack code for a GPU."""
     kind, _, number = name.partition(":")
     if kind == "cpu":
         return None
-    there = torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available()
-    if not there or (number and int(number) >= torch.cuda.device_count()):
-        return "it is not there"
+    available = torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available()
+    if not available or (number and int(number) >= torch.cuda.device_count()):
+        return "it is not available"
     try:
         torch.ones(1, device=name).add_(1).cpu()
     except RuntimeError as error:

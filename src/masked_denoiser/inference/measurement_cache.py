@@ -1,6 +1,6 @@
-"""What was measured on this machine: one JSON file in the user's cache folder.
+"""Cache of measurements on this machine: one JSON file in the user's cache folder.
 
-It decides nothing by itself: a job whose bytes depend on a measurement asked for that, or says so.
+A measurement affects the bytes of a result only if the job asked for it, and the job reports that it does.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from typing import Any
 
 from masked_denoiser.plain_json import parse_json
 
-#: Seconds to wait for another process that writes the file.
-_PATIENCE = 5
+#: Longest time in seconds to wait for another process that writes the file.
+_LOCK_TIMEOUT = 5
 
 
 def recall(key: str) -> Any:
-    """What was remembered under this key; None where there is nothing.
+    """Return the value cached under a key; None if there is none.
 
-    A file that is missing or damaged holds nothing: all in it can be measured again.
+    A missing or damaged file counts as empty, because everything in it can be measured again.
     """
-    return _all().get(key)
+    return _read().get(key)
 
 
 def remember(key: str, value: Any) -> str:
-    """Keep a JSON value, and return a sentence that says where, or that it could not be kept."""
-    from filelock import FileLock, Timeout  # not needed where nothing is kept
+    """Cache a JSON value, and return a message that says where, or why that failed."""
+    from filelock import FileLock, Timeout  # only needed to write
 
     path = _file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock"), timeout=_PATIENCE):  # workers of one machine measure alike
-            making = path.with_suffix(f".{os.getpid()}")
-            making.write_text(json.dumps(_all() | {key: value}, indent=1, sort_keys=True))
-            making.replace(path)
+        with FileLock(path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT):  # workers may measure simultaneously
+            temporary = path.with_suffix(f".{os.getpid()}")
+            temporary.write_text(json.dumps(_read() | {key: value}, indent=1, sort_keys=True))
+            temporary.replace(path)
     except (OSError, Timeout) as error:
         reason = getattr(error, "strerror", None) or error
         return f"{path} cannot be written ({reason}), so the next job measures again"
-    return f"kept in {path}"
+    return f"saved in {path}"
 
 
-def _all() -> dict[str, Any]:
+def _read() -> dict[str, Any]:
     try:
         values = parse_json(_file().read_bytes())
     except (OSError, ValueError):

@@ -1,26 +1,25 @@
-"""Memory that a network takes for tiles of a size."""
+"""Estimate of the memory that a network takes for tiles of a given size."""
 
 from __future__ import annotations
 
 from masked_denoiser.network.build import NetworkConfig
 from masked_denoiser.network.config import SwinConfig
 
-#: Feature images of the finest level that a network holds at once. Counted on a CPU: `python -m benchmarks pipeline`.
+#: Number of feature maps of full size that a network keeps simultaneously, counted on a CPU by
+#: `python -m benchmarks pipeline`.
 _SWIN_FEATURES, _U_FEATURES = 5.0, 6.0
 
-
-#: What the libraries of a network's layers take for themselves, in bytes.
-_LIBRARIES = 130 * 2**20
+#: Memory in bytes that the libraries of a network's layers take.
+_LIBRARY_BYTES = 130 * 2**20
 
 
 def network_memory(config: NetworkConfig, tiles: int, height: int, width: int) -> int:
-    """Bytes that a network and its libraries take for so many tiles of such sides, in pixels."""
+    """Return the bytes that a network and its libraries take for a batch of tiles with these sides in pixels."""
     pixels = -(-height // config.grid) * -(-width // config.grid) * config.grid**2
-    return int(tiles * pixels * _per_pixel(config)) + _LIBRARIES
+    return int(tiles * pixels * _bytes_per_pixel(config)) + _LIBRARY_BYTES
 
 
-def _per_pixel(config: NetworkConfig) -> float:
-    """Bytes of a network's features for each pixel."""
+def _bytes_per_pixel(config: NetworkConfig) -> float:
     if isinstance(config, SwinConfig):
         return _SWIN_FEATURES * config.embed * 4
     return _U_FEATURES * config.widths[0] * 4 / config.unshuffle**2

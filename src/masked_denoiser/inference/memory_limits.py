@@ -1,4 +1,4 @@
-"""What a device's memory holds of a job: found when it runs out, and begun with the next time."""
+"""Memory limits of a device for a job: detected when memory runs out, and cached for later jobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from masked_denoiser.inference.measurement_cache import recall, remember
 
-#: What torch says, in small letters, when memory runs out: the allocators of CPUs and GPUs, cuBLAS, cuDNN, and Metal.
+#: Lower-case parts of torch's messages when memory runs out, from CPU and GPU allocators, cuBLAS, cuDNN and Metal.
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "not enough memory",
@@ -19,76 +19,75 @@ _OUT_OF_MEMORY = (
     "invalid buffer size",
 )
 
-#: What is free may grow by this factor before a limit that was found with less is doubted.
-_AS_LITTLE = 1.1
+#: Ratio of the free memory to that when a limit was found, up to which the limit is still used.
+_MAX_GROWTH = 1.1
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How much of a batch goes through the network at once.
+class MemoryLimits:
+    """Largest batch and tile that the network may process in one run.
 
     Attributes:
-        at_once: tiles; None for all that are given.
-        side: of the parts that a tile is cut into, in pixels; None for whole tiles.
+        at_once: number of tiles; None for the whole batch.
+        side: of the parts into which a tile is split, in pixels; None for whole tiles.
     """
 
     at_once: int | None = None
     side: int | None = None
 
-    def less(self, batch: int, side: int, least: int) -> Limits | None:
-        """Half as many tiles, then parts of half the side; None if nothing is left to halve.
+    def reduced(self, batch: int, side: int, least: int) -> MemoryLimits | None:
+        """Return limits of half as many tiles, or else of parts of half the side; None if neither can be halved.
 
         Args:
-            batch: tiles that were too much, if there is no limit yet.
+            batch: number of tiles for which memory ran out, if there is no limit yet.
             side: of a tile, in pixels.
-            least: the smallest side of a part that makes sense.
+            least: smallest useful side of a part.
         """
         count, longest = self.at_once or batch, self.side or side
         if count > 1:
-            return Limits(count // 2, self.side)
-        return Limits(count, max(longest // 2, least)) if longest > least else None
+            return MemoryLimits(count // 2, self.side)
+        return MemoryLimits(count, max(longest // 2, least)) if longest > least else None
 
     def __str__(self) -> str:
-        tiles = f"{self.at_once} tile{'' if self.at_once == 1 else 's'} at once"
+        tiles = f"{self.at_once} tile{'' if self.at_once == 1 else 's'} at a time"
         if self.side is None:
             return tiles
         return (
-            f"tiles are denoised one by one, in parts of at most {self.side} x {self.side} pixels, which differ from "
-            "whole tiles as tiles with this halo differ from the whole image"
+            f"1 tile at a time, in parts of at most {self.side} x {self.side} pixels, which differ from whole tiles as "
+            "tiles with this halo differ from the whole image"
         )
 
 
-def recall_limits(key: str, free: int) -> Limits:
-    """What memory held when it ran out last; none if more is free now than then.
+def recall_limits(key: str, free: int) -> MemoryLimits:
+    """Return the cached limits; no limits if more memory is free now than when they were found.
 
     Args:
-        key: names device, model and job.
+        key: identifies device, model and job.
         free: bytes that are free now.
     """
     values = recall(key)
-    if not isinstance(values, dict) or not all(_fits(values.get(name)) for name in ("at_once", "side", "free")):
-        return Limits()
-    if free > _AS_LITTLE * (values["free"] or 0):
-        return Limits()
-    return Limits(values["at_once"], values["side"])
+    valid = isinstance(values, dict) and all(_is_valid(values.get(name)) for name in ("at_once", "side", "free"))
+    if not valid or free > _MAX_GROWTH * (values["free"] or 0):
+        return MemoryLimits()
+    return MemoryLimits(values["at_once"], values["side"])
 
 
-def remember_limits(key: str, free: int, limits: Limits) -> None:
-    """Keeps limits for the next job.
+def remember_limits(key: str, free: int, limits: MemoryLimits) -> None:
+    """Cache limits for later jobs.
 
     Args:
-        key: names device, model and job.
-        free: bytes that were free when memory had run out.
-        limits: that were found.
+        key: identifies device, model and job.
+        free: bytes that were free after memory had run out.
+        limits: as found.
     """
     remember(key, asdict(limits) | {"free": free})
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch says, in the words of any device, that memory ran out; only CUDA has a type for it."""
+    """Return whether an error of torch means that memory ran out; only CUDA has a separate type for it."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or any(words in text for words in _OUT_OF_MEMORY)
 
 
-def _fits(value: object) -> bool:
+def _is_valid(value: object) -> bool:
     return value is None or (type(value) is int and value > 0)

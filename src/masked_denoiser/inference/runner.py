@@ -1,4 +1,4 @@
-"""A model on a device: tiles in, denoised tiles out."""
+"""Model runner: a model on a device, which denoises tiles."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from masked_denoiser.errors import DeviceError
-from masked_denoiser.inference.memory_limits import Limits, is_out_of_memory
+from masked_denoiser.inference.memory_limits import MemoryLimits, is_out_of_memory
 from masked_denoiser.inference.precision import Precision
-from masked_denoiser.inference.transfer import Waiting, to_device, to_host
+from masked_denoiser.inference.transfer import PendingArray, to_device, to_host
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.exact import exact_float32
 from masked_denoiser.network.masks import HashedTokenMask
@@ -28,41 +28,41 @@ Batch = NDArray[np.float32]
 #: Channels of a noise map.
 _MAP_CHANNELS = 2
 
-#: Context of the parts that a tile is cut into when memory runs out, in pixels.
+#: Default halo, in pixels, of the parts into which a tile is split when memory runs out.
 _PART_OVERLAP = 32
 
 
 @dataclass(frozen=True)
 class Denoised:
-    """A result batch [B, C, H, W] float32: the mean over the passes, and their standard deviation if asked for."""
+    """A result batch [B, C, H, W] float32: the mean over the passes, and their standard deviation if requested."""
 
     mean: Batch
     std: Batch | None
 
 
-#: Gives a result when it is called, from any thread.
+#: Function that waits for a result and returns it, from any thread.
 Pending = Callable[[], Denoised]
 
 
 class ModelRunner:
-    """Runs a model on tiles.
+    """A model on a device that adapts to its memory.
 
-    When memory runs out, half as many tiles are computed at once from then on, then tiles of half the side, cut with
-    overlaps. `limits` records how far that went, and `messages` holds a sentence for each step until the pipeline
-    takes it. `waited` counts the seconds that callers waited for results of `submit`.
+    When memory runs out, the number of tiles per run is halved for the rest of the job, and finally tiles are split
+    into overlapping parts of half the side. `limits` records the result, and `take_messages` returns a message for
+    each step. `wait_seconds` is the time that callers waited for results of `submit`.
 
     Args:
-        model: what to run.
-        device: where.
-        passes: runs with different attention masks.
+        model: to run.
+        device: where to run it.
+        passes: number of runs with different attention masks.
         seed: of the attention masks.
-        std: whether to return the spread of the passes.
-        overlap: context in pixels of the parts of a tile that memory does not hold: the halo of its job.
+        std: whether to return the standard deviation of the passes.
+        overlap: halo in pixels of the parts of a tile that does not fit into memory: the halo of the job.
         precision: of the network's matrix products and convolutions. Norms, softmax and, in the Swin family, the
             residual sums stay in float32.
-        limits: what is known of the memory.
-        keep: called with each new limit.
-        or_cpu: whether the CPU takes over where a GPU's memory does not hold the smallest part.
+        limits: known memory limits.
+        on_new_limits: called with each new limit.
+        cpu_fallback: whether the CPU takes over if a GPU has too little memory for the smallest part.
     """
 
     def __init__(
@@ -75,159 +75,168 @@ class ModelRunner:
         std: bool = False,
         precision: Precision = "float32",
         overlap: int = _PART_OVERLAP,
-        limits: Limits | None = None,
-        keep: Callable[[Limits], None] | None = None,
-        or_cpu: bool = False,
+        limits: MemoryLimits | None = None,
+        on_new_limits: Callable[[MemoryLimits], None] | None = None,
+        cpu_fallback: bool = False,
     ) -> None:
         self.config = model.card.architecture
         self.device, self.passes, self.seed, self.std, self.precision = device, passes, seed, std, precision
         self.network = model.build().to(device)
-        # Pixels are masked in training only, and looking for them takes time.
+        # Pixels are masked only in training, and searching for them takes time.
         self._no_masked_pixels: dict[str, Any] = {"masked": False} if isinstance(self.config, UConfig) else {}
         self.overlap = -(-max(overlap, 1) // self.config.grid) * self.config.grid
-        self.limits, self._keep, self._or_cpu = limits or Limits(), keep, or_cpu
-        self.messages: list[str] = []
-        self.waited = 0.0
+        self.limits, self._on_new_limits, self._cpu_fallback = limits or MemoryLimits(), on_new_limits, cpu_fallback
+        self._messages: list[str] = []
+        self.wait_seconds = 0.0
 
     @property
     def takes_noise_map(self) -> bool:
-        """Whether the network takes a map of the noise's standard deviation."""
+        """Whether the network takes a map of the standard deviation of the noise."""
         return isinstance(self.config, UConfig) and self.config.noise_map
 
     @property
     def soft_limit(self) -> float:
-        """Standard deviations of the noise that the network corrects a pixel by at most; 0 if it has no such limit."""
+        """Largest correction of a pixel, in standard deviations of the noise; 0 if the network has no such limit."""
         return self.config.limit if isinstance(self.config, UConfig) else 0.0
+
+    def add_message(self, text: str) -> None:
+        """Add a message for the user."""
+        self._messages.append(text)
+
+    def take_messages(self) -> list[str]:
+        """Return and remove the messages since the last call."""
+        messages, self._messages = self._messages, []
+        return messages
 
     def __call__(self, tiles: Batch, origins: tuple[tuple[int, int], ...], noise: Batch | None = None) -> Denoised:
         """Denoise tiles of one shape.
 
         Args:
-            tiles: [B, C, H, W] in [0, 1], C 1 or 3, of any height and width; sides that are no multiple
-                of the window are completed at the bottom and the right by reflection.
+            tiles: [B, C, H, W] in [0, 1], C 1 or 3, of any height and width; sides that are not multiples of the
+                window are padded at the bottom and the right by reflection.
             origins: (row, column) in the image of each tile's first pixel.
-            noise: [B, 1, H, W], standard deviation of the noise in the same units, for networks that take a map of
-                it; None where it is not known.
+            noise: [B, 1, H, W], standard deviation of the noise in the same units, for networks that take a noise map;
+                None if it is not known.
 
         Raises:
-            DeviceError: if the device has too little memory for the smallest tile that makes sense.
+            DeviceError: if the device has too little memory for the smallest useful tile.
         """
-        return self._begin(tiles, origins, noise)()
+        return self._start(tiles, origins, noise)()
 
     def submit(self, tiles: Batch, origins: tuple[tuple[int, int], ...], noise: Batch | None = None) -> Pending:
-        """The same, but a GPU is only given the work; what is returned waits for it. A CPU has done it by then.
+        """Start to denoise tiles as `__call__` does, and return a function that waits for the result.
+
+        A GPU works in the background; a CPU is finished when this returns.
 
         Raises:
-            DeviceError: as above. Memory runs out when work is given, not when it is waited for.
+            DeviceError: as above. Memory runs out here, not while waiting for the result.
         """
-        coming = self._begin(tiles, origins, noise)
+        pending = self._start(tiles, origins, noise)
 
         def result() -> Denoised:
-            began = time.monotonic()
-            out = coming()
-            self.waited += time.monotonic() - began
+            start = time.monotonic()
+            out = pending()
+            self.wait_seconds += time.monotonic() - start
             return out
 
         return result
 
-    def _begin(self, tiles: Batch, origins: tuple[tuple[int, int], ...], noise: Batch | None) -> Pending:
+    def _start(self, tiles: Batch, origins: tuple[tuple[int, int], ...], noise: Batch | None) -> Pending:
         height, width = tiles.shape[-2:]
-        whole = reflect(self._with_noise_map(tiles, noise), self.config.grid)
+        padded = reflect(self._with_noise_map(tiles, noise), self.config.grid)
         while True:
             try:
-                coming = self._all(whole, origins)
+                pending = self._run_batch(padded, origins)
                 break
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                failed = error.with_traceback(None)  # whose frames would hold the memory of what failed
-            self._take_less(whole.shape, failed)
+                failure = error.with_traceback(None)  # the frames would keep the memory of the failed run
+            self._reduce_limits(padded.shape, failure)
 
         def result() -> Denoised:
-            outs = coming()[..., :height, :width]
-            return Denoised(outs.mean(axis=0), outs.std(axis=0, ddof=1) if self.std else None)
+            passes = pending()[..., :height, :width]
+            return Denoised(passes.mean(axis=0), passes.std(axis=0, ddof=1) if self.std else None)
 
         return result
 
     def _with_noise_map(self, tiles: Batch, noise: Batch | None) -> Batch:
-        """For networks that take them, two more channels: standard deviation, and whether it is known."""
+        """Return tiles with two more channels if the network takes them: standard deviation and whether it is known."""
         if not self.takes_noise_map:
             return tiles
         known = np.full_like(tiles[:, :1], noise is not None)
         return np.concatenate([tiles, np.zeros_like(known) if noise is None else noise, known], axis=1)
 
-    def _all(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Waiting:
-        """[passes, B, C, H, W], so many tiles of such a side at once as memory allows."""
+    def _run_batch(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> PendingArray:
+        """Start [passes, B, C, H, W], within the memory limits."""
         step, side = self.limits.at_once or len(tiles), self.limits.side
         fits = side is None or max(tiles.shape[-2:]) <= side
         if step >= len(tiles) and fits:
-            return self._each_pass(tiles, origins)
-        one = self._whole if fits else self._in_parts
-        parts = [one(tiles[i : i + step], origins[i : i + step]) for i in range(0, len(tiles), step)]
+            return self._run_passes(tiles, origins)
+        run = self._run_whole if fits else self._run_in_parts
+        parts = [run(tiles[i : i + step], origins[i : i + step]) for i in range(0, len(tiles), step)]
         out = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         return lambda: out
 
-    def _whole(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
-        return self._each_pass(tiles, origins)()
+    def _run_whole(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
+        return self._run_passes(tiles, origins)()
 
-    def _in_parts(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
+    def _run_in_parts(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> NDArray[np.float32]:
         batch, channels, *sides = tiles.shape
         channels -= _MAP_CHANNELS * self.takes_noise_map
         out, grid = np.empty((self.passes, batch, channels, *sides), np.float32), self.config.grid
         core = max(grid, ((self.limits.side or 0) - 2 * self.overlap) // grid * grid)
-        for tile in Plan((tiles.shape[-2], tiles.shape[-1]), core, self.overlap, grid):
-            rows, columns = (span.index for span in tile.read)
-            places = tuple((y + rows.start, x + columns.start) for y, x in origins)
-            inner = self._whole(np.ascontiguousarray(tiles[..., rows, columns]), places)
-            out[..., tile.core[0].index, tile.core[1].index] = inner[..., *tile.core_in_read]
+        for part in Plan((tiles.shape[-2], tiles.shape[-1]), core, self.overlap, grid):
+            rows, columns = (span.index for span in part.read)
+            part_origins = tuple((y + rows.start, x + columns.start) for y, x in origins)
+            denoised = self._run_whole(np.ascontiguousarray(tiles[..., rows, columns]), part_origins)
+            out[..., part.core[0].index, part.core[1].index] = denoised[..., *part.core_in_read]
         return out
 
-    def _each_pass(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> Waiting:
-        return to_host(torch.stack([self._run(tiles, origins, n) for n in range(self.passes)]))
+    def _run_passes(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> PendingArray:
+        return to_host(torch.stack([self._run_pass(tiles, origins, number) for number in range(self.passes)]))
 
-    def _take_less(self, shape: tuple[int, ...], error: RuntimeError) -> None:
-        """Less at once from now on; nothing less, and the CPU takes over if it may.
+    def _reduce_limits(self, shape: tuple[int, ...], error: RuntimeError) -> None:
+        """Reduce the memory limits, or switch to the CPU if they are minimal and the fallback is allowed.
 
         Raises:
-            DeviceError: if there is nothing left to halve, and no CPU to go on with.
+            DeviceError: if neither is possible.
         """
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        less = self.limits.less(shape[0], max(shape[-2:]), self.config.grid + 2 * self.overlap)
-        if less is not None:
-            self.limits = less
-            self.messages.append(f"memory ran out on {self.device}: from now on {less}")
-            if self._keep is not None:
-                self._keep(less)
+        reduced = self.limits.reduced(shape[0], max(shape[-2:]), self.config.grid + 2 * self.overlap)
+        if reduced is not None:
+            self.limits = reduced
+            self.add_message(f"{self.device} ran out of memory: continuing with {reduced}")
+            if self._on_new_limits is not None:
+                self._on_new_limits(reduced)
             return
-        too_little = (
-            f"{self.device} has too little memory for a tile of {shape[-2]} x {shape[-1]} pixels, even in parts"
-        )
+        reason = f"{self.device} has too little memory for a tile of {shape[-2]} x {shape[-1]} pixels, even in parts"
         if self.device.type == "cpu":
-            raise DeviceError(f"{too_little}; choose a smaller tile") from error
-        if not self._or_cpu:
+            raise DeviceError(f"{reason}; choose a smaller tile") from error
+        if not self._cpu_fallback:
             raise DeviceError(
-                f"{too_little}; choose a smaller tile, end what else uses its memory, or go on with "
-                "--cpu-as-last-resort, on the CPU"
+                f"{reason}; choose a smaller tile, close other programs that use its memory, or continue on the "
+                "CPU with --cpu-as-last-resort"
             ) from error
-        self.messages.append(f"{too_little}: from now on the CPU computes, as was asked for; it is slower")
-        self.device, self.limits = torch.device("cpu"), Limits()
+        self.add_message(f"{reason}: continuing on the CPU, as requested, which is slower")
+        self.device, self.limits = torch.device("cpu"), MemoryLimits()
         self.network = self.network.to(self.device)
 
-    def _run(self, tiles: Batch, origins: tuple[tuple[int, int], ...], number: int) -> Tensor:
-        """One pass, [B, C, H, W] on the device."""
-        images, more = to_device(tiles, self.device), dict(self._no_masked_pixels)
+    def _run_pass(self, tiles: Batch, origins: tuple[tuple[int, int], ...], number: int) -> Tensor:
+        """Return the result of one pass, [B, C, H, W] on the device."""
+        images, arguments = to_device(tiles, self.device), dict(self._no_masked_pixels)
         if self.takes_noise_map:
             images, noise = images[:, :-_MAP_CHANNELS], images[:, -_MAP_CHANNELS:]
-            more["noise"] = noise.repeat_interleave(images.shape[1], 0) if self.config.channels == 1 else noise
+            arguments["noise"] = noise.repeat_interleave(images.shape[1], 0) if self.config.channels == 1 else noise
         batch, channels = images.shape[:2]
         if channels == 3 and self.config.channels == 1:
             images = images.flatten(0, 1)[:, None]
             origins = tuple(origin for origin in origins for _ in range(3))
         elif channels == 1 and self.config.channels == 3:
             images = images.expand(-1, 3, -1, -1)
-        with torch.inference_mode(), computing(self.device, self.precision):
-            out: Tensor = self.network(images, self._mask(origins, number), **more).float()
+        with torch.inference_mode(), precision_context(self.device, self.precision):
+            out: Tensor = self.network(images, self._mask(origins, number), **arguments).float()
         if self.config.channels == channels:
             return out
         return out.view(batch, 3, *out.shape[-2:]) if channels == 3 else out.mean(dim=1, keepdim=True)
@@ -239,10 +248,10 @@ class ModelRunner:
 
 
 @contextmanager
-def computing(device: torch.device, precision: Precision) -> Iterator[None]:
-    """Matrix products and convolutions in this precision, norms and softmax in float32.
+def precision_context(device: torch.device, precision: Precision) -> Iterator[None]:
+    """Set the precision of matrix products and convolutions; norms and softmax stay in float32.
 
-    Where float32 is promised, TF32 is switched off: see `exact_float32`.
+    TF32 is switched off, so that float32 is exact: see `exact_float32`.
     """
     half = nullcontext() if precision == "float32" else torch.autocast(device.type, getattr(torch, precision))
     with exact_float32(), half:
@@ -250,9 +259,9 @@ def computing(device: torch.device, precision: Precision) -> Iterator[None]:
 
 
 def reflect(tiles: Batch, grid: int) -> Batch:
-    """Completes height and width to multiples of the grid, by reflection at the bottom and the right.
+    """Return tiles padded to multiples of the grid, by reflection at the bottom and the right.
 
-    NumPy's reflection goes on to and fro, so that an image of 1 x 3 pixels is completed too.
+    NumPy repeats the reflection as often as needed, so that even an image of 1 x 3 pixels can be padded.
     """
     height, width = tiles.shape[-2:]
     return np.pad(tiles, ((0, 0), (0, 0), (0, -height % grid), (0, -width % grid)), mode="reflect")

@@ -1,8 +1,8 @@
-"""Pixels to a device and back.
+"""Transfer of pixels to a device and back.
 
-On CUDA both ways go through page-locked memory and wait for nothing: copies are queued behind the kernels before them,
-on the same stream, so that while the host converts and writes one batch, the GPU goes from the next to the one after
-without a pause. Streams of their own would gain the copies alone: milliseconds, where a batch takes hundreds.
+On CUDA both directions use page-locked memory and do not block: copies are queued behind the preceding kernels on the
+same stream. While the host converts and writes one batch, the GPU proceeds to the following batches without a pause.
+Separate streams would only hide the copies, which take milliseconds where a batch takes hundreds.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Waiting = Callable[[], NDArray[np.float32]]
+#: Function that waits for an array on the host and returns it, from any thread.
+PendingArray = Callable[[], NDArray[np.float32]]
 
 
 def to_device(pixels: NDArray[np.float32], device: torch.device) -> Tensor:
-    """Pixels on a device. The array may be changed at once: page-locked memory gets a copy of it."""
+    """Return pixels on a device. On CUDA the array may be changed afterwards: it is copied to page-locked memory."""
     host = torch.from_numpy(pixels)
     if device.type != "cuda":
         return host.to(device)
     return host.pin_memory().to(device, non_blocking=True)
 
 
-def to_host(result: Tensor) -> Waiting:
-    """What gives a result, float32, as an array when it is called, from any thread; on CUDA it waits for it then."""
+def to_host(result: Tensor) -> PendingArray:
+    """Return a function that returns a float32 result as an array; on CUDA that function waits for it."""
     if not result.is_cuda:
-        done: NDArray[np.float32] = result.cpu().numpy()
-        return lambda: done
+        array: NDArray[np.float32] = result.cpu().numpy()
+        return lambda: array
     host = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
     host.copy_(result, non_blocking=True)
     copied = torch.cuda.Event()  # type: ignore[no-untyped-call]

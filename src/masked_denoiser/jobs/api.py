@@ -1,4 +1,4 @@
-"""Denoising from Python: `masked_denoiser.denoise` and `masked_denoiser.denoise_file`."""
+"""Python interface: `masked_denoiser.denoise` and `masked_denoiser.denoise_file`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.jobs.executor import LocalExecutor, open_executor
-from masked_denoiser.jobs.messages import restraint
+from masked_denoiser.jobs.messages import unremoved_noise_messages
 from masked_denoiser.jobs.pipeline.events import Event, Finished
-from masked_denoiser.jobs.prepare import prepare_array, prepare_file_on
+from masked_denoiser.jobs.prepare import prepare_array, prepare_file
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import AUTO
@@ -36,12 +36,12 @@ def denoise(
     options: Options | None = None,
     **settings: Any,
 ) -> np.ndarray[Any, Any]:
-    """Denoises an array in memory: `masked_denoiser.denoise`.
+    """Denoise an array in memory: `masked_denoiser.denoise`.
 
     Args:
-        array: numpy, dask or zarr, of any real dtype.
-        model: a model, its name or its path; "auto" takes general-rgb or general-gray, as suits the image.
-        axes: one letter of TCZYXS for each dimension; guessed from the shape if left out.
+        array: numpy, dask or zarr array of any real dtype.
+        model: a model, its name or its path; "auto" takes general-rgb or general-gray, depending on the image.
+        axes: one letter of TCZYXS for each dimension; guessed from the shape by default.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         options: how to denoise.
         settings: fields of `Options`, such as `noise="none"`.
@@ -50,15 +50,15 @@ def denoise(
         An array of the same shape and dtype.
 
     Raises:
-        MaskedDenoiserError: if the array cannot be denoised as asked.
+        MaskedDenoiserError: if the array cannot be denoised with these settings.
 
     Warns:
-        UserWarning: of axes that were guessed, of noise so weak that it is left alone, and of NaN and infinite pixels,
-            which stay.
+        UserWarning: about guessed axes, about noise that is too weak to be removed, and about NaN and infinite pixels,
+            which are kept.
     """
     source = open_image(array, axes=axes)
     prepared = prepare_array(source, model=model, options=replace(options or Options(), **settings), device=device)
-    _warn([*_doubts(source), *restraint(prepared.job)])
+    _warn([*_axes_notes(source), *unremoved_noise_messages(prepared.job)])
     for event in prepared.pipeline.run():
         _warn([event.text] if isinstance(event, Message) else [])
     sink = prepared.pipeline.sink
@@ -79,54 +79,54 @@ def denoise_file(
     workers: int | None = None,
     **settings: Any,
 ) -> Finished:
-    """Denoises a file to a file, tile by tile: `masked_denoiser.denoise_file`.
+    """Denoise a file to a file, tile by tile, and return its last event: `masked_denoiser.denoise_file`.
 
     Args:
-        image: anything that `open_image` opens.
+        image: anything that `open_image` accepts.
         output: `.ome.zarr` or `.ome.tif`.
-        model: a model, its name or its path; "auto" takes general-rgb or general-gray, as suits the image.
-        axes: the image's axes, where its file does not name them.
+        model: a model, its name or its path; "auto" takes general-rgb or general-gray, depending on the image.
+        axes: axes of the image, if its file does not name them.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        resume: go on with an interrupted job.
+        resume: continue an interrupted job.
         overwrite: replace an existing output.
-        scheduler, workers: a cluster to do it; see `jobs.executor.open_executor`.
+        scheduler, workers: cluster that runs the job; see `jobs.executor.open_executor`.
         settings: fields of `Options`, such as `passes=4`.
 
     Raises:
-        MaskedDenoiserError: if the job cannot be done as asked.
+        MaskedDenoiserError: if the job cannot be run with these settings.
 
     Warns:
-        UserWarning: of axes that were guessed, of noise so weak that it is left alone, and of NaN and infinite pixels,
-            which stay.
+        UserWarning: about guessed axes, about noise that is too weak to be removed, and about NaN and infinite pixels,
+            which are kept.
     """
     options = Options(**settings)
-    here = LocalExecutor(or_cpu=options.cpu_as_last_resort)
-    with open_image(image, axes=axes) as source, open_executor(scheduler, workers, here=here) as computing:
-        prepared = prepare_file_on(
-            computing,
+    local = LocalExecutor(cpu_fallback=options.cpu_as_last_resort)
+    with open_image(image, axes=axes) as source, open_executor(scheduler, workers, local=local) as executor:
+        prepared = prepare_file(
             source,
             output,
             model=model,
             options=options,
             device=device,
+            executor=executor,
             resume=resume,
             overwrite=overwrite,
         )
         with prepared, closing(cast("Generator[Event]", prepared.pipeline.run())) as events:
-            _warn([*_doubts(source), *restraint(prepared.job)])
+            _warn([*_axes_notes(source), *unremoved_noise_messages(prepared.job)])
             for event in events:
                 _warn([event.text] if isinstance(event, Message) else [])
                 if isinstance(event, Finished):
                     return event
-    raise AssertionError("a job that is not cancelled either finishes or raises")
+    raise AssertionError("a job that is not cancelled finishes or raises")
 
 
-def _doubts(source: Source) -> list[str]:
-    """What was guessed or left out; a single plane leaves nothing to guess."""
+def _axes_notes(source: Source) -> list[str]:
+    """Return the notes on guessed or ignored axes; a single plane leaves nothing to guess."""
     return [note.replace("--axes", "axes=") for note in source.notes] if set(source.axes) - set("YXS") else []
 
 
 def _warn(texts: Iterable[str]) -> None:
-    """What a window or a console would show, for callers from Python."""
+    """Issue warnings that point to the caller of the public function."""
     for text in texts:
         warnings.warn(text, UserWarning, stacklevel=3)

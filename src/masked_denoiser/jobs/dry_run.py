@@ -1,4 +1,4 @@
-"""What a job would do and need, said before it is done."""
+"""Plan of a job and its requirements, without running it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,17 @@ import numpy as np
 
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.output_path import estimate_bytes
-from masked_denoiser.inference.device import choose_device
-from masked_denoiser.inference.tune_precision import resolve_precision
-from masked_denoiser.jobs.memory_estimate import plan_memory
-from masked_denoiser.jobs.messages import what_is_done
+from masked_denoiser.jobs.memory_estimate import estimate_memory
+from masked_denoiser.jobs.messages import describe_treatments
 from masked_denoiser.jobs.pipeline.background_tiles import BackgroundTiles, write_preview
+from masked_denoiser.jobs.resolve_job import resolve_job
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.options import Options
-from masked_denoiser.jobs.spec.resolve import make_job, resolve_channels
-from masked_denoiser.jobs.spec.tile_size import resolve_tile
-from masked_denoiser.models.catalogue import load_model, suited
 
 _LOG = logging.getLogger(__name__)
 
-#: Tiles that are looked at to say how many are background.
-_LOOKED_AT = 64
+#: Largest number of tiles that are read to estimate the share of background.
+_MAX_TILES = 64
 
 
 def plan_job(
@@ -33,43 +29,39 @@ def plan_job(
     model: str,
     options: Options,
     device: str,
-    say: Callable[[str], None] = _LOG.info,
+    report: Callable[[str], None] = _LOG.info,
     preview: Path | None = None,
 ) -> dict[str, Any]:
-    """The plan of a job, as plain JSON values.
+    """Return the plan of a job, as plain JSON values.
 
     Args:
         source: the image; a sample of it is read.
-        model: name, path or "auto".
+        model: its name or its path, or "auto".
         options: how to denoise.
-        device: as for `choose_device`.
-        say: is told at once what takes its time.
-        preview: where a picture of the tiles that may be passed through goes, a PNG; None for none.
+        device: see `choose_device`.
+        report: receives messages on measurements that take time.
+        preview: PNG to write, with a picture of the tiles that may be copied; None for no picture.
 
     Returns:
-        Among others `tiles`, `tile` and `halo` in pixels, `memory`, `device_memory` and `output` in bytes, and
-        `background`, the share of some tiles that would be passed through, or None where none is.
+        Among others the number of `tiles`, `tile` and `halo` in pixels, `memory`, `device_memory` and `output` in
+        bytes, and `background`, the share of `looked_at` sampled tiles that would be copied unchanged, or None if
+        background is not skipped.
 
     Raises:
-        MaskedDenoiserError: if the job cannot be done as asked, or the preview not be written.
+        MaskedDenoiserError: if the job cannot be run with these settings, or the preview cannot be written.
     """
-    chosen, said = choose_device(device)
-    options = resolve_channels(source, model, options)
-    together = source.rgb if options.channels == "auto" else options.channels == "rgb"
-    loaded = load_model(suited(model, together))
-    precision, _ = resolve_precision(options.precision, loaded, chosen)
-    options = resolve_tile(options, loaded, chosen, precision, say)
-    job = make_job(source, loaded, options, chosen.type, "out.ome.zarr", precision)
+    resolved = resolve_job(source, "out.ome.zarr", model=model, options=options, device=device, report=report)
+    job, source = resolved.job, resolved.source
     if preview is not None:
         write_preview(source, job, preview)
-    memory = plan_memory(job, loaded.card.architecture)
-    looked, background = _background(source, job)
+    memory = estimate_memory(job, resolved.model.card.architecture)
+    sampled, background = _measure_background(source, job)
     return {
-        "model": loaded.card.name,
-        "device": said,
-        "precision": precision,
+        "model": job.model,
+        "device": resolved.messages[0],
+        "precision": job.precision,
         "noise": job.noise,
-        "done": " / ".join(what_is_done(job)),
+        "done": " / ".join(describe_treatments(job)),
         "tiles": len(job.plan) * len(job.planes),
         "tile": job.tile,
         "halo": job.halo,
@@ -78,12 +70,12 @@ def plan_job(
         "device_memory": memory.device,
         "output": estimate_bytes(source, Path("out.ome.zarr"), None),
         "background": background,
-        "looked_at": looked,
+        "looked_at": sampled,
     }
 
 
-def _background(source: Source, job: Job) -> tuple[int, float | None]:
-    """Of how many tiles which share is background."""
+def _measure_background(source: Source, job: Job) -> tuple[int, float | None]:
+    """Return the number of sampled tiles and the share of them that is background; None if it is not skipped."""
     if not job.background:
         return 0, None
     rng = np.random.default_rng(job.seed)
@@ -91,10 +83,10 @@ def _background(source: Source, job: Job) -> tuple[int, float | None]:
     if not planes:
         return 0, None
     count = len(job.plan) * len(planes)
-    numbers = range(count) if count <= _LOOKED_AT else sorted(rng.choice(count, _LOOKED_AT, replace=False).tolist())
-    found, skipping = 0, BackgroundTiles(source, job)
+    numbers = range(count) if count <= _MAX_TILES else sorted(rng.choice(count, _MAX_TILES, replace=False).tolist())
+    skipped, background = 0, BackgroundTiles(source, job)
     for number in numbers:
         plane, tile = planes[number // len(job.plan)], job.plan[number % len(job.plan)]
         unit = job.range_of(plane).to_unit(source.read(plane, *(span.index for span in tile.read)))
-        found += skipping.skips(plane, tile, unit)
-    return len(numbers), found / len(numbers)
+        skipped += background.skips(plane, tile, unit)
+    return len(numbers), skipped / len(numbers)

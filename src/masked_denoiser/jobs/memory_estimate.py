@@ -1,4 +1,4 @@
-"""How much memory a job will take: a function of tile, batch and network, and not of the image."""
+"""Estimate of the memory of a job, which depends on tile, batch and network, and not on the size of the image."""
 
 from __future__ import annotations
 
@@ -8,55 +8,55 @@ import numpy as np
 import psutil
 
 from masked_denoiser.inference.memory_estimate import network_memory
-from masked_denoiser.jobs.pipeline.prefetch import AHEAD
+from masked_denoiser.jobs.pipeline.prefetch import READ_AHEAD
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.network.build import NetworkConfig
 
-#: Bytes for each sample of a tile while it waits: in [0, 1] as float32, what was clipped as float64, its result.
-_WAITING = 4 + 8 + 4
+#: Bytes per sample of a waiting tile without its pixels: float32 in [0, 1], clipped parts in float64, float32 result.
+_WAITING_BYTES = 4 + 8 + 4
 
-#: Bytes for each sample of the tiles that are being converted, in float64.
-_CONVERTING = 4 * 8
+#: Bytes per sample of a tile while it is converted in float64.
+_CONVERSION_BYTES = 4 * 8
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Bytes that a job takes at its peak.
+class MemoryEstimate:
+    """Peak memory of a job, in bytes.
 
     Attributes:
         process: resident memory of the process.
-        device: memory of the GPU; 0 where the CPU computes. Counted on a CPU, where fewer windows are in work at once:
-            a lower bound for GPUs.
+        device: memory of the GPU; 0 if the CPU computes. It is a lower bound, since it was counted on a CPU, which
+            processes fewer windows simultaneously.
     """
 
     process: int
     device: int
 
 
-def plan_memory(job: Job, config: NetworkConfig) -> Memory:
-    """What a job will take at its peak, in a process like this one.
+def estimate_memory(job: Job, config: NetworkConfig) -> MemoryEstimate:
+    """Return the peak memory of a job in this process.
 
     Args:
-        job: the settled job.
-        config: of its model.
+        job: the resolved job.
+        config: configuration of the network of its model.
     """
-    height, width = (max(spans) for spans in zip(*_reads(job), strict=True))
+    height, width = (max(spans) for spans in zip(*_read_sizes(job), strict=True))
     channels = max(plane.channels for plane in job.planes)
     samples = job.batch * height * width * channels
-    pieces = -(-len(job.plan) * len(job.planes) // job.batch)
-    waiting = min(pieces, AHEAD + 1) * samples * (_WAITING + np.dtype(job.dtype).itemsize)
+    batches = -(-len(job.plan) * len(job.planes) // job.batch)
+    waiting = min(batches, READ_AHEAD + 1) * samples * (_WAITING_BYTES + np.dtype(job.dtype).itemsize)
     rows, columns = job.group
-    gathered = 2 * rows * columns * job.tile**2 * channels * np.dtype(job.dtype).itemsize * (rows * columns > job.batch)
+    group = 2 * rows * columns * job.tile**2 * channels * np.dtype(job.dtype).itemsize * (rows * columns > job.batch)
     network = network_memory(config, job.batch * (channels if config.channels == 1 else 1), height, width)
-    network += 2 * (job.passes - 1) * samples * 4  # passes wait for each other, and are stacked
+    network += 2 * (job.passes - 1) * samples * 4  # the results of all passes are kept, and then stacked
     on_cpu = job.device == "cpu"
     now = psutil.Process().memory_info().rss
-    process = now + waiting + gathered + samples * _CONVERTING + (network if on_cpu else 0)
-    return Memory(int(process), 0 if on_cpu else network)
+    process = now + waiting + group + samples * _CONVERSION_BYTES + (network if on_cpu else 0)
+    return MemoryEstimate(int(process), 0 if on_cpu else network)
 
 
-def _reads(job: Job) -> list[tuple[int, int]]:
-    """Heights and widths that are read: a tile in the middle has the largest."""
+def _read_sizes(job: Job) -> list[tuple[int, int]]:
+    """Return the height and width that are read for the first and a central tile, which has the largest halo."""
     rows, columns = job.plan.grid
-    middle = job.plan[(rows // 2) * columns + columns // 2]
-    return [(len(tile.read[0]), len(tile.read[1])) for tile in (job.plan[0], middle)]
+    central = job.plan[(rows // 2) * columns + columns // 2]
+    return [(len(tile.read[0]), len(tile.read[1])) for tile in (job.plan[0], central)]

@@ -1,4 +1,4 @@
-"""What a user should know of a job before it runs: choices that were made, and what looks odd."""
+"""Messages about a job before it runs: automatic choices, noise treatments and likely mistakes."""
 
 from __future__ import annotations
 
@@ -14,96 +14,100 @@ from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.storage.output import std_path
 from masked_denoiser.models.file import Model
 
-#: Planes as thin as this are a sign of wrong axes; integers with fewer levels than this lose by rounding.
-_THIN, _LEVELS = 4, 24
+#: Side in pixels up to which a plane suggests wrong axes.
+_THIN_SIDE = 4
+#: Number of grey levels below which rounding degrades the result.
+_FEW_GREY_LEVELS = 24
 
 
-def about(source: Source, model: Model, job: Job) -> list[str]:
-    """Choices that were made for the user."""
+def job_messages(source: Source, model: Model, job: Job) -> list[str]:
+    """Return the automatic choices of a job and likely mistakes."""
     channels = {plane.channels for plane in job.planes if not plane.copied}
-    wants = model.card.architecture.channels
+    model_channels = model.card.architecture.channels
     messages = []
-    if wants == 3 and 1 in channels:
-        messages.append(f"{model.card.name} knows RGB: each gray plane is given to it three times and averaged")
-    if wants == 1 and 3 in channels:
-        messages.append(f"{model.card.name} knows gray: red, green and blue are denoised one by one")
+    if model_channels == 3 and 1 in channels:
+        messages.append(f"{model.card.name} is an RGB model: gray planes are repeated in three channels, then averaged")
+    if model_channels == 1 and 3 in channels:
+        messages.append(f"{model.card.name} is a gray model: red, green and blue are denoised separately")
     if source.rgb and job.channels == "each":
-        messages.append("red, green and blue are denoised one by one; 'rgb' for the channels takes them together")
-    messages += _odd(source)
+        messages.append("red, green and blue are denoised separately; set channels to 'rgb' to denoise them together")
+    messages += _warnings(source)
     if any(plane.copied for plane in job.planes):
-        messages.append("the alpha channel is copied as it is")
+        messages.append("the alpha channel is copied unchanged")
     if source.dtype != np.uint8:
         ranges = ", ".join(f"{scale.low:g} to {scale.high:g}" for _, scale in job.ranges[:4])
         messages.append(f"intensity range, fixed for the whole job: {ranges}{' ...' if len(job.ranges) > 4 else ''}")
-    return messages + about_noise(job)
+    return messages + noise_messages(job)
 
 
-def axes_of_output(source: Source, path: Path) -> list[str]:
-    """OME-Zarr prescribes the order of axes."""
+def axis_order_messages(source: Source, path: Path) -> list[str]:
+    """Return a message if OME-Zarr, which prescribes the order of axes, reorders those of the image."""
     order = "".join(letter for letter in "TCZYX" if letter in source.axes)
-    ours = source.axes.replace("S", "")
-    if path.suffix != ".zarr" or ours == order:
+    axes = source.axes.replace("S", "")
+    if path.suffix != ".zarr" or axes == order:
         return []
-    return [f"OME-Zarr keeps axes in the order {order}: those of this image, {ours}, are put into it"]
+    return [f"OME-Zarr requires axes in the order {order}: the axes of this image, {axes}, are reordered"]
 
 
-def beside(job: Job) -> list[str]:
-    """A standard deviation of an earlier job, which one without leaves where it is."""
+def old_std_messages(job: Job) -> list[str]:
+    """Return a message if the standard deviation of an earlier job stays next to the output."""
     std = std_path(Path(job.output))
     settings = {} if job.std else read_attributes(std).get("settings")
     if not isinstance(settings, dict) or not settings.get("std"):
         return []
-    return [f"{std} is of an earlier job, and not of this one: it stays as it is"]
+    return [f"{std} belongs to an earlier job, not to this one: it is kept unchanged"]
 
 
-def _odd(source: Source) -> list[str]:
-    """What looks like a mistake, or will look odd in the result."""
+def _warnings(source: Source) -> list[str]:
+    """Return messages about likely mistakes, and about integers with few grey levels."""
     messages = []
-    if min(source.size_yx) <= _THIN and max(source.shape) > 8 * _THIN:
+    if min(source.size_yx) <= _THIN_SIDE and max(source.shape) > 8 * _THIN_SIDE:
         height, width = source.size_yx
         messages.append(
-            f"the planes are {height} x {width} pixels, with axes {source.axes}: are the axes right? RGB samples are "
-            "'S', and --axes overrides what the file says"
+            f"the planes are {height} x {width} pixels with axes {source.axes}: check the axes; RGB samples are 'S', "
+            "and --axes overrides the axes in the file"
         )
     if source.dtype.kind in "ui" and source.dtype.itemsize > 1:
         plane = next(list_planes(source.axes, source.sizes, source.rgb))
-        few = int(np.ptp(source.read(plane, slice(0, 512), slice(0, 512))))
-        if 0 < few < _LEVELS:
+        levels = int(np.ptp(source.read(plane, slice(0, 512), slice(0, 512))))
+        if 0 < levels < _FEW_GREY_LEVELS:
             messages.append(
-                f"the image has about {few + 1} grey levels, and its result is rounded to them; give it as float32, or "
-                "multiplied, to keep what lies between"
+                f"the image has about {levels + 1} grey levels, to which the result is rounded; convert it to float32, "
+                "or multiply it, to keep intermediate values"
             )
     return messages
 
 
-def about_noise(job: Job) -> list[str]:
-    """What was found, and what is done about it, for each channel that differs."""
+def noise_messages(job: Job) -> list[str]:
+    """Return the measured noise and its treatment, a line for each group of channels that are treated alike."""
     if not job.noise:
         return []
-    done = what_is_done(job)
-    return [f"noise: {job.noise}: {done[0]}"] if len(done) == 1 else [f"noise: {job.noise}", *done]
+    lines = describe_treatments(job)
+    return [f"noise: {job.noise}: {lines[0]}"] if len(lines) == 1 else [f"noise: {job.noise}", *lines]
 
 
-def what_is_done(job: Job) -> list[str]:
-    """Return what is done to the planes because of their noise, a line for all channels that are treated alike."""
+def describe_treatments(job: Job) -> list[str]:
+    """Return the noise treatments of a job, a line for each group of channels that are treated alike."""
     planes = [plane for plane in job.planes if not plane.copied]
-    done: dict[str, Counter[int]] = {}
+    counts: dict[str, Counter[int]] = {}  # planes by treatment and channel
     for plane in planes:
-        done.setdefault(job.treatment_of(plane).summary, Counter())[plane.channel] += 1
-    whole = Counter(plane.channel for plane in planes)
-    return list(done) if len(done) == 1 else [f"{_planes_named(of, whole)}: {what}" for what, of in done.items()]
+        counts.setdefault(job.treatment_of(plane).summary, Counter())[plane.channel] += 1
+    totals = Counter(plane.channel for plane in planes)
+    if len(counts) == 1:
+        return list(counts)
+    return [f"{_channels_text(channels, totals)}: {treatment}" for treatment, channels in counts.items()]
 
 
-def _planes_named(counts: Counter[int], whole: Counter[int]) -> str:
-    """Channels, and how many of their planes where these are not treated alike."""
-    several = "s" if len(counts) > 1 else ""
-    if all(counts[channel] == whole[channel] for channel in counts):
-        return f"channel{several} {', '.join(map(str, counts))}"
-    parts = [f"{channel} ({count} of {whole[channel]} planes)" for channel, count in counts.items()]
-    return f"channel{several} {', '.join(parts)}"
+def _channels_text(counts: Counter[int], totals: Counter[int]) -> str:
+    """Return the channels, and how many of their planes if not all planes of a channel are treated alike."""
+    plural = "s" if len(counts) > 1 else ""
+    if all(counts[channel] == totals[channel] for channel in counts):
+        return f"channel{plural} {', '.join(map(str, counts))}"
+    parts = [f"{channel} ({count} of {totals[channel]} planes)" for channel, count in counts.items()]
+    return f"channel{plural} {', '.join(parts)}"
 
 
-def restraint(job: Job) -> list[str]:
-    """Noise that is left alone, or nearly."""
+def unremoved_noise_messages(job: Job) -> list[str]:
+    """Return the noise messages if some noise is hardly removed or not at all."""
     treatments = [job.treatment_of(plane) for plane in job.planes if not plane.copied]
-    return about_noise(job) if any(treatment.is_restrained for treatment in treatments) else []
+    return noise_messages(job) if any(treatment.is_restrained for treatment in treatments) else []

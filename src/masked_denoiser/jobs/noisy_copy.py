@@ -1,4 +1,4 @@
-"""A noisy copy of an image of any size: what synthetic noise does, seen on the user's own pixels."""
+"""Noisy copy of an image of any size, with synthetic noise."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from masked_denoiser.errors import JobError
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
-from masked_denoiser.images.writers.output_path import check_output, check_room, discard, estimate_bytes
-from masked_denoiser.noise.synthetic.recipe import USUAL_VALUES, NoiseRecipe, add_noise
+from masked_denoiser.images.writers.output_path import check_disk_space, check_output, discard_output, estimate_bytes
+from masked_denoiser.noise.synthetic.recipe import TYPICAL_DISTINCT_VALUES, NoiseRecipe, add_noise
 
-#: Side of the output's chunks; and samples that are made noisy at once: all of a plane, where it has no more.
-_CHUNK, _AT_ONCE = 256, 2**26
+#: Side of the chunks of the output, in pixels.
+_CHUNK = 256
+#: Largest number of samples to which noise is added in one band of rows; most planes have fewer and are one band.
+_MAX_BAND_SAMPLES = 2**26
 
 
 @dataclass(frozen=True)
 class CopyProgress:
-    """How many bands of rows are written, of how many."""
+    """Number of bands of rows that are written, and in total."""
 
     done: int
     total: int
@@ -33,44 +35,44 @@ class CopyProgress:
 def noisy_copy(
     source: Source, output: Path, recipe: NoiseRecipe, *, seed: int = 0, overwrite: bool = False
 ) -> Iterator[CopyProgress]:
-    """Writes an image with noise, band by band. Ranges and choices of the recipe are drawn once for each plane.
+    """Write an image with noise, band by band. Ranges and choices of the recipe are drawn once for each plane.
 
-    Noise is defined on [0, 1], where 8-bit images have white at 1 and others their measured intensity range; results
-    are clipped to it, as a camera does, and rounded by integers. A plane of more than 2^26 samples is made noisy in
-    bands of rows: correlated noise, stripes along columns and JPEG blocks then begin anew at each band.
+    Noise is defined on [0, 1], which is the range of the dtype for 8-bit images and the measured intensity range for
+    others; results are clipped to it, as by a camera, and rounded for integers. A plane of more than 2^26 samples is
+    processed in bands of rows: correlated noise, stripes along columns and JPEG blocks restart at each band.
 
     Args:
         source: the image.
         output: `.ome.zarr` or `.ome.tif`.
-        recipe: what to add.
+        recipe: noise to add.
         seed: the same seed gives the same noise.
         overwrite: replace an existing output.
 
     Raises:
         JobError: if the output exists.
-        ImageError: if it cannot be written.
+        ImageError: if the output cannot be written.
     """
     check_output(output, source)
     if output.exists() and not overwrite:
         raise JobError(f"{output} exists; write elsewhere, or replace it with --overwrite")
-    check_room(output, estimate_bytes(source, output, None))
+    check_disk_space(output, estimate_bytes(source, output, None))
     planes = list(list_planes(source.axes, source.sizes, source.rgb))
     ranges = measure_recipe_ranges(source, planes)
     sink = create_sink(output, source, chunk=_CHUNK, overwrite=overwrite, attributes={"noise": str(recipe)})
     height, width = source.size_yx
-    step = max(_CHUNK, _AT_ONCE // (width * max(plane.channels for plane in planes)) // _CHUNK * _CHUNK)
-    starts = range(0, height, step)
+    band = max(_CHUNK, _MAX_BAND_SAMPLES // (width * max(plane.channels for plane in planes)) // _CHUNK * _CHUNK)
+    starts = range(0, height, band)
     finished = False
     try:
         for number, plane in enumerate(planes):
             generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
             drawn = recipe.draw(generator)
-            distinct = None if len(starts) == 1 else USUAL_VALUES
+            distinct = None if len(starts) == 1 else TYPICAL_DISTINCT_VALUES
             for count, top in enumerate(starts):
-                rows = slice(top, min(top + step, height))
+                rows = slice(top, min(top + band, height))
                 pixels = source.read(plane, rows, slice(0, width))
                 if not plane.copied:
-                    pixels = _noisy(pixels, ranges[plane.range_key], drawn, generator, distinct)
+                    pixels = _add_noise(pixels, ranges[plane.range_key], drawn, generator, distinct)
                 _write(sink, plane, top, pixels)
                 yield CopyProgress(number * len(starts) + count + 1, len(planes) * len(starts))
         sink.finish()
@@ -78,17 +80,17 @@ def noisy_copy(
     finally:
         if not finished:
             sink.close()
-            discard(output)
+            discard_output(output)
 
 
 def _write(sink: Any, plane: Plane, top: int, pixels: np.ndarray[Any, Any]) -> None:
-    """Tile by tile: sinks take what fits one of their chunks."""
+    """Write a band in blocks of one chunk, the largest that sinks accept."""
     for row in range(0, pixels.shape[1], _CHUNK):
         for left in range(0, pixels.shape[2], _CHUNK):
             sink.write(plane, top + row, left, pixels[:, row : row + _CHUNK, left : left + _CHUNK])
 
 
-def _noisy(
+def _add_noise(
     pixels: np.ndarray[Any, Any],
     scale: IntensityRange,
     drawn: NoiseRecipe,

@@ -1,4 +1,4 @@
-"""The denoiser of a job, with what is known of its device's memory."""
+"""Creation of the runner of a job, with the cached memory limits of its device."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from masked_denoiser.inference.compilation import compile_network
 from masked_denoiser.inference.device import free_memory, identify
 from masked_denoiser.inference.halo import DEFAULT_HALO
-from masked_denoiser.inference.memory_limits import Limits, recall_limits, remember_limits
+from masked_denoiser.inference.memory_limits import MemoryLimits, recall_limits, remember_limits
 from masked_denoiser.inference.runner import ModelRunner
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.models.file import Model
 
-#: Is told a sentence for the user.
-Say = Callable[[str], None]
+#: Receives a message for the user.
+Report = Callable[[str], None]
 
 
 def create_runner(
@@ -23,30 +23,30 @@ def create_runner(
     device: torch.device,
     job: Job,
     *,
-    say: Say,
-    or_cpu: bool = False,
-    limits: Limits | None = None,
+    report: Report,
+    cpu_fallback: bool = False,
+    limits: MemoryLimits | None = None,
 ) -> ModelRunner:
-    """A denoiser as the job wants it.
+    """Return the runner of a job, with its network compiled if the job requests it.
 
-    Where the job wants it, its network is compiled first. Memory that ran out in an earlier job of this kind is not
-    tried again, unless more of it is free than was then; that is said by the first event of the pipeline.
+    The runner starts with the memory limits of earlier jobs of this kind, unless more memory is free now than when they
+    were found. The first event of the pipeline reports such limits.
 
     Args:
-        model: the job's.
+        model: the model of the job.
         device: where to compute.
-        job: the settled job.
-        say: is told at once what takes its time.
-        or_cpu: whether the CPU may take over where a GPU's memory does not hold the smallest part.
-        limits: those that the job went on with when it was interrupted; None for those of earlier jobs.
+        job: the resolved job.
+        report: receives messages on what takes time before the job begins.
+        cpu_fallback: whether the CPU takes over if a GPU has too little memory for the smallest part of a tile.
+        limits: memory limits of the job when it was interrupted; None for those of earlier jobs.
 
     Raises:
-        DeviceError: if the network is to be compiled and cannot be.
+        DeviceError: if the network cannot be compiled as requested.
     """
     key = f"memory of {identify(device)} for {_kind(job)}"
     free = free_memory(device)
     known = recall_limits(key, free) if limits is None else limits
-    denoiser = ModelRunner(
+    runner = ModelRunner(
         model,
         device,
         passes=job.passes,
@@ -55,19 +55,19 @@ def create_runner(
         precision=job.precision,
         overlap=max(job.halo, DEFAULT_HALO),
         limits=known,
-        keep=lambda limits: remember_limits(key, free_memory(device), limits),
-        or_cpu=or_cpu,
+        on_new_limits=lambda limits: remember_limits(key, free_memory(device), limits),
+        cpu_fallback=cpu_fallback,
     )
-    if known != Limits():
+    if known != MemoryLimits():
         when = "when this job was interrupted" if limits is not None else "in an earlier job of this kind"
-        denoiser.messages.append(f"memory ran out on {device} {when}, so this one begins with less: {known}")
+        runner.add_message(f"memory ran out on {device} {when}, so this one begins with less: {known}")
     if job.compiled:
-        compile_network(denoiser, job.batch, say)
-    return denoiser
+        compile_network(runner, job.batch, report)
+    return runner
 
 
 def _kind(job: Job) -> str:
-    """What decides how much memory a job takes at once."""
+    """Return the properties that determine the memory of a job; jobs that share them share their limits."""
     channels = max(plane.channels for plane in job.planes)
     return (
         f"model {job.model_digest}, tile {job.tile}, halo {job.halo}, batch {job.batch}, channels {channels}, "

@@ -1,16 +1,15 @@
-"""The command line that does a job: what the dock's "Copy command" gives."""
+"""Shell command that runs a job, for "Copy command" of the dock."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
-from dataclasses import fields
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.jobs.spec.options import OPTIONS, Options, flag_of
 from masked_denoiser.models.catalogue import AUTO
 
 
@@ -25,53 +24,46 @@ def denoise_command(
     select: str = "",
     scheduler: str = "",
 ) -> str:
-    """One line for a POSIX shell, with the options that differ from what the command does without them.
+    """Return a command line for a POSIX shell, with the options that differ from their defaults.
 
     Args:
-        input: the image.
+        input: path of the image.
         output: `.ome.zarr` or `.ome.tif`.
-        model: its name or its path.
+        model: name or path of the model.
         device: as in `prepare_file`.
         options: how to denoise.
-        axes: those of the input, where its file does not name them.
-        select: the part of it, as `images.selection` writes it.
-        scheduler: of a cluster, whose workers do it.
+        axes: axes of the input, if its file does not name them.
+        select: part of the input, in the notation of `images.selection`.
+        scheduler: address of the scheduler of a cluster that runs the job.
     """
-    words = ["masked-denoiser", "denoise", _no_option(input), _no_option(output)]
-    words += _said("--model", model, AUTO) + _said("--axes", axes, "") + _said("--select", select, "")
-    words += _said("--device", device, "auto") + _said("--scheduler", scheduler, "")
-    return shlex.join([*words, *_of_options(options or Options())])
+    words = ["masked-denoiser", "denoise", _path_word(input), _path_word(output)]
+    words += _flag_words("--model", model, AUTO) + _flag_words("--axes", axes, "") + _flag_words("--select", select, "")
+    words += _flag_words("--device", device, "auto") + _flag_words("--scheduler", scheduler, "")
+    return shlex.join([*words, *_option_words(options or Options())])
 
 
-def _of_options(options: Options) -> Iterator[str]:
-    for field in fields(Options):
-        value = getattr(options, field.name)
-        if value != field.default:
-            yield from _WORDS.get(field.name, _plain)(f"--{field.name.replace('_', '-')}", value)
+def _option_words(options: Options) -> Iterator[str]:
+    for option in OPTIONS.values():
+        value = getattr(options, option.name)
+        if value != option.default:
+            yield from _option_flag(flag_of(option), value)
 
 
-def _plain(name: str, value: Any) -> list[str]:
-    return [name] if value is True else _said(name, str(value), "")
+def _option_flag(flag: str, value: Any) -> list[str]:
+    if value is True:
+        return [flag]
+    if isinstance(value, tuple):
+        # argparse parses "-1e-05" as an option, but "-0.00001" as a number
+        return [flag, *(np.format_float_positional(limit, trim="0") for limit in value)]
+    return _flag_words(flag, str(value), "")
 
 
-def _range(_name: str, value: tuple[float, float]) -> list[str]:
-    # argparse takes "-1e-05" for an option, and "-0.00001" for a number.
-    return ["--range", *(np.format_float_positional(end, trim="0") for end in value)]
-
-
-#: Options that are not simply a name and a value.
-_WORDS: dict[str, Callable[[str, Any], list[str]]] = {
-    "intensity": _range,
-    "compiled": lambda _name, _value: ["--compile"],
-}
-
-
-def _said(name: str, value: str, default: str) -> list[str]:
-    """An option; in one word where its value would be taken for another option."""
+def _flag_words(name: str, value: str, default: str) -> list[str]:
+    """Return a flag and its value, as one word if the value could be parsed as another flag."""
     if value == default:
         return []
     return [f"{name}={value}"] if value.startswith("-") else [name, value]
 
 
-def _no_option(path: Path) -> str:
+def _path_word(path: Path) -> str:
     return f"./{path}" if str(path).startswith("-") else str(path)

@@ -1,1 +1,1 @@
-"""Models: network and card in one file, the catalogue of them, and import of published checkpoints."""
+"""Models (network and card in one file), their catalogue, and the import of published checkpoints."""

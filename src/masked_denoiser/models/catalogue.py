@@ -1,4 +1,4 @@
-"""The models at hand: those bundled with the program and those in the user's folder."""
+"""Catalogue of the available models: bundled ones and those in the user's folder."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from masked_denoiser.models.file import Model
 
-#: The models for RGB and for gray images that are used when none is named.
+#: Default models for RGB and for gray images.
 DEFAULT, DEFAULT_GRAY = "general-rgb", "general-gray"
 
-#: Whichever of the two suits an image.
+#: Name that stands for the default model of an image, RGB or gray.
 AUTO = "auto"
 
-_BUNDLED = Path(__file__).parent / "bundled"
+_BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A model file and the name it answers to."""
+    """Model file with the name it is loaded by."""
 
     name: str
     path: Path
@@ -29,32 +29,32 @@ class Entry:
 
 
 def user_folder() -> Path:
-    """Where the user's own models live; it need not exist."""
-    from platformdirs import user_data_path  # not needed for a model that is given by its path
+    """Return the folder of the user's own models, which may not exist."""
+    from platformdirs import user_data_path  # imported late: a model given by its path does not need it
 
     return user_data_path("masked-denoiser", appauthor=False) / "models"
 
 
 def list_models(folder: Path | None = None) -> list[Entry]:
-    """Bundled and user models by name; a user's model hides a bundled one of the same name.
+    """Return bundled and user models by name; a user's model hides a bundled one of the same name.
 
     Args:
-        folder: the user's folder; `user_folder()` by default.
+        folder: folder of the user's models; `user_folder()` by default.
     """
-    places = ((_BUNDLED, True), (folder or user_folder(), False))
-    found = {
+    folders = ((_BUNDLED_FOLDER, True), (folder or user_folder(), False))
+    entries = {
         path.stem: Entry(path.stem, path, bundled)
-        for place, bundled in places
-        for path in sorted(place.glob("*.safetensors"))
+        for directory, bundled in folders
+        for path in sorted(directory.glob("*.safetensors"))
     }
-    return sorted(found.values(), key=lambda e: (not e.bundled, e.name))
+    return sorted(entries.values(), key=lambda e: (not e.bundled, e.name))
 
 
 def find_model(name: str | Path, folder: Path | None = None) -> Path:
-    """The file of a model given by name or by path.
+    """Return the file of a model given by name or by path.
 
     Raises:
-        ModelError: if there is none, with the names that come close.
+        ModelError: if there is no such model; the message suggests similar names.
     """
     from masked_denoiser.errors import ModelError
 
@@ -62,27 +62,27 @@ def find_model(name: str | Path, folder: Path | None = None) -> Path:
     if path.suffix in (".safetensors", ".pth", ".pt"):
         if path.is_file():
             return path
-        raise ModelError(f"model file {path} does not exist; check the path, or name one of: {_names(folder)}")
+        raise ModelError(f"model file {path} does not exist; check the path, or use one of: {_known_names(folder)}")
     by_name = {entry.name: entry.path for entry in list_models(folder)}
     if str(name) in by_name:
         return by_name[str(name)]
-    near = get_close_matches(str(name), by_name, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are: {_names(folder)}"
+    close_names = get_close_matches(str(name), by_name, n=1)
+    hint = f"did you mean {close_names[0]}?" if close_names else f"there are: {_known_names(folder)}"
     raise ModelError(f"no model is called {str(name)!r}; {hint}, or give the path of a .safetensors file")
 
 
-def suited(name: str | Path, rgb: bool) -> str | Path:
-    """The name of a model: for "auto" that of the default for RGB or for gray images."""
+def resolve_auto(name: str | Path, rgb: bool) -> str | Path:
+    """Return the name of a model, replacing "auto" by the default for RGB or for gray images."""
     if name != AUTO:
         return name
     return DEFAULT if rgb else DEFAULT_GRAY
 
 
 def load_model(name: str | Path = DEFAULT, folder: Path | None = None) -> Model:
-    """A bundled or user model by name, or a file (`.safetensors`, or a reference `.pth`).
+    """Load a bundled or user model by name, or a model file (`.safetensors`, or a reference `.pth`).
 
     Raises:
-        ModelError: if there is none, or the file cannot be used.
+        ModelError: if there is no such model, or its file cannot be used.
     """
     from masked_denoiser.models.file import read_model
     from masked_denoiser.models.reference import import_checkpoint
@@ -91,5 +91,5 @@ def load_model(name: str | Path = DEFAULT, folder: Path | None = None) -> Model:
     return read_model(path) if path.suffix == ".safetensors" else import_checkpoint(path)
 
 
-def _names(folder: Path | None) -> str:
-    return ", ".join(entry.name for entry in list_models(folder)) or "none"
+def _known_names(folder: Path | None) -> str:
+    return ", ".join(entry.name for entry in list_models(folder)) or "no models"

@@ -1,4 +1,4 @@
-"""Model files: `.safetensors` with the card in the metadata. Nothing in them is ever executed."""
+"""Model files: `.safetensors` with the card in the metadata; nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.errors import ModelError
 from masked_denoiser.models.card import Card
 from masked_denoiser.network.build import build_network
 
-_CARD = "masked_denoiser"
+#: Key of the card in the metadata of a model file.
+_CARD_KEY = "masked_denoiser"
 
-#: Of the header, which holds the card and a line for each tensor.
-_MOST_HEADER = 16 * 2**20
+#: Limit of the header, which contains the card and an entry for each tensor.
+_MAX_HEADER_BYTES = 16 * 2**20
 
-_DTYPES = ("F64", "F32", "F16", "BF16")
+#: Names of the accepted weight types in safetensors.
+_ALLOWED_DTYPES = ("F64", "F32", "F16", "BF16")
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network with its weights, in float32 on the CPU, and its card."""
+    """Card and weights of a network; the weights are float32 on the CPU."""
 
     card: Card
     weights: dict[str, Tensor]
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over architecture and weights: two models with one digest compute the same."""
+        """SHA-256 of architecture and weights: models with equal digests compute the same."""
         sha = hashlib.sha256(repr(self.card.architecture).encode())
         for name in sorted(self.weights):
             sha.update(name.encode())
@@ -42,36 +45,35 @@ class Model:
         return sha.hexdigest()
 
     def build(self) -> nn.Module:
-        """A network of its own with these weights, in evaluation mode."""
+        """Return a new network with these weights, in evaluation mode."""
         network = build_network(self.card.architecture)
         check_weights(self.weights, network, self.card.name)
         network.load_state_dict(self.weights)
         return network.eval()
 
     def save(self, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
-        """Writes the model whole or not at all.
+        """Write the model atomically.
 
         Args:
-            path: ends in `.safetensors`.
-            dtype: how weights are stored; they are read back as float32.
+            path: file to write, ending in `.safetensors`.
+            dtype: type of the stored weights, which are always read as float32.
 
         Raises:
-            ModelError: if the name has another ending or the folder is missing.
+            ModelError: if the file has another suffix, or its folder does not exist.
         """
         target = Path(path)
         if target.suffix != ".safetensors":
-            raise ModelError(f"{target.name} does not end in .safetensors; give the model that ending")
+            raise ModelError(f"{target.name} does not end in .safetensors; use a file name with that suffix")
         if not target.parent.is_dir():
-            raise ModelError(f"folder {target.parent} does not exist; make it first")
+            raise ModelError(f"folder {target.parent} does not exist; create it first")
         tensors = {name: w.detach().to(dtype).contiguous() for name, w in self.weights.items()}
-        partial = target.with_suffix(".partial")
-        save_file(tensors, partial, metadata={_CARD: self.card.to_json()})
-        partial.chmod(0o644)  # safetensors makes files that only their owner reads
-        partial.replace(target)
+        with replaced_atomically(target) as temporary:
+            save_file(tensors, temporary, metadata={_CARD_KEY: self.card.to_json()})
+            temporary.chmod(0o644)  # safetensors creates files that only their owner can read
 
 
 def read_card(path: Path) -> Card:
-    """The card of a model file, without reading its weights.
+    """Return the card of a model file without reading its weights.
 
     Raises:
         ModelError: if the file is not a model of this program.
@@ -82,16 +84,16 @@ def read_card(path: Path) -> Card:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} cannot be read as a model: {str(error)[:300]}") from error
-    if _CARD not in metadata:
-        raise ModelError(f"{path} holds tensors but no card; it was not written by this program")
-    return Card.from_json(metadata[_CARD])
+    if _CARD_KEY not in metadata:
+        raise ModelError(f"{path} has tensors but no card; it was not written by this program")
+    return Card.from_json(metadata[_CARD_KEY])
 
 
 def read_model(path: Path) -> Model:
-    """A model file, its weights as float32.
+    """Read a model file, converting its weights to float32.
 
     Raises:
-        ModelError: if the file is damaged, or its weights do not fit its architecture.
+        ModelError: if the file is damaged, or its weights do not match its architecture.
     """
     card = read_card(path)
     with torch.device("meta"):
@@ -100,31 +102,31 @@ def read_model(path: Path) -> Model:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         _check_shapes({name: tuple(s.get_shape()) for name, s in slices.items()}, network, str(path))
         for name, dtype in ((name, s.get_dtype()) for name, s in slices.items()):
-            if dtype not in _DTYPES:
-                raise ModelError(f"{path}: {name} is of type {dtype}, not one of {', '.join(_DTYPES)}")
+            if dtype not in _ALLOWED_DTYPES:
+                raise ModelError(f"{path}: {name} is of type {dtype}, not one of {', '.join(_ALLOWED_DTYPES)}")
         weights = {name: file.get_tensor(name).float() for name in slices}
     check_numbers(weights, str(path))
     return Model(card, weights)
 
 
 def _check_header(path: Path) -> None:
-    """The length of the header is the first thing in the file; the library would read up to 100 MB of it."""
+    """Raise ModelError if the first 8 bytes declare a large header, of which safetensors would read up to 100 MB."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
     except OSError as error:
         raise ModelError(f"{path} cannot be read as a model: {str(error)[:300]}") from error
-    if length > _MOST_HEADER:
+    if length > _MAX_HEADER_BYTES:
         raise ModelError(
-            f"{path} cannot be read as a model: it declares a header of {length} bytes, and {_MOST_HEADER} are allowed"
+            f"{path} cannot be read as a model: it declares a header of {length} bytes, over {_MAX_HEADER_BYTES}"
         )
 
 
 def check_numbers(weights: dict[str, Tensor], name: str) -> None:
-    """Refuses weights that would turn images into nothing.
+    """Check that all weights are dense tensors of finite real numbers.
 
     Raises:
-        ModelError: naming a tensor that is no matrix of finite real numbers.
+        ModelError: if a tensor is not, naming it.
     """
     for key, tensor in weights.items():
         if not tensor.is_floating_point() or tensor.layout != torch.strided:
@@ -134,23 +136,23 @@ def check_numbers(weights: dict[str, Tensor], name: str) -> None:
 
 
 def check_weights(weights: dict[str, Tensor], network: nn.Module, name: str) -> None:
-    """Compares names and shapes.
+    """Compare the names and shapes of weights with those of a network.
 
     Raises:
-        ModelError: naming the first few tensors that are missing, unknown or of another shape.
+        ModelError: if tensors are missing, unknown or of another shape, naming the first few.
     """
     _check_shapes({key: tuple(t.shape) for key, t in weights.items()}, network, name)
 
 
-def _check_shapes(given: dict[str, tuple[int, ...]], network: nn.Module, name: str) -> None:
-    wanted = {key: tuple(t.shape) for key, t in network.state_dict().items()}
-    problems = [f"{key:.80} is missing" for key in wanted if key not in given]
-    problems += [f"{key:.80} is unknown" for key in given if key not in wanted]
+def _check_shapes(actual: dict[str, tuple[int, ...]], network: nn.Module, name: str) -> None:
+    expected = {key: tuple(t.shape) for key, t in network.state_dict().items()}
+    problems = [f"{key:.80} is missing" for key in expected if key not in actual]
+    problems += [f"{key:.80} is unknown" for key in actual if key not in expected]
     problems += [
-        f"{key:.80} is {str(given[key])[:80]} instead of {shape}"
-        for key, shape in wanted.items()
-        if given.get(key, shape) != shape
+        f"{key:.80} is {str(actual[key])[:80]} instead of {shape}"
+        for key, shape in expected.items()
+        if actual.get(key, shape) != shape
     ]
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
-        raise ModelError(f"the weights of {name} do not fit their network: {'; '.join(problems[:4])}{more}")
+        raise ModelError(f"the weights of {name} do not match their network: {'; '.join(problems[:4])}{more}")

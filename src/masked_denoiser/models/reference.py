@@ -1,8 +1,8 @@
 """Import of published checkpoints: SwinIR and masked SwinIR denoisers in the layout of KAIR (`.pth`).
 
-Such a file holds tensors and no description, so the architecture is inferred from names and shapes.
-Three things leave no trace in the tensors (global skip, mean, attention mask): they follow from the
-first convolution, 1x1 in the masked network and 3x3 in SwinIR, unless the caller knows better.
+Such a file contains tensors and no description, so the architecture is inferred from names and shapes.
+Three settings leave no trace in the tensors (global skip, mean, attention mask): they are inferred from the
+first convolution, 1x1 in the masked network and 3x3 in SwinIR, unless the caller gives them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from masked_denoiser.models.file import Model, check_numbers, check_weights
 from masked_denoiser.network.build import NetworkConfig, build_network
 from masked_denoiser.network.config import RGB_MEAN, Residual, SwinConfig
 
-#: Buffers that published files carry and that follow from the architecture.
-_BUFFERS = re.compile(r"(^|\.)(relative_position_index|attn_mask|mean)$")
+#: Buffers in published files that follow from the architecture, and are ignored.
+_DERIVED_BUFFERS = re.compile(r"(^|\.)(relative_position_index|attn_mask|mean)$")
 
-_BLOCK = re.compile(r"^layers\.(\d+)\.residual_group\.blocks\.(\d+)\.")
+#: Key of a tensor of a block, with the numbers of its group and block.
+_BLOCK_KEY = re.compile(r"^layers\.(\d+)\.residual_group\.blocks\.(\d+)\.")
 
 
 def import_checkpoint(
@@ -38,24 +39,24 @@ def import_checkpoint(
     attention_mask: float | None = None,
     licence: str = "unknown",
 ) -> Model:
-    """Reads a reference checkpoint.
+    """Read a reference checkpoint.
 
     Args:
-        path: a `.pth` file; read with `weights_only=True`, so that no code in it can run.
-        name: what to call the model; the file's name by default.
-        ema: take the averaged weights (`params_ema`) where the file has both.
+        path: `.pth` file, read with `weights_only=True`, so that no code in it can run.
+        name: name of the model; that of the file by default.
+        ema: whether to take the averaged weights (`params_ema`) of a file that has both.
         global_skip: whether the network predicts a correction; by default false for a 1x1 first
-            convolution (the masked network) and true for 3x3 (SwinIR). The skip around the groups is absent for the
-            one and present for the other.
+            convolution (the masked network) and true for 3x3 (SwinIR). The skip around the groups is absent in
+            the former and present in the latter.
         attention_mask: share of masked tokens; by default 0.75 for 1x1 and 0 for 3x3.
         licence: licence of the weights, as their authors state it.
 
     Raises:
-        ModelError: if the file cannot be read or is another kind of network, naming what does not fit.
+        ModelError: if the file cannot be read or belongs to another kind of network, naming what does not match.
     """
     path = Path(path)
-    tensors = _choose(_load(path), path, ema)
-    kept = {key: t for key, t in tensors.items() if not _BUFFERS.search(key)}
+    tensors = _select_tensors(_load(path), path, ema)
+    kept = {key: t for key, t in tensors.items() if not _DERIVED_BUFFERS.search(key)}
     check_numbers(kept, path.name)
     weights = {key: t.float() for key, t in kept.items()}
     config = infer_config(weights, path.name)
@@ -77,29 +78,29 @@ def import_checkpoint(
 
 
 def export_checkpoint(model: Model, path: str | Path) -> None:
-    """Writes the weights in KAIR's layout (`params`), for other programs.
+    """Write the weights in KAIR's layout (`params`), for other programs.
 
     Raises:
-        ModelError: for a network that other programs do not have.
+        ModelError: if the network is not a Swin network, which other programs do not have.
     """
     if not isinstance(model.card.architecture, SwinConfig):
-        raise ModelError(f"{model.card.name} is no Swin network; only those can be exported for other programs")
+        raise ModelError(f"{model.card.name} is no Swin network; only Swin networks can be exported for other programs")
     torch.save({"params": model.weights}, Path(path))
 
 
 def infer_config(weights: dict[str, Tensor], name: str = "the checkpoint") -> SwinConfig:
-    """The architecture that tensors of these names and shapes belong to.
+    """Infer the architecture from the names and shapes of its tensors.
 
     Raises:
-        ModelError: naming the tensor that is missing or of an impossible shape.
+        ModelError: if a tensor is missing or has an impossible shape, naming it.
     """
-    first = _shape(weights, "conv_first.weight", 4, name)
-    table = _shape(weights, "layers.0.residual_group.blocks.0.attn.relative_position_bias_table", 2, name)
-    hidden = _shape(weights, "layers.0.residual_group.blocks.0.mlp.fc1.weight", 2, name)
-    last = _shape(weights, "conv_last.weight", 4, name)
+    first = _tensor_shape(weights, "conv_first.weight", 4, name)
+    table = _tensor_shape(weights, "layers.0.residual_group.blocks.0.attn.relative_position_bias_table", 2, name)
+    hidden = _tensor_shape(weights, "layers.0.residual_group.blocks.0.mlp.fc1.weight", 2, name)
+    last = _tensor_shape(weights, "conv_last.weight", 4, name)
     embed, channels, kernel, _ = first
     if last[0] != channels:
-        raise ModelError(f"{name}: conv_last makes {last[0]} channels of {channels}; only plain denoisers are read")
+        raise ModelError(f"{name}: conv_last makes {last[0]} channels of {channels}; import plain denoisers only")
     depths = _depths(weights, name)
     masked = kernel == 1
     try:
@@ -111,7 +112,7 @@ def infer_config(weights: dict[str, Tensor], name: str = "the checkpoint") -> Sw
             window=(isqrt(table[0]) + 1) // 2,
             mlp_ratio=hidden[0] / embed,
             first_kernel=kernel,
-            residual=_residual(weights, name),
+            residual=_residual_kind(weights, name),
             body_skip=not masked,
             global_skip=not masked,
             qkv_bias="layers.0.residual_group.blocks.0.attn.qkv.bias" in weights,
@@ -129,53 +130,53 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _choose(content: dict[str, Any], path: Path, ema: bool) -> dict[str, Tensor]:
-    """The dictionary of tensors: `params_ema`, `params`, or the file itself."""
+def _select_tensors(content: dict[str, Any], path: Path, ema: bool) -> dict[str, Tensor]:
+    """Return the dictionary of tensors: `params_ema`, `params`, or the top level of the file."""
     order = ("params_ema", "params") if ema else ("params", "params_ema")
     chosen = next((content[key] for key in order if isinstance(content.get(key), dict)), content)
-    named = {key: value for key, value in chosen.items() if isinstance(key, str)}
-    tensors = {key.removeprefix("module."): t for key, t in named.items() if isinstance(t, Tensor)}
+    entries = {key: value for key, value in chosen.items() if isinstance(key, str)}
+    tensors = {key.removeprefix("module."): t for key, t in entries.items() if isinstance(t, Tensor)}
     if not tensors:
-        raise ModelError(f"{path} holds no tensors; its keys are {[key[:40] for key in named][:6]}")
-    # A pixel shuffle by one is the identity: some denoisers were saved with it as their last layer.
+        raise ModelError(f"{path} holds no tensors; its keys are {[key[:40] for key in entries][:6]}")
+    # Some denoisers were saved with a pixel shuffle by one, the identity, as their last layer.
     renames = {"upsample.0.weight": "conv_last.weight", "upsample.0.bias": "conv_last.bias"}
     if "conv_last.weight" not in tensors:
         tensors = {renames.get(key, key): t for key, t in tensors.items()}
     return tensors
 
 
-def _shape(weights: dict[str, Tensor], key: str, dimensions: int, name: str) -> tuple[int, ...]:
+def _tensor_shape(weights: dict[str, Tensor], key: str, dimensions: int, name: str) -> tuple[int, ...]:
     if key not in weights:
         raise ModelError(f"{name} has no tensor {key!r}; it is not a SwinIR denoiser")
     shape = tuple(weights[key].shape)
     if len(shape) != dimensions or 0 in shape:
-        raise ModelError(f"{name}: {key} has shape {shape}, {dimensions} dimensions were expected")
+        raise ModelError(f"{name}: {key} has shape {shape}, but {dimensions} dimensions were expected")
     return shape
 
 
 def _depths(weights: dict[str, Tensor], name: str) -> tuple[int, ...]:
-    """Blocks in each group, from the numbers in the names."""
-    found = {(int(m[1]), int(m[2])) for key in weights if (m := _BLOCK.match(key))}
-    groups = max(group for group, _ in found) + 1
-    depths = tuple(sum(1 for group, _ in found if group == g) for g in range(groups))
-    if found != {(g, b) for g, depth in enumerate(depths) for b in range(depth)}:
-        raise ModelError(f"{name}: the numbers of its blocks have gaps; the file is incomplete")
+    """Return the number of blocks in each group, from the numbers in the tensor names."""
+    blocks = {(int(m[1]), int(m[2])) for key in weights if (m := _BLOCK_KEY.match(key))}
+    groups = max(group for group, _ in blocks) + 1
+    depths = tuple(sum(1 for group, _ in blocks if group == g) for g in range(groups))
+    if blocks != {(g, b) for g, depth in enumerate(depths) for b in range(depth)}:
+        raise ModelError(f"{name}: its block numbers have gaps; the file is incomplete")
     return depths
 
 
 def _heads(weights: dict[str, Tensor], group: int, name: str) -> int:
     key = f"layers.{group}.residual_group.blocks.0.attn.relative_position_bias_table"
-    return _shape(weights, key, 2, name)[1]
+    return _tensor_shape(weights, key, 2, name)[1]
 
 
-def _residual(weights: dict[str, Tensor], name: str) -> Residual:
+def _residual_kind(weights: dict[str, Tensor], name: str) -> Residual:
     if "conv_after_body.weight" in weights:
         return "1conv"
-    _shape(weights, "conv_after_body.0.weight", 4, name)
+    _tensor_shape(weights, "conv_after_body.0.weight", 4, name)
     return "3conv"
 
 
 def parameter_count(config: NetworkConfig) -> int:
-    """Number of trained values of an architecture, without allocating them."""
+    """Return the number of trainable parameters of an architecture, without allocating them."""
     with torch.device("meta"):
         return sum(p.numel() for p in build_network(config).parameters())

@@ -1,1 +1,1 @@
-"""Torch modules: the masked Swin denoiser, its masks, and how far its pixels see."""
+"""Torch modules: the masked denoisers, their masks, and their receptive fields."""

@@ -1,14 +1,14 @@
 """Window attention with relative position bias (Liu et al., ICCV 2021, eq. 4), on windows of tokens [n, w*w, C].
 
-Three ways to compute the same numbers:
+There are three implementations of the same computation:
 
-- `attend_all`, plainly, arranged so that every matrix product has long rows: heads of 10 values are a poor inner
-  dimension for any processor, the 64 queries of a window a good one.
-- `attend_kept`, where at least half of the tokens are masked: a masked token is zero, so its query, key and value are
-  the biases of their layers, the same for all. All masked keys of a window are one key to a query q: their weights add
-  up to exp(q k) sum_j exp(bias_j). Attention over 64 keys of which 16 are kept is attention over 17, and only kept
-  tokens need queries, keys and values of their own.
-- `attend_fused`, torch's fused kernel, for GPUs.
+- `attend_all` is the plain one, arranged so that every matrix product has long rows: heads of 10 values are a poor
+  inner dimension for any processor, the 64 queries of a window are a good one.
+- `attend_kept` is for windows of which at least half of the tokens are masked. A masked token is zero, so its query,
+  key and value are the biases of their layers, equal for all. To a query q, all masked keys of a window act as one key
+  k, whose weights add up to exp(q k) sum_j exp(bias_j). Attention over 64 keys of which 16 are kept is thus attention
+  over 17, and only kept tokens need separate queries, keys and values.
+- `attend_fused` is torch's fused kernel, for GPUs.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name)
 
-#: Windows in one call: fused kernels index windows and heads with 16 bits.
-_MOST_WINDOWS = 32768
+#: Windows per call of a fused kernel, which indexes windows and heads with 16 bits.
+_MAX_WINDOWS = 32768
 
-#: Heads are padded to a multiple of this for fused kernels.
-_ALIGNED = 8
+#: Size of heads is padded to a multiple of this for fused kernels.
+_HEAD_ALIGNMENT = 8
 
-#: The smallest sum of weights whose logarithm is taken: a row of biases may be far below the largest of its head.
-_LEAST = 1e-30
+#: Lower limit of sums before their logarithm: a row of biases may be far below the largest of its head.
+_MIN_SUM = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
 class KeyBias:
-    """The biases of a block as `attend_kept` needs them.
+    """Relative position biases of a block, prepared for `attend_kept`.
 
     Attributes:
-        by_key: [w*w (keys), heads * w*w (queries)].
+        by_key: [w*w (keys), heads * w*w (queries)], the biases.
         weights: [w*w (keys), heads * w*w (queries)] float32, exp(bias - largest).
-        largest: [heads, w*w (queries)] float32, over all keys.
+        largest: [heads, w*w (queries)] float32, maximum over all keys.
     """
 
     by_key: Tensor
@@ -45,24 +45,24 @@ class KeyBias:
     largest: Tensor
 
     @classmethod
-    def make(cls, bias: Tensor) -> Self:
-        """From [heads, w*w (queries), w*w (keys)]."""
+    def from_bias(cls, bias: Tensor) -> Self:
+        """Return the prepared biases of [heads, w*w (queries), w*w (keys)]."""
         by_key = bias.permute(2, 0, 1).float()
         largest = by_key.detach().amax(dim=0)
         return cls(by_key.flatten(1), (by_key - largest).exp().flatten(1), largest)
 
-    def of(self, where: Tensor, rows: Tensor) -> Tensor:
-        """The biases of the kept keys, then of the one key that stands for all others: [n * heads, k + 1, w*w].
+    def select(self, positions: Tensor, rows: Tensor) -> Tensor:
+        """Return the biases of the kept keys, then of the key that stands for all others: [n * heads, k + 1, w*w].
 
         Args:
-            where: [n, k], the places of the kept keys.
-            rows: [n * k], the same in the sequence of all windows.
+            positions: [n, k], positions of the kept keys in their window.
+            rows: [n * k], positions of the kept keys in the sequence of all windows.
         """
-        (windows, count), (heads, area) = where.shape, self.largest.shape
-        kept = self.by_key.index_select(0, where.flatten()).view(windows, count, heads, area)
-        masked = torch.ones(windows * area, 1, device=where.device).index_fill_(0, rows, 0.0).view(windows, area)
-        sums = _in_float32(masked, self.weights)
-        other = sums.clamp(min=_LEAST).log().view(windows, heads, 1, area) + self.largest[:, None]
+        (windows, count), (heads, area) = positions.shape, self.largest.shape
+        kept = self.by_key.index_select(0, positions.flatten()).view(windows, count, heads, area)
+        masked = torch.ones(windows * area, 1, device=positions.device).index_fill_(0, rows, 0.0).view(windows, area)
+        sums = _matmul_in_float32(masked, self.weights)
+        other = sums.clamp(min=_MIN_SUM).log().view(windows, heads, 1, area) + self.largest[:, None]
         return torch.cat([kept.transpose(1, 2), other], dim=2).flatten(0, 1)
 
 
@@ -70,9 +70,9 @@ class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows.
 
     Args:
-        embed: width C of a token.
+        embed: channels C of a token.
         heads: number of heads.
-        window: side of a window.
+        window: side of a window, in tokens.
         bias: whether queries, keys and values have a bias.
     """
 
@@ -88,16 +88,16 @@ class WindowAttention(nn.Module):
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def bias(self) -> Tensor:
-        """The relative position bias of every pair of tokens, [heads, w*w (queries), w*w (keys)]."""
+        """Return the relative position bias of every pair of tokens, [heads, w*w (queries), w*w (keys)]."""
         pairs = self.relative_position_bias_table[self.relative_position_index.flatten()]
         return pairs.view(self.window**2, self.window**2, self.heads).permute(2, 0, 1).contiguous()
 
     def forward(self, tokens: Tensor, bias: Tensor) -> Tensor:
-        """Attends within windows.
+        """Compute attention within windows.
 
         Args:
             tokens: [n * w*w, C]; masked ones are zero.
-            bias: what `bias` gives, and what keeps the sides of a cut window apart.
+            bias: result of `bias`, plus the attention mask of windows that wrap around the image.
 
         Returns:
             [n * w*w, C].
@@ -107,30 +107,30 @@ class WindowAttention(nn.Module):
         out: Tensor = self.proj(attend(qkv, bias, self.scale).flatten(0, 1))
         return out
 
-    def attend_kept(self, kept: Tensor, where: Tensor, bias: KeyBias) -> Tensor:
-        """The same for windows in which all other tokens are masked.
+    def attend_kept(self, kept: Tensor, positions: Tensor, bias: KeyBias) -> Tensor:
+        """Compute attention within windows of which only some tokens are not masked.
 
         Args:
-            kept: [n * k, C], k tokens of each window. Masked ones may be among them, as zeros.
-            where: [n, k] int64, their places in their window.
-            bias: made from `bias`, once for all windows.
+            kept: [n * k, C], k tokens of each window; masked ones among them must be zero.
+            positions: [n, k] int64, positions of these tokens in their window.
+            bias: prepared result of `bias`, shared by all windows.
 
         Returns:
             [n * w*w, C].
         """
-        qkv = self.qkv(kept).view(*where.shape, 3, self.heads, -1)
-        none = torch.zeros_like(self.qkv.weight[:, 0]) if self.qkv.bias is None else self.qkv.bias
-        out: Tensor = self.proj(attend_kept(qkv, none.to(qkv.dtype), where, bias, self.scale).flatten(0, 1))
+        qkv = self.qkv(kept).view(*positions.shape, 3, self.heads, -1)
+        zero_qkv = torch.zeros_like(self.qkv.weight[:, 0]) if self.qkv.bias is None else self.qkv.bias
+        out: Tensor = self.proj(attend_kept(qkv, zero_qkv.to(qkv.dtype), positions, bias, self.scale).flatten(0, 1))
         return out
 
 
 def attend_all(qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """Attention of whole windows.
+    """Return the attention of windows, by plain matrix products.
 
     Args:
         qkv: [n, w*w, 3 * C].
         bias: [heads, w*w, w*w].
-        scale: of the products of queries and keys.
+        scale: factor of the products of queries and keys.
 
     Returns:
         [n, w*w, C].
@@ -139,73 +139,73 @@ def attend_all(qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
     q, k, v = qkv.view(len(qkv), area, 3, heads, -1).permute(2, 0, 3, 1, 4).reshape(3, len(qkv) * heads, area, -1)
     logits = torch.bmm(q * scale, k.transpose(1, 2)).float().view(-1, heads, area, area) + bias
     weights = logits.flatten(0, 1).softmax(dim=-1).to(v.dtype)
-    return _merged(torch.bmm(v.transpose(1, 2), weights.transpose(1, 2)), heads)
+    return _merge_heads(torch.bmm(v.transpose(1, 2), weights.transpose(1, 2)), heads)
 
 
-def attend_kept(qkv: Tensor, none: Tensor, where: Tensor, bias: KeyBias, scale: float) -> Tensor:
-    """Attention of windows in which all tokens but k are zero.
+def attend_kept(qkv: Tensor, zero_qkv: Tensor, positions: Tensor, bias: KeyBias, scale: float) -> Tensor:
+    """Return the attention of windows in which all tokens except k are zero.
 
     Args:
         qkv: [n, k, 3, heads, C / heads] of the kept tokens.
-        none: [3 * C], query, key and value of a token that is zero.
-        where: [n, k], the places of the kept tokens.
-        bias: of the pairs of tokens.
-        scale: of the products of queries and keys.
+        zero_qkv: [3 * C], query, key and value of a token that is zero.
+        positions: [n, k], positions of the kept tokens in their window.
+        bias: prepared biases of the pairs of tokens.
+        scale: factor of the products of queries and keys.
 
     Returns:
         [n, w*w, C].
     """
-    windows, count = where.shape
+    windows, count = positions.shape
     heads, area = bias.largest.shape
-    none = none.view(3, heads, -1)
-    rows = (where + area * torch.arange(windows, device=where.device)[:, None]).flatten()
-    queries = none[0].flatten().expand(windows * area, -1)
+    zero_qkv = zero_qkv.view(3, heads, -1)
+    rows = (positions + area * torch.arange(windows, device=positions.device)[:, None]).flatten()
+    queries = zero_qkv[0].flatten().expand(windows * area, -1)
     queries = queries.index_copy(0, rows, qkv[:, :, 0].reshape(windows * count, -1))
     queries = queries.view(windows, area, heads, -1).transpose(1, 2).reshape(windows * heads, area, -1)
-    others = none[1:, None, :, None].expand(-1, windows, -1, -1, -1)
+    others = zero_qkv[1:, None, :, None].expand(-1, windows, -1, -1, -1)
     pairs = torch.cat([qkv[:, :, 1:].permute(2, 0, 3, 1, 4), others], dim=3)
     keys, values = pairs.view(2, windows * heads, count + 1, -1)
-    # Keys are rows: [windows * heads, count + 1, queries], and the softmax goes down the columns.
-    logits = bias.of(where, rows).to(qkv.dtype).baddbmm_(keys, queries.transpose(1, 2), alpha=scale)
+    # Keys are rows, [windows * heads, count + 1, queries], so the softmax is over dimension 1.
+    logits = bias.select(positions, rows).to(qkv.dtype).baddbmm_(keys, queries.transpose(1, 2), alpha=scale)
     weights = logits.float().softmax(dim=1).to(values.dtype)
-    return _merged(torch.bmm(values.transpose(1, 2), weights), heads)
+    return _merge_heads(torch.bmm(values.transpose(1, 2), weights), heads)
 
 
 def attend_fused(qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """As `attend_all`, by `scaled_dot_product_attention`, which never stores the weights of its attention on a GPU."""
-    # A bias whose last stride is not 1 is refused by every fused kernel.
+    """Return the same as `attend_all`, by torch's fused kernel, which stores no attention weights on a GPU."""
+    # Fused kernels reject a bias whose last stride is not 1.
     bias = bias.to(qkv.dtype).contiguous()[None]
-    parts = [_fused(part, bias, scale) for part in torch.split(qkv, _MOST_WINDOWS)]
+    parts = [_attend_fused_part(part, bias, scale) for part in torch.split(qkv, _MAX_WINDOWS)]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _fused(qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
-    """Attention of as many windows as one call of a kernel takes; bias [1, heads, w*w, w*w]."""
+def _attend_fused_part(qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
+    """Return the attention of at most `_MAX_WINDOWS` windows; bias is [1, heads, w*w, w*w]."""
     _, heads, area, _ = bias.shape
     q, k, v = qkv.view(len(qkv), area, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-    head = q.shape[-1]
-    if head % _ALIGNED:
-        q, k, v = (F.pad(part, (0, -head % _ALIGNED)) for part in (q, k, v))
+    head_size = q.shape[-1]
+    if head_size % _HEAD_ALIGNMENT:
+        q, k, v = (F.pad(part, (0, -head_size % _HEAD_ALIGNMENT)) for part in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(len(q), -1, -1, -1), scale=scale)
-    return out[..., :head].transpose(1, 2).flatten(2)
+    return out[..., :head_size].transpose(1, 2).flatten(2)
 
 
 def relative_position_index(window: int) -> Tensor:
-    """Which row of the bias table serves tokens (i, j) of a window: [w*w, w*w] int64."""
-    steps = torch.arange(window)
-    grid = torch.stack(torch.meshgrid(steps, steps, indexing="ij")).flatten(1)
+    """Return the row of the bias table for each pair of tokens (i, j) of a window, [w*w, w*w] int64."""
+    indices = torch.arange(window)
+    grid = torch.stack(torch.meshgrid(indices, indices, indexing="ij")).flatten(1)
     offset = grid[:, :, None] - grid[:, None, :] + window - 1
     return offset[0] * (2 * window - 1) + offset[1]
 
 
-def _in_float32(one: Tensor, other: Tensor) -> Tensor:
-    """A matrix product that half precision around it does not reach."""
-    if not torch.is_autocast_enabled(one.device.type):
-        return one @ other
-    with torch.autocast(one.device.type, enabled=False):
-        return one @ other
+def _matmul_in_float32(left: Tensor, right: Tensor) -> Tensor:
+    """Return a matrix product in float32, even inside autocast."""
+    if not torch.is_autocast_enabled(left.device.type):
+        return left @ right
+    with torch.autocast(left.device.type, enabled=False):
+        return left @ right
 
 
-def _merged(out: Tensor, heads: int) -> Tensor:
-    """[n * heads, C / heads, w*w] -> [n, w*w, C]."""
+def _merge_heads(out: Tensor, heads: int) -> Tensor:
+    """Concatenate heads: [n * heads, C / heads, w*w] -> [n, w*w, C]."""
     return out.view(-1, heads * out.shape[1], out.shape[2]).transpose(1, 2)

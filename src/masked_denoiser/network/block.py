@@ -1,7 +1,7 @@
-"""A block of the masked Swin denoiser: window attention and MLP, each behind a layer norm and beside a residual path.
+"""Block of the masked Swin denoiser: window attention and MLP, each with a layer norm and a residual connection.
 
-A block runs window by window. Without gradients it takes a few windows at a time through all of its layers, so that
-what lies between them stays in the processor's cache.
+Without gradients, a CPU runs batches of windows through all layers of a block, so that intermediate results stay in
+its cache.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from masked_denoiser.network.attention import KeyBias, WindowAttention
 from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.masks import TokenMask
-from masked_denoiser.network.windows import Windows, cut_logits, find_windows, permute, pick
+from masked_denoiser.network.windows import Windows, make_windows, permute_rows, select_rows, wrap_masks
 
-#: Windows at a time on a CPU, without gradients.
-_AT_ONCE = 64
+#: Windows per batch on a CPU, without gradients.
+_CPU_WINDOWS = 64
 
 
 class Mlp(nn.Module):
-    """Two linear layers with a GELU between, on [..., embed]."""
+    """Two linear layers with a GELU between them, on [..., embed]."""
 
     def __init__(self, embed: int, hidden: int) -> None:
         super().__init__()
@@ -30,36 +30,36 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, embed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., embed] -> [..., embed]."""
+        """Transform tokens, [..., embed] -> [..., embed]."""
         out: Tensor = self.fc2(nn.functional.gelu(self.fc1(x)))
         return out
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
-    """Some windows of a block, all whole or all cut in the same way.
+class _WindowBatch:
+    """Windows of a block that wrap around the image in the same way, or not at all.
 
     Attributes:
-        rows: which rows of `Windows.order` they are.
-        keep: [n, w*w] bool, the tokens that are not masked; None for all.
+        rows: their range in `Windows.order`.
+        keep: [n, w*w] bool, true for tokens that are not masked; None for all.
         bias: [heads, w*w, w*w], added to the logits.
-        by_key: the same for `attend_kept`; None without masks.
+        key_bias: the bias prepared for `attend_kept`; None without masks.
     """
 
     rows: slice
     keep: Tensor | None
     bias: Tensor
-    by_key: KeyBias | None
+    key_bias: KeyBias | None
 
 
 class SwinBlock(nn.Module):
-    """Window attention and MLP, each behind a layer norm and beside a residual path.
+    """Window attention and MLP, each with a layer norm and a residual connection.
 
     Args:
-        config: the network's configuration.
+        config: configuration of the network.
         heads: attention heads of this block.
-        index: the block's number in the whole network, which keys its attention mask.
-        shift: how far its windows are shifted, in pixels.
+        index: number of the block in the whole network, a key of its attention mask.
+        shift: shift of its windows in tokens.
     """
 
     def __init__(self, config: SwinConfig, heads: int, index: int, shift: int) -> None:
@@ -70,89 +70,89 @@ class SwinBlock(nn.Module):
         self.norm2 = nn.LayerNorm(config.embed)
         self.mlp = Mlp(config.embed, int(config.embed * config.mlp_ratio))
 
-    def forward(self, x: Tensor, tokens: TokenMask | None, spent: bool = False) -> Tensor:
-        """[B, H, W, embed] -> [B, H, W, embed]. Masked tokens are zero for attention, whole for the residual.
+    def forward(self, x: Tensor, tokens: TokenMask | None, inplace: bool = False) -> Tensor:
+        """Transform tokens, [B, H, W, embed] -> [B, H, W, embed].
 
         Args:
-            x: the tokens of images.
-            tokens: which of them attention sees; None for all.
-            spent: whether x, float32, may be overwritten with the result where no gradient needs it: large images are
-                a noticeable time in the making.
+            x: tokens of images. Masked ones are zero for attention, but unchanged in the residual connection.
+            tokens: mask of the tokens that attention sees; None for all.
+            inplace: whether x, float32, may be overwritten with the result if no gradient needs it, which saves the
+                allocation of large images.
         """
         batch, height, width, embed = x.shape
-        windows = find_windows((batch, height, width), self.window, self.shift, x.device)
-        keep = self._keep(tokens, windows, (batch, height, width), x.device)
+        windows = make_windows((batch, height, width), self.window, self.shift, x.device)
+        keep = self._window_keep(tokens, windows, (batch, height, width), x.device)
         flat = x.reshape(-1, embed)
         if torch.is_grad_enabled():
-            ordered = permute(flat, windows.order, windows.back)
-            outs = [self._run(ordered[part.rows], part) for part in self._parts(windows, keep, windows.count)]
-            out = permute(torch.cat(outs), windows.back, windows.order)
+            ordered = permute_rows(flat, windows.order, windows.inverse)
+            outs = [self._run_batch(ordered[part.rows], part) for part in self._batches(windows, keep, windows.count)]
+            out = permute_rows(torch.cat(outs), windows.inverse, windows.order)
         else:
-            out = flat if spent else torch.empty_like(flat, dtype=torch.float32)
-            at_once = _AT_ONCE if x.device.type == "cpu" else windows.count
-            for part in self._parts(windows, keep, at_once):
-                rows = windows.order[part.rows].long()  # no other window has any of them
-                out.index_copy_(0, rows, self._run(flat.index_select(0, rows), part))
+            out = flat if inplace else torch.empty_like(flat, dtype=torch.float32)
+            batch_size = _CPU_WINDOWS if x.device.type == "cpu" else windows.count
+            for part in self._batches(windows, keep, batch_size):
+                rows = windows.order[part.rows].long()  # no row is in two windows
+                out.index_copy_(0, rows, self._run_batch(flat.index_select(0, rows), part))
         return out.view(x.shape)
 
-    def _keep(
+    def _window_keep(
         self, tokens: TokenMask | None, windows: Windows, shape: tuple[int, int, int], device: torch.device
     ) -> Tensor | None:
-        """[windows, w*w] bool, in the order of the windows."""
+        """Return the kept tokens, [windows, w*w] bool, in the order of the windows."""
         if tokens is None:
             return None
         keep = tokens.keep(self.index, self.shift, self.window, shape).to(device) > 0
         return keep.expand(*shape, 1).flatten().index_select(0, windows.order).view(windows.count, windows.area)
 
-    def _parts(self, windows: Windows, keep: Tensor | None, at_once: int) -> Iterator[_Part]:
-        """Whole windows first, then those that are cut, by how they are."""
-        bias, cuts = self.attn.bias(), cut_logits(self.window, self.shift, windows.order.device)
+    def _batches(self, windows: Windows, keep: Tensor | None, batch_size: int) -> Iterator[_WindowBatch]:
+        """Yield batches of windows that do not wrap, then of those that do, by kind."""
+        bias, masks = self.attn.bias(), wrap_masks(self.window, self.shift, windows.order.device)
         first = 0
-        for count, cut in zip(windows.cuts, (None, *cuts), strict=True):
-            here = bias if cut is None else bias + cut
-            by_key = KeyBias.make(here) if keep is not None and count else None
-            for start in range(first, first + count, at_once):
-                end = min(start + at_once, first + count)
-                chosen = None if keep is None else keep[start:end]
-                yield _Part(slice(start * windows.area, end * windows.area), chosen, here, by_key)
+        for count, wrap_mask in zip(windows.kind_counts, (None, *masks), strict=True):
+            kind_bias = bias if wrap_mask is None else bias + wrap_mask
+            key_bias = KeyBias.from_bias(kind_bias) if keep is not None and count else None
+            for start in range(first, first + count, batch_size):
+                end = min(start + batch_size, first + count)
+                batch_keep = None if keep is None else keep[start:end]
+                yield _WindowBatch(slice(start * windows.area, end * windows.area), batch_keep, kind_bias, key_bias)
             first += count
 
-    def _run(self, x: Tensor, part: _Part) -> Tensor:
-        """[n * w*w, embed] -> [n * w*w, embed]."""
-        x = x.float() + self._attend(x, part)
+    def _run_batch(self, x: Tensor, batch: _WindowBatch) -> Tensor:
+        """Run the block on a batch of windows, [n * w*w, embed] -> [n * w*w, embed]."""
+        x = x.float() + self._attend(x, batch)
         mlp: Tensor = self.mlp(self.norm2(x))
         return x + mlp
 
-    def _attend(self, x: Tensor, part: _Part) -> Tensor:
-        if part.keep is None:
-            return self._attend_all(self.norm1(x), part)
-        where = _few(part.keep) if x.device.type == "cpu" else None
-        if where is None or part.by_key is None:
-            return self._attend_all(_masked(self.norm1(x), part.keep), part)
-        rows = (where + part.keep.shape[1] * torch.arange(len(where), device=x.device)[:, None]).flatten()
-        kept = _masked(self.norm1(pick(x, rows)), part.keep.gather(1, where))
-        return self.attn.attend_kept(kept, where, part.by_key)
+    def _attend(self, x: Tensor, batch: _WindowBatch) -> Tensor:
+        if batch.keep is None:
+            return self._attend_all(self.norm1(x), batch)
+        positions = _kept_positions(batch.keep) if x.device.type == "cpu" else None
+        if positions is None or batch.key_bias is None:
+            return self._attend_all(_masked(self.norm1(x), batch.keep), batch)
+        rows = (positions + batch.keep.shape[1] * torch.arange(len(positions), device=x.device)[:, None]).flatten()
+        kept = _masked(self.norm1(select_rows(x, rows)), batch.keep.gather(1, positions))
+        return self.attn.attend_kept(kept, positions, batch.key_bias)
 
-    def _attend_all(self, y: Tensor, part: _Part) -> Tensor:
-        attended: Tensor = self.attn(y, part.bias)
+    def _attend_all(self, normalized: Tensor, batch: _WindowBatch) -> Tensor:
+        attended: Tensor = self.attn(normalized, batch.bias)
         return attended
 
 
 def _masked(tokens: Tensor, keep: Tensor) -> Tensor:
-    if tokens.device.type == "cpu" and bool(keep.all()):  # a GPU would have to be waited for
+    if tokens.device.type == "cpu" and bool(keep.all()):  # on a GPU the test would synchronize
         return tokens
     return tokens * keep.flatten()[:, None].to(tokens.dtype)
 
 
-def _few(keep: Tensor) -> Tensor | None:
-    """Places [n, k] of all kept tokens of each window, beside masked ones where others keep more: k is at most half.
+def _kept_positions(keep: Tensor) -> Tensor | None:
+    """Return the positions [n, k] of the kept tokens of each window, or None if a window keeps more than half.
 
-    None if some window keeps more.
+    A window that keeps fewer than others also gets positions of masked tokens.
     """
     counts = keep.sum(dim=1)
-    most = max(1, int(counts.max()))
-    if 2 * most > keep.shape[1]:
+    largest = max(1, int(counts.max()))
+    if 2 * largest > keep.shape[1]:
         return None
-    if int(counts.min()) == most:
-        return keep.nonzero()[:, 1].view(-1, most)
-    return keep.int().topk(most, sorted=False).indices
+    if int(counts.min()) == largest:
+        return keep.nonzero()[:, 1].view(-1, largest)
+    return keep.int().topk(largest, sorted=False).indices

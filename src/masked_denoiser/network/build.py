@@ -1,4 +1,4 @@
-"""From a configuration, of whatever kind, to its network."""
+"""Construction of networks of either kind from their configurations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from masked_denoiser.network.ushape_config import UConfig
 
 NetworkConfig = SwinConfig | UConfig
 
-#: Networks that training from random weights knows by name: the paper's, and the winner of `docs/networks.md`.
+#: Networks for training from random weights, by name: the paper's, and the best of `docs/networks.md`.
 NETWORKS: dict[str, NetworkConfig] = {
     "paper": SwinConfig(),
     "general": UConfig(unshuffle=2, widths=(64, 96, 128), blocks=(2, 1, 0), attention=4, heads=8),
@@ -22,19 +22,19 @@ NETWORKS: dict[str, NetworkConfig] = {
 
 
 def build_network(config: NetworkConfig) -> nn.Module:
-    """A network with random weights: called with (images [B, C, H, W], token mask or None)."""
+    """Return a network with random weights, which is called with images [B, C, H, W] and a token mask or None."""
     return MaskedU(config) if isinstance(config, UConfig) else MaskedSwin(config)
 
 
 def config_from_dict(values: dict[str, Any]) -> NetworkConfig:
-    """A configuration from plain JSON values; without a `kind` it is of the Swin family.
+    """Return the configuration of plain JSON values, which is of the Swin family if they have no `kind`.
 
     Raises:
-        ConfigError: if a name is unknown or a value is impossible.
+        ConfigError: if a name is unknown or a value is invalid.
     """
     kind = values.get("kind", "swin")
     if kind == "u":
         return UConfig.from_dict(values)
     if kind != "swin":
-        raise ConfigError(f"networks of kind {kind!r:.80} are unknown to this version, which knows 'swin' and 'u'")
+        raise ConfigError(f"networks of kind {kind!r:.80} are unknown; this version knows 'swin' and 'u'")
     return SwinConfig.from_dict({key: value for key, value in values.items() if key != "kind"})

@@ -1,4 +1,4 @@
-"""What a network of the masked Swin family is made of, as one frozen value."""
+"""Configuration of networks of the masked Swin family."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from masked_denoiser.errors import ConfigError
 
 Residual = Literal["1conv", "3conv"]
 
-#: Mean of the training photographs that SwinIR (Liang et al., ICCVW 2021) subtracts from RGB input.
+#: Mean of SwinIR's training photographs (Liang et al., ICCVW 2021), which it subtracts from RGB input.
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 
-#: Ten times as much as any network of this family has.
-MOST_WIDTH, MOST_BLOCKS, MOST_GROUPS = 4096, 64, 32
+#: Upper limits of the settings, about ten times those of any network of this family.
+MAX_WIDTH, MAX_BLOCKS, MAX_GROUPS = 4096, 64, 32
 
 
 @dataclass(frozen=True)
 class SwinConfig:
-    """A Swin denoiser. The defaults are the network of Chen et al., CVPR 2023 (masked training).
+    """Swin denoiser; the defaults are the network of Chen et al., CVPR 2023 (masked training).
 
-    Its family holds the plain SwinIR denoisers too: `first_kernel=3, body_skip=True, global_skip=True,
+    The family includes the plain SwinIR denoisers: `first_kernel=3, body_skip=True, global_skip=True,
     attention_mask=0.0`.
 
     Attributes:
-        channels: image channels in and out, 1 (gray) or 3 (RGB).
-        embed: width of a token.
+        channels: channels of input and output, 1 (gray) or 3 (RGB).
+        embed: channels of a token.
         depths: window-attention blocks in each residual group.
         heads: attention heads in each residual group; each divides `embed`.
         window: side of an attention window in pixels; even, since every other block shifts by half.
         mlp_ratio: hidden width of a block's MLP over `embed`.
         first_kernel: side of the first convolution; 1 in the paper, so that masked pixels do not
             leak into their neighbours before the first attention.
-        residual: the convolution that ends a group, one 3x3 or a bottleneck of three.
+        residual: convolution at the end of a group, one 3x3 or a bottleneck of three.
         body_skip: whether the output of the first convolution is added to that of the groups, as in SwinIR. The paper
-            has no skip there, over which masked and noisy pixels would pass.
+            has no skip there, as masked and noisy pixels would bypass the groups.
         global_skip: whether the network predicts a correction of its input instead of the image.
         qkv_bias: whether queries, keys and values have a bias.
         mean: subtracted from each channel first and added back last.
         attention_mask: share of tokens set to zero before every window attention, in training and
-            at inference (section 3.2 of the paper); 0 switches it off.
+            at inference (section 3.2 of the paper); 0 disables masking.
     """
 
     channels: int = 3
@@ -63,22 +63,22 @@ class SwinConfig:
 
     def _problems(self) -> list[str]:
         limits = {
-            "embed": (self.embed, MOST_WIDTH),
-            "depths": (self.depths, MOST_BLOCKS),
+            "embed": (self.embed, MAX_WIDTH),
+            "depths": (self.depths, MAX_BLOCKS),
             "window": (self.window, 32),
             "mlp_ratio": (self.mlp_ratio, 16),
             "mean": (self.mean, 1e6),
         }
-        if large := too_large(limits):
-            return large
+        if oversized := limit_problems(limits):
+            return oversized
         checks = [
-            (len(self.depths) <= MOST_GROUPS, f"{len(self.depths)} groups are more than {MOST_GROUPS}"),
+            (len(self.depths) <= MAX_GROUPS, f"{len(self.depths)} groups are more than {MAX_GROUPS}"),
             (self.channels in (1, 3), f"channels is {self.channels}, not 1 (gray) or 3 (RGB)"),
             (len(self.mean) == self.channels, f"mean has {len(self.mean)} values for {self.channels} channels"),
             (len(self.depths) == len(self.heads) > 0, f"{len(self.depths)} depths but {len(self.heads)} heads"),
-            (all(d > 0 for d in self.depths), f"depths {str(self.depths)[:80]} has a group without blocks"),
+            (all(depth > 0 for depth in self.depths), f"depths {str(self.depths)[:80]} has a group without blocks"),
             (
-                all(h > 0 and self.embed % h == 0 for h in self.heads),
+                all(count > 0 and self.embed % count == 0 for count in self.heads),
                 f"embed {self.embed} is not a multiple of every number of heads in {str(self.heads)[:80]}",
             ),
             (self.window >= 2 and self.window % 2 == 0, f"window is {self.window}, not an even number"),
@@ -88,16 +88,16 @@ class SwinConfig:
             (int(self.embed * self.mlp_ratio) > 0, f"mlp_ratio {self.mlp_ratio} leaves no hidden units"),
             (0.0 <= self.attention_mask < 1.0, f"attention_mask is {self.attention_mask}, not in [0, 1)"),
         ]
-        return [text for fine, text in checks if not fine]
+        return [text for valid, text in checks if not valid]
 
     @property
     def scale(self) -> int:
-        """Pixels along a side of one token."""
+        """Side of a token in pixels."""
         return 1
 
     @property
     def grid(self) -> int:
-        """Heights, widths and tile origins are multiples of this many pixels."""
+        """Number of pixels of which heights, widths and tile origins must be multiples."""
         return self.window
 
     @property
@@ -106,55 +106,55 @@ class SwinConfig:
         return sum(self.depths)
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as plain JSON values."""
+        """Return the configuration as plain JSON values."""
         return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the inverse of `to_dict`.
+        """Return the configuration of values from `to_dict`.
 
         Args:
-            values: plain JSON values. Cards from before December 2026 do not name `body_skip`; their networks have it.
+            values: plain JSON values. Cards from before December 2026 lack `body_skip`, which their networks have.
 
         Raises:
-            ConfigError: if a name is unknown or a value is impossible.
+            ConfigError: if a name is unknown or a value is invalid.
         """
-        return cls(**known_values(cls, {"body_skip": True} | values))
+        return cls(**checked_settings(cls, {"body_skip": True} | values))
 
 
-def too_large(limits: Mapping[str, tuple[Any, float]]) -> list[str]:
-    """What is over the limit that keeps a file from describing a network that fills the memory.
+def limit_problems(limits: Mapping[str, tuple[Any, float]]) -> list[str]:
+    """Return descriptions of the settings above their limits, which prevent files from exhausting the memory.
 
     Args:
-        limits: name of a setting to its value or values, and the largest that is allowed.
+        limits: value or values of each setting, and the largest allowed magnitude, by name.
     """
-    found = []
-    for name, (value, most) in limits.items():
+    problems = []
+    for name, (value, limit) in limits.items():
         values = value if isinstance(value, tuple) else (value,)
-        if not all(abs(v) <= most for v in values):
-            found.append(f"{name} is {str(value)[:80]}, over {most:g}")
-    return found
+        if not all(abs(v) <= limit for v in values):
+            problems.append(f"{name} is {str(value)[:80]}, over {limit:g}")
+    return problems
 
 
-def known_values(config: type[Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Plain JSON values as arguments of a configuration.
+def checked_settings(config: type[Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Return plain JSON values as arguments of a configuration.
 
     Raises:
-        ConfigError: if a name is unknown, or a value has another type than the default has.
+        ConfigError: if a name is unknown, or a value has another type than the default.
     """
     defaults = {f.name: f.default for f in fields(config)}
     if unknown := sorted(set(values) - set(defaults)):
         raise ConfigError(f"unknown network settings {str(unknown)[:80]}; this version knows {sorted(defaults)}")
     settings = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     for key, value in settings.items():
-        if not _alike(value, defaults[key]):
-            raise ConfigError(f"network setting {key} is {value!r:.80}; a value such as {defaults[key]!r} is wanted")
+        if not _has_type_of(value, defaults[key]):
+            raise ConfigError(f"network setting {key} is {value!r:.80}; give a value such as {defaults[key]!r}")
     return settings
 
 
-def _alike(value: Any, default: Any) -> bool:
+def _has_type_of(value: Any, default: Any) -> bool:
     if isinstance(default, tuple) and isinstance(value, tuple):
-        return all(_alike(v, default[0]) for v in value)
+        return all(_has_type_of(v, default[0]) for v in value)
     if isinstance(default, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is type(default)

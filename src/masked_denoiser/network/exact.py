@@ -1,4 +1,4 @@
-"""Full float32 on CUDA, where torch rounds convolutions to TF32, and matrix products where a program asks for it."""
+"""Full float32 precision on CUDA, where torch uses TF32 in convolutions, and on request in matrix products."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from contextlib import contextmanager
 import torch
 
 
-class _Switch:
-    """TF32 off for as long as anybody needs it so: the settings are of the whole process, and jobs run in threads."""
+class _Tf32Switch:
+    """Counter of users that need TF32 disabled, as the setting is global and jobs run in threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users = 0
-        self._before = (True, "highest")
+        self._previous = (True, "highest")
 
-    def off(self) -> None:
+    def disable(self) -> None:
         with self._lock:
             self._users += 1
             if self._users == 1:
-                self._before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+                self._previous = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
                 torch.backends.cudnn.allow_tf32 = False
                 torch.set_float32_matmul_precision("highest")
 
-    def back(self) -> None:
+    def restore(self) -> None:
         with self._lock:
             self._users -= 1
             if self._users == 0:
-                torch.backends.cudnn.allow_tf32 = self._before[0]
-                torch.set_float32_matmul_precision(self._before[1])
+                torch.backends.cudnn.allow_tf32 = self._previous[0]
+                torch.set_float32_matmul_precision(self._previous[1])
 
 
-_SWITCH = _Switch()
+_TF32_SWITCH = _Tf32Switch()
 
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Compute float32 convolutions and matrix products in float32, whatever else runs in this process."""
-    _SWITCH.off()
+    """Compute float32 convolutions and matrix products without TF32, whatever else runs in this process."""
+    _TF32_SWITCH.disable()
     try:
         yield
     finally:
-        _SWITCH.back()
+        _TF32_SWITCH.restore()

@@ -1,8 +1,8 @@
-"""The masked Swin denoiser, and the plain SwinIR denoisers as members of the same family.
+"""Masked Swin denoiser, whose family includes the plain SwinIR denoisers.
 
-After Chen et al., *Masked Image Training for Generalizable Deep Image Denoising* (CVPR 2023), and
-Liang et al., *SwinIR* (ICCVW 2021). Written from the papers. The names of the tensors are those of
-published SwinIR checkpoints, so that weights pass in both directions without a table of names.
+Implemented from Chen et al., *Masked Image Training for Generalizable Deep Image Denoising* (CVPR 2023),
+and Liang et al., *SwinIR* (ICCVW 2021). The tensors are named as in published SwinIR checkpoints, so that
+weights can be imported and exported without a table of names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from masked_denoiser.network.masks import TokenMask
 
 
 class _Blocks(nn.Module):
-    """The blocks of a group. A level of its own only because published tensor names have it."""
+    """Blocks of a group, in a separate module because published tensor names have this level."""
 
     def __init__(self, blocks: list[SwinBlock]) -> None:
         super().__init__()
@@ -26,12 +26,12 @@ class _Blocks(nn.Module):
 
     def forward(self, x: Tensor, tokens: TokenMask | None) -> Tensor:
         for number, block in enumerate(self.blocks):
-            x = block(x, tokens, number > 0)  # the first result is nobody else's
+            x = block(x, tokens, number > 0)  # the input of the group is still needed, later ones are not
         return x
 
 
 class SwinGroup(nn.Module):
-    """Blocks, a convolution, and a residual path around both."""
+    """Blocks and a convolution with a residual connection around both."""
 
     def __init__(self, config: SwinConfig, heads: int, depth: int, first: int) -> None:
         super().__init__()
@@ -40,12 +40,12 @@ class SwinGroup(nn.Module):
         self.conv = residual_conv(config.embed, config.residual)
 
     def forward(self, x: Tensor, tokens: TokenMask | None) -> Tensor:
-        """[B, H, W, embed] -> [B, H, W, embed]."""
+        """Transform tokens, [B, H, W, embed] -> [B, H, W, embed]."""
         return x + _as_image(self.conv, self.residual_group(x, tokens))
 
 
 class _TokenNorm(nn.Module):
-    """The layer norm in front of the first group. A level of its own only for its tensor name."""
+    """Layer norm before the first group, in a separate module because published tensor names have this level."""
 
     def __init__(self, embed: int) -> None:
         super().__init__()
@@ -57,10 +57,10 @@ class _TokenNorm(nn.Module):
 
 
 class MaskedSwin(nn.Module):
-    """The denoiser: image in, image out, both in [0, 1].
+    """Denoiser of images in [0, 1].
 
     Args:
-        config: what to build; `PAPER` by default.
+        config: configuration; `PAPER` by default.
     """
 
     mean: Tensor
@@ -68,10 +68,10 @@ class MaskedSwin(nn.Module):
     def __init__(self, config: SwinConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or SwinConfig()
-        firsts = accumulate((0, *config.depths[:-1]))
-        groups = zip(config.heads, config.depths, firsts, strict=True)
-        k = config.first_kernel
-        self.conv_first = nn.Conv2d(config.channels, config.embed, k, padding=k // 2)
+        first_indices = accumulate((0, *config.depths[:-1]))
+        groups = zip(config.heads, config.depths, first_indices, strict=True)
+        kernel = config.first_kernel
+        self.conv_first = nn.Conv2d(config.channels, config.embed, kernel, padding=kernel // 2)
         self.patch_embed = _TokenNorm(config.embed)
         self.layers = nn.ModuleList(SwinGroup(config, *group) for group in groups)
         self.norm = nn.LayerNorm(config.embed)
@@ -81,11 +81,11 @@ class MaskedSwin(nn.Module):
         self.apply(_initialise)
 
     def forward(self, images: Tensor, tokens: TokenMask | None = None) -> Tensor:
-        """Denoises images.
+        """Denoise images.
 
         Args:
             images: [B, C, H, W] float; H and W multiples of `config.window`.
-            tokens: which tokens the attentions see; None for all of them.
+            tokens: mask of the tokens that attention sees; None for all.
 
         Returns:
             [B, C, H, W], not clipped.
@@ -102,7 +102,7 @@ class MaskedSwin(nn.Module):
 
 
 def residual_conv(embed: int, kind: Residual) -> nn.Module:
-    """The convolution at the end of a group: one 3x3, or 3x3, 1x1, 3x3 at a quarter of the width."""
+    """Return the convolution at the end of a group: one 3x3, or 3x3, 1x1, 3x3 with a quarter of the channels."""
     if kind == "1conv":
         return nn.Conv2d(embed, embed, 3, padding=1)
     return nn.Sequential(
@@ -115,13 +115,13 @@ def residual_conv(embed: int, kind: Residual) -> nn.Module:
 
 
 def _as_image(conv: nn.Module, tokens: Tensor) -> Tensor:
-    """Runs a convolution over tokens [B, H, W, C]; the channels-last view costs no copy."""
+    """Apply a convolution to tokens [B, H, W, C], as a channels-last view without a copy."""
     image: Tensor = conv(tokens.permute(0, 3, 1, 2))
     return image.permute(0, 2, 3, 1).contiguous()
 
 
 def _initialise(module: nn.Module) -> None:
-    """Swin's initialisation: linear weights from a truncated normal of 0.02, biases zero."""
+    """Initialise a module as Swin does: linear weights from a truncated normal of 0.02, zero biases."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

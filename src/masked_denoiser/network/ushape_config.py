@@ -1,4 +1,4 @@
-"""What a U-shaped denoiser is made of, as one frozen value."""
+"""Configuration of U-shaped denoisers."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from masked_denoiser.errors import ConfigError
-from masked_denoiser.network.config import MOST_BLOCKS, MOST_WIDTH, RGB_MEAN, SwinConfig, known_values, too_large
+from masked_denoiser.network.config import MAX_BLOCKS, MAX_WIDTH, RGB_MEAN, SwinConfig, checked_settings, limit_problems
 
-#: Limit of corrections, in standard deviations of the noise, that limits nothing.
-_MOST_LIMIT = 100.0
+#: Largest limit of corrections, in standard deviations of the noise, which has practically no effect.
+_MAX_LIMIT = 100.0
 
 
 @dataclass(frozen=True)
 class UConfig:
-    """A U of convolutions with masked window attention at its lowest level.
+    """U-shaped network of convolutions with masked window attention at its lowest level.
 
     Attributes:
-        channels: image channels in and out, 1 (gray) or 3 (RGB).
-        unshuffle: side of the squares of pixels that become one position with more channels first
-            (Shi et al., CVPR 2016, the inverse of eq. 4), and are taken apart again last.
-        widths: feature channels of each level, the finest first; each level halves height and width.
-        blocks: residual blocks of each level on the way down, and again on the way up but for the lowest.
+        channels: channels of input and output, 1 (gray) or 3 (RGB).
+        unshuffle: factor of the pixel unshuffle at the input and the pixel shuffle at the output (Shi et al., CVPR
+            2016, eq. 4).
+        widths: feature channels of each level, finest first; each level halves height and width.
+        blocks: residual blocks of each level in the encoder, and again in the decoder except at the lowest level.
         attention: window-attention blocks at the lowest level.
-        heads: attention heads; a divisor of the last width.
+        heads: attention heads, a divisor of the last width.
         window: side of an attention window, in positions of the lowest level; even.
         mlp_ratio: hidden width of an attention block's MLP over its width.
-        mean: subtracted from each channel of what the layers see.
-        noise_map: whether the network takes a map of the noise's standard deviation besides the image.
-        limit: with a map, corrections are limited softly to so many standard deviations; 0 for no limit.
-        attention_mask: share of tokens set to zero before every window attention; 0 at inference of
+        mean: subtracted from each channel of the input of the layers.
+        noise_map: whether the network also takes a map of the standard deviation of the noise.
+        limit: soft limit of corrections in standard deviations of the noise map; 0 for no limit.
+        attention_mask: share of tokens set to zero before every window attention; 0 for inference with
             models that were also trained without masks.
     """
 
@@ -49,7 +49,7 @@ class UConfig:
     def __post_init__(self) -> None:
         for problem in self._problems():
             raise ConfigError(f"this network cannot be built: {problem}")
-        _ = self.bottom  # which checks what belongs to the attention
+        _ = self.bottom  # validates the settings of the attention
 
     def _problems(self) -> list[str]:
         checks = [
@@ -57,31 +57,31 @@ class UConfig:
             (len(self.widths) == len(self.blocks) > 0, f"{len(self.widths)} widths but {len(self.blocks)} blocks"),
             (all(width > 0 for width in self.widths), f"widths {str(self.widths)[:80]} has a level without channels"),
             (all(count >= 0 for count in self.blocks), f"blocks {str(self.blocks)[:80]} has a negative number"),
-            (0.0 <= self.limit <= _MOST_LIMIT, f"limit is {self.limit:g}, not 0 to {_MOST_LIMIT:g}"),
+            (0.0 <= self.limit <= _MAX_LIMIT, f"limit is {self.limit:g}, not 0 to {_MAX_LIMIT:g}"),
             (self.noise_map or not self.limit, "a limit of corrections needs a noise map"),
             (self.attention > 0, f"attention is {self.attention}; at least one block is needed"),
         ]
         limits = {
-            "widths": (self.widths, MOST_WIDTH),
-            "blocks": (self.blocks, MOST_BLOCKS),
-            "attention": (self.attention, MOST_BLOCKS),
+            "widths": (self.widths, MAX_WIDTH),
+            "blocks": (self.blocks, MAX_BLOCKS),
+            "attention": (self.attention, MAX_BLOCKS),
             "levels": (len(self.widths), 8),
         }
-        return [text for fine, text in checks if not fine] + too_large(limits)
+        return [text for valid, text in checks if not valid] + limit_problems(limits)
 
     @property
     def scale(self) -> int:
-        """Pixels along a side of one token."""
+        """Side of a token in pixels."""
         return self.unshuffle << (len(self.widths) - 1)
 
     @property
     def grid(self) -> int:
-        """Heights, widths and tile origins are multiples of this many pixels."""
+        """Number of pixels of which heights, widths and tile origins must be multiples."""
         return self.scale * self.window
 
     @property
     def bottom(self) -> SwinConfig:
-        """The residual group of window attentions at the lowest level, as in the paper's network."""
+        """Configuration of the group of window attentions at the lowest level, as in the paper's network."""
         return SwinConfig(
             channels=self.channels,
             embed=self.widths[-1],
@@ -94,14 +94,14 @@ class UConfig:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as plain JSON values."""
+        """Return the configuration as plain JSON values."""
         return {"kind": "u", **{key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Inverse of `to_dict`.
+        """Return the configuration of values from `to_dict`.
 
         Raises:
-            ConfigError: if a name is unknown or a value is impossible.
+            ConfigError: if a name is unknown or a value is invalid.
         """
-        return cls(**known_values(cls, {key: v for key, v in values.items() if key != "kind"}))
+        return cls(**checked_settings(cls, {key: v for key, v in values.items() if key != "kind"}))

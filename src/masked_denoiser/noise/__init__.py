@@ -1,1 +1,1 @@
-"""Synthetic noise: families with published definitions, and recipes that combine them."""
+"""Noise: its measurement on images, and synthetic noise."""

@@ -1,4 +1,4 @@
-"""The noise of one channel, in figures."""
+"""Measured noise of one channel."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from dataclasses import dataclass
 from masked_denoiser.noise.impulses import ImpulseNoise
 from masked_denoiser.noise.variance_model import NoiseVariance
 
-#: Noise up to so many quantization steps is below the rounding of the values.
-ROUNDING = 0.75
+#: Standard deviation in quantization steps up to which noise is below the rounding of the values.
+ROUNDING_STEPS = 0.75
 
 
 @dataclass(frozen=True)
 class ChannelNoise:
-    """The noise of one channel, in units of the image's range.
+    """Noise of one channel, in units of its intensity range.
 
     Attributes:
-        gain: intensity of one photon: the variance grows by it for each unit of intensity. 0 for noise that does
-            not grow with the light.
-        offset: intensity without any light; where it cannot be distinguished from read noise, 0.
+        gain: intensity of one photon, by which the variance grows for each unit of intensity; 0 for noise that does
+            not grow with intensity.
+        offset: intensity without light; 0 if it cannot be distinguished from read noise.
         read: standard deviation without light.
         sigma: standard deviation at the median intensity.
-        bright: standard deviation at the 95th percentile of intensity, where it may be much stronger.
+        bright: standard deviation at the 95th percentile of the intensity.
         correlation: the smallest distance in pixels at which noise is independent; 1 for white noise.
         impulses: dead and hot pixels.
-        stripes: standard deviation of whole rows or columns against each other.
-        clipped: lowest and highest intensity, where the image is clipped there; else infinite.
-        certain: whether there were enough flat blocks to measure on.
+        stripes: standard deviation of whole rows or columns relative to their neighbours.
+        clipped: lowest and highest intensity if the image is clipped there, else infinite.
+        certain: whether there were enough blocks for a reliable measurement.
         width: standard deviation in pixels of the Gaussian blur that explains the correlation; 0 for white noise.
-        box: side in pixels of the mean that explains it better; 0 for none.
-        confidence: 0 to 1, that what looks like correlated noise is noise.
-        evidence: what speaks for or against correlated noise.
-        suspected: standard deviation of what looks like correlated noise but may be structure, and is left alone.
+        box: side in pixels of the box mean that explains it better; 0 if none does.
+        confidence: confidence from 0 to 1 that apparently correlated noise is noise.
+        evidence: reason for or against correlated noise.
+        suspected: standard deviation of apparently correlated noise that may be structure, and is preserved.
         contrast: median standard deviation of the image within 16 x 16 pixels, without noise.
-        step: quantization step of the intensities; 0 for none.
-        floor: least variance of the noise at any intensity.
-        quadratic: variance that each unit of squared intensity adds, as speckle does; 0 where noise grows by a line.
+        step: quantization step of the intensities; 0 if there is none.
+        floor: lower limit of the noise variance at any intensity.
+        quadratic: variance that each unit of squared intensity adds, as in speckle; 0 if noise grows linearly.
     """
 
     gain: float
@@ -60,20 +60,20 @@ class ChannelNoise:
 
     @property
     def is_constant(self) -> bool:
-        """Whether the channel holds one value only, as the empty channels of a single stain saved as RGB do."""
+        """Whether the channel has a single value, as the empty channels of a single stain saved as RGB."""
         return self.clipped[0] == self.clipped[1]
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether there is fine texture that is noise, or may be."""
+        """Whether there is fine texture that is or may be noise."""
         return self.suspected > 0 or self.correlation > 1
 
     @property
     def variance(self) -> NoiseVariance:
-        """Variance against intensity."""
+        """Variance as a function of intensity."""
         return NoiseVariance(self.gain, self.read**2 - self.gain * self.offset, self.floor, self.quadratic)
 
 
 def below_rounding(noise: ChannelNoise) -> bool:
-    """Return whether noise is no stronger than the rounding of the values, even in bright parts."""
-    return max(noise.sigma, noise.bright) <= max(ROUNDING * noise.step, 1e-9)
+    """Return whether noise is no stronger than the rounding of the values, even in bright regions."""
+    return max(noise.sigma, noise.bright) <= max(ROUNDING_STEPS * noise.step, 1e-9)

@@ -1,4 +1,4 @@
-"""Measure the noise of the channels of an image on some of its tiles."""
+"""Noise measurement of the channels of an image, on some of its tiles."""
 
 from __future__ import annotations
 
@@ -11,51 +11,47 @@ from numpy.typing import NDArray
 
 from masked_denoiser.noise.blocks import Blocks, Image, Mask, measure_blocks
 from masked_denoiser.noise.channel_noise import ChannelNoise
-from masked_denoiser.noise.correlation import (
-    BELIEVED,
-    independent_share,
-    measure_correlation,
-    share_structure,
-)
+from masked_denoiser.noise.correlation import MIN_CONFIDENCE, measure_correlation
 from masked_denoiser.noise.impulses import ImpulseNoise, measure_impulses
-from masked_denoiser.noise.stripes import stripes
-from masked_denoiser.noise.units import in_units
+from masked_denoiser.noise.shared_structure import channels_share_structure, independent_share
+from masked_denoiser.noise.stripes import measure_stripes
+from masked_denoiser.noise.units import figures_in_image_units
 from masked_denoiser.noise.variance_model import (
     NoiseVariance,
     VarianceBins,
     fit_variance,
     flat_blocks,
-    groups_of,
-    white_floor,
+    residual_bins,
+    white_noise_bins,
 )
 from masked_denoiser.noise.verdict import describe_noise
 
-#: Two planes [2, H, W], and which of their samples hold no intensity.
-Pair = tuple[NDArray[np.float64], Mask | None]
+#: Two planes [2, H, W], and the mask of their samples without an intensity.
+PlanePair = tuple[NDArray[np.float64], Mask | None]
 
-#: Share of the pixels of a gray image that may be coloured.
-_COLOURED = 0.1
+#: Largest share of coloured pixels in an image that is treated as gray.
+_MAX_COLOURED_SHARE = 0.1
 
-#: Fewer blocks than this tell nothing certain.
-_FEW = 12
+#: Smallest number of blocks for a reliable measurement.
+_MIN_BLOCKS = 12
 
-#: Blocks whose mean lies beyond this, in units of the range, are rare bright objects and tell nothing of the bulk.
-_BULK = (-1.0, 3.0)
+#: Range of block means, in units of the intensity range, beyond which blocks are rare bright objects.
+_BULK_RANGE = (-1.0, 3.0)
 
-#: Share of the least variance of all intensities that noise has everywhere.
-_FLOOR = 0.5
+#: Lower limit of the variance at any intensity, as a share of the smallest measured one.
+_FLOOR_SHARE = 0.5
 
-#: The plateau spread at which channels are compared, by index.
-_APART = 3
+#: Dilation of the mask, in pixels, at which channels are compared for correlated noise.
+_COMPARED_DILATION = 3
 
 
 @dataclass(frozen=True)
 class NoiseEstimate:
-    """The noise of an image.
+    """Noise of an image.
 
     Attributes:
-        channels: of each channel; red, green and blue are channels.
-        ranges: of each channel, the intensities that are 0 and 1 in its figures, in units of the image.
+        channels: noise of each channel; red, green and blue are channels.
+        ranges: intensities, in units of the image, that are 0 and 1 in the noise of each channel.
     """
 
     channels: tuple[ChannelNoise, ...]
@@ -63,19 +59,20 @@ class NoiseEstimate:
 
     @property
     def verdict(self) -> str:
-        """One line for a person."""
+        """Description of the noise in one line."""
         return describe_noise(self.channels, self.ranges)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, in units of the image; what is infinite is None."""
+        """Return plain JSON values in units of the image; infinite values are None."""
         pairs = zip(self.channels, self.ranges, strict=True)
-        return {"verdict": self.verdict, "channels": [in_units(channel, *ends) for channel, ends in pairs]}
+        channels = [figures_in_image_units(channel, *ends) for channel, ends in pairs]
+        return {"verdict": self.verdict, "channels": channels}
 
 
 def estimate_channel(
     tiles: Sequence[Image], missing: Sequence[Mask | None] | None = None, step: float = 0.0
 ) -> tuple[ChannelNoise, VarianceBins]:
-    """Measure the noise of one channel by itself: `estimate_channels` for one."""
+    """Measure the noise of a single channel; see `estimate_channels`."""
     stacks = [np.asarray(tile, np.float64)[None] for tile in tiles]
     masks = None if missing is None else [None if m is None else m[None] for m in missing]
     return estimate_channels(stacks, masks, step)[0]
@@ -85,74 +82,73 @@ def estimate_channels(
     stacks: Sequence[NDArray[np.float64]],
     missing: Sequence[Mask | None] | None = None,
     step: float = 0.0,
-    neighbours: Sequence[Pair] = (),
+    neighbours: Sequence[PlanePair] = (),
 ) -> list[tuple[ChannelNoise, VarianceBins]]:
-    """Measure the noise of channels that show the same place.
+    """Measure the noise of channels of the same region.
 
     Args:
-        stacks: [channels, H, W] each, float, in units of the image's range; 1 channel, or red, green and blue.
-        missing: of each stack, which samples hold no intensity, in its shape; None for none.
-        step: quantization step of the intensities, in the same units; 0 for none.
-        neighbours: where there are any, the same place of two neighbouring planes of a single channel, [2, H, W], and
-            which samples hold no intensity; None for none.
+        stacks: [channels, H, W] each, float, in units of the intensity range; 1 channel, or red, green and blue.
+        missing: mask of the samples without an intensity in each stack, in its shape, or None.
+        step: quantization step of the intensities in the same units; 0 if there is none.
+        neighbours: the same region of two neighbouring planes of a single channel, if there are any.
 
     Returns:
-        Of each channel the noise, and variance against intensity as it was measured.
+        The noise of each channel, and its measured variance as a function of intensity.
     """
     stacks = [np.nan_to_num(np.asarray(stack, np.float64), posinf=0.0, neginf=0.0) for stack in stacks]
     masks = missing or [None] * len(stacks)
     if len(stacks[0]) == 1:
-        alone = _estimate([stack[0] for stack in stacks], [None if m is None else m[0] for m in masks], step)
-        return [_in_doubt(neighbours, step) or alone if alone[0].is_doubtful and neighbours else alone]
+        single = _estimate_noise([stack[0] for stack in stacks], [None if m is None else m[0] for m in masks], step)
+        return [_from_differences(neighbours, step) or single if single[0].is_doubtful and neighbours else single]
     gray = nearly_gray(stacks, step)
-    shares = (np.ones(3), np.ones(3)) if gray else _independent(stacks)
-    together = not gray and share_structure(stacks, _APART)
+    shares = (np.ones(3), np.ones(3)) if gray else _independent_shares(stacks)
+    shares_structure = not gray and channels_share_structure(stacks, _COMPARED_DILATION)
     return [
-        _estimate(
+        _estimate_noise(
             [stack[i] for stack in stacks],
             [None if mask is None else mask[i] for mask in masks],
             step,
             (float(shares[0][i]), float(shares[1][i])),
-            shares_structure=together,
+            shares_structure=shares_structure,
         )
         for i in range(len(stacks[0]))
     ]
 
 
-def _in_doubt(neighbours: Sequence[Pair], step: float) -> tuple[ChannelNoise, VarianceBins] | None:
-    """Measure noise on the difference of planes that show the same, half of its variance; None where they do not.
+def _from_differences(neighbours: Sequence[PlanePair], step: float) -> tuple[ChannelNoise, VarianceBins] | None:
+    """Return the noise measured on the differences of planes, or None if their structure differs.
 
-    It tells texture from noise, but not from noise that planes share because they were interpolated: it is asked only
-    where a plane by itself leaves a doubt.
+    Differences separate texture from noise, but not noise that interpolated planes share, and are used only if the
+    measurement on a single plane is doubtful.
     """
     planes = [pair for pair, _ in neighbours]
-    if not share_structure(planes, _APART):
+    if not channels_share_structure(planes, _COMPARED_DILATION):
         return None
     noisy = [(first - second) / np.sqrt(2.0) for first, second in planes]
     masks = [None if mask is None else mask[0] | mask[1] for _, mask in neighbours]
-    found = _estimate([pair[0] for pair in planes], masks, step, noisy=noisy)
-    return found if found[0].certain else None
+    estimate = _estimate_noise([pair[0] for pair in planes], masks, step, noisy=noisy)
+    return estimate if estimate[0].certain else None
 
 
 def nearly_gray(stacks: Sequence[NDArray[np.float64]], step: float) -> bool:
-    """Return whether channels [channels, H, W] are equal nearly everywhere, as in a gray image with a coloured mark.
+    """Return whether channels are equal nearly everywhere, as in a gray image with a coloured mark.
 
     Args:
         stacks: [channels, H, W] each.
-        step: quantization step of the intensities; channels may differ by two.
+        step: quantization step of the intensities; channels may differ by two steps.
     """
     if len(stacks[0]) == 1:
         return False
-    differ = sum(int(((np.ptp(stack, axis=0)) > 2.5 * step + 1e-9).sum()) for stack in stacks)
-    return bool(differ <= _COLOURED * sum(stack[0].size for stack in stacks))
+    coloured = sum(int(((np.ptp(stack, axis=0)) > 2.5 * step + 1e-9).sum()) for stack in stacks)
+    return bool(coloured <= _MAX_COLOURED_SHARE * sum(stack[0].size for stack in stacks))
 
 
-def _independent(stacks: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of the residuals that other channels do not explain, at the finest spread and farther apart."""
-    return independent_share(stacks, 1), independent_share(stacks, _APART)
+def _independent_shares(stacks: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the shares of the residuals that other channels do not explain, at a small and a larger dilation."""
+    return independent_share(stacks, 1), independent_share(stacks, _COMPARED_DILATION)
 
 
-def _estimate(
+def _estimate_noise(
     tiles: Sequence[Image],
     missing: Sequence[Mask | None],
     step: float,
@@ -161,61 +157,62 @@ def _estimate(
     shares_structure: bool = False,
     noisy: Sequence[Image] | None = None,
 ) -> tuple[ChannelNoise, VarianceBins]:
+    """Return the noise of a channel, and its measured variance as a function of intensity."""
     impulses = measure_impulses([np.asarray(tile, np.float64) for tile in tiles], step)
-    blocks = _bulk(measure_blocks(tiles, missing, impulses, step, noisy))
-    if len(blocks.mean) < _FEW:
-        return _unknown(tiles, missing, blocks, impulses, step), VarianceBins(np.zeros(0), np.zeros(0), np.zeros(0))
+    blocks = _bulk_blocks(measure_blocks(tiles, missing, impulses, step, noisy))
+    if len(blocks.mean) < _MIN_BLOCKS:
+        return _fallback(tiles, missing, blocks, impulses, step), VarianceBins(np.zeros(0), np.zeros(0), np.zeros(0))
     flat = flat_blocks(blocks)
     correlation = measure_correlation(blocks, flat, independent[1], shares_structure=shares_structure)
-    believed = correlation.length > 1 and correlation.confidence >= BELIEVED
-    suspected = groups_of(blocks, flat, correlation.length - 1)
-    suspected = replace(suspected, variance=suspected.variance / correlation.residual)
-    groups, share = (suspected, independent[1]) if believed else (white_floor(blocks, flat), independent[0])
-    groups = replace(groups, variance=groups.variance * _believed_share(share))
-    variance = fit_variance(groups, blocks.limits, counts=blocks.counts)
-    middle = float(np.median(blocks.mean))
-    gain, offset, read = _as_camera(variance, dark=float(np.percentile(blocks.mean, 1)))
+    accepted = correlation.length > 1 and correlation.confidence >= MIN_CONFIDENCE
+    plateau_bins = residual_bins(blocks, flat, correlation.length - 1)
+    plateau_bins = replace(plateau_bins, variance=plateau_bins.variance / correlation.residual)
+    bins, share = (plateau_bins, independent[1]) if accepted else (white_noise_bins(blocks, flat), independent[0])
+    bins = replace(bins, variance=bins.variance * _noise_share(share))
+    variance = fit_variance(bins, blocks.limits, counts=blocks.counts)
+    median = float(np.median(blocks.mean))
+    gain, offset, read = _camera_parameters(variance, darkest=float(np.percentile(blocks.mean, 1)))
     noise = ChannelNoise(
         gain=gain,
         offset=offset,
         read=read,
-        sigma=float(variance.sigma(middle)),
+        sigma=float(variance.sigma(median)),
         bright=float(variance.sigma(np.percentile(blocks.mean, 95))),
-        correlation=correlation.length if believed else 1,
+        correlation=correlation.length if accepted else 1,
         impulses=impulses,
-        stripes=stripes(tiles, float(variance.sigma(middle))),
+        stripes=measure_stripes(tiles, float(variance.sigma(median))),
         clipped=blocks.limits,
         certain=True,
-        width=correlation.width if believed else 0.0,
-        box=correlation.box if believed else 0,
+        width=correlation.width if accepted else 0.0,
+        box=correlation.box if accepted else 0,
         confidence=correlation.confidence,
         evidence=correlation.evidence,
-        suspected=0.0 if believed or correlation.length == 1 else float(np.sqrt(np.median(suspected.variance))),
+        suspected=0.0 if accepted or correlation.length == 1 else float(np.sqrt(np.median(plateau_bins.variance))),
         contrast=_contrast(blocks),
         step=step,
-        floor=_FLOOR * float(groups.variance.min()),
+        floor=_FLOOR_SHARE * float(bins.variance.min()),
         quadratic=variance.quadratic,
     )
-    return noise, groups
+    return noise, bins
 
 
-def in_other_units(
+def rescale_noise(
     noise: ChannelNoise, ratio: float, shift: float, values: NDArray[np.float64], tiles: Sequence[Image], step: float
 ) -> ChannelNoise:
-    """Return the noise of a channel as it is at other intensities, in units that are intensity * ratio + shift.
+    """Return the noise of a channel in other units, intensity * ratio + shift, and at other intensities.
 
     Args:
-        noise: in the units of before.
-        ratio, shift: from the units of before to those of the result.
-        values: intensities, in the units of the result: sigma and bright are those of their 50th and 95th percentile.
-        tiles: [H, W] each, in the units of the result, whose contrast is measured.
-        step: quantization step, in the units of the result.
+        noise: noise in the original units.
+        ratio, shift: conversion from the original units.
+        values: intensities in the new units, whose 50th and 95th percentiles determine `sigma` and `bright`.
+        tiles: [H, W] each, in the new units, to measure the contrast.
+        step: quantization step in the new units.
     """
     variance = noise.variance.in_units(ratio, shift)
     gain, floor = variance.gain, variance.floor
-    found, clipped = noise.impulses, tuple(end * ratio + shift for end in noise.clipped)
-    offset, read = _in_other_units(noise, variance, ratio, shift)
-    blocks = _bulk(measure_blocks(tiles, None, None, step))
+    old, clipped = noise.impulses, tuple(end * ratio + shift for end in noise.clipped)
+    offset, read = _rescaled_offset(noise, variance, ratio, shift)
+    blocks = _bulk_blocks(measure_blocks(tiles, None, None, step))
     return replace(
         noise,
         gain=gain,
@@ -223,9 +220,7 @@ def in_other_units(
         read=read if gain or noise.quadratic else float(variance.sigma(float(np.median(values)))),
         sigma=float(variance.sigma(float(np.median(values)))),
         bright=float(variance.sigma(float(np.percentile(values, 95)))),
-        impulses=replace(
-            found, height=found.height * ratio, low=found.low * ratio + shift, high=found.high * ratio + shift
-        ),
+        impulses=replace(old, height=old.height * ratio, low=old.low * ratio + shift, high=old.high * ratio + shift),
         stripes=noise.stripes * ratio,
         clipped=(clipped[0], clipped[1]),
         suspected=noise.suspected * ratio,
@@ -235,22 +230,22 @@ def in_other_units(
     )
 
 
-def _in_other_units(noise: ChannelNoise, variance: NoiseVariance, ratio: float, shift: float) -> tuple[float, float]:
-    """Offset and read noise in other units, where `variance` holds."""
+def _rescaled_offset(noise: ChannelNoise, variance: NoiseVariance, ratio: float, shift: float) -> tuple[float, float]:
+    """Return offset and read noise in other units, in which the noise has this variance."""
     if not noise.quadratic:
         return (noise.offset * ratio + shift) if variance.gain else 0.0, noise.read * ratio
-    below = min(variance.variance, 0.0)
-    offset = -below / variance.gain if variance.gain else 0.0
+    at_zero = min(variance.variance, 0.0)
+    offset = -at_zero / variance.gain if variance.gain else 0.0
     return offset, float(np.sqrt(max(variance.variance, 0.0)))
 
 
-def _believed_share(independent: float) -> float:
-    """Noise that is nearly independent between channels is taken whole: a little is shared by chance."""
+def _noise_share(independent: float) -> float:
+    """Return the share of the residual that is noise: all if nearly all is independent, as some is shared by chance."""
     return 1.0 if independent > 0.8 else independent
 
 
-def _bulk(blocks: Blocks) -> Blocks:
-    inside = (blocks.mean >= _BULK[0]) & (blocks.mean <= _BULK[1])
+def _bulk_blocks(blocks: Blocks) -> Blocks:
+    inside = (blocks.mean >= _BULK_RANGE[0]) & (blocks.mean <= _BULK_RANGE[1])
     return replace(
         blocks,
         mean=blocks.mean[inside],
@@ -262,33 +257,33 @@ def _bulk(blocks: Blocks) -> Blocks:
 
 
 def _contrast(blocks: Blocks) -> float:
-    """Median standard deviation within blocks, of what smoothing leaves and white noise does not explain."""
+    """Return the median standard deviation of blocks after smoothing, without the share of white noise."""
     return float(np.sqrt(np.median(np.maximum(blocks.structure, 0.0))))
 
 
-def _as_camera(variance: NoiseVariance, dark: float) -> tuple[float, float, float]:
-    """Gain, offset and read noise from a line. The offset is where noise would end, but no brighter than the dark.
+def _camera_parameters(variance: NoiseVariance, darkest: float) -> tuple[float, float, float]:
+    """Return gain, offset and read noise of a line. The offset is its zero, but at most the darkest intensity.
 
-    One line cannot tell an offset from read noise: with a variance above zero at intensity zero all of it is read
-    noise; below zero there must have been an offset.
+    A line cannot distinguish an offset from read noise: a positive variance at intensity zero is attributed to read
+    noise, a negative one to an offset.
     """
     if variance.quadratic > 0.0:
         return 0.0, 0.0, float(np.sqrt(max(variance.variance, 0.0)))
     if variance.gain <= 0.0:
-        return 0.0, 0.0, float(variance.sigma(dark))
-    offset = float(min(max(0.0, -variance.variance / variance.gain), max(dark, 0.0)))
+        return 0.0, 0.0, float(variance.sigma(darkest))
+    offset = float(min(max(0.0, -variance.variance / variance.gain), max(darkest, 0.0)))
     return float(variance.gain), offset, float(np.sqrt(max(variance.variance + variance.gain * offset, 0.0)))
 
 
-def _unknown(
+def _fallback(
     tiles: Sequence[Image], missing: Sequence[Mask | None], blocks: Blocks, impulses: ImpulseNoise, step: float
 ) -> ChannelNoise:
-    """Too small an image, or one that is clipped all over: the noise of what there is, as if it were white."""
-    steps = [np.zeros(1)]
+    """Return the noise of an image that is too small or clipped almost everywhere, assuming white noise."""
+    differences = [np.zeros(1)]
     for tile, mask in zip(tiles, missing, strict=True):
-        known = np.asarray(tile, np.float64) if mask is None else np.where(mask, np.nan, tile)
-        steps += [np.diff(known, axis=axis).ravel() for axis in (0, 1) if tile.shape[axis] > 1]
-    pooled = np.concatenate(steps)
-    # The median would not see the few photons of an image that is black for the rest.
+        valid = np.asarray(tile, np.float64) if mask is None else np.where(mask, np.nan, tile)
+        differences += [np.diff(valid, axis=axis).ravel() for axis in (0, 1) if tile.shape[axis] > 1]
+    pooled = np.concatenate(differences)
+    # The median would ignore the few photons of an otherwise black image.
     sigma = float(np.sqrt(np.nanmean(pooled**2) / 2))
     return ChannelNoise(0.0, 0.0, sigma, sigma, sigma, 1, impulses, 0.0, blocks.limits, certain=False, step=step)

@@ -1,4 +1,4 @@
-"""The noise of a channel in units of its image."""
+"""Conversion of the noise of a channel to units of its image."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 from masked_denoiser.noise.channel_noise import ChannelNoise
 
 
-def in_units(channel: ChannelNoise, black: float, white: float) -> dict[str, Any]:
-    """Return the figures of a channel in units of its image.
+def figures_in_image_units(channel: ChannelNoise, black: float, white: float) -> dict[str, Any]:
+    """Return the noise of a channel in units of its image.
 
     Args:
-        channel: in units of its range.
-        black, white: the ends of its range.
+        channel: noise in units of the intensity range.
+        black, white: limits of the intensity range.
 
     Returns:
-        The fields of `ChannelNoise`, and black and white; what is infinite is None. The offset may be anything from
-        zero on (from black on, where that is negative); read noise is what is left there.
+        The fields of `ChannelNoise`, and black and white; infinite values are None. The offset is at least zero, or at
+        least black if that is negative; read noise is the remainder at the offset.
     """
     span = white - black
 
-    def at(value: float) -> float | None:
+    def convert(value: float) -> float | None:
         return black + value * span if np.isfinite(value) else None
 
-    found = channel.impulses
+    noise = channel.impulses
     figures: dict[str, Any] = {
         name: getattr(channel, name) * span
         for name in ("gain", "sigma", "bright", "stripes", "suspected", "contrast", "step")
@@ -36,5 +36,5 @@ def in_units(channel: ChannelNoise, black: float, white: float) -> dict[str, Any
         offset = max(black - at_black / figures["gain"], min(black, 0.0))
         read = float(np.sqrt(max(at_black + figures["gain"] * (offset - black), 0.0)))
     figures |= {"floor": channel.floor * span**2, "offset": offset, "read": read, "black": black, "white": white}
-    impulses = asdict(found) | {"height": found.height * span, "low": at(found.low), "high": at(found.high)}
-    return asdict(channel) | figures | {"clipped": [at(value) for value in channel.clipped], "impulses": impulses}
+    impulses = asdict(noise) | {"height": noise.height * span, "low": convert(noise.low), "high": convert(noise.high)}
+    return asdict(channel) | figures | {"clipped": [convert(value) for value in channel.clipped], "impulses": impulses}

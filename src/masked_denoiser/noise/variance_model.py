@@ -1,4 +1,4 @@
-"""How strong noise is at each intensity: a straight line or a parabola of variance, seen through clipping."""
+"""Noise variance as a function of intensity: a line or a parabola, with clipping of the image."""
 
 from __future__ import annotations
 
@@ -9,47 +9,44 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from scipy.special import ndtr
 
-from masked_denoiser.noise.blocks import Blocks
+from masked_denoiser.noise.blocks import Blocks, Values
 
-Values = NDArray[np.float64]
+#: Share of the blocks of an intensity, those with the least structure, on which noise is measured.
+_FLAT_SHARE = 0.25
 
-#: Of the blocks of one intensity the noise is read from this share, those with the least structure.
-_FLAT = 0.25
+#: Minimum number of blocks in a group of similar intensity, and maximum number of groups.
+_BLOCKS_PER_GROUP, _MAX_GROUPS = 24, 24
 
-#: Blocks in a group of like intensity, and groups at most.
-_GROUP, _GROUPS = 24, 24
+#: Smallest range of intensities, in standard deviations of the noise, at which its growth can be measured.
+_MIN_RANGE_SIGMAS = 0.5
 
+#: Ratio of the variances of structure in the residuals at the first and second dilation: its default if it cannot be
+#: measured, its limits, and the minimum number of intensities to measure it on.
+_DEFAULT_RATIO, _RATIO_LIMITS, _MIN_RATIOS = 0.25, (0.03, 0.5), 3
 
-#: Intensities closer together than this share of the noise do not tell how it grows with the light.
-_NARROW = 0.5
+#: Quantiles of blocks with little and with more structure, and the minimum excess of structure in the latter.
+_COMPARED_QUANTILES, _MIN_EXCESS = ((0.0, 0.25), (0.4, 0.75)), 0.5
 
-#: Ratio of the variances of structure in the residuals of the finest spread and the next, where it cannot be measured;
-#: its limits; and from how many intensities it is measured.
-_STRUCTURE_RATIO, _RATIOS, _FEW_RATIOS = 0.25, (0.03, 0.5), 3
+#: Largest variance of blocks in a robust mean, as a multiple of the median.
+_MAX_MEDIAN_RATIO = 2.5
 
-#: Quantiles of blocks with little and with more structure, and how much more it must be.
-_COMPARED, _MORE = ((0.0, 0.25), (0.4, 0.75)), 0.5
+#: A fit without clipping is chosen if its error is less than this share of that with clipping, and likewise a parabola
+#: instead of a line, but only if the mean error of the line, in logarithms of the variance, exceeds the second value.
+_BETTER_FIT_SHARE, _GOOD_FIT_ERROR = 0.6, 0.1
 
-#: Blocks whose variance is above so many times the median are left out of a mean.
-_OUTLIERS = 2.5
-
-#: A fit without clipping is taken if its error is less than this share of that with it; so is a parabola against a
-#: line, but only where the mean error of the line, in logarithms of the variance, is not good anyway.
-_CLEARLY, _GOOD = 0.6, 0.1
-
-#: Of fewer groups of like intensity a parabola may fit better by chance.
-_FEW_GROUPS = 8
+#: Minimum number of groups for a parabola, which fits fewer better by chance.
+_MIN_PARABOLA_GROUPS = 8
 
 
 @dataclass(frozen=True)
 class NoiseVariance:
-    """How strong noise is: its variance at mean intensity m is quadratic * m^2 + gain * m + variance, before clipping.
+    """Noise model: the variance at mean intensity m is quadratic * m^2 + gain * m + variance, before clipping.
 
     Attributes:
-        gain: variance that each unit of intensity adds, as photons do.
-        variance: at intensity zero; negative where an offset was added to the counts.
-        floor: least variance at any intensity: what was seen in the darkest regions.
-        quadratic: variance that each unit of squared intensity adds, as speckle does and unequal pixels do.
+        gain: variance that each unit of intensity adds, as in photon noise.
+        variance: variance at intensity zero; negative if an offset was added to the counts.
+        floor: lower limit of the variance at any intensity, from the darkest regions.
+        quadratic: variance that each unit of squared intensity adds, as in speckle or unequal pixel gains.
     """
 
     gain: float
@@ -64,7 +61,7 @@ class NoiseVariance:
         return np.asarray(np.sqrt(np.maximum(variance, self.floor)), np.float64)
 
     def scaled(self, factor: float) -> NoiseVariance:
-        """Return noise of so many times the standard deviation."""
+        """Return noise of `factor` times the standard deviation."""
         square = factor**2
         return NoiseVariance(self.gain * square, self.variance * square, self.floor * square, self.quadratic * square)
 
@@ -77,7 +74,7 @@ class NoiseVariance:
 
 @dataclass(frozen=True, eq=False)
 class VarianceBins:
-    """Flat blocks of like intensity: mean intensity and variance of each group, and how many blocks it has."""
+    """Groups of flat blocks of similar intensity: mean intensity, variance and number of blocks of each."""
 
     mean: Values
     variance: Values
@@ -85,164 +82,164 @@ class VarianceBins:
 
 
 def flat_blocks(blocks: Blocks) -> list[NDArray[np.intp]]:
-    """Return the numbers of the flattest blocks of each intensity, from dark to bright."""
+    """Return the indices of the flattest blocks of each group of intensities, from dark to bright."""
     return [
-        group[np.argsort(blocks.structure[group], kind="stable")[: max(6, int(_FLAT * len(group)))]]
+        group[np.argsort(blocks.structure[group], kind="stable")[: max(6, int(_FLAT_SHARE * len(group)))]]
         for group in intensity_groups(blocks)
     ]
 
 
 def intensity_groups(blocks: Blocks) -> list[NDArray[np.intp]]:
-    """Return the numbers of the blocks in groups of like intensity, from dark to bright."""
+    """Return the indices of the blocks in groups of similar intensity, from dark to bright."""
     order = np.argsort(blocks.mean, kind="stable")
-    return np.array_split(order, max(1, min(_GROUPS, len(order) // _GROUP)))
+    return np.array_split(order, max(1, min(_MAX_GROUPS, len(order) // _BLOCKS_PER_GROUP)))
 
 
-def white_floor(blocks: Blocks, flat: list[NDArray[np.intp]]) -> VarianceBins:
-    """Return mean and variance of each group, of that part of the finest residual that structure cannot explain.
+def white_noise_bins(blocks: Blocks, flat: list[NDArray[np.intp]]) -> VarianceBins:
+    """Return mean and white noise variance of each group, from the residuals at the first and second dilation.
 
-    White noise is equally strong at the finest spread and the next, structure is weaker at the finest by a ratio q.
-    So of the residuals v1 and v2 of the two, (v1 - q v2) / (1 - q) is white noise.
+    The variance of white noise is equal at both, that of structure is smaller at the first by a ratio q, so that the
+    variance of white noise is (v1 - q v2) / (1 - q) for residuals of variance v1 and v2.
     """
-    fine, next_ = groups_of(blocks, flat, 0), groups_of(blocks, flat, 1)
+    fine, coarse = residual_bins(blocks, flat, 0), residual_bins(blocks, flat, 1)
     ratio = structure_ratio(blocks)
-    white = (fine.variance - ratio * next_.variance) / (1.0 - ratio)
+    white = (fine.variance - ratio * coarse.variance) / (1.0 - ratio)
     return VarianceBins(fine.mean, np.clip(white, 0.0, fine.variance), fine.count)
 
 
 def structure_ratio(blocks: Blocks) -> float:
-    """Return the ratio of the variances of structure in the residuals of the finest spread and the next.
+    """Return the ratio of the variances of structure in the residuals at the first and second dilation.
 
-    Read from blocks of like intensity with little and with more structure, which differ by that and not by the noise.
+    It is measured on blocks of similar intensity with little and with more structure, whose noise is equal.
     """
     ratios = []
     for group in intensity_groups(blocks):
-        fine, next_ = blocks.residual[0, group], blocks.residual[1, group]
-        order = np.argsort(next_, kind="stable")
-        low, high = (order[int(a * len(order)) : max(1, int(b * len(order)))] for a, b in _COMPARED)
-        more = float(np.median(next_[high]) - np.median(next_[low]))
-        if more > _MORE * float(np.median(next_[low])):
-            ratios.append(float(np.median(fine[high]) - np.median(fine[low])) / more)
-    return float(np.clip(np.median(ratios), *_RATIOS)) if len(ratios) >= _FEW_RATIOS else _STRUCTURE_RATIO
+        fine, coarse = blocks.residual[0, group], blocks.residual[1, group]
+        order = np.argsort(coarse, kind="stable")
+        low, high = (order[int(a * len(order)) : max(1, int(b * len(order)))] for a, b in _COMPARED_QUANTILES)
+        excess = float(np.median(coarse[high]) - np.median(coarse[low]))
+        if excess > _MIN_EXCESS * float(np.median(coarse[low])):
+            ratios.append(float(np.median(fine[high]) - np.median(fine[low])) / excess)
+    return float(np.clip(np.median(ratios), *_RATIO_LIMITS)) if len(ratios) >= _MIN_RATIOS else _DEFAULT_RATIO
 
 
-def groups_of(blocks: Blocks, flat: list[NDArray[np.intp]], spread: int) -> VarianceBins:
-    """Return mean and variance of each group, at one of `SPREADS`, by its number."""
-    rows = [(blocks.mean[f].mean(), _pooled(blocks.residual[spread, f]), float(len(f))) for f in flat]
+def residual_bins(blocks: Blocks, flat: list[NDArray[np.intp]], dilation: int) -> VarianceBins:
+    """Return mean and variance of the residual of each group at a dilation, given as an index of `DILATIONS`."""
+    rows = [(blocks.mean[f].mean(), _robust_mean(blocks.residual[dilation, f]), float(len(f))) for f in flat]
     return VarianceBins(*np.array(rows, np.float64).T)
 
 
-def _pooled(variances: Values) -> float:
-    """Mean variance of some blocks, without those far above the median, which hold structure or a lone bright pixel.
+def _robust_mean(variances: Values) -> float:
+    """Return the mean variance of blocks, except those far above the median with structure or an isolated bright pixel.
 
-    At a few photons a pixel blocks differ much, and their median is far below their mean.
+    A median would be biased: with few photons per pixel, it is far below the mean.
     """
-    middle = float(np.median(variances))
-    if middle <= 0:
+    median = float(np.median(variances))
+    if median <= 0:
         return float(np.mean(variances))
-    return float(np.mean(variances[variances <= _OUTLIERS * middle]))
+    return float(np.mean(variances[variances <= _MAX_MEDIAN_RATIO * median]))
 
 
-def fit_variance(groups: VarianceBins, limits: tuple[float, float], *, counts: bool = False) -> NoiseVariance:
-    """Fit the variance against intensity, seen through clipping.
+def fit_variance(bins: VarianceBins, limits: tuple[float, float], *, counts: bool = False) -> NoiseVariance:
+    """Fit the noise variance before clipping as a function of intensity.
 
-    It is a straight line, as that of photons, unless a parabola fits clearly better, as that of speckle: a line would
-    be far below it in the bright. The lowest value of an image is a limit at which noise was clipped, or no light at
-    all: both are tried, and clipping is believed unless the line without it fits clearly better.
+    The result is a line, as for photon noise, unless a parabola fits clearly better, as for speckle. The lowest value
+    of an image is either a limit at which noise was clipped or the absence of light: both are fitted, and clipping is
+    assumed unless the fit without it is clearly better.
 
     Args:
-        groups: what was measured.
-        limits: low and high; infinite for none.
-        counts: whether intensities are so few quantization steps that many blocks hold none but the lowest.
+        bins: measured variances.
+        limits: lowest and highest intensity at which the image is clipped; infinite if it is not.
+        counts: whether intensities are photon counts, of which many blocks may have the lowest value only.
     """
     if counts:
-        return _fit_linear(groups)
-    line, cost = _fit_clipped(groups, limits, power=1)
-    if cost < _GOOD or len(groups.mean) < _FEW_GROUPS:
+        return _fit_linear(bins)
+    line, cost = _fit_clipped(bins, limits, power=1)
+    if cost < _GOOD_FIT_ERROR or len(bins.mean) < _MIN_PARABOLA_GROUPS:
         return line
-    parabola, other = _fit_clipped(groups, limits, power=2)
-    return parabola if other < _CLEARLY * cost else line
+    parabola, other_cost = _fit_clipped(bins, limits, power=2)
+    return parabola if other_cost < _BETTER_FIT_SHARE * cost else line
 
 
-def _fit_clipped(groups: VarianceBins, limits: tuple[float, float], power: int) -> tuple[NoiseVariance, float]:
-    """The better of both fits, with clipping in the dark and without it, and how badly it fits."""
-    clipped, cost = _fit(groups, limits, power)
+def _fit_clipped(bins: VarianceBins, limits: tuple[float, float], power: int) -> tuple[NoiseVariance, float]:
+    """Return the better of the fits with and without clipping at the lower limit, and its error."""
+    clipped, cost = _fit_power(bins, limits, power)
     if not np.isfinite(limits[0]):
         return clipped, cost
-    free, other = _fit(groups, (-np.inf, limits[1]), power)
-    return (free, other) if other < _CLEARLY * cost else (clipped, cost)
+    unclipped, other_cost = _fit_power(bins, (-np.inf, limits[1]), power)
+    return (unclipped, other_cost) if other_cost < _BETTER_FIT_SHARE * cost else (clipped, cost)
 
 
-def _fit_linear(groups: VarianceBins) -> NoiseVariance:
-    """The line by least squares, with errors in proportion to it: variances of 0 count, which have no logarithm."""
-    mean, seen = groups.mean, groups.variance
-    least = 1e-3 * max(float(seen.max(initial=0.0)), 1e-300)
+def _fit_linear(bins: VarianceBins) -> NoiseVariance:
+    """Return the line of least relative squared error, which includes variances of 0, unlike a fit of logarithms."""
+    mean, measured = bins.mean, bins.variance
+    min_variance = 1e-3 * max(float(measured.max(initial=0.0)), 1e-300)
     if len(mean) < 2 or np.ptp(mean) <= 0:
-        return NoiseVariance(0.0, float(np.average(seen, weights=groups.count)))
-    expected = np.full_like(seen, max(float(seen.mean()), least))
-    gain, variance = 0.0, float(seen.mean())
+        return NoiseVariance(0.0, float(np.average(measured, weights=bins.count)))
+    expected = np.full_like(measured, max(float(measured.mean()), min_variance))
+    gain, variance = 0.0, float(measured.mean())
     for _ in range(8):
-        over = np.maximum(seen / expected - 1.0, 0.0)
-        weights = np.sqrt(groups.count) / expected / np.sqrt(1.0 + (over / 0.5) ** 2)
+        over = np.maximum(measured / expected - 1.0, 0.0)
+        weights = np.sqrt(bins.count) / expected / np.sqrt(1.0 + (over / 0.5) ** 2)
         (gain, variance), *_ = np.linalg.lstsq(
-            np.stack([mean, np.ones_like(mean)], 1) * weights[:, None], seen * weights
+            np.stack([mean, np.ones_like(mean)], 1) * weights[:, None], measured * weights
         )
-        expected = np.maximum(gain * mean + variance, max(least, 0.1 * float(seen.mean())))
+        expected = np.maximum(gain * mean + variance, max(min_variance, 0.1 * float(measured.mean())))
     return NoiseVariance(float(gain), float(variance))
 
 
-def _fit(groups: VarianceBins, limits: tuple[float, float], power: int) -> tuple[NoiseVariance, float]:
-    """A constant plus a multiple of this power of the intensity, 1 or 2, and how badly it fits.
+def _fit_power(bins: VarianceBins, limits: tuple[float, float], power: int) -> tuple[NoiseVariance, float]:
+    """Fit a constant plus a multiple of this power of the intensity, 1 or 2; return the fit and its mean error.
 
-    It is compared with the groups in logarithms, as their variances have a relative error; a group that is far above
-    the line holds structure, and weighs less.
+    The error is that of logarithms, as variances have a relative error. Groups far above the fit contain structure and
+    have a smaller weight.
     """
-    usable = groups.variance > 1e-4 * max(float(groups.variance.max(initial=0.0)), 1e-300)
+    usable = bins.variance > 1e-4 * max(float(bins.variance.max(initial=0.0)), 1e-300)
     if not usable.any():
         return NoiseVariance(0.0, 0.0), 0.0
-    mean, seen, count = groups.mean[usable], groups.variance[usable], groups.count[usable]
+    mean, measured, count = bins.mean[usable], bins.variance[usable], bins.count[usable]
     low, high = float(mean.min()), float(mean.max())
     weights = np.sqrt(count / count.max())
-    alike = high - low < _NARROW * float(np.sqrt(np.median(seen)))
+    is_narrow = high - low < _MIN_RANGE_SIGMAS * float(np.sqrt(np.median(measured)))
 
-    def variance(ends: Values) -> NoiseVariance:
-        first, last = np.exp(ends[[0, -1]])
-        growth = 0.0 if alike else (last - first) / (high**power - low**power)
+    def variance(log_variances: Values) -> NoiseVariance:
+        first, last = np.exp(log_variances[[0, -1]])
+        growth = 0.0 if is_narrow else (last - first) / (high**power - low**power)
         return NoiseVariance(growth * (power == 1), first - growth * low**power, 0.0, growth * (power == 2))
 
-    def errors(ends: Values, structured: Values) -> Values:
-        expected = clipped_variance(variance(ends), mean, limits)
-        return np.asarray((np.log(seen) - np.log(expected)) * weights * structured)
+    def errors(log_variances: Values, robust_weights: Values) -> Values:
+        expected = clipped_variance(variance(log_variances), mean, limits)
+        return np.asarray((np.log(measured) - np.log(expected)) * weights * robust_weights)
 
-    best = np.log(np.full(1 if alike else 2, float(np.median(seen))))
-    structured = np.ones_like(mean)
+    solution = np.log(np.full(1 if is_narrow else 2, float(np.median(measured))))
+    robust_weights = np.ones_like(mean)
     for _ in range(6):
-        best = least_squares(errors, best, args=(structured,), loss="soft_l1", f_scale=0.1).x
-        over = errors(best, np.ones_like(mean))
-        structured = 1.0 / (1.0 + (np.maximum(over, 0.0) / 0.2) ** 2)
-    return variance(best), float(np.mean(np.minimum(np.abs(errors(best, np.ones_like(mean))), 1.0)))
+        solution = least_squares(errors, solution, args=(robust_weights,), loss="soft_l1", f_scale=0.1).x
+        over = errors(solution, np.ones_like(mean))
+        robust_weights = 1.0 / (1.0 + (np.maximum(over, 0.0) / 0.2) ** 2)
+    return variance(solution), float(np.mean(np.minimum(np.abs(errors(solution, np.ones_like(mean))), 1.0)))
 
 
-def clipped_variance(level: NoiseVariance, mean: Values, limits: tuple[float, float]) -> Values:
-    """Variance that is seen at a mean that is seen, where normal noise was clipped (Foi et al. 2008, section V).
+def clipped_variance(noise: NoiseVariance, mean: Values, limits: tuple[float, float]) -> Values:
+    """Return the variance of clipped normal noise at mean intensities after clipping (Foi et al. 2008, section V).
 
     Args:
-        level: of the noise before clipping.
+        noise: noise before clipping.
         mean: mean intensities after clipping.
-        limits: low and high; infinite for none.
+        limits: lowest and highest intensity at which the image is clipped; infinite if it is not.
     """
     if not np.isfinite(limits).any():
-        return np.asarray(np.maximum(level.sigma(mean) ** 2, 1e-14), np.float64)
+        return np.asarray(np.maximum(noise.sigma(mean) ** 2, 1e-14), np.float64)
     span = float(np.ptp(mean)) + 1e-3
-    true = np.linspace(mean.min() - 2 * span, mean.max() + 2 * span, 2001)
-    means, variances = clipped_moments(true, np.maximum(level.sigma(true), 1e-7), limits)
+    true_means = np.linspace(mean.min() - 2 * span, mean.max() + 2 * span, 2001)
+    means, variances = clipped_moments(true_means, np.maximum(noise.sigma(true_means), 1e-7), limits)
     rising = np.maximum.accumulate(means)
     keep = np.concatenate([[True], np.diff(rising) > 1e-12])
     return np.asarray(np.maximum(np.interp(mean, rising[keep], variances[keep]), 1e-14), np.float64)
 
 
 def clipped_moments(mean: Values, sigma: Values, limits: tuple[float, float]) -> tuple[Values, Values]:
-    """Mean and variance of normal numbers that are clipped at both ends."""
+    """Return mean and variance of normal variables after clipping to the limits."""
     low, high = ((np.full_like(mean, limit) - mean) / sigma for limit in limits)
     below, above = ndtr(low), ndtr(-high)
     density_low, density_high = (np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi) for x in (low, high))

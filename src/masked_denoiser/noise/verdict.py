@@ -1,4 +1,4 @@
-"""What noise an image has, in a line that a person understands."""
+"""Description of the noise of an image in one line."""
 
 from __future__ import annotations
 
@@ -6,54 +6,54 @@ from collections.abc import Sequence
 
 from masked_denoiser.noise.channel_noise import ChannelNoise, below_rounding
 
-#: Standard deviations against the contrast of the image: weak and strong noise.
-_WEAK, _STRONG = 0.02, 0.12
+#: Standard deviations, in units of the intensity range, below which noise is weak and above which it is strong.
+_WEAK_SIGMA, _STRONG_SIGMA = 0.02, 0.12
 
-#: From so many quantization steps on, noise below the rounding may be that of photons.
-_FEW_PHOTONS = 0.15
+#: Standard deviation in quantization steps above which noise below the rounding may be photon noise.
+_PHOTON_NOISE_STEPS = 0.15
 
-#: Noise whose variance is mostly that without light is of equal strength everywhere.
-_EQUAL = 0.7
+#: Share of the variance without light from which on noise is described as independent of intensity.
+_UNIFORM_SHARE = 0.7
 
-#: Share of impulses, and of lone pixels, from which they are mentioned.
-_SOME_IMPULSES = 1e-4
+#: Share of impulses, or of isolated pixels, above which they are mentioned.
+_MENTIONED_SHARE = 1e-4
 
 
 def describe_noise(channels: Sequence[ChannelNoise], ranges: Sequence[tuple[float, float]]) -> str:
-    """Return one line for a person.
+    """Return a description of the noise in one line.
 
     Args:
-        channels: of an image, in units of their ranges.
-        ranges: of each channel, the intensities that are 0 and 1 in its figures.
+        channels: noise of each channel, in units of its intensity range.
+        ranges: intensity range of each channel, in units of the image.
     """
     if all(c.is_constant for c in channels):
-        return "constant: there is nothing to measure"
-    worst = max(range(len(channels)), key=lambda i: channels[i].sigma)
-    noise, (black, white) = channels[worst], ranges[worst]
-    words = [_strength(noise, white - black)]
+        return "constant, so that there is no noise to measure"
+    strongest = max(range(len(channels)), key=lambda i: channels[i].sigma)
+    noise, (black, white) = channels[strongest], ranges[strongest]
+    parts = [_strength(noise, white - black)]
     if not below_rounding(noise):
-        words.append(_growth(noise))
+        parts.append(_intensity_dependence(noise))
         if noise.correlation > 1:
-            apart = noise.correlation - 1
-            words.append(f"shared by neighbours up to {apart} pixel{'s' if apart > 1 else ''} apart")
+            distance = noise.correlation - 1
+            parts.append(f"correlated over up to {distance} pixel{'s' if distance > 1 else ''}")
     if noise.suspected:
-        shared = noise.suspected * (white - black)
-        words.append(f"fine texture of {shared:.3g} is taken for structure ({noise.evidence})")
-    if (share := max(c.impulses.share for c in channels)) > _SOME_IMPULSES:
-        words.append(f"{_percent(share)} dead or hot pixels")
-    elif (share := max(c.impulses.lone for c in channels)) > _SOME_IMPULSES:
-        words.append(f"{_percent(share)} lone bright or dark pixels, which may be structure")
+        sigma = noise.suspected * (white - black)
+        parts.append(f"fine texture (standard deviation {sigma:.3g}) is treated as structure (it {noise.evidence})")
+    if (share := max(c.impulses.share for c in channels)) > _MENTIONED_SHARE:
+        parts.append(f"{_percent(share)} dead or hot pixels")
+    elif (share := max(c.impulses.lone for c in channels)) > _MENTIONED_SHARE:
+        parts.append(f"{_percent(share)} isolated bright or dark pixels, which may be structure")
     if any(c.stripes for c in channels):
-        words.append("stripes")
+        parts.append("stripes")
     if not all(c.certain for c in channels):
-        words.append("measured on very little, so uncertain")
-    return ", ".join(words)
+        parts.append("measured on few pixels, so uncertain")
+    return ", ".join(parts)
 
 
-def _growth(noise: ChannelNoise) -> str:
-    if noise.read**2 >= _EQUAL * noise.sigma**2 or max(noise.gain, noise.quadratic) <= 0:
-        return "of equal strength everywhere"
-    return "in proportion to the light" if noise.quadratic else "growing with the light"
+def _intensity_dependence(noise: ChannelNoise) -> str:
+    if noise.read**2 >= _UNIFORM_SHARE * noise.sigma**2 or max(noise.gain, noise.quadratic) <= 0:
+        return "independent of intensity"
+    return "proportional to intensity" if noise.quadratic else "growing with intensity"
 
 
 def _percent(share: float) -> str:
@@ -62,11 +62,11 @@ def _percent(share: float) -> str:
 
 def _strength(noise: ChannelNoise, span: float) -> str:
     if below_rounding(noise):
-        counts = noise.gain > 0 and noise.sigma > _FEW_PHOTONS * noise.step
+        photon_noise = noise.gain > 0 and noise.sigma > _PHOTON_NOISE_STEPS * noise.step
         return "no noise above the rounding of its values" + (
-            f" (standard deviation {noise.sigma * span:.2g}; only a result of data type float32 can be better)"
-            if counts
+            f" (standard deviation {noise.sigma * span:.2g}; only float32 output can improve it)"
+            if photon_noise
             else ""
         )
-    word = "weak" if noise.sigma < _WEAK else "strong" if noise.sigma > _STRONG else "moderate"
-    return f"{word} noise (standard deviation {noise.sigma * span:.3g}, {noise.sigma:.1%} of the intensity range)"
+    strength = "weak" if noise.sigma < _WEAK_SIGMA else "strong" if noise.sigma > _STRONG_SIGMA else "moderate"
+    return f"{strength} noise (standard deviation {noise.sigma * span:.3g}, {noise.sigma:.1%} of the intensity range)"

@@ -1,1 +1,1 @@
-"""The napari side: docks, reader, writer, samples. The only place that knows napari and Qt."""
+"""The napari plugin: docks, reader, writer and sample data. The only package that imports napari and Qt."""

@@ -1,4 +1,4 @@
-"""The samples of File > Open Sample, through the plugin's own reader."""
+"""Sample data of File > Open Sample, opened by the plugin's reader."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from masked_denoiser.plugin.reader import LayerData, read
 
 
 def noisy_slide() -> list[LayerData]:
-    """Real tissue with added noise, RGB."""
+    """Return a real tissue slide with added noise, RGB."""
     return _sample("slide")
 
 
 def noisy_stack() -> list[LayerData]:
-    """A synthetic fluorescence stack of two channels with the noise of a camera."""
+    """Return a synthetic fluorescence stack of two channels with camera noise."""
     return _sample("fluorescence")
 
 

@@ -1,4 +1,4 @@
-"""The writer: image layers as OME-TIFF or OME-Zarr, piece by piece, whatever their size."""
+"""Writer of image layers as OME-TIFF or OME-Zarr, in blocks, for layers of any size."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from masked_denoiser.images.source import Source
 
-#: Side of the squares that are read and written.
-_PIECE = 512
+#: Side in pixels of the blocks that are read and written.
+_BLOCK_SIDE = 512
 
 
 def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Writes one image layer.
+    """Write an image layer.
 
-    What is there already is replaced only when all is written, so that a layer can be saved over its own file.
+    An existing file is replaced only after the layer is written, so that a layer can be saved over its own file.
 
     Args:
         path: `.ome.tif`, `.ome.tiff`, `.tif`, `.tiff`, `.ome.zarr` or `.zarr`.
-        data: the layer's pixels; of a pyramid the finest level is written, and a new pyramid made.
-        meta: the layer's settings.
+        data: pixels of the layer; of a pyramid the finest level is written, with new lower levels.
+        meta: settings of the layer.
 
     Returns:
-        The path written.
+        The path.
 
     Raises:
         ImageError: if the layer cannot be written there.
     """
     from masked_denoiser.images.writers.output_path import (
+        check_disk_space,
         check_output,
         check_replaceable,
-        check_room,
         clear_destination,
         estimate_bytes,
     )
 
-    target, source = Path(path), meta_source(data, meta)
-    unfinished = target.with_name(f"saving {target.name}")
+    target, source = Path(path), source_from_metadata(data, meta)
+    temporary = target.with_name(f"saving {target.name}")
     check_output(target, source)
     check_replaceable(target)
-    check_room(target, estimate_bytes(source, target))
-    _write(unfinished, source)
+    check_disk_space(target, estimate_bytes(source, target))
+    _write(temporary, source)
     clear_destination(target, overwrite=True)
-    unfinished.rename(target)
+    temporary.rename(target)
     return [path]
 
 
-def meta_source(data: Any, meta: dict[str, Any]) -> Source:
-    """A layer, taken apart as napari hands it to writers, as a source."""
+def source_from_metadata(data: Any, meta: dict[str, Any]) -> Source:
+    """Return a layer, given as data and settings as napari passes them to writers, as a source."""
     from masked_denoiser.plugin.layers.source import layer_source
 
     multiscale = bool(meta.get("multiscale", False))
@@ -74,21 +74,21 @@ def meta_source(data: Any, meta: dict[str, Any]) -> Source:
 def _write(path: Path, source: Source) -> None:
     from masked_denoiser.images.create import create_sink
     from masked_denoiser.images.planes import list_planes
-    from masked_denoiser.images.writers.output_path import discard
+    from masked_denoiser.images.writers.output_path import discard_output
 
-    sink = create_sink(path, source, chunk=_PIECE, overwrite=True)
+    sink = create_sink(path, source, chunk=_BLOCK_SIDE, overwrite=True)
     try:
         for plane in list_planes(source.axes, source.sizes, source.rgb):
-            for ys, xs in _pieces(source.size_yx):
+            for ys, xs in _list_blocks(source.size_yx):
                 sink.write(plane, ys.start, xs.start, source.read(plane, ys, xs))
         sink.finish()
     except BaseException:
         sink.close()
-        discard(path)
+        discard_output(path)
         raise
 
 
-def _pieces(size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+def _list_blocks(size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
     height, width = size
-    for y, x in product(range(0, height, _PIECE), range(0, width, _PIECE)):
-        yield slice(y, min(y + _PIECE, height)), slice(x, min(x + _PIECE, width))
+    for y, x in product(range(0, height, _BLOCK_SIDE), range(0, width, _BLOCK_SIDE)):
+        yield slice(y, min(y + _BLOCK_SIDE, height)), slice(x, min(x + _BLOCK_SIDE, width))

@@ -1,1 +1,1 @@
-"""The tile plan: which rectangle is read and which is written, as a pure function of shapes."""
+"""Tile plans: the rectangles that are read and written, as a pure function of shapes."""

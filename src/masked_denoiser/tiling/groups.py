@@ -1,7 +1,7 @@
-"""Groups of tiles: what is written, recorded and handed to a worker together.
+"""Groups of tiles: the units of writing, of the journal and of distribution to workers.
 
-A group is a rectangle of tiles. Groups do not overlap, and one that covers a shard of the output is its only writer.
-Within a group, consecutive tiles of one shape go through the network as one batch.
+A group is a rectangle of tiles. Groups do not overlap; a group that covers a shard of the output is its only writer.
+Within a group, consecutive tiles of equal shape are denoised as one batch.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from masked_denoiser.tiling.plan import Plan, Span, Tile
 
 @dataclass(frozen=True)
 class Group:
-    """A rectangle of tiles.
+    """Rectangle of tiles.
 
     Attributes:
-        number: position among all groups of the plane, row by row.
-        rows, columns: places of its tiles in the grid of the plan.
-        plan: that the tiles are of.
+        number: index among the groups of the plane, in row-major order.
+        rows, columns: indices of its tiles in the grid of the plan.
+        plan: plan of the tiles.
     """
 
     number: int
@@ -31,40 +31,40 @@ class Group:
 
     @property
     def tiles(self) -> tuple[Tile, ...]:
-        """Row by row."""
+        """Tiles in row-major order."""
         return tuple(self.plan[row * self.plan.grid[1] + column] for row, column in product(self.rows, self.columns))
 
     @property
     def core(self) -> tuple[Span, Span]:
-        """(rows, columns) of pixels that are written."""
+        """Rows and columns of the pixels that are written."""
         spans = zip((self.rows, self.columns), self.plan.size, strict=True)
         tile = self.plan.tile
-        rows, columns = (Span(places.start * tile, min(places.stop * tile, side)) for places, side in spans)
+        rows, columns = (Span(indices.start * tile, min(indices.stop * tile, side)) for indices, side in spans)
         return rows, columns
 
     @property
     def area(self) -> int:
-        """Pixels that are written."""
+        """Number of pixels that are written."""
         return len(self.core[0]) * len(self.core[1])
 
     def within(self, rows: range, columns: range) -> Group:
-        """The part of the group whose tiles are at these places; it may be empty."""
-        return Group(self.number, _common(self.rows, rows), _common(self.columns, columns), self.plan)
+        """Return the part of the group within these rows and columns of tiles, which may be empty."""
+        return Group(self.number, _intersection(self.rows, rows), _intersection(self.columns, columns), self.plan)
 
 
-def _common(one: range, other: range) -> range:
-    """What two ranges share; empty where they do not meet."""
-    start = max(one.start, other.start)
-    return range(start, max(start, min(one.stop, other.stop)))
+def _intersection(first: range, second: range) -> range:
+    """Return the intersection of two ranges."""
+    start = max(first.start, second.start)
+    return range(start, max(start, min(first.stop, second.stop)))
 
 
 @dataclass(frozen=True)
 class TileGroups(Sequence[Group]):
-    """The groups of a plane, made one by one as they are asked for.
+    """Groups of a plane, as a lazy sequence.
 
     Attributes:
-        plan: the tiles of the plane.
-        sides: tiles along the rows and columns of a group; those at the border may be smaller.
+        plan: tiles of the plane.
+        sides: number of rows and columns of tiles in a group; groups at the border may be smaller.
     """
 
     plan: Plan
@@ -72,7 +72,7 @@ class TileGroups(Sequence[Group]):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of groups."""
+        """Number of rows and columns of groups."""
         rows, columns = (-(-tiles // side) for tiles, side in zip(self.plan.grid, self.sides, strict=True))
         return rows, columns
 
@@ -87,27 +87,27 @@ class TileGroups(Sequence[Group]):
         if isinstance(number, slice):
             return [self._group(i) for i in range(*number.indices(len(self)))]
         if not -len(self) <= number < len(self):
-            raise IndexError(f"group {number} of {len(self)}")
+            raise IndexError(f"group {number} is out of range; the plane has {len(self)} groups")
         return self._group(number % len(self))
 
     def __iter__(self) -> Iterator[Group]:
         return (self._group(i) for i in range(len(self)))
 
     def _group(self, number: int) -> Group:
-        places = divmod(number, self.grid[1])
-        spans = zip(places, self.sides, self.plan.grid, strict=True)
-        rows, columns = (range(place * side, min((place + 1) * side, tiles)) for place, side, tiles in spans)
+        indices = divmod(number, self.grid[1])
+        spans = zip(indices, self.sides, self.plan.grid, strict=True)
+        rows, columns = (range(index * side, min((index + 1) * side, tiles)) for index, side, tiles in spans)
         return Group(number, rows, columns, self.plan)
 
 
 def batches(tiles: Iterable[Tile], size: int) -> Iterator[tuple[Tile, ...]]:
-    """Consecutive tiles of one shape, at most `size` together.
+    """Yield batches of at most `size` consecutive tiles of equal shape.
 
-    A pure function of the tiles: a resumed job forms the same batches, and so the same rounding.
+    The batches depend on the tiles only, so that a resumed job has the same batches and the same rounding.
     """
     batch: list[Tile] = []
     for tile in tiles:
-        if batch and (len(batch) == size or tile.shape != batch[0].shape or _reads(tile) != _reads(batch[0])):
+        if batch and (len(batch) == size or tile.shape != batch[0].shape or _read_size(tile) != _read_size(batch[0])):
             yield tuple(batch)
             batch = []
         batch.append(tile)
@@ -115,6 +115,6 @@ def batches(tiles: Iterable[Tile], size: int) -> Iterator[tuple[Tile, ...]]:
         yield tuple(batch)
 
 
-def _reads(tile: Tile) -> tuple[int, int]:
-    """Height and width that are read, before reflection."""
+def _read_size(tile: Tile) -> tuple[int, int]:
+    """Return the height and width that are read, before padding by reflection."""
     return len(tile.read[0]), len(tile.read[1])

@@ -1,1 +1,1 @@
-"""Training: patches, recipe, trainer, validation, fine-tuning."""
+"""Training: data, recipe, trainer, validation and fine-tuning."""

@@ -1,9 +1,8 @@
-"""All that an interrupted training needs to go on, and its checkpoint on disk."""
+"""State of a training, and the checkpoint file from which an interrupted training is resumed."""
 
 from __future__ import annotations
 
 import copy
-import os
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.errors import TrainingError
 from masked_denoiser.models.checkpoint import read_checkpoint
 from masked_denoiser.models.file import Model, check_weights
@@ -20,29 +20,30 @@ from masked_denoiser.training.recipe import TrainingRecipe
 
 _FORMAT = 2
 
-#: Pixels at once on a CPU, of a U and of a Swin transformer, which takes ten times as long for each: enough to keep it
-#: busy, few enough for Stop to answer within a second or two.
-_PIXELS_OF_U, _PIXELS_OF_SWIN = 8 * 128 * 128, 4 * 64 * 64
+#: Pixels of a micro-batch of a U-shaped network on a CPU: enough to keep it busy, few enough to stop within seconds.
+_CPU_PIXELS_U = 8 * 128 * 128
+#: The same of a Swin transformer, which takes ten times as long per pixel.
+_CPU_PIXELS_SWIN = 4 * 64 * 64
 Weights = dict[str, Tensor]
 
 
 @dataclass(eq=False)
 class TrainState:
-    """A training between two steps.
+    """State of a training between two steps.
 
     Attributes:
-        network: what learns.
-        average: the moving average of its weights, which is what is kept in the end.
-        optimiser: with its moments.
-        step: steps made.
-        seconds: time they took, over all runs.
-        micro_batch: patches at once; smaller after memory ran out.
-        best: weights of the best validation, on the CPU; those of the beginning before the first.
-        best_step: the step they are of.
-        best_psnr: on the trained noise; None before the first validation.
-        worse: validations since then.
+        network: the network that is trained.
+        average: network with the moving average of the weights, which is used for validation and the trained model.
+        optimiser: optimiser with its moments.
+        micro_batch: patches per forward pass; reduced after memory ran out.
+        step: completed steps.
+        seconds: their duration over all runs.
+        best: weights of the best validation, on the CPU; the initial ones before the first validation.
+        best_step: step of these weights.
+        best_psnr: PSNR of these weights on the trained noise; None before the first validation.
+        worse: validations since the best one.
         slowed: factor of the learning rate, halved each time the training diverged.
-        validated: the step that was validated last; -1 for none.
+        validated: last validated step; -1 before the first validation.
         before, after, last: PSNR by noise before the first step, of the best weights, and of the last validation.
     """
 
@@ -63,7 +64,11 @@ class TrainState:
     last: dict[str, float] = field(default_factory=dict)
 
     def keep_best(self, psnr: dict[str, float]) -> bool:
-        """Keeps the average's weights if they are the best so far, by the first of these figures."""
+        """Keep the average's weights if they are the best so far, and return whether they are.
+
+        Args:
+            psnr: PSNR by noise, of which the first decides.
+        """
         score = next(iter(psnr.values()))
         if self.best_psnr is not None and not (score > self.best_psnr or isnan(self.best_psnr)):
             self.worse += 1
@@ -73,11 +78,11 @@ class TrainState:
         return True
 
     def save(self, path: Path, identity: str) -> None:
-        """Writes a checkpoint whole or not at all.
+        """Write a checkpoint atomically.
 
         Args:
             path: the file.
-            identity: what must be the same when it is read again.
+            identity: text that must be equal when the checkpoint is loaded.
         """
         numbers = {name: getattr(self, name) for name in _NUMBERS}
         content = {
@@ -89,25 +94,21 @@ class TrainState:
             "best": self.best,
             **numbers,
         }
-        making = path.with_name(f"{path.name}.creating")
-        with making.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        making.replace(path)
+        with replaced_atomically(path) as temporary, temporary.open("wb") as file:
+            torch.save(content, file)  # given a path, torch writes its name into the file
 
     def load(self, path: Path, identity: str) -> None:
-        """Goes back to a checkpoint.
+        """Load a checkpoint.
 
         Raises:
-            TrainingError: if it is damaged, or of another training.
+            TrainingError: if it is damaged or belongs to another training.
         """
         try:
             content: dict[str, Any] = read_checkpoint(path)
             if content["identity"] != identity:
                 raise TrainingError(
-                    f"{path} is of another training ({_difference(str(content['identity']), identity)}); "
-                    "train with the same settings and images, or into another folder"
+                    f"{path} belongs to another training ({_difference(str(content['identity']), identity)}); "
+                    "use the same settings and images, or another output"
                 )
             self.network.load_state_dict(content["network"])
             self.average.load_state_dict(content["average"])
@@ -119,10 +120,10 @@ class TrainState:
         except TrainingError:
             raise
         except (LookupError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-            raise TrainingError(f"checkpoint {path} is damaged ({error}); start again") from error
+            raise TrainingError(f"checkpoint {path} is damaged ({error}); restart the training") from error
 
-    def go_on(self, recipe: TrainingRecipe) -> None:
-        """What may differ from the training that was interrupted: smaller parts, and new patience if it had run out."""
+    def apply_changed_settings(self, recipe: TrainingRecipe) -> None:
+        """Apply settings that may change on resuming: a smaller micro-batch, and patience that had run out."""
         if recipe.micro_batch:
             self.micro_batch = min(self.micro_batch, recipe.micro_batch)
         if recipe.patience and self.worse >= recipe.patience:
@@ -136,46 +137,46 @@ _NUMBERS = (
 
 
 def new_state(start: Model, recipe: TrainingRecipe, device: torch.device) -> TrainState:
-    """Begins with a model's weights."""
+    """Return the state of a new training, which starts from the weights of a model."""
     network = start.build().to(device)
     average = copy.deepcopy(network).requires_grad_(False)
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    # One kernel for all weights, which also leaves out a step whose gradient is no number: see `TrainingStep`.
+    # Fused: one kernel for all weights, which can also skip a step whose gradient is not finite; see `TrainingStep`.
     optimiser = kind(network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay, fused=True)
-    pixels = _PIXELS_OF_U if isinstance(start.card.architecture, UConfig) else _PIXELS_OF_SWIN
-    at_once = max(1, pixels // recipe.patch**2) if device.type == "cpu" else recipe.batch
-    micro = recipe.micro_batch or at_once
-    return TrainState(network.train(), average, optimiser, min(micro, recipe.batch), best=weights_of(average))
+    pixels = _CPU_PIXELS_U if isinstance(start.card.architecture, UConfig) else _CPU_PIXELS_SWIN
+    default = max(1, pixels // recipe.patch**2) if device.type == "cpu" else recipe.batch
+    micro_batch = min(recipe.micro_batch or default, recipe.batch)
+    return TrainState(network.train(), average, optimiser, micro_batch, best=weights_of(average))
 
 
 @torch.no_grad()
 def update_average(state: TrainState, decay: float) -> None:
-    """Moves the average towards the network; quickly while there is little to average."""
+    """Move the average towards the network, with a smaller decay in the first steps."""
     decay = min(decay, (1 + state.step) / (10 + state.step))
     averages, weights = ([p.detach() for p in network.parameters()] for network in (state.average, state.network))
     torch._foreach_lerp_(averages, weights, 1 - decay)
 
 
 def weights_of(network: nn.Module) -> Weights:
-    """A copy of a network's weights on the CPU."""
+    """Return a copy of a network's weights on the CPU."""
     return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
 
 
 def _checked(name: str, value: Any) -> Any:
-    """A number, or PSNR by noise, in the type that it was saved in.
+    """Return a value of a checkpoint: a number, or PSNR by noise.
 
     Raises:
-        TypeError: if it is of another.
+        TypeError: if it does not have the type in which it was saved.
     """
-    real = name in ("seconds", "best_psnr", "slowed")
-    wanted = dict if name in ("before", "after", "last") else int | float | None if real else int
-    if not isinstance(value, wanted) or isinstance(value, bool):
+    is_float = name in ("seconds", "best_psnr", "slowed")
+    expected = dict if name in ("before", "after", "last") else int | float | None if is_float else int
+    if not isinstance(value, expected) or isinstance(value, bool):
         raise TypeError(f"{name} is {value!r:.80}")
     return value
 
 
-def _difference(then: str, now: str) -> str:
-    """The first line that differs between two identities."""
-    pairs = zip(then.splitlines(), now.splitlines(), strict=False)
-    was, is_ = next(((a, b) for a, b in pairs if a != b), ("fewer images", "more"))
-    return f"{was[:80]!r} was, {is_[:80]!r} is"
+def _difference(saved: str, current: str) -> str:
+    """Return the first line that differs between two identities."""
+    pairs = zip(saved.splitlines(), current.splitlines(), strict=False)
+    before, now = next(((a, b) for a, b in pairs if a != b), ("fewer images", "more"))
+    return f"{before[:80]!r} before, {now[:80]!r} now"

@@ -1,4 +1,4 @@
-"""What a training tells those who listen: the dock and the command line show these, and nothing else."""
+"""Events of a training, which the dock and the command line show."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from masked_denoiser.messages import readable_time
 
 @dataclass(frozen=True)
 class Stepped:
-    """A step was made.
+    """Event after a step.
 
     Attributes:
-        step, steps: steps made, and to make in all.
-        loss: of this step.
+        step, steps: completed steps, and total number of steps.
+        loss: loss of this step.
         rate: learning rate of this step.
-        done: steps of this run alone; an earlier, interrupted run's are not among them.
-        seconds: time that this run has taken.
-        seconds_to_go: of a training by the clock; None of one by steps.
-        seconds_in_all: how long such a training is.
+        done: steps of this run, without those of earlier, interrupted runs.
+        seconds: duration of this run without validations.
+        clock_seconds_left: time left of a training limited by time; None of one limited by steps.
+        clock_seconds: total duration of a training limited by time.
     """
 
     step: int
@@ -30,37 +30,38 @@ class Stepped:
     rate: float
     done: int
     seconds: float
-    seconds_to_go: float | None = None
-    seconds_in_all: float = 0.0
+    clock_seconds_left: float | None = None
+    clock_seconds: float = 0.0
 
     @property
     def seconds_left(self) -> float:
-        """Estimate of the time left."""
-        if self.seconds_to_go is not None:
-            return self.seconds_to_go
+        """Estimated time left in seconds."""
+        if self.clock_seconds_left is not None:
+            return self.clock_seconds_left
         return (self.steps - self.step) * self.seconds / max(1, self.done)
 
     def __str__(self) -> str:
         speed = self.done / self.seconds if self.seconds else 0.0
         return (
-            f"step {self.step}{self._of}, {speed:.3g} steps/s, loss {self.loss:.4f}, "
+            f"step {self.step}{self._total}, {speed:.3g} steps/s, loss {self.loss:.4f}, "
             f"{readable_time(self.seconds_left)} left"
         )
 
     @property
-    def _of(self) -> str:
-        return f" of {self.steps}" if self.seconds_to_go is None else ""
+    def _total(self) -> str:
+        return f" of {self.steps}" if self.clock_seconds_left is None else ""
 
 
 @dataclass(frozen=True, eq=False)
 class Validated:
-    """The held-out patches were denoised.
+    """Event after a validation.
 
     Attributes:
-        step: steps made.
-        psnr, ssim: by noise, the trained one first; in the way "noisy" of hidden pixels against the noisy image.
-        best: whether no validation before was better on the trained noise.
-        picture: [height, width, 3] uint8: noisy, denoised, truth side by side, a row for each of a few patches.
+        step: completed steps.
+        psnr, ssim: scores by noise, the trained noise first; PSNR in dB. With `way` "noisy" the only score is the PSNR
+            of hidden pixels against the noisy image.
+        best: whether no earlier validation had a better score on the trained noise.
+        picture: [height, width, 3] uint8: noisy, denoised and true patches side by side, a row for each of a few.
     """
 
     step: int
@@ -76,20 +77,20 @@ class Validated:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint is on disk."""
+    """Event after a checkpoint was written."""
 
     step: int
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The training has ended.
+    """Event at the end of a training.
 
     Attributes:
-        step: steps made.
-        best_step: the step whose weights are kept.
-        best_psnr: their PSNR on the held-out patches with the trained noise; None without validation.
-        why: "finished", "stopped" on request, "no better" for long, or "diverged".
+        step: completed steps.
+        best_step: step whose weights are kept.
+        best_psnr: PSNR of these weights on the validation patches with the trained noise; None without validation.
+        why: "finished", "stopped" on request, "no better" when patience ran out, or "diverged".
         before: PSNR by noise before the first step.
         after: PSNR by noise of the weights that are kept.
     """

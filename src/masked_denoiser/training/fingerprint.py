@@ -1,4 +1,4 @@
-"""What must be the same for an interrupted training to go on."""
+"""Identity of a training: what must be unchanged for its checkpoint to be resumed."""
 
 from __future__ import annotations
 
@@ -8,33 +8,31 @@ from dataclasses import asdict
 
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
-from masked_denoiser.training.data.patches import PatchSampler, batch_of
+from masked_denoiser.training.data.patches import PatchSampler, draw_patches
 from masked_denoiser.training.recipe import TrainingRecipe
 
-#: Patches that are hashed to know images again.
-_PRINTED = 4
+#: Number of patches whose pixels are hashed.
+_HASHED_PATCHES = 4
 
-#: Fields of a recipe that may change when a training goes on.
+#: Fields of a recipe that may change when a training is resumed.
 _CHANGEABLE = ("steps", "minutes", "micro_batch", "validate_every", "save_every", "patience", "keep")
 
 
-def _fingerprint(pool: PatchSampler, seed: int) -> str:
-    """A hash of some patches: other pixels, regions or orders give another one."""
-    patches, truths = batch_of(pool, range(_PRINTED), seed, 0)
+def training_identity(
+    recipe: TrainingRecipe, base: Model, sources: list[Source], training: PatchSampler, validation: PatchSampler
+) -> str:
+    """Return the text that must be equal to resume from a checkpoint, with one property per line."""
+    fixed = {name: value for name, value in asdict(recipe).items() if name not in _CHANGEABLE}
+    lines = [f"{name} {json.dumps(value)}" for name, value in sorted(fixed.items())]
+    lines.append(f"base {base.digest}")
+    lines += [f"image {s.name} {s.axes} {s.shape} {s.dtype}" for s in sources]
+    samplers = (("learned", training), ("held out", validation))
+    return "\n".join([*lines, *(f"pixels {name} {_pixel_hash(s, recipe.seed)}" for name, s in samplers)])
+
+
+def _pixel_hash(sampler: PatchSampler, seed: int) -> str:
+    """Return a hash of some patches, which changes with pixels, regions and the order of images."""
+    patches, truths = draw_patches(sampler, range(_HASHED_PATCHES), seed, 0)
     sha = hashlib.sha256(patches.tobytes())
     sha.update(b"" if truths is None else truths.tobytes())
     return sha.hexdigest()[:16]
-
-
-def training_identity(
-    recipe: TrainingRecipe, base: Model, sources: list[Source], learned: PatchSampler, held: PatchSampler
-) -> str:
-    """What must be the same for a checkpoint to be gone on from, a line each."""
-    kept = {name: value for name, value in asdict(recipe).items() if name not in _CHANGEABLE}
-    lines = [f"{name} {json.dumps(value)}" for name, value in sorted(kept.items())]
-    lines.append(f"base {base.digest}")
-    lines += [f"image {s.name} {s.axes} {s.shape} {s.dtype}" for s in sources]
-    prints = (
-        f"pixels {what} {_fingerprint(pool, recipe.seed)}" for what, pool in (("learned", learned), ("held out", held))
-    )
-    return "\n".join([*lines, *prints])

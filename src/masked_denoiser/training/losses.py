@@ -1,4 +1,4 @@
-"""Losses over a batch, optionally over some of its pixels only."""
+"""Losses over a batch, optionally restricted to masked pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from masked_denoiser.training.recipe import Loss
 
-#: Of the Charbonnier loss, as Lai et al. (CVPR 2017) and SwinIR take it.
+#: Epsilon of the Charbonnier loss, as in Lai et al. (CVPR 2017) and SwinIR.
 _EPSILON = 1e-3
 
 _PER_SAMPLE: dict[Loss, Callable[[Tensor], Tensor]] = {
@@ -18,19 +18,19 @@ _PER_SAMPLE: dict[Loss, Callable[[Tensor], Tensor]] = {
 }
 
 
-def loss_sum(kind: Loss, out: Tensor, wanted: Tensor, where: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The loss summed over samples, and how many there were: sums of parts of a batch add up to the whole's.
+def loss_sum(kind: Loss, output: Tensor, target: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the sum of the loss over samples, and their number; both add up over the parts of a batch.
 
     Args:
         kind: "l1", "mse" or "charbonnier".
-        out, wanted: [B, C, H, W] float32.
-        where: [B, 1, H, W] bool, the pixels that count; None for all.
+        output, target: [B, C, H, W] float32.
+        mask: [B, 1, H, W] bool, the pixels that contribute; None for all.
 
     Returns:
         Two scalars.
     """
-    each = _PER_SAMPLE[kind](out - wanted)
-    if where is None:
-        return each.sum(), each.new_full((), float(each.numel()))
-    counted = where.expand_as(each)
-    return each.masked_fill(~counted, 0.0).sum(), counted.sum().to(each.dtype)
+    losses = _PER_SAMPLE[kind](output - target)
+    if mask is None:
+        return losses.sum(), losses.new_full((), float(losses.numel()))
+    included = mask.expand_as(losses)
+    return losses.masked_fill(~included, 0.0).sum(), included.sum().to(losses.dtype)

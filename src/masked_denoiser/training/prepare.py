@@ -1,4 +1,4 @@
-"""From what a user asked for to a trainer that is ready to run: everything that can fail early fails here."""
+"""Preparation of a training: all checks that can fail before the first step, and the trainer, ready to run."""
 
 from __future__ import annotations
 
@@ -19,60 +19,38 @@ from masked_denoiser.models.catalogue import DEFAULT, load_model
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.build import NetworkConfig
 from masked_denoiser.training.checkpoint import new_state
-from masked_denoiser.training.data.checks import check_images
-from masked_denoiser.training.data.dataset import Given, check_apart, held_out_sampler, make_images, open_images, split
+from masked_denoiser.training.data.dataset import TrainingImages, open_images
 from masked_denoiser.training.data.lazy_patches import LazyPatches
 from masked_denoiser.training.data.patch_source import PatchSource
-from masked_denoiser.training.data.patches import PatchSampler, Rectangle, TrainingImage
+from masked_denoiser.training.data.patches import PatchSampler
 from masked_denoiser.training.data.resident_patches import ResidentPatches, fits_on_device
+from masked_denoiser.training.data.validation_split import make_samplers
 from masked_denoiser.training.distributed import ProcessGroup
 from masked_denoiser.training.events import Trained
 from masked_denoiser.training.fingerprint import training_identity
 from masked_denoiser.training.recipe import TrainingRecipe
 from masked_denoiser.training.run_folder import RunFolder
 from masked_denoiser.training.trainer import Event, Trainer
-from masked_denoiser.training.validation import make_validator, really_unseen
+from masked_denoiser.training.validation import make_validator, unseen_noises
 from masked_denoiser.version import program_version
 
 
 @dataclass(frozen=True)
-class TrainingImages:
-    """What to learn from, as `open_images` takes it.
-
-    Attributes:
-        images: clean images; noisy ones in the ways "noisy" and "pairs".
-        clean: the truths of pairs.
-        validation: images to validate with; a part of `images` is held out if there are none.
-        validation_clean: their truths, in the way "pairs".
-        axes: of the images, where their files do not name them.
-        regions: for each of `images` the rectangles of rows and columns that learning is confined to, none for all of
-            it; nothing at all if no image is confined.
-    """
-
-    images: tuple[Given, ...]
-    clean: tuple[Given, ...] = ()
-    validation: tuple[Given, ...] = ()
-    validation_clean: tuple[Given, ...] = ()
-    axes: str | None = None
-    regions: tuple[tuple[Rectangle, ...], ...] = ()
-
-
-@dataclass(frozen=True)
 class PreparedTraining:
-    """A trainer, and what the user should know before it runs.
+    """Training that is ready to run.
 
     Attributes:
-        trainer: ready to run.
-        record: the training's folder; None where nothing is written.
-        messages: choices that were made for the user.
-        base: the model that it begins with.
-        sources: the images that are learned from.
-        files: closes what was opened; `run` does so at its end.
-        output: where the trained model goes; None for nowhere.
+        trainer: the trainer.
+        run_folder: folder of checkpoint and log; None where nothing is written.
+        messages: choices made on behalf of the user.
+        base: the model that the training starts from.
+        sources: the images that are trained with.
+        files: open files, which `run` closes at its end.
+        output: file of the trained model; None writes no model.
     """
 
     trainer: Trainer
-    record: RunFolder | None
+    run_folder: RunFolder | None
     messages: tuple[str, ...]
     base: Model
     sources: tuple[Source, ...]
@@ -80,25 +58,25 @@ class PreparedTraining:
     output: Path | None = None
 
     def run(self) -> Iterator[Event]:
-        """Trains, keeps the log, and writes the model at the end; the events of `Trainer.run`."""
+        """Train, write the log, save the model at the end, and yield the events of `Trainer.run`."""
         try:
             for event in self.trainer.run():
-                if self.record is not None and self.trainer.ranks.first:
-                    self.record.add(event)
+                if self.run_folder is not None and self.trainer.ranks.first:
+                    self.run_folder.log(event)
                 if isinstance(event, Trained) and self.output is not None and self.trainer.ranks.first:
                     self.model(event).save(self.output)
                 yield event
         finally:
             self.files.close()
-            if self.record is not None:
-                self.record.close()
+            if self.run_folder is not None:
+                self.run_folder.close()
 
     def model(self, trained: Trained, name: str = "") -> Model:
-        """The trained model, with its card.
+        """Return the trained model, with its card.
 
         Args:
-            trained: how the training ended.
-            name: of the model; that of the output by default.
+            trained: the last event of the training.
+            name: name of the model; by default that of the output.
         """
         state = self.trainer.state
         last = self.trainer.keeps_last(trained.why)
@@ -121,11 +99,11 @@ class PreparedTraining:
             "program": f"napari-masked-denoiser {program_version()}",
             "begun_from": {"name": base.name, "digest": self.base.digest, "training": base.training},
         }
-        what = {"clean": f"noise {recipe.noise}", "noisy": "noisy images without truth", "pairs": "pairs"}[recipe.way]
+        data = {"clean": f"noise {recipe.noise}", "noisy": "noisy images without truth", "pairs": "pairs"}[recipe.way]
         return Card(
             name=name,
             architecture=architecture,
-            description=f"{base.name}, trained for {trained.best_step} steps on {len(self.sources)} images: {what}.",
+            description=f"{base.name}, trained for {trained.best_step} steps on {len(self.sources)} images: {data}.",
             training=training,
             data=[f"{source.name}, {source.axes} {source.shape}" for source in self.sources[:100]] + list(base.data),
             licence=base.licence,
@@ -134,7 +112,7 @@ class PreparedTraining:
 
 
 def prepare_training(
-    given: TrainingImages,
+    images: TrainingImages,
     recipe: TrainingRecipe,
     *,
     base: Model | str | Path = DEFAULT,
@@ -151,168 +129,118 @@ def prepare_training(
     """Prepare a training.
 
     Args:
-        given: the images.
+        images: the images.
         recipe: how to train.
-        base: the model to begin with, its name or its path; see `start_network` for one with random weights.
-        output: `.safetensors` to write at the end; None for none.
-        folder: for checkpoint and log; None keeps none.
-        device: as for denoising, or a torch device.
-        resume: go on from the checkpoint in `folder`.
-        overwrite: replace `output`, and what an earlier training left in `folder`.
+        base: the model to start from, its name or its path; see `start_network` for one with random weights.
+        output: `.safetensors` file to write at the end; None writes no model.
+        folder: folder for checkpoint and log; None writes neither.
+        device: name of the device as for denoising, or a torch device.
+        resume: continue from the checkpoint in `folder`.
+        overwrite: replace `output` and the files of an earlier training in `folder`.
         tensorboard: also write TensorBoard logs.
-        ranks: this process among those that train together.
+        ranks: this process in the group of training processes.
         cancel: stops the preparation, and later the training.
-        compile: compile the layers of the network first, where there is a compiler: faster on a GPU.
+        compile: compile the layers of the network where a compiler is installed, which is faster on a GPU.
 
     Raises:
-        StoppedEarlyError: if `cancel` was set before the training was ready.
-        MaskedDenoiserError: before anything is written, if anything does not fit.
+        StoppedEarlyError: if `cancel` is set before the training is ready.
+        MaskedDenoiserError: before anything is written, if the arguments or images are invalid.
     """
     ranks = ranks or ProcessGroup()
-    record = RunFolder(folder) if folder is not None else None
-    _check_output(output, record, resume, overwrite)
-    chosen, said = choose_device(device) if isinstance(device, str) else (device, f"computing on {describe(device)}")
+    run_folder = RunFolder(folder) if folder is not None else None
+    _check_output(output, run_folder, resume, overwrite)
+    chosen, note = choose_device(device) if isinstance(device, str) else (device, f"computing on {describe(device)}")
     model = base if isinstance(base, Model) else load_model(base)
-    _check_sides(recipe, model.card.architecture, ranks)
+    _check_sizes(recipe, model.card.architecture, ranks)
     with ExitStack() as files:
-        sources = open_images(given.images, files, given.axes, cancel)
-        learned, held = _samplers(given, sources, files, recipe, model.card.architecture, cancel)
+        sources = open_images(images.images, files, images.axes, cancel)
+        training, validation = make_samplers(images, sources, files, recipe, model.card.architecture, cancel)
         trainer = Trainer(
             recipe,
             new_state(model, recipe, chosen),
-            learned,
-            make_patch_source(learned, recipe, chosen),
+            training,
+            make_patch_source(training, recipe, chosen),
             chosen,
-            validator=make_validator(held, recipe) if ranks.first else None,
-            checkpoint=record.checkpoint if record else None,
-            identity=training_identity(recipe, model, sources, learned, held),
+            validator=make_validator(validation, recipe) if ranks.first else None,
+            checkpoint=run_folder.checkpoint if run_folder else None,
+            identity=training_identity(recipe, model, sources, training, validation),
             ranks=ranks,
             cancel=cancel or threading.Event(),
             compile=compile,
         )
-        messages = [*_notes(sources), *_about(sources, given, recipe, model), said]
-        if record is not None:
-            messages += _begin(record, trainer, resume, tensorboard)
-        return PreparedTraining(trainer, record, tuple(messages), model, tuple(sources), files.pop_all(), output)
+        messages = [*_source_notes(sources), *_notes(sources, images, recipe, model), note]
+        if run_folder is not None:
+            messages += _open_folder(run_folder, trainer, resume, tensorboard)
+        return PreparedTraining(trainer, run_folder, tuple(messages), model, tuple(sources), files.pop_all(), output)
 
 
-def make_patch_source(pool: PatchSampler, recipe: TrainingRecipe, device: torch.device) -> PatchSource:
-    """Return the patches of a training: of images kept on the device if they fit, else read ahead."""
-    kind = ResidentPatches if fits_on_device(pool, device) else LazyPatches
-    return kind(pool, recipe, device)
-
-
-def _begin(record: RunFolder, trainer: Trainer, resume: bool, tensorboard: bool) -> list[str]:
-    """Goes back to the checkpoint, or clears the folder; and opens the log."""
-    if resume:
-        trainer.state.load(record.checkpoint, trainer.identity)
-        trainer.state.go_on(trainer.recipe)
-    if trainer.ranks.first:
-        record.begin(trainer.recipe, anew=not resume, tensorboard=tensorboard)
-    return [f"going on after step {trainer.state.step}"] if resume else []
+def make_patch_source(sampler: PatchSampler, recipe: TrainingRecipe, device: torch.device) -> PatchSource:
+    """Return the source of patches: images resident on the device if they fit, else patches read ahead."""
+    kind = ResidentPatches if fits_on_device(sampler, device) else LazyPatches
+    return kind(sampler, recipe, device)
 
 
 def training_folder(output: Path) -> Path:
-    """Where checkpoint and log of a model lie: `mine.safetensors` -> `mine.training`."""
+    """Return the folder of a model's checkpoint and log: `mine.safetensors` -> `mine.training`."""
     return output.with_suffix(".training")
 
 
-def _check_output(output: Path | None, record: RunFolder | None, resume: bool, overwrite: bool) -> None:
+def _open_folder(run_folder: RunFolder, trainer: Trainer, resume: bool, tensorboard: bool) -> list[str]:
+    """Load the checkpoint or clear the folder, open the log, and return notes for the user."""
+    if resume:
+        trainer.state.load(run_folder.checkpoint, trainer.identity)
+        trainer.state.apply_changed_settings(trainer.recipe)
+    if trainer.ranks.first:
+        run_folder.open(trainer.recipe, clear=not resume, tensorboard=tensorboard)
+    return [f"resuming after step {trainer.state.step}"] if resume else []
+
+
+def _check_output(output: Path | None, run_folder: RunFolder | None, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
-        raise TrainingError("--resume goes on and --overwrite starts again; give only one of them")
+        raise TrainingError("--resume continues a training and --overwrite restarts it; give only one of them")
     if output is not None and output.suffix != ".safetensors":
-        raise TrainingError(f"output {output} does not end in .safetensors; give it that ending")
+        raise TrainingError(f"output {output} does not end in .safetensors; change its file extension")
     if output is not None and not output.parent.is_dir():
-        what = "is no folder" if output.parent.exists() else "does not exist"
-        raise TrainingError(f"{output.parent} {what}; name a folder that exists")
-    begun = record is not None and record.checkpoint.exists()
-    if resume and not begun:
-        where = record.folder if record else "the training"
-        raise TrainingError(f"{where} holds no checkpoint to go on from; leave --resume out")
+        problem = "is not a folder" if output.parent.exists() else "does not exist"
+        raise TrainingError(f"{output.parent} {problem}; name an existing folder")
+    has_checkpoint = run_folder is not None and run_folder.checkpoint.exists()
+    if resume and not has_checkpoint:
+        where = run_folder.folder if run_folder else "the training"
+        raise TrainingError(f"{where} has no checkpoint to resume from; omit --resume")
     if resume or overwrite:
         return
-    if begun and record is not None:
-        raise TrainingError(f"{record.folder} holds a training; go on with --resume, or start again with --overwrite")
+    if has_checkpoint and run_folder is not None:
+        raise TrainingError(f"{run_folder.folder} contains a training; continue it with --resume, or use --overwrite")
     if output is not None and output.exists():
-        raise TrainingError(f"{output} exists; choose another name, or --overwrite")
+        raise TrainingError(f"{output} exists; choose another name, or replace it with --overwrite")
 
 
-def _check_sides(recipe: TrainingRecipe, config: NetworkConfig, ranks: ProcessGroup) -> None:
+def _check_sizes(recipe: TrainingRecipe, config: NetworkConfig, ranks: ProcessGroup) -> None:
     if recipe.patch % config.grid:
-        raise TrainingError(f"patch is {recipe.patch}; this model wants a multiple of {config.grid}")
+        raise TrainingError(f"patch is {recipe.patch}; choose a multiple of {config.grid} for this model")
     if recipe.batch % ranks.count:
-        raise TrainingError(f"a batch of {recipe.batch} cannot be divided among {ranks.count} processes")
+        raise TrainingError(f"batch is {recipe.batch}; choose a multiple of {ranks.count}, the number of processes")
 
 
-def _samplers(
-    given: TrainingImages,
-    sources: list[Source],
-    files: ExitStack,
-    recipe: TrainingRecipe,
-    config: NetworkConfig,
-    cancel: threading.Event | None,
-) -> tuple[PatchSampler, PatchSampler]:
-    """What is learned from and what is held out."""
-    if (recipe.way == "pairs") != bool(given.clean):
-        raise TrainingError(
-            'clean images (--clean) and the way "pairs" (--way pairs) belong together; give both or none of them'
-        )
-    clean = open_images(given.clean, files, given.axes, cancel) if given.clean else []
-    images = make_images(sources, clean, config.channels)
-    if given.regions:
-        images = _confined(images, given.regions)
-    if not given.validation:
-        return split(images, recipe.patch, config.grid, cancel)
-    others = open_images(given.validation, files, given.axes)
-    check_apart(sources, others)
-    truths = open_images(given.validation_clean, files, given.axes) if given.validation_clean else []
-    if recipe.way == "pairs" and not truths:
-        raise TrainingError("validation images of pairs need their clean images, too")
-    held = make_images(others, truths, config.channels)
-    check_images(images, recipe.patch, cancel)
-    check_images(held, recipe.patch, cancel)
-    return PatchSampler(tuple(images), recipe.patch), held_out_sampler(held, config.grid)
-
-
-def _confined(images: list[TrainingImage], regions: tuple[tuple[Rectangle, ...], ...]) -> list[TrainingImage]:
-    """An image for each region.
-
-    Raises:
-        TrainingError: for a region outside of its image, or a folder, whose images have none.
-    """
-    if len(images) != len(regions):
-        raise TrainingError(f"{len(regions)} lists of regions for {len(images)} images; give one for each")
-    confined = []
-    for image, wanted in zip(images, regions, strict=True):
-        confined += [replace(image, region=region) for region in wanted] or [image]
-        for region in wanted:
-            if any(not 0 <= s.start < s.stop <= side for s, side in zip(region, image.source.size_yx, strict=True)):
-                rows, columns = region
-                raise TrainingError(
-                    f"the region of rows {rows.start} to {rows.stop}, columns {columns.start} to {columns.stop} is not "
-                    f"inside {image.name}, which has {image.source.size_yx[0]} x {image.source.size_yx[1]} pixels"
-                )
-    return confined
-
-
-def _notes(sources: list[Source]) -> list[str]:
-    """What was guessed when images were opened, once for those that are alike."""
+def _source_notes(sources: list[Source]) -> list[str]:
+    """Return up to five distinct notes on assumptions made when images were opened."""
     return list(dict.fromkeys(note for source in sources for note in source.notes))[:5]
 
 
-def _about(sources: list[Source], given: TrainingImages, recipe: TrainingRecipe, model: Model) -> list[str]:
-    said = []
+def _notes(sources: list[Source], images: TrainingImages, recipe: TrainingRecipe, model: Model) -> list[str]:
+    """Return notes on channels, validation and scores."""
+    notes = []
     channels = model.card.architecture.channels
     gray = sum(not source.rgb for source in sources)
     if channels == 3 and gray:
-        said.append(f"{model.card.name} knows RGB: the planes of {gray} gray images are given to it three times")
+        notes.append(f"{model.card.name} is an RGB model: the planes of {gray} gray images are repeated three times")
     if channels == 1 and gray < len(sources):
-        said.append(f"{model.card.name} knows gray: red, green and blue are learned one by one")
-    if not given.validation:
-        said.append("a part of the images is held out, to validate with")
-    left_out = set(recipe.unseen) - set(really_unseen(recipe))
-    if left_out:
-        said.append(f"{', '.join(sorted(left_out))}: not validated as unseen, since that kind of noise is trained")
+        notes.append(f"{model.card.name} is a gray model: red, green and blue are trained as separate planes")
+    if not images.validation:
+        notes.append("a part of the images is held out for validation")
+    trained = set(recipe.unseen) - set(unseen_noises(recipe))
+    if trained:
+        notes.append(f"{', '.join(sorted(trained))}: not validated as unseen, as the training has noise of this kind")
     if recipe.way == "noisy":
-        said.append("no truth: PSNR below is that of hidden pixels against the noisy image, not of the result")
-    return said
+        notes.append("no clean images: PSNR compares hidden pixels with the noisy image, and does not rate the result")
+    return notes

@@ -1,4 +1,4 @@
-"""A training recipe: every number that decides how a network learns, as one frozen value with a JSON text."""
+"""Training recipe: all settings of a training in one frozen value, with conversion from and to JSON."""
 
 from __future__ import annotations
 
@@ -16,53 +16,51 @@ Loss = Literal["l1", "mse", "charbonnier"]
 Keep = Literal["last", "best"]
 Fill = Literal["constant", "neighbour"]
 
-#: Share of a "one-cycle" schedule in which the learning rate rises.
-_RISE = 0.05
+#: Share of the "one-cycle" schedule in which the learning rate rises.
+_RISE_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """How to train. The defaults are those of Chen et al., CVPR 2023; `PRESETS` holds named recipes.
+    """Settings of a training. The defaults are those of Chen et al., CVPR 2023; `PRESETS` has named recipes.
 
     Attributes:
-        way: "clean": the images are the truth and `noise` is added; "noisy": the images are noisy, there is no truth,
-            and masked pixels are blind spots (Noise2Self, Batson and Royer, ICML 2019); "pairs": noisy and clean
-            images.
-        noise: a noise recipe, for the way "clean".
-        unseen: noise recipes that are never trained; validation tells how far the network generalises to them.
-        gray: share of the patches that are made gray, and their noise the same in all channels: a network that never
-            saw such noise takes it for structure. For the way "clean".
-        downscaled: share of the patches that are downscaled, by 0.5 to 1. For the way "clean", as are the next two.
-        contrast: share of the patches whose contrast and brightness are changed.
-        microscope: share of the patches that are not of the images but synthetic, as microscopes see them.
-        pixel_mask: range from which each masked patch draws its share of masked pixels.
-        masked_patches: share of the patches that are masked at all; 0 switches the input mask off.
-        pixel_fill: what masked pixels become: "constant", the paper's -0.1, or a random "neighbour"
+        way: "clean": the images are clean and `noise` is added; "noisy": there are only noisy images, and masked
+            pixels are blind spots (Noise2Self, Batson and Royer, ICML 2019); "pairs": pairs of noisy and clean images.
+        noise: noise recipe, for `way` "clean".
+        unseen: noise recipes that are never trained; validation measures how well the network generalises to them.
+        gray: share of the patches that are made gray, with the same noise in all channels, which a network that was
+            not trained with it mistakes for structure; for `way` "clean".
+        downscaled: share of the patches that are downscaled, by 0.5 to 1; for `way` "clean".
+        contrast: share of the patches whose contrast and brightness are changed; for `way` "clean".
+        microscope: share of the patches that are synthetic microscope images; for `way` "clean".
+        pixel_mask: range of the share of masked pixels, which is drawn for each masked patch.
+        masked_patches: share of the patches that have masked pixels; 0 disables the input mask.
+        pixel_fill: value of masked pixels: "constant", the paper's -0.1, or a random "neighbour"
             (Noise2Void, Krull et al., CVPR 2019), which a network cannot tell from other pixels.
-        attention_mask: range from which each step draws the share of masked tokens. At inference it is the middle of
-            the range; with a lower end of 0 attention is not masked at inference.
-        masked_steps: share of the steps in which attention is masked at all; below 1 attention is not masked at
-            inference.
-        mask_rise: share of the training over which both masks grow from nothing to what they are; 0 for none.
-        loss: "l1", "mse" or "charbonnier"; in the way "noisy" over masked pixels only.
+        attention_mask: range of the share of masked tokens, which is drawn for each step. At inference it is the middle
+            of the range; with a lower end of 0 attention is not masked at inference.
+        masked_steps: share of the steps in which attention is masked; below 1 attention is not masked at inference.
+        mask_rise: share of the training over which both masks grow linearly from zero; 0 for full masks from the start.
+        loss: "l1", "mse" or "charbonnier"; with `way` "noisy" over masked pixels only.
         optimiser: "adam" or "adamw".
-        rate: learning rate, at its peak.
-        schedule: "constant", "cosine" (to nearly zero), or "one-cycle" (a linear rise over 5 % first).
-        weight_decay: of AdamW.
-        clip: largest norm of the gradient; 0 does not clip.
-        ema: decay of the exponential moving average of the weights, which is what is kept; 0 for none.
-        batch: patches a step.
-        micro_batch: patches at once on a device, gradients are accumulated; 0 decides by device.
+        rate: peak learning rate.
+        schedule: "constant", "cosine" (to nearly zero), or "one-cycle" (cosine after a linear rise over 5 %).
+        weight_decay: weight decay of the optimiser.
+        clip: largest norm of the gradient; 0 disables clipping.
+        ema: decay of the exponential moving average of the weights, which the trained model consists of; 0 for none.
+        batch: patches per step.
+        micro_batch: patches per forward pass, with accumulated gradients; 0 chooses by device.
         patch: side of a patch in pixels.
-        steps: length of the training.
-        minutes: length of the training by the clock, whatever the machine does in it; 0 goes by `steps`.
+        steps: length of the training in steps.
+        minutes: length of the training in minutes of wall-clock time; 0 for a length of `steps`.
         precision: "float32", or "bfloat16" for the network's matrix products (torch autocast).
-        seed: of everything that is random.
-        validate_every: steps between two validations; 0 for none but at the beginning and the end.
+        seed: seed of all random numbers.
+        validate_every: steps between two validations; 0 validates at the beginning and the end only.
         save_every: steps between two checkpoints; 0 for one every minute.
-        patience: validations without a better one, after which training stops; 0 goes on to the end.
-        keep: which weights are kept: the "last" (their average), as the paper does, or those of the "best" validation.
-            A long schedule ends in its best weights, and a few validation patches do not see that.
+        patience: validations without improvement after which training stops; 0 never stops early.
+        keep: weights that are kept: the "last" (their average), as in the paper, or those of the "best" validation. A
+            long schedule ends in its best weights, which a few validation patches do not show.
     """
 
     way: Way = "clean"
@@ -101,85 +99,85 @@ class TrainingRecipe:
         for text in (self.noise, *self.unseen):
             parse_noise(text)
         for problem in self._problems():
-            raise TrainingError(f"this training cannot be done: {problem}")
+            raise TrainingError(f"invalid training recipe: {problem}")
 
     def _problems(self) -> list[str]:
-        problems = [_not_one_of(name, getattr(self, name), allowed) for name, allowed in _CHOICES.items()]
-        problems += [_outside(name, getattr(self, name), *limits) for name, limits in _LIMITS.items()]
+        problems = [_choice_problem(name, getattr(self, name), allowed) for name, allowed in _CHOICES.items()]
+        problems += [_limit_problem(name, getattr(self, name), *limits) for name, limits in _LIMITS.items()]
         for name in ("pixel_mask", "attention_mask"):
             low, high = getattr(self, name)
             if not 0.0 <= low <= high < 1.0:
                 problems.append(f"{name} is {low:g}..{high:g}; give shares with 0 <= low <= high < 1")
         if self.way == "noisy" and not (self.masked_patches and self.pixel_mask[1]):
-            problems.append("without truth the input mask is what is learned from; switch it on")
+            problems.append('way "noisy" trains on masked pixels only; set masked_patches and pixel_mask above 0')
         return [problem for problem in problems if problem]
 
     @property
     def inference_mask(self) -> float:
-        """The share of tokens that the trained model masks at inference."""
+        """Share of tokens that the trained model masks at inference."""
         low, high = self.attention_mask
         return (low + high) / 2 if low and self.masked_steps == 1.0 else 0.0
 
-    def rate_at(self, share: float) -> float:
-        """Return the learning rate when this share of the training is done, 0 to 1."""
+    def rate_at(self, progress: float) -> float:
+        """Return the learning rate at a completed share of the training, 0 to 1."""
         if self.schedule == "constant":
             return self.rate
-        rise = _RISE if self.schedule == "one-cycle" else 0.0
-        if share < rise:
-            return self.rate * share / rise
-        done = (share - rise) / (1 - rise)
-        return self.rate * (1e-3 + (1 - 1e-3) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+        rise = _RISE_SHARE if self.schedule == "one-cycle" else 0.0
+        if progress < rise:
+            return self.rate * progress / rise
+        decay_progress = (progress - rise) / (1 - rise)
+        return self.rate * (1e-3 + (1 - 1e-3) * 0.5 * (1 + math.cos(math.pi * min(1.0, decay_progress))))
 
     def to_json(self) -> str:
-        """One line of JSON, keys sorted."""
+        """Return the recipe as one line of JSON with sorted keys."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Inverse of `to_json`; values that are left out are those of the paper.
+        """Return the recipe of a JSON text; omitted fields have the paper's values.
 
         Raises:
-            TrainingError: if the text is not JSON, names something unknown, or a value is not allowed.
+            TrainingError: if the text is not JSON, a field is unknown, or a value is invalid.
         """
         try:
             values = parse_json(text)
         except ValueError as error:
             raise TrainingError(f"the training recipe is not JSON: {error}") from error
         if not isinstance(values, dict):
-            raise TrainingError("the training recipe is no JSON object; write it as {...}")
+            raise TrainingError("the training recipe is not a JSON object; write it as {...}")
         return cls(**checked_values(values))
 
 
 def checked_values(values: dict[str, Any]) -> dict[str, Any]:
-    """Values for fields of `TrainingRecipe`, as plain JSON, in the types of the fields.
+    """Return JSON values of fields of `TrainingRecipe` in the types of the fields.
 
     Raises:
-        TrainingError: for an unknown name or a value of another type.
+        TrainingError: for an unknown field or a value of another type.
     """
     defaults = {f.name: f.default for f in fields(TrainingRecipe)}
     unknown = sorted(set(values) - set(defaults))
     if unknown:
-        raise TrainingError(f"a training recipe knows no {unknown[0]!r:.60}; it knows {', '.join(defaults)}")
-    return {name: _as_type_of(name, value, defaults[name]) for name, value in values.items()}
+        raise TrainingError(f"unknown training recipe field {unknown[0]!r:.60}; choose from {', '.join(defaults)}")
+    return {name: _converted(name, value, defaults[name]) for name, value in values.items()}
 
 
-def _as_type_of(name: str, value: Any, like: Any) -> Any:
-    """JSON knows neither tuples nor the difference between 1 and 1.0."""
-    wanted = type(like)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+def _converted(name: str, value: Any, default: Any) -> Any:
+    """Return a value in the type of a default, as JSON has no tuples and does not distinguish 1 from 1.0."""
+    expected = type(default)
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if wanted is tuple and isinstance(value, list | tuple) and (name == "unseen" or len(value) == len(like)):
-        return tuple(_as_type_of(name, v, like[0]) for v in value)
-    if type(value) is not wanted:
-        raise TrainingError(f"{name} of a training recipe is {value!r:.60}; a value such as {like!r} is wanted")
+    if expected is tuple and isinstance(value, list | tuple) and (name == "unseen" or len(value) == len(default)):
+        return tuple(_converted(name, v, default[0]) for v in value)
+    if type(value) is not expected:
+        raise TrainingError(f"{name} of the training recipe is {value!r:.60}; give a value such as {default!r}")
     return value
 
 
-def _not_one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+def _choice_problem(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return "" if value in allowed else f"{name} is {value!r:.60}; choose {', '.join(allowed)}"
 
 
-def _outside(name: str, value: float, low: float, high: float) -> str:
+def _limit_problem(name: str, value: float, low: float, high: float) -> str:
     return "" if low <= value <= high else f"{name} is {value:g}; choose {low:g} to {high:g}"
 
 
@@ -216,10 +214,10 @@ _LIMITS = {
     "patience": (0, 10**6),
 }
 
-#: What the paper states, and nothing else.
+#: Settings of Chen et al., CVPR 2023.
 PAPER_RECIPE = TrainingRecipe()
 
-#: From a trained model to one for the user's own images, in minutes to hours.
+#: Fine-tuning of a trained model on the user's images, in minutes to hours.
 FINE_TUNE = TrainingRecipe(
     masked_patches=0.25,
     rate=2e-4,
@@ -232,8 +230,8 @@ FINE_TUNE = TrainingRecipe(
     keep="best",
 )
 
-#: For one model that serves all: many noises of any strength and none, masks in a part of the patches and steps only,
-#: so that it denoises in one pass without masks. Nothing is masked at inference, so few patches are.
+#: One model for all images: many noises of any strength, clean images, and masks in few patches and steps only, as
+#: the model denoises without masks.
 GENERAL = TrainingRecipe(
     noise=(
         "one_of("
@@ -279,7 +277,7 @@ GENERAL = TrainingRecipe(
 
 PRESETS = {"paper": PAPER_RECIPE, "general": GENERAL, "fine-tune": FINE_TUNE}
 
-#: What differs where there is no truth: few blind spots, which the network cannot recognise, and their mean.
+#: Settings for `way` "noisy": few blind spots, which the network cannot recognise, and a loss that the mean minimises.
 WITHOUT_TRUTH: dict[str, Any] = {
     "pixel_mask": (0.05, 0.05),
     "masked_patches": 1.0,

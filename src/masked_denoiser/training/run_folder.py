@@ -1,4 +1,4 @@
-"""A training's folder: checkpoint, recipe, log, and the last validation picture."""
+"""Folder of a training: checkpoint, recipe, log, and the last validation picture."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from masked_denoiser.training.events import Stepped, Trained, Validated
 from masked_denoiser.training.recipe import TrainingRecipe
 
 
-class _Board(Protocol):
-    """What is used of a TensorBoard writer."""
+class _SummaryWriter(Protocol):
+    """Part of TensorBoard's writer that is used."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
 
@@ -24,22 +24,22 @@ class _Board(Protocol):
 
 @dataclass
 class RunFolder:
-    """Writes what happens, as it happens, to `log.jsonl` and to TensorBoard if that is wanted.
+    """Folder of a training, whose events are logged in `log.jsonl` and optionally in TensorBoard.
 
-    A training that went on from a checkpoint may log some steps twice: the later line counts.
+    A resumed training may log some steps twice; the later line is valid.
     """
 
     folder: Path
-    board: _Board | None = None
-    _log: Any = field(default=None, init=False)
+    tensorboard: _SummaryWriter | None = None
+    _log_file: Any = field(default=None, init=False)
 
     @property
     def checkpoint(self) -> Path:
-        """Where the checkpoint lies."""
+        """Path of the checkpoint."""
         return self.folder / "checkpoint.pt"
 
     def recipe(self) -> TrainingRecipe | None:
-        """Return the recipe of the training that the folder holds; None if it holds none.
+        """Return the recipe in the folder; None if there is none.
 
         Raises:
             TrainingError: if it is damaged.
@@ -47,65 +47,70 @@ class RunFolder:
         path = self.folder / "recipe.json"
         return TrainingRecipe.from_json(path.read_text()) if path.is_file() else None
 
-    def begin(self, recipe: TrainingRecipe, *, anew: bool, tensorboard: bool = False) -> None:
-        """Opens the log; `anew` first removes what an earlier training left.
+    def open(self, recipe: TrainingRecipe, *, clear: bool, tensorboard: bool = False) -> None:
+        """Write the recipe and open the log.
+
+        Args:
+            recipe: how to train.
+            clear: first remove the files of an earlier training.
+            tensorboard: also log to TensorBoard.
 
         Raises:
-            TrainingError: if the folder cannot be written, or TensorBoard is wanted and not installed.
+            TrainingError: if the folder cannot be written, or TensorBoard is not installed.
         """
-        if tensorboard:
-            _find_tensorboard()
+        writer = _summary_writer() if tensorboard else None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if anew:
+            if clear:
                 _clear(self.folder)
             (self.folder / "recipe.json").write_text(recipe.to_json() + "\n")
-            self._log = (self.folder / "log.jsonl").open("a")
+            self._log_file = (self.folder / "log.jsonl").open("a")
         except OSError as error:
             raise TrainingError(f"{self.folder} cannot be written ({error.strerror}); choose another output") from error
-        if tensorboard:
-            self.board = _find_tensorboard()(str(self.folder / "tensorboard"))
+        if writer is not None:
+            self.tensorboard = writer(str(self.folder / "tensorboard"))
 
-    def add(self, event: Any) -> None:
-        """Writes an event; those that are no figures are left out."""
+    def log(self, event: Any) -> None:
+        """Log an event with figures; other events are ignored."""
         match event:
             case Stepped():
-                self._line(step=event.step, loss=event.loss, rate=event.rate, seconds=round(event.seconds, 2))
+                self._write_line(step=event.step, loss=event.loss, rate=event.rate, seconds=round(event.seconds, 2))
                 self._scalar("loss", event.loss, event.step)
                 self._scalar("learning rate", event.rate, event.step)
             case Validated():
-                self._line(step=event.step, psnr=event.psnr, ssim=event.ssim, best=event.best)
+                self._write_line(step=event.step, psnr=event.psnr, ssim=event.ssim, best=event.best)
                 for noise, value in event.psnr.items():
                     self._scalar(f"PSNR/{noise}", value, event.step)
                 save_png(self.folder / "validation.png", event.picture)
             case Trained():
-                self._line(step=event.step, ended=event.why, best_step=event.best_step)
+                self._write_line(step=event.step, ended=event.why, best_step=event.best_step)
 
     def close(self) -> None:
-        """Leaves the folder as it is, for later."""
-        if self._log is not None:
-            self._log.close()
-        if self.board is not None:
-            self.board.close()
+        """Close the log and TensorBoard's writer."""
+        if self._log_file is not None:
+            self._log_file.close()
+        if self.tensorboard is not None:
+            self.tensorboard.close()
 
-    def _line(self, **values: Any) -> None:
-        self._log.write(json.dumps(values) + "\n")
-        self._log.flush()
+    def _write_line(self, **values: Any) -> None:
+        self._log_file.write(json.dumps(values) + "\n")
+        self._log_file.flush()
 
     def _scalar(self, tag: str, value: float, step: int) -> None:
-        if self.board is not None:
-            self.board.add_scalar(tag, value, step)
+        if self.tensorboard is not None:
+            self.tensorboard.add_scalar(tag, value, step)
 
 
 def _clear(folder: Path) -> None:
-    """Removes what an earlier training left in its folder, and nothing else that may lie there."""
-    for name in ("checkpoint.pt", "checkpoint.pt.creating", "log.jsonl", "recipe.json", "validation.png"):
-        (folder / name).unlink(missing_ok=True)
+    """Remove the files of an earlier training, and no others, from its folder."""
+    names = ("checkpoint.pt", "log.jsonl", "recipe.json", "validation.png")
+    for path in (*(folder / name for name in names), *folder.glob(".*.creating")):
+        path.unlink(missing_ok=True)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
 
 
-def _find_tensorboard() -> Any:
-    """TensorBoard's writer, from torch.
+def _summary_writer() -> Any:
+    """Return the class of TensorBoard's writer, from torch.
 
     Raises:
         TrainingError: if TensorBoard is not installed.
@@ -114,6 +119,6 @@ def _find_tensorboard() -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise TrainingError(
-            'TensorBoard is not installed; pip install "napari-masked-denoiser[train]", or leave --tensorboard out'
+            'TensorBoard is not installed; pip install "napari-masked-denoiser[train]", or omit --tensorboard'
         ) from error
     return SummaryWriter

@@ -1,4 +1,4 @@
-"""The trainer: steps, validations and checkpoints, as events to those who listen."""
+"""Trainer: runs steps, validations and checkpoints, and reports them as events."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ from masked_denoiser.training.validation import Validator
 
 Event = Message | Stepped | Validated | Saved | Trained
 
-#: Steps between two looks at the loss on a GPU, which has to be waited for.
-_LOOK_EVERY = 50
-#: Seconds between two checkpoints where the recipe does not say.
+#: Steps between two reads of the loss on a GPU, each of which waits for the device.
+_GPU_LOSS_INTERVAL = 50
+#: Seconds between two checkpoints where the recipe sets no interval.
 _SAVE_SECONDS = 60.0
-#: A training diverges when the loss is no number so many times in a row: single steps are left out by themselves.
-_IN_A_ROW = 3
-#: How often a training that diverges begins again from its last snapshot.
-_MOST_RETURNS = 3
+#: Consecutive losses of NaN or infinity that count as divergence; single such steps are skipped by the optimiser.
+_DIVERGENCE_LOSSES = 3
+#: Number of times a diverging training is restored from its last snapshot.
+_MAX_RESTORES = 3
 
 
 @dataclass
 class Trainer:
-    """A training with all that it needs.
+    """Trainer of a network.
 
     Attributes:
         recipe: how to train.
-        state: where it begins or goes on.
-        pool: the images, for those that are left out of them.
-        patches: what patches come from.
-        device: where the network is.
+        state: network, optimiser and progress, new or from a checkpoint.
+        sampler: sampler of the training patches, which records skipped images.
+        patches: source of patches.
+        device: device of the network.
         validator: None trains without validation.
-        checkpoint: file for checkpoints; None keeps none.
-        identity: what must be the same to go on from a checkpoint.
-        ranks: this process among those that train together.
-        cancel: set it from any thread; the training stops within a part of a step, and its checkpoint is saved.
-        compile: whether layers are compiled first; without a compiler they run as they are.
+        checkpoint: file for checkpoints; None writes none.
+        identity: text that must be equal to resume from a checkpoint.
+        ranks: this process in the group of training processes.
+        cancel: may be set in any thread; the training stops before the next micro-batch and saves a checkpoint.
+        compile: whether to compile layers in the first step; without a compiler they run uncompiled.
     """
 
     recipe: TrainingRecipe
     state: TrainState
-    pool: PatchSampler
+    sampler: PatchSampler
     patches: PatchSource
     device: torch.device
     validator: Validator | None = None
@@ -68,100 +68,98 @@ class Trainer:
     compile: bool = False
 
     def run(self) -> Iterator[Event]:
-        """Train to the end, and yield events meanwhile. The last one is `Trained`.
+        """Train and yield events, the last of which is `Trained`.
 
-        The last checkpoint is of the last whole step, however the run ends.
+        The last checkpoint is that of the last complete step, whatever ends the run.
         """
         self._messages: list[str] = []
         self._step = TrainingStep(self.recipe, self.state, self.device, self.ranks, self.cancel, self._messages.append)
         noise_map = bool(getattr(self.state.network.config, "noise_map", False))
         self._batches = BatchMaker(self.recipe, self.device, noise_map)
-        self._began, self._earlier = time.monotonic(), self.state.seconds
-        self._snapshot, self._saved = self._weights(), self._began
-        self._compiling, self._bad = 0.0, 0
+        self._started, self._prior_seconds = time.monotonic(), self.state.seconds
+        self._snapshot, self._last_save = weights_of(self.state.average), self._started
+        self._compile_seconds, self._nonfinite_losses = 0.0, 0
         try:
-            why = yield from self._steps()
-            if why == "diverged":
+            reason = yield from self._steps()
+            if reason == "diverged":
                 self._restore(self.state.best)
                 yield Message(
-                    f"the training diverged {_MOST_RETURNS + 1} times, the last time at step {self.state.step}: "
-                    f"stopped, with the weights of step {self.state.best_step}; try a lower learning rate"
+                    f"the training diverged {_MAX_RESTORES + 1} times, the last time at step {self.state.step}: "
+                    f"stopped, and kept the weights of step {self.state.best_step}; try a lower learning rate"
                 )
             yield from self._save()
-            yield self._trained(why)
+            yield self._trained(reason)
         finally:
             self.patches.close()
 
     def _steps(self) -> Generator[Event, None, str]:
-        """Steps, validations and checkpoints, until there is a reason to end, which is returned."""
+        """Make steps, validations and checkpoints until the training ends, and return the reason."""
         first = self.state.step
-        validating = 0.0  # seconds, which say nothing of how long steps take
-        skipped: set[str] = set()
+        validation_seconds = 0.0
+        reported: set[str] = set()
         while True:
             if self._validation_due():
-                since = time.monotonic()
+                started = time.monotonic()
                 yield from self._validate()
-                validating += time.monotonic() - since
-            if (why := self._end()) is not None:
-                return why
+                validation_seconds += time.monotonic() - started
+            if (reason := self._end_reason()) is not None:
+                return reason
             try:
                 loss, rate = self._next_step()
             except (StepCancelledError, PatchesCancelledError):
                 return "stopped"
-            yield from self._step_messages(skipped)
-            self.state.seconds = self.ranks.of_first(self._earlier + time.monotonic() - self._began, self.device)
-            if not self._look_due():
+            yield from self._step_messages(reported)
+            seconds = self._prior_seconds + time.monotonic() - self._started
+            self.state.seconds = self.ranks.broadcast(seconds, self.device)
+            if not self._loss_read_due():
                 continue
             value = float(loss)
-            yield self._stepped(value, rate, self.state.step - first, validating)
-            self._bad = 0 if isfinite(value) else self._bad + 1
-            if self._bad == _IN_A_ROW:
-                if self.state.slowed <= 0.5**_MOST_RETURNS:
+            yield self._stepped(value, rate, self.state.step - first, validation_seconds)
+            self._nonfinite_losses = 0 if isfinite(value) else self._nonfinite_losses + 1
+            if self._nonfinite_losses == _DIVERGENCE_LOSSES:
+                if self.state.slowed <= 0.5**_MAX_RESTORES:
                     return "diverged"
-                yield self._return_to_snapshot()
-            elif not self._bad and self.ranks.any(self._save_due(), self.device):
+                yield self._restore_snapshot()
+            elif not self._nonfinite_losses and self.ranks.any(self._save_due(), self.device):
                 yield from self._save()
 
-    def _stepped(self, loss: float, rate: float, done: int, validating: float) -> Stepped:
-        """The event of a step, of which this run made `done`, and spent some seconds with validations."""
-        seconds = self.state.seconds - self._earlier - validating
-        in_all = 60 * self.recipe.minutes
-        to_go = max(0.0, in_all - self.state.seconds) if in_all else None
-        return Stepped(self.state.step, self.recipe.steps, loss, rate, done, seconds, to_go, in_all)
+    def _stepped(self, loss: float, rate: float, done: int, validation_seconds: float) -> Stepped:
+        """Return the event of a step; the time of validations does not count towards the speed of steps."""
+        seconds = self.state.seconds - self._prior_seconds - validation_seconds
+        limit = 60 * self.recipe.minutes
+        left = max(0.0, limit - self.state.seconds) if limit else None
+        return Stepped(self.state.step, self.recipe.steps, loss, rate, done, seconds, left, limit)
 
     def _next_step(self) -> tuple[Tensor, float]:
-        """One step: its loss, on the device, and its learning rate.
-
-        The first one tells whether layers can be compiled.
-        """
-        step, share = self.state.step, self._share()
-        rate = self.recipe.rate_at(share) * self.state.slowed
+        """Make a step, and return its loss, on the device, and its learning rate."""
+        step, progress = self.state.step, self._progress()
+        rate = self.recipe.rate_at(progress) * self.state.slowed
         patches = self.patches.get(step, self.cancel if self.ranks.count == 1 else None)
-        batch = self._batches.make(patches, step, share).part(slice(self.ranks.rank, None, self.ranks.count))
+        batch = self._batches.make(patches, step, progress).part(slice(self.ranks.rank, None, self.ranks.count))
         if not self.compile:
-            return self._step(batch, rate, share), rate
+            return self._step(batch, rate, progress), rate
         self.compile = False
-        return self._compiled(batch, rate, share), rate
+        return self._compile_and_step(batch, rate, progress), rate
 
-    def _compiled(self, batch: Batch, rate: float, share: float) -> Tensor:
-        """The first step, for which layers are compiled; as they are where that fails."""
-        since = time.monotonic()
+    def _compile_and_step(self, batch: Batch, rate: float, progress: float) -> Tensor:
+        """Compile the layers and make the first step; make it with uncompiled layers where compiling fails."""
+        started = time.monotonic()
         try:
             compile_layers(self.state.network, dynamic=False)
-            return self._step(batch, rate, share)
+            return self._step(batch, rate, progress)
         except (RuntimeError, OSError, ImportError, SubprocessError) as error:  # of compilers
             release_layers(self.state.network)
-            self._messages.append(f"layers are not compiled ({type(error).__name__}: {str(error)[:200]})")
-            return self._step(batch, rate, share)
+            self._messages.append(f"training without compiled layers ({type(error).__name__}: {str(error)[:200]})")
+            return self._step(batch, rate, progress)
         finally:
-            self._compiling = time.monotonic() - since
+            self._compile_seconds = time.monotonic() - started
 
-    def _share(self) -> float:
-        """How much of the training is done, 0 to 1, at the middle of the next step where there are few."""
+    def _progress(self) -> float:
+        """Return the completed share of the training, 0 to 1; by steps, at the middle of the next one."""
         if self.recipe.minutes:
-            # Compiling would take the time in which the learning rate rises.
-            whole = max(60 * self.recipe.minutes - self._compiling, 1e-9)
-            return min(1.0, max(0.0, self.state.seconds - self._compiling) / whole)
+            # Compiling must not use up the time in which the learning rate rises.
+            total = max(60 * self.recipe.minutes - self._compile_seconds, 1e-9)
+            return min(1.0, max(0.0, self.state.seconds - self._compile_seconds) / total)
         return min(1.0, (self.state.step + 0.5) / self.recipe.steps)
 
     def _finished(self) -> bool:
@@ -169,25 +167,24 @@ class Trainer:
             return self.state.seconds >= 60 * self.recipe.minutes
         return self.state.step >= self.recipe.steps
 
-    def _end(self) -> str | None:
-        """Why not to make another step; None to make it."""
-        if self.ranks.any(self._validation_due(), self.device):  # stopped in the middle of it
+    def _end_reason(self) -> str | None:
+        """Return why the training ends before the next step; None if it does not."""
+        if self.ranks.any(self._validation_due(), self.device):  # cancelled during the validation
             return "stopped"
         if self.ranks.any(self._patience_exhausted(), self.device):
             return "no better"
         return "finished" if self.ranks.any(self._finished(), self.device) else None
 
-    def _look_due(self) -> bool:
-        """Whether to wait for the device and look at the loss; all processes do at the same steps."""
-        step, every = self.state.step, _LOOK_EVERY if self.device.type == "cuda" else 1
-        alone = self.ranks.count == 1 and self._save_due()
-        return bool(self._bad) or self._finished() or alone or any(_due(step, n) for n in self._steps_of_note(every))
-
-    def _steps_of_note(self, every: int) -> tuple[int, ...]:
-        return every, self.recipe.validate_every, self.recipe.save_every
+    def _loss_read_due(self) -> bool:
+        """Return whether to wait for the device and read the loss, which all processes do at the same steps."""
+        interval = _GPU_LOSS_INTERVAL if self.device.type == "cuda" else 1
+        intervals = (interval, self.recipe.validate_every, self.recipe.save_every)
+        save_due = self.ranks.count == 1 and self._save_due()
+        due = any(_due(self.state.step, every) for every in intervals)
+        return bool(self._nonfinite_losses) or self._finished() or save_due or due
 
     def _validation_due(self) -> bool:
-        """Whether this step is to be validated, and has not been, perhaps because an earlier run was stopped."""
+        """Return whether this step needs a validation that neither this run nor an earlier one has completed."""
         step, recipe = self.state.step, self.recipe
         due = step == 0 or self._finished() or _due(step, recipe.validate_every)
         return due and self.validator is not None and self.ranks.first and self.state.validated != step
@@ -195,33 +192,33 @@ class Trainer:
     def _save_due(self) -> bool:
         if self.recipe.save_every:
             return _due(self.state.step, self.recipe.save_every)
-        return time.monotonic() - self._saved > _SAVE_SECONDS
+        return time.monotonic() - self._last_save > _SAVE_SECONDS
 
     def _patience_exhausted(self) -> bool:
         return bool(self.recipe.patience) and self.state.worse >= self.recipe.patience
 
-    def keeps_last(self, why: str) -> bool:
-        """Whether the average of the last weights is kept, rather than those of the best validation."""
-        return why not in ("diverged", "no better") and (self.recipe.keep == "last" or self.state.best_psnr is None)
+    def keeps_last(self, reason: str) -> bool:
+        """Return whether the average of the last weights is kept, rather than the weights of the best validation."""
+        return reason not in ("diverged", "no better") and (self.recipe.keep == "last" or self.state.best_psnr is None)
 
-    def _trained(self, why: str) -> Trained:
+    def _trained(self, reason: str) -> Trained:
         s = self.state
-        kept, after = (s.step, s.last) if self.keeps_last(why) else (s.best_step, s.after)
-        return Trained(s.step, kept, next(iter(after.values()), None), why, s.before, after)
+        kept, after = (s.step, s.last) if self.keeps_last(reason) else (s.best_step, s.after)
+        return Trained(s.step, kept, next(iter(after.values()), None), reason, s.before, after)
 
-    def _step_messages(self, skipped: set[str]) -> Iterator[Message]:
-        """What the step had to say, and images that were found to hold NaN."""
+    def _step_messages(self, reported: set[str]) -> Iterator[Message]:
+        """Yield the messages of a step, and one for each image of which a patch was skipped for the first time."""
         yield from (Message(text) for text in self._messages)
         self._messages.clear()
-        for name in sorted(self.pool.skipped - skipped):
-            skipped.add(name)
-            yield Message(f"{name} holds NaN or infinite values: patches with them are left out")
+        for name in sorted(self.sampler.skipped - reported):
+            reported.add(name)
+            yield Message(f"{name} contains NaN or infinite values; patches with such values are skipped")
 
     def _validate(self) -> Iterator[Event]:
         assert self.validator is not None
         network = self.state.average.eval()
         scores = self.validator.score(network, self.recipe.inference_mask, self.device, self.cancel)
-        if scores is None:  # whoever cancelled will not wait for it; the next run validates again
+        if scores is None:  # cancelled; the next run repeats this validation
             return
         self.state.validated = self.state.step
         if self.state.step == 0:
@@ -230,25 +227,21 @@ class Trainer:
         best = self.state.keep_best(scores.psnr)
         yield Validated(self.state.step, scores.psnr, scores.ssim, best, scores.picture)
 
-    def _weights(self) -> Weights:
-        """A copy of the average's weights."""
-        return weights_of(self.state.average)
-
     def _restore(self, weights: Weights) -> None:
         for network in (self.state.network, self.state.average):
             network.load_state_dict(weights)
         self.state.optimiser.state.clear()
 
-    def _return_to_snapshot(self) -> Message:
+    def _restore_snapshot(self) -> Message:
         self._restore(self._snapshot)
-        self.state.slowed, self._bad = self.state.slowed * 0.5, 0
+        self.state.slowed, self._nonfinite_losses = self.state.slowed * 0.5, 0
         return Message(
-            f"the loss became NaN or infinite at step {self.state.step}: went back to the last snapshot, with "
-            f"{self.state.slowed:g} of the learning rate"
+            f"the loss became NaN or infinite at step {self.state.step}: restored the last snapshot, and multiplied "
+            f"the learning rate by {self.state.slowed:g}"
         )
 
     def _save(self) -> Iterator[Event]:
-        self._snapshot, self._saved = self._weights(), time.monotonic()
+        self._snapshot, self._last_save = weights_of(self.state.average), time.monotonic()
         if self.checkpoint is None or not self.ranks.first:
             return
         self.state.save(self.checkpoint, self.identity)

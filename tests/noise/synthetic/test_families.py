@@ -1,4 +1,4 @@
-"""Every family against its definition, on large samples, and against scikit-image where it has the same family."""
+"""Every noise family against its definition on large samples, and against scikit-image where available."""
 
 import math
 
@@ -19,14 +19,14 @@ GREY = 1 / 255
 
 
 def noise_of(text, level=0.5, seed=0, shape=(1, 1, SIDE, SIDE)):
-    """The noise that a recipe adds to an even image, [H, W] float64."""
+    """Return the noise that a recipe adds to a constant image, [H, W] float64."""
     images = torch.full(shape, level)
     noisy = add_noise(images, parse_noise(text), torch.Generator().manual_seed(seed), clip=False)
     return (noisy.double() - images.double())[0, 0].numpy()
 
 
 def correlation(noise, dy, dx):
-    """Of pixels this far apart."""
+    """Return the correlation of pixels at this distance."""
     height, width = noise.shape
     near, far = noise[: height - dy, : width - dx], noise[dy:, dx:]
     return float(np.corrcoef(near.ravel(), far.ravel())[0, 1])
@@ -58,7 +58,7 @@ def test_poisson(alpha):
     assert stats.skew(noise[:, 100]) == pytest.approx(1 / math.sqrt(256 * x[100]), abs=0.15)
 
 
-def test_poisson_is_that_of_skimage():
+def test_poisson_matches_skimage():
     image = np.random.default_rng(0).integers(0, 200, (SIDE, SIDE)) / 255
     ours = add_noise(torch.from_numpy(image)[None, None].float(), parse_noise("poisson(alpha=1)"), generator(0))
     theirs = random_noise(image, "poisson", rng=0)
@@ -69,7 +69,7 @@ def test_poisson_is_that_of_skimage():
     np.testing.assert_allclose(theirs * 256, np.rint(theirs * 256), atol=1e-3)
 
 
-def test_poisson_counts_the_values_of_each_image_apart():
+def test_poisson_counts_values_per_image():
     few = torch.tensor([0.2, 0.8]).repeat(1, 1, SIDE, SIDE // 2)  # v = 2
     many = (torch.arange(SIDE * SIDE) % 256 / 255).view(1, 1, SIDE, SIDE)  # v = 256
     both = add_noise(torch.cat([few, many]), parse_noise("poisson(alpha=1)"), generator(0), clip=False)
@@ -95,7 +95,7 @@ def test_salt_and_pepper():
     assert (noisy == 1).mean() == pytest.approx((ours == 1).mean(), rel=0.03)
 
 
-def test_salt_and_pepper_hits_each_sample_apart():
+def test_salt_and_pepper_is_independent_per_sample():
     colour = add_noise(torch.full((1, 3, 256, 256), 0.5), parse_noise("salt_and_pepper(density=0.5)"), generator(0))
     assert not torch.equal(colour[0, 0], colour[0, 1])
 
@@ -138,7 +138,7 @@ def test_jpeg():
     np.testing.assert_allclose(add_noise(even, parse_noise("jpeg(quality=90)"), generator(0)), even, atol=1.1 * GREY)
 
 
-def test_mixture_is_what_it_says():
+def test_mixture_has_its_components():
     chain = (
         "poisson(alpha=0.75) + speckle(variance=0.0075) + gaussian(sigma=7.5) "
         "+ correlated(sigma=15) + salt_and_pepper(density=0.003)"
@@ -188,13 +188,13 @@ def test_blurred_noise_keeps_its_strength_and_falls_off_as_a_gaussian(width):
 
 
 @pytest.mark.parametrize("family", ["blurred", "bayer"])
-def test_noise_of_cameras_grows_with_the_light(family):
+def test_camera_noise_grows_with_intensity(family):
     dark, bright = (noise_of(f"{family}(sigma=5, gain=4)", level=level).var() for level in (0.1, 0.9))
     black = noise_of(f"{family}(sigma=5)", level=0.5).var()
     assert (bright - dark) / (0.8 * 4 * GREY) == pytest.approx(black / (5 * GREY) ** 2, rel=0.05)
 
 
-def test_bayer_noise_is_interpolated_between_the_pixels_of_a_colour():
+def test_bayer_noise_is_interpolated_within_each_colour():
     images = torch.full((1, 3, 512, 512), 0.5)
     noise = (add_noise(images, parse_noise("bayer(sigma=20)"), generator(0), clip=False) - images)[0] / (20 * GREY)
     red, green, blue = noise.double().numpy()
@@ -218,8 +218,8 @@ def test_rician_noise():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("quality", [95, 60, 20])
-def test_jpeg_is_that_of_a_file(channels, quality):
-    """As libjpeg writes and reads it, but for rounding, in a hundredth of what the compression loses at most."""
+def test_jpeg_matches_libjpeg(channels, quality):
+    """The result matches libjpeg up to rounding, within a hundredth of the compression loss."""
     import imagecodecs
     from skimage.data import immunohistochemistry
 
@@ -232,7 +232,7 @@ def test_jpeg_is_that_of_a_file(channels, quality):
     assert abs(got - wanted).mean() < 1
 
 
-def test_a_batch_has_the_noises_of_its_recipe_in_equal_shares():
+def test_batch_has_equal_shares_of_the_recipe():
     images = torch.full((40, 1, 64, 64), 0.5)
     recipe = parse_noise("one_of(gaussian(sigma=10), gaussian(sigma=40), none, gaussian(sigma=1..5))")
     noisy = add_noise_to_batch(images, recipe, generator(0), np.random.default_rng(0))
@@ -244,18 +244,18 @@ def test_a_batch_has_the_noises_of_its_recipe_in_equal_shares():
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_numbers_may_differ_from_image_to_image(name):
-    """A batch with numbers of its own for each image has the noise that each image gets alone."""
+def test_parameters_may_differ_per_image(name):
+    """A batch with parameters per image has the noise that each image gets separately."""
     family = FAMILIES[name]
-    low = {p.name: p.usual[0] if p.usual else p.default for p in family.parameters}
-    high = {p.name: p.usual[1] if p.usual else p.default for p in family.parameters}
-    counts = {"distinct": 256} if family.counts else {}
+    low = {p.name: p.slider_range[0] if p.slider_range else p.default for p in family.parameters}
+    high = {p.name: p.slider_range[1] if p.slider_range else p.default for p in family.parameters}
+    counts = {"distinct": 256} if family.needs_distinct else {}
     images = torch.rand(1, 3, 48, 48, generator=generator(1)).expand(400, -1, -1, -1) * 0.6 + 0.2
     mixed = {k: torch.tensor([low[k], high[k]]).repeat(200).view(-1, 1, 1, 1) for k in low}
     noise = family.add(images, generator(0), **mixed, **counts) - images
     for first, values in enumerate((low, high)):
-        alone = family.add(images[first::2], generator(3), **values, **counts) - images[first::2]
-        assert float(noise[first::2].std()) == pytest.approx(float(alone.std()), rel=0.06, abs=1e-4)
+        separate = family.add(images[first::2], generator(3), **values, **counts) - images[first::2]
+        assert float(noise[first::2].std()) == pytest.approx(float(separate.std()), rel=0.06, abs=1e-4)
 
 
 @given(count=st.integers(1, 50), choices=st.integers(1, 20), seed=st.integers(0, 2**31))

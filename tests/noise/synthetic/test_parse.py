@@ -1,4 +1,4 @@
-"""Recipes: text and back, and errors that point at the character."""
+"""Noise recipes: text round trips, and errors that point at the character."""
 
 from contextlib import suppress
 
@@ -14,7 +14,7 @@ from masked_denoiser.noise.synthetic.recipe import Interval, NoiseRecipe, OneOf,
 
 @st.composite
 def spans(draw, parameter):
-    number = st.floats(parameter.smallest, parameter.largest).map(lambda v: float(f"{v:.15g}"))
+    number = st.floats(parameter.minimum, parameter.maximum).map(lambda v: float(f"{v:.15g}"))
     low, high = sorted((draw(number), draw(number)))
     return Interval(low, high)
 
@@ -33,7 +33,7 @@ RECIPES = st.recursive(
 
 
 @given(RECIPES)
-def test_text_and_back(recipe):
+def test_recipe_text_round_trip(recipe):
     assert parse_noise(str(recipe)) == recipe
 
 
@@ -48,7 +48,7 @@ def test_text_and_back(recipe):
         ("one_of(none, gaussian(sigma=1) + none) + none", "one_of(none, gaussian(sigma=1) + none) + none"),
     ],
 )
-def test_reads(text, full):
+def test_recipe_text_is_parsed(text, full):
     assert str(parse_noise(text)) == full
 
 
@@ -65,9 +65,9 @@ def test_reads(text, full):
         ("gaussian(sigma=five)", 15, "a number"),
         ("gaussian +", 10, "the text ends"),
         ("gaussian poisson", 9, "'+' or the end"),
-        ("none(x=1)", 5, "it takes no numbers"),
+        ("none(x=1)", 5, "it takes no parameters"),
         ("one_of()", 7, "the name of a noise"),
-        ("gaussian(sigma=5)  % 2", 19, "has no meaning"),
+        ("gaussian(sigma=5)  % 2", 19, "is not valid"),
     ],
 )
 def test_errors_point_at_the_character(text, character, words):
@@ -79,6 +79,6 @@ def test_errors_point_at_the_character(text, character, words):
 
 
 @given(st.text("gausin_oe(f)+=.,0123456789 \n-"))
-def test_no_text_makes_another_error(text):
+def test_any_text_parses_or_raises_noise_error(text):
     with suppress(RecipeError):
         parse_noise(text)

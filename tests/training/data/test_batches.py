@@ -1,4 +1,4 @@
-"""Masked pixels and tokens really are masked: by gradient."""
+"""Tests of training batches: noise, masks, noise maps and losses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 PATCHES = np.random.default_rng(0).random((6, 3, 32, 32), np.float32)
 
 
-def make(recipe, patches=PATCHES, step=7, noise_map=False, share=1.0):
+def make_batch(recipe, patches=PATCHES, step=7, noise_map=False, share=1.0):
     return BatchMaker(recipe, CPU, noise_map).make((torch.from_numpy(patches), None), step, share)
 
 
@@ -29,64 +29,66 @@ def network(**changes):
     return MaskedSwin(SwinConfig(embed=12, depths=(2,), heads=(2,), **changes)).eval()
 
 
-def test_the_papers_batch():
-    batch = make(PAPER_RECIPE)
-    masked = (batch.given == MASKED_PIXEL).all(dim=1)
+def test_batch_of_paper_recipe():
+    batch = make_batch(PAPER_RECIPE)
+    masked = (batch.inputs == MASKED_PIXEL).all(dim=1)
     share = masked.flatten(1).float().mean(dim=1)
     assert ((share > 0.75) & (share < 0.95)).all()
-    np.testing.assert_array_equal(batch.wanted, PATCHES)
-    noise = (batch.given - batch.wanted).permute(0, 2, 3, 1)[~masked] * 255
+    np.testing.assert_array_equal(batch.targets, PATCHES)
+    noise = (batch.inputs - batch.targets).permute(0, 2, 3, 1)[~masked] * 255
     assert abs(float(noise.std()) - 15) < 1.5
-    assert batch.counted is None
+    assert batch.loss_mask is None
 
 
 def test_batches_are_keyed_by_seed_and_step():
-    assert torch.equal(make(PAPER_RECIPE).given, make(PAPER_RECIPE).given)
-    assert not torch.equal(make(PAPER_RECIPE).given, make(PAPER_RECIPE, step=8).given)
-    assert not torch.equal(make(PAPER_RECIPE).given, make(replace(PAPER_RECIPE, seed=1)).given)
+    assert torch.equal(make_batch(PAPER_RECIPE).inputs, make_batch(PAPER_RECIPE).inputs)
+    assert not torch.equal(make_batch(PAPER_RECIPE).inputs, make_batch(PAPER_RECIPE, step=8).inputs)
+    assert not torch.equal(make_batch(PAPER_RECIPE).inputs, make_batch(replace(PAPER_RECIPE, seed=1)).inputs)
 
 
-def test_masks_grow_over_the_first_part_of_a_training():
+def test_masks_ramp_up_at_start_of_training():
     recipe = replace(PAPER_RECIPE, noise="none", mask_rise=0.2)
-    shares = [float((make(recipe, share=share).given == MASKED_PIXEL).float().mean()) for share in (0.0, 0.1, 0.2)]
+    shares = [
+        float((make_batch(recipe, share=share).inputs == MASKED_PIXEL).float().mean()) for share in (0.0, 0.1, 0.2)
+    ]
     assert shares[0] == 0
     assert shares[1] == pytest.approx(0.425, abs=0.02)
     assert shares[2] == pytest.approx(0.85, abs=0.02)
     assert token_mask(recipe, 3, 0, CPU, 0.1).ratio == pytest.approx(0.375)
 
 
-def test_a_general_batch_meets_all_of_its_noises():
-    """The share of each noise in a batch is the same; the recipe's clean patches are among them, unchanged."""
+def test_general_batch_contains_clean_patches():
+    """Every batch has the same share of each noise, including the unchanged clean patches of the recipe."""
     recipe = replace(GENERAL, batch=80, masked_patches=0.0, gray=0.0, microscope=0.0)
-    batch = make(recipe, np.random.default_rng(0).random((80, 3, 32, 32), np.float32) * 0.8 + 0.1)
-    unchanged = (batch.given == batch.wanted).flatten(1).all(dim=1)
+    batch = make_batch(recipe, np.random.default_rng(0).random((80, 3, 32, 32), np.float32) * 0.8 + 0.1)
+    unchanged = (batch.inputs == batch.targets).flatten(1).all(dim=1)
     assert int(unchanged.sum()) == 8
-    assert torch.isfinite(batch.given).all()
+    assert torch.isfinite(batch.inputs).all()
 
 
-def test_masked_patches_are_the_share_asked_for():
+def test_share_of_masked_patches():
     recipe = replace(PAPER_RECIPE, noise="none", masked_patches=0.25)
-    given = make(recipe, np.random.default_rng(0).random((400, 1, 16, 16), np.float32)).given
-    masked = (given == MASKED_PIXEL).flatten(1).any(dim=1)
+    inputs = make_batch(recipe, np.random.default_rng(0).random((400, 1, 16, 16), np.float32)).inputs
+    masked = (inputs == MASKED_PIXEL).flatten(1).any(dim=1)
     assert 60 < int(masked.sum()) < 140
 
 
 @pytest.mark.parametrize("sigma", [5.0, 40.0])
-def test_the_noise_map_is_the_strength_of_the_noise(sigma):
+def test_noise_map_equals_noise_strength(sigma):
     recipe = replace(PAPER_RECIPE, noise=f"gaussian(sigma={sigma})", masked_patches=0.0)
     patches = np.full((200, 1, 48, 48), 0.5, np.float32)
-    batch = make(recipe, patches, noise_map=True)
+    batch = make_batch(recipe, patches, noise_map=True)
     known = batch.noise_map[:, 1, 0, 0] > 0
     assert 130 < int(known.sum()) < 190, "a sixth is unknown"
     assert (batch.noise_map[~known] == 0).all()
     errors = (batch.noise_map[known, 0].mean(dim=(1, 2)) * 255 / sigma).log()
     assert abs(float(errors.mean())) < 0.05
     assert float(errors.std()) == pytest.approx(0.15, rel=0.2)
-    exact = exact_noise_map(batch.given, batch.wanted)[:, 0] * 255
+    exact = exact_noise_map(batch.inputs, batch.targets)[:, 0] * 255
     assert float(exact.mean()) == pytest.approx(sigma, rel=0.05)
 
 
-def test_a_noise_map_is_of_the_place():
+def test_noise_map_is_local():
     noisy = torch.full((1, 1, 96, 96), 0.5)
     noisy[..., 48:] += 0.1 * torch.randn(1, 1, 96, 48, generator=torch.Generator().manual_seed(0))
     deviation = exact_noise_map(noisy, torch.full_like(noisy, 0.5))[0, 0]
@@ -94,42 +96,42 @@ def test_a_noise_map_is_of_the_place():
     assert float(deviation[:, 70:].mean()) == pytest.approx(0.1, rel=0.05)
 
 
-def test_nothing_downstream_hears_of_a_masked_pixel():
-    """Noise, clip, mask, network, loss: the gradient at masked pixels of the noisy image is zero, at others not."""
+def test_masked_pixels_have_zero_gradient():
+    """Gradients through mask, network and loss are zero at masked pixels of the noisy image, and not at others."""
     recipe = replace(PAPER_RECIPE, noise="none")
     images = torch.rand(2, 3, 32, 32).requires_grad_()
     from masked_denoiser.network.masks import mask_pixels
 
-    given, masked = mask_pixels(images, *recipe.pixel_mask, torch.Generator().manual_seed(1))
-    network()(given, HashedTokenMask(0.75, 0, 0, ((0, 0),))).square().sum().backward()
+    inputs, masked = mask_pixels(images, *recipe.pixel_mask, torch.Generator().manual_seed(1))
+    network()(inputs, HashedTokenMask(0.75, 0, 0, ((0, 0),))).square().sum().backward()
     hidden = masked.expand_as(images)
     assert (images.grad[hidden] == 0).all()
     assert (images.grad[~hidden] != 0).any()
 
 
-def test_blind_spots_hold_a_neighbour_and_never_themselves():
+def test_blind_spots_are_replaced_by_neighbours():
     images = torch.arange(2 * 24 * 24, dtype=torch.float32).view(2, 1, 24, 24)
-    given, masked = blind_spots(images, 0.5, 0.5, torch.Generator().manual_seed(0))
+    inputs, masked = blind_spots(images, 0.5, 0.5, torch.Generator().manual_seed(0))
     assert 0.4 < masked.float().mean() < 0.6
-    assert torch.equal(given[~masked], images[~masked])
-    taken = given[masked].long() % 576
+    assert torch.equal(inputs[~masked], images[~masked])
+    source_pixels = inputs[masked].long() % 576
     own = images[masked].long() % 576
-    dy, dx = taken // 24 - own // 24, taken % 24 - own % 24
+    dy, dx = source_pixels // 24 - own // 24, source_pixels % 24 - own % 24
     assert ((dy != 0) | (dx != 0)).all()
     assert dy.abs().max() == dx.abs().max() == 2
     steps = torch.stack([dy, dx], 1).unique(dim=0)
     assert len(steps) == 24
 
 
-def test_without_truth_only_blind_spots_count():
+def test_loss_without_truth_is_limited_to_blind_spots():
     recipe = replace(PAPER_RECIPE, way="noisy", **WITHOUT_TRUTH)
-    batch = make(recipe)
-    assert batch.counted is not None
-    assert 0.02 < batch.counted.float().mean() < 0.08
-    np.testing.assert_array_equal(batch.wanted, PATCHES)
+    batch = make_batch(recipe)
+    assert batch.loss_mask is not None
+    assert 0.02 < batch.loss_mask.float().mean() < 0.08
+    np.testing.assert_array_equal(batch.targets, PATCHES)
     out = torch.rand(6, 3, 32, 32, requires_grad=True)
-    loss_sum("mse", out, batch.wanted, batch.counted)[0].backward()
-    assert ((out.grad != 0) == batch.counted.expand_as(out)).all()
+    loss_sum("mse", out, batch.targets, batch.loss_mask)[0].backward()
+    assert ((out.grad != 0) == batch.loss_mask.expand_as(out)).all()
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.75, 0.75), (0.2, 0.6), (0.0, 0.0)])
@@ -144,7 +146,7 @@ def test_attention_ratios(low, high):
     assert len(set(ratios)) == (1 if low == high else 40)
 
 
-def test_attention_is_masked_in_a_share_of_the_steps():
+def test_share_of_steps_with_attention_mask():
     recipe = replace(PAPER_RECIPE, masked_steps=0.25)
     masked = [token_mask(recipe, step, 0, CPU) is not None for step in range(2000)]
     assert 0.21 < np.mean(masked) < 0.29
@@ -152,21 +154,21 @@ def test_attention_is_masked_in_a_share_of_the_steps():
 
 
 @pytest.mark.parametrize("kind", ["l1", "mse", "charbonnier"])
-def test_losses_against_their_formula(kind):
-    out, wanted = torch.rand(2, 3, 8, 8, dtype=torch.float64), torch.rand(2, 3, 8, 8, dtype=torch.float64)
-    where = torch.rand(2, 1, 8, 8) < 0.3
-    d = (out - wanted).numpy()
+def test_losses_equal_formulas(kind):
+    out, target = torch.rand(2, 3, 8, 8, dtype=torch.float64), torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    mask = torch.rand(2, 1, 8, 8) < 0.3
+    d = (out - target).numpy()
     each = {"l1": abs(d), "mse": d**2, "charbonnier": np.sqrt(d**2 + 1e-6)}[kind]
-    total, count = loss_sum(kind, out, wanted)
+    total, count = loss_sum(kind, out, target)
     assert float(total / count) == pytest.approx(each.mean())
-    total, count = loss_sum(kind, out, wanted, where)
-    assert float(total / count) == pytest.approx(each[np.broadcast_to(where.numpy(), d.shape)].mean())
+    total, count = loss_sum(kind, out, target, mask)
+    assert float(total / count) == pytest.approx(each[np.broadcast_to(mask.numpy(), d.shape)].mean())
 
 
-def test_gray_patches_have_the_same_noise_in_all_channels():
+def test_gray_patches_share_noise_across_channels():
     recipe = replace(PAPER_RECIPE, gray=0.5, masked_patches=0.0)
-    batch = make(recipe, np.repeat(PATCHES, 4, axis=0))
-    gray = (batch.given == batch.given[:, :1]).flatten(1).all(dim=1)
+    batch = make_batch(recipe, np.repeat(PATCHES, 4, axis=0))
+    gray = (batch.inputs == batch.inputs[:, :1]).flatten(1).all(dim=1)
     assert 5 < int(gray.sum()) < 19
-    assert torch.equal((batch.wanted == batch.wanted[:, :1]).flatten(1).all(dim=1), gray)
-    assert float((batch.given - batch.wanted)[gray].std()) * 255 == pytest.approx(15, rel=0.15)
+    assert torch.equal((batch.targets == batch.targets[:, :1]).flatten(1).all(dim=1), gray)
+    assert float((batch.inputs - batch.targets)[gray].std()) * 255 == pytest.approx(15, rel=0.15)

@@ -1,4 +1,4 @@
-"""Resident and lazy patches: the same rules for both."""
+"""Tests that resident and lazy patches follow the same rules."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.tiling.plan import Span
-from masked_denoiser.training.data.dataset import split
 from masked_denoiser.training.data.lazy_patches import LazyPatches
 from masked_denoiser.training.data.patches import PatchSampler, TrainingImage
 from masked_denoiser.training.data.resident_patches import ResidentPatches, fits_on_device
+from masked_denoiser.training.data.validation_split import split_for_validation
 from masked_denoiser.training.recipe import PAPER_RECIPE
 
 CPU = torch.device("cpu")
 RECIPE = replace(PAPER_RECIPE, batch=40, patch=16)
-BOTH = pytest.mark.parametrize("kind", [ResidentPatches, LazyPatches])
+both_sources = pytest.mark.parametrize("kind", [ResidentPatches, LazyPatches])
 
 
-def image(pixels, axes="YX", channels=1, **how):
-    return TrainingImage(open_image(pixels, axes=axes), channels, **how)
+def image(pixels, axes="YX", channels=1, **kwargs):
+    return TrainingImage(open_image(pixels, axes=axes), channels, **kwargs)
 
 
 def draw(kind, pool, recipe=RECIPE, steps=(0,)):
@@ -34,23 +34,23 @@ def draw(kind, pool, recipe=RECIPE, steps=(0,)):
         source.close()
 
 
-@BOTH
-def test_all_eight_orientations_come(kind):
+@both_sources
+def test_all_eight_orientations_are_drawn(kind):
     pixels = np.kron(np.arange(16, dtype=np.uint8).reshape(4, 4) * 9, np.ones((4, 4), np.uint8))
     pool = PatchSampler((image(pixels),), 16)
     patches = torch.cat([images for images, _ in draw(kind, pool, steps=range(4))])
     whole = pixels.astype(np.float32) / 255
-    wanted = {np.ascontiguousarray(np.rot90(w, k)).tobytes() for w in (whole, whole[:, ::-1]) for k in range(4)}
-    assert {patch.numpy().tobytes() for patch in patches} == wanted
+    expected = {np.ascontiguousarray(np.rot90(w, k)).tobytes() for w in (whole, whole[:, ::-1]) for k in range(4)}
+    assert {patch.numpy().tobytes() for patch in patches} == expected
 
 
-@BOTH
-def test_patches_are_of_the_image_and_keyed_by_step(kind):
+@both_sources
+def test_patches_are_image_regions_and_keyed_by_step(kind):
     pixels = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
     pool = PatchSampler((image(pixels, "YXS", channels=3),), 16)
-    (first, none), (second, _) = draw(kind, pool, steps=(3, 4))
+    (first, no_truth), (second, _) = draw(kind, pool, steps=(3, 4))
     ((again, _),) = draw(kind, pool, steps=(3,))
-    assert none is None
+    assert no_truth is None
     assert first.shape == (40, 3, 16, 16)
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
@@ -59,20 +59,20 @@ def test_patches_are_of_the_image_and_keyed_by_step(kind):
     assert {round(float(s)) for s in first.double().sum(dim=(1, 2, 3)) * 255} <= sums
 
 
-@BOTH
-def test_what_is_held_out_is_never_drawn(kind):
-    """Held-out pixels have the value 255, and no patch holds one."""
+@both_sources
+def test_held_out_pixels_are_never_drawn(kind):
+    """Held-out pixels have the value 255, which no patch contains."""
     pixels = np.random.default_rng(0).integers(0, 200, (60, 80), np.uint8)
-    pool, held = split([image(pixels)], 16, 8)
-    rows, columns = held.images[0].region
+    pool, validation = split_for_validation([image(pixels)], 16, 8)
+    rows, columns = validation.images[0].region
     pixels[rows.start : rows.stop, columns.start : columns.stop] = 255
     recipe = replace(RECIPE, downscaled=0.5)
     for patches, _ in draw(kind, pool, recipe, range(5)):
         assert float(patches.max()) < 201 / 255
 
 
-@BOTH
-def test_regions_are_kept_to(kind):
+@both_sources
+def test_patches_stay_within_regions(kind):
     pixels = np.zeros((100, 100), np.uint8)
     pixels[20:60, 30:90] = np.random.default_rng(0).integers(50, 255, (40, 60))
     region = (Span(20, 60), Span(30, 90))
@@ -80,15 +80,15 @@ def test_regions_are_kept_to(kind):
     assert float(patches.min()) >= 50 / 255
 
 
-@BOTH
-def test_pairs_stay_pairs(kind):
+@both_sources
+def test_pairs_are_drawn_together(kind):
     noisy = np.random.default_rng(0).integers(0, 100, (50, 60), np.uint8)
     pair = image(noisy, truth=open_image(noisy * 2, axes="YX"))
     ((patches, truths),) = draw(kind, PatchSampler((pair,), 16))
     torch.testing.assert_close(truths, patches * 2)
 
 
-@BOTH
+@both_sources
 def test_background_is_drawn_less_often(kind):
     pixels = np.full((400, 400), 240, np.uint8)
     pixels[:, :200] = np.random.default_rng(0).integers(0, 200, (400, 200))
@@ -97,8 +97,8 @@ def test_background_is_drawn_less_often(kind):
     assert 0.02 < float(flat) < 0.25
 
 
-@BOTH
-def test_places_with_nan_are_left_out(kind):
+@both_sources
+def test_patches_with_nan_are_skipped(kind):
     pixels = np.random.default_rng(0).random((64, 64)).astype(np.float32)
     pixels[40:] = np.nan
     pool = PatchSampler((image(pixels),), 16)
@@ -109,7 +109,7 @@ def test_places_with_nan_are_left_out(kind):
         draw(kind, PatchSampler((image(np.where(np.arange(64) % 8 == 0, np.nan, 0.5) * np.ones((64, 1))),), 16))
 
 
-@BOTH
+@both_sources
 def test_downscaled_patches_are_smoother(kind):
     pixels = np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8)
     ((plain, _),) = draw(kind, PatchSampler((image(pixels),), 16))
@@ -129,7 +129,7 @@ def test_resident_pixels_are_exact_in_any_dtype():
         assert np.isin(patches.numpy(), values).all()
 
 
-def test_what_does_not_fit_is_read_when_it_is_wanted():
+def test_large_images_are_not_resident():
     class Huge:
         shape, dtype = (200_000, 200_000), np.dtype(np.uint8)
 

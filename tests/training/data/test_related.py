@@ -1,4 +1,4 @@
-"""Images that show the same thing are held out together."""
+"""Tests that images of the same field are held out together."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from scipy.ndimage import gaussian_filter
 from skimage.data import camera, coins, immunohistochemistry
 
 from masked_denoiser.images.open import open_image
-from masked_denoiser.training.data.dataset import make_images, split
+from masked_denoiser.training.data.dataset import make_images
 from masked_denoiser.training.data.related import related_groups
+from masked_denoiser.training.data.validation_split import split_for_validation
 
 
 def field(seed, side=256):
@@ -24,7 +25,7 @@ def sources(images):
     return [open_image(image, axes="YX") for image in images]
 
 
-def test_exposures_copies_and_crops_are_related_and_other_fields_are_not():
+def test_exposures_and_crops_of_one_field_are_related():
     a, b = field(0), field(1)
     images = [noisy(a, 1), noisy(b, 2), noisy(0.6 * a, 3), noisy(a, 4)[40:200, 64:240], noisy(field(5), 6)]
     assert related_groups(sources(images)) == [[0, 2, 3], [1], [4]]
@@ -46,14 +47,16 @@ def test_neighbouring_slices_are_related():
 
 def test_whole_groups_are_held_out():
     images = [noisy(field(number // 4), number) for number in range(24)]
-    learned, held = split(make_images(sources(images), [], 1), 64, 8)
+    training, validation = split_for_validation(make_images(sources(images), [], 1), 64, 8)
     fields = [{number // 4 for number, image in enumerate(images) if any(image is i.source.data for i in pool.images)}
-              for pool in (learned, held)]  # fmt: skip
-    assert len(held.images) == 4
+              for pool in (training, validation)]  # fmt: skip
+    assert len(validation.images) == 4
     assert not fields[0] & fields[1]
 
 
-def test_of_many_exposures_of_one_field_corners_are_held_out():
-    learned, held = split(make_images(sources([noisy(field(0), n) for n in range(12)]), [], 1), 64, 8)
-    assert len(learned.images) == 12
-    assert {image.held_out for image in learned.images} == {(held.images[0].region,)}, "the same corner of all"
+def test_corner_is_held_out_of_exposures_of_one_field():
+    training, validation = split_for_validation(
+        make_images(sources([noisy(field(0), n) for n in range(12)]), [], 1), 64, 8
+    )
+    assert len(training.images) == 12
+    assert {image.held_out for image in training.images} == {(validation.images[0].region,)}, "the same corner of all"

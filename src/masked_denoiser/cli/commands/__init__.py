@@ -1,1 +1,1 @@
-"""The subcommands."""
+"""Handlers of the subcommands."""

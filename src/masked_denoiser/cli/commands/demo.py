@@ -1,4 +1,4 @@
-"""`masked-denoiser demo`: the main job on the bundled slide, and the picture before and after."""
+"""Handler of `masked-denoiser demo`, which denoises the bundled slide and shows it before and after."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.cli.progress import say, show, summary_line
+from masked_denoiser.cli.progress import print_note, run_with_bar, summary_line
 from masked_denoiser.errors import JobError
 from masked_denoiser.evaluation.metrics import psnr
 from masked_denoiser.evaluation.pictures import save_png
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.jobs.pipeline.events import Cancelled
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
@@ -30,15 +31,15 @@ Image = np.ndarray[Any, Any]
 
 
 def demo(arguments: Namespace) -> int:
-    """Denoises the slide, prints what it gained, writes a picture, and opens napari where there is a display."""
+    """Denoise the slide, print the gain in PSNR, write a picture, and open napari if there is a display."""
     folder = Path(arguments.output)
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / "slide_denoised.ome.zarr"
     with open_image(sample_path("slide")) as source:
         prepared = _prepare(source, output, arguments.model or AUTO)
         for message in prepared.messages:
-            say(message)
-        end = show(prepared.pipeline)
+            print_note(message)
+        end = run_with_bar(prepared.pipeline)
         noisy = np.asarray(source.data[:])
     print(summary_line(end, str(output)))
     if isinstance(end, Cancelled):
@@ -50,51 +51,45 @@ def demo(arguments: Namespace) -> int:
 
 
 def _prepare(source: Source, output: Path, model: str) -> Prepared[Pipeline]:
-    """Goes on with an interrupted demo of the same kind; anything else in the demo's folder is made anew."""
-    if Journal.beside(output).exists():
+    """Resume an interrupted demo with the same settings, or replace the output."""
+    if Journal.path_for(output).exists():
         try:
             return prepare_file(source, output, model=model, options=Options(tile=128), resume=True)
         except JobError as error:
-            say(f"starting again: {error}")
+            print_note(f"starting again, because {error}")
     return prepare_file(source, output, model=model, options=Options(tile=128), overwrite=True)
 
 
 def _report(noisy: Image, output: Path, picture: Path) -> None:
-    """Prints PSNR before and after, and writes noisy | denoised | truth, whole and enlarged."""
+    """Print PSNR before and after, and write a picture of the noisy, denoised and clean slide, whole and enlarged."""
     with open_image(output) as source:
-        plane = next(iter(_rgb_planes(source)))
+        plane = next(iter(list_planes(source.axes, source.sizes, source.rgb)))
         denoised = source.read(plane, slice(None), slice(None)).transpose(1, 2, 0)
     with open_image(sample_path("slide-clean")) as source:
         clean = np.asarray(source.data[:])
     before, after = (psnr(image / 255, clean / 255) for image in (noisy, denoised))
-    print(f"PSNR against the slide without noise: {before:.2f} dB before, {after:.2f} dB after")
-    save_png(picture, before_after([noisy, denoised, clean]))
-    print(f"wrote {picture}: noisy, denoised, without noise; below, the middle enlarged")
+    print(f"PSNR against the clean slide: {before:.2f} dB before, {after:.2f} dB after")
+    save_png(picture, _compare([noisy, denoised, clean]))
+    print(f"wrote {picture}: noisy, denoised and clean; below, the centre enlarged")
 
 
-def _rgb_planes(source: Any) -> Any:
-    from masked_denoiser.images.planes import list_planes
-
-    return list_planes(source.axes, source.sizes, source.rgb)
-
-
-def before_after(images: list[Image]) -> Image:
-    """Images of one size side by side; below them, the middle quarter enlarged by two."""
+def _compare(images: list[Image]) -> Image:
+    """Return images of equal size [H, W, 3] side by side, and below them the central quarter enlarged by two."""
     height, width = images[0].shape[:2]
-    middle = (slice(height // 4, height // 4 + height // 2), slice(width // 4, width // 4 + width // 2))
-    enlarged = [image[middle].repeat(2, axis=0).repeat(2, axis=1) for image in images]
+    centre = (slice(height // 4, height // 4 + height // 2), slice(width // 4, width // 4 + width // 2))
+    enlarged = [image[centre].repeat(2, axis=0).repeat(2, axis=1) for image in images]
     gap = np.full((height, 8, 3), 255, np.uint8)
     rows = [np.concatenate([part for image in row for part in (image, gap)][:-1], axis=1) for row in (images, enlarged)]
     return np.concatenate([rows[0], np.full((8, rows[0].shape[1], 3), 255, np.uint8), rows[1]])
 
 
 def _open_napari(output: Path) -> None:
-    """Opens slide and result in napari with the dock beside them, or says why not."""
+    """Open slide and result in napari with the dock, or print why this is not possible."""
     if find_spec("napari") is None:
-        say('napari is not installed; for the dock: pip install "napari-masked-denoiser[all]"')
+        print_note('napari is not installed; for the dock: pip install "napari-masked-denoiser[all]"')
         return
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        say(f"no display here; on a desktop: napari {output} -w napari-masked-denoiser")
+        print_note(f"no display is available; on a desktop, run: napari {output} -w napari-masked-denoiser")
         return
     files = [str(sample_path("slide")), str(output)]
     command = [sys.executable, "-m", "napari", *files, "--plugin", "napari-masked-denoiser"]

@@ -1,4 +1,4 @@
-"""`masked-denoiser denoise` of several images into a folder."""
+"""Handler of `masked-denoiser denoise` for several images."""
 
 from __future__ import annotations
 
@@ -15,18 +15,12 @@ from tqdm import tqdm
 
 from masked_denoiser.cli.commands.run_job import executor_of
 from masked_denoiser.cli.input_image import open_input
-from masked_denoiser.cli.progress import cancel_on_interrupt, damage_of, follow, make_bar, say
+from masked_denoiser.cli.progress import cancel_on_interrupt, describe_damage, make_bar, print_note, show_event
 from masked_denoiser.errors import JobError
 from masked_denoiser.images.discovery import name_of
 from masked_denoiser.jobs.batch.outputs import Pair, make_folder, plan_outputs
 from masked_denoiser.jobs.batch.prepare import Preparer
-from masked_denoiser.jobs.batch.run import (
-    FileBegun,
-    FileEnded,
-    FileReady,
-    Summary,
-    run_batch,
-)
+from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, FileReady, Summary, run_batch
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.messages import Message, readable_time
 from masked_denoiser.models.catalogue import AUTO
@@ -34,34 +28,34 @@ from masked_denoiser.models.catalogue import AUTO
 _DONE, _FAILED, _CANCELLED = 0, 1, 130
 
 
-def denoise_list(arguments: Namespace, options: Options) -> int:
-    """Denoises images into a folder; 0 when all are complete, 1 when one failed, 130 when cancelled.
+def denoise_batch(arguments: Namespace, options: Options) -> int:
+    """Denoise images into a folder; return 0 if all are complete, 1 if one failed, 130 if cancelled.
 
     Raises:
-        MaskedDenoiserError: before any work, if the list or its settings will not do.
+        MaskedDenoiserError: before any work, if the list or its settings are not valid.
     """
     if arguments.save_job:
-        raise JobError(f"--save-job {arguments.save_job} keeps the job of one image; give one input and its output")
+        raise JobError(f"--save-job {arguments.save_job} stores the job of one image; give one input and its output")
     folder = Path(arguments.output).expanduser()
     pairs = plan_outputs(arguments.input, folder, arguments.ending, std=options.std)
-    opened = partial(open_input, arguments)
-    again = {"resume": arguments.resume, "overwrite": arguments.overwrite}
-    with executor_of(arguments) as engine:
-        preparer = Preparer(arguments.model or AUTO, options, arguments.device, open=opened, engine=engine, **again)
+    open_ = partial(open_input, arguments)
+    mode = {"resume": arguments.resume, "overwrite": arguments.overwrite}
+    with executor_of(arguments) as executor:
+        preparer = Preparer(arguments.model or AUTO, options, arguments.device, open=open_, executor=executor, **mode)
         preparer.check()
         make_folder(folder)
-        summary = _show(pairs, preparer, arguments)
+        summary = _run_with_bars(pairs, preparer, arguments)
     if arguments.json:
         print(json.dumps(_as_json(summary)))
     elif not arguments.quiet:
-        print(_closing(summary, folder))
+        print(_describe_summary(summary, folder))
     if summary.cancelled:
         return _CANCELLED
     return _FAILED if summary.stopped or summary.of("failed") else _DONE
 
 
-def _show(pairs: list[Pair], preparer: Preparer, arguments: Namespace) -> Summary:
-    """Runs the list behind a bar for each image; the first Ctrl-C cancels, a second one kills."""
+def _run_with_bars(pairs: list[Pair], preparer: Preparer, arguments: Namespace) -> Summary:
+    """Run the list with a bar for each image; the first Ctrl-C cancels it, the second one ends the process."""
     cancel, title, name = threading.Event(), "", ""
     bar: tqdm[None] | None = None
     with ExitStack() as bars, cancel_on_interrupt(cancel):
@@ -75,38 +69,38 @@ def _show(pairs: list[Pair], preparer: Preparer, arguments: Namespace) -> Summar
                 case FileEnded():
                     bars.close()
                     bar = None
-                    _say_ended(event, title, arguments)
+                    _report_file(event, title, arguments)
                 case Summary():
                     return event
                 case Message(text):
-                    say(f"{name}: {text}", arguments.quiet)
+                    print_note(f"{name}: {text}", arguments.quiet)
                 case _ if bar is not None:
-                    follow(bar, event, arguments.quiet)
+                    show_event(bar, event, arguments.quiet)
     raise AssertionError("a list ends with a summary")
 
 
-def _say_ended(event: FileEnded, title: str, arguments: Namespace) -> None:
-    """A failure is told at once and even when quiet."""
+def _report_file(event: FileEnded, title: str, arguments: Namespace) -> None:
+    """Print how an image ended; a failure is printed even with --quiet."""
     outcome = event.outcome
     if event.error is not None:
         if arguments.debug:
             traceback.print_exception(event.error)
         tqdm.write(f"masked-denoiser: {title}: {outcome.reason}", file=sys.stderr)
     elif not arguments.quiet:
-        took = f" in {readable_time(outcome.seconds)}" if outcome.state == "done" else ""
-        tqdm.write(f"{title}: {outcome.state}{took}", file=sys.stderr)
+        duration = f" in {readable_time(outcome.seconds)}" if outcome.state == "done" else ""
+        tqdm.write(f"{title}: {outcome.state}{duration}", file=sys.stderr)
 
 
-def _closing(summary: Summary, folder: Path) -> str:
-    """What happened, a line for each image that is not complete."""
+def _describe_summary(summary: Summary, folder: Path) -> str:
+    """Return a summary, and a line for each image that is damaged or not complete."""
     lines = [f"{folder}: {summary}"]
     lines += [f"failed: {outcome.pair.input}: {outcome.reason}" for outcome in summary.of("failed")]
-    lines += [f"{outcome.pair.input}: {damage_of(outcome.damage)}" for outcome in summary.outcomes if outcome.damage]
+    lines += [f"{end.pair.input}: {describe_damage(end.damage)}" for end in summary.outcomes if end.damage]
     lines += [f"unfinished: {outcome.pair.input}" for outcome in summary.of("cancelled")]
     if summary.stopped:
         lines.append(f"stopped: {summary.stopped}")
     if summary.stopped or summary.cancelled or summary.of("failed"):
-        lines.append("what is done is kept: go on with --resume")
+        lines.append("finished work is kept: continue with --resume")
     return "\n".join(lines)
 
 

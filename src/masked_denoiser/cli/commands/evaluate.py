@@ -1,4 +1,4 @@
-"""`masked-denoiser evaluate`."""
+"""Handler of `masked-denoiser evaluate`."""
 
 from __future__ import annotations
 
@@ -7,26 +7,35 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from masked_denoiser.cli.commands.run_job import set_threads
 from masked_denoiser.cli.commands.safety import print_safety
 from masked_denoiser.cli.evaluated_images import list_images, list_pairs
-from masked_denoiser.cli.progress import say
+from masked_denoiser.cli.progress import print_note
 from masked_denoiser.errors import EvaluationError
-from masked_denoiser.evaluation.curves import plot_curves, plot_training, training_curves
+from masked_denoiser.evaluation.curves import Means, plot_curves, plot_training, training_curves
 from masked_denoiser.evaluation.features import compare_features, plot_features
-from masked_denoiser.evaluation.grid import GRID, Score, make_denoiser, means, noise_grid, picture_rows, real_pairs
+from masked_denoiser.evaluation.grid import (
+    GRID_NOISES,
+    Score,
+    make_denoiser,
+    mean_scores,
+    picture_rows,
+    score_noise_grid,
+    score_pairs,
+)
 from masked_denoiser.evaluation.metrics import make_lpips
-from masked_denoiser.evaluation.pictures import picture_path, save_png, side_by_side
+from masked_denoiser.evaluation.pictures import check_picture_path, save_png, side_by_side
 from masked_denoiser.inference.device import choose_device
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.catalogue import AUTO, DEFAULT, load_model
 from masked_denoiser.noise.synthetic.parse import parse_noise
 
-#: The trained noise of the paper, and those it was tested on.
-FEATURE_NOISES = (
+#: Default noises for the comparison of features: the training noise of Chen et al., CVPR 2023, then its test noises.
+_FEATURE_NOISES = (
     "gaussian(sigma=15)",
     "gaussian(sigma=50)",
     "poisson(alpha=3)",
@@ -37,9 +46,9 @@ FEATURE_NOISES = (
 
 
 def evaluate(arguments: Namespace) -> int:
-    """Prints a table of PSNR and SSIM."""
+    """Print a table of PSNR and SSIM, or the report or comparison that is requested instead."""
     for picture in filter(None, (arguments.plot, arguments.pictures)):
-        picture_path(picture)
+        check_picture_path(picture)
     if arguments.threads is not None:
         set_threads(arguments.threads)
     if arguments.safety:
@@ -47,52 +56,66 @@ def evaluate(arguments: Namespace) -> int:
     if arguments.synthetic:
         raise EvaluationError("--synthetic adds images to --safety; give both")
     if arguments.training_curve:
-        return _training_curve(arguments)
+        return _print_training_curves(arguments)
     if arguments.features:
-        return _features(arguments)
+        return _print_similarity(arguments)
+    return _print_scores(arguments)
+
+
+def _print_scores(arguments: Namespace) -> int:
+    """Print mean scores by noise and denoiser, as a table or as JSON."""
     options = Options(passes=arguments.passes, seed=arguments.seed, noise=arguments.treat)
     names = [*(arguments.model or [AUTO]), *(arguments.baseline or [])]
     denoisers = {name: make_denoiser(name, arguments.device, options) for name in names}
     lpips = make_lpips() if arguments.lpips else None
-    scores: list[Score] = []
-    if arguments.noisy or arguments.clean:
-        noisy, clean = _both(arguments)
-        total, rows = len(noisy) * len(names), real_pairs(denoisers, noisy, clean, arguments.fit_gain, lpips)
-    else:
-        images = list_images(arguments.images)
-        noises = tuple(arguments.noise or GRID)
-        for noise in noises:  # before a bar is drawn
-            parse_noise(noise)
-        if arguments.pictures:
-            pictures = picture_rows(denoisers, images[0], noises, arguments.seed, arguments.crop)
-            save_png(Path(arguments.pictures), side_by_side(pictures))
-            say(f"wrote {arguments.pictures}: noisy, {', '.join(names)}, clean; a row for each noise", arguments.json)
-        total = len(images) * len(noises) * len(names)
-        rows = noise_grid(denoisers, images, noises, arguments.seed, lpips, arguments.crop)
-    for score in _shown(rows, total, arguments.quiet):
-        scores.append(score)
-    found = means(scores)
+    start_scoring = _score_pairs if arguments.noisy or arguments.clean else _score_noises
+    rows, total = start_scoring(arguments, denoisers, lpips)
+    scores = list(tqdm(rows, total=total, unit="image", desc="evaluating", disable=arguments.quiet))
+    means = mean_scores(scores)
     if arguments.plot:
-        plot_curves(found, Path(arguments.plot))
-        say(f"wrote {arguments.plot}", arguments.json)
+        plot_curves(means, Path(arguments.plot))
+        print_note(f"wrote {arguments.plot}", arguments.json)
     if arguments.json:
         values = [
-            {"denoiser": d, "noise": n} | dict(zip(("psnr", "ssim", "lpips"), measures, strict=False))
-            for (d, n), measures in found.items()
+            {"denoiser": denoiser, "noise": noise} | dict(zip(("psnr", "ssim", "lpips"), measures, strict=False))
+            for (denoiser, noise), measures in means.items()
         ]
         print(json.dumps({"means": values, "images": [asdict(score) for score in scores]}))
         return 0
-    print(_table(names, list(dict.fromkeys(noise for _, noise in found)), found))
+    print(_format_table(names, list(dict.fromkeys(noise for _, noise in means)), means))
     return 0
 
 
-def _training_curve(arguments: Namespace) -> int:
-    """Draws the validations of trainings, and prints the last of each."""
+def _score_pairs(arguments: Namespace, denoisers: dict[str, Any], lpips: Any) -> tuple[Iterator[Score], int]:
+    """Return the scores on real pairs, and their number."""
+    noisy, clean = list_pairs(arguments.noisy, arguments.clean)
+    if arguments.images:
+        raise EvaluationError(f"{arguments.images[0]} is a clean image for the noise grid; remove it, or --noisy")
+    return score_pairs(denoisers, noisy, clean, arguments.fit_gain, lpips), len(noisy) * len(denoisers)
+
+
+def _score_noises(arguments: Namespace, denoisers: dict[str, Any], lpips: Any) -> tuple[Iterator[Score], int]:
+    """Return the scores on clean images with added noise, and their number; save the pictures if requested."""
+    images = list_images(arguments.images)
+    noises = tuple(arguments.noise or GRID_NOISES)
+    for noise in noises:  # report an invalid recipe before the bar appears
+        parse_noise(noise)
+    if arguments.pictures:
+        pictures = picture_rows(denoisers, images[0], noises, arguments.seed, arguments.crop)
+        save_png(Path(arguments.pictures), side_by_side(pictures))
+        columns = ", ".join(("noisy", *denoisers, "clean"))
+        print_note(f"wrote {arguments.pictures}: {columns}; a row for each noise", arguments.json)
+    rows = score_noise_grid(denoisers, images, noises, arguments.seed, lpips, arguments.crop)
+    return rows, len(images) * len(noises) * len(denoisers)
+
+
+def _print_training_curves(arguments: Namespace) -> int:
+    """Plot the validations of trainings, and print the last and the best one of each."""
     folders = [Path(folder) for folder in arguments.training_curve]
     curves = training_curves(folders)
     if arguments.plot:
         plot_training(folders, Path(arguments.plot))
-        say(f"wrote {arguments.plot}", arguments.json)
+        print_note(f"wrote {arguments.plot}", arguments.json)
     if arguments.json:
         print(json.dumps(curves))
         return 0
@@ -103,45 +126,34 @@ def _training_curve(arguments: Namespace) -> int:
     return 0
 
 
-def _features(arguments: Namespace) -> int:
-    """Compares features under the noises with those under the first."""
-    images, noises = list_images(arguments.images), tuple(arguments.noise or FEATURE_NOISES)
+def _print_similarity(arguments: Namespace) -> int:
+    """Print the similarity of features under each noise to those under the first noise."""
+    images, noises = list_images(arguments.images), tuple(arguments.noise or _FEATURE_NOISES)
     device, _ = choose_device(arguments.device)
     names = arguments.model or [DEFAULT]
-    found = [compare_features(load_model(name), images, noises, device, arguments.seed) for name in names]
+    similarities = [compare_features(load_model(name), images, noises, device, arguments.seed) for name in names]
     if arguments.plot:
-        plot_features(found, Path(arguments.plot))
-        say(f"wrote {arguments.plot}", arguments.json)
+        plot_features(similarities, Path(arguments.plot))
+        print_note(f"wrote {arguments.plot}", arguments.json)
     if arguments.json:
-        print(json.dumps({likeness.model: likeness.cka for likeness in found}))
+        print(json.dumps({similarity.model: similarity.cka for similarity in similarities}))
         return 0
-    print(f"likeness (linear CKA) of deep features to those under {noises[0]}")
+    print(f"similarity (linear CKA) of deep features to those under {noises[0]}")
     print("\n".join(["| noise | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]))
     for noise in noises[1:]:
-        print(f"| {noise} | " + " | ".join(f"{likeness.cka[noise]:.4f}" for likeness in found) + " |")
+        print(f"| {noise} | " + " | ".join(f"{similarity.cka[noise]:.4f}" for similarity in similarities) + " |")
     return 0
 
 
-def _shown(rows: Iterator[Score], total: int, quiet: bool) -> Iterator[Score]:
-    yield from tqdm(rows, total=total, unit="image", desc="evaluating", disable=quiet)
-
-
-def _both(arguments: Namespace) -> tuple[list[Path], list[Path]]:
-    pairs = list_pairs(arguments.noisy, arguments.clean)
-    if arguments.images:
-        raise EvaluationError(f"{arguments.images[0]} is a clean image for the noise grid; leave it out with --noisy")
-    return pairs
-
-
-def _table(names: Sequence[str], noises: Sequence[str], found: dict[tuple[str, str], tuple[float, ...]]) -> str:
-    """Markdown: a row each noise; PSNR, SSIM and perhaps LPIPS of each denoiser."""
+def _format_table(names: Sequence[str], noises: Sequence[str], means: Means) -> str:
+    """Return a Markdown table: a row for each noise; PSNR, SSIM and, if measured, LPIPS of each denoiser."""
     rows = ["| noise | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for noise in noises:
-        cells = [found[name, noise] for name in names]
-        rows.append(f"| {noise} | " + " | ".join(map(_cell, cells)) + " |")
+        cells = [means[name, noise] for name in names]
+        rows.append(f"| {noise} | " + " | ".join(map(_format_cell, cells)) + " |")
     return "\n".join(rows)
 
 
-def _cell(measures: tuple[float, ...]) -> str:
+def _format_cell(measures: tuple[float, ...]) -> str:
     psnr, *others = measures
     return " / ".join([f"{psnr:.2f}", *(f"{value:.3f}" for value in others)])

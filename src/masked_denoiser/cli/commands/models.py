@@ -1,4 +1,4 @@
-"""`masked-denoiser models list | info | import | export`."""
+"""Handlers of `masked-denoiser models list | info | import | export`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from masked_denoiser.network.config import SwinConfig
 
 
 def list_all(arguments: Namespace) -> int:
-    """Prints the models at hand; the default one is marked."""
+    """Print the available models, with a mark at the default one."""
     entries = list_models()
     if arguments.json:
         print(json.dumps([{"name": e.name, "path": str(e.path), "bundled": e.bundled} for e in entries]))
@@ -24,12 +24,12 @@ def list_all(arguments: Namespace) -> int:
     for entry in entries:
         mark = "*" if entry.name == DEFAULT else " "
         print(f"{mark} {entry.name:24} {'bundled' if entry.bundled else 'yours':8} {_describe(entry)}")
-    print(f"\n* is used when none is named. Your models lie in {user_folder()}")
+    print(f"\n* is the default model. Your models are in {user_folder()}")
     return 0
 
 
 def info(arguments: Namespace) -> int:
-    """Prints what a person wants to know of a model; as JSON its whole card."""
+    """Print the main facts about a model, or its whole card as JSON."""
     path = find_model(arguments.model)
     card = read_card(path) if path.suffix == ".safetensors" else import_checkpoint(path).card
     parameters = parameter_count(card.architecture)
@@ -40,12 +40,12 @@ def info(arguments: Namespace) -> int:
     for name, value in _facts(card, parameters).items():
         print(f"  {name:10} {value}")
     print(f"  {'file':10} {path}")
-    print("The whole card, with every setting of its training: --json")
+    print("The whole card, with all training settings: --json")
     return 0
 
 
 def _facts(card: Card, parameters: int) -> dict[str, str]:
-    """What is worth a line."""
+    """Return the facts that are printed, by name; empty ones are omitted."""
     config = card.architecture
     masked = f"{config.attention_mask:.0%} of the tokens masked" if config.attention_mask else "no mask"
     facts = {
@@ -59,18 +59,18 @@ def _facts(card: Card, parameters: int) -> dict[str, str]:
     if isinstance(recipe, dict):
         facts["noise"] = str(recipe.get("noise", ""))
     if "steps" in card.training:
-        last = " in the last of several legs" if "training" in card.training.get("begun_from", {}) else ""
-        facts["training"] = f"{card.training['steps']} steps{last}" + _with(card.training, "hardware", ", on ")
+        stage = " in the last of several stages" if "training" in card.training.get("begun_from", {}) else ""
+        facts["training"] = f"{card.training['steps']} steps{stage}" + _prefixed(card.training, "hardware", ", on ")
     return {name: value for name, value in facts.items() if value}
 
 
-def _with(training: dict[str, Any], name: str, before: str) -> str:
-    return f"{before}{training[name]}" if name in training else ""
+def _prefixed(training: dict[str, Any], name: str, prefix: str) -> str:
+    return f"{prefix}{training[name]}" if name in training else ""
 
 
 def import_(arguments: Namespace) -> int:
-    """Turns a published checkpoint, or a model file, into a model of the user's."""
-    model = _of_this_program(arguments) or import_checkpoint(
+    """Import a published checkpoint, or a model file, into the user's models."""
+    model = _read_model_file(arguments) or import_checkpoint(
         arguments.checkpoint,
         name=arguments.name,
         ema=not arguments.no_ema,
@@ -84,8 +84,8 @@ def import_(arguments: Namespace) -> int:
     return 0
 
 
-def _of_this_program(arguments: Namespace) -> Model | None:
-    """A model that has a card: it keeps it."""
+def _read_model_file(arguments: Namespace) -> Model | None:
+    """Return a renamed model that keeps its card; None if the file is not a model of this program."""
     path = Path(arguments.checkpoint)
     if path.suffix != ".safetensors":
         return None
@@ -94,17 +94,17 @@ def _of_this_program(arguments: Namespace) -> Model | None:
 
 
 def export(arguments: Namespace) -> int:
-    """Writes a model's weights for other programs."""
+    """Export the weights of a model for other programs."""
     target = Path(arguments.checkpoint)
     if target.exists():
-        raise ModelError(f"{target} exists; choose another name or remove it")
+        raise ModelError(f"{target} exists; choose another name, or remove it")
     export_checkpoint(load_model(arguments.model), target)
     print(f"wrote {target}")
     return 0
 
 
 def _describe(entry: Entry) -> str:
-    """What a model's card says of it; one broken file must not hide the other models."""
+    """Return the description of a model, or why it cannot be read: one broken file must not hide the other models."""
     try:
         return read_card(entry.path).description
     except ModelError as error:
@@ -112,7 +112,7 @@ def _describe(entry: Entry) -> str:
 
 
 def _target(arguments: Namespace, card: Card) -> Path:
-    """Where an imported model goes; the user's folder is made when it is first needed."""
+    """Return the path for an imported model; create the user's folder if it is needed."""
     if arguments.output:
         target = Path(arguments.output)
     else:

@@ -1,4 +1,4 @@
-"""What `denoise` and `run` have in common: who computes, and telling how it went."""
+"""Executor, run and summary of a job, shared by `denoise` and `run`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from masked_denoiser.cli.progress import damage_of, say, show, summary_line
+from masked_denoiser.cli.progress import describe_damage, print_note, run_with_bar, summary_line
 from masked_denoiser.errors import JobError
 from masked_denoiser.jobs.executor import Executor, LocalExecutor, open_executor
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished
@@ -23,35 +23,35 @@ _CANCELLED = 130
 
 @contextmanager
 def executor_of(arguments: Namespace) -> Iterator[Executor[Any]]:
-    """Who computes: this process, workers of a scheduler, or workers begun here.
+    """Open the requested executor: this process, the workers of a scheduler, or new worker processes.
 
     Raises:
-        JobError: if two of them are asked for, or they cannot be had.
+        JobError: if two of them are requested, or one is not available.
     """
     if arguments.threads is not None:
         set_threads(arguments.threads)
-    here = LocalExecutor(partial(say, quiet=arguments.quiet), or_cpu=arguments.cpu_as_last_resort)
-    with open_executor(arguments.scheduler, arguments.workers, arguments.threads, here) as computing:
-        yield computing
+    local = LocalExecutor(partial(print_note, quiet=arguments.quiet), cpu_fallback=arguments.cpu_as_last_resort)
+    with open_executor(arguments.scheduler, arguments.workers, arguments.threads, local) as executor:
+        yield executor
 
 
 def run_job(prepared: Prepared[Any], arguments: Namespace) -> int:
-    """Runs a job behind a bar and says how it ended; 0 when done, 130 when cancelled."""
+    """Run a job with a progress bar and print how it ended; return 0 if done, 130 if cancelled."""
     with prepared:
         for message in prepared.messages:
-            say(message, arguments.quiet)
-        end = show(prepared.pipeline, quiet=arguments.quiet)
+            print_note(message, arguments.quiet)
+        end = run_with_bar(prepared.pipeline, quiet=arguments.quiet)
     if arguments.json:
         print(json.dumps(_summary(prepared.job, end)))
     elif not arguments.quiet:
         print(summary_line(end, prepared.job.output))
-    elif isinstance(end, Finished) and end.damage:  # what was lost is said all the same
-        print(damage_of(end.damage), file=sys.stderr)
+    elif isinstance(end, Finished) and end.damage:  # lost pixels are reported even with --quiet
+        print(describe_damage(end.damage), file=sys.stderr)
     return _CANCELLED if isinstance(end, Cancelled) else 0
 
 
-def say_complete(output: str, arguments: Namespace) -> int:
-    """There was nothing to resume, which is no failure: 0."""
+def report_complete(output: str, arguments: Namespace) -> int:
+    """Print that there was nothing to resume, and return 0: this is not a failure."""
     if arguments.json:
         print(json.dumps({"output": output, "complete": True, "already": True}))
     elif not arguments.quiet:
@@ -60,7 +60,7 @@ def say_complete(output: str, arguments: Namespace) -> int:
 
 
 def _summary(job: Job, end: Finished | Cancelled) -> dict[str, Any]:
-    """How a job went, for a machine."""
+    """Return the summary of a job as plain JSON values."""
     summary: dict[str, Any] = {
         "output": job.output,
         "complete": not isinstance(end, Cancelled),
@@ -74,15 +74,15 @@ def _summary(job: Job, end: Finished | Cancelled) -> dict[str, Any]:
     if isinstance(end, Finished):
         summary["skipped"] = end.skipped
         summary["damage"] = list(end.damage)
-        summary["waits"] = {what: round(seconds, 3) for what, seconds in asdict(end.waits).items()}
+        summary["waits"] = {stage: round(seconds, 3) for stage, seconds in asdict(end.timings).items()}
     return summary
 
 
 def set_threads(threads: int) -> None:
-    """Limits torch to so many CPU threads.
+    """Limit torch to a number of CPU threads.
 
     Raises:
-        JobError: for less than one.
+        JobError: if the number is below 1.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""`masked-denoiser evaluate --safety`."""
+"""Handler of `masked-denoiser evaluate --safety`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from masked_denoiser.evaluation.safety.synthetic import synthetic_cases
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.catalogue import AUTO
 
-#: Flags of `evaluate` that the report has no use for, by their name in the arguments.
-_UNUSED = ("baseline", "features", "training_curve", "plot", "pictures", "lpips")
+#: Flags of `evaluate` that do not apply to the report, by their name in the arguments.
+_INAPPLICABLE = ("baseline", "features", "training_curve", "plot", "pictures", "lpips")
 
 _COLUMNS = (
     "image",
@@ -32,16 +32,16 @@ _COLUMNS = (
     "gain (dB)",
     "noise before -> after",
     "removed",
-    "structure in it",
+    "structure share",
     "change of means",
     "confidence",
     "treatment",
-    "noise found",
+    "measured noise",
 )
 
 
 def print_safety(arguments: Namespace) -> int:
-    """Print what the default treatment does to each image, the worst first.
+    """Print what the default treatment does to each image, worst result first.
 
     Raises:
         MaskedDenoiserError: if the flags do not fit together, or an image cannot be read or denoised.
@@ -49,9 +49,9 @@ def print_safety(arguments: Namespace) -> int:
     models = arguments.model or [AUTO]
     if len(models) > 1:
         raise EvaluationError(f"--safety reports on one model, not on {len(models)}; give --model once or not at all")
-    for name in _UNUSED:
+    for name in _INAPPLICABLE:
         if getattr(arguments, name):
-            raise EvaluationError(f"--{name.replace('_', '-')} is not part of --safety; leave one of them out")
+            raise EvaluationError(f"--{name.replace('_', '-')} is not part of --safety; remove one of the two")
     options = Options(passes=arguments.passes, seed=arguments.seed, noise=arguments.treat)
     cases = _list_cases(arguments)
     denoise = make_default_denoise(options, arguments.device, models[0])
@@ -65,7 +65,7 @@ def print_safety(arguments: Namespace) -> int:
 
 
 def _list_cases(arguments: Namespace) -> list[SafetyCase]:
-    """Return the images that are asked for: files, pairs and synthetic ones."""
+    """Return the requested images: files, pairs and synthetic ones."""
     cases: list[SafetyCase] = []
     if arguments.noisy or arguments.clean:
         cases += cases_of_pairs(*list_pairs(arguments.noisy, arguments.clean), arguments.crop)

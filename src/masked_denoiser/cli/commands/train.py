@@ -1,4 +1,4 @@
-"""`masked-denoiser train` and `masked-denoiser fine-tune`."""
+"""Handlers of `masked-denoiser train` and `masked-denoiser fine-tune`."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from typing import Any
 from tqdm import tqdm
 
 from masked_denoiser.cli.commands.run_job import set_threads
-from masked_denoiser.cli.progress import cancel_on_interrupt, say
+from masked_denoiser.cli.progress import cancel_on_interrupt, print_note
 from masked_denoiser.errors import TrainingError
 from masked_denoiser.inference.device import choose_device
 from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.models.file import Model
 from masked_denoiser.models.random_weights import start_network
+from masked_denoiser.training.data.dataset import TrainingImages
 from masked_denoiser.training.distributed import process_group
 from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
 from masked_denoiser.training.fine_tune import fine_tune_recipe, load_base
-from masked_denoiser.training.prepare import PreparedTraining, TrainingImages, prepare_training, training_folder
+from masked_denoiser.training.prepare import PreparedTraining, prepare_training, training_folder
 from masked_denoiser.training.recipe import PRESETS, TrainingRecipe, checked_values
 
 _FAILED, _CANCELLED = 1, 130
 
 
 def train(arguments: Namespace) -> int:
-    """Trains a network, from random weights unless a model is named."""
+    """Train a network, from random weights unless a model is given."""
     recipe = _recipe(arguments)
     channels = 1 if arguments.gray else 3
     network = arguments.network or ("general" if arguments.recipe == "general" else "paper")
@@ -41,7 +42,7 @@ def train(arguments: Namespace) -> int:
 
 
 def fine_tune(arguments: Namespace) -> int:
-    """Trains a model on, on the user's own images."""
+    """Continue the training of a model on the user's images."""
     base = load_base(arguments.start, arguments.images, arguments.axes)
     device, _ = choose_device(arguments.device)
     resumed = training_folder(Path(arguments.output)) if arguments.resume else None
@@ -52,19 +53,19 @@ def _run(arguments: Namespace, recipe: TrainingRecipe, base: Model) -> int:
     if arguments.threads is not None:
         set_threads(arguments.threads)
     output = Path(arguments.output)
-    given = TrainingImages(
+    images = TrainingImages(
         tuple(arguments.images),
         tuple(getattr(arguments, "clean", None) or ()),
         tuple(arguments.validation or ()),
         tuple(getattr(arguments, "validation_clean", None) or ()),
         arguments.axes,
     )
-    chosen, _ = choose_device(arguments.device)
-    with process_group(chosen) as (ranks, device):
+    requested, _ = choose_device(arguments.device)
+    with process_group(requested) as (ranks, device):
         quiet = arguments.quiet or not ranks.first
-        say("opening the images", quiet)
+        print_note("opening the images", quiet)
         prepared = prepare_training(
-            given,
+            images,
             recipe,
             base=base,
             output=output,
@@ -77,47 +78,47 @@ def _run(arguments: Namespace, recipe: TrainingRecipe, base: Model) -> int:
             compile=arguments.compile,
         )
         for message in prepared.messages:
-            say(message, quiet)
-        end = _show(prepared, quiet)
+            print_note(message, quiet)
+        end = _run_with_bar(prepared, quiet)
         if ranks.first:
-            kept = "their average" if prepared.trainer.keeps_last(end.why) else "the best validation"
-            _report(end, output, arguments, kept)
+            selection = "running average" if prepared.trainer.keeps_last(end.why) else "best validation"
+            _report(end, output, arguments, selection)
     return {"stopped": _CANCELLED, "diverged": _FAILED}.get(end.why, 0)
 
 
-def _show(prepared: PreparedTraining, quiet: bool) -> Trained:
-    """Trains behind a bar with rate and time left; Ctrl-C saves and ends."""
+def _run_with_bar(prepared: PreparedTraining, quiet: bool) -> Trained:
+    """Train with a bar that shows rate and time left; Ctrl-C saves the model and ends the training."""
     trainer = prepared.trainer
     end: Trained | None = None
-    what = "stopping, and saving what was learned; Ctrl-C again to stop at once"
-    with cancel_on_interrupt(trainer.cancel, what), _bar(trainer, quiet) as bar:
+    note = "stopping and saving the model; press Ctrl-C again to stop immediately"
+    with cancel_on_interrupt(trainer.cancel, note), _bar(trainer, quiet) as bar:
         for event in prepared.run():
             match event:
                 case Stepped():
                     bar.set_postfix_str(_postfix(event), refresh=False)
                     bar.update(_progress(event) - bar.n)
                 case Validated():
-                    bar.unpause()  # the time it took says nothing of how fast steps are
-                    say(str(event), quiet)
+                    bar.unpause()  # the time of a validation must not lower the rate of steps
+                    print_note(str(event), quiet)
                 case Message(text):
-                    say(text, quiet)
+                    print_note(text, quiet)
                 case Trained():
                     end = event
                 case Saved():
                     pass
-    assert end is not None  # a training ends with it, or raises
+    assert end is not None  # a training ends with this event, or raises
     return end
 
 
 def _progress(event: Stepped) -> float:
-    """Steps done, or seconds of a training by the clock."""
-    return event.step if event.seconds_to_go is None else event.seconds_in_all - event.seconds_to_go
+    """Return the finished steps, or the elapsed seconds if the length is given in minutes."""
+    return event.step if event.clock_seconds_left is None else event.clock_seconds - event.clock_seconds_left
 
 
 def _postfix(event: Stepped) -> str:
-    """The loss; of a training by the clock, whose bar counts seconds, the step and the rate, too."""
+    """Return the loss; also step and rate if the length is given in minutes, since the bar then counts seconds."""
     loss = f"loss {event.loss:.4f}"
-    if event.seconds_to_go is None:
+    if event.clock_seconds_left is None:
         return loss
     return f"step {event.step}, {event.done / max(event.seconds, 1e-9):.2f} steps/s, {loss}"
 
@@ -142,8 +143,8 @@ def _bar(trainer: Any, quiet: bool) -> tqdm[None]:
     )
 
 
-def _report(end: Trained, output: Path, arguments: Namespace, why: str) -> None:
-    """What happened: as JSON, or a line for each noise."""
+def _report(end: Trained, output: Path, arguments: Namespace, selection: str) -> None:
+    """Print the result as JSON, or as a line for each noise; `selection` names which weights were kept."""
     if arguments.json:
         values = {name: getattr(end, name) for name in ("step", "best_step", "best_psnr", "why", "before", "after")}
         print(json.dumps({"output": str(output)} | values))
@@ -154,19 +155,18 @@ def _report(end: Trained, output: Path, arguments: Namespace, why: str) -> None:
         before = end.before.get(noise)
         gain = "" if before is None else f", {before:.2f} dB before ({after - before:+.2f})"
         print(f"{noise}: {after:.2f} dB on held-out patches{gain}")
-    kept = f"the weights of step {end.best_step}, {why}"
-    ended = {
-        "finished": "trained to the end",
-        "stopped": f"stopped after step {end.step}: go on with --resume",
-        "no better": f"stopped after step {end.step}, as validation got no better",
+    status = {
+        "finished": "training finished",
+        "stopped": f"stopped after step {end.step}: continue with --resume",
+        "no better": f"stopped after step {end.step}: validation no longer improved",
         "diverged": f"stopped after step {end.step}: the training diverged",
     }[end.why]
-    print(f"{ended}; wrote {output}, {kept}; log and pictures: {training_folder(output)}")
-    print(f"use it: --model {output}; to find it by name, here and in napari: masked-denoiser models import {output}")
+    print(f"{status}; wrote {output} (step {end.best_step}, {selection}); log and pictures: {training_folder(output)}")
+    print(f"use it: --model {output}; to use it by name, also in napari: masked-denoiser models import {output}")
 
 
 def _recipe(arguments: Namespace) -> TrainingRecipe:
-    """A preset or a JSON file, with what the command line sets."""
+    """Return a preset or the recipe of a JSON file, changed by the settings of the command line."""
     if arguments.recipe in PRESETS:
         recipe = PRESETS[arguments.recipe]
     else:
@@ -178,7 +178,7 @@ def _recipe(arguments: Namespace) -> TrainingRecipe:
 
 
 def _settings(arguments: Namespace) -> dict[str, Any]:
-    """What the command line sets of a recipe; `--set` has the last word."""
+    """Return the recipe values set on the command line; `--set` takes precedence."""
     named = ("noise", "way", "steps", "minutes", "batch", "rate", "seed")
     settings = {name: value for name in named if (value := getattr(arguments, name, None)) is not None}
     for text in arguments.set or ():
@@ -190,7 +190,7 @@ def _settings(arguments: Namespace) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """JSON where it is JSON, such as 3, [0, 0.75] or "l1"; else the text itself."""
+    """Return the value of JSON such as 3, [0, 0.75] or "l1"; any other text unchanged."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:

@@ -1,1 +1,1 @@
-"""Intensities as the network sees them, and back."""
+"""Intensity ranges, fill values and other conversions between pixels and the values that the network sees."""

@@ -1,9 +1,9 @@
 """Exposures: one image shown to the network at several contrasts, so that neither end of its intensities is lost.
 
-The finest exposure shows the bulk of the image; what is brighter or darker than that is clipped in it, and is taken
-from the next one, which shows four times as much. Every pixel takes the finest exposure in which nothing around it is
-clipped. That depends on the pixels near it alone, so that tiles agree, and bright objects that no sample has seen are
-handled where they are met.
+The finest exposure shows the bulk of the image. Anything brighter or darker is clipped in it, and taken from the next
+exposure, which shows a range four times as large. Each pixel uses the finest exposure in which nothing near it is
+clipped. As this depends on the neighbourhood alone, tiles agree, and bright objects need not occur in the sample on
+which the range was measured.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from scipy.ndimage import maximum_filter, uniform_filter
 
 Batch = NDArray[np.float32]
 
-#: Ratio of the intensities that one exposure and the next show.
+#: Ratio of the intensity ranges of successive exposures.
 FACTOR = 4.0
 
-#: Ends of what the network is shown: it was trained on clipped images.
+#: Lowest and highest value of the network input, as in training on clipped images.
 _LOW, _HIGH = 0.0, 1.0
 
-#: Side of the square in which nothing may be clipped, and of the one that exposures are blended over.
-_AROUND, _BLENDED = 5, 3
+#: Side in pixels of the square in which nothing may be clipped, and of the square over which exposures are blended.
+_UNCLIPPED_SIDE, _BLEND_SIDE = 5, 3
 
-#: Distance in pixels that decides which exposure a pixel takes.
-REACH = _AROUND // 2 + _BLENDED // 2
+#: Distance in pixels up to which pixels affect the choice of exposure.
+REACH = _UNCLIPPED_SIDE // 2 + _BLEND_SIDE // 2
 
-#: No more exposures than this: 4 ** 12 is beyond the precision of float32.
-_MOST = 12
+#: Largest number of exposures: 4 ** 12 exceeds the precision of float32.
+_MAX_EXPOSURES = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,49 +39,49 @@ class Exposure:
 
     Attributes:
         number: 0 for the finest.
-        seen: [B, C, H, W] as the network sees it, clipped.
-        weight: [B, 1, H, W], the share of each pixel that is taken from this exposure.
+        network_input: [B, C, H, W], clipped to the range of the network.
+        weight: [B, 1, H, W], share of this exposure in each pixel.
     """
 
     number: int
-    seen: Batch
+    network_input: Batch
     weight: Batch
 
     @property
     def contrast(self) -> float:
-        """What differences of the values are multiplied by."""
+        """Factor by which differences of values are multiplied."""
         return FACTOR**-self.number
 
-    def to_values(self, seen: NDArray[Any]) -> NDArray[Any]:
-        """Return what the network gave in the units of the values that were exposed."""
-        return seen * FACTOR**self.number + _darkest(self.number)
+    def to_values(self, output: NDArray[Any]) -> NDArray[Any]:
+        """Return a network output in the units of the values that were exposed."""
+        return output * FACTOR**self.number + _black_level(self.number)
 
 
-def _darkest(number: int) -> float:
-    """What an exposure shows as 0: exposures reach three times farther up than down, as bright objects do."""
+def _black_level(number: int) -> float:
+    """Return the value that an exposure shows as 0: exposures extend three times farther upwards than downwards."""
     return -(FACTOR**number - 1.0) / 4.0
 
 
 def expose(values: Batch) -> list[Exposure]:
-    """Return the exposures that the pixels of some tiles need; only the finest for most tiles.
+    """Return the exposures that the pixels of some tiles need; for most tiles the finest alone.
 
-    The finest comes first even where no pixel takes it: a tile must not depend on the others of its batch.
+    The finest comes first even if no pixel uses it, because a tile must not depend on the others of its batch.
 
     Args:
-        values: [B, C, H, W], the bulk in [0, 1] and all else anywhere.
+        values: [B, C, H, W], unlimited, with the bulk in [0, 1].
     """
-    found: list[Exposure] = []
-    left = np.ones((len(values), 1, *values.shape[2:]), np.float32)
-    for number in range(_MOST):
-        seen = (values - np.float32(_darkest(number))) / np.float32(FACTOR**number)
-        clipped = ((seen < _LOW) | (seen > _HIGH)).any(axis=1, keepdims=True)
-        if not clipped.any() or number == _MOST - 1:
-            found.append(Exposure(number, np.clip(seen, _LOW, _HIGH), left))
+    exposures: list[Exposure] = []
+    remaining = np.ones((len(values), 1, *values.shape[2:]), np.float32)
+    for number in range(_MAX_EXPOSURES):
+        shown = (values - np.float32(_black_level(number))) / np.float32(FACTOR**number)
+        clipped = ((shown < _LOW) | (shown > _HIGH)).any(axis=1, keepdims=True)
+        if not clipped.any() or number == _MAX_EXPOSURES - 1:
+            exposures.append(Exposure(number, np.clip(shown, _LOW, _HIGH), remaining))
             break
-        near = maximum_filter(clipped.astype(np.float32), (1, 1, _AROUND, _AROUND), mode="nearest")
-        inside = 1.0 - uniform_filter(near, (1, 1, _BLENDED, _BLENDED), mode="nearest")
-        weight = np.minimum(left, inside).astype(np.float32)
-        left = left - weight
+        near = maximum_filter(clipped.astype(np.float32), (1, 1, _UNCLIPPED_SIDE, _UNCLIPPED_SIDE), mode="nearest")
+        unclipped = 1.0 - uniform_filter(near, (1, 1, _BLEND_SIDE, _BLEND_SIDE), mode="nearest")
+        weight = np.minimum(remaining, unclipped).astype(np.float32)
+        remaining = remaining - weight
         if weight.any() or number == 0:
-            found.append(Exposure(number, np.clip(seen, _LOW, _HIGH), weight))
-    return found
+            exposures.append(Exposure(number, np.clip(shown, _LOW, _HIGH), weight))
+    return exposures

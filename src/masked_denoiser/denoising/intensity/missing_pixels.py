@@ -1,8 +1,8 @@
-"""Missing pixels as the network sees them: continued from their surroundings, with noise like theirs.
+"""Missing pixels in the network input: filled from their surroundings, with noise of the same strength.
 
-A blind network judges the noise by what it sees. A smooth patch in the place of missing pixels would tell it that there
-is none, for many pixels around. The noise that is put there is a function of the position in the image alone, so that
-tiles agree.
+A blind network infers the noise from its input. A smooth patch in place of missing pixels would suggest that there is
+no noise in a large area around it. The added noise is a function of the position in the image alone, so that tiles
+agree.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from masked_denoiser.noise.variance_model import NoiseVariance
 def add_noise_to_missing(
     unit: NDArray[np.float32], missing: NDArray[np.bool_], noise: Sequence[NoiseVariance], origin: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Return a tile [C, H, W] with noise where pixels are missing.
+    """Return a tile [C, H, W] with noise added to its missing pixels.
 
     Args:
-        unit: the tile, its missing pixels continued, in units of its range.
-        missing: of the same shape.
-        noise: of each channel; one for all of them.
-        origin: row and column in the image of the first pixel.
+        unit: the tile in units of its range, with missing pixels filled.
+        missing: mask of the same shape.
+        noise: of each channel, or one item for all of them.
+        origin: row and column of the first pixel in the image.
     """
-    channels = [*noise] if len(noise) == len(unit) else [noise[0]] * len(unit)
+    models = [*noise] if len(noise) == len(unit) else [noise[0]] * len(unit)
     out = unit.copy()
-    for number, (channel, gone, one) in enumerate(zip(unit, missing, channels, strict=True)):
-        if gone.any():
+    for number, (channel, mask, model) in enumerate(zip(unit, missing, models, strict=True)):
+        if mask.any():
             normal = positional_noise(channel.shape, origin, number)
-            out[number] = np.where(gone, channel + one.sigma(channel.astype(np.float64)) * normal, channel)
+            out[number] = np.where(mask, channel + model.sigma(channel.astype(np.float64)) * normal, channel)
     return out
 
 
@@ -44,7 +44,7 @@ def positional_noise(shape: tuple[int, ...], origin: tuple[int, int], seed: int 
 def positional_uniform(shape: tuple[int, ...], origin: tuple[int, int], seed: int = 0) -> NDArray[np.float64]:
     """Return uniform numbers [H, W] in (0, 1] that depend on the position of each pixel alone.
 
-    By the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+    They are computed by the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
     """
     rows = np.arange(origin[0], origin[0] + shape[0], dtype=np.uint64)[:, None]
     columns = np.arange(origin[1], origin[1] + shape[1], dtype=np.uint64)[None, :]

@@ -1,1 +1,1 @@
-"""What the default settings take from images: report, cases and measures."""
+"""Safety report: what the default settings remove from images, and whether it is noise."""

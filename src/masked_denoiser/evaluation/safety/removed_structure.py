@@ -1,7 +1,7 @@
-"""How much of what a denoiser removed is structure, judged without the truth.
+"""Estimate of the share of structure in what a denoiser removed, without the truth.
 
-Two properties of noise are checked, and structure lacks both of them. Noise cannot be predicted from pixels beyond the
-distance at which it is correlated. And at equal intensity it is as strong in detailed regions as in flat ones.
+It checks two properties that noise has and structure lacks. Noise cannot be predicted from pixels beyond its
+correlation distance, and at equal intensity it is as strong in detailed regions as in flat ones.
 """
 
 from __future__ import annotations
@@ -16,31 +16,34 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import nnls
 
-from masked_denoiser.evaluation.safety.removal import Removal, in_blocks
+from masked_denoiser.evaluation.safety.removal import Removal, split_into_blocks
 
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 #: Side in pixels of the blocks whose variances are compared.
-_BLOCK = 16
+_BLOCK_SIDE = 16
 
 #: Width in pixels of the ring of neighbours that predict a pixel.
-_RING = 3
+_RING_WIDTH = 3
 
-#: Blocks of similar intensity that are compared with each other, and the fewest blocks that a comparison needs.
-_ALIKE, _FEW_BLOCKS = 16, 32
+#: Number of blocks of similar intensity that are compared with each other.
+_BLOCKS_PER_GROUP = 16
 
-#: Blur in pixels before the detail of a block is measured, so that noise that was left counts little.
+#: Smallest number of blocks for a comparison.
+_MIN_BLOCKS = 32
+
+#: Blur in pixels before the detail of a block is measured, which suppresses residual noise.
 _DETAIL_BLUR = 2.0
 
-#: The fewest pixels for each neighbour that a prediction is fitted on.
-_PIXELS_PER_NEIGHBOUR = 20
+#: Smallest number of pixels per neighbour to fit a prediction on.
+_MIN_PIXELS_PER_NEIGHBOUR = 20
 
 
 def structure_share(removals: Iterable[Removal]) -> float:
-    """Return the share of the variance of what was removed that is structure, over all channels, 0 to 1.
+    """Return the share of structure in the removed variance of all channels, 0 to 1.
 
-    Of each channel the larger one of `predictable_share` and `detail_share` counts, by the variance removed there.
+    The share of a channel is the larger of `predictable_share` and `detail_share`, weighted by its removed variance.
     """
     shares = [(_channel_share(removal), float((removal.removed**2).sum())) for removal in removals]
     total = sum(weight for _, weight in shares)
@@ -52,63 +55,63 @@ def _channel_share(removal: Removal) -> float:
 
 
 def predictable_share(removal: Removal) -> float:
-    """Return the share of what was removed that the input around each pixel predicts.
+    """Return the share of the removed variance that the surrounding input predicts.
 
-    What was removed is fitted by least squares to the pixels of the input in a ring around each pixel, from `reach` to
-    `reach` + 3 pixels away, the two pixels opposite each other added. Noise at the pixel is independent of all of them.
+    The removed values are fitted by least squares to input pixels in a ring around each pixel, from d to d + 3 pixels
+    away with d = `independence_distance`; opposite pixels are added. Noise at the pixel is independent of all of them.
 
     Returns:
-        Share of variance, 0 to 1, corrected for the number of fitted figures; 0 where there are too few pixels.
+        Share of variance, 0 to 1, adjusted for the number of parameters; 0 if there are too few pixels.
     """
-    margin = removal.reach + _RING
+    margin = removal.independence_distance + _RING_WIDTH
     if min(removal.before.shape) <= 2 * margin:
         return 0.0
-    inner = _shifted(removal.valid, 0, 0, margin)
-    target = _shifted(removal.removed, 0, 0, margin)[inner]
+    valid = _shifted(removal.valid, 0, 0, margin)
+    target = _shifted(removal.removed, 0, 0, margin)[valid]
     neighbours = [
-        (_shifted(removal.before, dy, dx, margin) + _shifted(removal.before, -dy, -dx, margin))[inner]
-        for dy, dx in _ring(removal.reach)
+        (_shifted(removal.before, dy, dx, margin) + _shifted(removal.before, -dy, -dx, margin))[valid]
+        for dy, dx in _ring_offsets(removal.independence_distance)
     ]
-    if target.size < _PIXELS_PER_NEIGHBOUR * len(neighbours):
+    if target.size < _MIN_PIXELS_PER_NEIGHBOUR * len(neighbours):
         return 0.0
     design = np.stack(neighbours, axis=1)
-    return _explained(target - target.mean(), design - design.mean(axis=0))
+    return _adjusted_r_squared(target - target.mean(), design - design.mean(axis=0))
 
 
 def detail_share(removal: Removal) -> float:
-    """Return the share of what was removed that detailed blocks lost beyond flat blocks of the same intensity.
+    """Return the share of the removed variance by which detailed blocks exceed flat blocks of the same intensity.
 
-    Variances of what was removed in 16 x 16 pixels are fitted in the flatter half of the blocks of similar intensity,
-    by a parabola over intensity with no negative coefficient. What the other half has beyond it is structure.
+    A parabola over intensity with non-negative coefficients is fitted to the removed variance of blocks of 16 x 16
+    pixels, in the flatter half of the blocks of similar intensity. The excess of the other half is structure.
 
     Returns:
-        Share of variance, 0 to 1; 0 where there are too few blocks.
+        Share of variance, 0 to 1; 0 if there are too few blocks.
     """
-    whole = _blocks(removal.valid).all(axis=1)
-    if np.count_nonzero(whole) < _FEW_BLOCKS:
+    valid_blocks = _blocks(removal.valid).all(axis=1)
+    if np.count_nonzero(valid_blocks) < _MIN_BLOCKS:
         return 0.0
-    variance = _blocks(removal.removed)[whole].var(axis=1)
-    intensity = _blocks(removal.after)[whole].mean(axis=1)
-    detail = _blocks(gaussian_filter(removal.after, _DETAIL_BLUR))[whole].var(axis=1)
+    variance = _blocks(removal.removed)[valid_blocks].var(axis=1)
+    intensity = _blocks(removal.after)[valid_blocks].mean(axis=1)
+    detail = _blocks(gaussian_filter(removal.after, _DETAIL_BLUR))[valid_blocks].var(axis=1)
     flat = np.zeros(len(variance), np.bool_)
     order = np.argsort(intensity, kind="stable")
-    for alike in np.array_split(order, max(1, len(order) // _ALIKE)):
-        flat[alike[np.argsort(detail[alike], kind="stable")[: len(alike) // 2]]] = True
-    excess = float((variance - _parabola(intensity, variance, flat))[~flat].sum())
+    for group in np.array_split(order, max(1, len(order) // _BLOCKS_PER_GROUP)):
+        flat[group[np.argsort(detail[group], kind="stable")[: len(group) // 2]]] = True
+    excess = float((variance - _fit_variance(intensity, variance, flat))[~flat].sum())
     return float(np.clip(excess / max(float(variance.sum()), 1e-300), 0.0, 1.0))
 
 
-def _parabola(intensity: Values, variance: Values, flat: Mask) -> Values:
-    """Return the variance that the flat blocks let expect at each intensity."""
-    place = (intensity - intensity.min()) / max(float(np.ptp(intensity)), 1e-300)
-    powers = np.stack([np.ones_like(place), place, place**2], axis=1)
+def _fit_variance(intensity: Values, variance: Values, flat: Mask) -> Values:
+    """Fit the variance of the flat blocks by a parabola over intensity; return its value for each block."""
+    position = (intensity - intensity.min()) / max(float(np.ptp(intensity)), 1e-300)
+    powers = np.stack([np.ones_like(position), position, position**2], axis=1)
     weight = 1.0 / (variance[flat] + np.median(variance) + 1e-300)
     unit = float(variance.max()) or 1.0
     coefficients, _ = nnls(powers[flat] * (weight * unit)[:, None], variance[flat] * weight)
     return np.asarray(powers @ coefficients * unit, np.float64)
 
 
-def _explained(target: Values, design: Values) -> float:
+def _adjusted_r_squared(target: Values, design: Values) -> float:
     """Return the adjusted coefficient of determination, at least 0."""
     total = float((target**2).sum())
     scale = design.std(axis=0)
@@ -116,24 +119,24 @@ def _explained(target: Values, design: Values) -> float:
         return 0.0
     design = design[:, scale > 0] / scale[scale > 0]
     coefficients = np.linalg.lstsq(design, target, rcond=1e-6)[0]
-    left = float(((target - design @ coefficients) ** 2).sum()) / total
-    count, figures = design.shape
-    return max(0.0, 1.0 - left * float((count - 1) / (count - figures - 1)))
+    residual = float(((target - design @ coefficients) ** 2).sum()) / total
+    count, parameters = design.shape
+    return max(0.0, 1.0 - residual * float((count - 1) / (count - parameters - 1)))
 
 
-def _ring(reach: int) -> list[tuple[int, int]]:
-    """Return the offsets (dy, dx) of one pixel of each opposite pair in the ring."""
-    outer = reach + _RING
+def _ring_offsets(reach: int) -> list[tuple[int, int]]:
+    """Return the offset (dy, dx) of one pixel of each pair of opposite pixels in the ring."""
+    outer = reach + _RING_WIDTH
     offsets = product(range(outer + 1), range(-outer, outer + 1))
     return [(dy, dx) for dy, dx in offsets if (dy > 0 or dx > 0) and reach <= hypot(dy, dx) < outer]
 
 
 def _shifted(image: NDArray[Any], dy: int, dx: int, margin: int) -> NDArray[Any]:
-    """Return the inner part of [H, W], moved by an offset."""
+    """Return [H, W] without its margin, shifted by an offset."""
     height, width = image.shape
     return image[margin + dy : height - margin + dy, margin + dx : width - margin + dx]
 
 
 def _blocks(image: NDArray[Any]) -> NDArray[Any]:
-    """Return the whole blocks of [H, W] as [blocks, pixels]."""
-    return in_blocks(image, _BLOCK)
+    """Split [H, W] into blocks [blocks, pixels]."""
+    return split_into_blocks(image, _BLOCK_SIDE)

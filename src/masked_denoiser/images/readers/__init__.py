@@ -1,1 +1,1 @@
-"""Readers of files and stores: each gives a lazily read source."""
+"""Readers of files and stores; each returns a lazily read image."""

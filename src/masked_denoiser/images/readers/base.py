@@ -1,59 +1,45 @@
-"""What every reader finds, made into a source; and the arrays that are in memory already."""
+"""The result of every reader, and how it becomes a source; and the reader of arrays in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite, prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import resolve_axes
-from masked_denoiser.images.source import Lazy, Source
-from masked_denoiser.images.validation.size_limits import MOST_PLANES, check_length
+from masked_denoiser.images.source import ImageMetadata, LazyArray, Source
+from masked_denoiser.images.validation.size_limits import MAX_PLANES, check_length
 
 _DTYPES = "integers, or floats of 16 to 64 bits"
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a reader knows of an image before its axes are settled.
+class ReaderResult(ImageMetadata):
+    """What a reader found, before the axes are resolved.
 
     Attributes:
         levels: the pyramid, full resolution first, all with the same number of dimensions.
-        axes: see `resolve_axes`.
-        rgb: whether colour is red, green, blue; None where nothing is said, and 3 or 4 samples are then.
-        pixel_sizes: axis letter to step, a mapping a level; empty for none.
-        channel_names, channel_colours, windows: as in `Source`; dropped where there is not one a channel.
-        origins: axis letter to the place of the first pixel, a mapping a level; empty for none.
-        fill_values: as in `Source`.
+        axes: as the file names them, see `resolve_axes`.
+        rgb: whether colour is red, green, blue; None where the file does not say, which 3 or 4 samples then are.
+        pixel_sizes: axis letter to step, a mapping for each level; empty if unknown.
+        origins: axis letter to the position of the first pixel, a mapping for each level; empty if unknown.
     """
 
-    levels: tuple[Lazy, ...]
-    name: str
+    levels: tuple[LazyArray, ...]
     axes: str = ""
     rgb: bool | None = None
     pixel_sizes: tuple[Mapping[str, float], ...] = ()
-    units: Mapping[str, str] | None = None
-    channel_names: tuple[str, ...] = ()
-    channel_colours: tuple[str, ...] = ()
-    windows: tuple[tuple[float, float], ...] = ()
-    path: Path | None = None
-    inputs: tuple[Path, ...] = ()
-    notes: tuple[str, ...] = ()
     origins: tuple[Mapping[str, float], ...] = ()
-    closer: Callable[[], None] | None = None
-    url: str = ""
-    fill_values: tuple[float, ...] = ()
 
 
-class Computed:
-    """A dask array, or any other whose pieces must first be made numpy; computes only what is read."""
+class ComputedArray:
+    """Wrapper of a dask array, or of any other whose pieces are not numpy arrays; computes only what is read."""
 
-    def __init__(self, array: Lazy) -> None:
+    def __init__(self, array: LazyArray) -> None:
         self._array = array
         self.shape = tuple(int(side) for side in array.shape)
         self.dtype = np.dtype(array.dtype).newbyteorder("=")
@@ -64,64 +50,90 @@ class Computed:
         return len(self.shape)
 
     def __getitem__(self, key: Any, /) -> np.ndarray[Any, Any]:
-        """Computes a piece, in native byte order."""
+        """Compute a piece, in native byte order."""
         return np.asarray(self._array[key], dtype=self.dtype)
 
 
-def find_array(array: Lazy, name: str = "array") -> Found:
-    """An array in memory, or a lazy one such as dask's.
+def read_array(array: LazyArray, name: str = "array") -> ReaderResult:
+    """Return the result for an array in memory, or a lazy one such as dask's.
 
     Raises:
-        ImageError: if it is no array.
+        ImageError: if it is not an array.
     """
     if not all(hasattr(array, what) for what in ("shape", "dtype", "__getitem__")):
-        raise ImageError(f"{type(array).__name__} is no image; give a path, or a numpy, dask or zarr array")
+        raise ImageError(f"{type(array).__name__} is not an image; give a path, or a numpy, dask or zarr array")
     native = isinstance(array, np.ndarray) and array.dtype.isnative
-    return Found((array if native else Computed(array),), name)
+    return ReaderResult((array if native else ComputedArray(array),), name=name)
 
 
-def to_source(found: Found, asked: str | None, level: int) -> Source:
-    """Makes a source of what was found, with `level` as its data.
+def to_source(result: ReaderResult, requested_axes: str | None, level: int) -> Source:
+    """Return a source of what a reader found, with `level` as its data.
 
     Raises:
-        ImageError: if there is no such level, its pixels are of no use, or the axes do not fit.
+        ImageError: if there is no such level, its pixels cannot be denoised, or the axes do not fit.
     """
-    if not 0 <= level < len(found.levels):
-        raise ImageError(f"{found.name}: there is no level {level}; it has levels 0 to {len(found.levels) - 1}")
-    data = found.levels[level]
+    if not 0 <= level < len(result.levels):
+        raise ImageError(f"{result.name}: there is no level {level}; it has levels 0 to {len(result.levels) - 1}")
+    data = result.levels[level]
     shape, dtype = tuple(int(side) for side in data.shape), data.dtype
-    check_pixels(shape, dtype, found.name)
-    axes, guess = resolve_axes(shape, np.dtype(dtype), asked=asked, found=found.axes, name=found.name)
+    check_pixels(shape, dtype, result.name)
+    axes, guess = resolve_axes(shape, np.dtype(dtype), asked=requested_axes, found=result.axes, name=result.name)
     sizes = dict(zip(axes, shape, strict=True))
-    check_length(prod(side for a, side in sizes.items() if a in "TCZ"), MOST_PLANES, "planes", found.name)
-    steps = _usable(found.pixel_sizes[level] if found.pixel_sizes else {}, axes)
-    rgb = _is_rgb(sizes, found.rgb if asked is None else found.rgb or None)
-    count = sizes.get("C", 1 if rgb or "S" not in sizes else 0)
+    check_length(prod(side for a, side in sizes.items() if a in "TCZ"), MAX_PLANES, "planes", result.name)
+    steps = _positive(result.pixel_sizes[level] if result.pixel_sizes else {}, axes)
+    rgb = _is_rgb(sizes, result.rgb if requested_axes is None else result.rgb or None)
+    channels = sizes.get("C", 1 if rgb or "S" not in sizes else 0)
+    fitting: dict[str, Any] = {
+        name: _of_channels(getattr(result, name), channels) for name in ("channel_names", "windows")
+    }
+    fitting["channel_colours"] = () if rgb else _of_channels(result.channel_colours, channels)
+    fitting["units"] = {a: unit for a, unit in result.units.items() if a in steps and unit}
     return Source(
         data,
         axes,
-        name=found.name,
         rgb=rgb,
         pixel_size=steps,
-        units={a: unit for a, unit in (found.units or {}).items() if a in steps and unit},
-        channel_names=found.channel_names if len(found.channel_names) == count else (),
-        channel_colours=found.channel_colours if len(found.channel_colours) == count and not rgb else (),
-        windows=found.windows if len(found.windows) == count else (),
-        levels=found.levels[level:],
-        path=found.path,
-        inputs=found.inputs,
-        notes=found.notes + guess,
-        origin=_places(found.origins[level] if found.origins else {}, axes),
-        closer=found.closer,
-        url=found.url,
-        fill_values=found.fill_values,
-        asked_axes=asked,
+        levels=result.levels[level:],
+        origin=_nonzero(result.origins[level] if result.origins else {}, axes),
+        asked_axes=requested_axes,
         level=level,
+        **{**result.metadata(), **fitting, "notes": result.notes + guess},
     )
 
 
+def to_reader_result(source: Source) -> ReaderResult:
+    """Return what a reader would find of a source, to open it again with other axes or another level."""
+    return ReaderResult(
+        source.levels, source.axes, source.rgb, _pixel_sizes(source), _origins(source), **source.metadata()
+    )
+
+
+def _pixel_sizes(source: Source) -> tuple[dict[str, float], ...]:
+    """Return the pixel size at each level."""
+    return tuple(
+        {a: step * source.sizes[a] / data.shape[source.axes.index(a)] for a, step in source.pixel_size.items()}
+        for data in source.levels
+    )
+
+
+def _origins(source: Source) -> tuple[dict[str, float], ...]:
+    """Return the origin of each level: the centre of the pixels that its first pixel is the mean of.
+
+    Where the pixel size is unknown, pixels of the level are the unit.
+    """
+    letters = dict.fromkeys((*source.pixel_size, *source.origin))
+    origins = []
+    for data in source.levels:
+        ratios = {a: source.sizes[a] / data.shape[source.axes.index(a)] for a in letters}
+        shifted = {
+            a: source.origin.get(a, 0.0) + source.pixel_size.get(a, 1.0) * (r - 1) / 2 for a, r in ratios.items()
+        }
+        origins.append({a: at if a in source.pixel_size else at / ratios[a] for a, at in shifted.items()})
+    return tuple(origins)
+
+
 def check_pixels(shape: tuple[int, ...], dtype: Any, name: str) -> None:
-    """Refuses what cannot be denoised.
+    """Check that pixels can be denoised.
 
     Raises:
         ImageError: for an empty array, and for complex, structured, text or object pixels.
@@ -133,16 +145,21 @@ def check_pixels(shape: tuple[int, ...], dtype: Any, name: str) -> None:
         raise ImageError(f"{name}: the image is empty, its shape is {shape}; give one with pixels")
 
 
-def _usable(steps: Mapping[str, float], axes: str) -> dict[str, float]:
+def _positive(steps: Mapping[str, float], axes: str) -> dict[str, float]:
     return {a: float(step) for a, step in steps.items() if a in axes and a in "TZYX" and isfinite(step) and step > 0}
 
 
-def _places(origin: Mapping[str, float], axes: str) -> dict[str, float]:
-    return {a: float(place) for a, place in origin.items() if a in axes and a in "TZYX" and isfinite(place) and place}
+def _nonzero(origin: Mapping[str, float], axes: str) -> dict[str, float]:
+    return {a: float(at) for a, at in origin.items() if a in axes and a in "TZYX" and isfinite(at) and at}
 
 
-def _is_rgb(sizes: Mapping[str, int], said: bool | None) -> bool:
-    """C is colour only where metadata say so; S is unless they deny it."""
+def _of_channels(values: tuple[Any, ...], channels: int) -> tuple[Any, ...]:
+    """Return the values if there is one for each channel, else none."""
+    return values if len(values) == channels else ()
+
+
+def _is_rgb(sizes: Mapping[str, int], declared: bool | None) -> bool:
+    """Return whether channels are colours: C only if the metadata say so, S unless they deny it."""
     if "S" in sizes:
-        return sizes["S"] in (3, 4) and said is not False
-    return bool(said) and sizes.get("C") in (3, 4)
+        return sizes["S"] in (3, 4) and declared is not False
+    return bool(declared) and sizes.get("C") in (3, 4)

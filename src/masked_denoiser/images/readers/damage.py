@@ -1,4 +1,4 @@
-"""Reading around damage: what can be decoded of a place of an image, and where nothing could."""
+"""Reading of damaged images: regions that cannot be decoded are located and filled with zeros."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from masked_denoiser.images.source import Source
 
 Pixels = np.ndarray[Any, Any]
 
-#: Squares of this side that cannot be read are given up; larger ones are tried in quarters.
-_SMALLEST = 32
+#: Side in pixels up to which an unreadable rectangle is not divided further.
+_MIN_SIDE = 32
 
 
 class Interval(Protocol):
-    """Half-open: from `start` to before `stop`."""
+    """A half-open interval of pixels."""
 
     @property
     def start(self) -> int:
@@ -28,7 +28,7 @@ class Interval(Protocol):
 
     @property
     def stop(self) -> int:
-        """The one after the last."""
+        """End, exclusive."""
         ...
 
 
@@ -38,7 +38,7 @@ class DamagedRegion:
 
     Attributes:
         index: of the plane along the other axes, as (letter, position).
-        rows, columns: first pixel, and the one after the last.
+        rows, columns: half-open ranges (start, stop).
     """
 
     index: tuple[tuple[str, int], ...]
@@ -46,82 +46,82 @@ class DamagedRegion:
     columns: tuple[int, int]
 
     def within(self, rows: Interval, columns: Interval) -> Iterator[DamagedRegion]:
-        """The part of it in a rectangle; none if it lies outside."""
+        """Yield its intersection with a rectangle, if there is one."""
         top, bottom = max(self.rows[0], rows.start), min(self.rows[1], rows.stop)
         left, right = max(self.columns[0], columns.start), min(self.columns[1], columns.stop)
         if top < bottom and left < right:
             yield DamagedRegion(self.index, (top, bottom), (left, right))
 
     def __str__(self) -> str:
-        at = "".join(f", {letter} {position}" for letter, position in self.index)
-        return f"rows {self.rows[0]} to {self.rows[1]}, columns {self.columns[0]} to {self.columns[1]}{at}"
+        plane = "".join(f", {letter} {position}" for letter, position in self.index)
+        return f"rows {self.rows[0]} to {self.rows[1]}, columns {self.columns[0]} to {self.columns[1]}{plane}"
 
 
 class ZeroFillingSource(Source):
-    """A source that reads zeros where it is damaged."""
+    """A source that reads zeros in damaged regions."""
 
     def read(self, plane: Plane, ys: slice, xs: slice) -> Pixels:
-        """As `Source.read`, without its DamagedError."""
-        return read_around(self, plane, ys, xs)[0]
+        """Read as `Source.read`, without raising DamagedError."""
+        return read_zero_filled(self, plane, ys, xs)[0]
 
 
 def zero_fill_damage(source: Source) -> ZeroFillingSource:
-    """The same image, which reads zeros where it is damaged; close either of the two."""
+    """Return the source with zeros in damaged regions; closing either source closes both."""
     values = {field.name: getattr(source, field.name) for field in fields(source)}
     if source.context is not None:
         values["context"] = zero_fill_damage(source.context)
     return ZeroFillingSource(**values)
 
 
-def read_around(source: Source, plane: Plane, ys: slice, xs: slice) -> tuple[Pixels, tuple[DamagedRegion, ...]]:
-    """A rectangle of a plane as [channels, height, width], zero where it cannot be decoded, and those places.
+def read_zero_filled(source: Source, plane: Plane, ys: slice, xs: slice) -> tuple[Pixels, tuple[DamagedRegion, ...]]:
+    """Read [channels, height, width] of a plane, zero where it cannot be decoded, and return those regions, too.
 
     Raises:
-        ImageError: if the file cannot be reached any more: that is no damage, and nothing is to be passed through.
+        ImageError: if the file is no longer accessible, which is not damage.
     """
     ys, xs = (slice(span.start, min(span.stop, side)) for span, side in zip((ys, xs), source.size_yx, strict=True))
     try:
         return Source.read(source, plane, ys, xs), ()
     except DamagedError:
-        return _quarters(source, plane, ys, xs)
+        return _read_quarters(source, plane, ys, xs)
 
 
-def _quarters(source: Source, plane: Plane, ys: slice, xs: slice) -> tuple[Pixels, tuple[DamagedRegion, ...]]:
+def _read_quarters(source: Source, plane: Plane, ys: slice, xs: slice) -> tuple[Pixels, tuple[DamagedRegion, ...]]:
     out = np.zeros((plane.channels, ys.stop - ys.start, xs.stop - xs.start), source.dtype)
-    halves = [_halved(span) for span in (ys, xs)]
+    halves = [_split(span) for span in (ys, xs)]
     if len(halves[0]) == len(halves[1]) == 1:
         return out, (DamagedRegion(plane.index, (ys.start, ys.stop), (xs.start, xs.stop)),)
-    places: list[DamagedRegion] = []
+    regions: list[DamagedRegion] = []
     for rows in halves[0]:
         for columns in halves[1]:
-            pixels, bad = read_around(source, plane, rows, columns)
+            pixels, damaged = read_zero_filled(source, plane, rows, columns)
             out[:, rows.start - ys.start : rows.stop - ys.start, columns.start - xs.start : columns.stop - xs.start] = (
                 pixels
             )
-            places += bad
-    return out, _joined(places)
+            regions += damaged
+    return out, _merged(regions)
 
 
-def _halved(span: slice) -> list[slice]:
-    """Cut at a multiple of the smallest side, where chunks of files are likely to end; whole if it is small."""
-    middle = (span.start + span.stop) // 2 // _SMALLEST * _SMALLEST
+def _split(span: slice) -> list[slice]:
+    """Return a span split at a multiple of the minimum side, where file chunks are likely to end; whole if short."""
+    middle = (span.start + span.stop) // 2 // _MIN_SIDE * _MIN_SIDE
     if middle <= span.start:
-        middle += _SMALLEST
+        middle += _MIN_SIDE
     return [span] if middle >= span.stop else [slice(span.start, middle), slice(middle, span.stop)]
 
 
-def _joined(places: list[DamagedRegion]) -> tuple[DamagedRegion, ...]:
-    """Places that touch along a whole side as one."""
+def _merged(regions: list[DamagedRegion]) -> tuple[DamagedRegion, ...]:
+    """Return the regions with those merged that share a whole side."""
     for axis in ("rows", "columns"):
         other = "columns" if axis == "rows" else "rows"
-        kept: list[DamagedRegion] = []
-        for place in sorted(places, key=lambda p: (getattr(p, other), getattr(p, axis))):
-            last = kept[-1] if kept else None
-            touching = last is not None and getattr(last, axis)[1] == getattr(place, axis)[0]
-            if last is not None and touching and getattr(last, other) == getattr(place, other):
-                spans = {axis: (getattr(last, axis)[0], getattr(place, axis)[1]), other: getattr(place, other)}
-                kept[-1] = DamagedRegion(place.index, spans["rows"], spans["columns"])
+        merged: list[DamagedRegion] = []
+        for region in sorted(regions, key=lambda r: (getattr(r, other), getattr(r, axis))):
+            last = merged[-1] if merged else None
+            touching = last is not None and getattr(last, axis)[1] == getattr(region, axis)[0]
+            if last is not None and touching and getattr(last, other) == getattr(region, other):
+                spans = {axis: (getattr(last, axis)[0], getattr(region, axis)[1]), other: getattr(region, other)}
+                merged[-1] = DamagedRegion(region.index, spans["rows"], spans["columns"])
             else:
-                kept.append(place)
-        places = kept
-    return tuple(places)
+                merged.append(region)
+        regions = merged
+    return tuple(regions)

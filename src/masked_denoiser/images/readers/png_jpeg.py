@@ -1,4 +1,4 @@
-"""Sources from PNG and JPEG files, decoded whole when they are opened: neither format can be read in parts."""
+"""Reader of PNG and JPEG files, which are decoded whole, as neither format can be read in parts."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ import imagecodecs
 import numpy as np
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.readers.base import Found, check_pixels
+from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.validation.declared_size import JPEG, PNG, declared_shape
-from masked_denoiser.images.validation.size_limits import check_piece
+from masked_denoiser.images.validation.size_limits import check_decoded_size
 
 
-def is_photo(path: Path) -> bool:
-    """Whether a file begins as PNG or JPEG files do, whatever its name."""
+def is_png_or_jpeg(path: Path) -> bool:
+    """Return whether a file has the signature of a PNG or JPEG, regardless of its name."""
     with path.open("rb") as file:
         return file.read(8).startswith((PNG, JPEG))
 
 
-def find_photo(path: Path) -> Found:
-    """A PNG or JPEG.
+def read_png_or_jpeg(path: Path) -> ReaderResult:
+    """Read a PNG or JPEG.
 
     Raises:
-        ImageError: if it is damaged, or larger than one piece may be.
+        ImageError: if it is damaged or exceeds the size limit.
     """
-    check_piece((path.stat().st_size,), 1, "a file", str(path))
+    check_decoded_size((path.stat().st_size,), 1, "a file", str(path))
     content = path.read_bytes()
     shape = declared_shape(content)
     if shape is None:
         raise ImageError(f"{path}: is a broken image (it declares no size); copy or export it again")
-    check_piece(shape[:3], shape[3], "an image", str(path))
+    check_decoded_size(shape[:3], shape[3], "an image", str(path))
     pixels = _decode(path, content, *_codec(content))
     check_pixels(pixels.shape, pixels.dtype, str(path))
-    if pixels.ndim == 3 and pixels.shape[2] == 2:  # gray with alpha
-        return Found((pixels[..., 0],), path.name, "YX", path=path, notes=("its alpha channel was left out",))
-    return Found((pixels,), path.name, "YXS"[: pixels.ndim], path=path)
+    if pixels.ndim == 3 and pixels.shape[2] == 2:  # grayscale with alpha
+        return ReaderResult(
+            (pixels[..., 0],), "YX", name=path.name, path=path, notes=("the alpha channel was ignored",)
+        )
+    return ReaderResult((pixels,), "YXS"[: pixels.ndim], name=path.name, path=path)
 
 
 def _codec(content: bytes) -> tuple[Callable[[bytes], Any], type[Exception]]:
@@ -47,12 +49,12 @@ def _codec(content: bytes) -> tuple[Callable[[bytes], Any], type[Exception]]:
 
 
 def _decode(
-    path: Path, content: bytes, decode: Callable[[bytes], Any], failure: type[Exception]
+    path: Path, content: bytes, decode: Callable[[bytes], Any], decode_error: type[Exception]
 ) -> np.ndarray[Any, Any]:
-    """The pixels. A JPEG without its end marker decodes to gray areas, so it is refused."""
+    """Return the pixels; a JPEG without end marker is refused, as it decodes to gray areas."""
     if content.startswith(JPEG) and b"\xff\xd9" not in content[-1024:]:
         raise ImageError(f"{path}: is a truncated JPEG; copy or export it again")
     try:
         return np.asarray(decode(content))
-    except (failure, ValueError) as error:  # ValueError: libpng may name its trouble in bytes that are no text
+    except (decode_error, ValueError) as error:  # ValueError: messages of libpng may not be valid text
         raise ImageError(f"{path}: is a broken image ({str(error)[:300]}); copy or export it again") from error

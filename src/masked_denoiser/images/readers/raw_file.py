@@ -1,7 +1,7 @@
-"""Flat: pixels that lie uncompressed in a file, read at their offsets.
+"""Uncompressed pixels in a file, read at their offsets.
 
-No memory map: a file that is cut short or whose share goes away under a map kills the process (SIGBUS), while a read
-fails with an error that can be told.
+Files are not memory-mapped: if a mapped file is truncated or its network share disconnected, the process is killed
+(SIGBUS), while a failed read raises an error.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any
 
 import numpy as np
 
-#: Of several ways to read a rectangle, that with the fewest bytes is taken; each read counts as so many more,
-_A_READ = 2**14
-#: and none but a single run of pixels may be longer than this.
-_LONGEST = 2**24
+#: Cost of one read in bytes, when the cheapest way to read a rectangle is chosen.
+_READ_COST_BYTES = 2**14
+#: Maximum bytes of a read that spans several rows.
+_MAX_READ_BYTES = 2**24
 
 
 class RawFile:
-    """A file of which any thread may read pieces. It is closed when nobody refers to it any more."""
+    """A file that any thread may read from; it is closed when the object is garbage-collected."""
 
     def __init__(self, path: Path) -> None:
-        """Opens it for reading.
+        """Open a file for reading.
 
         Raises:
             OSError: if it cannot be opened.
@@ -37,33 +37,33 @@ class RawFile:
         weakref.finalize(self, os.close, self._descriptor)
 
     def read(self, start: int, count: int) -> bytes:
-        """The bytes from `start` on, all of them.
+        """Return `count` bytes from `start`.
 
         Raises:
-            OSError: if the file ends before, or cannot be read.
+            OSError: if the file ends earlier or cannot be read.
         """
         parts: list[bytes] = []
-        at, end = start, start + count
-        while at < end:
-            parts.append(self._some(at, end - at))
+        offset, end = start, start + count
+        while offset < end:
+            parts.append(self._read_some(offset, end - offset))
             if not parts[-1]:
-                raise OSError(f"{self._path.name} ends at byte {at} by now, where pixels up to {end} were")
-            at += len(parts[-1])
+                raise OSError(f"{self._path.name} now ends at byte {offset}, but pixels up to byte {end} are needed")
+            offset += len(parts[-1])
         return b"".join(parts) if len(parts) != 1 else parts[0]
 
-    def _some(self, start: int, count: int) -> bytes:
+    def _read_some(self, start: int, count: int) -> bytes:
         if hasattr(os, "pread"):
             return os.pread(self._descriptor, count, start)
-        with self._lock:  # Windows
+        with self._lock:  # Windows has no pread
             os.lseek(self._descriptor, start, os.SEEK_SET)
             return os.read(self._descriptor, count)
 
 
 class RawChunk:
-    """An array in C order in a file, as a piece of a `ChunkedArray`: nothing of it is in memory.
+    """An array in C order in a file, used as a chunk of a `ChunkedArray` without being in memory.
 
     Attributes:
-        nbytes: 0, what keeping it takes.
+        nbytes: 0, as it takes no cache memory.
     """
 
     nbytes = 0
@@ -73,31 +73,31 @@ class RawChunk:
         self._strides = [prod(shape[axis + 1 :]) * dtype.itemsize for axis in range(len(shape))]
 
     def __getitem__(self, key: tuple[slice, ...], /) -> np.ndarray[Any, Any]:
-        """Reads a rectangle, and not much more of the file than lies in it.
+        """Read a rectangle with few reads and few superfluous bytes.
 
         Args:
-            key: a slice with ends and without a step for each axis.
+            key: a bounded slice without step per axis.
 
         Raises:
             OSError: see `RawFile.read`.
         """
         sides = [s.stop - s.start for s in key]
-        axis = self._way(sides)
+        axis = self._contiguous_from(sides)
         corner = self._start + sum(s.start * step for s, step in zip(key, self._strides, strict=True))
         out = np.empty(sides, self._dtype)
         for outer in product(*map(range, sides[:axis])):
-            offset = sum(at * step for at, step in zip(outer, self._strides, strict=False))
+            offset = sum(i * step for i, step in zip(outer, self._strides, strict=False))
             content = self._file.read(corner + offset, self._span(sides, axis))
             out[outer] = np.ndarray(sides[axis:], self._dtype, content, strides=self._strides[axis:])
         return out
 
-    def _way(self, sides: Sequence[int]) -> int:
-        """The axis from which on a rectangle is read in one go, what lies between its rows included."""
+    def _contiguous_from(self, sides: Sequence[int]) -> int:
+        """Return the axis from which on a rectangle is read contiguously, including the bytes between its rows."""
         last = len(sides) - 1
-        ways = [a for a in range(last) if self._span(sides, a) <= _LONGEST]
-        return min([*ways, last], key=lambda a: prod(sides[:a]) * (self._span(sides, a) + _A_READ))
+        candidates = [a for a in range(last) if self._span(sides, a) <= _MAX_READ_BYTES]
+        return min([*candidates, last], key=lambda a: prod(sides[:a]) * (self._span(sides, a) + _READ_COST_BYTES))
 
     def _span(self, sides: Sequence[int], axis: int) -> int:
-        """Bytes from the first pixel to the end of the last one."""
+        """Return the number of bytes from the first pixel to the end of the last one."""
         steps = zip(sides[axis:], self._strides[axis:], strict=True)
         return self._dtype.itemsize + sum((side - 1) * step for side, step in steps)

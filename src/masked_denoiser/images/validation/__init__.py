@@ -1,1 +1,1 @@
-"""Checks of files before they are read: sizes, codecs, XML."""
+"""Safety checks of files before they are read: sizes, codecs and XML."""

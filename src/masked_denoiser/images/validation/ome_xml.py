@@ -1,4 +1,4 @@
-"""Checks of OME-XML before any library acts on it: it names files, and sizes that arrays are made of.
+"""Safety checks of OME-XML, which names files and array sizes, before a library acts on it.
 
 See https://docs.openmicroscopy.org/ome-model/latest/ome-tiff/specification.html.
 """
@@ -11,36 +11,36 @@ from pathlib import PurePosixPath, PureWindowsPath
 from xml.etree import ElementTree
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.validation.size_limits import MOST_PLANES, check_length
+from masked_denoiser.images.validation.size_limits import MAX_PLANES, check_length
 
-#: The longest known describe plates of some thousand images.
-_MOST_BYTES = 256 * 2**20
-_MOST_LABELS = 1_000_000
+#: The longest known OME-XML describes plates of some thousand images.
+_MAX_XML_BYTES = 256 * 2**20
+_MAX_MODULO_POSITIONS = 1_000_000
 
 
 def check_no_doctype(text: str, name: str) -> None:
-    """Refuses XML with a document type: its entities can grow without end, or name other files.
+    """Raise an error for XML with entities, which can expand without limit or read other files.
 
     Raises:
-        ImageError: if there is one.
+        ImageError: if there is a document type or entity declaration.
     """
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise ImageError(f"{name}: its XML declares entities, which no microscope writes; it is not opened for safety")
+        raise ImageError(f"{name}: its XML declares entities and is not opened for safety; export it again")
 
 
 def check_ome_xml(text: str, name: str, area_of: Callable[[int], int]) -> None:
-    """Refuses OME-XML that must not be acted upon.
+    """Raise an error for OME-XML that is unsafe to use.
 
     Args:
         text: the XML.
         name: of the image.
-        area_of: height times width of a page of the file, by its number.
+        area_of: returns height times width of the page with a number.
 
     Raises:
-        ImageError: if it is broken or too long, declares entities or more planes than there can be, or names a file
-            outside the folder of the image. Links in that folder are followed: they are the user's own.
+        ImageError: if it is broken or too long, declares entities or too many planes, or names a file outside the
+            folder of the image. Links in that folder are followed, as only the user can have created them.
     """
-    check_length(len(text), _MOST_BYTES, "bytes of OME-XML", name)
+    check_length(len(text), _MAX_XML_BYTES, "bytes of OME-XML", name)
     check_no_doctype(text, name)
     try:
         root = ElementTree.fromstring(text)
@@ -51,31 +51,31 @@ def check_ome_xml(text: str, name: str, area_of: Callable[[int], int]) -> None:
         if kind == "Pixels":
             _check_planes(element, name, area_of)
         elif kind in ("UUID", "MetadataFile", "BinaryFile"):
-            _check_beside(element.get("FileName", ""), name)
+            _check_file_name(element.get("FileName", ""), name)
         elif kind == "BinaryOnly":
-            _check_beside(element.get("MetadataFile", ""), name)
+            _check_file_name(element.get("MetadataFile", ""), name)
         elif kind.startswith("ModuloAlong"):
-            _check_labels(element, name)
+            _check_modulo(element, name)
 
 
 def _check_planes(pixels: ElementTree.Element, name: str, area_of: Callable[[int], int]) -> None:
-    """Readers make a list of as many pages as all these pixels would fill."""
+    """Limit the number of planes and pages, as readers allocate a list of all pages that the sizes imply."""
     sizes = {letter: _integer(pixels, f"Size{letter}", name) for letter in "XYZCT"}
     for letter, size in sizes.items():
         if size < 1:
             raise ImageError(f"{name}: its OME-XML says Size{letter}={size}; copy or export it again")
-    check_length(prod(sizes[letter] for letter in "ZCT"), MOST_PLANES, "planes in its OME-XML", name)
+    check_length(prod(sizes[letter] for letter in "ZCT"), MAX_PLANES, "planes in its OME-XML", name)
     pages = {0}
     for data in pixels.iterfind("{*}TiffData"):
         for key in ("IFD", "PlaneCount", "NumPlanes", "FirstZ", "FirstC", "FirstT"):
             number = _integer(data, key, name, 0)
             if number < 0:
                 raise ImageError(f"{name}: its OME-XML says {key}={number}; copy or export it again")
-            check_length(number, MOST_PLANES, f"as {key} in its OME-XML", name)
+            check_length(number, MAX_PLANES, f"as {key} in its OME-XML", name)
         pages.add(_integer(data, "IFD", name, 0))
     if sizes["X"] * sizes["Y"] != area_of(0):
         smallest = min(max(1, area_of(page)) for page in pages)
-        check_length(prod(sizes.values()) // smallest, 10 * MOST_PLANES, "pages by the sizes in its OME-XML", name)
+        check_length(prod(sizes.values()) // smallest, 10 * MAX_PLANES, "pages by the sizes in its OME-XML", name)
 
 
 def _integer(element: ElementTree.Element, key: str, name: str, default: int | None = None) -> int:
@@ -88,25 +88,25 @@ def _integer(element: ElementTree.Element, key: str, name: str, default: int | N
         raise ImageError(f"{name}: its OME-XML says {key}={text!r:.60}; copy or export it again") from error
 
 
-def _check_beside(file: str, name: str) -> None:
-    """Neither absolute nor upwards, by the rules of any system: the file may come from another."""
+def _check_file_name(file: str, name: str) -> None:
+    """Refuse absolute and parent paths of any operating system, as the file may come from another one."""
     for path in (PurePosixPath(file), PureWindowsPath(file)):
         if path.is_absolute() or path.anchor or ".." in path.parts or "\0" in file:
             raise ImageError(
-                f"{name}: its OME-XML names {file!r:.80}, which leads out of its folder; "
-                "put the files together, or export the image as one file"
+                f"{name}: its OME-XML names {file!r:.80}, which is outside its folder; "
+                "put the files into one folder, or export the image as one file"
             )
 
 
-def _check_labels(along: ElementTree.Element, name: str) -> None:
-    """Readers make a list of as many positions as a modulo annotation spans."""
+def _check_modulo(element: ElementTree.Element, name: str) -> None:
+    """Limit the positions of a modulo annotation, as readers allocate a list of them."""
     try:
-        start, end, step = (float(along.get(key, default)) for key, default in (("Start", 0), ("End", 0), ("Step", 1)))
+        start, end, step = (float(element.get(k, default)) for k, default in (("Start", 0), ("End", 0), ("Step", 1)))
         count = abs(end - start) / abs(step)
     except (ValueError, ZeroDivisionError) as error:
         raise ImageError(
             f"{name}: its OME-XML has a broken modulo annotation ({str(error)[:100]}); export it again"
         ) from error
     if not isfinite(count):
-        raise ImageError(f"{name}: its OME-XML has a modulo annotation without end; export it again")
-    check_length(int(count), _MOST_LABELS, "positions in a modulo annotation", name)
+        raise ImageError(f"{name}: its OME-XML has a modulo annotation of infinite length; export it again")
+    check_length(int(count), _MAX_MODULO_POSITIONS, "positions in a modulo annotation", name)

@@ -1,1 +1,1 @@
-"""Writers: each takes results tile by tile."""
+"""Writers: sinks that receive results tile by tile."""

@@ -1,4 +1,4 @@
-"""What every sink does: take rectangles of planes as they come, and end complete or not at all."""
+"""Base class of sinks, which receive rectangles of planes in any order."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ import numpy as np
 
 from masked_denoiser.images.planes import Plane
 
-#: Is told what share of a piece of work is done, 0 to 1. What it raises ends the work, which can be done again.
+#: Receives the fraction of work that is done, 0 to 1. An exception raised by it stops the work, which can be repeated.
 ProgressCallback = Callable[[float], None]
 
 
 def no_progress(_: float) -> None:
-    """Follows nothing."""
+    """Ignore progress."""
 
 
-def subrange(follow: ProgressCallback, number: int, total: int) -> ProgressCallback:
-    """Follows piece `number`, from 0, of `total` pieces of equal length."""
-    return lambda share: follow((number + share) / total)
+def subrange(progress: ProgressCallback, number: int, total: int) -> ProgressCallback:
+    """Return a callback for the progress of step `number`, from 0, of `total` steps of equal length."""
+    return lambda fraction: progress((number + fraction) / total)
 
 
 class Sink(ABC):
-    """Where a result is written, piece by piece, in any order.
+    """A destination to which a result is written, rectangle by rectangle, in any order.
 
-    A sink is made for one source: it takes over axes, shape, dtype, pixel size, units, channel names
-    and colour. `write` may be called again for the same rectangle (a resumed job does).
+    A sink is created for one source and adopts its axes, shape, dtype, pixel size, units, channel names
+    and colour. `write` may be called again for the same rectangle, as a resumed job does.
     """
 
     @abstractmethod
     def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
-        """Puts [channels, height, width], already in the sink's dtype, with its top left pixel at (y, x).
+        """Write [channels, height, width], in the sink's dtype, with its top left pixel at (y, x).
 
         `plane` is a plane of the source; y and x are multiples of the sink's chunk side.
         """
 
     @abstractmethod
-    def finish(self, follow: ProgressCallback = no_progress) -> None:
-        """Builds pyramid and metadata, and gives the output its final name. Called when all is written.
+    def finish(self, progress: ProgressCallback = no_progress) -> None:
+        """Build pyramid and metadata, and give the output its final name, once all rectangles are written.
 
-        It may take long. What `follow` raises stops it, and leaves everything for a resumed job to finish.
+        This may take long. An exception raised by `progress` stops it; a resumed job can finish the output.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Frees files without finishing: what was written stays for a resumed job."""
+        """Close files without finishing; a resumed job can continue the output."""
 
-    def note(self, values: Mapping[str, Any]) -> None:  # noqa: B027 (memory has no place for them)
-        """Keeps more JSON values with the image; called before `finish`, if at all."""
+    def note(self, values: Mapping[str, Any]) -> None:  # noqa: B027 (a sink in memory stores none)
+        """Store further JSON values with the image; may be called before `finish` only."""

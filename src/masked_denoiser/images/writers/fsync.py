@@ -1,6 +1,6 @@
-"""Durable: seeing to it that what was written is on the disk, and not only on its way there.
+"""Flushing of written files to disk.
 
-A journal that says "done" must not survive a power cut that the pixels did not.
+After a power cut, a journal must not report tiles as done whose pixels were lost.
 """
 
 from __future__ import annotations
@@ -12,40 +12,40 @@ from typing import Any
 
 
 def sync_file(path: Path) -> None:
-    """Waits until a file or folder is on the disk, and its name in the folder; what is not there is left out."""
-    for place in (path, path.parent):
-        _sync(place)
+    """Flush a file or folder and its directory entry to disk; skip it if it does not exist."""
+    for entry in (path, path.parent):
+        _sync(entry)
 
 
-def sync_chunks(array: Any, folder: Path, key: tuple[int | slice, ...], known: set[Path]) -> None:
-    """Waits until the chunks or shards under a rectangle are on the disk, with the folders that lead to them.
+def sync_chunks(array: Any, folder: Path, key: tuple[int | slice, ...], synced: set[Path]) -> None:
+    """Flush the chunks or shards under a rectangle to disk, with the folders that contain them.
 
     Args:
-        array: zarr, in a local folder.
+        array: zarr array in a local folder.
         folder: of the array.
-        key: integers and slices with ends, one for each axis. Chunks of nothing but the fill value have no file.
-        known: folders whose names are on the disk already; those that are from now on are added.
+        key: integers and bounded slices, one per axis. Chunks of only the fill value have no file.
+        synced: folders whose directory entries are on disk already; newly flushed ones are added.
     """
     sides = array.shards or array.chunks
     spans = [(k, k + 1) if isinstance(k, int) else (k.start or 0, k.stop) for k in key]
     grid = [range(start // side, -(-stop // side)) for (start, stop), side in zip(spans, sides, strict=True)]
-    paths = [folder / array.metadata.encode_chunk_key(place) for place in product(*grid)]
+    paths = [folder / array.metadata.encode_chunk_key(position) for position in product(*grid)]
     parents = dict.fromkeys(path.parent for path in paths)
-    for place in (*paths, *parents):
-        _sync(place)
+    for path in (*paths, *parents):
+        _sync(path)
     for parent in parents:
-        new = parent
-        while new != folder and new not in known:
-            _sync(new.parent)
-            if new.exists():
-                known.add(new)
-            new = new.parent
+        ancestor = parent
+        while ancestor != folder and ancestor not in synced:
+            _sync(ancestor.parent)
+            if ancestor.exists():
+                synced.add(ancestor)
+            ancestor = ancestor.parent
 
 
 def sync_tree(folder: Path) -> None:
-    """Waits until a folder is on the disk with all that is in it."""
-    for place in (*folder.rglob("*"), folder):
-        _sync(place)
+    """Flush a folder and everything in it to disk."""
+    for path in (*folder.rglob("*"), folder):
+        _sync(path)
 
 
 def _sync(path: Path) -> None:
@@ -54,13 +54,13 @@ def _sync(path: Path) -> None:
         descriptor = os.open(path, flags)
     except FileNotFoundError:
         return
-    except PermissionError:  # Windows opens no folders, and keeps their names by itself
+    except PermissionError:  # Windows cannot open folders, and flushes their entries by itself
         if path.is_dir():
             return
         raise
     try:
         os.fsync(descriptor)
-    except PermissionError:  # Windows syncs only what is open for writing
+    except PermissionError:  # Windows flushes only files that are open for writing
         if os.name != "nt":
             raise
     finally:

@@ -1,4 +1,4 @@
-"""Memory sink: a result as one numpy array, for images that fit."""
+"""Memory sink: one numpy array, for results that fit into memory."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from masked_denoiser.images.writers.layout import same_layout
 
 
 class MemorySink(Sink):
-    """A result in memory.
+    """A sink that fills a numpy array.
 
     Attributes:
-        array: the source's axes and shape, in its dtype or the one asked for; zero where nothing was written.
+        array: with the source's axes and shape, in its dtype or the requested one; zero where nothing was written.
     """
 
     def __init__(self, source: Source, dtype: Any = None) -> None:
-        """Makes room for the whole result."""
+        """Allocate the whole result."""
         self._layout = same_layout(source, dtype)
         self.array: np.ndarray[Any, Any] = np.zeros(self._layout.shape, self._layout.dtype)
 
     def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
-        """Puts [channels, height, width] at (y, x) of `plane`."""
+        """Write [channels, height, width] at (y, x) of `plane`."""
         key, block = self._layout.place(plane, y, x, pixels)
         self.array[key] = block
 
-    def finish(self, follow: ProgressCallback = no_progress) -> None:
-        """Nothing is left to do: `array` is the result."""
+    def finish(self, progress: ProgressCallback = no_progress) -> None:
+        """Do nothing: `array` is the result."""
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is open."""

@@ -1,4 +1,4 @@
-"""OME-Zarr sink: a result as an OME-Zarr pyramid, 0.4 or 0.5, written chunk by chunk."""
+"""OME-Zarr sink: an OME-Zarr pyramid, version 0.4 or 0.5, written chunk by chunk."""
 
 from __future__ import annotations
 
@@ -12,86 +12,87 @@ import zarr
 from numcodecs import Blosc
 from zarr.codecs import BloscCodec
 
+from masked_denoiser.images.choices import OmeZarr
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress
-from masked_denoiser.images.writers.layout import Layout, OmeZarr
+from masked_denoiser.images.writers.layout import Layout
 from masked_denoiser.images.writers.ome_zarr_metadata import (
-    ATTRIBUTE,
+    OWN_ATTRIBUTE,
     ZARR_FORMATS,
+    contrast_window,
     group_attributes,
-    known_windows,
-    window,
+    source_windows,
 )
 from masked_denoiser.images.writers.zarr_pyramid import ZarrFolder, make_folder
 
 
 class OmeZarrSink(Sink):
-    """A result in an OME-Zarr folder.
+    """A sink that writes an OME-Zarr folder.
 
-    The same content gives the same bytes, in whatever order it was written and however often a job was
-    interrupted: chunks are compressed by one thread each (zarr calls blosc off the main thread, where it
-    does not split them), nothing holds a time, and leftovers of killed writes are removed at the end.
+    Equal content gives equal bytes, for any order of writes and after any interruption: each chunk is compressed
+    by one thread (zarr calls blosc off the main thread, where it does not split chunks), no file contains a time,
+    and leftovers of killed writes are removed at the end.
     """
 
     def __init__(self, path: Path, source: Source, layout: Layout, version: OmeZarr = "0.5") -> None:
-        """Opens a folder made by `make_ome_zarr`.
+        """Open a folder created by `make_ome_zarr`.
 
         Raises:
-            ImageError: if it is none, is of another version, or its arrays do not fit `layout`.
+            ImageError: if it is not an OME-Zarr of this version, or its arrays do not match `layout`.
         """
         self._folder = ZarrFolder(path, layout, ZARR_FORMATS[version])
-        self._windows_known = bool(known_windows(source, layout))
+        self._has_source_windows = bool(source_windows(source, layout))
 
     def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
-        """Puts [channels, height, width] at (y, x) of `plane`."""
+        """Write [channels, height, width] at (y, x) of `plane`."""
         self._folder.write(plane, y, x, pixels)
 
-    def finish(self, follow: ProgressCallback = no_progress) -> None:
-        """Builds the pyramid, sets the contrast windows from its last level, and tidies up."""
-        self._folder.build_pyramid(follow)
+    def finish(self, progress: ProgressCallback = no_progress) -> None:
+        """Build the pyramid, set the contrast windows from its last level, and remove leftovers."""
+        self._folder.build_pyramid(progress)
         self._set_windows()
-        self._folder.remove_strays()
+        self._folder.remove_leftovers()
 
     def note(self, values: Mapping[str, Any]) -> None:
-        """Adds to the group attribute `ATTRIBUTE`."""
+        """Add values to the group attribute `OWN_ATTRIBUTE`."""
         attributes: Any = self._folder.group.attrs.asdict()
-        attributes[ATTRIBUTE] |= values
+        attributes[OWN_ATTRIBUTE] |= values
         self._folder.set_attributes(attributes)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is open."""
 
     def _set_windows(self) -> None:
         layout = self._folder.layout
-        if self._windows_known or layout.dtype == np.uint8 or (layout.colour and layout.dtype.kind in "iu"):
-            return  # the source's, or what the dtype can hold, is what a viewer should show
+        if self._has_source_windows or layout.dtype == np.uint8 or (layout.colour and layout.dtype.kind in "iu"):
+            return  # a viewer should show the window of the source, or the range of the dtype
         attributes: Any = self._folder.group.attrs.asdict()
         channels = attributes.get("ome", attributes)["omero"]["channels"]
         smallest = self._folder.levels[-1]
-        apart = "C" in layout.axes and not layout.colour  # one window for all keeps the hue
-        windows = _windows(smallest, layout.axes.index("C") if apart else None)
-        for channel, ends in zip(channels, windows if apart else repeat(windows[0]), strict=False):
-            channel["window"] = window(layout.dtype, *ends)
+        separate = "C" in layout.axes and not layout.colour  # a common window preserves the hue
+        windows = _intensity_windows(smallest, layout.axes.index("C") if separate else None)
+        for channel, limits in zip(channels, windows if separate else repeat(windows[0]), strict=False):
+            channel["window"] = contrast_window(layout.dtype, *limits)
         self._folder.set_attributes(attributes)
 
 
 def make_ome_zarr(
     path: Path, source: Source, layout: Layout, attributes: Mapping[str, Any], version: OmeZarr = "0.5"
 ) -> None:
-    """Makes the folder with all metadata and empty arrays.
+    """Create the folder with all metadata and empty arrays.
 
     Args:
-        path: where; must not exist.
-        source: whose name, pixel size, units, channel names, colours and contrast windows are kept.
+        path: of the folder, which must not exist.
+        source: image whose name, pixel size, units, channel names, colours and contrast windows are kept.
         layout: from `zarr_layout`.
-        attributes: JSON values to keep with the image.
+        attributes: JSON values to store with the image.
         version: of OME-Zarr.
     """
 
     def make(folder: Path) -> None:
-        described = group_attributes(source, layout, dict(attributes), version)
-        group = zarr.create_group(folder, zarr_format=ZARR_FORMATS[version], attributes=described)
+        metadata = group_attributes(source, layout, dict(attributes), version)
+        group = zarr.create_group(folder, zarr_format=ZARR_FORMATS[version], attributes=metadata)
         for number, level in enumerate(layout.levels):
             group.create_array(
                 str(number),
@@ -99,34 +100,34 @@ def make_ome_zarr(
                 chunks=level.chunks,
                 shards=level.shards,
                 dtype=layout.dtype,
-                **_how(layout, version),
+                **_array_options(layout, version),
             )
 
     make_folder(path, make)
 
 
-def _how(layout: Layout, version: OmeZarr) -> dict[str, Any]:
-    """Compression, and how chunks are named: nested, as both versions want it."""
+def _array_options(layout: Layout, version: OmeZarr) -> dict[str, Any]:
+    """Return compression and dimension names; chunks are nested in folders in both versions."""
     if version == "0.4":
         nested = {"name": "v2", "separator": "/"}
         return {"chunk_key_encoding": nested, "compressors": Blosc("zstd", clevel=3, shuffle=Blosc.SHUFFLE)}
-    named = [letter.lower() for letter in layout.axes]
-    return {"dimension_names": named, "compressors": BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")}
+    names = [letter.lower() for letter in layout.axes]
+    return {"dimension_names": names, "compressors": BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")}
 
 
-def _windows(array: Any, axis: int | None) -> list[tuple[float, float] | tuple[()]]:
-    """Contrast windows from the smallest to the largest finite value, none for constants; a plane in memory at once.
+def _intensity_windows(array: Any, axis: int | None) -> list[tuple[float, float] | tuple[()]]:
+    """Return the ranges of finite values as contrast windows, () for constant channels, reading plane by plane.
 
     Args:
-        array: a level of the pyramid, zarr.
-        axis: of the channels, which get a window each; None for one window in all.
+        array: zarr array of a pyramid level.
+        axis: of the channels, which get one window each; None for a common window.
     """
-    ends = [(np.inf, -np.inf)] * (1 if axis is None else array.shape[axis])
+    limits = [(np.inf, -np.inf)] * (1 if axis is None else array.shape[axis])
     for index in np.ndindex(array.shape[:-2]):
         pixels = array[index]
         finite = pixels[np.isfinite(pixels)]
         if finite.size:
-            at = 0 if axis is None else index[axis]
-            low, high = ends[at]
-            ends[at] = min(low, float(finite.min())), max(high, float(finite.max()))
-    return [(low, high) if low < high else () for low, high in ends]
+            channel = 0 if axis is None else index[axis]
+            low, high = limits[channel]
+            limits[channel] = min(low, float(finite.min())), max(high, float(finite.max()))
+    return [(low, high) if low < high else () for low, high in limits]

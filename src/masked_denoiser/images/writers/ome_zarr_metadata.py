@@ -1,4 +1,4 @@
-"""OME-Zarr metadata: axes, scales, units, channels and colours of an output (NGFF 0.4 and 0.5)."""
+"""OME-Zarr metadata (NGFF 0.4 and 0.5): axes, scales, units, channels and colours of an output."""
 
 from __future__ import annotations
 
@@ -7,44 +7,45 @@ from typing import Any, Literal
 import numpy as np
 from yaozarrs import v04, v05
 
+from masked_denoiser.images.choices import OmeZarr
 from masked_denoiser.images.source import Source
-from masked_denoiser.images.writers.layout import Layout, Level, OmeZarr
+from masked_denoiser.images.writers.layout import Layout, Level
 
-#: The zarr format that each version is written in; format 2 has no shards.
+#: OME-Zarr version to zarr format; format 2 has no shards.
 ZARR_FORMATS: dict[OmeZarr, Literal[2, 3]] = {"0.4": 2, "0.5": 3}
 
-#: The group attribute that holds what OME-Zarr has no place for.
-ATTRIBUTE = "masked_denoiser"
+#: Group attribute for what OME-Zarr does not define.
+OWN_ATTRIBUTE = "masked_denoiser"
 
-_COLOUR = ("FF0000", "00FF00", "0000FF", "FFFFFF")  # red, green, blue, alpha
-_SEVERAL = ("FF00FF", "00FF00", "00FFFF", "FFFF00", "FF0000", "0000FF")
-_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
+_RGBA_COLOURS = ("FF0000", "00FF00", "0000FF", "FFFFFF")  # red, green, blue, alpha
+_CHANNEL_COLOURS = ("FF00FF", "00FF00", "00FFFF", "FFFF00", "FF0000", "0000FF")
+_AXIS_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 
 
-def group_attributes(source: Source, layout: Layout, own: dict[str, Any], version: OmeZarr) -> dict[str, Any]:
-    """All attributes of an image group: those of OME-Zarr, and `own` beside "rgb" and "axes" in `ATTRIBUTE`."""
-    ours = {ATTRIBUTE: {"rgb": source.rgb, "axes": source.axes, **own}}
-    described = _description(source, layout)
+def group_attributes(source: Source, layout: Layout, extra: dict[str, Any], version: OmeZarr) -> dict[str, Any]:
+    """Return all attributes of an image group: those of OME-Zarr, and "rgb", "axes" and `extra` in `OWN_ATTRIBUTE`."""
+    own = {OWN_ATTRIBUTE: {"rgb": source.rgb, "axes": source.axes, **extra}}
+    metadata = _image_metadata(source, layout)
     if version == "0.4":
-        multiscale, omero = described["multiscales"][0], described["omero"]
-        old = v04.Image.model_validate({"multiscales": [{"version": version, **multiscale}], "omero": omero})
-        return old.model_dump(mode="json", exclude_none=True) | ours
-    new = v05.Image.model_validate({"version": version, **described})
-    return {"ome": new.model_dump(mode="json", exclude_none=True), **ours}
+        multiscale, omero = metadata["multiscales"][0], metadata["omero"]
+        image_04 = v04.Image.model_validate({"multiscales": [{"version": version, **multiscale}], "omero": omero})
+        return image_04.model_dump(mode="json", exclude_none=True) | own
+    image_05 = v05.Image.model_validate({"version": version, **metadata})
+    return {"ome": image_05.model_dump(mode="json", exclude_none=True), **own}
 
 
-def window(dtype: np.dtype[Any], start: float | None = None, end: float | None = None) -> dict[str, float]:
-    """The contrast window of a channel, from `start` to `end`, within all that the dtype holds or a viewer expects."""
+def contrast_window(dtype: np.dtype[Any], start: float | None = None, end: float | None = None) -> dict[str, float]:
+    """Return the contrast window `start` to `end` of a channel, within the range of the dtype (0 to 1 for floats)."""
     low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (0, 1)
     start, end = float(low if start is None else start), float(high if end is None else end)
     return {"start": start, "min": min(float(low), start), "end": end, "max": max(float(high), end)}
 
 
-def _description(source: Source, layout: Layout) -> dict[str, Any]:
-    """What both versions say of an image.
+def _image_metadata(source: Source, layout: Layout) -> dict[str, Any]:
+    """Return the metadata that both versions share.
 
-    An axis without a known pixel size has the scale 1 and no unit. The pixel of a lower level lies over the
-    full-resolution pixels it is the mean of, so each level is shifted by half the difference of their sizes.
+    An axis without a known pixel size has the scale 1 and no unit. The pixel of a lower level is centred on the
+    full-resolution pixels that it averages, so each level is shifted by half the difference of the pixel sizes.
     See https://ngff.openmicroscopy.org/0.5/#multiscale-md and #omero-md.
     """
     multiscale = {
@@ -57,20 +58,20 @@ def _description(source: Source, layout: Layout) -> dict[str, Any]:
 
 
 def _axis(letter: str, source: Source) -> Any:
-    # These models are those of both versions.
-    makers: dict[str, Any] = {"space": v05.SpaceAxis, "time": v05.TimeAxis, "channel": v05.ChannelAxis}
-    kind = _TYPES[letter]
+    # Both versions share these models.
+    models: dict[str, Any] = {"space": v05.SpaceAxis, "time": v05.TimeAxis, "channel": v05.ChannelAxis}
+    kind = _AXIS_TYPES[letter]
     values = {"name": letter.lower(), "type": kind}
     unit = source.units.get(letter)
-    # Unchecked, because a unit outside the list of NGFF ("pixel") is allowed but raises a warning there.
-    return makers[kind].model_construct(**values, **({"unit": unit} if unit and kind != "channel" else {}))
+    # Not validated: a unit outside the list of NGFF ("pixel") is allowed but raises a warning.
+    return models[kind].model_construct(**values, **({"unit": unit} if unit and kind != "channel" else {}))
 
 
 def _dataset(number: int, level: Level, axes: str, source: Source) -> dict[str, Any]:
     sizes = [float(source.pixel_size.get(letter, 1.0)) for letter in axes]
-    pairs = list(zip(sizes, level.factors, strict=True))
-    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": [size * factor for size, factor in pairs]}]
-    shift = [source.origin.get(a, 0.0) + size * (factor - 1) / 2 for a, (size, factor) in zip(axes, pairs, strict=True)]
+    steps = list(zip(sizes, level.factors, strict=True))
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": [size * factor for size, factor in steps]}]
+    shift = [source.origin.get(a, 0.0) + size * (factor - 1) / 2 for a, (size, factor) in zip(axes, steps, strict=True)]
     if number or any(shift):
         transforms.append({"type": "translation", "translation": shift})
     return {"path": str(number), "coordinateTransformations": transforms}
@@ -79,13 +80,13 @@ def _dataset(number: int, level: Level, axes: str, source: Source) -> dict[str, 
 def _channels(source: Source, layout: Layout) -> list[dict[str, Any]]:
     count = layout.sizes.get("C", 1)
     names = source.channel_names if len(source.channel_names) == count else ()
-    windows = known_windows(source, layout) or ((None, None),) * count
+    windows = source_windows(source, layout) or ((None, None),) * count
     colours = _colours(source, layout, count)
     return [
         {
             "color": colours[i % len(colours)],
             "active": not (layout.colour and i == 3),
-            "window": window(layout.dtype, *windows[i]),
+            "window": contrast_window(layout.dtype, *windows[i]),
             **({"label": names[i]} if names else {}),
         }
         for i in range(count)
@@ -94,13 +95,13 @@ def _channels(source: Source, layout: Layout) -> list[dict[str, Any]]:
 
 def _colours(source: Source, layout: Layout, count: int) -> tuple[str, ...]:
     if layout.colour:
-        return _COLOUR
+        return _RGBA_COLOURS
     if len(source.channel_colours) == count:
         return source.channel_colours
-    return _SEVERAL if count > 1 else ("FFFFFF",)
+    return _CHANNEL_COLOURS if count > 1 else ("FFFFFF",)
 
 
-def known_windows(source: Source, layout: Layout) -> tuple[tuple[float, float], ...]:
-    """The source's contrast windows; none where the output holds other values than the source, in another dtype."""
+def source_windows(source: Source, layout: Layout) -> tuple[tuple[float, float], ...]:
+    """Return the contrast windows of the source; () if the output has another dtype and thus other values."""
     same = source.dtype.newbyteorder("=") == layout.dtype
     return source.windows if same and len(source.windows) == layout.sizes.get("C", 1) else ()

@@ -1,4 +1,4 @@
-"""Disk: whether an output may go where it should, whether it fits there, and removing what is not wanted."""
+"""Output paths: checks that an output may be written and fits on the disk, and removal of earlier outputs."""
 
 from __future__ import annotations
 
@@ -17,95 +17,95 @@ from masked_denoiser.images.zarr_files import ZARR_FILES, extra_contents
 ZARR_SUFFIXES = (".ome.zarr", ".zarr")
 TIFF_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.btf")
 
-_OUR_SUFFIXES = (".partial", ".creating")
+_TEMPORARY_SUFFIXES = (".partial", ".creating")
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether an output of this name is an OME-TIFF; else it is an OME-Zarr.
+    """Return whether an output path is an OME-TIFF; otherwise it is an OME-Zarr.
 
     Raises:
-        ImageError: if the name ends as neither does.
+        ImageError: if it has the suffix of neither.
     """
     name = path.name.lower()
     if name.endswith(TIFF_SUFFIXES):
         return True
     if name.endswith(ZARR_SUFFIXES):
         return False
-    raise ImageError(f"{path} has no known ending: name it {', '.join(ZARR_SUFFIXES + TIFF_SUFFIXES)}")
+    raise ImageError(f"{path} has no known suffix: use one of {', '.join(ZARR_SUFFIXES + TIFF_SUFFIXES)}")
 
 
 def working_folder(path: Path) -> Path:
-    """Where the pieces of the TIFF at `path` wait until it is complete."""
+    """Return the folder that collects the pixels of the TIFF at `path` until it is complete."""
     return path.with_name(f"{path.name}.partial")
 
 
 def check_output(path: Path, source: Source) -> None:
-    """Refuses an output that cannot be written, or that would touch the input.
+    """Raise an error for an output that cannot be written or overlaps an input.
 
     Raises:
-        ImageError: if `path` has no known ending, is a link, is, holds or lies in an input, or its folder is missing,
-            no folder, or not writable.
+        ImageError: if `path` has no known suffix, is a link, is, contains or lies in an input, or its parent is
+            missing, not a folder, or not writable.
     """
     is_tiff(path)
     if path.is_symlink():
         raise ImageError(f"{path} is a link: write to {path.resolve()} itself, or elsewhere")
-    for given in source.inputs:
-        _check_apart(path.resolve(), given.resolve())
+    for input_path in source.inputs:
+        _check_no_overlap(path.resolve(), input_path.resolve())
     parent = path.resolve().parent
     if not parent.is_dir():
-        raise ImageError(f"{parent} is not an existing folder: make it, or write elsewhere")
+        raise ImageError(f"{parent} is not an existing folder: create it, or write elsewhere")
     if not os.access(parent, os.W_OK):
-        raise ImageError(f"{parent} may not be written to: change its permissions, or write elsewhere")
+        raise ImageError(f"{parent} is not writable: change its permissions, or write elsewhere")
 
 
 def estimate_bytes(source: Source, path: Path, dtype: Any = None) -> int:
-    """What writing to `path` takes at most, in bytes: all pyramid levels uncompressed, twice for a TIFF."""
+    """Return the maximum bytes that writing to `path` takes: all pyramid levels uncompressed, twice for a TIFF."""
     layout = same_layout(source, dtype)
     samples = sum(int(np.prod(level.shape, dtype=np.int64)) for level in layout.levels)
     return samples * layout.dtype.itemsize * (2 if is_tiff(path) else 1)
 
 
-def check_room(path: Path, needed: int) -> None:
-    """Refuses to start what would not fit.
+def check_disk_space(path: Path, needed: int) -> None:
+    """Raise an error if an output may not fit on the disk.
 
     Raises:
-        ImageError: if fewer than `needed` bytes are free where `path` will be.
+        ImageError: if fewer than `needed` bytes are free on the disk of `path`.
     """
     folder = next(p for p in path.resolve().parents if p.exists())
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ImageError(
-            f"{path.name} needs up to {_size(needed)}, only {_size(free)} are free on {folder}: "
+            f"{path.name} needs up to {_format_bytes(needed)}, only {_format_bytes(free)} are free on {folder}: "
             "free space or write elsewhere"
         )
 
 
-def _size(count: int) -> str:
+def _format_bytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def clear_destination(path: Path, *, overwrite: bool) -> None:
-    """Sees to it that nothing is at `path` nor left of an earlier attempt.
+    """Remove an existing output at `path` and leftovers of an earlier attempt.
 
     Raises:
-        ImageError: if there is something and `overwrite` is false, or it does not look like an image, or like more.
+        ImageError: if there is an output and `overwrite` is false, or it is not an image or more than one.
     """
-    there = [p for p in (path, *_leftovers(path)) if p.exists() and not p.name.endswith(".creating")]
-    if there and not overwrite:
-        raise ImageError(f"{there[0]} exists: resume, overwrite, or write elsewhere")
+    existing = [p for p in (path, *_leftovers(path)) if p.exists() and not p.name.endswith(".creating")]
+    if existing and not overwrite:
+        raise ImageError(f"{existing[0]} exists: resume, overwrite, or write elsewhere")
     check_replaceable(path)
-    discard(path)
+    discard_output(path)
     if is_tiff(path):
         path.unlink(missing_ok=True)
 
 
-def discard(path: Path) -> None:
-    """Removes what a cancelled job left at `path`: an OME-Zarr folder, finished or not, or a TIFF's working folder.
+def discard_output(path: Path) -> None:
+    """Remove the output of a cancelled job: an OME-Zarr folder, finished or not, or a TIFF's working folder.
 
-    A finished TIFF stays.
+    A finished TIFF is kept.
 
     Raises:
-        ImageError: if a folder there does not look like a zarr, or holds more than an image.
+        ImageError: if a folder is not a zarr, or contains more than one image.
     """
     for folder in (*_leftovers(path), *([] if is_tiff(path) else [path])):
         if folder.exists():
@@ -113,15 +113,15 @@ def discard(path: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Deletes a zarr folder or one of our own.
+    """Delete a zarr folder or a temporary folder of this package.
 
-    It is renamed and its metadata go first, so that a kill in between leaves nothing that could be taken for a whole.
+    It is renamed and its metadata are deleted first, so that an interrupted removal does not look complete.
 
     Raises:
-        ImageError: if it looks like neither, or holds more than one image.
+        ImageError: if it is neither, or contains more than one image.
     """
     _check_zarr(path)
-    if not path.name.endswith(_OUR_SUFFIXES):
+    if not path.name.endswith(_TEMPORARY_SUFFIXES):
         path = path.rename(path.with_name(f"{path.name}.creating"))
     for name in ZARR_FILES:
         (path / name).unlink(missing_ok=True)
@@ -130,25 +130,25 @@ def remove_folder(path: Path) -> None:
 
 def _leftovers(path: Path) -> list[Path]:
     folder = working_folder(path) if is_tiff(path) else path
-    unmade = folder.with_name(f"{folder.name}.creating")
-    return [folder, unmade] if is_tiff(path) else [unmade]
+    creating = folder.with_name(f"{folder.name}.creating")
+    return [folder, creating] if is_tiff(path) else [creating]
 
 
-def _check_apart(path: Path, given: Path) -> None:
-    if path == given or path.is_relative_to(given) or given.is_relative_to(path):
-        raise ImageError(f"{path} is, holds or lies in the input {given}: write elsewhere")
+def _check_no_overlap(path: Path, input_path: Path) -> None:
+    if path == input_path or path.is_relative_to(input_path) or input_path.is_relative_to(path):
+        raise ImageError(f"{path} is, holds or lies in the input {input_path}: write elsewhere")
 
 
-def has_begun(path: Path) -> bool:
-    """Whether what an interrupted job wrote for `path` is still there, or the finished file is."""
+def output_exists(path: Path) -> bool:
+    """Return whether an output at `path` exists, finished or interrupted."""
     return path.exists() or working_folder(path).exists()
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuses to remove a folder that is no image, or holds more than one.
+    """Raise an error for an existing output that must not be removed.
 
     Raises:
-        ImageError: if the path is such a folder, naming what it holds.
+        ImageError: if the path is a folder that is not an image, or contains more than one.
     """
     if is_tiff(path):
         if path.is_dir():
@@ -158,13 +158,12 @@ def check_replaceable(path: Path) -> None:
 
 
 def _check_zarr(path: Path) -> None:
-    ours = path.name.endswith(_OUR_SUFFIXES) and path.is_dir()
-    if ours:
+    if path.name.endswith(_TEMPORARY_SUFFIXES) and path.is_dir():
         return
     if not any((path / name).is_file() for name in ZARR_FILES):
         raise ImageError(f"{path} does not look like a zarr folder: remove it yourself, or write elsewhere")
-    if others := extra_contents(path):
-        named = ", ".join(others[:5]) + (" ..." if len(others) > 5 else "")
+    if extra := extra_contents(path):
+        listed = ", ".join(extra[:5]) + (" ..." if len(extra) > 5 else "")
         raise ImageError(
-            f"{path} holds more than an image ({named}), which would be lost: move that, or write elsewhere"
+            f"{path} holds more than an image ({listed}), which would be lost: move it, or write elsewhere"
         )

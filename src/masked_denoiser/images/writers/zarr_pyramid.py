@@ -1,4 +1,4 @@
-"""Zarr folder: the arrays of a pyramid on disk, made whole or not at all, filled in any order."""
+"""Zarr pyramids on disk: atomic creation, and writing in any order."""
 
 from __future__ import annotations
 
@@ -20,69 +20,69 @@ from masked_denoiser.images.writers.layout import Layout, Level
 
 
 class ZarrFolder:
-    """The open arrays "0", "1", ... of a pyramid, one of each level of a layout, in zarr format 2 or 3.
+    """An open zarr group (format 2 or 3) with the arrays "0", "1", ... of a pyramid, one per level of a layout.
 
     Attributes:
         path: the folder of the zarr group.
-        layout: axes, shapes and chunks that the arrays agree with.
+        layout: axes, shapes and chunks of the arrays.
         group: the open group, writable.
         levels: its arrays, full resolution first.
     """
 
     def __init__(self, path: Path, layout: Layout, zarr_format: Literal[2, 3] = 3) -> None:
-        """Opens an existing folder for writing.
+        """Open an existing folder for writing.
 
         Raises:
-            ImageError: if the folder is no zarr group of that format, or its arrays do not fit `layout`.
+            ImageError: if the folder is not a zarr group of this format, or its arrays do not match `layout`.
         """
         self.path, self.layout = path, layout
-        self._known: set[Path] = set()
+        self._synced: set[Path] = set()
         self.group = _open_group(path, zarr_format)
         self.levels: Sequence[Any] = [_open_level(self.group, path, i, lv) for i, lv in enumerate(layout.levels)]
         _check_dtype(path, self.levels[0].dtype, layout.dtype)
 
     def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
-        """Puts [channels, height, width] at (y, x) of the source's `plane` into the first level, and onto the disk.
+        """Write [channels, height, width] at (y, x) of the source's `plane` to the first level, and flush it to disk.
 
-        Less than a whole file of it, chunk or shard, is read, changed and written again: correct, and slower.
+        Writing part of a file (chunk or shard) reads it and writes it again, which is correct but slower.
         """
         key, block = self.layout.place(plane, y, x, pixels)
         self.levels[0][key] = block
         self._sync(0, key)
 
-    def build_pyramid(self, follow: ProgressCallback = no_progress) -> None:
-        """Fills the lower levels from the first, and sees to it that they are on the disk; see `Sink.finish`."""
-        build_pyramid(self.levels, self.layout.axes, follow, self._sync)
+    def build_pyramid(self, progress: ProgressCallback = no_progress) -> None:
+        """Fill the lower levels from the first and flush them to disk; see `Sink.finish`."""
+        build_pyramid(self.levels, self.layout.axes, progress, self._sync)
 
     def set_attributes(self, attributes: dict[str, Any]) -> None:
-        """Changes attributes of the group, on the disk, too."""
+        """Update attributes of the group and flush them to disk."""
         self.group.attrs.update(attributes)
         for name in ("zarr.json", ".zattrs"):
             sync_file(self.path / name)
 
-    def remove_strays(self) -> None:
-        """Deletes what a killed process left of chunks in writing.
+    def remove_leftovers(self) -> None:
+        """Delete partially written chunks of killed processes.
 
-        Only safe when nobody writes: another process's chunks look the same until they are done.
+        This is safe only while no process writes, as chunks being written look the same.
         """
-        for stray in self.path.rglob("*.partial"):  # LocalStore writes <key>.<hex>.partial, then renames it
-            stray.unlink()
+        for leftover in self.path.rglob("*.partial"):  # LocalStore writes <key>.<hex>.partial and then renames it
+            leftover.unlink()
 
     def _sync(self, number: int, key: tuple[int | slice, ...]) -> None:
-        sync_chunks(self.levels[number], self.path / str(number), key, self._known)
+        sync_chunks(self.levels[number], self.path / str(number), key, self._synced)
 
 
 def make_folder(path: Path, make: Callable[[Path], object]) -> None:
-    """Runs `make` under a temporary name and renames: a kill in between leaves no half-made folder at `path`.
+    """Create a folder atomically: call `make` with a temporary path, then rename it to `path`.
 
-    What was made, and its name, are on the disk afterwards.
+    The folder, its contents and its name are on disk afterwards.
     """
-    making = path.with_name(f"{path.name}.creating")
-    if making.exists():
-        shutil.rmtree(making)
-    make(making)
-    sync_tree(making)
-    making.rename(path)
+    temporary = path.with_name(f"{path.name}.creating")
+    if temporary.exists():
+        shutil.rmtree(temporary)
+    make(temporary)
+    sync_tree(temporary)
+    temporary.rename(path)
     sync_file(path)
 
 
@@ -90,23 +90,23 @@ def _open_group(path: Path, zarr_format: Literal[2, 3]) -> zarr.Group:
     try:
         return zarr.open_group(path, mode="r+", zarr_format=zarr_format)
     except (FileNotFoundError, NotADirectoryError, BaseZarrError) as error:
-        raise ImageError(f"{path} is no output that could be resumed: overwrite it or write elsewhere") from error
+        raise ImageError(f"{path} is not an output that can be resumed: overwrite it or write elsewhere") from error
 
 
 def _open_level(group: zarr.Group, path: Path, number: int, level: Level) -> Any:
     array = group.get(str(number))
-    found = (array.shape, array.chunks, array.shards) if isinstance(array, zarr.Array) else None
-    wanted = (level.shape, level.chunks, level.shards)
-    if found != wanted:
+    actual = (array.shape, array.chunks, array.shards) if isinstance(array, zarr.Array) else None
+    expected = (level.shape, level.chunks, level.shards)
+    if actual != expected:
         raise ImageError(
-            f"{path} cannot be resumed: its level {number} has (shape, chunks, shards) {found} where {wanted} are "
-            "wanted; overwrite it or write elsewhere"
+            f"{path} cannot be resumed: its level {number} has (shape, chunks, shards) {actual}, expected {expected}; "
+            "overwrite it or write elsewhere"
         )
     return array
 
 
-def _check_dtype(path: Path, found: np.dtype[Any], wanted: np.dtype[Any]) -> None:
-    if found != wanted:
+def _check_dtype(path: Path, actual: np.dtype[Any], expected: np.dtype[Any]) -> None:
+    if actual != expected:
         raise ImageError(
-            f"{path} cannot be resumed: it holds {found} where {wanted} is wanted; overwrite it or write elsewhere"
+            f"{path} cannot be resumed: it holds {actual}, expected {expected}; overwrite it or write elsewhere"
         )

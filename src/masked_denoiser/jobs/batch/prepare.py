@@ -1,4 +1,4 @@
-"""Settles the jobs of a list of images, all with the same settings."""
+"""Preparation of the jobs of a list of images, all with the same settings."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Preparer:
-    """Settles the jobs of a list: the same for each image. A model is loaded once for all of them.
+    """Context managers that prepare the jobs of a list with the same settings. Each model is loaded once.
 
     Attributes:
-        model: its name or its path; "auto" takes general-rgb or general-gray, as suits each image.
+        model: its name or its path; "auto" takes general-rgb or general-gray, depending on the image.
         options: how to denoise.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        open: opens an image; `open_image` by default.
-        engine: who computes; this process by default.
-        resume: go on with what was begun, and leave alone what is complete.
+        resume: continue interrupted jobs and keep complete outputs.
         overwrite: replace existing outputs.
+        open: function that opens an image; `open_image` by default.
+        executor: where the jobs run; this process by default.
     """
 
     model: str | Path = AUTO
@@ -39,44 +39,44 @@ class Preparer:
     resume: bool = False
     overwrite: bool = False
     open: Callable[[str], Source] | None = None
-    engine: Executor[Any] | None = None
+    executor: Executor[Any] | None = None
     _loaded: dict[str | Path, Model] = field(default_factory=dict, init=False, repr=False)
 
     def check(self) -> None:
-        """Refuses what no image of the list could mend.
+        """Check the settings that do not depend on an image.
 
         Raises:
-            MaskedDenoiserError: for a model or a device that is not there, or two wishes that do not go together.
+            MaskedDenoiserError: if the model or the device is not available, or resume and overwrite are both set.
         """
         from masked_denoiser.jobs.executor import LocalExecutor
-        from masked_denoiser.jobs.storage.output import check_wishes
+        from masked_denoiser.jobs.storage.output import check_not_both
 
-        check_wishes(self.resume, self.overwrite)
-        (self.engine or LocalExecutor()).choose_device(self.device)
+        check_not_both(self.resume, self.overwrite)
+        (self.executor or LocalExecutor()).choose_device(self.device)
         if self.model != AUTO:
             self._load(self.model)
 
     @contextmanager
     def __call__(self, pair: Pair) -> Iterator[Prepared[Any]]:
-        """A job that is ready to run, with its image open.
+        """Yield a job that is ready to run, with its image open.
 
         Raises:
-            AlreadyCompleteError: if it is to be resumed and is complete.
-            MaskedDenoiserError: if the image cannot be denoised as asked.
+            AlreadyCompleteError: if a job to be resumed is complete.
+            MaskedDenoiserError: if the image cannot be denoised with these settings.
         """
         from masked_denoiser.images.open import open_image
-        from masked_denoiser.jobs.executor import LocalExecutor
-        from masked_denoiser.jobs.prepare import name_of_model, prepare_file_on
+        from masked_denoiser.jobs.prepare import prepare_file
+        from masked_denoiser.jobs.resolve_job import model_name
         from masked_denoiser.jobs.spec.options import Options
         from masked_denoiser.jobs.spec.resolve import resolve_channels
 
         with (self.open or open_image)(pair.input) as source:
             options = resolve_channels(source, self.model, self.options or Options())
-            prepared = prepare_file_on(
-                self.engine or LocalExecutor(),
+            prepared = prepare_file(
                 source,
                 pair.output,
-                model=self._load(name_of_model(self.model, source, options)),
+                executor=self.executor,
+                model=self._load(model_name(self.model, source, options)),
                 options=options,
                 device=self.device,
                 resume=self.resume,

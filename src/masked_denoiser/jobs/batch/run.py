@@ -1,4 +1,4 @@
-"""Runs one job after the other: an image that cannot be denoised is told of and does not stop the others."""
+"""Sequential denoising of a list of images; an image that fails is reported and does not stop the others."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
     from masked_denoiser.jobs.pipeline.pipeline import Pipeline
     from masked_denoiser.jobs.prepare import Prepared
 
-#: What became of an image of a list.
+#: State of an image of a list.
 ImageState = Literal["done", "already complete", "failed", "cancelled", "not begun"]
 
 _STATES: tuple[ImageState, ...] = ("done", "already complete", "failed", "cancelled", "not begun")
 
-#: Errors that are told as they are. As in `cli.main`.
-_TOLD = (MaskedDenoiserError, OSError, MemoryError)
+#: Errors whose message alone is reported, as in `cli.main`.
+_EXPECTED = (MaskedDenoiserError, OSError, MemoryError)
 
-#: What a device, a decoder or a defect of ours raises. Hours of other images must not wait for its mend.
+#: Errors of a device, a decoder or a defect of this program; they must not cost the hours of work on other images.
 _UNEXPECTED = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError)
 
-#: Errors of a disk that has no room for the next image either.
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: Values of `errno` if the disk is full, so that the next image would fail too.
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an image.
+    """Result of an image of a list.
 
     Attributes:
         pair: the image and its output.
-        state: in a word or two.
-        reason: why it failed, in one line that need not name the image again.
-        seconds: what it took.
-        damage: places of the image that could not be read and were passed through, as was asked for.
+        state: how its job ended.
+        reason: why it failed, in one line that does not repeat the name of the image.
+        seconds: duration.
+        damage: damaged regions of the image that were skipped, on request.
     """
 
     pair: Pair
@@ -57,7 +57,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class FileBegun:
-    """An image is opened: number `number`, from 0, of `total`."""
+    """Event before an image is opened; `number` counts from 0."""
 
     number: int
     total: int
@@ -66,7 +66,7 @@ class FileBegun:
 
 @dataclass(frozen=True, eq=False)
 class FileReady:
-    """An image's job is settled and will run now."""
+    """Event before the first tile, when the job of an image is resolved."""
 
     number: int
     pipeline: Pipeline | ClusterPipeline
@@ -74,7 +74,7 @@ class FileReady:
 
 @dataclass(frozen=True, eq=False)
 class FileEnded:
-    """An image is done with; `error` is what made it fail."""
+    """Event after an image; `error` is the reason if it failed."""
 
     number: int
     outcome: Outcome
@@ -83,23 +83,23 @@ class FileEnded:
 
 @dataclass(frozen=True)
 class Summary:
-    """The last event of a list.
+    """Last event of a list.
 
     Attributes:
-        outcomes: of all images, in order.
-        stopped: why the list was stopped before its end, if no cancel did.
+        outcomes: results of all images, in order.
+        stopped: why the list ended early; empty if it did not, or was cancelled.
     """
 
     outcomes: tuple[Outcome, ...]
     stopped: str = ""
 
     def of(self, state: ImageState) -> list[Outcome]:
-        """The images of which this became."""
+        """Return the results with a state."""
         return [outcome for outcome in self.outcomes if outcome.state == state]
 
     @property
     def cancelled(self) -> bool:
-        """Whether a cancel ended the list early."""
+        """Whether the list was cancelled."""
         return not self.stopped and bool(self.of("cancelled") or self.of("not begun"))
 
     def __str__(self) -> str:
@@ -109,23 +109,23 @@ class Summary:
 
 BatchEvent = Event | FileBegun | FileReady | FileEnded | Summary
 
-#: Opens an image and settles its job; the image is open inside of `with`.
+#: Function that opens an image and resolves its job; the image is open within the `with` block.
 Prepare = Callable[[Pair], "AbstractContextManager[Prepared[Any]]"]
 
 
 def run_batch(pairs: Sequence[Pair], prepare: Prepare, cancel: threading.Event) -> Iterator[BatchEvent]:
-    """Denoises images one after the other.
+    """Denoise images one after the other.
 
-    A full disk ends the list, since every further image would fail, too.
+    A full disk ends the list, since all further images would fail too.
 
     Args:
-        pairs: images and outputs.
-        prepare: opens one of them, such as a `Preparer`.
-        cancel: set it from any thread to stop within the image in work, between two batches of tiles.
+        pairs: images and their outputs.
+        prepare: function that prepares the job of an image, such as a `Preparer`.
+        cancel: event that stops the current image between two batches of tiles; it may be set from any thread.
 
     Yields:
-        For each image `FileBegun`, the events of its job with a `FileReady` before the first tile, and `FileEnded`; in
-        the end a `Summary`.
+        For each image `FileBegun`, the events of its job with a `FileReady` before the first tile, and `FileEnded`;
+        finally a `Summary`.
     """
     outcomes, stopped = [Outcome(pair) for pair in pairs], ""
     for number, pair in enumerate(pairs):
@@ -135,10 +135,8 @@ def run_batch(pairs: Sequence[Pair], prepare: Prepare, cancel: threading.Event) 
         ended = yield from _run_one(number, pair, prepare, cancel)
         outcomes[number] = ended.outcome
         yield ended
-        if _is_full(ended.error):
-            stopped = (
-                f"the disk is full, so that the images after {pair.input} would fail as well; free space and go on"
-            )
+        if _is_disk_full(ended.error):
+            stopped = f"the disk is full, so the images after {pair.input} would fail too; free space, then resume"
     yield Summary(tuple(outcomes), stopped)
 
 
@@ -147,35 +145,34 @@ def _run_one(
 ) -> Generator[Event | FileReady, None, FileEnded]:
     from masked_denoiser.errors import AlreadyCompleteError
 
-    began, finished, error = time.monotonic(), None, None
+    start, finished, error = time.monotonic(), None, None
     try:
         with prepare(pair) as prepared:
-            prepared.pipeline.cancel = cancel
             yield from map(Message, prepared.messages)
             yield FileReady(number, prepared.pipeline)
-            with closing(cast("Generator[Event]", prepared.pipeline.run())) as events:
+            with closing(cast("Generator[Event]", prepared.pipeline.run(cancel))) as events:
                 for event in events:
                     finished = event if isinstance(event, Finished) else finished
                     yield event
-    except (*_TOLD, *_UNEXPECTED) as raised:
+    except (*_EXPECTED, *_UNEXPECTED) as raised:
         error = raised
     state: ImageState = "done" if finished else "cancelled"
     if error is not None:
         state = "already complete" if isinstance(error, AlreadyCompleteError) else "failed"
     reason = _reason(error).removeprefix(f"{pair.input}: ") if error is not None and state == "failed" else ""
-    outcome = Outcome(pair, state, reason, time.monotonic() - began, finished.damage if finished else ())
+    outcome = Outcome(pair, state, reason, time.monotonic() - start, finished.damage if finished else ())
     return FileEnded(number, outcome, error if state == "failed" else None)
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, in one line; of what nobody expected, the kind as well."""
-    return one_line(error) if isinstance(error, _TOLD) else f"unexpected {type(error).__name__}: {one_line(error)}"
+    """Return the message of an error in one line; with its type if it is unexpected."""
+    return one_line(error) if isinstance(error, _EXPECTED) else f"unexpected {type(error).__name__}: {one_line(error)}"
 
 
-def _is_full(error: BaseException | None) -> bool:
-    """Whether a full disk is what made it fail, or what was raised for that."""
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Return whether an error, or one of its causes, is that of a full disk."""
     while error is not None:
-        if getattr(error, "errno", None) in _FULL:
+        if getattr(error, "errno", None) in _DISK_FULL:
             return True
         error = error.__cause__
     return False

@@ -1,1 +1,1 @@
-"""Jobs on the workers of a dask cluster."""
+"""Jobs on the workers of a dask.distributed cluster."""

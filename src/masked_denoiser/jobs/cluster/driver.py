@@ -1,4 +1,4 @@
-"""A job on a cluster, as the driver sees it."""
+"""Driver of a job on a cluster."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from masked_denoiser.errors import OutputError
-from masked_denoiser.jobs.cluster.task_queue import LOOK, TaskQueue
-from masked_denoiser.jobs.cluster.worker import GroupDone, Run, pack_model
-from masked_denoiser.jobs.pipeline.events import Cancelled, Event, Finished
+from masked_denoiser.jobs.cluster.task_queue import POLL_SECONDS, TaskQueue
+from masked_denoiser.jobs.cluster.worker import GroupReport, Run, pack_model
+from masked_denoiser.jobs.pipeline.events import NONFINITE_MESSAGE, Cancelled, Event, Finished, damage_message
 from masked_denoiser.jobs.pipeline.finalize import run_finalization
 from masked_denoiser.jobs.pipeline.progress import ProgressTracker
 from masked_denoiser.jobs.spec.job import Job
@@ -19,22 +19,22 @@ from masked_denoiser.jobs.storage.output import Output
 from masked_denoiser.messages import Message
 from masked_denoiser.models.file import Model
 
-#: Seconds after which a cluster without workers is mentioned.
-_NO_WORKERS = 10.0
+#: Seconds after which a cluster without workers is reported.
+_NO_WORKERS_SECONDS = 10.0
 
 
 @dataclass(eq=False)
 class ClusterPipeline:
-    """A job on a cluster; to be used as a `Pipeline`.
+    """Job on a cluster, with the interface of a `Pipeline`.
 
     Attributes:
-        job: what to do.
-        client: of the cluster that does it.
-        model: with what.
-        output: where results go.
-        device, threads: of each worker.
-        torch: version that all workers have.
-        cancel: set it from any thread to stop.
+        job: the resolved job.
+        client: `distributed.Client` of the cluster.
+        model: the model.
+        output: sinks and journal of the output.
+        device, threads: device and CPU threads of each worker.
+        torch: version of torch that all workers have.
+        cancel: set from any thread to stop.
     """
 
     job: Job
@@ -48,53 +48,55 @@ class ClusterPipeline:
 
     @property
     def journal(self) -> Journal:
-        """What is done."""
+        """Journal of the output."""
         return self.output.journal
 
-    def run(self) -> Iterator[Event]:
-        """Does the work, and yields events as it goes. The output is finished or closed at the end."""
-        clock = ProgressTracker(self.job, self.journal.done)
+    def run(self, cancel: threading.Event | None = None) -> Iterator[Event]:
+        """Run the job and yield its events, as `Pipeline.run` does. The output is finished or closed at the end."""
+        self.cancel = cancel or self.cancel
+        tracker = ProgressTracker(self.job, self.journal.done)
         finished = False
         try:
-            yield clock.progress()
-            yield from self._groups(clock)
+            yield tracker.progress()
+            yield from self._groups(tracker)
             if self.cancel.is_set():
-                yield Cancelled(clock.kept())
+                yield Cancelled(tracker.saved_progress())
                 return
             check_complete(self.job, self.journal)
             if not (yield from run_finalization(self.output.finish, self.cancel)):
-                yield Cancelled(clock.kept())
+                yield Cancelled(tracker.saved_progress())
                 return
             finished = True
             damage = tuple(map(str, self.journal.damage))
-            yield Finished(clock.progress(), skipped=clock.skipped, skipping=bool(self.job.background), damage=damage)
+            skips = bool(self.job.background)
+            yield Finished(tracker.progress(), skipped=tracker.skipped, skips_background=skips, damage=damage)
         finally:
             if not finished:
                 self.close()
 
     def close(self) -> None:
-        """Closes the output as it is, for a later resume; once it is closed or complete, nothing."""
+        """Close an unfinished output, so that the job can be resumed; a closed or complete one is unaffected."""
         self.output.close()
 
-    def _groups(self, clock: ProgressTracker) -> Iterator[Event]:
-        lonely = _NoWorkersWarning()
-        broken = False
+    def _groups(self, tracker: ProgressTracker) -> Iterator[Event]:
+        warning = _NoWorkersWarning()
+        nonfinite = False
         with TaskQueue(self.client, self.job, self.journal, self._run_description()) as tasks:
             while not self.cancel.is_set() and tasks.fill():
-                for piece, done in tasks.finished():
-                    self._record(piece, done)
-                    yield from map(Message, done.messages)
-                    if done.broken and not broken:
-                        broken = True
-                        yield Message("the image holds NaN or infinite values; they stay as they are in the result")
-                    yield from (Message(f"damaged and passed through: {place}") for place in done.damage)
-                    clock.add(self.job.groups[piece[1]].tiles, done.skipped)
-                    clock.keep()
-                    yield clock.progress()
-                yield from lonely.check(tasks.workers())
+                for group_id, report in tasks.finished():
+                    self._record(group_id, report)
+                    yield from map(Message, report.messages)
+                    if report.nonfinite and not nonfinite:
+                        nonfinite = True
+                        yield NONFINITE_MESSAGE
+                    yield from map(damage_message, report.damage)
+                    tracker.add(self.job.groups[group_id[1]].tiles, report.skipped)
+                    tracker.mark_saved()
+                    yield tracker.progress()
+                yield from warning.check(tasks.workers())
 
     def _run_description(self) -> Run:
-        """Return what workers need to know of this run."""
+        """Return the description of this run for the workers."""
         return Run(
             self.journal.run,
             self.job.with_absolute_paths().to_json(),
@@ -104,20 +106,20 @@ class ClusterPipeline:
             self.threads,
         )
 
-    def _record(self, piece: GroupId, done: GroupDone) -> None:
+    def _record(self, group_id: GroupId, report: GroupReport) -> None:
         try:
-            self.journal.add(piece, done.damage)
+            self.journal.add(group_id, report.damage)
         except OSError as error:
             raise OutputError(self.journal.output, error) from error
 
 
 class _NoWorkersWarning:
-    """Says it once when all workers are gone, each time they are."""
+    """Warning that is issued once each time when all workers have been lost for some time."""
 
     def __init__(self) -> None:
-        self._looks = 0
+        self._polls = 0
 
     def check(self, workers: dict[str, int]) -> Iterator[Message]:
-        self._looks = 0 if workers else self._looks + 1
-        if self._looks == int(_NO_WORKERS / LOOK):
-            yield Message("the cluster has no workers left; waiting for new ones, or cancel and go on with --resume")
+        self._polls = 0 if workers else self._polls + 1
+        if self._polls == int(_NO_WORKERS_SECONDS / POLL_SECONDS):
+            yield Message("the cluster has no workers left; waiting for new ones, or cancel and use --resume later")

@@ -1,4 +1,4 @@
-"""The groups of a job that are under way on a cluster."""
+"""Task queue: the groups of a job that are submitted to a cluster."""
 
 from __future__ import annotations
 
@@ -11,154 +11,154 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Self
 
 from masked_denoiser.errors import JobError, MaskedDenoiserError
-from masked_denoiser.jobs.cluster.worker import GroupDone, Run, do_group, stop_worker
+from masked_denoiser.jobs.cluster.worker import GroupReport, Run, denoise_group, stop_worker
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.storage.journal import GroupId, Journal
 
 if TYPE_CHECKING:
     from distributed import Future
 
-#: Groups under way for each worker: one that it does, one that waits for it.
-_EACH = 2
+#: Number of groups in flight per worker: one that is computed, one that waits.
+_GROUPS_PER_WORKER = 2
 
-#: How often a group that failed on a worker, other than by a wrong job, is tried again.
+#: Number of retries of a group that failed on a worker with an unexpected error.
 _RETRIES = 2
 
-#: Seconds between looks at a cancel.
-LOOK = 0.2
+#: Seconds between two checks for results and cancellation.
+POLL_SECONDS = 0.2
 
-_AGAIN = "what is done is kept: begin the cluster anew, and --resume"
+_REMEDY = "finished tiles are kept: restart the cluster and use --resume"
 
-#: What dask raises when scheduler or client are gone: connections that are closed, and futures that are cancelled.
-LOST = (OSError, CancelledError, asyncio.CancelledError)
+#: Exceptions of dask when scheduler or client are lost: closed connections and cancelled futures.
+_CONNECTION_ERRORS = (OSError, CancelledError, asyncio.CancelledError)
 
 
 class TaskQueue:
-    """The groups under way, few at a time; none of them runs any more when the `with` statement ends."""
+    """Queue with few groups in flight at a time; all of them have ended when the `with` block ends."""
 
     def __init__(self, client: Any, job: Job, journal: Journal, run: Run) -> None:
-        """Takes what is left to do.
+        """Queue the groups of a job that are not in its journal.
 
         Args:
-            client: of the cluster.
-            job: what to do.
-            journal: what is done of it.
-            run: what workers are told.
+            client: `distributed.Client` of the cluster.
+            job: the resolved job.
+            journal: its finished groups.
+            run: description of the run for the workers.
         """
         self._client, self._run = client, run
         done = frozenset(journal.done)
-        everything = product(range(len(job.planes)), range(len(job.groups)))
-        self._left = (piece for piece in everything if piece not in done)
+        groups = product(range(len(job.planes)), range(len(job.groups)))
+        self._remaining = (group_id for group_id in groups if group_id not in done)
         self._exhausted = False
-        self._flying: dict[Future[GroupDone | MaskedDenoiserError], GroupId] = {}
+        self._in_flight: dict[Future[GroupReport | MaskedDenoiserError], GroupId] = {}
 
     def __enter__(self) -> Self:
         from masked_denoiser.jobs.cluster.worker_plugin import RunPlugin
 
         self._plugin = RunPlugin(self._run)
-        with explained():
+        with translate_connection_errors():
             self._client.register_plugin(self._plugin)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nobody may write after the lock is given back. A cluster that is gone writes nothing any more."""
-        flying = list(self._flying)
-        self._flying.clear()
+        """Stop the workers, which must not write after the lock is released; a lost cluster no longer writes."""
+        futures = list(self._in_flight)
+        self._in_flight.clear()
         if self._client.status != "running":
             return
-        with suppress(*LOST):
-            self._client.cancel(flying, force=True)
+        with suppress(*_CONNECTION_ERRORS):
+            self._client.cancel(futures, force=True)
             self._client.run(stop_worker, self._run.name, on_error="ignore")
             self._client.unregister_worker_plugin(self._plugin.name)
 
     def workers(self) -> dict[str, int]:
-        """Names of the workers and their threads.
+        """Return the addresses of the workers and their numbers of threads.
 
         Raises:
-            JobError: if the cluster is gone.
+            JobError: if the connection to the cluster is lost.
         """
         if self._client.status not in ("running", "connecting"):
-            raise JobError(f"the cluster is gone ({self._client.status}); {_AGAIN}")
-        with explained():
+            raise JobError(f"the connection to the cluster is lost ({self._client.status}); {_REMEDY}")
+        with translate_connection_errors():
             return dict(self._client.nthreads())
 
     def fill(self) -> bool:
-        """Hands out groups until enough are under way; False when all are done.
+        """Submit groups until enough are in flight; return False when all are finished.
 
         Raises:
-            JobError: if the cluster is gone.
+            JobError: if the connection to the cluster is lost.
         """
         workers = self.workers()
-        with explained():
-            while not self._exhausted and len(self._flying) < _EACH * len(workers):
-                piece = next(self._left, None)
-                if piece is None:
+        with translate_connection_errors():
+            while not self._exhausted and len(self._in_flight) < _GROUPS_PER_WORKER * len(workers):
+                group_id = next(self._remaining, None)
+                if group_id is None:
                     self._exhausted = True
                     break
-                self._submit(piece)
-        return bool(self._flying) or not self._exhausted
+                self._submit(group_id)
+        return bool(self._in_flight) or not self._exhausted
 
-    def _submit(self, piece: GroupId, again: int = 0) -> None:
-        key = f"denoise-{self._run.name}-{piece[0]}-{piece[1]}-{again}"
-        future = self._client.submit(do_group, self._run.name, *piece, key=key, pure=False, retries=_RETRIES)
-        self._flying[future] = piece
+    def _submit(self, group_id: GroupId) -> None:
+        key = f"denoise-{self._run.name}-{group_id[0]}-{group_id[1]}"
+        future = self._client.submit(denoise_group, self._run.name, *group_id, key=key, pure=False, retries=_RETRIES)
+        self._in_flight[future] = group_id
 
-    def finished(self) -> Iterator[tuple[GroupId, GroupDone]]:
-        """Groups that are on disk since the last look.
+    def finished(self) -> Iterator[tuple[GroupId, GroupReport]]:
+        """Yield the groups that have been written since the last call, in order.
 
         Raises:
-            MaskedDenoiserError: if a group cannot be done, as its worker says, or the cluster is gone.
+            MaskedDenoiserError: if a worker reports an error, or the connection to the cluster is lost.
         """
-        distributed = distributed_library()
-        if not self._flying:  # no worker is there to do anything
-            time.sleep(LOOK)
+        distributed = import_distributed()
+        if not self._in_flight:  # there are no workers
+            time.sleep(POLL_SECONDS)
             return
         try:
-            with explained():
-                done, _ = distributed.wait(list(self._flying), timeout=LOOK, return_when="FIRST_COMPLETED")
+            with translate_connection_errors():
+                done, _ = distributed.wait(list(self._in_flight), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
         except TimeoutError:
             return
-        for future in sorted(done, key=lambda future: self._flying[future]):
-            piece = self._flying.pop(future)
-            yield piece, self._result(future, piece)
+        for future in sorted(done, key=lambda future: self._in_flight[future]):
+            group_id = self._in_flight.pop(future)
+            yield group_id, self._result(future, group_id)
 
-    def _result(self, future: Future[GroupDone | MaskedDenoiserError], piece: GroupId) -> GroupDone:
-        """What a worker tells of a group.
+    def _result(self, future: Future[GroupReport | MaskedDenoiserError], group_id: GroupId) -> GroupReport:
+        """Return the report of a worker on a group.
 
         Raises:
-            MaskedDenoiserError: what the worker says, or that workers die of it.
+            MaskedDenoiserError: the error that the worker reports, or a JobError if workers died repeatedly.
         """
         try:
-            with explained():
-                told = future.result()
-        except distributed_library().KilledWorker as error:
+            with translate_connection_errors():
+                report = future.result()
+        except import_distributed().KilledWorker as error:
             raise JobError(
-                f"workers died again and again at group {piece[1]} of plane {piece[0]}; see their logs (out of "
-                "memory?), then --resume, with a smaller tile perhaps"
+                f"workers died repeatedly at group {group_id[1]} of plane {group_id[0]}; see their logs, then use "
+                "--resume, or a smaller tile with --overwrite if they ran out of memory"
             ) from error
-        if isinstance(told, MaskedDenoiserError):
-            raise told
-        return told
+        if isinstance(report, MaskedDenoiserError):
+            raise report
+        return report
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Says in a line that the cluster is gone.
+def translate_connection_errors() -> Iterator[None]:
+    """Translate exceptions of dask on a lost connection.
 
     Raises:
-        JobError: for what dask raises then.
+        JobError: in place of these exceptions.
     """
     try:
         yield
     except TimeoutError:
         raise
-    except LOST as error:
+    except _CONNECTION_ERRORS as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise JobError(f"the cluster is gone ({reason}); {_AGAIN}") from error
+        raise JobError(f"the connection to the cluster is lost ({reason}); {_REMEDY}") from error
 
 
-def distributed_library() -> Any:
-    """The library.
+def import_distributed() -> Any:
+    """Return the package `distributed`.
 
     Raises:
         JobError: if it is not installed.

@@ -1,4 +1,4 @@
-"""How dask.distributed tells every worker of a run, those that come later too."""
+"""Worker plugin of dask.distributed that sends a run to all workers, including those that join later."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from masked_denoiser.jobs.cluster.worker import Run, register_run
 
 
 class RunPlugin(WorkerPlugin):
-    """Sends a run, model and all, once to each worker."""
+    """Plugin that sends a run, including its model, once to each worker."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.name = f"masked-denoiser-{run.name}"
 
     def setup(self, worker: Any) -> None:
-        """Called on each worker."""
+        """Register the run; dask calls this on each worker."""
         register_run(self.run, worker.state.nthreads)

@@ -1,1 +1,1 @@
-"""The run of a job: reading, computing and writing side by side, with events."""
+"""Pipeline of a job: reading, computing and writing simultaneously, with events."""

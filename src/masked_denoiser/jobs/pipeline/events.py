@@ -1,4 +1,4 @@
-"""What a running job tells those who listen: docks and the command line show these, and nothing else."""
+"""Events of a running job, which the docks and the command line show."""
 
 from __future__ import annotations
 
@@ -8,30 +8,35 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.images.planes import Plane
+from masked_denoiser.images.readers.damage import DamagedRegion
 from masked_denoiser.jobs.pipeline.prefetch import StageTimings
 from masked_denoiser.messages import Message, readable_time
 
-#: A job is held up by its disk if the network waits for this share of the time.
-_HELD_UP = 0.2
-#: Seconds below which nobody needs to hear of it.
-_WORTH_SAYING = 3.0
+#: Message on an image with values that cannot be denoised.
+NONFINITE_MESSAGE = Message("the image contains NaN or infinite values, which are unchanged in the result")
+
+#: Share of the time that the network waits for the disk from which on the disk is reported as a bottleneck.
+_BOTTLENECK_SHARE = 0.2
+
+#: Waiting time in seconds below which no bottleneck is reported.
+_BOTTLENECK_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is.
+    """Progress of a job.
 
     Attributes:
-        done, total: tiles over all planes; `done` counts those of an earlier, interrupted run too.
+        done, total: tiles over all planes; `done` includes those of an earlier, interrupted run.
         pixels: pixels denoised by this run.
-        left: pixels that remain.
-        seconds: time that this run has taken.
+        pixels_left: pixels that remain.
+        seconds: duration of this run so far.
     """
 
     done: int
     total: int
     pixels: int
-    left: int
+    pixels_left: int
     seconds: float
 
     @property
@@ -41,8 +46,8 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimate of the time left; None before the first tile."""
-        return self.left / 1e6 / self.rate if self.rate > 0 else None
+        """Estimate of the remaining time; None before the first tile."""
+        return self.pixels_left / 1e6 / self.rate if self.rate > 0 else None
 
     def __str__(self) -> str:
         left = "" if self.seconds_left is None else f", {readable_time(self.seconds_left)} left"
@@ -51,7 +56,7 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class TileDone:
-    """A core that has just been written: its plane, its top left pixel, its pixels [channels, h, w]."""
+    """Core that has been written: its plane, its top left pixel and its pixels [channels, h, w]."""
 
     plane: Plane
     y: int
@@ -62,10 +67,10 @@ class TileDone:
 
 @dataclass(frozen=True)
 class Finishing:
-    """All tiles are written; the sink builds its pyramid and gives the output its final name.
+    """Completion of the output, after all tiles: the sink builds its pyramid and renames the output.
 
     Attributes:
-        share: how much of that is done, 0 to 1.
+        share: fraction of that which is done, 0 to 1.
     """
 
     share: float = 0.0
@@ -76,45 +81,49 @@ class Finishing:
 
 @dataclass(frozen=True)
 class Finished:
-    """The output is complete.
+    """End of a job whose output is complete.
 
     Attributes:
-        progress: how far the job is.
-        waits: where the time went.
-        skipped: tiles that were passed through as background.
-        skipping: whether that was asked for.
-        damage: places of the input that could not be read and were passed through, in words.
+        progress: final progress.
+        timings: times of the stages.
+        skipped: number of tiles that were copied unchanged as background.
+        skips_background: whether skipping background was requested.
+        damage: descriptions of damaged regions of the input; they are not denoised, and zero where unreadable.
     """
 
     progress: Progress
-    waits: StageTimings = field(default_factory=StageTimings)
+    timings: StageTimings = field(default_factory=StageTimings)
     skipped: int = 0
-    skipping: bool = False
+    skips_background: bool = False
     damage: tuple[str, ...] = ()
 
     @property
     def bottleneck(self) -> str:
-        """What held the network up, for a person; empty where nothing did."""
-        waits = self.waits
-        total = waits.reading + waits.computing + waits.writing
-        # What the disk took, as far as the network waited for it: the rest of a stage is our own arithmetic.
-        # Who writes waits for a GPU, too: as long as there is something to wait for, the disk keeps up.
-        writing = min(waits.writing, waits.writes) - waits.device
-        held_up = {"reading": min(waits.reading, waits.reads), "writing": writing}
-        slower, seconds = max(held_up.items(), key=lambda pair: pair[1])
-        if seconds < max(_HELD_UP * total, _WORTH_SAYING):
+        """Message on a disk that delayed the network; empty if none did."""
+        t = self.timings
+        total = t.reading + t.computing + t.writing
+        # The time of the disk only, as far as the network waited for it: the rest of a stage is computation. The
+        # writing thread also waits for the GPU, and while it does so the disk is fast enough.
+        waiting = {"reading": min(t.reading, t.reads), "writing": min(t.writing, t.writes) - t.device}
+        stage, seconds = max(waiting.items(), key=lambda pair: pair[1])
+        if seconds < max(_BOTTLENECK_SHARE * total, _BOTTLENECK_SECONDS):
             return ""
         return (
-            f"{slower} was the bottleneck: the network waited for it {seconds / total:.0%} of the time; a faster disk, "
-            "or one that is nearer, would help more than a faster processor"
+            f"{stage} was the bottleneck: the network waited for it {seconds / total:.0%} of the time; a faster or "
+            "local disk would help more than a faster processor"
         )
 
 
 @dataclass(frozen=True)
 class Cancelled:
-    """Stopped between two tiles, on request; what was written stays."""
+    """End of a job that was cancelled between two tiles; finished groups of tiles are kept."""
 
     progress: Progress
+
+
+def damage_message(region: DamagedRegion) -> Message:
+    """Return the message on an unreadable region."""
+    return Message(f"damaged region, not denoised and empty where it cannot be read: {region}")
 
 
 Event = Message | Progress | TileDone | Finishing | Finished | Cancelled

@@ -1,4 +1,4 @@
-"""The end of a job: its outputs are completed in a thread of their own, so that one can see it go on, and stop it."""
+"""Completion of the outputs of a job in a separate thread, with progress and cancellation."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from masked_denoiser.images.writers.base import ProgressCallback
 from masked_denoiser.jobs.pipeline.events import Finishing
 
-#: Seconds between two looks.
-_LOOK = 0.3
+#: Seconds between two reports of the progress.
+_REPORT_SECONDS = 0.3
 
 
-class _Stopped(Exception):  # noqa: N818 (it is no error)
-    """On request."""
+class _Cancelled(Exception):  # noqa: N818 (it is not an error)
+    """Raised in the thread to cancel the completion."""
 
 
 def run_finalization(
     finish: Callable[[ProgressCallback], object], cancel: threading.Event
 ) -> Generator[Finishing, None, bool]:
-    """Completes an output, and says a few times a second how far that is.
+    """Complete an output, and yield its progress several times a second.
 
-    Whoever closes the generator early waits until it has stopped.
+    Closing the generator early cancels the completion and waits for its end.
 
     Args:
-        finish: does it, and stops where what it is given raises.
-        cancel: set it from any thread to stop.
+        finish: completes the output; it reports to its callback, and stops if that raises.
+        cancel: set from any thread to cancel.
 
     Returns:
-        Whether it is complete.
+        Whether the output is complete.
     """
-    share, left = 0.0, threading.Event()
+    share, closed = 0.0, threading.Event()
 
-    def follow(done: float) -> None:
+    def progress(done: float) -> None:
         nonlocal share
         share = done
-        if cancel.is_set() or left.is_set():
-            raise _Stopped
+        if cancel.is_set() or closed.is_set():
+            raise _Cancelled
 
     yield Finishing()
     with ThreadPoolExecutor(1, thread_name_prefix="finishing") as pool:
-        ending = pool.submit(finish, follow)
+        future = pool.submit(finish, progress)
         try:
-            while not wait([ending], _LOOK).done:
+            while not wait([future], _REPORT_SECONDS).done:
                 yield Finishing(share)
         finally:
-            left.set()
+            closed.set()
     try:
-        ending.result()
-    except _Stopped:
+        future.result()
+    except _Cancelled:
         return False
     return True

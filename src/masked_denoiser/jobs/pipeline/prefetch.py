@@ -1,7 +1,7 @@
-"""Reading ahead and writing behind, so that the network does not wait for either.
+"""Reading ahead and writing behind, so that the network waits for neither.
 
-One thread reads, one writes, and whoever iterates computes. What is in flight is bounded: a few pieces read ahead, a
-few still to be written. Pieces are written in their order.
+One thread reads, one writes, and the caller's thread computes. The number of items in flight is bounded, and items are
+written in their order.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-Given = TypeVar("Given")
-Out = TypeVar("Out")
-Done = TypeVar("Done")
+Loaded = TypeVar("Loaded")
+Computed = TypeVar("Computed")
+Written = TypeVar("Written")
 
-#: Pieces that are read ahead, and that may wait to be written.
-AHEAD, BEHIND = 2, 2
+#: Numbers of items that are read ahead, and that may wait to be written.
+READ_AHEAD, WRITE_BEHIND = 2, 2
 
 
 @dataclass
 class StageTimings:
-    """Where the time went, in seconds.
+    """Times of the stages of a job, in seconds.
 
     Attributes:
         reading: the network waited for input.
         computing: the network computed.
         writing: the network waited for output to be written.
-        reads, writes: of the two other threads in reading from and writing to the disk, whoever waited.
+        reads, writes: the other two threads read from and wrote to the disk, whether or not the network waited.
         device: the writing thread waited for a GPU that was still computing.
     """
 
@@ -44,78 +44,78 @@ class StageTimings:
     device: float = 0.0
 
     @contextmanager
-    def count(self, what: str) -> Iterator[None]:
-        """Adds the time of a block to one of them; each is counted by one thread only."""
-        began = time.monotonic()
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the duration of a `with` block to a stage; each stage is measured by one thread only."""
+        start = time.monotonic()
         try:
             yield
         finally:
-            setattr(self, what, getattr(self, what) + time.monotonic() - began)
+            setattr(self, stage, getattr(self, stage) + time.monotonic() - start)
 
 
-class _UntilItFails(Generic[Item, Out, Done]):
-    """A function for one thread, which does nothing more once it has raised."""
+class _StopAfterFailure(Generic[Item, Computed, Written]):
+    """Function for one thread that is not called again after it has raised."""
 
-    def __init__(self, run: Callable[[Item, Out], Done]) -> None:
-        self._run, self._failed = run, False
+    def __init__(self, function: Callable[[Item, Computed], Written]) -> None:
+        self._function, self._failed = function, False
 
-    def __call__(self, item: Item, out: Out) -> Done:
+    def __call__(self, item: Item, computed: Computed) -> Written:
         if self._failed:
             raise CancelledError
         self._failed = True
-        done = self._run(item, out)
+        written = self._function(item, computed)
         self._failed = False
-        return done
+        return written
 
 
 def prefetch(
     items: Iterable[Item],
-    read: Callable[[Item], Given],
-    compute: Callable[[Item, Given], Out],
-    write: Callable[[Item, Out], Done],
+    read: Callable[[Item], Loaded],
+    compute: Callable[[Item, Loaded], Computed],
+    write: Callable[[Item, Computed], Written],
     *,
     stop: Callable[[], bool],
-    waits: StageTimings,
-) -> Iterator[Done]:
-    """What `write` gave for each item, in their order.
+    timings: StageTimings,
+) -> Iterator[Written]:
+    """Yield the result of `write` for each item, in their order.
 
     Args:
-        items: taken one by one, a few ahead.
-        read: called on a thread of its own.
+        items: iterated lazily, a few items ahead.
+        read: called on a separate thread.
         compute: called on the caller's thread.
-        write: called on a thread of its own, for one item after the other; for none after it raised, since pieces of a
-            group that lacks one are no group.
-        stop: asked before each item is computed; what was computed is written all the same.
-        waits: counts where the time goes.
+        write: called on a separate thread, for one item after another, and not again after it has raised, since a group
+            of tiles that lacks one must not be written.
+        stop: called before each item is computed; if it returns True, only the items already computed are written.
+        timings: receives the times of the stages.
 
     Raises:
-        Exception: whatever one of the three raised; what was computed before is written first.
+        Exception: any exception of the three functions; the items computed before are written first.
     """
-    coming = iter(items)
-    ahead: deque[tuple[Item, Future[Given]]] = deque()
-    behind: deque[Future[Done]] = deque()
-    written = _UntilItFails(write)
+    iterator = iter(items)
+    ahead: deque[tuple[Item, Future[Loaded]]] = deque()
+    behind: deque[Future[Written]] = deque()
+    guarded_write = _StopAfterFailure(write)
     reader, writer = (ThreadPoolExecutor(1, f"masked-denoiser-{name}") for name in ("reads", "writes"))
     try:
         while not stop():
-            ahead.extend((item, reader.submit(read, item)) for item in islice(coming, AHEAD + 1 - len(ahead)))
+            ahead.extend((item, reader.submit(read, item)) for item in islice(iterator, READ_AHEAD + 1 - len(ahead)))
             if not ahead:
                 break
             item, future = ahead.popleft()
-            with waits.count("reading"):
-                given = future.result()
-            with waits.count("computing"):
-                out = compute(item, given)
-            behind.append(writer.submit(written, item, out))
-            while behind and (behind[0].done() or len(behind) > BEHIND):
-                with waits.count("writing"):
-                    done = behind[0].result()
+            with timings.measure("reading"):
+                loaded = future.result()
+            with timings.measure("computing"):
+                computed = compute(item, loaded)
+            behind.append(writer.submit(guarded_write, item, computed))
+            while behind and (behind[0].done() or len(behind) > WRITE_BEHIND):
+                with timings.measure("writing"):
+                    written = behind[0].result()
                 behind.popleft()
-                yield done
+                yield written
         while behind:
-            with waits.count("writing"):
-                done = behind.popleft().result()
-            yield done
+            with timings.measure("writing"):
+                written = behind.popleft().result()
+            yield written
     finally:
         reader.shutdown(wait=True, cancel_futures=True)
         writer.shutdown(wait=True)

@@ -1,4 +1,4 @@
-"""Counts tiles and pixels of a running job."""
+"""Progress of a running job: counts of tiles and pixels."""
 
 from __future__ import annotations
 
@@ -13,52 +13,52 @@ from masked_denoiser.tiling.plan import Tile
 
 
 class ProgressTracker:
-    """How far a job is; what an earlier run has done counts as done but not for the rate.
+    """Counter of tiles and pixels; the work of an earlier run counts as done but not for the rate.
 
     Attributes:
-        skipped: tiles that were passed through as background.
-        damage: places that could not be read, in words.
+        skipped: number of tiles that were copied unchanged as background.
+        damage: descriptions of unreadable regions.
     """
 
     def __init__(self, job: Job, done: Iterable[GroupId], region: Region | None = None) -> None:
         plan, groups = job.plan, job.groups
-        planes = sum(1 for plane in job.planes if region is None or region.holds(plane))
+        planes = sum(1 for plane in job.planes if region is None or region.contains(plane))
         tiles = region.tiles(plan) if region else plan
         area = sum(map(_area, tiles)) if region else plan.size[0] * plan.size[1]
         earlier = [groups[group] for _, group in done]
         self._done = sum(len(group.rows) * len(group.columns) for group in earlier)
         self._total = planes * len(tiles)
-        self._pixels, self._left = 0, planes * area - sum(group.area for group in earlier)
-        self._kept = (self._done, self._pixels, self._left)
-        self._began = time.monotonic()
+        self._pixels, self._pixels_left = 0, planes * area - sum(group.area for group in earlier)
+        self._saved = (self._done, self._pixels, self._pixels_left)
+        self._start = time.monotonic()
         self.skipped = 0
         self.damage: tuple[str, ...] = ()
 
     def add(self, tiles: Iterable[Tile], skipped: int = 0, damage: tuple[str, ...] = ()) -> None:
-        """Tiles were computed."""
+        """Add tiles that have been computed."""
         self.skipped += skipped
         self.damage += damage
         for tile in tiles:
             self._done += 1
             self._pixels += _area(tile)
-            self._left -= _area(tile)
+            self._pixels_left -= _area(tile)
 
-    def keep(self) -> None:
-        """All that was computed is on disk."""
-        self._kept = (self._done, self._pixels, self._left)
+    def mark_saved(self) -> None:
+        """Record that all computed tiles are on disk."""
+        self._saved = (self._done, self._pixels, self._pixels_left)
 
     def progress(self) -> Progress:
-        """Of what was computed."""
-        return Progress(self._done, self._total, self._pixels, self._left, self._seconds)
+        """Return the progress of the computation."""
+        return Progress(self._done, self._total, self._pixels, self._pixels_left, self._seconds)
 
-    def kept(self) -> Progress:
-        """Of what stays after a cancel: groups of tiles that are complete."""
-        done, pixels, left = self._kept
-        return Progress(done, self._total, pixels, left, self._seconds)
+    def saved_progress(self) -> Progress:
+        """Return the progress that remains after a cancellation: complete groups of tiles."""
+        done, pixels, pixels_left = self._saved
+        return Progress(done, self._total, pixels, pixels_left, self._seconds)
 
     @property
     def _seconds(self) -> float:
-        return time.monotonic() - self._began
+        return time.monotonic() - self._start
 
 
 def _area(tile: Tile) -> int:

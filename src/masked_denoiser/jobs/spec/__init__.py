@@ -1,1 +1,1 @@
-"""What decides the result of a job: its options, resolved against image, model and device."""
+"""Job specification: options, resolved against image, model and device, and the resulting job."""

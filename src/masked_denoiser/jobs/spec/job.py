@@ -1,6 +1,6 @@
-"""A job: everything that decides the result, frozen, comparable, one JSON text.
+"""Job: everything that determines the result, as a frozen dataclass that can be stored as JSON.
 
-`Options` are what a user asked for; `settle.make_job` settles them against image, model and device.
+`Options` are what a user requests; `spec.resolve.make_job` resolves them against image, model and device.
 """
 
 from __future__ import annotations
@@ -17,45 +17,45 @@ import numpy as np
 
 from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
-from masked_denoiser.images.planes import Channels, Plane, list_planes
-from masked_denoiser.images.writers.layout import OmeZarr
+from masked_denoiser.images.choices import Channels, OmeZarr
+from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.jobs.spec.options import OnError, OutputDtype
 from masked_denoiser.tiling.groups import TileGroups
 from masked_denoiser.tiling.plan import Plan
 
-#: Fields of a job that say where something lies, and decide nothing.
-_PLACES = ("input", "output", "model_from")
+#: Fields of a job that locate files and do not affect the result.
+_LOCATION_FIELDS = ("input", "output", "model_from")
 
-#: What a model is named by that is a file, and no name.
+#: Suffixes that tell the path of a model file from the name of a model.
 MODEL_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A settled job. Two jobs that are equal write the same bytes on the same kind of device.
+    """A resolved job. Equal jobs write the same bytes on the same kind of device.
 
     Attributes:
-        asked_axes, level: how the input was opened, as for `open_image`.
-        stamp: size in bytes and time of change in nanoseconds of the input where it is a file, else 0; and a checksum
-            of a few of its pixels.
-        model_from: name or path that the model was loaded by; empty for a model in memory.
-        window: the grid of the model; that of the tiles is `stride` times as wide.
-        shard: side of the output's shards in pixels; 0 where chunks are files of their own.
-        group: tiles along rows and columns of what is written and recorded together: of a shard of the output, or else
-            of a batch.
-        epochs: runs of planes with ranges and treatments of their own; see `denoising.epochs`.
+        asked_axes, level: arguments of `open_image` for the input.
+        stamp: size in bytes and modification time in nanoseconds of the input, 0 if it is not a file; and a checksum of
+            some of its pixels.
+        model_from: name or path from which the model was loaded; empty for a model in memory.
+        window: grid of the model in pixels; that of the tiles is `stride` times as wide.
+        shard: side of the output's shards in pixels; 0 if each chunk is a separate file.
+        group: numbers of rows and columns of the tiles that are written and recorded together: those of a shard of the
+            output, or else of a batch.
+        epochs: runs of planes with separate ranges and treatments; see `denoising.intensity.epochs`.
         ranges: key and `IntensityRange` of each channel and epoch.
         asked: `Options.noise`.
-        noise: what was found, for a person; empty where it was not looked at.
+        noise: result of the noise measurement as text; empty if the noise was not measured.
         treatments: key and `NoiseTreatment` of each channel and epoch.
-        hot_pixels: channel and its pixels of the detector that are replaced first, (row, column) each.
-        background: key, then the levels of the background; empty where none is skipped.
-        output_dtype: as in `Options.dtype`.
-        selection: the part of the input that it is about, as `images.selection` writes it; "" for all.
+        hot_pixels: channel and (row, column) of each of its detector pixels that are replaced first.
+        background: key and background levels of each channel and epoch; empty if background is not skipped.
+        output_dtype: see `Options.dtype`.
+        selection: the denoised part of the input, as `images.selection` formats it; "" for all of it.
     """
 
-    #: A job file that says more than this class knows is refused.
+    #: Configuration of the validation of job files, which rejects unknown fields.
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
     input: str
@@ -98,23 +98,23 @@ class Job:
 
     @cached_property
     def plan(self) -> Plan:
-        """The tiles of each plane."""
+        """Tiles of each plane."""
         sizes = dict(zip(self.axes, self.shape, strict=True))
         return Plan((sizes["Y"], sizes["X"]), self.tile, self.halo, self.window * self.stride)
 
     @cached_property
     def groups(self) -> TileGroups:
-        """The tiles of each plane, in groups."""
+        """Groups of the tiles of each plane."""
         return TileGroups(self.plan, self.group)
 
     @cached_property
     def planes(self) -> tuple[Plane, ...]:
-        """The planes, in the order they are denoised."""
+        """Planes in the order in which they are denoised."""
         sizes = dict(zip(self.axes, self.shape, strict=True))
         return tuple(list_planes(self.axes, sizes, self.rgb, self.channels, self.epochs))
 
     def range_of(self, plane: Plane) -> IntensityRange:
-        """The intensity range of a plane."""
+        """Return the intensity range of a plane."""
         return self._ranges[plane.range_key]
 
     @cached_property
@@ -122,22 +122,22 @@ class Job:
         return dict(self.ranges)
 
     def treatment_of(self, plane: Plane) -> NoiseTreatment:
-        """What is done to a plane because of its noise."""
+        """Return the noise treatment of a plane, with the hot pixels of its channel."""
         return self._treatments[plane.range_key]
 
     @cached_property
     def _treatments(self) -> dict[int, NoiseTreatment]:
         hot, treatments = dict(self.hot_pixels), dict(self.treatments)
         channels = {plane.range_key: plane.channel for plane in self.planes if not plane.copied}
-        return {key: replace(one, hot_pixels=hot.get(channels.get(key, -1), ())) for key, one in treatments.items()}
+        return {key: replace(value, hot_pixels=hot.get(channels.get(key, -1), ())) for key, value in treatments.items()}
 
     def background_of(self, plane: Plane) -> tuple[float, ...] | None:
-        """The background of a plane, where tiles of nothing else are passed through."""
+        """Return the background levels of a plane; None if its background is not skipped."""
         return dict(self.background).get(plane.range_key)
 
     @cached_property
     def stride(self) -> int:
-        """The grid of the tiles is that of the model times this: the least multiple of all strides."""
+        """Factor of the grid of the tiles to that of the model: the least common multiple of all strides."""
         return lcm(*(treatment.stride for treatment in self._treatments.values()))
 
     @property
@@ -146,41 +146,41 @@ class Job:
         return np.dtype(np.float32 if self.output_dtype == "float32" else self.dtype)
 
     def to_json(self) -> str:
-        """One line of JSON, keys sorted."""
+        """Return the job as one line of JSON with sorted keys."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the JSON text, without where input, model and output lie."""
+        """SHA-256 of the JSON text without the locations of input, model and output."""
         return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
 
     def identity(self) -> dict[str, Any]:
-        """The values that a resumed job must agree on, as plain JSON."""
+        """Return the values that a resumed job must share, as plain JSON."""
         values: dict[str, Any] = json.loads(self.to_json())
-        return {key: value for key, value in values.items() if key not in _PLACES}
+        return {key: value for key, value in values.items() if key not in _LOCATION_FIELDS}
 
     def with_absolute_paths(self) -> Job:
-        """The same job with whole paths, for other folders and machines."""
+        """Return the same job with absolute paths, for other folders and machines."""
 
-        def whole(place: str) -> str:
-            return place if not place or "://" in place else str(Path(place).absolute())
+        def absolute(path: str) -> str:
+            return path if not path or "://" in path else str(Path(path).absolute())
 
-        model = whole(self.model_from) if Path(self.model_from).suffix in MODEL_SUFFIXES else self.model_from
-        return replace(self, input=whole(self.input), output=whole(self.output), model_from=model)
+        model = absolute(self.model_from) if Path(self.model_from).suffix in MODEL_SUFFIXES else self.model_from
+        return replace(self, input=absolute(self.input), output=absolute(self.output), model_from=model)
 
     def settings(self) -> dict[str, Any]:
-        """What an output says of its making, as plain JSON: all that decides but for the input's stamp."""
+        """Return the settings that an output records, as plain JSON: the identity without the stamp of the input."""
         return {key: value for key, value in self.identity().items() if key != "stamp"}
 
 
 def describe_difference(field: str, then: Any, now: Any) -> str:
-    """That a field of a job differs, for a person."""
+    """Return a description of a field in which two jobs differ."""
     if field == "asked":
         return f"--noise was {then} and is {now}"
     if field != "stamp":
-        was, is_now = (text if len(text := repr(value)) <= 60 else f"{text[:60]}..." for value in (then, now))
-        return f"{field} was {was} and is {is_now}"
-    names = ("its size in bytes", "its time of change", "its pixels")
+        before, after = (text if len(text := repr(value)) <= 60 else f"{text[:60]}..." for value in (then, now))
+        return f"{field} was {before} and is {after}"
+    names = ("its size in bytes", "its modification time", "its pixels")
     values = zip(names, then, now, strict=True) if isinstance(then, list | tuple) and len(then) == 3 else ()
     changed = [name for name, before, after in values if before != after]
-    return f"the input has changed ({', '.join(changed) or 'it was none'})"
+    return f"the input has changed ({', '.join(changed) or 'it was not recorded'})"

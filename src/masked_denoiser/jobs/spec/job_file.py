@@ -1,7 +1,7 @@
-"""Job files: a settled job as one JSON file, the same for the command line, Python, the docks and clusters.
+"""Job files: a resolved job as one JSON file, shared by the command line, Python, the docks and clusters.
 
-{"format": 3, "job": {...}}: the fields of `Job`. A job file is data, never code, and may come from anyone: what it says
-is checked here, and again against the input and the model that it names when it is run.
+{"format": 4, "job": {...}} with the fields of `Job`. A job file is data, never code, and may come from an untrusted
+source: its values are checked here, and against input and model when the job is run.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
+from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.errors import JobError, PlanError
 from masked_denoiser.images.source import AXES
 from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 _FORMAT = 4
 
-#: A job file is some kilobytes long; what is longer than this many bytes is none.
-_LONGEST = 2**24
+#: Largest size of a job file in bytes; typical ones have a few kilobytes.
+_MAX_BYTES = 2**24
 
 _DTYPE = re.compile(r"[<>=|]?[uif][1248]|u?int(8|16|32|64)|float(16|32|64)")
 
-#: Smallest and largest values of what a person might choose.
+#: Smallest and largest values of fields that a user can choose.
 _LIMITS = {
     "tile": (1, 2**20),
     "halo": (0, 2**20),
@@ -44,66 +44,64 @@ _LIMITS = {
 
 
 def write_job_file(path: Path, job: Job) -> None:
-    """Writes a job file, whole or not at all; another job file is replaced, and nothing else.
+    """Write a job file atomically; it replaces an existing job file only.
 
     Raises:
-        JobError: if it cannot be written, does not end in .json, or something else is there.
+        JobError: if it cannot be written, does not end in .json, or would replace another kind of file.
     """
     if path.suffix != ".json":
-        raise JobError(f"{path} does not end in .json; name the job file so")
+        raise JobError(f"{path} does not end in .json; choose such a name for the job file")
     if path.exists():
         try:
             read_job_file(path)
         except JobError as error:
-            raise JobError(f"{path} exists and is no job file; it is left as it is, choose another name") from error
+            raise JobError(f"{path} exists and is not a job file; choose another name") from error
     text = json.dumps({"format": _FORMAT, "job": asdict(job.with_absolute_paths())}, indent=1, sort_keys=True) + "\n"
-    making = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        making.write_text(text, encoding="utf-8")
-        making.replace(path)
+        with replaced_atomically(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        making.unlink(missing_ok=True)
         raise JobError(f"job file {path} cannot be written ({error.strerror}); choose another place") from error
 
 
 def read_job_file(path: Path) -> Job:
-    """A job from its file.
+    """Return the job of a job file.
 
     Raises:
-        JobError: if the file cannot be read, or holds no job that this version knows.
+        JobError: if the file cannot be read, or contains no job of this format.
     """
     try:
-        if path.stat().st_size > _LONGEST:
-            raise JobError(f"job file {path} is {path.stat().st_size} bytes long; job files are some kilobytes")
+        if path.stat().st_size > _MAX_BYTES:
+            raise JobError(f"{path} has {path.stat().st_size} bytes, too many for a job file; check the path")
         values = parse_json(path.read_bytes())
     except OSError as error:
         raise JobError(f"job file {path} cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
-        raise JobError(f"{path} is no job file ({error}); write one with `denoise --save-job`") from error
+        raise JobError(f"{path} is not a job file ({error}); write one with `denoise --save-job`") from error
     if not isinstance(values, dict) or values.get("format") != _FORMAT or set(values) != {"format", "job"}:
-        raise JobError(f"{path} is no job file of format {_FORMAT}; write one with `denoise --save-job`")
-    return job_from(values["job"], str(path))
+        raise JobError(f"{path} is not a job file of format {_FORMAT}; write one with `denoise --save-job`")
+    return job_from_json(values["job"], str(path))
 
 
-def job_from(values: object, where: str) -> Job:
-    """A job from plain JSON values.
+def job_from_json(values: object, origin: str) -> Job:
+    """Return a job from plain JSON values.
 
     Args:
-        values: as `dataclasses.asdict` gives them.
-        where: they come from, for errors.
+        values: fields by name, as `dataclasses.asdict` returns them.
+        origin: name of their file or sender, for errors.
 
     Raises:
-        JobError: naming the first value that is wrong.
+        JobError: that names the first invalid value.
     """
     from pydantic import ValidationError
 
     try:
         job = _adapter().validate_json(json.dumps(values), strict=True)
     except (ValidationError, RecursionError) as error:
-        raise JobError(f"{where} holds no job: {_first(error)[:300]}; write it again") from error
-    wrong = _wrong(job)
-    if wrong:
-        raise JobError(f"{where} holds a job that cannot be: {wrong[:300]}; write it again")
+        raise JobError(f"{origin} contains no valid job: {_first_error(error)[:300]}; write it again") from error
+    problem = _invalid_value(job)
+    if problem:
+        raise JobError(f"{origin} contains an invalid job: {problem[:300]}; write it again")
     return job
 
 
@@ -114,46 +112,46 @@ def _adapter() -> TypeAdapter[Job]:
     return TypeAdapter(Job)
 
 
-def _first(error: Exception) -> str:
-    """The first fault that pydantic found, in a line."""
-    faults: list[dict[str, Any]] = getattr(error, "errors", lambda **_: [])(include_url=False, include_input=False)
-    if not faults:
+def _first_error(error: Exception) -> str:
+    """Return the first error that pydantic found, as one line."""
+    errors: list[dict[str, Any]] = getattr(error, "errors", lambda **_: [])(include_url=False, include_input=False)
+    if not errors:
         return "it is nested too deeply"
-    at = ".".join(map(str, faults[0]["loc"])) or "the whole"
-    return f"{at}: {faults[0]['msg']}"
+    field = ".".join(map(str, errors[0]["loc"])) or "job"
+    return f"{field}: {errors[0]['msg']}"
 
 
-def _wrong(job: Job) -> str:
-    """What is wrong with values that have the right types; empty if nothing is."""
+def _invalid_value(job: Job) -> str:
+    """Return the first invalid value among values of valid types; empty if all are valid."""
     sides = dict(zip(job.axes, job.shape, strict=False))
     if len(sides) != len(job.shape) or len(job.axes) != len(job.shape) or not {"Y", "X"} <= set(sides) <= set(AXES):
         return f"axes {job.axes[:20]!r} for {len(job.shape)} sides"
     if not all(0 < side < 2**40 for side in job.shape):
         return f"shape {job.shape}"
-    for name, (least, largest) in _LIMITS.items():
-        if not least <= getattr(job, name) <= largest:
+    for name, (lowest, highest) in _LIMITS.items():
+        if not lowest <= getattr(job, name) <= highest:
             return f"{name} {getattr(job, name)}"
-    if not all(0 < side <= 2**16 for side in job.group) or not _one_writer(job):
+    if not all(0 < side <= 2**16 for side in job.group) or not _has_one_writer_per_shard(job):
         return f"group {job.group} and shard {job.shard}"
-    if job.device not in ("cpu", "cuda", "mps") or not _real(job.dtype):
+    if job.device not in ("cpu", "cuda", "mps") or not _is_real_dtype(job.dtype):
         return f"device {job.device[:20]!r} and dtype {job.dtype[:20]!r}"
-    return _wrong_figures(job)
+    return _invalid_ranges_or_treatments(job)
 
 
-def _one_writer(job: Job) -> bool:
-    """Whether each shard of the output is written by one group of tiles."""
+def _has_one_writer_per_shard(job: Job) -> bool:
+    """Return whether each shard of the output is written by one group of tiles."""
     if not job.shard:
         return True
-    folder = not job.output.lower().endswith(TIFF_SUFFIXES)
+    is_zarr = not job.output.lower().endswith(TIFF_SUFFIXES)
     return (
         job.group == (job.shard // job.tile,) * 2
         and not job.shard % job.tile
-        and not (folder and job.ome_zarr == "0.4")
+        and not (is_zarr and job.ome_zarr == "0.4")
     )
 
 
-def _wrong_figures(job: Job) -> str:
-    """What is wrong with ranges and treatments, and the plan that follows from them."""
+def _invalid_ranges_or_treatments(job: Job) -> str:
+    """Return what is invalid in ranges, treatments, hot pixels and the resulting plan; empty if all are valid."""
     if any(scale.low >= scale.high for _, scale in job.ranges):
         return "an empty intensity range"
     if {key for key, _ in job.ranges} != {key for key, _ in job.treatments}:
@@ -166,11 +164,11 @@ def _wrong_figures(job: Job) -> str:
             or not 0 < treatment.scale <= 1e6
             or not 0.5 <= treatment.strength <= 2
             or len(treatment.noise) not in (0, 1, 3)
-            or any(one.floor < 0 for one in treatment.limits)
+            or any(noise.floor < 0 for noise in treatment.noise_variances)
         ):
             return f"treatment {treatment}"
     sizes = dict(zip(job.axes, job.shape, strict=True))
-    if any(not (0 <= y < sizes["Y"] and 0 <= x < sizes["X"]) for _, places in job.hot_pixels for y, x in places):
+    if any(not (0 <= y < sizes["Y"] and 0 <= x < sizes["X"]) for _, pixels in job.hot_pixels for y, x in pixels):
         return "a hot pixel outside of the image"
     try:
         _ = job.plan
@@ -179,6 +177,6 @@ def _wrong_figures(job: Job) -> str:
     return ""
 
 
-def _real(dtype: str) -> bool:
-    """Whether this names integers or real numbers; NumPy would take whole sentences, and evaluate them."""
+def _is_real_dtype(dtype: str) -> bool:
+    """Return whether a text names integers or real numbers; `np.dtype` would parse and evaluate other text, too."""
     return _DTYPE.fullmatch(dtype) is not None

@@ -1,6 +1,6 @@
-"""A part of a job: one position of a stack, or all, and of its planes the tiles in a rectangle.
+"""Region of a job: one position of a stack, or all, and of its planes the tiles in a rectangle.
 
-Its tiles, intensity ranges and attention masks are those of the whole job, and so are its pixels.
+Tiles, intensity ranges and attention masks are those of the whole job, and so are the resulting pixels.
 """
 
 from __future__ import annotations
@@ -14,49 +14,49 @@ from masked_denoiser.tiling.plan import Plan, Span, Tile
 
 @dataclass(frozen=True)
 class Region:
-    """Which part of a job to do.
+    """Part of a job.
 
     Attributes:
-        position: where along the axes beside Y and X, as (letter, position); 0 for letters left out.
+        position: position along the axes other than Y and X, as (letter, position); 0 for letters left out.
         rows, columns: the rectangle, within the image and not empty.
-        whole: the letters along which all positions are done.
+        full_axes: letters of the axes along which all positions are denoised.
     """
 
     position: tuple[tuple[str, int], ...]
     rows: Span
     columns: Span
-    whole: str = ""
+    full_axes: str = ""
 
     @property
-    def kept(self) -> str:
-        """The letters of axes beside Y and X that keep their length."""
-        return f"{self.whole}S"
+    def kept_axes(self) -> str:
+        """Letters of the axes other than Y and X that keep their length."""
+        return f"{self.full_axes}S"
 
-    def holds(self, plane: Plane) -> bool:
-        """Whether a plane is at this position; of colours denoised one by one, all are."""
+    def contains(self, plane: Plane) -> bool:
+        """Return whether a plane is at this position; colours that are denoised separately all are."""
         position = dict(self.position)
-        return all(letter in self.kept or position.get(letter, 0) == at for letter, at in plane.index)
+        return all(letter in self.kept_axes or position.get(letter, 0) == at for letter, at in plane.index)
 
     def tiles(self, plan: Plan) -> list[Tile]:
-        """The tiles whose cores touch the rectangle, in the order of the plan."""
-        rows, columns = self.places(plan)
+        """Return the tiles whose cores touch the rectangle, in the order of the plan."""
+        rows, columns = self.tile_ranges(plan)
         return [plan[row * plan.grid[1] + column] for row, column in product(rows, columns)]
 
-    def places(self, plan: Plan) -> tuple[range, range]:
-        """Rows and columns of the tiles whose cores touch the rectangle."""
-        return _places(self.rows, plan.tile), _places(self.columns, plan.tile)
+    def tile_ranges(self, plan: Plan) -> tuple[range, range]:
+        """Return the rows and columns of the tiles whose cores touch the rectangle."""
+        return _tile_range(self.rows, plan.tile), _tile_range(self.columns, plan.tile)
 
-    def snapped(self, tile: int, size: tuple[int, int]) -> Region:
-        """The region grown to whole tiles of this side, within an image of this size."""
-        rows, columns = (_snap(span, tile, side) for span, side in zip((self.rows, self.columns), size, strict=True))
+    def expanded_to_tiles(self, tile: int, size: tuple[int, int]) -> Region:
+        """Return the region expanded to whole tiles of this side, within an image of this height and width."""
+        rows, columns = (_expand(span, tile, side) for span, side in zip((self.rows, self.columns), size, strict=True))
         return replace(self, rows=rows, columns=columns)
 
 
-def _places(span: Span, tile: int) -> range:
-    """Rows or columns of tiles that a span of pixels touches."""
+def _tile_range(span: Span, tile: int) -> range:
+    """Return the rows or columns of tiles that a span of pixels touches."""
     return range(span.start // tile, -(-span.stop // tile))
 
 
-def _snap(span: Span, tile: int, side: int) -> Span:
-    places = _places(span, tile)
-    return Span(places.start * tile, min(places.stop * tile, side))
+def _expand(span: Span, tile: int, side: int) -> Span:
+    tiles = _tile_range(span, tile)
+    return Span(tiles.start * tile, min(tiles.stop * tile, side))

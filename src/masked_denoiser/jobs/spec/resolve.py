@@ -1,4 +1,4 @@
-"""Settles what a user asked for against image, model and device: from `Options` to `Job`."""
+"""Resolution of options to a job, against image, model and device."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from masked_denoiser.denoising.intensity.colours import colours_are_related
 from masked_denoiser.denoising.intensity.epochs import count_epochs
 from masked_denoiser.denoising.intensity.exposures import REACH as EXPOSURE_REACH
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_ranges
-from masked_denoiser.denoising.noise_settings import AUTO, NONE, NoiseChoice, choose
+from masked_denoiser.denoising.noise_settings import AUTO, NONE, NoiseChoice, resolve_noise
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment, with_strength
 from masked_denoiser.denoising.stride_pattern import pattern_reach
 from masked_denoiser.denoising.tile_denoiser import MAP_REACH
 from masked_denoiser.errors import JobError
-from masked_denoiser.images.planes import Channels, Plane, list_planes
+from masked_denoiser.images.choices import Channels, OmeZarr
+from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
-from masked_denoiser.images.writers.layout import OmeZarr, shard_side
+from masked_denoiser.images.writers.layout import shard_side
 from masked_denoiser.images.writers.output_path import is_tiff
-from masked_denoiser.inference.halo import _up_to, resolve_halo
+from masked_denoiser.inference.halo import resolve_halo, round_up_to_grid
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.options import Options, OutputDtype
 from masked_denoiser.models.file import Model
-from masked_denoiser.noise.impulses import REACH
+from masked_denoiser.noise.impulses import REACH as IMPULSE_REACH
 from masked_denoiser.tiling.plan import chunk_side
 from masked_denoiser.version import program_version
 
@@ -44,7 +45,7 @@ def make_job(
     precision: Precision = "float32",
     model_from: str = "",
 ) -> Job:
-    """Settles what was asked for.
+    """Resolve options to a job.
 
     Args:
         source: the image; a sample of it is read to fix the intensity ranges.
@@ -52,71 +53,83 @@ def make_job(
         options: what the user asked for.
         device: kind of device, "cpu", "cuda" or "mps".
         output: where the result goes; "" for memory.
-        precision: what `options.precision` comes to on the device.
-        model_from: name or path of the model.
+        precision: `options.precision`, resolved for the device.
+        model_from: name or path of the model; empty for a model in memory.
 
     Raises:
-        JobError: if options, image and model do not go together.
+        JobError: if options, image and model do not fit together.
         PlanError: if the tile does not fit the model's window.
     """
-    _check(source, model, options)
+    _check_options(source, model, options)
     grid = model.card.architecture.grid
-    around = source.context or source  # a small part tells little of its noise
-    epochs = 1 if options.intensity is not None else count_epochs(around, planes_of(source, options.channels))
+    context = source.context or source  # a small part may be too small to measure its noise
+    epochs = 1 if options.intensity is not None else count_epochs(context, planes_of(source, options.channels))
     planes = planes_of(source, options.channels, epochs)
-    ranges = _ranges(around, planes, options)
-    chosen = choose(options.noise, around, planes, ranges, model, options.seed, rounded_output=options.dtype == "same")
-    treatments = {key: with_strength(treatment, options.strength) for key, treatment in chosen.treatments.items()}
-    chosen = replace(chosen, treatments=treatments)
-    hot = _hot_pixels(source, planes, ranges, chosen, options)
-    stride = lcm(*(treatment.stride for treatment in chosen.treatments.values()))
+    ranges = _ranges(context, planes, options)
+    choice = _noise_choice(context, planes, ranges, model, options)
+    hot = _hot_pixels(source, planes, ranges, choice, options)
+    stride = lcm(*(treatment.stride for treatment in choice.treatments.values()))
     batch = options.batch or {"cuda": 8, "mps": 2}.get(device, 1)
     tile = _tile(options, grid, stride)
     shard = _shard(source, planes, tile, output, options)
+    context_reach = _context_reach(choice.treatments.values()) + IMPULSE_REACH * bool(hot)
     job = Job(
-        **_of_source(source, planes),
+        **_source_fields(source, planes),
+        **_option_fields(options),
         output=output,
         model=model.card.name,
         model_from=model_from,
         model_digest=model.digest,
         window=grid,
         tile=tile,
-        halo=resolve_halo(options.halo, model, stride, _around(chosen.treatments.values()) + REACH * bool(hot)),
+        halo=resolve_halo(options.halo, model, stride, context_reach),
         batch=batch,
         shard=shard,
         group=(shard // tile, shard // tile) if shard else (1, batch),
-        passes=options.passes,
-        std=options.std,
-        seed=options.seed,
-        channels=options.channels,
-        output_dtype=options.dtype,
         epochs=epochs,
         ranges=tuple(ranges.items()),
-        asked=options.noise,
-        noise=chosen.verdict,
-        treatments=tuple(chosen.treatments.items()),
+        noise=choice.verdict,
+        treatments=tuple(choice.treatments.items()),
         hot_pixels=tuple(hot.items()),
         device=device,
         precision=precision,
-        compiled=options.compiled,
-        background=_background(around, planes, ranges, options),
-        ome_zarr=options.ome_zarr,
-        on_error=options.on_error,
+        background=_background(context, planes, ranges, options),
         version=program_version(),
     )
-    _ = job.plan  # refuses a tile or halo that does not fit the model
+    _ = job.plan  # raises if a tile or halo does not fit the model
     return job
 
 
+def _noise_choice(
+    source: Source,
+    planes: tuple[Plane, ...],
+    ranges: dict[int, IntensityRange],
+    model: Model,
+    options: Options,
+) -> NoiseChoice:
+    """Return the noise treatment of each channel and epoch, at the requested strength."""
+    rounded = options.dtype == "same"
+    choice = resolve_noise(options.noise, source, planes, ranges, model, options.seed, rounded_output=rounded)
+    treatments = {key: with_strength(treatment, options.strength) for key, treatment in choice.treatments.items()}
+    return replace(choice, treatments=treatments)
+
+
+def _option_fields(options: Options) -> dict[str, Any]:
+    """Return the fields of a job that are taken over from the options."""
+    names = ("passes", "std", "seed", "channels", "compiled", "ome_zarr", "on_error")
+    renamed = {"output_dtype": options.dtype, "asked": options.noise}
+    return {name: getattr(options, name) for name in names} | renamed
+
+
 def _shard(source: Source, planes: tuple[Plane, ...], tile: int, output: str, options: Options) -> int:
-    """The side of the output's shards: none in memory, nor in OME-Zarr 0.4, which has none."""
+    """Return the side of the output's shards; 0 in memory and in OME-Zarr 0.4, which has no shards."""
     if not output or (options.ome_zarr == "0.4" and not is_tiff(Path(output))):
         return 0
     return shard_side(source.size_yx, tile, chunk_side(tile), len(planes))
 
 
-def _of_source(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
-    """What a job says of its input."""
+def _source_fields(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
+    """Return the fields of a job that describe its input."""
     return {
         "input": source.where,
         "asked_axes": source.asked_axes,
@@ -131,10 +144,10 @@ def _of_source(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
 
 
 def planes_of(source: Source, channels: Channels, epochs: int = 1) -> tuple[Plane, ...]:
-    """Return the planes of an image, in the order they are denoised.
+    """Return the planes of an image, in the order in which they are denoised.
 
     Raises:
-        JobError: if channels that are no colours are to be taken as RGB.
+        JobError: if RGB is requested for channels that are not colours.
     """
     try:
         return tuple(list_planes(source.axes, source.sizes, source.rgb, channels, epochs))
@@ -143,37 +156,40 @@ def planes_of(source: Source, channels: Channels, epochs: int = 1) -> tuple[Plan
 
 
 def _tile(options: Options, grid: int, stride: int) -> int:
-    """The side of a tile: as asked for, or with strides the next on their grid."""
+    """Return the side of a tile: as given, or the next multiple of the grid if there are strides."""
     if isinstance(options.tile, str):
         raise JobError(f"tile is {options.tile!r}; give a number of pixels, or 'auto' to `denoise`")
-    return options.tile if stride == 1 else _up_to(grid * stride, options.tile)
+    return options.tile if stride == 1 else round_up_to_grid(grid * stride, options.tile)
 
 
-def _around(treatments: Collection[NoiseTreatment]) -> int:
-    """Before the network impulses are looked for among neighbours, after it the result is held to local figures."""
+def _context_reach(treatments: Collection[NoiseTreatment]) -> int:
+    """Return the reach in pixels of the steps before and after the network."""
     limited = (3 * MEAN_REACH * bool(t.noise) * bool(t.blend) for t in treatments)
     before = (
-        pattern_reach(t.strides) + MAP_REACH * t.noise_map + REACH * t.replaces_pixels + EXPOSURE_REACH * bool(t.blend)
+        pattern_reach(t.strides)
+        + MAP_REACH * t.noise_map
+        + IMPULSE_REACH * t.replaces_pixels
+        + EXPOSURE_REACH * bool(t.blend)
         for t in treatments
     )
     return max(map(sum, zip(before, limited, strict=True)), default=0)
 
 
-def _check(source: Source, model: Model, options: Options) -> None:
+def _check_options(source: Source, model: Model, options: Options) -> None:
     if source.dtype.kind not in "uif":
         raise JobError(f"{source.name} has dtype {source.dtype}; only integers and real numbers can be denoised")
     if not 0.5 <= options.strength <= 2:
-        raise JobError(f"strength is {options.strength:g}; choose 0.5 to 2, 1 takes the noise as it was measured")
+        raise JobError(f"strength is {options.strength:g}; choose 0.5 to 2; 1 is the noise as measured or given")
     if options.strength != 1 and options.noise.strip().lower() == NONE:
-        raise JobError("strength is that of the noise, and noise 'none' does not look at it; leave one of them out")
+        raise JobError("strength scales the noise, which noise 'none' ignores; leave one of them out")
     if options.passes < 1 or options.passes > 1000:
         raise JobError(f"passes is {options.passes}; choose 1 to 1000")
     if options.std and options.passes < 2:
         raise JobError("a standard deviation needs at least 2 passes; set passes to 2 or more")
     if options.passes > 1 and not model.card.architecture.attention_mask:
-        raise JobError(f"{model.card.name} has no attention mask, so that all passes are equal; set passes to 1")
+        raise JobError(f"{model.card.name} has no attention mask, which makes all passes equal; set passes to 1")
     if options.dtype not in get_args(OutputDtype):
-        raise JobError(f"results cannot be {options.dtype}; choose {' or '.join(get_args(OutputDtype))}")
+        raise JobError(f"dtype is {options.dtype}; choose {' or '.join(get_args(OutputDtype))}")
     if options.ome_zarr not in get_args(OmeZarr):
         raise JobError(f"OME-Zarr {options.ome_zarr} cannot be written; choose {' or '.join(get_args(OmeZarr))}")
     if options.batch < 0 or options.seed < 0:
@@ -181,13 +197,13 @@ def _check(source: Source, model: Model, options: Options) -> None:
     if options.seed >= 2**63:
         raise JobError(f"seed is {options.seed}; choose one below 2^63")
     if options.intensity is not None and not all(map(isfinite, options.intensity)):
-        raise JobError(f"the intensity range {options.intensity} has no end; give two finite numbers")
+        raise JobError(f"the intensity range {options.intensity} is not finite; give two finite numbers")
     if options.intensity is not None and not options.intensity[0] < options.intensity[1]:
         raise JobError(f"the intensity range {options.intensity} is empty; give LOW < HIGH")
 
 
 def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> dict[int, IntensityRange]:
-    """Of all channels that are denoised, by key, in the order of the keys."""
+    """Return the intensity range of each channel and epoch that is denoised, by key, in the order of the keys."""
     keys = sorted({p.range_key for p in planes if not p.copied})
     measured = measure_ranges(source, planes, options.seed)
     if options.intensity is None:
@@ -200,13 +216,13 @@ def _hot_pixels(
     source: Source,
     planes: tuple[Plane, ...],
     ranges: dict[int, IntensityRange],
-    chosen: NoiseChoice,
+    choice: NoiseChoice,
     options: Options,
 ) -> dict[int, Positions]:
-    """By channel, the pixels that stay at their place; only where noise was measured."""
+    """Return the positions of hot pixels by channel; none unless the noise is measured."""
     if options.noise.strip().lower() != AUTO:
         return {}
-    noise = {key: treatment.limits[0] for key, treatment in chosen.treatments.items() if treatment.noise}
+    noise = {key: treatment.noise_variances[0] for key, treatment in choice.treatments.items() if treatment.noise}
     return find_hot_pixels(source, planes, ranges, noise)
 
 
@@ -219,10 +235,10 @@ def _background(
 
 
 def fingerprint(source: Source, planes: tuple[Plane, ...]) -> tuple[int, int, int]:
-    """What tells one input from another: `Job.fingerprint`."""
+    """Return the stamp of an input, which tells it from other inputs: see `Job.stamp`."""
     ys, xs = (slice(max(0, side // 2 - 64), side // 2 + 64) for side in source.size_yx)
-    few = (planes[0], planes[len(planes) // 2], planes[-1])
-    checksum = zlib.crc32(b"".join(source.read(plane, ys, xs).tobytes() for plane in few))
+    sampled = (planes[0], planes[len(planes) // 2], planes[-1])
+    checksum = zlib.crc32(b"".join(source.read(plane, ys, xs).tobytes() for plane in sampled))
     if source.path is None or not source.path.is_file():
         return 0, 0, checksum
     status = source.path.stat()
@@ -230,11 +246,11 @@ def fingerprint(source: Source, planes: tuple[Plane, ...]) -> tuple[int, int, in
 
 
 def resolve_channels(source: Source, model: Model | str | Path, options: Options) -> Options:
-    """Return options in which "auto" channels of a merged RGB image are "each", where the model is chosen, too.
+    """Return options with channels "each" for a merged RGB image if channels and model are "auto".
 
     Args:
         source: the image, or a part of it with the image as its context.
-        model: as the user asked for it; a model that is named gets RGB together, as it knows it.
+        model: as requested by the user; a named model gets RGB together, as in its training.
         options: how to denoise.
     """
     if model != AUTO or options.channels != "auto" or not source.rgb or colours_are_related(source, options.seed):

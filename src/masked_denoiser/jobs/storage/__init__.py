@@ -1,1 +1,1 @@
-"""The output of a job on disk, its journal and its lock."""
+"""Storage of a job: its output on disk, its journal and its lock."""

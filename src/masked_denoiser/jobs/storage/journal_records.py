@@ -1,6 +1,6 @@
-"""The lines of a journal: records that tell whether they are whole.
+"""Records of a journal: lines with checksums.
 
-A line is the CRC-32 of a record in eight hexadecimal digits, a space, the record as JSON.
+A line is the CRC-32 of a record in eight hexadecimal digits, a space, and the record as JSON.
 """
 
 from __future__ import annotations
@@ -14,36 +14,39 @@ from typing import Any
 from masked_denoiser.errors import JobError
 from masked_denoiser.plain_json import parse_json
 
-#: Seconds after which a journal that does not show up is gone.
-_LATE = 5
+#: Seconds after which a missing journal counts as removed.
+_MAX_DELAY_SECONDS = 5
 
 
-def line_of(record: dict[str, Any]) -> bytes:
-    """Bytes, so that a line ends alike on every system and its length is what is on disk."""
+def format_record(record: dict[str, Any]) -> bytes:
+    """Return a record as a line of bytes, which has the same length on every system."""
     text = json.dumps(record, sort_keys=True).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The records of a journal, the header first, and their length in bytes.
+    """Return the records of a journal, the header first, and their length in bytes.
 
-    What a power cut left of the last lines, torn or never written, is left out; a bad line before a good one is damage.
+    Invalid lines at the end are left out, since a power failure leaves such lines, torn or never written.
+
+    Raises:
+        JobError: if there is no journal, or an invalid line precedes a valid one.
     """
     if not path.is_file():
-        raise JobError(f"there is no journal {path}: its output is complete, or no job of this program was cut off")
+        raise JobError(f"journal {path} does not exist: its output is complete, or was not written by this program")
     lines = path.read_bytes().split(b"\n")[:-1]
-    found = [parse_line(line) for line in lines]
-    while found and found[-1] is None:
-        found.pop()
-    records = [record for record in found if record is not None]
-    if not records or len(records) < len(found):
-        at = f"line {found.index(None) + 1}" if found else "its first line"
-        raise JobError(f"journal {path} is damaged at {at}; start again with --overwrite")
+    parsed = [parse_record(line) for line in lines]
+    while parsed and parsed[-1] is None:
+        parsed.pop()
+    records = [record for record in parsed if record is not None]
+    if not records or len(records) < len(parsed):
+        position = f"line {parsed.index(None) + 1}" if parsed else "its first line"
+        raise JobError(f"journal {path} is damaged at {position}; start again with --overwrite")
     return records, sum(len(line) + 1 for line in lines[: len(records)])
 
 
-def parse_line(line: bytes) -> dict[str, Any] | None:
-    """A record; None for a line that does not agree with its checksum."""
+def parse_record(line: bytes) -> dict[str, Any] | None:
+    """Return the record of a line; None if the line does not match its checksum."""
     checksum, _, text = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(text):
         return None
@@ -54,33 +57,33 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-class Watch:
-    """Sees from a worker whether its run is still the one that writes an output.
+class RunGuard:
+    """Check by a worker that its run is still the one that writes an output.
 
-    A worker may outlive its driver. If somebody else has begun to write the same output since, perhaps with other
-    settings, what the worker still has in hand must not get there.
+    A worker may outlive its driver. If another run has started to write the same output, perhaps with other settings,
+    the worker must not write its remaining results.
     """
 
     def __init__(self, path: Path, run: str) -> None:
         self._path, self._run = path, run
 
-    def still_ours(self) -> bool:
-        """Whether the journal is there and names no later run.
+    def is_current(self) -> bool:
+        """Return whether the journal exists and names no later run.
 
         A shared file system may show a new journal some seconds late.
         """
-        for _ in range(_LATE):
-            last = self._latest()
+        for _ in range(_MAX_DELAY_SECONDS):
+            last = self._last_run()
             if last:
                 return last == self._run
             time.sleep(1)
         return False
 
-    def _latest(self) -> str:
-        """The run that was named last; a journal is short, and all of it may be another's since the last look."""
+    def _last_run(self) -> str:
+        """Return the last run named in the journal, which is read whole: it is short and may have been replaced."""
         try:
             lines = self._path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return ""
-        named = (record["run"] for record in map(parse_line, reversed(lines)) if record is not None and "run" in record)
-        return str(next(named, ""))
+        records = map(parse_record, reversed(lines))
+        return str(next((record["run"] for record in records if record is not None and "run" in record), ""))

@@ -1,4 +1,4 @@
-"""One process at a time writes an output."""
+"""Lock of an output, which at most one process writes."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from masked_denoiser.errors import JobError
 
 
 class OutputLock:
-    """The right to write outputs, held until it is released or the process ends, however it ends.
+    """Exclusive right to write outputs, until it is released or the process ends in any way.
 
-    The operating system keeps it (`flock`, or its like on Windows), so that a killed process leaves no lock behind,
-    only an empty file `<output>.lock`, which the next run takes over.
+    The operating system manages it (`flock`, or its equivalent on Windows), so that a killed process leaves only an
+    empty file `<output>.lock`, which the next run takes over.
     """
 
     def __init__(self, outputs: Sequence[Path], owner: str) -> None:
-        """Takes the locks of all outputs of a job.
+        """Lock all outputs of a job.
 
         Args:
-            outputs: what will be written.
-            owner: who holds it, if somebody does, for the error.
+            outputs: paths that will be written.
+            owner: last writer of the output, for the error; empty if unknown.
 
         Raises:
-            JobError: if another process, or another job of this one, holds one of them.
+            JobError: if another process, or another job of this process, has locked one of them.
         """
         self._locks: list[FileLock] = []
         try:
             for output in outputs:
-                self._locks.append(_locked(output, owner))
+                self._locks.append(_lock(output, owner))
         except JobError:
             self.release()
             raise
 
     def release(self) -> None:
-        """Gives the right back, and removes the files; once is enough."""
+        """Unlock the outputs and remove the lock files; further calls do nothing."""
         while self._locks:
             lock = self._locks.pop()
-            if os.name != "nt":  # Windows removes no file that is open; there the library does it afterwards
+            if os.name != "nt":  # Windows cannot remove an open file; there the library removes it afterwards
                 Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
 
 
-def _locked(output: Path, owner: str) -> FileLock:
-    # Another thread may release it.
+def _lock(output: Path, owner: str) -> FileLock:
+    # Not thread-local, since another thread may release it.
     lock = FileLock(output.with_name(f"{output.name}.lock"), timeout=0, thread_local=False)
     try:
         lock.acquire()

@@ -1,4 +1,4 @@
-"""The output of a job on disk: whether it may be written, its sinks, and its journal."""
+"""Output of a job on disk: checks before writing, its sinks and its journal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress, subrange
 from masked_denoiser.images.writers.output_path import (
+    check_disk_space,
     check_output,
     check_replaceable,
-    check_room,
-    discard,
+    discard_output,
     estimate_bytes,
-    has_begun,
+    output_exists,
 )
 from masked_denoiser.images.writers.provenance import read_attributes
 from masked_denoiser.jobs.spec.job import Job, describe_difference
@@ -32,34 +32,34 @@ from masked_denoiser.tiling.plan import chunk_side
 
 @dataclass(frozen=True)
 class Output:
-    """What a job writes to, and its end.
+    """Sinks and journal of a job.
 
     Attributes:
-        sink: of the result.
-        std_sink: of the standard deviation, if the job has one.
-        journal: of what is done.
+        sink: sink of the result.
+        std_sink: sink of the standard deviation, if the job has one.
+        journal: journal of the finished groups of tiles.
     """
 
     sink: Sink
     std_sink: Sink | None
     journal: Journal
 
-    def finish(self, follow: ProgressCallback = no_progress) -> None:
-        """Completes the outputs, and then removes the journal; what `follow` raises stops it, for a later resume."""
+    def finish(self, progress: ProgressCallback = no_progress) -> None:
+        """Complete the outputs and remove the journal; an exception of `progress` stops this, and it can be resumed."""
         sinks = self._sinks()
         damage = sorted(set(map(str, self.journal.damage)))
         try:
             for sink in sinks if damage else ():
                 sink.note({"damage": damage})
             for number, sink in enumerate(sinks):
-                follow(number / len(sinks))
-                sink.finish(subrange(follow, number, len(sinks)))
+                progress(number / len(sinks))
+                sink.finish(subrange(progress, number, len(sinks)))
             self.journal.remove()
         except OSError as error:
             raise OutputError(self.journal.output, error) from error
 
     def close(self) -> None:
-        """Closes the outputs as they are, for a later resume."""
+        """Close the outputs without completing them, so that the job can be resumed."""
         for sink in self._sinks():
             sink.close()
         self.journal.close()
@@ -69,130 +69,130 @@ class Output:
 
 
 def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, overwrite: bool) -> bool:
-    """Whether an interrupted job is to be continued.
+    """Return whether an interrupted job is to be continued.
 
     Raises:
         AlreadyCompleteError: if a complete output is to be resumed.
-        JobError: if resuming and overwriting are both asked for, or the output waits for one of them.
-        ImageError: if the output cannot be written, or would touch the input.
+        JobError: if resuming and overwriting are both requested, or the output exists and neither is.
+        ImageError: if the output cannot be written, or would overwrite the input.
     """
-    check_wishes(resume, overwrite)
+    check_not_both(resume, overwrite)
     check_output(path, source)
-    unfinished = Journal.beside(path).exists()
+    unfinished = Journal.path_for(path).exists()
     if overwrite or (resume and unfinished):
         return resume
     if unfinished:
-        raise JobError(f"{path} was begun and not finished; go on with --resume, or start again with --overwrite")
+        raise JobError(f"{path} is unfinished; continue with --resume, or start again with --overwrite")
     if path.exists() and resume:
         raise AlreadyCompleteError(
-            f"{path} has no journal beside it: it is complete. Nothing to resume; --overwrite starts again"
+            f"{path} has no journal, so it is complete and cannot be resumed; use --overwrite to start again"
         )
-    _check_free(path)
+    _check_absent(path)
     if job_has_std:
         check_output(std_path(path), source)
-        _check_free(std_path(path))
+        _check_absent(std_path(path))
     return False
 
 
-def check_wishes(resume: bool, overwrite: bool) -> None:
-    """Refuses to go on and to start again at once.
+def check_not_both(resume: bool, overwrite: bool) -> None:
+    """Check that not both resuming and overwriting are requested.
 
     Raises:
-        JobError: if both are asked for.
+        JobError: if both are.
     """
     if resume and overwrite:
-        raise JobError("--resume goes on and --overwrite starts again; give only one of them")
+        raise JobError("--resume continues a job and --overwrite restarts it; give only one of them")
 
 
-def _check_free(path: Path) -> None:
+def _check_absent(path: Path) -> None:
     if path.exists():
         raise JobError(f"{path} exists; write elsewhere, or replace it with --overwrite")
 
 
-def check_made_alike(path: Path, job: Job, *, measured_precision: bool = False) -> None:
-    """Refuses to take a complete output for that of a job with other settings.
+def check_same_job(path: Path, job: Job, *, measured_precision: bool = False) -> None:
+    """Check that a complete output was written by a job with the same settings.
 
     Args:
-        path: of the output.
-        job: as it would be begun now.
-        measured_precision: whether the precision was left to a measurement.
+        path: path of the output.
+        job: the job as it would start now.
+        measured_precision: whether the precision was measured.
 
     Raises:
-        JobError: naming what differs.
+        JobError: that names the differences.
     """
-    made = read_attributes(path)
-    then = made.get("settings")
+    attributes = read_attributes(path)
+    then = attributes.get("settings")
     if not isinstance(then, dict):
         raise JobError(
-            f"{path} exists, and is no output of this version; write elsewhere, or replace it with --overwrite"
+            f"{path} exists and is not an output of this version; write elsewhere, or replace it with --overwrite"
         )
     measured = {"noise", "treatments", "hot_pixels"} if job.asked == "auto" else set()
-    left_open = {"version", *measured, *(["precision"] if measured_precision else [])}
+    ignored = {"version", *measured, *(["precision"] if measured_precision else [])}
     now = json.loads(json.dumps(job.settings()))
     differing = [
         describe_difference(key, then.get(key), now[key])
         for key in now
-        if key not in left_open and then.get(key) != now[key]
+        if key not in ignored and then.get(key) != now[key]
     ]
-    if made.get("input") != provenance(job)["input"]:
+    if attributes.get("input") != provenance(job)["input"]:
         differing.insert(0, "the input has changed (its pixels)")
     if differing:
         raise JobError(
-            f"{path} is complete, but of another job: {'; '.join(differing[:3])}. Write elsewhere, or --overwrite"
+            f"{path} is complete, but of another job: {'; '.join(differing[:3])}; write elsewhere, or use --overwrite"
         )
 
 
 def open_output(source: Source, job: Job, lock: OutputLock, *, resume: bool, overwrite: bool) -> Output:
-    """Creates or reopens what a job writes to.
+    """Create or reopen the output of a job.
 
     Args:
         source: the image.
-        job: with the path of its output.
-        lock: of that output; it belongs to the journal from now on, and is released if this fails.
-        resume: go on with what is there.
-        overwrite: replace what is there.
+        job: the job, with the path of its output.
+        lock: lock of that output; the journal takes it over, and it is released if this fails.
+        resume: continue an existing output.
+        overwrite: replace an existing output.
 
     Raises:
-        JobError: if the journal does not fit the job, or the output is gone.
+        JobError: if the journal is that of another job, or the output is missing.
         ImageError: if the output cannot be written.
     """
     path = Path(job.output)
     with ExitStack() as undo:
-        # The journal comes before the output: what has no journal beside it is complete.
+        # The journal is created before the output, since an output without a journal counts as complete.
         journal = Journal.resume(path, job, lock) if resume else Journal.start(path, job, lock)
         undo.callback(journal.close if resume else journal.remove)
-        begun = bool(journal.done)
-        if not begun:
-            _check_room(source, job, path)
-        sinks = open_sinks(path, source, job, resume=begun, overwrite=overwrite or resume)
+        started = bool(journal.done)
+        if not started:
+            _check_disk_space(source, job, path)
+        sinks = open_sinks(path, source, job, resume=started, overwrite=overwrite or resume)
         undo.pop_all()
     return Output(*sinks, journal)
 
 
-def _check_room(source: Source, job: Job, path: Path) -> None:
-    check_room(path, sum(estimate_bytes(source, p, dtype) for p, dtype in _outputs(path, job)))
+def _check_disk_space(source: Source, job: Job, path: Path) -> None:
+    check_disk_space(path, sum(estimate_bytes(source, p, dtype) for p, dtype in _outputs(path, job)))
 
 
 def open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite: bool) -> tuple[Sink, Sink | None]:
-    """The sinks of a job: of the result, and of the standard deviation if it is asked for.
+    """Open the sinks of a job: of the result, and of the standard deviation if requested.
 
     Args:
-        path: of the result.
+        path: path of the result.
         source: the image.
-        job: the settled job.
-        resume: open what is there, and begin nothing.
-        overwrite: replace what is there.
+        job: the resolved job.
+        resume: open existing outputs and create none.
+        overwrite: replace existing outputs.
 
     Raises:
-        JobError: if what is to be resumed is gone.
+        JobError: if an output to be resumed is missing.
         ImageError: if they cannot be written.
     """
     for p, _ in _outputs(path, job):
         check_output(p, source)
         if not resume:
             check_replaceable(p)
-        elif not has_begun(p):
-            raise JobError(f"{p} has lost the work that its journal tells of; start again with --overwrite")
+        elif not output_exists(p):
+            raise JobError(f"{p} is missing, although its journal lists finished tiles; start again with --overwrite")
     with ExitStack() as undo:
         sinks = []
         for p, dtype in _outputs(path, job):
@@ -209,35 +209,35 @@ def open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite:
                     shard=job.shard,
                 )
             )
-            undo.callback(sinks[-1].close if resume else partial(discard, p))
+            undo.callback(sinks[-1].close if resume else partial(discard_output, p))
         undo.pop_all()
     return sinks[0], sinks[1] if job.std else None
 
 
 def _outputs(path: Path, job: Job) -> list[tuple[Path, Any]]:
-    """Where results go, and their dtype if it is not the image's."""
+    """Return the paths of the outputs, and their dtypes if they are not that of the image."""
     return [(path, job.result_dtype if job.output_dtype != "same" else None), (std_path(path), np.dtype(np.float32))][
         : 1 + job.std
     ]
 
 
 def std_path(output: Path) -> Path:
-    """Where the standard deviation goes: `clean.ome.zarr` -> `clean_std.ome.zarr`."""
+    """Return the path of the standard deviation: `clean_std.ome.zarr` for `clean.ome.zarr`."""
     stem, dot, suffixes = output.name.partition(".")
     return output.with_name(f"{stem}_std{dot}{suffixes}")
 
 
 def provenance(job: Job) -> dict[str, Any]:
-    """What an output says of its making: model, version, settings, their hash, and a checksum of some input pixels.
+    """Return the provenance of an output: model, version, settings, their hash, and a checksum of some input pixels.
 
-    No times and no paths: equal jobs write equal bytes.
+    It contains no times and no paths, so that equal jobs write equal bytes.
     """
-    with_absolute_paths = replace(job, input="", output="", model_from="", stamp=(0, 0, 0))
+    without_paths = replace(job, input="", output="", model_from="", stamp=(0, 0, 0))
     return {
         "model": job.model,
         "model_digest": job.model_digest,
         "version": job.version,
-        "job": with_absolute_paths.digest,
+        "job": without_paths.digest,
         "settings": job.settings(),
         "input": f"{job.stamp[2]:08x}",
     }

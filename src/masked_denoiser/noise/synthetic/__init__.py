@@ -1,1 +1,1 @@
-"""Synthetic noise: families of noise, recipes that combine them, and the reader of recipes."""
+"""Synthetic noise: families, recipes that combine them, and their parser."""

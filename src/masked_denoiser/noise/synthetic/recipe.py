@@ -1,9 +1,9 @@
-"""Noise recipes: synthetic noise as text, such as `poisson(alpha=1..3) + correlated(sigma=20)`.
+"""Noise recipes: text that describes synthetic noise, such as `poisson(alpha=1..3) + correlated(sigma=20)`.
 
-recipe  = step { "+" step }              one noise on top of the other, left to right
+recipe  = step { "+" step }              noises are added from left to right
 step    = family [ "(" name "=" value { "," name "=" value } ")" ]
         | "one_of" "(" recipe { "," recipe } ")"
-value   = number [ ".." number ]         a range is drawn uniformly, for each image anew
+value   = number [ ".." number ]         a range is drawn uniformly for each image
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from torch import Generator, Tensor
 from masked_denoiser.noise.synthetic.families import FAMILIES
 from masked_denoiser.noise.synthetic.pixelwise import Amount
 
-#: What a mixture consists of.
-_MIXED = {"poisson", "speckle", "gaussian", "correlated", "salt_and_pepper"}
+#: Families that a mixture consists of.
+_MIXTURE_FAMILIES = {"poisson", "speckle", "gaussian", "correlated", "salt_and_pepper"}
 
-#: Distinct values of an 8-bit image as a rule: what patches of unknown images are taken to have.
-USUAL_VALUES = 256
+#: Number of distinct values of a typical 8-bit image, assumed for patches of unknown images.
+TYPICAL_DISTINCT_VALUES = 256
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value of a recipe: every number from `low` to `high`; one number where they are equal."""
+    """Value of a recipe: a range from `low` to `high`, or a fixed value if they are equal."""
 
     low: float
     high: float
 
     def draw(self, generator: Generator) -> Interval:
-        """One number of the range. A fixed value draws nothing from the generator."""
+        """Draw a number of the range. A fixed value draws nothing from the generator."""
         if self.low == self.high:
             return self
         value = self.low + (self.high - self.low) * float(torch.rand((), generator=generator))
         return Interval(value, value)
 
     def draw_each(self, count: int, generator: Generator) -> Amount:
-        """One number of the range for each of `count` images: [count, 1, 1, 1] on the generator's device."""
+        """Draw a number of the range for each of `count` images, [count, 1, 1, 1] on the device of the generator."""
         if self.low == self.high:
             return self.low
         drawn = torch.rand(count, 1, 1, 1, generator=generator, device=generator.device)
@@ -52,28 +52,28 @@ class Interval:
 
 @dataclass(frozen=True)
 class Step:
-    """One family with its values, in the order of the family's parameters, all of them given."""
+    """Family with the values of all of its parameters, in their order."""
 
     family: str
     values: tuple[Interval, ...]
 
     def draw(self, generator: Generator) -> Step:
-        """The step with every range replaced by one of its numbers."""
+        """Return the step with every range replaced by a drawn number."""
         return Step(self.family, tuple(value.draw(generator) for value in self.values))
 
     def add(self, images: Tensor, generator: Generator, distinct: int | None = None) -> Tensor:
-        """Adds the noise of a drawn step."""
+        """Add the noise of a drawn step."""
         return self._add(images, generator, [value.low for value in self.values], distinct)
 
     def add_to_batch(self, images: Tensor, generator: Generator, choices: np.random.Generator) -> Tensor:
-        """Add the noise to a batch, every image with numbers of its own; see `add_noise_to_batch`."""
+        """Add the noise to a batch, with individual numbers for each image; see `add_noise_to_batch`."""
         drawn = [value.draw_each(len(images), generator) for value in self.values]
-        return self._add(images, generator, drawn, USUAL_VALUES)
+        return self._add(images, generator, drawn, TYPICAL_DISTINCT_VALUES)
 
     def _add(self, images: Tensor, generator: Generator, values: Sequence[Amount], distinct: int | None) -> Tensor:
         family = FAMILIES[self.family]
         named: dict[str, Amount | None] = {p.name: v for p, v in zip(family.parameters, values, strict=True)}
-        if family.counts:
+        if family.needs_distinct:
             named["distinct"] = distinct
         return family.add(images, generator, **named)
 
@@ -85,26 +85,26 @@ class Step:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of several recipes, each as likely as the others."""
+    """Choice of one of several recipes with equal probability."""
 
     recipes: tuple[NoiseRecipe, ...]
 
     def draw(self, generator: Generator) -> NoiseRecipe:
-        """The recipe that is taken, drawn in turn."""
+        """Draw one of the recipes, and its ranges and choices."""
         chosen = int(torch.randint(len(self.recipes), (), generator=generator))
         return self.recipes[chosen].draw(generator)
 
     def add_to_batch(self, images: Tensor, generator: Generator, choices: np.random.Generator) -> Tensor:
-        """Add each recipe to a share of a batch, as equal as their number allows; see `add_noise_to_batch`."""
+        """Add each recipe to an equal share of a batch, up to the remainder; see `add_noise_to_batch`."""
         counts = [int(count) for count in self.shares(len(images), choices)]
         parts = zip(torch.split(images, counts), self.recipes, strict=True)
         return torch.cat([recipe.add_to_batch(part, generator, choices) for part, recipe in parts if len(part)])
 
     def shares(self, count: int, choices: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """How many of `count` images each recipe gets; what does not divide is drawn."""
-        every, left = divmod(count, len(self.recipes))
-        shares = np.full(len(self.recipes), every, np.int64)
-        shares[choices.permutation(len(self.recipes))[:left]] += 1
+        """Return how many of `count` images each recipe gets, distributing the remainder randomly."""
+        quotient, remainder = divmod(count, len(self.recipes))
+        shares = np.full(len(self.recipes), quotient, np.int64)
+        shares[choices.permutation(len(self.recipes))[:remainder]] += 1
         return shares
 
     def __str__(self) -> str:
@@ -113,21 +113,21 @@ class OneOf:
 
 @dataclass(frozen=True)
 class NoiseRecipe:
-    """Steps on top of each other, left to right. `str` gives the text back in full."""
+    """Steps that are added from left to right; `str` returns the full text."""
 
     steps: tuple[Step | OneOf, ...]
 
     def draw(self, generator: Generator) -> NoiseRecipe:
-        """A recipe without ranges and choices.
+        """Return a recipe whose ranges and choices are drawn.
 
         Args:
-            generator: on the CPU.
+            generator: generator on the CPU.
         """
         drawn = [step.draw(generator) for step in self.steps]
         return NoiseRecipe(tuple(s for d in drawn for s in (d.steps if isinstance(d, NoiseRecipe) else (d,))))
 
     def add_to_batch(self, images: Tensor, generator: Generator, choices: np.random.Generator) -> Tensor:
-        """Add the steps one after the other; see `add_noise_to_batch`."""
+        """Add the steps in their order; see `add_noise_to_batch`."""
         for step in self.steps:
             images = step.add_to_batch(images, generator, choices)
         return images
@@ -137,12 +137,12 @@ class NoiseRecipe:
 
     @property
     def families(self) -> frozenset[str]:
-        """The kinds of noise that may come; those that a mixture consists of are among them."""
-        found: set[str] = set()
+        """Names of all families in the recipe, including those that a mixture consists of."""
+        names: set[str] = set()
         for step in self.steps:
             inner = [recipe.families for recipe in step.recipes] if isinstance(step, OneOf) else [{step.family}]
-            found.update(*inner)
-        return frozenset(found | (_MIXED if "mixture" in found else set()))
+            names.update(*inner)
+        return frozenset(names | (_MIXTURE_FAMILIES if "mixture" in names else set()))
 
 
 def add_noise(
@@ -155,23 +155,23 @@ def add_noise(
     levels: int | None = None,
     distinct: int | None = None,
 ) -> Tensor:
-    """Adds noise to images, each with its own draw of the recipe's ranges and choices.
+    """Add noise to images, with an individual draw of the ranges and choices for each.
 
     Args:
         images: [B, C, H, W] float in [0, 1].
-        recipe: what to add.
-        generator: draws the noise; on the images' device.
-        choices: draws ranges and choices; on the CPU. Left out, `generator` does both, and is then on the CPU.
+        recipe: noise to add.
+        generator: generator of the noise, on the device of the images.
+        choices: generator of ranges and choices, on the CPU; `generator`, which must then be on the CPU, by default.
         clip: whether to clip to [0, 1], as a camera does.
-        levels: rounds to this many steps above 0, 255 for 8 bit; None does not round.
-        distinct: values that the whole image has, of which `images` are parts; None counts those of each.
+        levels: number of steps above 0 to round to, 255 for 8 bit; None does not round.
+        distinct: number of distinct values in the whole image, of which `images` are parts; None counts those of each.
 
     Returns:
         [B, C, H, W].
     """
     drawn = [recipe.draw(choices or generator) for _ in range(len(images))]
     pairs = zip(images, drawn, strict=True)
-    out = torch.cat([_run(image[None], one.steps, generator, distinct) for image, one in pairs])
+    out = torch.cat([_add_steps(image[None], drawn_recipe.steps, generator, distinct) for image, drawn_recipe in pairs])
     out = out.clamp(0.0, 1.0) if clip else out
     return (out * levels).round() / levels if levels else out
 
@@ -179,16 +179,16 @@ def add_noise(
 def add_noise_to_batch(
     images: Tensor, recipe: NoiseRecipe, generator: Generator, choices: np.random.Generator
 ) -> Tensor:
-    """Add noise to the patches of a training step: on their device, and without waiting for it.
+    """Add noise to the patches of a training step, on their device and without synchronizing with it.
 
-    Each patch has its own numbers. Choices are shared out over the batch, so that all recipes of a `one_of` come
-    equally often: patches that lie next to each other get the same one, and are to be in random order.
+    Each patch has individual numbers. The recipes of a `one_of` get equal shares of the batch: consecutive patches get
+    the same one, and must therefore be in random order.
 
     Args:
         images: [B, C, H, W] float in [0, 1].
-        recipe: what to add.
-        generator: draws noise and numbers; on the images' device.
-        choices: draws what does not divide.
+        recipe: noise to add.
+        generator: generator of noise and numbers, on the device of the images.
+        choices: generator for the remainder of equal shares.
 
     Returns:
         [B, C, H, W], clipped to [0, 1].
@@ -196,7 +196,7 @@ def add_noise_to_batch(
     return recipe.add_to_batch(images, generator, choices).clamp(0.0, 1.0)
 
 
-def _run(image: Tensor, steps: Sequence[Step | OneOf], generator: Generator, distinct: int | None) -> Tensor:
+def _add_steps(image: Tensor, steps: Sequence[Step | OneOf], generator: Generator, distinct: int | None) -> Tensor:
     for step in steps:
         assert isinstance(step, Step), "a drawn recipe has no choices"
         image = step.add(image, generator, distinct)

@@ -1,4 +1,4 @@
-"""What the user chose in the dock, and what follows from it. Pure: no Qt, no napari, no torch."""
+"""Form and request of the Denoise dock; without Qt, napari and torch."""
 
 from __future__ import annotations
 
@@ -7,40 +7,43 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from masked_denoiser.errors import FormError
-from masked_denoiser.images.planes import Channels
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.layout import SMALLEST_LEVEL
 from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES, ZARR_SUFFIXES
-from masked_denoiser.inference.precision import AskedPrecision
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.region import Region
 
-#: Where a result goes.
+#: Where a result is written.
 Output = Literal["memory", "zarr", "tiff"]
 
+#: Rectangle of each plane that is denoised.
 RegionKind = Literal["whole", "view", "shapes"]
 
+#: Suffix of the output by its kind.
 _SUFFIX: Mapping[Output, str] = {"zarr": ".ome.zarr", "tiff": ".ome.tif"}
 
-#: A result in memory that takes more than this share of the free memory is asked about first.
-MEMORY_SHARE = 0.5
+#: Share of the free memory above which the user confirms a result in memory.
+_MAX_MEMORY_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Form:
-    """The fields of the dock.
+    """Values of the dock's fields.
 
     Attributes:
         model: name of a model, or "auto".
-        output: where the result goes.
-        path: of the result on disk, as typed.
-        axes: as typed; empty takes those of the layer.
-        slices: ranges of T, Z and C to take, as a selection; empty takes all.
-        region: which rectangle of the planes to take: all, what is in view, or a shape of the layer `shapes`.
-        intensity: (low, high), or None to measure them.
-        noise, strength, precision, skip_background, dtype: as in `Options`.
+        output: where the result is written.
+        path: path of the result on disk, as typed.
+        axes: axes of the layer, as typed; "" for those of the layer.
+        slices: ranges of T, Z and C to denoise, as a selection; "" for all.
+        region: rectangle of the planes to denoise: all, the visible part, or a shape of the Shapes layer `shapes`.
+        shapes: name of a Shapes layer.
+        device: "auto" or the name of a device.
+        scheduler: address of a dask scheduler whose workers denoise to disk; "" for this computer.
+        options: options of the job.
     """
 
     model: str = ""
@@ -50,64 +53,35 @@ class Form:
     slices: str = ""
     region: RegionKind = "whole"
     shapes: str = ""
-    channels: Channels = "auto"
-    passes: int = 1
-    std: bool = False
-    tile: int = 512
-    halo: Literal["default", "exact"] = "default"
     device: str = "auto"
-    seed: int = 0
-    intensity: tuple[float, float] | None = None
-    noise: str = "auto"
-    strength: float = 1.0
-    precision: AskedPrecision = "float32"
-    skip_background: bool = False
-    dtype: Literal["same", "float32"] = "same"
     scheduler: str = ""
-
-    def settings(self) -> dict[str, Any]:
-        """Fields of `Options`."""
-        names = [
-            "tile",
-            "halo",
-            "passes",
-            "std",
-            "seed",
-            "channels",
-            "intensity",
-            "noise",
-            "strength",
-            "precision",
-            "skip_background",
-            "dtype",
-        ]
-        return {name: getattr(self, name) for name in names}
+    options: Options = field(default_factory=Options)
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A task for the worker: all it needs, and nothing of the window.
+    """Arguments of the background task, independent of the GUI.
 
     Attributes:
-        source: the image, or the part of it that the job is about.
+        source: the image to denoise: a layer or a part of it.
         model: name of a model.
-        device: "auto" or one by name.
-        settings: fields of `Options`.
-        output: file or folder; None for memory.
-        input: where the image came from, which must not be written to.
-        region: only this part, in memory.
-        preview: whether it is only a look at the image.
-        start: axis letter to where the source begins in its layer, in pixels.
+        device: "auto" or the name of a device.
+        options: options of the job.
+        output: output file or folder; None for a result in memory.
+        input: file of the layer, which must not be overwritten.
+        region: part of the source to denoise in memory; None for all of it.
+        preview: whether the result is a preview.
+        start: first pixel of the source in its layer, by axis letter.
         pyramid: whether to show the result as a pyramid.
-        resume, overwrite: what to do with an output that exists; neither asks.
-        scheduler: of a cluster that does it; empty for this computer.
+        resume, overwrite: what to do with an output that exists; with neither, the user is asked.
+        scheduler: address of a dask scheduler whose workers denoise; "" for this computer.
         file: the source as the workers of a cluster open it; it may have more axes, of length 1.
     """
 
     source: Source
     model: str
     device: str = "auto"
-    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    options: Options = field(default_factory=Options)
     output: Path | None = None
     input: Path | None = None
     region: Region | None = None
@@ -129,18 +103,18 @@ def make_request(
     preview: bool = False,
     start: Mapping[str, int] | None = None,
 ) -> Request:
-    """What the worker is asked to do.
+    """Return the arguments of the background task.
 
     Args:
-        form: the fields of the dock.
+        form: fields of the dock.
         source: the chosen layer, or a part of it, as a source.
-        input: the file that the layer came from.
-        region: the part of the source that is done, in memory; None for all of it.
-        preview: whether to have a look only, and write nothing.
-        start: where the source begins in its layer.
+        input: file of the layer.
+        region: part of the source to denoise in memory; None for all of it.
+        preview: whether to denoise in memory only, as a preview.
+        start: first pixel of the source in its layer, by axis letter.
 
     Raises:
-        FormError: if a field must be filled in first.
+        FormError: if no model is chosen, or no path for an output on disk.
     """
     if not form.model:
         raise FormError("choose a model; `masked-denoiser models import` adds one")
@@ -148,26 +122,26 @@ def make_request(
         source,
         form.model,
         form.device,
-        form.settings(),
+        form.options,
         output=None if preview else output_path(form),
         input=input,
         region=region,
         preview=preview,
         start=start or {},
-        pyramid=not preview and _long_side(source, region) > SMALLEST_LEVEL,
+        pyramid=not preview and _longer_side(source, region) > SMALLEST_LEVEL,
         scheduler="" if preview else form.scheduler,
     )
 
 
-def _long_side(source: Source, region: Region | None) -> int:
+def _longer_side(source: Source, region: Region | None) -> int:
     return max(source.size_yx if region is None else (len(region.rows), len(region.columns)))
 
 
 def output_path(form: Form) -> Path | None:
-    """Where the result goes, with the ending that belongs there; None for memory.
+    """Return the path of the result with the suffix of its format; None for a result in memory.
 
     Raises:
-        FormError: if it goes to disk and no path is given.
+        FormError: if the result is written to disk and no path is given.
     """
     if form.output == "memory":
         return None
@@ -179,13 +153,13 @@ def output_path(form: Form) -> Path | None:
 
 
 def default_path(output: Output, name: str, input: Path | None, home: Path) -> str:
-    """A path to begin with: beside the input, else in a folder of the user's.
+    """Return the suggested path of the result: next to the input, otherwise in the home folder.
 
     Args:
-        output: where the result goes.
-        name: of the layer.
-        input: the layer's file, if it has one.
-        home: the folder for layers that have none.
+        output: where the result is written; "memory" gives "".
+        name: name of the layer.
+        input: file of the layer, if it has one.
+        home: folder for layers without a file.
     """
     if output == "memory":
         return ""
@@ -195,21 +169,21 @@ def default_path(output: Output, name: str, input: Path | None, home: Path) -> s
 
 
 def memory_warning(source: Source, std: bool, free: int, region: Region | None = None) -> str:
-    """What to ask before a result is put into memory; empty if it fits well.
+    """Return the warning about a result that takes much of the free memory; "" if it fits.
 
     Args:
         source: the image.
-        std: whether the standard deviation is kept as well.
-        free: bytes of free memory.
-        region: the part that is done; None for all.
+        std: whether the standard deviation (float32) is kept as well.
+        free: free memory in bytes.
+        region: part of the image that is denoised; None for all of it.
     """
     samples = prod(source.shape)
     if region is not None:
         samples = samples // prod(source.size_yx) * len(region.rows) * len(region.columns)
     needed = samples * (source.dtype.itemsize + (4 if std else 0))
-    if needed <= MEMORY_SHARE * free:
+    if needed <= _MAX_MEMORY_SHARE * free:
         return ""
     return (
-        f"The result takes {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB of memory are free "
-        f"(more than {MEMORY_SHARE:.0%} of it). An output on disk, such as OME-Zarr, needs no memory for it."
+        f"The result takes {needed / 1e9:.1f} GB, more than {_MAX_MEMORY_SHARE:.0%} of the {free / 1e9:.1f} GB of free "
+        "memory. An output on disk, such as OME-Zarr, does not have to fit in memory."
     )

@@ -1,4 +1,4 @@
-"""The dock's choice of an image layer and a model, kept in step with the viewer."""
+"""Lists of image layers and models in the Denoise dock, synchronized with the viewer."""
 
 from __future__ import annotations
 
@@ -9,38 +9,43 @@ from typing import Any, Protocol
 from masked_denoiser.errors import ImageError
 from masked_denoiser.models.catalogue import AUTO, list_models
 from masked_denoiser.plugin.layers.source import layer_axes, layer_path
-from masked_denoiser.plugin.shared.signals import SIGNALS
+from masked_denoiser.plugin.shared.signals import SIGNALS, layer_list_signals
 
 
 class LayerChoiceView(Protocol):
-    """What the chooser needs of the window."""
+    """Interface of the dock, as the chooser uses it."""
 
     def show_layers(self, names: list[str], chosen: int) -> None:
-        """Offers layers."""
+        """Set the list of image layers."""
 
     def show_models(self, names: list[str], chosen: str) -> None:
-        """Offers models."""
+        """Set the list of models."""
 
     def show_axes(self, letters: str, hint: str) -> None:
-        """Shows the axes of the chosen layer."""
+        """Show the axes of the chosen layer, and a hint where they come from."""
 
     def suggest_paths(self, name: str, path: Path | None) -> None:
-        """Begins the output's path anew, for a layer and its file."""
+        """Suggest output paths for a layer of this name and file."""
 
 
 class LayerChooser:
-    """Lists the image layers, and follows the viewer's active layer unless it is one of our results.
+    """List of image layers that follows the viewer's active layer, unless that is a result of the dock.
+
+    Args:
+        viewer: the napari viewer.
+        view: the dock.
+        is_result: returns whether a layer is a result of the dock.
 
     Attributes:
         layer: the chosen layer, or None.
     """
 
-    def __init__(self, viewer: Any, view: LayerChoiceView, skip: Callable[[Any], bool]) -> None:
-        self._viewer, self._view, self._skip = viewer, view, skip
-        self._listed: list[Any] = []
+    def __init__(self, viewer: Any, view: LayerChoiceView, is_result: Callable[[Any], bool]) -> None:
+        self._viewer, self._view, self._is_result = viewer, view, is_result
+        self._layers: list[Any] = []
         self.layer: Any = None
         self._shape: tuple[int, ...] = ()
-        for signal in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
+        for signal in layer_list_signals(viewer):
             signal.connect(self._layers_changed)
         viewer.layers.selection.events.active.connect(self._active_changed)
         SIGNALS.model_saved.connect(self._model_saved)
@@ -48,49 +53,56 @@ class LayerChooser:
         self._layers_changed()
         self._active_changed()
 
+    def disconnect(self) -> None:
+        """Ignore the viewer and saved models from now on, because the window is closing."""
+        for signal in layer_list_signals(self._viewer):
+            signal.disconnect(self._layers_changed)
+        self._viewer.layers.selection.events.active.disconnect(self._active_changed)
+        SIGNALS.model_saved.disconnect(self._model_saved, missing_ok=True)
+
     def choose(self, number: int) -> None:
-        """The user chose the layer at this place of the list."""
-        self._take(self._listed[number] if 0 <= number < len(self._listed) else None)
+        """Choose the layer at this index of the list."""
+        self._set_layer(self._layers[number] if 0 <= number < len(self._layers) else None)
 
     def _model_saved(self, name: str) -> None:
-        """The Fine-tune dock made a model: what else would one want to try next?"""
+        """Select a model that the Fine-tune dock has saved."""
         self._view.show_models(_model_names(), name)
 
     def _layers_changed(self, event: Any = None) -> None:
-        for layer in self._listed:
+        for layer in self._layers:
             layer.events.name.disconnect(self._renamed)
             layer.events.data.disconnect(self._data_changed)
-        self._listed = [layer for layer in self._viewer.layers if _is_image(layer)]
-        for layer in self._listed:
+        self._layers = [layer for layer in self._viewer.layers if _is_image(layer)]
+        for layer in self._layers:
             layer.events.name.connect(self._renamed)
             layer.events.data.connect(self._data_changed)
-        if self.layer not in self._listed:
-            # Of several, the last is the one on top.
-            own = [layer for layer in self._listed if not self._skip(layer)]
-            self._take(own[-1] if own else None)
-        self._list()
+        if self.layer not in self._layers:
+            # The last layer is on top of the others.
+            candidates = [layer for layer in self._layers if not self._is_result(layer)]
+            self._set_layer(candidates[-1] if candidates else None)
+        self._show_layers()
 
     def _active_changed(self, event: Any = None) -> None:
         active = self._viewer.layers.selection.active
-        if active is not None and _is_image(active) and not self._skip(active) and active in self._listed:
-            self._take(active)
-            self._list()
+        if active is not None and _is_image(active) and not self._is_result(active) and active in self._layers:
+            self._set_layer(active)
+            self._show_layers()
 
     def _data_changed(self, event: Any) -> None:
-        """Another array in the chosen layer may have other axes."""
+        """Read the axes again after the chosen layer got an array of another shape."""
         layer = self.layer
         if event.source is layer and layer.data.shape != self._shape:
             self.layer = None
-            self._take(layer)
+            self._set_layer(layer)
 
     def _renamed(self, event: Any = None) -> None:
-        self._list()
+        self._show_layers()
 
-    def _list(self) -> None:
-        chosen = self._listed.index(self.layer) if self.layer in self._listed else -1
-        self._view.show_layers([layer.name for layer in self._listed], chosen)
+    def _show_layers(self) -> None:
+        chosen = self._layers.index(self.layer) if self.layer in self._layers else -1
+        self._view.show_layers([layer.name for layer in self._layers], chosen)
 
-    def _take(self, layer: Any) -> None:
+    def _set_layer(self, layer: Any) -> None:
         if layer is self.layer:
             return
         self.layer = layer
@@ -107,7 +119,7 @@ class LayerChooser:
 
 
 def _model_names() -> list[str]:
-    """All models, and first the one that is chosen by image."""
+    """Return "auto", which chooses a model for each image, and the names of all models."""
     return [AUTO, *(entry.name for entry in list_models())]
 
 

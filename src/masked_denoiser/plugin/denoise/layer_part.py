@@ -1,4 +1,4 @@
-"""What of a layer the dock's fields ask for: slices of T, Z and C, and a rectangle of their planes."""
+"""Part of a layer that the dock's form selects: slices of T, Z and C, and a rectangle of their planes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.jobs.spec.region import Region
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.layers.shape_region import shape_rectangle
-from masked_denoiser.plugin.layers.view_region import Rectangle, choose_region, seen_rectangle, slider_position
+from masked_denoiser.plugin.layers.view_region import (
+    Rectangle,
+    choose_preview_region,
+    slider_position,
+    visible_rectangle,
+)
+from masked_denoiser.plugin.shared.signals import layer_list_signals
 
 
 @dataclass(frozen=True, eq=False)
 class LayerPart:
-    """A part of a layer.
+    """Part of a layer.
 
     Attributes:
-        slices: those of the layer, as a source.
-        start: axis letter to where they begin in the layer.
+        slices: selected slices of the layer, as a source.
+        start: first slice in the layer, by axis letter.
         rectangle: rows and columns; None for whole planes.
-        description: what was chosen for the user; may be empty.
+        description: the selection as a message; "" for the whole layer.
     """
 
     slices: Source
@@ -32,86 +38,97 @@ class LayerPart:
     description: str = ""
 
     def region(self) -> Region | None:
-        """The rectangle as a region of all slices, with the pixels that the whole job would give it."""
-        return None if self.rectangle is None else Region((), *self.rectangle, whole="TZC")
+        """Return the rectangle as a region of all slices, denoised to the same pixels as with the whole planes."""
+        return None if self.rectangle is None else Region((), *self.rectangle, full_axes="TZC")
 
     def cut(self) -> tuple[Source, dict[str, int]]:
-        """The part as an image of its own, and where it begins in the layer."""
+        """Return the part cropped to a separate source, and its first pixel in the layer by axis letter."""
         if self.rectangle is None:
             return self.slices, dict(self.start)
         rows, columns = self.rectangle
         selection = Selection((("Y", rows.start, rows.stop), ("X", columns.start, columns.stop)))
         return crop(self.slices, selection), {**self.start, **selection.starts}
 
-    def in_view(self, viewer: Any, layer: Any, tile: int) -> tuple[Region, str]:
-        """Whole tiles of one plane around the centre of what is seen, and a sentence about them."""
+    def preview_region(self, viewer: Any, layer: Any, tile: int) -> tuple[Region, str]:
+        """Return whole tiles of the current plane around the centre of the view, and a message about them."""
         axes = self.slices.axes
-        at = slider_position(layer, viewer.dims.point, axes)
-        last = {letter: side - 1 for letter, side in self.slices.sizes.items()}
+        sliders = slider_position(layer, viewer.dims.point, axes)
+        highest = {letter: side - 1 for letter, side in self.slices.sizes.items()}
         position = {
-            letter: min(max(0, place - self.start.get(letter, 0)), last[letter]) for letter, place in at.items()
+            letter: min(max(0, index - self.start.get(letter, 0)), highest[letter]) for letter, index in sliders.items()
         }
-        return choose_region(self.slices, position, _seen(viewer, layer, axes), tile, self.start)
+        return choose_preview_region(self.slices, position, _visible_rectangle(viewer, layer, axes), tile, self.start)
 
 
 def choose_part(viewer: Any, layer: Any, source: Source, form: Form) -> LayerPart:
-    """What a form asks for of a layer.
+    """Return the part of a layer that a form selects.
 
     Args:
-        viewer: the viewer that the layer is in.
+        viewer: viewer of the layer.
         layer: an image layer.
-        source: all of it.
-        form: the fields of the dock.
+        source: the whole layer as a source.
+        form: fields of the dock.
 
     Raises:
-        FormError: if there is no such region.
-        ImageError: if the layer has no such slices.
+        FormError: if the view or the Shapes layer gives no region of the layer.
+        ImageError: if the layer does not have the slices.
     """
     selection = parse_selection(form.slices)
     slices, starts = crop(source, selection), selection.starts
-    chosen = f"slices: {selection}" if selection.spans else ""
+    slices_text = f"slices: {selection}" if selection.spans else ""
     if form.region == "whole":
-        return LayerPart(slices, starts, description=chosen)
+        return LayerPart(slices, starts, description=slices_text)
     if form.region == "view":
-        seen = _seen(viewer, layer, source.axes)
-        if seen is None:
+        visible = _visible_rectangle(viewer, layer, source.axes)
+        if visible is None:
             raise FormError(
-                f"the view shows no rows and columns of '{layer.name}'; show them, or choose another region"
+                f"the view shows no rows and columns of '{layer.name}'; move it into view, or choose another region"
             )
-        said = f"region: rows {seen[0].start} to {seen[0].stop}, columns {seen[1].start} to {seen[1].stop}"
-        return LayerPart(slices, starts, seen, "; ".join(filter(None, (chosen, said))))
+        rows, columns = visible
+        region_text = f"region: rows {rows.start} to {rows.stop}, columns {columns.start} to {columns.stop}"
+        return LayerPart(slices, starts, visible, "; ".join(filter(None, (slices_text, region_text))))
     shapes = next((other for other in _shapes_layers(viewer) if other.name == form.shapes), None)
     if shapes is None:
-        raise FormError(f"there is no shapes layer '{form.shapes}' any more; choose another region")
-    rectangle, said = shape_rectangle(shapes, layer, source.axes, source.size_yx)
-    return LayerPart(slices, starts, rectangle, "; ".join(filter(None, (chosen, said))))
+        raise FormError(f"Shapes layer '{form.shapes}' no longer exists; choose another region")
+    rectangle, region_text = shape_rectangle(shapes, layer, source.axes, source.size_yx)
+    return LayerPart(slices, starts, rectangle, "; ".join(filter(None, (slices_text, region_text))))
 
 
 class ShapesList:
-    """Keeps a list of the viewer's Shapes layers in step with it."""
+    """List of the viewer's Shapes layers, synchronized with the viewer.
+
+    Args:
+        viewer: the napari viewer.
+        show: called with the names of the layers after each change.
+    """
 
     def __init__(self, viewer: Any, show: Callable[[list[str]], None]) -> None:
         self._viewer, self._show = viewer, show
-        self._listed: list[Any] = []
-        for signal in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.reordered):
+        self._layers: list[Any] = []
+        for signal in layer_list_signals(viewer):
             signal.connect(self._changed)
         self._changed()
 
+    def disconnect(self) -> None:
+        """Ignore the viewer from now on, because the window is closing."""
+        for signal in layer_list_signals(self._viewer):
+            signal.disconnect(self._changed)
+
     def _changed(self, event: Any = None) -> None:
-        for layer in self._listed:
-            layer.events.name.disconnect(self._renamed)
-        self._listed = _shapes_layers(self._viewer)
-        for layer in self._listed:
-            layer.events.name.connect(self._renamed)
-        self._renamed()
+        for layer in self._layers:
+            layer.events.name.disconnect(self._show_names)
+        self._layers = _shapes_layers(self._viewer)
+        for layer in self._layers:
+            layer.events.name.connect(self._show_names)
+        self._show_names()
 
-    def _renamed(self, event: Any = None) -> None:
-        self._show([layer.name for layer in self._listed])
+    def _show_names(self, event: Any = None) -> None:
+        self._show([layer.name for layer in self._layers])
 
 
-def _seen(viewer: Any, layer: Any, axes: str) -> Rectangle | None:
+def _visible_rectangle(viewer: Any, layer: Any, axes: str) -> Rectangle | None:
     dims = viewer.dims
-    return seen_rectangle(layer, [axis - dims.ndim + layer.ndim for axis in dims.displayed], axes)
+    return visible_rectangle(layer, [axis - dims.ndim + layer.ndim for axis in dims.displayed], axes)
 
 
 def _shapes_layers(viewer: Any) -> list[Any]:

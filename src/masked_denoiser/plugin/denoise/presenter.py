@@ -1,4 +1,4 @@
-"""The dock's logic: what happens when the user or the viewer does something. It knows no Qt."""
+"""Presenter of the Denoise dock: reactions to the user, the viewer and the background tasks; without Qt."""
 
 from __future__ import annotations
 
@@ -17,159 +17,151 @@ from masked_denoiser.plugin.denoise.layer_chooser import LayerChooser
 from masked_denoiser.plugin.denoise.layer_part import ShapesList
 from masked_denoiser.plugin.denoise.request import RequestBuilder
 from masked_denoiser.plugin.denoise.result_layers import ResultLayers
-from masked_denoiser.plugin.shared.background_task import Ended, TaskRunner
-from masked_denoiser.plugin.shared.wording import ending, explain
+from masked_denoiser.plugin.shared.background_task import TaskEnded, TaskRunner
+from masked_denoiser.plugin.shared.task_view import AskingView
+from masked_denoiser.plugin.shared.wording import describe_error, describe_job_end
 
 _log = logging.getLogger(__name__)
 
 
-class DockView(Protocol):
-    """What the presenter needs of the window."""
+class DenoiseView(AskingView, Protocol):
+    """Denoise dock, as its presenter uses it."""
 
     def form(self) -> Form:
-        """The fields as they stand; raises FormError."""
+        """Return the values of the fields; raise FormError if one is invalid."""
 
     def show_layers(self, names: list[str], chosen: int) -> None:
-        """Offers layers."""
+        """Set the list of image layers."""
 
     def show_models(self, names: list[str], chosen: str) -> None:
-        """Offers models."""
+        """Set the list of models."""
 
     def describe_models(self, descriptions: dict[str, str]) -> None:
-        """Tells what models are, by name."""
+        """Show descriptions of models, by name."""
 
     def show_devices(self, names: tuple[str, ...]) -> None:
-        """Offers devices."""
+        """Set the list of devices."""
 
     def show_axes(self, letters: str, hint: str) -> None:
-        """Shows the axes of the chosen layer."""
+        """Show the axes of the chosen layer, and a hint where they come from."""
 
     def suggest_paths(self, name: str, path: Path | None) -> None:
-        """Begins the output's path anew, for a layer and its file."""
+        """Suggest output paths for a layer of this name and file."""
 
     def show_shapes(self, names: list[str]) -> None:
-        """Offers Shapes layers as regions."""
+        """Set the list of Shapes layers."""
 
     def show_slice(self, position: dict[str, int]) -> None:
-        """Fills in where the sliders stand, by axis letter."""
+        """Fill in the slice at this position by axis letter."""
 
     def copy(self, text: str) -> None:
-        """Puts a text on the clipboard."""
-
-    def say(self, text: str) -> None:
-        """Adds a line to the notes."""
-
-    def fail(self, text: str) -> None:
-        """Adds an error to the notes."""
-
-    def show_progress(self, share: float | None, text: str) -> None:
-        """Moves the bar; None while nobody knows how long it takes."""
+        """Copy a text to the clipboard."""
 
     def set_running(self, running: bool) -> None:
-        """Leaves only Cancel to be pressed while a job runs."""
-
-    def ask(self, question: str, *choices: str) -> str:
-        """Asks, and returns one of the choices."""
-
-    def wake(self) -> None:
-        """Begins to call `tick`."""
+        """Disable everything but Cancel while a job runs."""
 
 
-class Presenter:
-    """Holds the dock together: fields, worker and result layers.
+class DenoisePresenter:
+    """Presenter of the form, the background task and the result layers.
 
-    `tick` is to be called some twenty times a second while `busy`.
+    While it is `busy`, call `process_events` about twenty times a second.
     """
 
-    def __init__(self, viewer: Any, view: DockView) -> None:
+    def __init__(self, viewer: Any, view: DenoiseView) -> None:
         self._viewer, self._view = viewer, view
-        self._runner, self._survey = TaskRunner(), TaskRunner()
+        self._runner, self._discovery = TaskRunner(), TaskRunner()
         self._results = ResultLayers(viewer)
-        self._chooser = LayerChooser(viewer, view, skip=self._results.made)
-        self._asking = RequestBuilder(viewer, view)
+        self._chooser = LayerChooser(viewer, view, is_result=self._results.is_result)
+        self._requests = RequestBuilder(viewer, view)
         self._shapes = ShapesList(viewer, view.show_shapes)
         self._request: Request | None = None
         self._source_layer: Any = None
-        self._why = ""
-        self._exists: tasks.Exists | None = None
+        self._cancel_reason = ""
+        self._existing: tasks.OutputExists | None = None
         self._finished = False
-        viewer.layers.events.removed.connect(self._removed)
-        self._survey.start(tasks.survey)
-        view.wake()
+        viewer.layers.events.removed.connect(self._layer_removed)
+        self._discovery.start(tasks.find_models_and_devices)
+        view.start_polling()
 
     @property
     def busy(self) -> bool:
-        """Whether there is anything to wait for."""
-        return self._runner.running or self._survey.running
+        """Whether a task is running or has unprocessed events."""
+        return self._runner.running or self._discovery.running
 
     def choose_layer(self, number: int) -> None:
-        """The user chose a layer in the dock."""
+        """Choose the layer at this index of the list."""
         self._chooser.choose(number)
 
     def preview(self) -> None:
-        """Denoises what is in view."""
-        self._begin(preview=True)
+        """Denoise the visible part of the layer in memory."""
+        self._request_and_start(preview=True)
 
     def denoise(self) -> None:
-        """Denoises the whole layer."""
-        self._begin(preview=False)
+        """Denoise the layer, or the chosen part of it."""
+        self._request_and_start(preview=False)
 
     def copy_command(self) -> None:
-        """Copies the command line that would do the same."""
+        """Copy the equivalent command line to the clipboard."""
         try:
-            text = self._asking.command(self._layer(), self._view.form())
+            text = self._requests.command(self._layer(), self._view.form())
         except MaskedDenoiserError as error:
-            self._view.fail(explain(error))
+            self._view.show_error(describe_error(error))
             return
         self._view.copy(text)
-        self._view.say(f"copied: {text}")
+        self._view.show_message(f"copied: {text}")
 
-    def this_slice(self) -> None:
-        """Fills in the slice that is shown."""
+    def fill_current_slice(self) -> None:
+        """Fill in the displayed slice."""
         try:
-            self._view.show_slice(self._asking.slice_shown(self._layer(), self._view.form()))
+            self._view.show_slice(self._requests.current_slice(self._layer(), self._view.form()))
         except MaskedDenoiserError as error:
-            self._view.fail(explain(error))
+            self._view.show_error(describe_error(error))
 
-    def cancel(self, why: str = "") -> None:
-        """Ends the job after the tile in work."""
+    def cancel(self, reason: str = "") -> None:
+        """Cancel the job after the current tile.
+
+        Args:
+            reason: clause about what cancelled it; "" if the user did.
+        """
         if self._runner.running:
-            self._why = why
-            self._view.say("cancelling after the tile in work")
+            self._cancel_reason = reason
+            self._view.show_message("cancelling after the current tile")
             self._runner.cancel()
 
     def stop(self) -> None:
-        """Ends all work after the tile in work, without waiting for it: the dock or napari closes."""
-        self._survey.stop()
+        """Cancel all tasks without waiting for them, because the dock or napari closes."""
+        self._chooser.disconnect()
+        self._shapes.disconnect()
+        self._discovery.stop()
         self._runner.stop()
 
-    def tick(self) -> None:
-        """Takes over what the worker has said."""
-        for event in self._survey.poll():
-            if isinstance(event, tasks.Models):
+    def process_events(self) -> None:
+        """Handle the events of the tasks since the last call."""
+        for event in self._discovery.poll():
+            if isinstance(event, tasks.ModelsAndDevices):
                 self._view.describe_models(event.descriptions)
                 self._view.show_devices(event.devices)
-            elif isinstance(event, Ended) and event.error is not None:
-                self._failed(event.error)
+            elif isinstance(event, TaskEnded) and event.error is not None:
+                self._show_error(event.error)
         events = self._runner.poll()
-        ended = [event for event in events if isinstance(event, Ended)]
+        ended = [event for event in events if isinstance(event, TaskEnded)]
         try:
             for event in events[: len(events) - len(ended)]:
-                self._take(event)
+                self._handle(event)
             if events and self._runner.running:
                 self._results.refresh()
-        finally:  # whatever goes wrong in showing results, the dock must not wait for ever
+        finally:  # after an error in showing results, the dock must not wait forever
             for event in ended:
-                self._take(event)
+                self._handle(event)
 
-    def _begin(self, preview: bool) -> None:
+    def _request_and_start(self, preview: bool) -> None:
         if self._runner.running:
             return
         try:
             layer, form = self._layer(), self._view.form()
-            request = self._asking.preview(layer, form) if preview else self._asking.denoise(layer, form)
+            request = self._requests.preview(layer, form) if preview else self._requests.denoise(layer, form)
         except MaskedDenoiserError as error:
-            self._view.fail(explain(error))
+            self._view.show_error(describe_error(error))
             return
         if request is not None:
             self._source_layer = layer
@@ -181,75 +173,75 @@ class Presenter:
         return self._chooser.layer
 
     def _start(self, request: Request) -> None:
-        self._request, self._why, self._exists, self._finished = request, "", None, False
+        self._request, self._cancel_reason, self._existing, self._finished = request, "", None, False
         self._results.begin(self._source_layer, request.output)
         self._view.set_running(True)
         self._view.show_progress(None, "loading the model, measuring the image")
         self._runner.start(partial(tasks.denoise, request))
-        self._view.wake()
+        self._view.start_polling()
 
-    def _take(self, event: Any) -> None:
-        """One event of the worker."""
+    def _handle(self, event: Any) -> None:
+        """Handle an event of the job."""
         match event:
             case Message(text):
-                self._view.say(text)
+                self._view.show_message(text)
             case Progress():
                 self._view.show_progress(event.done / max(1, event.total), str(event))
-            case tasks.Shown():
+            case tasks.LayerUpdate():
                 self._results.show(event)
-            case tasks.Exists():
-                self._exists = event
+            case tasks.OutputExists():
+                self._existing = event
             case Finishing():
                 self._view.show_progress(event.share or None, str(event))
             case Finished() | Cancelled():
                 self._finished = isinstance(event, Finished)
                 self._results.refresh(force=True)
-                self._view.say(self._ending(event))
-            case Ended(error):
-                self._ended(error)
+                self._view.show_message(self._describe_end(event))
+            case TaskEnded(error):
+                self._task_ended(error)
 
-    def _ending(self, event: Finished | Cancelled) -> str:
+    def _describe_end(self, event: Finished | Cancelled) -> str:
         assert self._request is not None
         role: tasks.Role = "preview" if self._request.preview else "result"
-        return ending(event, self._results.name(role), self._request.output, self._why)
+        return describe_job_end(event, self._results.name(role), self._request.output, self._cancel_reason)
 
-    def _ended(self, error: BaseException | None) -> None:
+    def _task_ended(self, error: BaseException | None) -> None:
         self._view.set_running(False)
         self._view.show_progress(1.0 if self._finished else 0.0, "")
         if error is not None:
-            self._failed(error)
-        elif self._exists is not None:
-            self._resolve_existing(self._exists)
+            self._show_error(error)
+        elif self._existing is not None:
+            self._resolve_existing(self._existing)
         if not self._runner.running:
             self._request = self._source_layer = None
             self._results.end()
 
-    def _resolve_existing(self, exists: tasks.Exists) -> None:
-        """Asks what to do with an output that is there already."""
+    def _resolve_existing(self, existing: tasks.OutputExists) -> None:
+        """Ask what to do with an output that exists."""
         assert self._request is not None
-        if exists.unfinished:
-            question = f"{exists.path} was begun by an earlier job and is not finished."
+        if existing.unfinished:
+            question = f"{existing.path} is the unfinished output of an earlier job."
             answer = self._view.ask(question, "Resume", "Start again", "Stop")
         else:
-            answer = self._view.ask(f"{exists.path} exists.", "Overwrite", "Stop")
+            answer = self._view.ask(f"{existing.path} exists.", "Overwrite", "Stop")
         if answer == "Stop" or not answer:
-            self._view.say("Nothing was done.")
+            self._view.show_message("Nothing was done.")
             return
         if self._source_layer not in self._viewer.layers:
-            self._view.fail("the layer was removed; choose another one")
+            self._view.show_error("the layer was removed; choose another one")
             return
         self._start(replace(self._request, resume=answer == "Resume", overwrite=answer != "Resume"))
 
-    def _failed(self, error: BaseException) -> None:
+    def _show_error(self, error: BaseException) -> None:
         if not isinstance(error, MaskedDenoiserError):
-            _log.error("a task of the dock failed", exc_info=error)
-        self._view.fail(explain(error))
+            _log.error("a background task failed", exc_info=error)
+        self._view.show_error(describe_error(error))
 
-    def _removed(self, event: Any) -> None:
-        """A layer was removed: without its input a job ends, and in memory without its result, too."""
+    def _layer_removed(self, event: Any) -> None:
+        """Cancel the job if its input layer was removed, or the layer of its result in memory."""
         if not self._runner.running or self._request is None:
             return
         if event.value is self._source_layer:
             self.cancel(f", because layer '{event.value.name}' was removed")
-        elif self._request.output is None and self._results.shows(event.value):
+        elif self._request.output is None and self._results.is_current(event.value):
             self.cancel(", because its result was removed")

@@ -1,4 +1,4 @@
-"""The dock's fields for a part of the image: the region, and slices of T, Z and C."""
+"""Fields for a part of the image: the region, and slices of T, Z and C."""
 
 from __future__ import annotations
 
@@ -8,31 +8,34 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QPushButto
 
 from masked_denoiser.plugin.denoise.form import RegionKind
 
+#: Kinds of region by their label.
 _KINDS: dict[str, RegionKind] = {"whole image": "whole", "current view": "view"}
-_SHAPES = "shapes layer "
+
+#: Label of a Shapes layer, before its name.
+_SHAPES_PREFIX = "shapes layer "
 
 
 class RegionField(QComboBox):
-    """Whole image, current view, or a Shapes layer."""
+    """Choice of the whole image, the current view, or a Shapes layer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.addItems(list(_KINDS))
-        self.setToolTip("Which rectangle is denoised. Of a Shapes layer the selected shape is taken, else the last one")
+        self.setToolTip("Rectangle to denoise. A Shapes layer gives its selected shape, or else its last one")
 
     @property
     def kind(self) -> RegionKind:
-        """What was chosen."""
+        """Kind of the chosen region."""
         return _KINDS.get(self.currentText(), "shapes")
 
     @property
     def shapes(self) -> str:
-        """The name of the chosen Shapes layer; empty for none."""
-        return self.currentText().removeprefix(_SHAPES) if self.kind == "shapes" else ""
+        """Name of the chosen Shapes layer; "" for another region."""
+        return self.currentText().removeprefix(_SHAPES_PREFIX) if self.kind == "shapes" else ""
 
     def show_shapes(self, names: list[str]) -> None:
-        """Offers these Shapes layers, and keeps the choice where it can; a renamed one stays chosen."""
-        texts = [*_KINDS, *(f"{_SHAPES}{name}" for name in names)]
+        """Set the list of Shapes layers, and keep the choice if possible, even of a layer that was renamed."""
+        texts = [*_KINDS, *(f"{_SHAPES_PREFIX}{name}" for name in names)]
         before, number = self.currentText(), self.currentIndex()
         renamed = before not in texts and len(texts) == self.count()
         self.clear()
@@ -41,7 +44,7 @@ class RegionField(QComboBox):
 
 
 class SlicesField(QWidget):
-    """Ranges of T, Z and C, for the axes that the layer has."""
+    """Fields for ranges of those axes among T, Z and C that the layer has."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,33 +58,33 @@ class SlicesField(QWidget):
             self.ranges[letter].setToolTip(f"Positions along {letter} to denoise, from 0: 3, or 0:5 for 0 to 4")
             layout.addWidget(self._labels[letter])
             layout.addWidget(self.ranges[letter])
-        self.this = QPushButton("this slice")
-        self.this.setToolTip("Takes the slice that is shown now; press again for all")
-        layout.addWidget(self.this)
+        self.current_button = QPushButton("current slice")
+        self.current_button.setToolTip("Select the displayed slice; press again to select all slices")
+        layout.addWidget(self.current_button)
         self.show_axes("")
 
     def text(self) -> str:
-        """The ranges as a selection; empty for all."""
-        asked = {letter: field.text().strip() for letter, field in self.ranges.items() if not field.isHidden()}
-        return ",".join(f"{letter}={text}" for letter, text in asked.items() if text)
+        """Return the ranges as a selection; "" for all slices."""
+        texts = {letter: field.text().strip() for letter, field in self.ranges.items() if not field.isHidden()}
+        return ",".join(f"{letter}={text}" for letter, text in texts.items() if text)
 
     def show_axes(self, letters: str) -> None:
-        """Shows the fields of these axes. Those of other axes are emptied."""
+        """Show the fields of these axes; hide and clear the others."""
         for letter, field in self.ranges.items():
             for widget in (field, self._labels[letter]):
                 widget.setVisible(letter in letters.upper())
             if letter not in letters.upper():
                 field.clear()
-        self.this.setVisible(bool(set(self.ranges) & set(letters.upper())))
+        self.current_button.setVisible(bool(set(self.ranges) & set(letters.upper())))
 
     def clear(self) -> None:
-        """Takes all slices again, for another layer."""
+        """Select all slices."""
         for field in self.ranges.values():
             field.clear()
 
     def show_slice(self, position: Mapping[str, int]) -> None:
-        """Fills in one position; empties the fields where it stands there already."""
+        """Select the slice at this position by axis letter; if it is selected already, select all slices."""
         shown = {letter: str(at) for letter, at in position.items() if letter in self.ranges}
-        again = all(self.ranges[letter].text() == text for letter, text in shown.items())
+        selected = all(self.ranges[letter].text() == text for letter, text in shown.items())
         for letter, text in shown.items():
-            self.ranges[letter].setText("" if again else text)
+            self.ranges[letter].setText("" if selected else text)

@@ -1,4 +1,4 @@
-"""What the worker does: prepare, denoise, and say what the window should show. No Qt and no napari here."""
+"""Background tasks of the Denoise dock; without Qt and napari."""
 
 from __future__ import annotations
 
@@ -11,45 +11,52 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from masked_denoiser.images.source import Lazy
+from masked_denoiser.images.source import LazyArray
 from masked_denoiser.jobs.pipeline.events import Finished, Finishing, TileDone
 from masked_denoiser.messages import Message
 from masked_denoiser.plugin.denoise.form import Request
-from masked_denoiser.plugin.layers.lazy_view import shown_levels
-from masked_denoiser.plugin.layers.live_result import LiveRegion, LiveResult, live_in_memory, live_on_disk, pyramid_of
+from masked_denoiser.plugin.layers.lazy_view import source_levels
+from masked_denoiser.plugin.layers.live_result import (
+    LiveRegion,
+    LiveResult,
+    build_memory_pyramid,
+    live_in_memory,
+    live_on_disk,
+)
 
 if TYPE_CHECKING:
     from masked_denoiser.jobs.executor import Executor
     from masked_denoiser.jobs.pipeline.pipeline import Pipeline
     from masked_denoiser.jobs.prepare import Prepared
 
+#: Role of a result layer.
 Role = Literal["result", "std", "preview"]
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """Pixels to show, or to show instead of those that were shown in this role.
+class LayerUpdate:
+    """Event: new pixels for the layer with this role.
 
     Attributes:
-        role: what they are.
-        levels: full resolution first, with the axes of the layer they were made from.
-        offset: where they start in that layer, in pixels.
-        limits: contrast limits, where those of the layer do not fit.
+        role: role of the layer.
+        levels: levels of the pyramid, full resolution first, with the axes of the input layer.
+        offset: first pixel in the input layer; () for its origin.
+        limits: contrast limits; None for those of the input layer.
     """
 
     role: Role
-    levels: tuple[Lazy, ...]
+    levels: tuple[LazyArray, ...]
     offset: tuple[float, ...] = ()
     limits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
-class Exists:
-    """The output is there already; nothing was done.
+class OutputExists:
+    """Event: the output exists, and nothing was done.
 
     Attributes:
-        path: the output.
-        unfinished: whether a job was interrupted there, and can go on.
+        path: path of the output.
+        unfinished: whether it is of an interrupted job, which can be resumed.
     """
 
     path: Path
@@ -57,15 +64,15 @@ class Exists:
 
 
 @dataclass(frozen=True)
-class Models:
-    """What the models are, by name, and which devices there are."""
+class ModelsAndDevices:
+    """Event: descriptions of the models by name, and names of the available devices."""
 
     descriptions: dict[str, str]
     devices: tuple[str, ...]
 
 
-def survey(cancel: threading.Event) -> Iterator[Models]:
-    """Reads the models' cards and finds the devices. It loads torch, so that the first job need not."""
+def find_models_and_devices(cancel: threading.Event) -> Iterator[ModelsAndDevices]:
+    """Yield the descriptions of all models and the available devices; imports torch, which later jobs need."""
     from masked_denoiser.errors import ModelError
     from masked_denoiser.inference.device import available_devices
     from masked_denoiser.models.catalogue import AUTO, DEFAULT, DEFAULT_GRAY, list_models
@@ -80,33 +87,32 @@ def survey(cancel: threading.Event) -> Iterator[Models]:
             descriptions[entry.name] = card.description or f"no description; licence {card.licence}"
         except ModelError as error:
             descriptions[entry.name] = str(error)
-    yield Models(descriptions, available_devices())
+    yield ModelsAndDevices(descriptions, available_devices())
 
 
 def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
-    """Does a job or a preview.
+    """Run a job or a preview.
 
     Yields:
-        The events of `denoising.events` but for `TileDone`, and `Exists` and `Shown`.
+        The events of `jobs.pipeline.events` except `TileDone`, and `OutputExists` and `LayerUpdate`.
 
     Raises:
-        MaskedDenoiserError: before any work, if anything does not fit.
+        MaskedDenoiserError: before the first tile, if the request is invalid.
     """
     if request.output is not None:
-        _check_apart(request)
-        if not (request.resume or request.overwrite) and (exists := _exists(request.output)):
-            yield exists
+        _check_output_differs(request)
+        if not (request.resume or request.overwrite) and (existing := _find_existing(request.output)):
+            yield existing
             return
     from masked_denoiser.jobs.executor import open_executor
 
-    with open_executor(request.scheduler or None) as computing, _prepare(request, computing) as prepared:
-        prepared.pipeline.cancel = cancel
+    with open_executor(request.scheduler or None) as executor, _prepare(request, executor) as prepared:
         yield from (Message(text) for text in prepared.messages)
-        # Workers write by themselves: what they do is seen when it is complete.
+        # The workers of a cluster write the output: it is shown when it is complete.
         live = None if request.scheduler else _live(request, prepared)
         if live is not None:
-            yield Shown(_role(request), live.seen(request.source.axes), _offset(request, prepared))
-        with closing(cast("Generator[Any]", prepared.pipeline.run())) as events:
+            yield LayerUpdate(_role(request), live.layer_levels(request.source.axes), _offset(request, prepared))
+        with closing(cast("Generator[Any]", prepared.pipeline.run(cancel))) as events:
             for event in events:
                 yield from _translate(event, request, prepared, live)
 
@@ -114,7 +120,7 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
 def _translate(
     event: Any, request: Request, prepared: Prepared[Pipeline], live: LiveResult | LiveRegion | None
 ) -> Iterator[Any]:
-    """A pipeline's event as events for the window."""
+    """Yield the events for the GUI that an event of a pipeline gives."""
     if isinstance(event, TileDone):
         if live is not None:
             live.add(event)
@@ -122,38 +128,36 @@ def _translate(
         return
     if isinstance(event, Finishing) and request.output is None and live is not None:
         yield event
-        live.settle()
+        live.finalize()
         return
     if isinstance(event, Finished):
-        yield from _final(request, prepared)
+        yield from _final_updates(request, prepared)
     yield event
 
 
-def _check_apart(request: Request) -> None:
-    """The file that the layer came from is not written to."""
+def _check_output_differs(request: Request) -> None:
+    """Raise ImageError if the output would overwrite the file of the layer, or cannot be written."""
     from masked_denoiser.images.writers.output_path import check_output
 
     assert request.output is not None
     check_output(request.output, replace(request.source, path=request.input))
 
 
-def _exists(output: Path) -> Exists | None:
+def _find_existing(output: Path) -> OutputExists | None:
     from masked_denoiser.jobs.storage.journal import Journal
 
-    unfinished = Journal.beside(output).exists()
-    return Exists(output, unfinished) if unfinished or output.exists() else None
+    unfinished = Journal.path_for(output).exists()
+    return OutputExists(output, unfinished) if unfinished or output.exists() else None
 
 
-def _prepare(request: Request, computing: Executor[Any]) -> Prepared[Any]:
-    from masked_denoiser.jobs.prepare import prepare_array, prepare_file_on
-    from masked_denoiser.jobs.spec.options import Options
+def _prepare(request: Request, executor: Executor[Any]) -> Prepared[Any]:
+    from masked_denoiser.jobs.prepare import prepare_array, prepare_file
 
-    options = Options(**request.settings)
-    how: dict[str, Any] = {"model": request.model, "options": options, "device": request.device}
+    arguments: dict[str, Any] = {"model": request.model, "options": request.options, "device": request.device}
     if request.output is None:
-        return prepare_array(request.source, region=request.region, **how)
-    how |= {"resume": request.resume, "overwrite": request.overwrite}
-    return prepare_file_on(computing, request.file or request.source, request.output, **how)
+        return prepare_array(request.source, region=request.region, **arguments)
+    arguments |= {"executor": executor, "resume": request.resume, "overwrite": request.overwrite}
+    return prepare_file(request.file or request.source, request.output, **arguments)
 
 
 def _role(request: Request) -> Role:
@@ -165,77 +169,78 @@ def _live(request: Request, prepared: Prepared[Pipeline]) -> LiveResult | LiveRe
         return live_on_disk(request.output, request.source, request.pyramid)
     if request.region is not None:
         corner = (request.region.rows.start, request.region.columns.start)
-        array = _asked(request, prepared, prepared.pipeline.sink)
+        array = _requested_array(request, prepared, prepared.pipeline.sink)
         return LiveRegion(array, request.source.axes, corner, request.pyramid)
-    return live_in_memory(_array(prepared.pipeline.sink), request.source, request.pyramid)
+    return live_in_memory(_sink_array(prepared.pipeline.sink), request.source, request.pyramid)
 
 
 def _offset(request: Request, prepared: Prepared[Pipeline]) -> tuple[float, ...]:
-    """Where the result starts in the layer, which has no dimension for RGB samples; empty at its beginning."""
-    region, at = request.region, dict(request.start)
+    """Return the first pixel of the result in the layer, without RGB samples; () for the origin of the layer."""
+    region, start = request.region, dict(request.start)
     if region is not None:
-        made = dict(zip(request.source.axes, _array(prepared.pipeline.sink).shape, strict=True))
-        # An axis that is denoised together, such as colour, is whole wherever the slider stands.
-        position = [(letter, place) for letter, place in region.position if made[letter] == 1]
+        sizes = dict(zip(request.source.axes, _sink_array(prepared.pipeline.sink).shape, strict=True))
+        # An axis that is denoised jointly, such as colour, is complete at every slider position.
+        position = [(letter, place) for letter, place in region.position if sizes[letter] == 1]
         for letter, place in (*position, ("Y", region.rows.start), ("X", region.columns.start)):
-            at[letter] = at.get(letter, 0) + place
-    if not any(at.values()) and not request.preview:
+            start[letter] = start.get(letter, 0) + place
+    if not any(start.values()) and not request.preview:
         return ()
     colour = request.source.axes[-1] if request.source.rgb else ""
-    return tuple(float(at.get(letter, 0)) for letter in request.source.axes if letter != colour)
+    return tuple(float(start.get(letter, 0)) for letter in request.source.axes if letter != colour)
 
 
-def _asked(request: Request, prepared: Prepared[Pipeline], sink: Any) -> Any:
-    """What was asked for of the whole tiles that are done: a view, which grows with them."""
-    asked, done = request.region, prepared.pipeline.region
-    if asked is None or done is None:
-        return _array(sink)
-    inside = {"Y": asked.rows.inside(done.rows), "X": asked.columns.inside(done.columns)}
-    return _array(sink)[tuple(inside.get(letter, slice(None)) for letter in request.source.axes)]
+def _requested_array(request: Request, prepared: Prepared[Pipeline], sink: Any) -> Any:
+    """Return the requested rectangle of the denoised tiles, as a view of the sink's array."""
+    requested, done = request.region, prepared.pipeline.region
+    if requested is None or done is None:
+        return _sink_array(sink)
+    inside = {"Y": requested.rows.inside(done.rows), "X": requested.columns.inside(done.columns)}
+    return _sink_array(sink)[tuple(inside.get(letter, slice(None)) for letter in request.source.axes)]
 
 
-def _final(request: Request, prepared: Prepared[Pipeline]) -> Iterator[Shown]:
-    """The finished outputs, opened as a reader opens them, and the standard deviation."""
+def _final_updates(request: Request, prepared: Prepared[Pipeline]) -> Iterator[LayerUpdate]:
+    """Yield the finished outputs, opened as by the reader, and the standard deviation."""
     axes, offset = request.source.axes, _offset(request, prepared)
     if request.output is not None:
-        yield Shown("result", _opened(request.output, request), offset)
+        yield LayerUpdate("result", _open_levels(request.output, request), offset)
     elif request.region is not None and request.pyramid:
-        yield Shown("result", pyramid_of(_asked(request, prepared, prepared.pipeline.sink), axes), offset)
+        array = _requested_array(request, prepared, prepared.pipeline.sink)
+        yield LayerUpdate("result", build_memory_pyramid(array, axes), offset)
     if not prepared.job.std or request.preview:
         return
     if request.output is None:
-        array = _asked(request, prepared, prepared.pipeline.std_sink)
-        levels = pyramid_of(array, axes) if request.pyramid else (array,)
+        array = _requested_array(request, prepared, prepared.pipeline.std_sink)
+        levels = build_memory_pyramid(array, axes) if request.pyramid else (array,)
     else:
         from masked_denoiser.jobs.storage.output import std_path
 
-        levels = _opened(std_path(request.output), request)
-    levels = tuple(_gray(level) for level in levels) if request.source.rgb else levels
-    yield Shown("std", levels, offset, limits=(0.0, _brightest(levels[-1])))
+        levels = _open_levels(std_path(request.output), request)
+    levels = tuple(_to_gray(level) for level in levels) if request.source.rgb else levels
+    yield LayerUpdate("std", levels, offset, limits=(0.0, _middle_maximum(levels[-1])))
 
 
-def _opened(path: Path, request: Request) -> tuple[Lazy, ...]:
+def _open_levels(path: Path, request: Request) -> tuple[LazyArray, ...]:
     from masked_denoiser.images.open import open_image
 
-    return shown_levels(open_image(path), request.source.axes, None if request.pyramid else 1)
+    return source_levels(open_image(path), request.source.axes, None if request.pyramid else 1)
 
 
-def _brightest(level: Lazy) -> float:
-    """The largest value of the middle plane, for its contrast."""
+def _middle_maximum(level: LazyArray) -> float:
+    """Return the maximum of the middle plane, as contrast limit; 1 if it is 0."""
     middle = tuple(side // 2 for side in level.shape[:-2])
     plane = np.asarray(level[(*middle, slice(None), slice(None))])
     return float(np.nanmax(plane, initial=0.0)) or 1.0
 
 
-def _gray(level: Lazy) -> Lazy:
-    """The mean over red, green and blue: napari shows colours only as 0 to 255."""
+def _to_gray(level: LazyArray) -> LazyArray:
+    """Return the mean over red, green and blue, since napari shows RGB only from 0 to 255."""
     from dask import array as da
 
     pixels = da.from_array(level, name=False)  # type: ignore[no-untyped-call]
-    gray: Lazy = pixels[..., :3].mean(axis=-1)
+    gray: LazyArray = pixels[..., :3].mean(axis=-1)
     return gray
 
 
-def _array(sink: Any) -> Any:
-    """The pixels of a sink in memory."""
+def _sink_array(sink: Any) -> Any:
+    """Return the array of a sink in memory."""
     return sink.array

@@ -1,4 +1,4 @@
-"""The list of the Files tab."""
+"""Table of the Files tab."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from masked_denoiser.images.discovery import name_of
-from masked_denoiser.plugin.files.view import Row
+from masked_denoiser.plugin.files.view import FileStatus
 
 
 class FilesTable(QTableWidget):
-    """Images and their states; says what to do while it is empty."""
+    """Table of images and their states, with a hint while it is empty."""
 
     def __init__(self) -> None:
         super().__init__(0, 2)
@@ -29,25 +29,25 @@ class FilesTable(QTableWidget):
             columns.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
             columns.resizeSection(0, 150)
 
-    def show_rows(self, rows: Sequence[Row]) -> None:
-        """Shows the whole list."""
-        self.setRowCount(len(rows))
-        for number, one in enumerate(rows):
-            self.show_row(number, one)
+    def show_files(self, files: Sequence[FileStatus]) -> None:
+        """Show the whole list."""
+        self.setRowCount(len(files))
+        for number, file in enumerate(files):
+            self.show_file(number, file)
 
-    def show_row(self, number: int, one: Row) -> None:
-        """Shows one line anew."""
-        for column, text in enumerate((name_of(one.image), one.state)):
+    def show_file(self, number: int, file: FileStatus) -> None:
+        """Update a row."""
+        for column, text in enumerate((name_of(file.image), file.state)):
             item = self.item(number, column)
             if item is None:
                 item = QTableWidgetItem()
                 self.setItem(number, column, item)
             item.setText(text)
-            item.setToolTip("\n".join((one.image, one.state, *one.notes)))
-            item.setForeground(QColor("#ff6b6b") if one.failed and column else self.palette().text())
+            item.setToolTip("\n".join((file.image, file.state, *file.notes)))
+            item.setForeground(QColor("#ff6b6b") if file.failed and column else self.palette().text())
 
-    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Draws the table, or the hint."""
+    def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802 (Qt's name)
+        """Draw the table, or the hint while it is empty."""
         super().paintEvent(event)
         viewport = self.viewport()
         if self.rowCount() or viewport is None:

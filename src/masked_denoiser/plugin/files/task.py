@@ -1,4 +1,4 @@
-"""What the worker does for the Files tab, and how far it is. No Qt and no napari here."""
+"""Background task of the Files tab, and its progress; without Qt and napari."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from masked_denoiser.jobs.pipeline.events import Progress, TileDone
 from masked_denoiser.messages import readable_time
 from masked_denoiser.plugin.denoise.form import Form
 
-#: Before this share of the work is done, nobody knows how long the rest takes.
-_KNOWN = 0.005
+#: Share of the work below which the time left is not estimated.
+_MIN_ESTIMATE_SHARE = 0.005
 
 
 @dataclass(frozen=True)
-class ListRequest:
-    """A list for the worker.
+class BatchRequest:
+    """Arguments of the background task: a list of images.
 
     Attributes:
         pairs: images and outputs.
-        form: model, device and settings; its layer, axes and output are not looked at.
-        axes: of the images, where their files do not name them; empty for none.
+        form: model, device, scheduler and options; its other fields are ignored.
+        axes: axes of images whose files do not name them; "" for none.
         resume, overwrite: what to do with outputs that exist.
     """
 
@@ -39,29 +39,28 @@ class ListRequest:
     overwrite: bool = False
 
 
-def denoise_files(request: ListRequest, cancel: threading.Event) -> Iterator[Any]:
-    """Denoises a list.
+def denoise_files(request: BatchRequest, cancel: threading.Event) -> Iterator[Any]:
+    """Denoise a list of images.
 
     Yields:
-        The events of `run_batch` without pixels and pipelines: they may wait for the window.
+        The events of `run_batch` without pixels and pipelines, which would stay in memory until they are polled.
 
     Raises:
-        MaskedDenoiserError: before any work, for settings that no image of the list could mend.
+        MaskedDenoiserError: before the first image, if the settings are invalid for every image.
     """
     from masked_denoiser.images.open import open_image
     from masked_denoiser.jobs.executor import open_executor
-    from masked_denoiser.jobs.spec.options import Options
 
     form = request.form
-    with open_executor(form.scheduler or None) as computing:
+    with open_executor(form.scheduler or None) as executor:
         preparer = Preparer(
             form.model,
-            Options(**form.settings()),
+            form.options,
             form.device,
             request.resume,
             request.overwrite,
             partial(open_image, axes=request.axes or None),
-            computing,
+            executor,
         )
         preparer.check()
         with closing(cast("Generator[Any]", run_batch(request.pairs, preparer, cancel))) as events:
@@ -72,57 +71,60 @@ def denoise_files(request: ListRequest, cancel: threading.Event) -> Iterator[Any
                     yield event
 
 
-class Overall:
-    """How far a list is: an image that is done with counts whole, the one in work by its tiles.
+class BatchProgress:
+    """Progress of a list: finished images, and the finished tiles of the current one.
 
-    Images that were complete before count for the bar and not for the time that is left.
+    Images that were already complete count as progress but not in the estimate of the time left.
 
     Args:
-        total: images of the list.
-        clock: seconds that pass.
+        total: number of images.
+        clock: monotonic clock in seconds.
     """
 
     def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._total, self._clock, self._began = total, clock, clock()
-        self._ended = self._worked = 0
-        self._now = 0.0
-        self._pixels = self._earlier = 0
+        self._total, self._clock, self._start = total, clock, clock()
+        self._finished = self._processed = 0
+        self._current = 0.0
+        self._pixels = self._finished_pixels = 0
 
-    def take(self, event: Any) -> None:
-        """Takes an event into account."""
+    def update(self, event: Any) -> None:
+        """Update the progress with an event of `denoise_files`."""
         match event:
             case FileBegun():
-                self._now = 0.0
+                self._current = 0.0
             case Progress():
-                self._now = event.done / max(1, event.total)
-                self._pixels = self._earlier + event.pixels
+                self._current = event.done / max(1, event.total)
+                self._pixels = self._finished_pixels + event.pixels
             case FileEnded():
-                self._ended += 1
-                self._worked += event.outcome.state != "already complete"
-                self._now, self._earlier = 0.0, self._pixels
+                self._finished += 1
+                self._processed += event.outcome.state != "already complete"
+                self._current, self._finished_pixels = 0.0, self._pixels
 
     @property
     def share(self) -> float:
-        """Of all images, 0 to 1."""
-        return (self._ended + self._now) / max(1, self._total)
+        """Finished share of the list, 0 to 1."""
+        return (self._finished + self._current) / max(1, self._total)
 
     @property
     def seconds_left(self) -> float | None:
-        """As long as the images so far took; None while nobody knows."""
-        worked = self._worked + self._now
-        left = self._total - self._ended - self._now
-        return (self._clock() - self._began) / worked * left if worked > _KNOWN * self._total else None
+        """Estimated time left in seconds, from the images so far; None at the start."""
+        processed = self._processed + self._current
+        left = self._total - self._finished - self._current
+        if processed <= _MIN_ESTIMATE_SHARE * self._total:
+            return None
+        return (self._clock() - self._start) / processed * left
 
     def __str__(self) -> str:
-        seconds, left = self._clock() - self._began, self.seconds_left
+        seconds, left = self._clock() - self._start, self.seconds_left
         rate = f", {self._pixels / 1e6 / seconds:.3g} megapixels/s" if self._pixels and seconds > 0 else ""
-        return f"{self._ended} of {self._total} files{rate}" + (f", about {readable_time(left)} left" if left else "")
+        estimate = f", about {readable_time(left)} left" if left else ""
+        return f"{self._finished} of {self._total} files{rate}{estimate}"
 
 
 def count_existing(pairs: Sequence[Pair]) -> tuple[int, int]:
-    """How many outputs are there already, and how many of these are unfinished."""
+    """Return how many outputs exist, and how many of these are unfinished."""
     from masked_denoiser.jobs.storage.journal import Journal
 
-    unfinished = [Journal.beside(pair.output).exists() for pair in pairs]
-    there = [begun or pair.output.exists() for begun, pair in zip(unfinished, pairs, strict=True)]
-    return sum(there), sum(unfinished)
+    unfinished = [Journal.path_for(pair.output).exists() for pair in pairs]
+    existing = [journal or pair.output.exists() for journal, pair in zip(unfinished, pairs, strict=True)]
+    return sum(existing), sum(unfinished)

@@ -1,4 +1,4 @@
-"""What the Files tab shows, and what its logic needs of it."""
+"""Interface of the Files tab, as its presenter uses it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from masked_denoiser.plugin.shared.task_view import TaskView
+
 
 @dataclass(frozen=True)
-class Row:
-    """A line of the list.
+class FileStatus:
+    """State of an image of the list.
 
     Attributes:
-        image: its path.
-        state: "waiting", "43 %", "done in 8 s", "failed: ...".
-        notes: what was said of it.
-        output: its result, once that is complete.
-        failed: whether it failed.
+        image: path of the image.
+        state: text such as "waiting", "43 %", "done in 8 s" or "failed: ...".
+        notes: messages of its job.
+        output: path of the result once it is complete.
+        failed: whether its job failed.
     """
 
     image: str
@@ -28,40 +30,34 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """The fields of the tab."""
+class FilesForm:
+    """Values of the tab's fields.
+
+    Attributes:
+        folder: output folder, as typed.
+        suffix: suffix of the outputs, ".ome.zarr" or ".ome.tif".
+        axes: axes of images whose files do not name them, as typed.
+    """
 
     folder: str
-    ending: str
+    suffix: str
     axes: str
 
 
-class FilesView(Protocol):
-    """What the presenter needs of the tab."""
+class FilesView(TaskView, Protocol):
+    """Files tab, as its presenter uses it."""
 
-    def wishes(self) -> Wishes:
-        """The fields as they stand."""
+    def fields(self) -> FilesForm:
+        """Return the values of the fields."""
 
     def suggest_folder(self, folder: str) -> None:
-        """Fills in a folder for the outputs, if the user has given none."""
+        """Fill in an output folder if the field is empty."""
 
-    def show_rows(self, rows: Sequence[Row]) -> None:
-        """Shows the whole list."""
+    def show_files(self, files: Sequence[FileStatus]) -> None:
+        """Show the whole list."""
 
-    def show_row(self, number: int, row: Row) -> None:
-        """Shows one line anew."""
-
-    def show_progress(self, share: float | None, text: str) -> None:
-        """Moves the bar; None while nobody knows how long it takes."""
-
-    def say(self, text: str) -> None:
-        """Adds a line to the notes."""
-
-    def fail(self, text: str) -> None:
-        """Adds an error to the notes."""
+    def show_file(self, number: int, file: FileStatus) -> None:
+        """Update a row of the list."""
 
     def set_running(self, running: bool) -> None:
-        """Leaves only Cancel to be pressed while a list is denoised."""
-
-    def wake(self) -> None:
-        """Begins to call `tick`."""
+        """Disable everything but Cancel while the list is denoised."""

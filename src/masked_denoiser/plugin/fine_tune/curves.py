@@ -1,4 +1,4 @@
-"""The curves of a training: loss, and PSNR on held-out patches under trained and unseen noises."""
+"""Plots of a training: loss, and PSNR on validation patches with trained and unseen noises."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from masked_denoiser.plugin.fine_tune.history import History
+from masked_denoiser.plugin.fine_tune.history import TrainingHistory
 
-#: One colour a noise, the trained one first (Okabe and Ito: told apart by the colour-blind, too).
+#: Colours of the noises, the trained one first: the palette of Okabe and Ito, which suits colour-blind readers.
 _COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
 
 
 class Curves(QWidget):
-    """Two plots, one above the other."""
+    """Plots of loss and PSNR, one above the other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,27 +37,27 @@ class Curves(QWidget):
             plot.setMenuEnabled(False)
             layout.addWidget(plot)
         self.psnr.setLabel("bottom", "step")
-        # Below the plot, in lines that wrap: a legend inside it hides the curves in a narrow dock.
+        # Below the plot, with line breaks: a legend inside it would hide the curves in a narrow dock.
         self.legend = QLabel()
         self.legend.setWordWrap(True)
         layout.addWidget(self.legend)
-        self._noises: dict[str, Any] = {}
-        self._line = self.loss.plot(pen=pg.mkPen(_COLOURS[0], width=1))
+        self._psnr_curves: dict[str, Any] = {}
+        self._loss_curve = self.loss.plot(pen=pg.mkPen(_COLOURS[0], width=1))
 
-    def draw(self, history: History) -> None:
-        """Draws what there is."""
-        self._line.setData(history.steps, history.losses)
-        if set(self._noises) - set(history.psnr):
+    def draw(self, history: TrainingHistory) -> None:
+        """Draw the curves."""
+        self._loss_curve.setData(history.steps, history.losses)
+        if set(self._psnr_curves) - set(history.psnr):
             self.psnr.clear()
-            self._noises = {}
+            self._psnr_curves = {}
         for number, (noise, values) in enumerate(history.psnr.items()):
-            if noise not in self._noises:
-                self._noises[noise] = self._new(noise, number)
-            self._noises[noise].setData(history.validated[: len(values)], values)
+            if noise not in self._psnr_curves:
+                self._psnr_curves[noise] = self._add_psnr_curve(noise, number)
+            self._psnr_curves[noise].setData(history.validation_steps[: len(values)], values)
         self.legend.setText(_legend(list(history.psnr)))
 
-    def _new(self, noise: str, number: int) -> Any:
-        """The trained noise is a full line, noises that are never trained are dashed."""
+    def _add_psnr_curve(self, noise: str, number: int) -> Any:
+        """Return a new curve: a solid line for the trained noise, dashed for unseen noises."""
         colour = _COLOURS[number % len(_COLOURS)]
         style = Qt.PenStyle.DashLine if number else Qt.PenStyle.SolidLine
         return self.psnr.plot(
@@ -70,17 +70,17 @@ class Curves(QWidget):
 
 
 def _legend(noises: list[str]) -> str:
-    """Each noise in the colour of its curve; those after the first are never trained on."""
-    coloured = (
+    """Return the legend as HTML: each noise in the colour of its curve, all but the first marked as unseen."""
+    entries = (
         f'<span style="color:{_COLOURS[number % len(_COLOURS)]}">&#9679;&nbsp;{escape(noise)}'
         f"{'&nbsp;(unseen)' if number else ''}</span>"
         for number, noise in enumerate(noises)
     )
-    return f'<span style="font-size:8pt">{"&nbsp; ".join(coloured)}</span>'
+    return f'<span style="font-size:8pt">{"&nbsp; ".join(entries)}</span>'
 
 
-class Picture(QLabel):
-    """A small picture that keeps its shape in whatever room there is."""
+class PictureLabel(QLabel):
+    """Label with a picture that is scaled to fit, with its aspect ratio."""
 
     def __init__(self, height: int) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class Picture(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
 
     def show_pixels(self, picture: np.ndarray[Any, Any] | None) -> None:
-        """Shows [height, width, 3] uint8; nothing for None."""
+        """Show pixels [height, width, 3] uint8, or nothing for None."""
         if picture is None:
             self._pixels = None
             self.clear()
@@ -99,14 +99,14 @@ class Picture(QLabel):
         height, width, _ = pixels.shape
         image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
         self._pixels = QPixmap.fromImage(image)
-        self._fit()
+        self._scale()
 
     def resizeEvent(self, event: Any) -> None:  # noqa: N802 (Qt's name)
-        """Fits the picture into the new size."""
+        """Scale the picture to the new size."""
         super().resizeEvent(event)
-        self._fit()
+        self._scale()
 
-    def _fit(self) -> None:
+    def _scale(self) -> None:
         if self._pixels is not None:
             keep, smooth = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
             self.setPixmap(self._pixels.scaled(self.size(), keep, smooth))

@@ -1,4 +1,4 @@
-"""What the user chose in the Fine-tune dock, and what follows from it. Pure: no Qt, no napari, no torch."""
+"""Form and request of the Fine-tune dock; without Qt, napari and torch."""
 
 from __future__ import annotations
 
@@ -14,24 +14,29 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.models import catalogue
 from masked_denoiser.tiling.plan import Span
 
-Way = Literal["clean", "noisy", "pairs"]
+#: Training images: clean ones to which noise is added, noisy ones alone, or pairs of both; a recipe calls it "way".
+Supervision = Literal["clean", "noisy", "pairs"]
+
+#: Rows and columns of a plane.
 Rectangle = tuple[Span, Span]
 
 
 @dataclass(frozen=True)
 class FineTuneForm:
-    """The fields of the dock.
+    """Values of the dock's fields.
 
     Attributes:
-        way: what the images are.
-        model: name of the model to begin with.
+        supervision: kind of the training images.
+        model: name of the model to fine-tune.
         noise: a noise recipe.
-        name: of the model to make.
-        input_mask, attention_mask: whether they are on, where the model was trained so.
-        axes: as typed; empty takes those of the layers.
+        name: name of the new model.
+        input_mask, attention_mask: whether these masks are used, if the model was trained with them.
+        steps, batch, rate, patch: steps, patches per step, learning rate, and side of the patches in pixels.
+        device: "auto" or the name of a device.
+        axes: axes of the images, as typed; "" for those of the layers and files.
     """
 
-    way: Way = "clean"
+    supervision: Supervision = "clean"
     model: str = ""
     noise: str = "gaussian(sigma=15)"
     name: str = ""
@@ -45,8 +50,8 @@ class FineTuneForm:
     axes: str = ""
 
     def settings(self) -> dict[str, Any]:
-        """What is set of the recipe for fine-tuning."""
-        values: dict[str, Any] = {"way": self.way, "noise": self.noise, "patch": self.patch}
+        """Return the fields of the training recipe that the form sets."""
+        values: dict[str, Any] = {"way": self.supervision, "noise": self.noise, "patch": self.patch}
         values |= {"steps": self.steps, "batch": self.batch, "rate": self.rate}
         if not self.input_mask:
             values["masked_patches"] = 0.0
@@ -57,18 +62,18 @@ class FineTuneForm:
 
 @dataclass(frozen=True, eq=False)
 class FineTuneRequest:
-    """A task for the worker: all it needs, and nothing of the window.
+    """Arguments of the background task, independent of the GUI.
 
     Attributes:
         images: sources of layers, and files.
-        clean: the truths of pairs.
-        regions: for each image the rectangles that learning is confined to; empty for no region at all.
-        model: name of the model to begin with.
-        name: of the model to make.
-        settings: of the recipe.
-        device: "auto" or one by name.
-        axes: of the files, where they do not name them.
-        resume, overwrite: what to do with a training of this name that was begun.
+        clean: clean images of pairs.
+        regions: for each image the rectangles to train on; () for whole images.
+        model: name of the model to fine-tune.
+        name: name of the new model.
+        settings: fields of the training recipe.
+        device: "auto" or the name of a device.
+        axes: axes of files that do not name them; None for none.
+        resume, overwrite: what to do with an earlier training of this name.
     """
 
     images: tuple[Source | Path, ...]
@@ -84,7 +89,7 @@ class FineTuneRequest:
 
     @property
     def folder(self) -> Path:
-        """Where checkpoint and log lie until the model is saved, and after."""
+        """Folder of the checkpoint and the log."""
         return training_folder(self.name)
 
 
@@ -94,70 +99,76 @@ def make_fine_tune_request(
     clean: Sequence[Source | Path],
     regions: Sequence[Sequence[Rectangle]],
 ) -> FineTuneRequest:
-    """What the worker is asked to do.
+    """Return the arguments of the background task.
+
+    Args:
+        form: fields of the dock.
+        images: training images.
+        clean: clean images of pairs.
+        regions: for each image the rectangles to train on; empty for whole images.
 
     Raises:
-        FormError: if a field must be filled in first.
+        FormError: if a field is missing or does not fit the others.
     """
     if not images:
-        raise FormError("choose at least one image to learn from: tick a layer, or add files")
+        raise FormError("choose at least one training image: tick a layer, or add files")
     if not form.model:
-        raise FormError("choose a model to begin with")
-    if form.way == "pairs" and not clean:
+        raise FormError("choose a model to fine-tune")
+    if form.supervision == "pairs" and not clean:
         raise FormError("pairs need a clean image for each noisy one: choose a layer, files or a folder")
     if regions and len(regions) != len(images):
-        raise FormError("shapes are drawn on layers: take the files out of the list, or learn from the whole image")
+        raise FormError("shapes apply to layers only: untick the files, or train on the whole image")
     return FineTuneRequest(
         tuple(images),
-        tuple(clean) if form.way == "pairs" else (),
+        tuple(clean) if form.supervision == "pairs" else (),
         tuple(tuple(of_image) for of_image in regions),
         form.model,
-        clean_name(form.name, form.model),
+        valid_model_name(form.name, form.model),
         form.settings(),
         form.device,
         form.axes.strip().upper() or None,
     )
 
 
-def clean_name(name: str, model: str) -> str:
-    """A name that any file system takes.
+def valid_model_name(name: str, model: str) -> str:
+    """Return a name for the new model that is a valid file name: `name`, or `model` and "-tuned" if it is empty.
 
     Raises:
-        FormError: if it has characters that a file name should not have.
+        FormError: if the name has other characters than letters, digits, "-", "_" and ".".
     """
-    chosen = name.strip() or f"{model}-tuned"
-    if not all(letter.isalnum() or letter in "-_." for letter in chosen) or chosen.startswith("."):
-        raise FormError(f"the name {chosen!r} should have only letters, digits, '-', '_' and '.'")
-    return chosen
+    new_name = name.strip() or f"{model}-tuned"
+    if not all(letter.isalnum() or letter in "-_." for letter in new_name) or new_name.startswith("."):
+        raise FormError(f"the name {new_name!r} may have only letters, digits, '-', '_' and '.'")
+    return new_name
 
 
 def training_folder(name: str) -> Path:
-    """Where a training of the dock keeps its checkpoint and log."""
+    """Return the folder of the checkpoint and the log of a training."""
     return catalogue.user_folder().parent / "training" / name
 
 
 def model_path(name: str) -> Path:
-    """Where a model of this name is saved, so that the Denoise dock finds it."""
+    """Return the file of a model in the user's folder, where the Denoise dock finds it."""
     return catalogue.user_folder() / f"{name}.safetensors"
 
 
-def rectangles(shapes: Sequence[Any], size: tuple[int, int]) -> list[Rectangle]:
-    """The bounding rectangles of shapes, within an image.
+def bounding_boxes(shapes: Sequence[Any], size: tuple[int, int]) -> list[Rectangle]:
+    """Return the bounding boxes of shapes, clipped to an image.
 
     Args:
-        shapes: vertices [N, 2 or more] in the image's full-resolution pixels, rows and columns last.
+        shapes: for each shape its vertices [N, 2 or more] in full-resolution pixels, rows and columns last.
         size: height and width of the image.
 
     Raises:
-        FormError: if a shape lies outside of the image.
+        FormError: if a shape is outside of the image.
     """
-    found = []
+    boxes = []
     for vertices in shapes:
         spans = []
         for axis, side in ((-2, size[0]), (-1, size[1])):
             low, high = (float(f(vertices[:, axis])) for f in (min, max))
             spans.append(Span(max(0, math.floor(low)), min(side, math.ceil(high) + 1)))
         if any(span.stop <= span.start for span in spans):
-            raise FormError("a shape lies outside of the image; draw it on the image, or remove it")
-        found.append((spans[0], spans[1]))
-    return found
+            raise FormError("a shape is outside of the image; move it onto the image, or remove it")
+        boxes.append((spans[0], spans[1]))
+    return boxes

@@ -1,4 +1,4 @@
-"""The images to learn from: layers and files, ticked."""
+"""Checkable list of training images: layers and files."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QVBoxLayou
 from masked_denoiser.plugin.shared.file_dialogs import choose_files, choose_folder
 from masked_denoiser.plugin.shared.form_widgets import row
 
+#: Roles of the data of an item: path of a file, number of a layer.
 _PATH, _NUMBER = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
 
 
 class ImageList(QWidget):
-    """Image layers first, then the files that were added."""
+    """List of image layers, followed by the added files and folders."""
 
-    #: Something was ticked, added or removed.
+    #: Emitted when an item was checked, unchecked, added or removed.
     changed = QtSignal()
 
     def __init__(self) -> None:
         super().__init__()
         self.list = QListWidget()
         self.list.setMaximumHeight(90)
-        self.list.setToolTip("What to learn from: tick layers, or add files and folders; large ones are read in pieces")
+        self.list.setToolTip("Training images: tick layers, or add files and folders; large images are read in patches")
         files, folder = QPushButton("Add files..."), QPushButton("Add a folder...")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -32,33 +33,33 @@ class ImageList(QWidget):
         layout.addWidget(row(files, folder))
         files.clicked.connect(self._choose_files)
         folder.clicked.connect(self._choose_folder)
-        self.list.itemChanged.connect(self._ticked)
+        self.list.itemChanged.connect(self._item_changed)
 
-    def ticked(self) -> tuple[list[int], list[Path]]:
-        """Ticked layers by number, and ticked files."""
+    def checked(self) -> tuple[list[int], list[Path]]:
+        """Return the numbers of the checked layers, and the checked files and folders."""
         items = [item for item in self._items() if item.checkState() == Qt.CheckState.Checked]
         numbers = [item.data(_NUMBER) for item in items if item.data(_PATH) is None]
         return numbers, [Path(item.data(_PATH)) for item in items if item.data(_PATH) is not None]
 
     def show_layers(self, names: list[str], active: int) -> None:
-        """Offers these layers; ticks of layers of the same name stay, and with none the active one is ticked."""
-        before = {item.text() for item in self._items() if item.checkState() == Qt.CheckState.Checked}
+        """Set the list of layers; layers with the name of a checked one are checked, or else the active layer."""
+        checked_names = {item.text() for item in self._items() if item.checkState() == Qt.CheckState.Checked}
         self.list.blockSignals(True)
         for item in [item for item in self._items() if item.data(_PATH) is None]:
             self.list.takeItem(self.list.row(item))
-        kept = before & set(names)
+        still_checked = checked_names & set(names)
         for number, name in reversed(list(enumerate(names))):
-            item = _item(name, name in kept)
+            item = _item(name, name in still_checked)
             item.setData(_NUMBER, number)
             self.list.insertItem(0, item)
-        numbers, files = self.ticked()
+        numbers, files = self.checked()
         if not numbers and not files and 0 <= active < len(names):
             self._items()[active].setCheckState(Qt.CheckState.Checked)
         self.list.blockSignals(False)
         self.changed.emit()
 
     def add_files(self, paths: list[str]) -> None:
-        """Adds files or folders, ticked."""
+        """Add files or folders, and check them."""
         for path in paths:
             item = _item(Path(path).name, True)
             item.setData(_PATH, path)
@@ -70,19 +71,19 @@ class ImageList(QWidget):
         items = (self.list.item(number) for number in range(self.list.count()))
         return [item for item in items if item is not None]
 
-    def _ticked(self, _item: QListWidgetItem) -> None:
+    def _item_changed(self, _item: QListWidgetItem) -> None:
         self.changed.emit()
 
     def _choose_files(self, _checked: bool = False) -> None:
         self.add_files(choose_files(self))
 
     def _choose_folder(self, _checked: bool = False) -> None:
-        if folder := choose_folder(self, "Learn from the images of a folder"):
+        if folder := choose_folder(self, "Train on the images of a folder"):
             self.add_files([folder])
 
 
-def _item(text: str, ticked: bool) -> QListWidgetItem:
+def _item(text: str, checked: bool) -> QListWidgetItem:
     item = QListWidgetItem(text)
     item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
-    item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
+    item.setCheckState(Qt.CheckState.Checked if checked else Qt.CheckState.Unchecked)
     return item

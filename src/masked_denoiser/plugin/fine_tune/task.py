@@ -1,4 +1,4 @@
-"""What the workers of the Fine-tune dock do. No Qt and no napari here."""
+"""Background tasks of the Fine-tune dock; without Qt and napari."""
 
 from __future__ import annotations
 
@@ -18,61 +18,63 @@ if TYPE_CHECKING:
     from masked_denoiser.models.file import Model
     from masked_denoiser.training.events import Trained
 
-#: Side of the patch that shows the noise, in pixels.
-PREVIEW = 96
+#: Side of the noise preview in pixels.
+_PREVIEW_SIDE = 96
 
 
 @dataclass(frozen=True)
-class Began:
-    """The training has been prepared.
+class TrainingPrepared:
+    """Event: the training is prepared.
 
     Attributes:
-        step: it goes on after this one.
-        notes: choices that were made for the user.
+        step: completed steps; 0 for a new training.
+        messages: automatic choices.
     """
 
     step: int
-    notes: tuple[str, ...]
+    messages: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Learned:
-    """The training has ended, and this is what came of it."""
+class TrainingResult:
+    """Event: the training has ended with this model."""
 
     model: Model
     trained: Trained
 
 
 @dataclass(frozen=True)
-class Begun:
-    """A training of this name was begun earlier; nothing was done."""
+class TrainingExists:
+    """Event: a training of this name exists, and nothing was done."""
 
     folder: Path
 
 
 @dataclass(frozen=True, eq=False)
-class NoiseShown:
-    """A patch of the image, as it is and with the noise, side by side: [height, width, 3] uint8."""
+class NoisePreview:
+    """Event: a patch without and with noise side by side, [height, width, 3] uint8."""
 
     picture: np.ndarray[Any, Any]
 
 
 def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any]:
-    """Trains.
+    """Fine-tune a model.
 
     Yields:
-        `Begun` alone, or `Began`, the events of `training.events` but for `Trained`, and `Learned`.
+        Only `TrainingExists`, or `TrainingPrepared`, the events of `training.events` except `Trained`, and
+        `TrainingResult`.
 
     Raises:
-        MaskedDenoiserError: before any work, if anything does not fit.
+        MaskedDenoiserError: before the first step, if the request is invalid.
     """
     from masked_denoiser.models.catalogue import load_model
+    from masked_denoiser.training.data.dataset import TrainingImages
     from masked_denoiser.training.events import Trained
     from masked_denoiser.training.fine_tune import fine_tune_recipe
-    from masked_denoiser.training.prepare import TrainingImages, prepare_training
+    from masked_denoiser.training.prepare import prepare_training
 
     if not (request.resume or request.overwrite) and (request.folder / "checkpoint.pt").exists():
-        yield Begun(request.folder)
+        yield TrainingExists(request.folder)
         return
     base = load_model(request.model)
     prepared = prepare_training(
@@ -85,25 +87,25 @@ def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any
         overwrite=request.overwrite,
         cancel=cancel,
     )
-    yield Began(prepared.trainer.state.step, prepared.messages)
+    yield TrainingPrepared(prepared.trainer.state.step, prepared.messages)
     with closing(cast("Generator[Any]", prepared.run())) as events:
         for event in events:
             if isinstance(event, Trained):
-                yield Learned(prepared.model(event, request.name), event)
+                yield TrainingResult(prepared.model(event, request.name), event)
             else:
                 yield event
 
 
-def show_noise(
+def preview_noise(
     image: Source | Path, centre: tuple[int, int] | None, noise: str, cancel: threading.Event
 ) -> Iterator[Any]:
-    """Shows what a noise recipe does to a patch of an image.
+    """Yield a `NoisePreview` of a noise recipe on a patch of an image.
 
     Args:
-        image: a layer's, or a file; of a folder its first image.
-        centre: row and column that the patch is around; None for the middle.
+        image: a layer as a source, a file, or a folder, of which the first image is used.
+        centre: row and column of the centre of the patch; None for the centre of the image.
         noise: a noise recipe.
-        cancel: not looked at; a patch takes no time.
+        cancel: ignored, since a patch takes little time.
 
     Raises:
         RecipeError: if the recipe does not parse.
@@ -112,31 +114,32 @@ def show_noise(
 
     from masked_denoiser.evaluation.pictures import side_by_side
     from masked_denoiser.noise.synthetic.parse import parse_noise
-    from masked_denoiser.noise.synthetic.recipe import USUAL_VALUES, add_noise
-    from masked_denoiser.training.data.dataset import first_of, open_images
+    from masked_denoiser.noise.synthetic.recipe import TYPICAL_DISTINCT_VALUES, add_noise
+    from masked_denoiser.training.data.dataset import first_input, open_images
 
     recipe = parse_noise(noise)
     with ExitStack() as files:
-        source = image if isinstance(image, Source) else open_images(first_of([image]), files)[0]
-        unit = _patch(source, centre)
+        source = image if isinstance(image, Source) else open_images(first_input([image]), files)[0]
+        patch = _read_patch(source, centre)
     generator = torch.Generator().manual_seed(0)
-    noisy = add_noise(torch.from_numpy(unit.copy())[None], recipe, generator, distinct=USUAL_VALUES)[0].numpy()
-    yield NoiseShown(side_by_side([[unit, noisy]]))
+    clean = torch.from_numpy(patch.copy())[None]
+    noisy = add_noise(clean, recipe, generator, distinct=TYPICAL_DISTINCT_VALUES)[0].numpy()
+    yield NoisePreview(side_by_side([[patch, noisy]]))
 
 
-def _patch(source: Source, centre: tuple[int, int] | None) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """[channels, height, width] in [0, 1]."""
+def _read_patch(source: Source, centre: tuple[int, int] | None) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return a patch of the middle plane, [channels, height, width] float32 in [0, 1]."""
     from masked_denoiser.denoising.intensity.ranges import measure_recipe_ranges
     from masked_denoiser.images.planes import list_planes
 
     planes = [plane for plane in list_planes(source.axes, source.sizes, source.rgb) if not plane.copied]
     plane = planes[len(planes) // 2]
     middle = centre or (source.size_yx[0] // 2, source.size_yx[1] // 2)
-    ys, xs = (_around(at, side) for at, side in zip(middle, source.size_yx, strict=True))
-    scale = measure_recipe_ranges(source, [plane])[plane.range_key]
-    return np.clip(scale.to_unit(source.read(plane, ys, xs)), 0.0, 1.0)
+    ys, xs = map(_centred_slice, middle, source.size_yx)
+    intensity_range = measure_recipe_ranges(source, [plane])[plane.range_key]
+    return np.clip(intensity_range.to_unit(source.read(plane, ys, xs)), 0.0, 1.0)
 
 
-def _around(at: int, side: int) -> slice:
-    start = min(max(0, at - PREVIEW // 2), max(0, side - PREVIEW))
-    return slice(start, min(side, start + PREVIEW))
+def _centred_slice(middle: int, side: int) -> slice:
+    start = min(max(0, middle - _PREVIEW_SIDE // 2), max(0, side - _PREVIEW_SIDE))
+    return slice(start, min(side, start + _PREVIEW_SIDE))

@@ -1,4 +1,4 @@
-"""A lazy array seen with its axes in another order, so that napari shows what a file stores differently."""
+"""Lazy views of arrays with their axes in the order of a layer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.images.indexing import full_index
-from masked_denoiser.images.source import Lazy, Source
+from masked_denoiser.images.source import LazyArray, Source
 
 
 class ArrayView:
-    """What napari needs of an array beside its pixels.
+    """Base of lazy arrays for napari.
 
     Attributes:
-        shape: sides.
-        dtype: of a sample.
+        shape: shape of the array.
+        dtype: dtype of a sample.
     """
 
     shape: tuple[int, ...]
@@ -34,90 +34,92 @@ class ArrayView:
         return int(np.prod(self.shape, dtype=np.int64))
 
     def __getitem__(self, key: Any, /) -> np.ndarray[Any, Any]:
-        """Pixels at integers and slices."""
+        """Return the pixels at integers and slices."""
         raise NotImplementedError
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """The whole array."""
+        """Return the whole array."""
         return np.asarray(self[...], dtype=dtype)
 
 
 class ReorderedArray(ArrayView):
-    """A view of an array that napari can show: nothing is read but what is indexed, and nothing is kept.
+    """Lazy view of an array with reordered axes. It reads only what is indexed and, unlike dask, caches nothing.
 
-    Unlike a dask array it never goes stale, so that a result can be watched as it grows.
+    So a layer always shows the current pixels of a growing result.
 
     Attributes:
-        shape: sides in the order seen.
-        dtype: of the array.
+        shape: shape in the order of the view.
+        dtype: dtype of the array.
     """
 
-    def __init__(self, array: Lazy, order: tuple[int | None, ...], owner: object = None) -> None:
-        """Takes for each axis that is seen the array's axis, or None for a new one of length 1.
+    def __init__(self, array: LazyArray, order: tuple[int | None, ...], owner: object = None) -> None:
+        """Create a view.
 
-        `owner` lives as long as the view.
+        Args:
+            array: the array.
+            order: for each axis of the view the axis of the array, or None for a new axis of length 1.
+            owner: object to keep alive as long as the view.
         """
         self._array, self._order, self._owner = array, order, owner
         self.shape = tuple(1 if axis is None else int(array.shape[axis]) for axis in order)
         self.dtype = np.dtype(array.dtype)
 
     def __getitem__(self, key: Any, /) -> np.ndarray[Any, Any]:
-        """Reads at integers and slices, in the order seen."""
+        """Read the pixels at integers and slices, in the order of the view."""
         keys = tuple(k if isinstance(k, slice) else operator.index(k) for k in full_index(key, self.ndim))
-        stored: list[int | slice] = [0] * len(self._array.shape)
+        array_key: list[int | slice] = [0] * len(self._array.shape)
         for axis, k in zip(self._order, keys, strict=True):
             if axis is not None:
-                stored[axis] = k
-        pixels = np.asarray(self._array[tuple(stored)])
-        left = [axis for axis, k in enumerate(stored) if isinstance(k, slice)]
-        wanted = [axis for axis, k in zip(self._order, keys, strict=True) if axis is not None and isinstance(k, slice)]
-        moved = pixels.transpose([left.index(axis) for axis in wanted])
-        return _with_new_axes(moved, self._order, keys)
+                array_key[axis] = k
+        pixels = np.asarray(self._array[tuple(array_key)])
+        kept = [axis for axis, k in enumerate(array_key) if isinstance(k, slice)]
+        order = [axis for axis, k in zip(self._order, keys, strict=True) if axis is not None and isinstance(k, slice)]
+        return _with_new_axes(pixels.transpose([kept.index(axis) for axis in order]), self._order, keys)
 
 
 class _Owner:
-    """Closes a source when the last array that needs it is gone."""
+    """Object that closes a source when the last array that refers to it is deleted."""
 
     def __init__(self, source: Source) -> None:
         weakref.finalize(self, source.close)
 
 
-def shown_levels(source: Source, seen: str, count: int | None = None) -> tuple[Lazy, ...]:
-    """The levels of a source for layers, which nobody closes: the files close when no layer needs them any more.
+def source_levels(source: Source, layer_axes: str, count: int | None = None) -> tuple[LazyArray, ...]:
+    """Return the levels of a source for a layer; its files close when no layer uses them.
 
     Args:
-        source: the image; not to be closed by the caller.
-        seen: the axes of the layer.
-        count: how many levels; all of them by default.
+        source: the image, which the caller must not close.
+        layer_axes: axes of the layer.
+        count: number of levels; None for all.
     """
     owner = _Owner(source) if source.closer is not None else None
-    return tuple(reordered_view(level, source.axes, seen, owner) for level in source.levels[:count])
+    return tuple(reorder_axes(level, source.axes, layer_axes, owner) for level in source.levels[:count])
 
 
-def reordered_view(array: Lazy, stored: str, seen: str, owner: object = None) -> Lazy:
-    """An array with axes `stored` as one with axes `seen`; the array itself where they agree and nobody owns it.
+def reorder_axes(array: LazyArray, axes: str, layer_axes: str, owner: object = None) -> LazyArray:
+    """Return a view of an array with the axes of a layer; the array itself if the axes are equal and `owner` is None.
 
-    S and C stand for each other where only one side has one of them: formats store colour under either.
+    S and C are equivalent if each side has only one of them, since formats store RGB samples under either.
 
     Raises:
-        ValueError: if an axis longer than 1 would be lost.
+        ValueError: if an axis longer than 1 would be dropped.
     """
-    if "S" in seen and "S" not in stored:
-        stored = stored.replace("C", "S")
-    elif "S" in stored and "S" not in seen:
-        stored = stored.replace("S", "C")
-    if stored == seen and owner is None:
+    if "S" in layer_axes and "S" not in axes:
+        axes = axes.replace("C", "S")
+    elif "S" in axes and "S" not in layer_axes:
+        axes = axes.replace("S", "C")
+    if axes == layer_axes and owner is None:
         return array
-    lost = [axis for axis, side in zip(stored, array.shape, strict=True) if axis not in seen and side > 1]
-    if lost:
-        raise ValueError(f"axes {stored} cannot be shown as {seen}: {', '.join(lost)} would be lost")
-    return ReorderedArray(array, tuple(stored.index(axis) if axis in stored else None for axis in seen), owner)
+    dropped = [axis for axis, side in zip(axes, array.shape, strict=True) if axis not in layer_axes and side > 1]
+    if dropped:
+        raise ValueError(f"axes {axes} cannot be shown as {layer_axes}: {', '.join(dropped)} would be dropped")
+    return ReorderedArray(array, tuple(axes.index(axis) if axis in axes else None for axis in layer_axes), owner)
 
 
 def _with_new_axes(
     pixels: np.ndarray[Any, Any], order: tuple[int | None, ...], keys: tuple[int | slice, ...]
 ) -> np.ndarray[Any, Any]:
-    """Puts axes of length 1 where `order` has None and the key keeps it."""
+    """Insert axes of length 1 where `order` is None and the key is a slice."""
     at = 0
     for axis, key in zip(order, keys, strict=True):
         if not isinstance(key, slice):

@@ -1,4 +1,4 @@
-"""A rectangle of a Shapes layer as pixels of an image layer."""
+"""Rectangle of a Shapes layer in the pixels of an image layer."""
 
 from __future__ import annotations
 
@@ -11,71 +11,71 @@ from masked_denoiser.errors import FormError
 from masked_denoiser.plugin.layers.view_region import Rectangle
 from masked_denoiser.tiling.plan import Span
 
-#: Corners that lie closer than this, in pixels, are the same.
-_NEAR = 1e-3
+#: Distance in pixels below which corners are equal.
+_CORNER_TOLERANCE = 1e-3
 
 
 def shape_rectangle(shapes: Any, layer: Any, axes: str, size: tuple[int, int]) -> tuple[Rectangle, str]:
-    """The pixels of a layer that a shape covers: of a selected one, else of the last.
+    """Return the pixels of a layer that the selected shape covers, or the last shape if none is selected.
 
-    A rectangle from 10 to 20 covers pixels 10 to 19, wherever its sides were rounded to.
+    A rectangle from 10 to 20 covers pixels 10 to 19; its sides are rounded to whole pixels.
 
     Args:
-        shapes: a Shapes layer of the same viewer; the transforms of both layers count.
+        shapes: a Shapes layer of the same viewer; the transforms of both layers are applied.
         layer: an image layer.
-        axes: the image layer's axes.
-        size: its height and width.
+        axes: axes of the image layer.
+        size: height and width of the image layer.
 
     Returns:
-        Rows and columns within the image, and a sentence that says what was taken.
+        Rows and columns within the image, and a message about them.
 
     Raises:
-        FormError: if there is no shape, or none of the layer's pixels lies in it.
+        FormError: if there is no shape, or it covers no pixel of the layer.
     """
     if not len(shapes.data):
-        raise FormError(f"shapes layer '{shapes.name}' is empty; draw a rectangle in it")
+        raise FormError(f"Shapes layer '{shapes.name}' is empty; draw a rectangle in it")
     number = max(shapes.selected_data, default=len(shapes.data) - 1)
     corners = _corners(shapes, number, layer, axes)
     low, high = corners.min(axis=0), corners.max(axis=0)
     spans = [Span(int(np.floor(a + 0.5)), int(np.floor(b + 0.5))) for a, b in zip(low, high, strict=True)]
     inside = [Span(max(0, s.start), min(side, s.stop)) for s, side in zip(spans, size, strict=True)]
-    where = " and ".join(f"{n} {s.start} to {s.stop}" for n, s in zip(("rows", "columns"), spans, strict=True))
+    covered = " and ".join(f"{n} {s.start} to {s.stop}" for n, s in zip(("rows", "columns"), spans, strict=True))
     if not all(span.start < span.stop for span in inside):
         raise FormError(
-            f"the shape in '{shapes.name}' covers {where} of '{layer.name}', which has {size[0]} x {size[1]} pixels; "
-            "draw one over the image, with rows and columns in view"
+            f"the shape in '{shapes.name}' covers {covered} of '{layer.name}', which has {size[0]} x {size[1]} pixels; "
+            "draw a shape over the image while the viewer shows its rows and columns"
         )
-    straight = shapes.shape_type[number] != "ellipse" and _is_straight(corners, low, high)
-    return (inside[0], inside[1]), _told(inside, clipped=inside != spans, straight=straight)
+    is_box = shapes.shape_type[number] != "ellipse" and _is_box(corners, low, high)
+    return (inside[0], inside[1]), _describe(inside, clipped=inside != spans, is_box=is_box)
 
 
 def _corners(shapes: Any, number: int, layer: Any, axes: str) -> np.ndarray[Any, Any]:
-    """The corners of a shape in the layer's pixels, [corners, 2], along Y and X."""
-    wanted = [axes.index("Y"), axes.index("X")]
-    factors = _factors(shapes.units, layer.units)
+    """Return the corners of a shape in the layer's pixels, [corners, 2], along Y and X."""
+    yx = [axes.index("Y"), axes.index("X")]
+    factors = _unit_factors(shapes.units, layer.units)
     world = (np.asarray(shapes.data_to_world(point), dtype=float) for point in shapes.data[number])
-    return np.asarray([layer.world_to_data(point * factors)[wanted] for point in world], dtype=float)
+    return np.asarray([layer.world_to_data(point * factors)[yx] for point in world], dtype=float)
 
 
-def _factors(units: Sequence[Any], wanted: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """What the world's coordinates in some units are multiplied with; napari takes pixels and lengths as they are."""
-    pairs = list(zip(reversed(units), reversed(wanted), strict=False))
+def _unit_factors(units: Sequence[Any], target_units: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Return the factors from world coordinates in `units` to `target_units`; 1 if not convertible, as in napari."""
+    pairs = list(zip(reversed(units), reversed(target_units), strict=False))
     if not all(unit.is_compatible_with(other) for unit, other in pairs):
         return np.ones(len(units))
     factors = [float((1.0 * unit).to(other).magnitude) for unit, other in pairs]
     return np.asarray([*[1.0] * (len(units) - len(factors)), *reversed(factors)])
 
 
-def _is_straight(corners: np.ndarray[Any, Any], low: Any, high: Any) -> bool:
-    """Whether the shape is the box around it."""
-    at_ends = np.minimum(np.abs(corners - low), np.abs(corners - high)) < _NEAR
-    places = {tuple(row) for row in np.round((corners - low) / np.maximum(high - low, _NEAR)).astype(int)}
-    return len(corners) == 4 and bool(at_ends.all()) and len(places) == 4
+def _is_box(corners: np.ndarray[Any, Any], low: Any, high: Any) -> bool:
+    """Return whether the shape equals its bounding box."""
+    at_limits = np.minimum(np.abs(corners - low), np.abs(corners - high)) < _CORNER_TOLERANCE
+    relative = np.round((corners - low) / np.maximum(high - low, _CORNER_TOLERANCE)).astype(int)
+    return len(corners) == 4 and bool(at_limits.all()) and len({tuple(row) for row in relative}) == 4
 
 
-def _told(inside: list[Span], *, clipped: bool, straight: bool) -> str:
+def _describe(inside: list[Span], *, clipped: bool, is_box: bool) -> str:
     rows, columns = inside
     text = f"region: rows {rows.start} to {rows.stop}, columns {columns.start} to {columns.stop}"
-    what = [] if straight else ["the box around the shape"]
-    what += ["cut at the image's border"] if clipped else []
-    return f"{text} ({', '.join(what)})" if what else text
+    remarks = [] if is_box else ["bounding box of the shape"]
+    remarks += ["clipped to the image"] if clipped else []
+    return f"{text} ({', '.join(remarks)})" if remarks else text

@@ -1,4 +1,4 @@
-"""What of a layer is in view, as the region of a preview."""
+"""Visible part of a layer, as the region of a preview."""
 
 from __future__ import annotations
 
@@ -12,59 +12,57 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.jobs.spec.region import Region
 from masked_denoiser.tiling.plan import Span
 
-#: A preview's height and width in pixels, at most; one tile where tiles are larger.
-LARGEST = 512
+#: Maximum height and width of a preview in pixels; a larger tile is previewed whole.
+MAX_PREVIEW_SIDE = 512
 
-#: A rectangle of a plane in full-resolution pixels.
+#: Rows and columns of a plane in full-resolution pixels.
 Rectangle = tuple[Span, Span]
 
 
-def choose_region(
+def choose_preview_region(
     source: Source,
     position: dict[str, int],
-    seen: Rectangle | None,
+    visible: Rectangle | None,
     tile: int,
     start: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Region, str]:
-    """The whole tiles around the centre of what is seen, and a sentence that says how much that is.
+    """Return the whole tiles around the centre of the view, and a message about them.
 
     Args:
         source: the image.
-        position: where the sliders stand, by axis letter.
-        seen: the rectangle in view; None for the whole plane.
-        tile: side of a tile.
-        start: where the source begins in the layer, by axis letter; positions count from there.
+        position: positions of the sliders in the source, by axis letter.
+        visible: the visible rectangle; None for the whole plane.
+        tile: side of a tile in pixels.
+        start: first pixel of the source in the layer, by axis letter.
     """
-    whole = (Span(0, source.size_yx[0]), Span(0, source.size_yx[1]))
-    rows, columns = (_around_centre(span, tile, side) for span, side in zip(seen or whole, source.size_yx, strict=True))
-    kept = tuple((letter, position.get(letter, 0)) for letter in source.axes if letter not in "YXS")
+    view = visible or (Span(0, source.size_yx[0]), Span(0, source.size_yx[1]))
+    rows, columns = (_central_tiles(span, tile, side) for span, side in zip(view, source.size_yx, strict=True))
+    slices = tuple((letter, position.get(letter, 0)) for letter in source.axes if letter not in "YXS")
     size = f"{len(rows)} x {len(columns)} pixels"
-    covered = all(
-        part.start <= span.start and span.stop <= part.stop
-        for part, span in zip((rows, columns), seen or whole, strict=True)
-    )
-    said = f"preview of the {size} in view" if covered else f"preview of {size} around the centre of the view"
-    return Region(kept, rows, columns), said + _place(kept, source, start)
+    pairs = zip((rows, columns), view, strict=True)
+    covered = all(part.start <= span.start and span.stop <= part.stop for part, span in pairs)
+    message = f"preview of the {size} in view" if covered else f"preview of {size} around the centre of the view"
+    return Region(slices, rows, columns), message + _describe_position(slices, source, start)
 
 
-def seen_rectangle(layer: Any, displayed: Sequence[int], axes: str) -> Rectangle | None:
-    """The part of a layer's plane that the canvas shows, in full-resolution pixels.
+def visible_rectangle(layer: Any, displayed: Sequence[int], axes: str) -> Rectangle | None:
+    """Return the part of a layer's plane that the canvas shows, in full-resolution pixels.
 
     Args:
         layer: an image layer of a viewer.
-        displayed: the viewer's displayed dimensions, counted as those of the layer.
-        axes: the layer's axes.
+        displayed: the viewer's displayed dimensions, as dimensions of the layer.
+        axes: axes of the layer.
 
     Returns:
-        Rows and columns; None where the canvas shows other axes, nothing of the layer, or all three dimensions.
+        Rows and columns; None if the canvas shows other axes, three dimensions, or nothing of the layer.
     """
-    wanted = [axes.index("Y"), axes.index("X")]
-    if sorted(displayed) != sorted(wanted):
+    yx = [axes.index("Y"), axes.index("X")]
+    if sorted(displayed) != sorted(yx):
         return None
     factors = layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(layer.ndim)
     shape = layer.level_shapes[0] if layer.multiscale else layer.data.shape
     spans = []
-    for axis in wanted:
+    for axis in yx:
         first, last = (float(corner[axis]) for corner in layer.corner_pixels)
         start = max(0, int(first * factors[axis]))
         stop = min(int(shape[axis]), int(np.ceil((last + 1) * factors[axis])))
@@ -75,37 +73,37 @@ def seen_rectangle(layer: Any, displayed: Sequence[int], axes: str) -> Rectangle
 
 
 def slider_position(layer: Any, point: Sequence[float], axes: str) -> dict[str, int]:
-    """Where a viewer's sliders stand in a layer, by axis letter.
+    """Return the positions of a viewer's sliders in a layer, by axis letter.
 
     Args:
         layer: an image layer.
-        point: the viewer's world coordinates (`viewer.dims.point`).
-        axes: the layer's axes.
+        point: world coordinates of the viewer (`viewer.dims.point`).
+        axes: axes of the layer.
     """
     shape = layer.level_shapes[0] if layer.multiscale else layer.data.shape
-    places = layer.world_to_data(point)
+    point_in_layer = layer.world_to_data(point)
     return {
-        letter: int(np.clip(round(float(place)), 0, side - 1))
-        for letter, place, side in zip(axes, places, shape, strict=False)
+        letter: int(np.clip(round(float(coordinate)), 0, side - 1))
+        for letter, coordinate, side in zip(axes, point_in_layer, shape, strict=False)
         if letter not in "YXS"
     }
 
 
-def _around_centre(span: Span, tile: int, side: int) -> Span:
-    """The tiles that a span touches, as far as a preview may reach."""
+def _central_tiles(span: Span, tile: int, side: int) -> Span:
+    """Return the span of the tiles that a span overlaps, at most `MAX_PREVIEW_SIDE` around its centre."""
     first, last = span.start // tile, -(-span.stop // tile)
-    most = max(1, LARGEST // tile)
-    if last - first > most:
+    limit = max(1, MAX_PREVIEW_SIDE // tile)
+    if last - first > limit:
         middle = (span.start + span.stop) / 2 / tile
-        first = min(max(round(middle - most / 2), first), last - most)
-        last = first + most
+        first = min(max(round(middle - limit / 2), first), last - limit)
+        last = first + limit
     return Span(first * tile, min(last * tile, side))
 
 
-def _place(position: tuple[tuple[str, int], ...], source: Source, start: Mapping[str, int]) -> str:
-    told = [
-        f"{letter} {at + start.get(letter, 0)}"
-        for letter, at in position
+def _describe_position(position: tuple[tuple[str, int], ...], source: Source, start: Mapping[str, int]) -> str:
+    coordinates = [
+        f"{letter} {index + start.get(letter, 0)}"
+        for letter, index in position
         if source.sizes[letter] > 1 or letter in start
     ]
-    return f", at {', '.join(told)}" if told else ""
+    return f", at {', '.join(coordinates)}" if coordinates else ""

@@ -1,1 +1,1 @@
-"""What both docks use: background tasks, messages, wording."""
+"""Code shared by the docks: background tasks, widgets and messages."""

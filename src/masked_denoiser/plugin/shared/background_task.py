@@ -1,7 +1,7 @@
-"""Work in a thread of its own: a generator's events are collected there and fetched here.
+"""Background task: a generator that runs in a thread, and whose events the GUI thread polls.
 
-Not one of napari's workers: those lose RuntimeErrors, torch's among them, cannot be waited for one by one, and send
-a signal for every event. Here the window fetches what has come whenever it has time, so that events never pile up.
+napari's own workers do not fit: they lose RuntimeErrors, including those of torch, cannot be joined individually, and
+emit a signal for every event. Here the GUI thread polls when it has time, so that events never pile up.
 """
 
 from __future__ import annotations
@@ -16,22 +16,26 @@ from typing import Any
 
 from masked_denoiser.jobs.pipeline.events import Progress
 
-#: Threads at work, and what asks them to end: a process that exits under torch's feet may crash.
-_at_work: dict[threading.Thread, threading.Event] = {}
+#: Running threads and their cancel events, to join at exit: a process that exits while torch computes may crash.
+_running_threads: dict[threading.Thread, threading.Event] = {}
 
-#: Takes an event that asks it to end soon, and yields what the window should know.
+#: Task: takes the event that cancels it, and yields events for the GUI.
 Task = Callable[[threading.Event], Iterator[Any]]
 
 
 @dataclass(frozen=True)
-class Ended:
-    """The last event of every task: it came to its end, or failed."""
+class TaskEnded:
+    """Last event of every task.
+
+    Attributes:
+        error: the exception that ended it; None after success.
+    """
 
     error: BaseException | None = None
 
 
 class TaskRunner:
-    """Runs one task at a time. All methods are for the thread of the window."""
+    """Runner of one background task at a time. All methods must be called from the GUI thread."""
 
     def __init__(self) -> None:
         self._events: deque[Any] = deque()
@@ -41,11 +45,11 @@ class TaskRunner:
 
     @property
     def running(self) -> bool:
-        """Whether a task is at work, or has left events that were not fetched."""
+        """Whether a task is running, or has events that were not polled yet."""
         return self._thread is not None
 
     def start(self, task: Task) -> None:
-        """Starts a task.
+        """Start a task.
 
         Raises:
             ValueError: if one is running.
@@ -56,24 +60,27 @@ class TaskRunner:
         self._thread = threading.Thread(
             target=self._run, args=(task, self._cancel), name="masked-denoiser", daemon=True
         )
-        _at_work[self._thread] = self._cancel
+        _running_threads[self._thread] = self._cancel
         self._thread.start()
 
     def poll(self) -> list[Any]:
-        """The events since the last time, oldest first; of progress after progress only the last."""
+        """Return the events since the last poll, oldest first; of consecutive `Progress` events only the last."""
         with self._lock:
             events = list(self._events)
             self._events.clear()
-        if events and isinstance(events[-1], Ended):
+        if events and isinstance(events[-1], TaskEnded):
             self._thread = None
         return events
 
     def cancel(self) -> None:
-        """Asks the task to end; it goes on until it has seen that."""
+        """Request the end of the task; it runs until it checks for the request."""
         self._cancel.set()
 
     def stop(self, seconds: float = 0.2) -> bool:
-        """Cancels and waits a moment; what the task still says is dropped. The process waits for it at its end.
+        """Cancel the task, wait briefly, and drop its further events. The process joins the thread at exit.
+
+        Args:
+            seconds: longest time to wait.
 
         Returns:
             Whether the thread has ended.
@@ -84,22 +91,22 @@ class TaskRunner:
             return True
         thread.join(seconds)
         with self._lock:
-            # What comes after this goes to a mailbox that nobody reads.
+            # Later events of the thread go to the old deque, which nobody polls.
             self._events = deque()
         return not thread.is_alive()
 
     def _run(self, task: Task, cancel: threading.Event) -> None:
         events = self._events
         try:
-            with closing(_generator(task(cancel))) as said:
-                for event in said:
+            with closing(_closable(task(cancel))) as task_events:
+                for event in task_events:
                     self._put(events, event)
-        except BaseException as error:  # whatever it is must be told in the window, not on a console
-            self._put(events, Ended(error))
+        except BaseException as error:  # the GUI must show every error; nobody sees the console
+            self._put(events, TaskEnded(error))
         else:
-            self._put(events, Ended())
+            self._put(events, TaskEnded())
         finally:
-            _at_work.pop(threading.current_thread(), None)
+            _running_threads.pop(threading.current_thread(), None)
 
     def _put(self, events: deque[Any], event: Any) -> None:
         with self._lock:
@@ -109,15 +116,15 @@ class TaskRunner:
 
 
 @atexit.register
-def _end_all(seconds: float = 10.0) -> None:
-    """Lets every task end after the tile in work."""
-    left = list(_at_work.items())
-    for _, cancel in left:
+def _stop_all(seconds: float = 10.0) -> None:
+    """Cancel all tasks and join their threads at exit."""
+    running = list(_running_threads.items())
+    for _, cancel in running:
         cancel.set()
-    for thread, _ in left:
+    for thread, _ in running:
         thread.join(seconds)
 
 
-def _generator(said: Iterator[Any]) -> Any:
-    """An iterator with `close`."""
-    return said if hasattr(said, "close") else (event for event in said)
+def _closable(events: Iterator[Any]) -> Any:
+    """Return the iterator, wrapped in a generator if it has no `close`."""
+    return events if hasattr(events, "close") else (event for event in events)

@@ -1,4 +1,4 @@
-"""File dialogs of both docks."""
+"""File dialogs of the docks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _FILTER = "Images (*.tif *.tiff *.btf *.svs *.png *.jpg *.jpeg);;All files (*)"
 
 
 def choose_folder(parent: QWidget, title: str) -> str:
-    """Asks for a folder; empty if the user chose none."""
+    """Ask for a folder; return "" if the user cancels."""
     return str(QFileDialog.getExistingDirectory(parent, title))
 
 
 def choose_files(parent: QWidget) -> list[str]:
-    """Asks for image files."""
+    """Ask for image files; return [] if the user cancels."""
     paths, _ = QFileDialog.getOpenFileNames(parent, "Choose images", "", _FILTER)
     return list(paths)

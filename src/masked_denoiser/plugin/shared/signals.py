@@ -1,15 +1,23 @@
-"""What one dock tells the others."""
+"""Signals between docks."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from psygnal import Signal
 
 
 class _Signals:
-    """Signals between docks; whoever connects a bound method is forgotten with its object."""
+    """Signals between docks; bound methods are connected weakly."""
 
-    #: A model of this name was written into the user's folder.
+    #: Emitted with the name of a model that was saved in the user's folder.
     model_saved = Signal(str)
 
 
 SIGNALS = _Signals()
+
+
+def layer_list_signals(viewer: Any) -> tuple[Any, ...]:
+    """Return the signals of a viewer after which its list of layers is another one."""
+    events = viewer.layers.events
+    return events.inserted, events.removed, events.reordered

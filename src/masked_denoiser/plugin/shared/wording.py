@@ -1,4 +1,4 @@
-"""What the docks say: errors as text that a person can act on, and how a job ended."""
+"""Messages of the docks: errors, and how a job or a training ended."""
 
 from __future__ import annotations
 
@@ -9,71 +9,73 @@ from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Progress
 from masked_denoiser.messages import readable_time
 from masked_denoiser.training.events import Trained
 
-_MEMORY = ("out of memory", "not enough memory", "can't allocate", "alloc failed")
+#: Parts of the messages of out-of-memory errors.
+_MEMORY_PHRASES = ("out of memory", "not enough memory", "can't allocate", "alloc failed")
 
 
-def explain(error: BaseException) -> str:
-    """An error as one line."""
+def describe_error(error: BaseException) -> str:
+    """Return an error as one line: value, reason and remedy."""
     text = " ".join(str(error).split())
     if isinstance(error, MaskedDenoiserError):
         return text
-    if isinstance(error, MemoryError) or any(word in text.lower() for word in _MEMORY):
-        return f"there was too little memory ({text or 'MemoryError'}); choose a smaller tile, or an output on disk"
+    if isinstance(error, MemoryError) or any(phrase in text.lower() for phrase in _MEMORY_PHRASES):
+        return f"there was not enough memory ({text or 'MemoryError'}); choose a smaller tile, or an output on disk"
     if isinstance(error, OSError):
         return f"a file could not be read or written ({text}); check the disk and its permissions"
-    return f"unexpected {type(error).__name__}: {text}; please report this, with what you did before"
+    return f"unexpected {type(error).__name__}: {text}; please report this and the steps that led to it"
 
 
-def ending(event: Finished | Cancelled, where: str, output: Path | None, why: str = "") -> str:
-    """How a job ended, in a sentence or two.
+def describe_job_end(event: Finished | Cancelled, layer_name: str, output: Path | None, reason: str = "") -> str:
+    """Return one or two sentences about how a job ended.
 
     Args:
-        event: the job's last event.
-        where: the name of the result's layer; empty if there is none any more.
-        output: its file or folder; None for memory.
-        why: what cancelled it, if that was not the user's click.
+        event: last event of the job.
+        layer_name: name of the result's layer; "" if the user has removed it.
+        output: output file or folder; None for a result in memory.
+        reason: clause about what cancelled the job; "" if the user did.
     """
     progress = event.progress
     if isinstance(event, Finished):
-        place = str(output) if output is not None else f"layer '{where}'" if where else "the result was removed"
-        skipped = f", {event.skipped} of them background" if event.skipping else ""
-        slow = f" {event.bottleneck[0].upper()}{event.bottleneck[1:]}." if event.bottleneck else ""
-        return f"Done: {place}, {_tiles(progress)}{skipped} in {readable_time(progress.seconds)}.{slow}"
-    return f"Cancelled{why}: {_kept(progress, where, output)}"
+        layer = f"layer '{layer_name}'" if layer_name else "the result was removed"
+        place = layer if output is None else str(output)
+        skipped = f", {event.skipped} of them background" if event.skips_background else ""
+        bottleneck = f" {event.bottleneck[0].upper()}{event.bottleneck[1:]}." if event.bottleneck else ""
+        return f"Done: {place}, {_count_tiles(progress)}{skipped} in {readable_time(progress.seconds)}.{bottleneck}"
+    return f"Cancelled{reason}: {_describe_kept(progress, layer_name, output)}"
 
 
-def _tiles(progress: Progress) -> str:
+def _count_tiles(progress: Progress) -> str:
     return f"{progress.total} tile{'' if progress.total == 1 else 's'}"
 
 
-def _kept(progress: Progress, where: str, output: Path | None) -> str:
-    done = f"{progress.done} of {_tiles(progress)}"
+def _describe_kept(progress: Progress, layer_name: str, output: Path | None) -> str:
+    done = f"{progress.done} of {_count_tiles(progress)}"
     if output is not None:
-        return f"{done} are kept in {output}. Press Denoise with the same settings to go on."
-    if not progress.done or not where:
+        return f"{done} are kept in {output}. Press Denoise with the same settings to resume."
+    if not progress.done or not layer_name:
         return "nothing is kept."
-    return f"{done} stay in layer '{where}'. A job in memory cannot go on later; one on disk can."
+    return f"{done} stay in layer '{layer_name}'. A job in memory cannot be resumed; a job on disk can."
 
 
 def describe_training_end(trained: Trained) -> str:
-    """One or two sentences."""
-    how = {
+    """Return one or two sentences about how a training ended, and the quality of its weights."""
+    reason = {
         "finished": f"Done: {trained.step} steps.",
-        "stopped": f"Stopped after {trained.step} steps; Continue goes on.",
-        "no better": f"Stopped after {trained.step} steps, as validation got no better.",
+        "stopped": f"Stopped after {trained.step} steps; press Continue to resume.",
+        "no better": f"Stopped after {trained.step} steps, because the validation score no longer improved.",
         "diverged": f"Stopped after {trained.step} steps: the training diverged; try a lower learning rate.",
     }[trained.why]
-    return f"{how} {_best_weights(trained)}"
+    return f"{reason} {_best_weights(trained)}"
 
 
 def _best_weights(trained: Trained) -> str:
     if trained.best_psnr is None:
-        return "Save keeps the last weights." if trained.best_step else "Nothing was learned yet."
+        return "Save writes the last weights." if trained.best_step else "No weights were trained yet."
     noise = next(iter(trained.after), "")
     before = trained.before.get(noise)
-    gain = "" if before is None else f" ({trained.best_psnr - before:+.2f} dB against the model it began with)"
+    gain = "" if before is None else f" ({trained.best_psnr - before:+.2f} dB relative to the original model)"
     if not trained.best_step:
-        return f"No step was better than the model it began with, at {trained.best_psnr:.2f} dB."
+        return f"No step was better than the original model, at {trained.best_psnr:.2f} dB."
     return (
-        f"The best step, {trained.best_step}, has {trained.best_psnr:.2f} dB on held-out patches{gain}. Save keeps it."
+        f"The best step, {trained.best_step}, has {trained.best_psnr:.2f} dB on held-out patches{gain}. Save writes it."
     )

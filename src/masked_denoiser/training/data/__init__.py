@@ -1,1 +1,1 @@
-"""The data side of a training: images, patches, noise and masks."""
+"""Training data: images, patches, noise and masks."""

@@ -1,4 +1,4 @@
-"""A step's batch: patches made noisy and masked on their device, all of it keyed by (seed, step)."""
+"""Batch of a step: patches made noisy and masked on their device, with random numbers keyed by (seed, step)."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from masked_denoiser.training.data.noise_map import training_noise_map
 from masked_denoiser.training.data.patch_source import Patches
 from masked_denoiser.training.recipe import TrainingRecipe
 
-#: Key the streams of random numbers of a step.
+#: Keys of the random number streams of a step.
 _NOISE, _TOKENS, _CHOICES = 1, 2, 3
-#: The lowest contrast that patches get.
-_LEAST_CONTRAST = 0.1
+#: Lowest factor of the contrast of patches.
+_MIN_CONTRAST = 0.1
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What the network gets and what it should give, on the device.
+    """Inputs and targets of the network, on the device.
 
     Attributes:
-        given, wanted: [B, C, H, W] float32 in [0, 1]; masked pixels of `given` may be -0.1.
-        counted: [B, 1, H, W] bool, the pixels whose loss counts; None for all.
+        inputs, targets: [B, C, H, W] float32 in [0, 1]; masked pixels of `inputs` may be -0.1.
+        loss_mask: [B, 1, H, W] bool, the pixels that contribute to the loss; None for all.
         noise_map: [B, 2, H, W], for a network that takes one; see `MaskedU.forward`.
     """
 
-    given: Tensor
-    wanted: Tensor
-    counted: Tensor | None = None
+    inputs: Tensor
+    targets: Tensor
+    loss_mask: Tensor | None = None
     noise_map: Tensor | None = None
 
-    def part(self, rows: slice) -> Batch:
-        """Return some of its patches."""
-        counted, noise_map = (None if t is None else t[rows] for t in (self.counted, self.noise_map))
-        return Batch(self.given[rows], self.wanted[rows], counted, noise_map)
+    def part(self, patches: slice) -> Batch:
+        """Return the batch of some of the patches."""
+        loss_mask, noise_map = (None if t is None else t[patches] for t in (self.loss_mask, self.noise_map))
+        return Batch(self.inputs[patches], self.targets[patches], loss_mask, noise_map)
 
 
 class BatchMaker:
-    """Adds noise, clips, then masks (Chen et al. 2023, section 3.1), without waiting for the device.
+    """Maker of batches: adds noise, clips, then masks (Chen et al. 2023, section 3.1), without waiting for the device.
 
     Args:
-        recipe: the training.
-        device: where patches are.
+        recipe: how to train.
+        device: device of the patches.
         noise_map: whether the network takes a noise map.
     """
 
@@ -57,88 +57,96 @@ class BatchMaker:
         self._noise: NoiseRecipe = parse_noise(recipe.noise)
         self._generator = torch.Generator(device)
 
-    def make(self, patches: Patches, step: int, share: float = 1.0) -> Batch:
+    def make(self, patches: Patches, step: int, progress: float = 1.0) -> Batch:
         """Return the batch of a step.
 
         Args:
             patches: [B, C, H, W] in [0, 1] in random order, and the truths of pairs.
             step: counted from 0.
-            share: how much of the training is done, up to 1.
+            progress: completed share of the training, 0 to 1.
         """
         recipe = self._recipe
-        self._generator.manual_seed(seed_of(recipe.seed, step, _NOISE))
+        self._generator.manual_seed(combined_seed(recipe.seed, step, _NOISE))
         images, truths = patches
         if recipe.way == "clean":
-            wanted = self._varied(images.clamp(0, 1))
-            noisy, wanted = self._noisy(wanted, np.random.default_rng([recipe.seed, step, 0, _NOISE]))
+            augmented = self._augmented(images.clamp(0, 1))
+            noisy, targets = self._add_noise(augmented, np.random.default_rng([recipe.seed, step, 0, _NOISE]))
         else:
             noisy = images.clamp(0, 1)
-            wanted = noisy if truths is None else truths
+            targets = noisy if truths is None else truths
         noise_map = None
         if self._noise_map and recipe.way != "noisy":
-            noise_map = training_noise_map(noisy, wanted, self._generator)
-        given, counted = self._masked(noisy, _grown(recipe.pixel_mask, recipe, share))
-        return Batch(given, wanted, counted if recipe.way == "noisy" else None, noise_map)
+            noise_map = training_noise_map(noisy, targets, self._generator)
+        inputs, masked = self._mask(noisy, _phased_in(recipe.pixel_mask, recipe, progress))
+        return Batch(inputs, targets, masked if recipe.way == "noisy" else None, noise_map)
 
-    def _varied(self, images: Tensor) -> Tensor:
-        """Synthetic images in place of some, and other contrasts and brightnesses of some."""
+    def _augmented(self, images: Tensor) -> Tensor:
+        """Replace some images by synthetic ones, and change contrast and brightness of some."""
         recipe, generator, count = self._recipe, self._generator, len(images)
-        drawn = round(count * recipe.microscope)
-        if drawn:
-            # The last ones: noises are shared out in an order of their own, so that every noise meets some of them.
-            synthetic = draw_microscope_images(drawn, images.shape[1], images.shape[-1], generator)
+        synthetic_count = round(count * recipe.microscope)
+        if synthetic_count:
+            # Shuffled, so that every kind of noise is added to some synthetic images.
+            synthetic = draw_microscope_images(synthetic_count, images.shape[1], images.shape[-1], generator)
             order = torch.rand(count, generator=generator, device=images.device).argsort()
-            images = torch.cat([images[: count - drawn], synthetic])[order]
+            images = torch.cat([images[: count - synthetic_count], synthetic])[order]
         if not recipe.contrast:
             return images
         chosen, contrast, brightness = torch.rand(3, count, 1, 1, 1, generator=generator, device=images.device)
-        contrast = _LEAST_CONTRAST + (1 - _LEAST_CONTRAST) * contrast
+        contrast = _MIN_CONTRAST + (1 - _MIN_CONTRAST) * contrast
         return torch.where(chosen < recipe.contrast, images * contrast + (1 - contrast) * brightness**3, images)
 
-    def _noisy(self, images: Tensor, choices: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Noisy images, and clean ones; gray ones among RGB have the same noise in all channels."""
+    def _add_noise(self, images: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return noisy and clean images; gray ones among RGB have the same noise in all channels."""
         if not self._recipe.gray or images.shape[1] == 1:
-            return add_noise_to_batch(images, self._noise, self._generator, choices), images
-        drawn = torch.rand(len(images), 1, 1, 1, generator=self._generator, device=images.device)
-        gray = drawn < self._recipe.gray
+            return add_noise_to_batch(images, self._noise, self._generator, rng), images
+        uniform = torch.rand(len(images), 1, 1, 1, generator=self._generator, device=images.device)
+        gray = uniform < self._recipe.gray
         images = torch.where(gray, images.mean(dim=1, keepdim=True), images)
-        noisy = add_noise_to_batch(images, self._noise, self._generator, choices)
+        noisy = add_noise_to_batch(images, self._noise, self._generator, rng)
         return torch.where(gray, noisy[:, :1], noisy), images
 
-    def _masked(self, noisy: Tensor, ratios: tuple[float, float]) -> tuple[Tensor, Tensor]:
-        """The images with masked pixels, and which those are [B, 1, H, W]."""
+    def _mask(self, noisy: Tensor, ratios: tuple[float, float]) -> tuple[Tensor, Tensor]:
+        """Return the images with masked pixels, and the mask [B, 1, H, W]."""
         recipe = self._recipe
         if not recipe.masked_patches:
             return noisy, torch.zeros_like(noisy[:, :1], dtype=torch.bool)
-        hide = mask_pixels if recipe.pixel_fill == "constant" else blind_spots
-        hidden, masked = hide(noisy, *ratios, self._generator)
+        mask = mask_pixels if recipe.pixel_fill == "constant" else blind_spots
+        filled, masked = mask(noisy, *ratios, self._generator)
         if recipe.masked_patches == 1:
-            return hidden, masked
-        drawn = torch.rand(len(noisy), 1, 1, 1, generator=self._generator, device=noisy.device)
-        masked = masked & (drawn < recipe.masked_patches)
-        return torch.where(masked, hidden, noisy), masked
+            return filled, masked
+        uniform = torch.rand(len(noisy), 1, 1, 1, generator=self._generator, device=noisy.device)
+        masked = masked & (uniform < recipe.masked_patches)
+        return torch.where(masked, filled, noisy), masked
 
 
 def token_mask(
-    recipe: TrainingRecipe, step: int, part: int, device: torch.device, share: float = 1.0
+    recipe: TrainingRecipe, step: int, part: int, device: torch.device, progress: float = 1.0
 ) -> RandomTokenMask | None:
-    """Return the attention mask of a part of a step's batch; the ratio is one for the whole step."""
-    low, high = _grown(recipe.attention_mask, recipe, share)
+    """Return the attention mask of a part of a step's batch, or None; its ratio is the same in the whole step.
+
+    Args:
+        recipe: how to train.
+        step: counted from 0.
+        part: number that keys the part's random numbers.
+        device: device of the mask.
+        progress: completed share of the training, 0 to 1.
+    """
+    low, high = _phased_in(recipe.attention_mask, recipe, progress)
     if not high:
         return None
-    rng = np.random.default_rng([recipe.seed, step, 0, _CHOICES])  # four keys: patches are drawn by three
+    rng = np.random.default_rng([recipe.seed, step, 0, _CHOICES])  # four keys, as patches are drawn with three
     ratio = low + (high - low) * float(rng.random())
     if rng.random() >= recipe.masked_steps:
         return None
-    return RandomTokenMask(ratio, torch.Generator(device).manual_seed(seed_of(recipe.seed, step, part, _TOKENS)))
+    return RandomTokenMask(ratio, torch.Generator(device).manual_seed(combined_seed(recipe.seed, step, part, _TOKENS)))
 
 
-def seed_of(*keys: int) -> int:
-    """Return one seed of 63 bits from several numbers."""
+def combined_seed(*keys: int) -> int:
+    """Return a 63-bit seed derived from several numbers."""
     return int(np.random.SeedSequence(keys).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _grown(ratios: tuple[float, float], recipe: TrainingRecipe, share: float) -> tuple[float, float]:
-    """Shares of masked pixels or tokens, smaller while masks are phased in."""
-    grown = min(1.0, share / recipe.mask_rise) if recipe.mask_rise else 1.0
-    return ratios[0] * grown, ratios[1] * grown
+def _phased_in(ratios: tuple[float, float], recipe: TrainingRecipe, progress: float) -> tuple[float, float]:
+    """Return mask ratios, reduced while masks are phased in."""
+    factor = min(1.0, progress / recipe.mask_rise) if recipe.mask_rise else 1.0
+    return ratios[0] * factor, ratios[1] * factor

@@ -1,4 +1,4 @@
-"""Checks of training images, before a training begins."""
+"""Checks of the images before a training starts."""
 
 from __future__ import annotations
 
@@ -12,36 +12,97 @@ from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.training.data.patches import Rectangle, TrainingImage
 
-#: Side of the squares that tell whether two images are the same.
-_SAME = 24
+#: Side in pixels of the squares by which two images are compared.
+_COMPARED_SIDE = 24
 
 
 def check_images(images: Sequence[TrainingImage], size: int, cancel: threading.Event | None = None) -> None:
-    """Refuses images that nothing can be learned from, before training begins.
+    """Reject images that cannot be trained with.
+
+    Args:
+        images: the images.
+        size: side of a patch in pixels.
+        cancel: checked before each image.
 
     Raises:
-        StoppedEarlyError: if `cancel` is set meanwhile.
-        TrainingError: for an image smaller than a patch, a constant one, NaN, or a pair that is none.
+        StoppedEarlyError: if `cancel` is set.
+        TrainingError: for an image smaller than a patch, a constant image, NaN, or images that do not form a pair.
     """
     for image in images:
-        stop_early(cancel)
+        raise_if_cancelled(cancel)
         rows, columns = image.area
         if min(len(rows), len(columns)) < size:
             raise TrainingError(
-                f"{image.name} has {len(rows)} x {len(columns)} pixels to learn from, less than a patch of "
-                f"{size} x {size}; choose a smaller patch or leave it out"
+                f"{image.name} has {len(rows)} x {len(columns)} pixels to train with, less than a patch of "
+                f"{size} x {size}; choose a smaller patch or remove the image"
             )
         _check_pixels(image, image.source, size)
         if image.region is None and any(scale.has_nonfinite for scale in image.ranges.values()):
-            raise TrainingError(f"{image.name} holds NaN or infinite values; replace them before training")
+            raise TrainingError(f"{image.name} contains NaN or infinite values; replace them before training")
         if image.truth is not None:
             _check_pair(image, image.truth, size)
 
 
-def stop_early(cancel: threading.Event | None) -> None:
-    """Raises `StoppedEarlyError` if `cancel` is set: preparing a large folder takes a while."""
+def check_disjoint(training: Sequence[Source], validation: Sequence[Source]) -> None:
+    """Reject validation with an image that is also trained with.
+
+    Raises:
+        TrainingError: naming the first image that is in both lists.
+    """
+    files = {path.resolve() for source in training for path in source.inputs}
+    for source in validation:
+        same_file = any(path.resolve() in files for path in source.inputs)
+        if same_file or any(same_pixels(source, other) for other in training):
+            raise TrainingError(
+                f"{source.path or source.name} is used for both training and validation; remove it from one of them"
+            )
+
+
+def check_distinct(images: Sequence[TrainingImage]) -> None:
+    """Reject duplicate images, of which one could be held out while the other is trained with.
+
+    Raises:
+        TrainingError: naming the two images.
+    """
+    candidates: dict[tuple[object, ...], list[Source]] = {}
+    for source in {id(image.source): image.source for image in images}.values():
+        key = (source.axes, source.shape, source.dtype, _centre_pixels(source))
+        for other in candidates.setdefault(key, []):
+            if same_pixels(source, other):
+                names = f"{source.path or source.name} and {other.path or other.name}"
+                raise TrainingError(f"{names} are the same image; give it once")
+        candidates[key].append(source)
+
+
+def raise_if_cancelled(cancel: threading.Event | None) -> None:
+    """Raise `StoppedEarlyError` if `cancel` is set, as preparing a large folder may take long."""
     if cancel is not None and cancel.is_set():
         raise StoppedEarlyError
+
+
+def same_pixels(first: Source, second: Source) -> bool:
+    """Return whether two sources are the same image, by a few squares of a few planes."""
+    if first.data is second.data:
+        return True
+    if first.axes != second.axes or first.shape != second.shape or first.dtype != second.dtype:
+        return False
+    height, width = first.size_yx
+    for plane in _sample_planes(tuple(list_planes(first.axes, first.sizes, first.rgb))):
+        for row in {0, height // 2, max(0, height - _COMPARED_SIDE)}:
+            for column in {0, width // 2, max(0, width - _COMPARED_SIDE)}:
+                starts = ((row, height), (column, width))
+                rows, columns = (slice(start, min(side, start + _COMPARED_SIDE)) for start, side in starts)
+                pixels, others = (source.read(plane, rows, columns) for source in (first, second))
+                if not np.array_equal(pixels, others, equal_nan=first.dtype.kind == "f"):
+                    return False
+    return True
+
+
+def _centre_pixels(source: Source) -> bytes:
+    """Return 8 x 8 pixels of the first plane, from its centre on."""
+    plane = next(iter(list_planes(source.axes, source.sizes, source.rgb)))
+    height, width = source.size_yx
+    return source.read(plane, slice(height // 2, height // 2 + 8), slice(width // 2, width // 2 + 8)).tobytes()
 
 
 def _check_pair(image: TrainingImage, truth: Source, size: int) -> None:
@@ -49,7 +110,8 @@ def _check_pair(image: TrainingImage, truth: Source, size: int) -> None:
     source = image.source
     if truth.sizes != source.sizes or truth.rgb != source.rgb:
         raise TrainingError(
-            f"{image.name} and {name} are no pair: {source.axes} {source.shape} against {truth.axes} {truth.shape}"
+            f"{image.name} ({source.axes} {source.shape}) and {name} ({truth.axes} {truth.shape}) do not form a pair; "
+            "give images of equal axes and shape"
         )
     if truth.dtype != source.dtype:
         raise TrainingError(
@@ -61,43 +123,27 @@ def _check_pair(image: TrainingImage, truth: Source, size: int) -> None:
 
 
 def _check_pixels(image: TrainingImage, source: Source, size: int) -> None:
-    """Looks at a grid of patches all over some planes."""
+    """Check the dtype, and a grid of patches of a few planes for NaN, infinity and a constant value."""
     name = source.path or source.name
     if source.dtype.kind not in "uif":
-        raise TrainingError(f"{name} has dtype {source.dtype}; only integers and real numbers can be learned")
+        raise TrainingError(f"{name} has dtype {source.dtype}; only integer and floating-point images can be used")
     constant = True
-    for plane in _some(image.planes):
-        low, high = _ends(source, plane, image.area, size)
+    for plane in _sample_planes(image.planes):
+        low, high = _extremes(source, plane, image.area, size)
         if not np.isfinite([low, high]).all():
-            raise TrainingError(f"{name} holds NaN or infinite values; replace them before training")
+            raise TrainingError(f"{name} contains NaN or infinite values; replace them before training")
         constant &= high <= low
     if constant:
-        raise TrainingError(f"{name} is constant; there is nothing to learn from it: leave it out")
+        raise TrainingError(f"{name} is constant and cannot be trained with; remove it")
 
 
-def same_pixels(one: Source, other: Source) -> bool:
-    """Whether two sources are the same image, as far as a few of their pixels tell."""
-    if one.data is other.data:
-        return True
-    if one.axes != other.axes or one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    height, width = one.size_yx
-    for plane in _some(tuple(list_planes(one.axes, one.sizes, one.rgb))):
-        for row in {0, height // 2, max(0, height - _SAME)}:
-            for column in {0, width // 2, max(0, width - _SAME)}:
-                at = (plane, slice(row, min(height, row + _SAME)), slice(column, min(width, column + _SAME)))
-                if not np.array_equal(one.read(*at), other.read(*at), equal_nan=one.dtype.kind == "f"):
-                    return False
-    return True
-
-
-def _some(planes: Sequence[Plane]) -> Iterator[Plane]:
-    """A few planes over the whole length."""
+def _sample_planes(planes: Sequence[Plane]) -> Iterator[Plane]:
+    """Yield up to 8 evenly spaced planes."""
     yield from (planes[i] for i in sorted({round(i) for i in np.linspace(0, len(planes) - 1, 8)}))
 
 
-def _ends(source: Source, plane: Plane, area: Rectangle, size: int) -> tuple[float, float]:
-    """Lowest and highest value of a grid of patches; NaN if there is one."""
+def _extremes(source: Source, plane: Plane, area: Rectangle, size: int) -> tuple[float, float]:
+    """Return the lowest and highest value of a grid of patches; NaN if a patch contains NaN."""
     rows, columns = area
     low, high = np.inf, -np.inf
     for row in np.linspace(rows.start, rows.stop - size, 8).astype(int):

@@ -1,4 +1,4 @@
-"""Patches of images that do not fit into memory: read where they lie, a few steps ahead of the network."""
+"""Patches of images that do not fit into memory: read from their files a few steps ahead of the network."""
 
 from __future__ import annotations
 
@@ -17,75 +17,79 @@ from masked_denoiser.training.data.patch_source import (
     downscaled_count,
     shuffled,
 )
-from masked_denoiser.training.data.patches import Patch, PatchSampler, batch_of
+from masked_denoiser.training.data.patches import Patch, PatchSampler, draw_patches
 from masked_denoiser.training.recipe import TrainingRecipe
 
-#: Seconds between two looks at whether to stop, while patches are waited for.
-_POLL = 0.2
-#: Batches that are read ahead.
-_AHEAD = 3
-#: Keys the random numbers of this file, so that they are not those of others with the same seed and step.
+#: Seconds between two checks for cancellation while waiting for patches.
+_POLL_SECONDS = 0.2
+#: Batches read ahead.
+_BATCHES_AHEAD = 3
+#: Key of this module's random numbers, which keeps them apart from others of the same seed and step.
 _KEY = 11
 
-#: Patches of a step as they were read: of the size of the network's, and of twice that size, to be downscaled.
-_Read = tuple[tuple[Patch, Patch | None] | None, Patch | None]
+#: Patches of a step as read: of the network's size, and of twice that size for downscaling.
+_StepPatches = tuple[tuple[Patch, Patch | None] | None, Patch | None]
 
 
 class LazyPatches:
-    """Reads the patches of the next steps in a thread while the network computes; see `PatchSource`.
+    """Patches of the next steps, read in a thread while the network computes; see `PatchSource`.
 
     Args:
-        pool: what to draw from.
-        recipe: the training.
-        device: where patches go.
+        sampler: what to draw from.
+        recipe: how to train.
+        device: where the patches are copied to.
     """
 
-    def __init__(self, pool: PatchSampler, recipe: TrainingRecipe, device: torch.device) -> None:
-        self._pool, self._recipe, self._device = pool, recipe, device
-        self._coarse = pool.coarser() if recipe.downscaled else None
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="masked-denoiser-patches")
-        self._coming: deque[tuple[int, Future[_Read]]] = deque()
+    def __init__(self, sampler: PatchSampler, recipe: TrainingRecipe, device: torch.device) -> None:
+        self._sampler, self._recipe, self._device = sampler, recipe, device
+        self._large = sampler.with_doubled_size() if recipe.downscaled else None
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="masked-denoiser-patches")
+        self._pending: deque[tuple[int, Future[_StepPatches]]] = deque()
 
     def get(self, step: int, cancel: threading.Event | None = None) -> Patches:
-        """See `PatchSource.get`."""
-        while self._coming and self._coming[0][0] != step:
-            self._coming.popleft()[1].cancel()
-        next_one = self._coming[-1][0] + 1 if self._coming else step
-        for number in range(next_one, step + _AHEAD):
-            self._coming.append((number, self._threads.submit(self._read, number)))
-        plain, coarse = _wait(self._coming.popleft()[1], cancel)
-        choices = np.random.default_rng([self._recipe.seed, step, 0, _KEY])
+        """Return the patches of a step; see `PatchSource.get`."""
+        while self._pending and self._pending[0][0] != step:
+            self._pending.popleft()[1].cancel()
+        next_step = self._pending[-1][0] + 1 if self._pending else step
+        for number in range(next_step, step + _BATCHES_AHEAD):
+            self._pending.append((number, self._executor.submit(self._read, number)))
+        plain, large = _wait(self._pending.popleft()[1], cancel)
+        rng = np.random.default_rng([self._recipe.seed, step, 0, _KEY])
         images = [self._on_device(plain[0])] if plain else []
-        if coarse is not None:
-            images.append(downscale(self._on_device(coarse), choices))
+        if large is not None:
+            images.append(downscale(self._on_device(large), rng))
         if plain is not None and plain[1] is not None:  # pairs, which are never downscaled
             return images[0], self._on_device(plain[1])
-        return shuffled(torch.cat(images), choices), None
+        return shuffled(torch.cat(images), rng), None
 
     def close(self) -> None:
-        """Drop what was read ahead."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for _, future in self._coming:
+        """Discard batches that were read ahead."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        for _, future in self._pending:
             future.cancel()
 
-    def _read(self, step: int) -> _Read:
+    def _read(self, step: int) -> _StepPatches:
         recipe = self._recipe
-        choices = np.random.default_rng([recipe.seed, step, 1, _KEY])
-        count = downscaled_count(recipe, choices) if self._coarse else 0
-        coarse = batch_of(self._coarse, range(count), recipe.seed, step)[0] if self._coarse and count else None
+        rng = np.random.default_rng([recipe.seed, step, 1, _KEY])
+        count = downscaled_count(recipe, rng) if self._large else 0
+        large = draw_patches(self._large, range(count), recipe.seed, step)[0] if self._large and count else None
         if count == recipe.batch:
-            return None, coarse
-        return batch_of(self._pool, range(count, recipe.batch), recipe.seed, step), coarse
+            return None, large
+        return draw_patches(self._sampler, range(count, recipe.batch), recipe.seed, step), large
 
     def _on_device(self, patches: Patch) -> Tensor:
         return torch.from_numpy(patches).to(self._device, non_blocking=True)
 
 
-def _wait(future: Future[_Read], cancel: threading.Event | None) -> _Read:
-    """The result of a future, unless `cancel` is set before it is there."""
+def _wait(future: Future[_StepPatches], cancel: threading.Event | None) -> _StepPatches:
+    """Return the result of a future.
+
+    Raises:
+        PatchesCancelledError: if `cancel` is set before the result is available.
+    """
     while cancel is not None:
         try:
-            return future.result(timeout=_POLL)
+            return future.result(timeout=_POLL_SECONDS)
         except TimeoutError:
             if cancel.is_set():
                 raise PatchesCancelledError from None

@@ -1,4 +1,4 @@
-"""The noise map of training patches: how strong the added noise is, as well as a measurement knows it."""
+"""Noise map of training patches: the local strength of the added noise, with the error of a noise measurement."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F  # noqa: N812 (torch's own name)
 
-#: Side of the squares over which the strength of noise is taken; at inference it follows the mean over as many pixels.
+#: Side in pixels of the squares over which the noise is averaged; at inference the map follows the mean over as many.
 _SIDE = 33
-#: Standard deviation of the error of a measurement, as a logarithm.
-_ERROR = 0.15
-#: Share of the patches whose noise is not known.
-_UNKNOWN = 1 / 6
+#: Standard deviation of the logarithm of the relative error of a noise measurement.
+_LOG_ERROR = 0.15
+#: Share of the patches whose noise is unknown.
+_UNKNOWN_SHARE = 1 / 6
 
 
 def exact_noise_map(noisy: Tensor, clean: Tensor) -> Tensor:
     """Return the local standard deviation of the noise, and 1 for "known": [B, 2, H, W].
 
     Args:
-        noisy, clean: [B, C, H, W] in [0, 1]; no pixel is masked.
+        noisy, clean: [B, C, H, W] in [0, 1], without masked pixels.
     """
     square = (noisy - clean).square().mean(dim=1, keepdim=True)
     margin = min(_SIDE // 2, min(square.shape[-2:]) - 1)
@@ -28,14 +28,14 @@ def exact_noise_map(noisy: Tensor, clean: Tensor) -> Tensor:
 
 
 def training_noise_map(noisy: Tensor, clean: Tensor, generator: Generator) -> Tensor:
-    """Return the noise map with errors as those of a measurement, and unknown (all zero) for some of the patches.
+    """Return the noise map with the errors of a measurement, and all zero ("unknown") for some of the patches.
 
     Args:
-        noisy, clean: [B, C, H, W] in [0, 1]; no pixel is masked.
+        noisy, clean: [B, C, H, W] in [0, 1], without masked pixels.
         generator: on their device.
     """
     deviation, known = torch.split(exact_noise_map(noisy, clean), 1, dim=1)
     count, device = len(noisy), noisy.device
-    error = torch.exp(_ERROR * torch.randn(count, 1, 1, 1, generator=generator, device=device))
-    known = known * (torch.rand(count, 1, 1, 1, generator=generator, device=device) >= _UNKNOWN)
+    error = torch.exp(_LOG_ERROR * torch.randn(count, 1, 1, 1, generator=generator, device=device))
+    known = known * (torch.rand(count, 1, 1, 1, generator=generator, device=device) >= _UNKNOWN_SHARE)
     return torch.cat([deviation * error * known, known], dim=1)

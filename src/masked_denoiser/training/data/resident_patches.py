@@ -1,4 +1,4 @@
-"""Patches of images that are kept on the device: crops by index, so that nothing is done for each of them in Python."""
+"""Patches of images resident on the device, cropped by one index operation for the whole batch."""
 
 from __future__ import annotations
 
@@ -15,111 +15,113 @@ from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.inference.device import free_memory
 from masked_denoiser.training.data.patch_source import Patches, downscale, downscaled_count, shuffled
-from masked_denoiser.training.data.patches import FLAT, Patch, PatchSampler, Rectangle, TrainingImage
+from masked_denoiser.training.data.patches import FLAT_PROBABILITY, Patch, PatchSampler, Rectangle, TrainingImage
 from masked_denoiser.training.recipe import TrainingRecipe
 
-#: Bytes of images that are kept in a machine's own memory.
-_MOST_BYTES = 2**30
-#: Pixels of the largest plane that is kept: some times as much memory is needed to find where crops may lie.
-_LARGEST_PLANE = 2**26
-#: Share of a GPU's free memory that images may take.
-_GPU_SHARE = 0.4
-#: Crops begin at every so manieth pixel of a patch's side.
-_PLACES = 16
-#: Pixels of an 8-bit image are kept as they are if that changes none of them by more than this.
-_EXACT = 1e-6
-#: Keys the random numbers of this file, so that they are not those of others with the same seed and step.
+#: Most bytes of images kept in main memory.
+_MAX_BYTES = 2**30
+#: Most pixels of a plane; finding crop origins takes a multiple of the plane's memory.
+_MAX_PLANE_PIXELS = 2**26
+#: Share of the free memory of a GPU that images may take.
+_GPU_MEMORY_SHARE = 0.4
+#: Grid of crop origins: this many along the side of a patch.
+_ORIGINS_PER_SIDE = 16
+#: Largest error of pixels in [0, 1] at which they are stored as uint8.
+_UINT8_TOLERANCE = 1e-6
+#: Key of this module's random numbers, which keeps them apart from others of the same seed and step.
 _KEY = 12
 
-Numbers = NDArray[np.int64]
+Indices = NDArray[np.int64]
+#: Pixels of a plane [C, H, W], float32 in [0, 1] or uint8 codes of which 255 is 1.
+PlanePixels = Patch | NDArray[np.uint8]
 
 
-def fits_on_device(pool: PatchSampler, device: torch.device) -> bool:
-    """Return whether all images of a pool can be kept in a device's memory."""
-    if any(len(image.area[0]) * len(image.area[1]) > _LARGEST_PLANE for image in pool.images):
+def fits_on_device(sampler: PatchSampler, device: torch.device) -> bool:
+    """Return whether all images of a sampler fit into a device's memory."""
+    if any(len(image.area[0]) * len(image.area[1]) > _MAX_PLANE_PIXELS for image in sampler.images):
         return False
-    wanted = sum(image.pixels * image.channels * _bytes(image) for image in pool.images)
+    needed = sum(image.pixel_count * image.channels * _bytes_per_sample(image) for image in sampler.images)
     if device.type == "cuda":
-        return wanted < _GPU_SHARE * free_memory(device)
-    return wanted < _MOST_BYTES
+        return needed < _GPU_MEMORY_SHARE * free_memory(device)
+    return needed < _MAX_BYTES
 
 
-def _bytes(image: TrainingImage) -> int:
-    """Of a sample and, in a pair, its truth."""
+def _bytes_per_sample(image: TrainingImage) -> int:
+    """Return the bytes of a sample and, in a pair, its truth."""
     return (1 if image.source.dtype == np.uint8 else 4) * (1 if image.truth is None else 2)
 
 
 @dataclass(frozen=True, eq=False)
-class _Places:
-    """Where crops of one size may begin.
+class _CropOrigins:
+    """Origins of the crops of one size.
 
     Attributes:
         first: [N] index of a crop's first pixel among all pixels.
-        width: [N] pixels of a row of its plane.
-        cumulative: [N] sums of the probabilities, up to 1.
+        width: [N] row length of its plane in pixels.
+        cumulative: [N] cumulative probabilities, up to 1.
     """
 
-    first: Numbers
-    width: Numbers
+    first: Indices
+    width: Indices
     cumulative: NDArray[np.float64]
 
-    def draw(self, count: int, choices: np.random.Generator) -> Numbers:
-        """Draw crops: [3, count], the first pixel, the width of a row, and one of the eight orientations."""
-        at = np.searchsorted(self.cumulative, choices.random(count), side="right").clip(max=len(self.first) - 1)
-        return np.stack([self.first[at], self.width[at], choices.integers(8, size=count)])
+    def draw(self, count: int, rng: np.random.Generator) -> Indices:
+        """Draw crops [3, count]: the first pixel, the row length, and one of the eight symmetries."""
+        at = np.searchsorted(self.cumulative, rng.random(count), side="right").clip(max=len(self.first) - 1)
+        return np.stack([self.first[at], self.width[at], rng.integers(8, size=count)])
 
 
 class ResidentPatches:
     """All pixels of the images in one tensor on the device; see `PatchSource`.
 
-    Images are drawn as `PatchSampler.weights` says, and flat places of them less often, as in `PatchSampler`.
+    As in `PatchSampler`, images are drawn with its weights, and flat crops less often.
 
     Args:
-        pool: what to draw from; every plane of it is read.
-        recipe: the training.
-        device: where pixels are kept.
+        sampler: images and patch size; every plane is read.
+        recipe: how to train.
+        device: where the pixels are kept.
 
     Raises:
-        TrainingError: for an image with NaN or infinite values wherever a patch could lie.
+        TrainingError: for an image with NaN or infinite values in every possible crop.
     """
 
-    def __init__(self, pool: PatchSampler, recipe: TrainingRecipe, device: torch.device) -> None:
-        self._recipe, self._size = recipe, pool.size
-        planes = list(_read_planes(pool))
-        self._pixels = _flat([plane.pixels for plane in planes], device)
-        pairs = [plane.truth for plane in planes if plane.truth is not None]
-        self._truths = _flat(pairs, device) if pairs else None
-        places = _places(pool, planes, pool.size)
-        assert places is not None, "a pool has images, and each has places"
-        self._places = places
-        coarse = pool.coarser() if recipe.downscaled else None
-        self._coarse = _places(coarse, planes, coarse.size, every=False) if coarse else None
+    def __init__(self, sampler: PatchSampler, recipe: TrainingRecipe, device: torch.device) -> None:
+        self._recipe, self._size = recipe, sampler.size
+        planes = list(_read_planes(sampler))
+        self._pixels = _flatten([plane.pixels for plane in planes], device)
+        truths = [plane.truth for plane in planes if plane.truth is not None]
+        self._truths = _flatten(truths, device) if truths else None
+        origins = _crop_origins(sampler, planes, sampler.size)
+        assert origins is not None, "a sampler has images, and each has crop origins"
+        self._origins = origins
+        large = sampler.with_doubled_size() if recipe.downscaled else None
+        self._large = _crop_origins(large, planes, large.size, required=False) if large else None
 
     def get(self, step: int, cancel: threading.Event | None = None) -> Patches:
-        """See `PatchSource.get`; nothing is waited for."""
-        choices = np.random.default_rng([self._recipe.seed, step, 0, _KEY])
+        """Return the patches of a step without waiting; see `PatchSource.get`."""
+        rng = np.random.default_rng([self._recipe.seed, step, 0, _KEY])
         if self._truths is not None:
-            index = self._index(self._places.draw(self._recipe.batch, choices), self._size)
-            return _take(self._pixels, index), _take(self._truths, index)
-        count = downscaled_count(self._recipe, choices) if self._coarse else 0
+            index = self._pixel_index(self._origins.draw(self._recipe.batch, rng), self._size)
+            return _crop(self._pixels, index), _crop(self._truths, index)
+        count = downscaled_count(self._recipe, rng) if self._large else 0
         parts = []
         if count < self._recipe.batch:
-            index = self._index(self._places.draw(self._recipe.batch - count, choices), self._size)
-            parts.append(_take(self._pixels, index))
-        if self._coarse and count:
-            index = self._index(self._coarse.draw(count, choices), 2 * self._size)
-            parts.append(downscale(_take(self._pixels, index), choices))
-        return shuffled(torch.cat(parts), choices), None
+            index = self._pixel_index(self._origins.draw(self._recipe.batch - count, rng), self._size)
+            parts.append(_crop(self._pixels, index))
+        if self._large and count:
+            index = self._pixel_index(self._large.draw(count, rng), 2 * self._size)
+            parts.append(downscale(_crop(self._pixels, index), rng))
+        return shuffled(torch.cat(parts), rng), None
 
     def close(self) -> None:
-        """Nothing: the memory is freed with this object."""
+        """Do nothing: the memory is freed with this object."""
 
-    def _index(self, drawn: Numbers, size: int) -> Tensor:
-        """Which pixels crops consist of: [B, size, size]."""
-        first, width, turn = torch.from_numpy(drawn).to(self._pixels.device, non_blocking=True)[..., None, None]
+    def _pixel_index(self, crops: Indices, size: int) -> Tensor:
+        """Return the indices of the pixels of crops, [B, size, size]."""
+        first, width, symmetry = torch.from_numpy(crops).to(self._pixels.device, non_blocking=True)[..., None, None]
         steps = torch.arange(size, device=self._pixels.device)
         rows, columns = steps[:, None], steps[None, :]
-        flip_rows, flip_columns, transpose = ((turn & bit) > 0 for bit in (1, 2, 4))
+        flip_rows, flip_columns, transpose = ((symmetry & bit) > 0 for bit in (1, 2, 4))
         y, x = torch.where(transpose, columns, rows), torch.where(transpose, rows, columns)
         y, x = torch.where(flip_rows, size - 1 - y, y), torch.where(flip_columns, size - 1 - x, x)
         index: Tensor = first + y * width + x
@@ -127,117 +129,118 @@ class ResidentPatches:
 
 
 @dataclass(frozen=True, eq=False)
-class _PlanePixels:
-    """A plane that was read.
+class _LoadedPlane:
+    """Plane in memory.
 
     Attributes:
-        image: whose plane it is.
-        offset: pixels of the planes before it.
-        pixels: [C, H, W] uint8, or float32 in units of the network.
-        truth: the same of a pair's truth.
-        usable: [H, W], false where a pixel is held out or no number.
+        image: image of the plane.
+        offset: number of pixels of the planes before it.
+        pixels: pixels of the plane.
+        truth: the same plane of a pair's truth.
+        usable: [H, W], False where a pixel is held out, NaN or infinite.
     """
 
     image: TrainingImage
     offset: int
-    pixels: Patch | NDArray[np.uint8]
-    truth: Patch | NDArray[np.uint8] | None
+    pixels: PlanePixels
+    truth: PlanePixels | None
     usable: NDArray[np.bool_]
 
 
-def _read_planes(pool: PatchSampler) -> Iterator[_PlanePixels]:
+def _read_planes(sampler: PatchSampler) -> Iterator[_LoadedPlane]:
     offset = 0
-    for image in pool.images:
+    for image in sampler.images:
         for plane in image.planes:
-            yield (read := _read_plane(image, plane, pool, offset))
-            offset += read.usable.size
+            yield (loaded := _read_plane(image, plane, sampler, offset))
+            offset += loaded.usable.size
 
 
-def _read_plane(image: TrainingImage, plane: Plane, pool: PatchSampler, offset: int) -> _PlanePixels:
-    pixels = image.read_codes(plane, image.area)
-    truth = image.read_codes(plane, image.area, truth=True) if image.truth is not None else None
+def _read_plane(image: TrainingImage, plane: Plane, sampler: PatchSampler, offset: int) -> _LoadedPlane:
+    pixels = image.read_compact(plane, image.area)
+    truth = image.read_compact(plane, image.area, truth=True) if image.truth is not None else None
     usable: NDArray[np.bool_] = np.asarray(np.isfinite(pixels).all(axis=0))
     if truth is not None:
         usable &= np.asarray(np.isfinite(truth).all(axis=0))
     if not usable.all():
-        pool.skipped.add(image.name)
+        sampler.skipped.add(image.name)
     for hole in image.held_out:
-        usable[_within(hole, image.area)] = False
-    return _PlanePixels(image, offset, _compact(pixels), None if truth is None else _compact(truth), usable)
+        usable[_relative_to(hole, image.area)] = False
+    return _LoadedPlane(image, offset, _compact(pixels), None if truth is None else _compact(truth), usable)
 
 
-def _within(hole: Rectangle, area: Rectangle) -> tuple[slice, slice]:
-    """A rectangle of a plane as slices of an area of it."""
+def _relative_to(rectangle: Rectangle, area: Rectangle) -> tuple[slice, slice]:
+    """Return a rectangle of a plane as slices of an area of the plane."""
     rows, columns = (
         slice(max(0, part.start - whole.start), max(0, part.stop - whole.start))
-        for part, whole in zip(hole, area, strict=True)
+        for part, whole in zip(rectangle, area, strict=True)
     )
     return rows, columns
 
 
-def _compact(unit: Patch | NDArray[np.uint8]) -> Patch | NDArray[np.uint8]:
-    """As uint8 where that is exact; without NaN."""
-    if unit.dtype == np.uint8:
-        return unit
-    finite: Patch = np.nan_to_num(unit, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
-    grey = np.rint(finite * 255)
-    exact = bool((np.abs(grey - finite * 255) < 255 * _EXACT).all()) and grey.min() >= 0 and grey.max() <= 255
-    return grey.astype(np.uint8) if exact else finite
+def _compact(pixels: PlanePixels) -> PlanePixels:
+    """Return pixels as uint8 where that is exact, with zeros for NaN and infinity."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    finite: Patch = np.nan_to_num(pixels, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+    codes = np.rint(finite * 255)
+    exact = bool((np.abs(codes - finite * 255) < 255 * _UINT8_TOLERANCE).all())
+    return codes.astype(np.uint8) if exact and codes.min() >= 0 and codes.max() <= 255 else finite
 
 
-def _flat(planes: list[Patch | NDArray[np.uint8]], device: torch.device) -> Tensor:
-    """All pixels of all planes [N, C], uint8 if all planes are, else float32 in [0, 1]."""
+def _flatten(planes: list[PlanePixels], device: torch.device) -> Tensor:
+    """Return all pixels of all planes [N, C], uint8 if all planes are, else float32 in [0, 1]."""
     exact = all(plane.dtype == np.uint8 for plane in planes)
     parts = [plane if exact or plane.dtype != np.uint8 else plane.astype(np.float32) / 255 for plane in planes]
     return torch.cat([torch.from_numpy(part.reshape(len(part), -1).T.copy()).to(device) for part in parts])
 
 
-def _take(pixels: Tensor, index: Tensor) -> Tensor:
-    """Crops [B, C, size, size] float32 of pixels [N, C]."""
+def _crop(pixels: Tensor, index: Tensor) -> Tensor:
+    """Return crops [B, C, size, size] float32 of pixels [N, C]."""
     crops = pixels[index].permute(0, 3, 1, 2).contiguous()
     return crops.float().div_(255) if crops.dtype == torch.uint8 else crops
 
 
-def _places(pool: PatchSampler, planes: list[_PlanePixels], size: int, *, every: bool = True) -> _Places | None:
-    """Where crops of this size may lie in the images of a pool, and how likely they are; None if there are none.
+def _crop_origins(
+    sampler: PatchSampler, planes: list[_LoadedPlane], size: int, *, required: bool = True
+) -> _CropOrigins | None:
+    """Return the origins and probabilities of the crops of all images; None if there are no crops.
 
     Args:
-        pool: the images.
-        planes: theirs.
-        size: of a crop.
-        every: whether every image must have some.
+        sampler: the images.
+        planes: their planes.
+        size: side of a crop in pixels.
+        required: whether every image must have crops.
 
     Raises:
-        TrainingError: for an image without any, where every one must have some.
+        TrainingError: for an image without crops, if `required`.
     """
-    first, width, chance = [], [], []
-    for image, weight in zip(pool.images, pool.weights, strict=True):
-        own = [plane for plane in planes if plane.image is image]
-        crops = [_crops(plane, size) for plane in own]
-        if not every and not any(len(at) for at, _ in crops):
+    first, width, probabilities = [], [], []
+    for image, weight in zip(sampler.images, sampler.weights, strict=True):
+        image_planes = [plane for plane in planes if plane.image is image]
+        crops = [_crops(plane, size) for plane in image_planes]
+        if not required and not any(len(at) for at, _ in crops):
             continue
-        likely = _likely(np.concatenate([contrast for _, contrast in crops]), image)
-        chance.append(likely * weight)
-        first += [plane.offset + at for plane, (at, _) in zip(own, crops, strict=True)]
-        width += [np.full(len(at), plane.usable.shape[1]) for plane, (at, _) in zip(own, crops, strict=True)]
-    if not chance:
+        probabilities.append(_crop_probabilities(np.concatenate([texture for _, texture in crops]), image) * weight)
+        first += [plane.offset + at for plane, (at, _) in zip(image_planes, crops, strict=True)]
+        width += [np.full(len(at), plane.usable.shape[1]) for plane, (at, _) in zip(image_planes, crops, strict=True)]
+    if not probabilities:
         return None
-    cumulative = np.concatenate(chance).cumsum()
-    return _Places(np.concatenate(first), np.concatenate(width), cumulative / cumulative[-1])
+    cumulative = np.concatenate(probabilities).cumsum()
+    return _CropOrigins(np.concatenate(first), np.concatenate(width), cumulative / cumulative[-1])
 
 
-def _likely(contrast: NDArray[np.float64], image: TrainingImage) -> NDArray[np.float64]:
-    """How likely each crop of an image is, by its standard deviation: flat ones less often."""
-    if not contrast.size:
-        raise TrainingError(f"{image.name} holds NaN or infinite values nearly everywhere; leave it out")
-    usual = max(float(np.median(contrast)), 1e-6)
-    likely: NDArray[np.float64] = np.minimum(1.0, FLAT + (1 - FLAT) * contrast / usual)
-    likely /= likely.sum()
-    return likely
+def _crop_probabilities(texture: NDArray[np.float64], image: TrainingImage) -> NDArray[np.float64]:
+    """Return the probability of each crop of an image from its standard deviation, lower for flat crops."""
+    if not texture.size:
+        raise TrainingError(f"{image.name} contains NaN or infinite values nearly everywhere; remove it")
+    median = max(float(np.median(texture)), 1e-6)
+    probabilities: NDArray[np.float64] = np.minimum(1.0, FLAT_PROBABILITY + (1 - FLAT_PROBABILITY) * texture / median)
+    probabilities /= probabilities.sum()
+    return probabilities
 
 
-def _crops(plane: _PlanePixels, size: int) -> tuple[Numbers, NDArray[np.float64]]:
-    """First pixels of the crops of a plane without unusable pixels, and the standard deviation of each."""
+def _crops(plane: _LoadedPlane, size: int) -> tuple[Indices, NDArray[np.float64]]:
+    """Return the first pixels of the crops of a plane without unusable pixels, and their standard deviations."""
     _, height, width = plane.pixels.shape
     if min(height, width) < size:
         return np.zeros(0, np.int64), np.zeros(0)
@@ -246,23 +249,23 @@ def _crops(plane: _PlanePixels, size: int) -> tuple[Numbers, NDArray[np.float64]
         _starts(side, size, plane, axis)[(slice(None), None) if axis == 0 else (None, slice(None))]
         for axis, side in enumerate((height, width))
     )
-    bad, total, squares = (_box_sums(a, rows, columns, size) for a in (~plane.usable, gray, gray * gray))
+    unusable, total, squares = (_box_sums(a, rows, columns, size) for a in (~plane.usable, gray, gray * gray))
     variance = squares / size**2 - (total / size**2) ** 2
-    good = bad < 0.5
-    return (rows * width + columns)[good], np.sqrt(np.maximum(variance, 0.0))[good]
+    usable = unusable < 0.5
+    return (rows * width + columns)[usable], np.sqrt(np.maximum(variance, 0.0))[usable]
 
 
-def _starts(side: int, size: int, plane: _PlanePixels, axis: int) -> Numbers:
-    """First rows or columns of crops: a grid, the last one, and those next to what is held out."""
+def _starts(side: int, size: int, plane: _LoadedPlane, axis: int) -> Indices:
+    """Return the first rows or columns of crops: a grid, the last one, and those next to held-out rectangles."""
     holes = [hole[axis] for hole in plane.image.held_out]
     origin = plane.image.area[axis].start
     extra = [at - origin for hole in holes for at in (hole.stop, hole.start - size)]
-    starts = np.array([*range(0, side - size + 1, max(1, size // _PLACES)), side - size, *extra], np.int64)
+    starts = np.array([*range(0, side - size + 1, max(1, size // _ORIGINS_PER_SIDE)), side - size, *extra], np.int64)
     return np.unique(starts[(starts >= 0) & (starts <= side - size)])
 
 
-def _box_sums(values: NDArray[np.generic], rows: Numbers, columns: Numbers, size: int) -> NDArray[np.float64]:
-    """Sums over squares that begin at these rows [R, 1] and columns [1, K]: [R, K]."""
+def _box_sums(values: NDArray[np.generic], rows: Indices, columns: Indices, size: int) -> NDArray[np.float64]:
+    """Return sums over squares that start at these rows [R, 1] and columns [1, K]: [R, K]."""
     sums = np.pad(values.astype(np.float64), ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     last_rows, last_columns = rows + size, columns + size
     inside: NDArray[np.float64] = (

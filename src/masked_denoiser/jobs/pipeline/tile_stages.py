@@ -1,0 +1,147 @@
+"""Stages of a batch of tiles: reading, denoising, and conversion back to the units of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masked_denoiser.denoising.intensity.missing_pixels import add_noise_to_missing
+from masked_denoiser.denoising.intensity.rounding import COARSE_NOISE_SIGMA, round_keeping_means
+from masked_denoiser.denoising.tile_denoiser import Runner, TileDenoiser
+from masked_denoiser.images.planes import Plane
+from masked_denoiser.images.readers.damage import DamagedRegion, read_zero_filled
+from masked_denoiser.images.source import Source
+from masked_denoiser.inference.runner import Denoised, Pending
+from masked_denoiser.jobs.pipeline.background_tiles import BackgroundTiles
+from masked_denoiser.jobs.pipeline.prefetch import StageTimings
+from masked_denoiser.jobs.spec.job import Job
+from masked_denoiser.jobs.storage.journal import GroupId
+from masked_denoiser.tiling.groups import Group
+from masked_denoiser.tiling.plan import Tile
+
+Pixels = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchTask:
+    """Batch of tiles of a group of one plane.
+
+    Attributes:
+        group_id: indices of its plane and its group.
+        last: whether the group is complete after this batch.
+    """
+
+    group_id: GroupId
+    plane: Plane
+    group: Group
+    batch: tuple[Tile, ...]
+    last: bool
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedBatch:
+    """Tiles with their halos.
+
+    Attributes:
+        inputs: tiles in the units of the image, as read.
+        selected: indices of the tiles that are denoised; the others are copied.
+        skipped: number of tiles that are copied because they are background.
+        damage: regions that could not be read.
+        units: [len(selected), C, H, W], the tiles that are denoised, in units of their intensity range.
+    """
+
+    inputs: list[Pixels]
+    selected: list[int]
+    skipped: int = 0
+    damage: tuple[DamagedRegion, ...] = ()
+    units: NDArray[np.float32] | None = None
+
+
+class TileStages:
+    """Reader, denoiser and converter of batches of tiles of a job.
+
+    Args:
+        job: the resolved job.
+        source: the image.
+        timings: receives the time of reading alone.
+    """
+
+    def __init__(self, job: Job, source: Source, timings: StageTimings) -> None:
+        self._job, self._source, self._timings = job, source, timings
+        self._background = BackgroundTiles(source, job)
+
+    def read(self, task: BatchTask) -> LoadedBatch:
+        """Return the tiles in the units of the image, and those to denoise in units of their intensity range."""
+        with self._timings.measure("reads"):
+            read = [self._read_tile(task.plane, tile) for tile in task.batch]
+        inputs = [pixels for pixels, _ in read]
+        tiles = zip(task.batch, read, strict=True)
+        damage = tuple(part for tile, (_, regions) in tiles for region in regions for part in region.within(*tile.core))
+        treatment = None if task.plane.copied else self._job.treatment_of(task.plane)
+        if treatment is None or treatment.is_identity:
+            return LoadedBatch(inputs, [], damage=damage)
+        units = [self._to_unit(task.plane, tile, pixels) for tile, pixels in zip(task.batch, inputs, strict=True)]
+        readable = [i for i, (_, regions) in enumerate(read) if not regions]
+        selected = [i for i in readable if not self._background.skips(task.plane, task.batch[i], units[i])]
+        skipped = len(readable) - len(selected)
+        if not selected:
+            return LoadedBatch(inputs, [], skipped, damage)
+        return LoadedBatch(inputs, selected, skipped, damage, np.stack([units[i] for i in selected]))
+
+    def submit(self, task: BatchTask, loaded: LoadedBatch, runner: Runner) -> Pending | None:
+        """Start to denoise the tiles; return None if all are copied."""
+        if loaded.units is None:
+            return None
+        origins = tuple(task.batch[i].origin for i in loaded.selected)
+        denoiser = TileDenoiser(runner, self._job.window)
+        return denoiser.submit(loaded.units, origins, self._job.treatment_of(task.plane))
+
+    def to_image_units(
+        self, task: BatchTask, loaded: LoadedBatch, denoised: Denoised | None
+    ) -> list[tuple[Pixels, Pixels | None]]:
+        """Return the cores of a batch in the units of the image, denoised or copied, and their standard deviations."""
+        cores = [(slice(None), *tile.core_in_read) for tile in task.batch]
+        dtype, std = self._job.result_dtype, self._job.std
+        results: list[tuple[Pixels, Pixels | None]] = [
+            (pixels[core].astype(dtype, copy=False), np.zeros_like(pixels[core], np.float32) if std else None)
+            for pixels, core in zip(loaded.inputs, cores, strict=True)
+        ]
+        if denoised is None or loaded.units is None:
+            return results
+        intensity_range = self._job.range_of(task.plane)
+        for number, i in enumerate(loaded.selected):
+            tile = task.batch[i]
+            correction = loaded.units[number] - denoised.mean[number]
+            std_core = (
+                None if denoised.std is None else denoised.std[number][cores[i]] * np.float32(intensity_range.span)
+            )
+            rounding = self._rounding(task.plane, (tile.read[0].start, tile.read[1].start))
+            whole = intensity_range.subtract(loaded.inputs[i], correction, dtype, rounding)
+            results[i] = whole[cores[i]], std_core
+        return results
+
+    def _to_unit(self, plane: Plane, tile: Tile, pixels: Pixels) -> NDArray[np.float32]:
+        """Return a tile in units of its intensity range, with noise where pixels are missing."""
+        intensity_range, noise = self._job.range_of(plane), self._job.treatment_of(plane).noise_variances
+        unit, missing = intensity_range.to_unit(pixels), intensity_range.missing_mask(pixels)
+        if missing is None or not noise:
+            return unit
+        return add_noise_to_missing(unit, missing, noise, (tile.read[0].start, tile.read[1].start))
+
+    def _rounding(self, plane: Plane, origin: tuple[int, int]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+        """Return the rounding of a tile, which preserves local means if the noise is little more than rounding."""
+        span, noise = self._job.range_of(plane).span, self._job.treatment_of(plane).noise_variances
+        if not noise or min(float(variance.sigma(0.0)) for variance in noise) * span > COARSE_NOISE_SIGMA:
+            return np.rint
+        return partial(round_keeping_means, origin=origin)
+
+    def _read_tile(self, plane: Plane, tile: Tile) -> tuple[Pixels, tuple[DamagedRegion, ...]]:
+        spans = [span.index for span in tile.read]
+        if self._job.on_error == "skip":
+            return read_zero_filled(self._source, plane, *spans)
+        return self._source.read(plane, *spans), ()

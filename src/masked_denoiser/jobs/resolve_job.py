@@ -1,0 +1,70 @@
+"""Resolution of a request to a job: channels, model, device, precision, tile and noise treatment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from masked_denoiser.errors import JobError
+from masked_denoiser.images.readers.damage import zero_fill_damage
+from masked_denoiser.images.source import Source
+from masked_denoiser.inference.tune_precision import resolve_precision
+from masked_denoiser.jobs.executor import Executor, LocalExecutor
+from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.jobs.spec.resolve import make_job, resolve_channels
+from masked_denoiser.jobs.spec.resolved_job import ResolvedJob
+from masked_denoiser.jobs.spec.tile_size import resolve_tile
+from masked_denoiser.models.catalogue import AUTO, load_model, resolve_auto
+from masked_denoiser.models.file import Model
+
+_LOG = logging.getLogger(__name__)
+
+
+def resolve_job(
+    source: Source,
+    output: str | Path = "",
+    *,
+    model: Model | str | Path = AUTO,
+    options: Options | None = None,
+    device: str = "auto",
+    executor: Executor[Any] | None = None,
+    report: Callable[[str], None] = _LOG.info,
+) -> ResolvedJob:
+    """Resolve options to a job, without touching the output.
+
+    Args:
+        source: the image; a sample of it is read.
+        output: where the result will go; "" for memory.
+        model: a model, its name or its path; "auto" takes general-rgb or general-gray, depending on the image.
+        options: how to denoise.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        executor: where the job will run; this process by default.
+        report: receives messages on measurements that take time, before they begin.
+
+    Raises:
+        MaskedDenoiserError: if model, options, device and image do not fit together.
+    """
+    executor, options = executor or LocalExecutor(), options or Options()
+    source = readable_source(source, options)
+    options = resolve_channels(source, model, options)
+    chosen, device_message = executor.choose_device(device)
+    name = "" if isinstance(model, Model) else str(model_name(model, source, options))
+    loaded = model if isinstance(model, Model) else load_model(name)
+    if "auto" in (options.precision, options.tile) and not executor.can_measure:
+        raise JobError("precision and tile 'auto' are measured on one device; give their values for a cluster")
+    precision, precision_message = resolve_precision(options.precision, loaded, chosen)
+    options = resolve_tile(options, loaded, chosen, precision, report)
+    job = make_job(source, loaded, options, chosen.type, str(output), precision, name)
+    return ResolvedJob(job, source, loaded, chosen, tuple(filter(None, (device_message, precision_message))))
+
+
+def readable_source(source: Source, options: Options) -> Source:
+    """Return the source as a job reads it: with zeros for damaged regions if they are to be skipped."""
+    return zero_fill_damage(source) if options.on_error == "skip" else source
+
+
+def model_name(model: str | Path, source: Source, options: Options) -> str | Path:
+    """Return the named model, or the default model for the channels of the image's planes."""
+    return resolve_auto(model, source.rgb if options.channels == "auto" else options.channels == "rgb")

@@ -1,0 +1,98 @@
+"""Widgets of a background task: messages, a progress bar, and a timer that polls for events."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QApplication, QLabel, QMessageBox, QProgressBar, QWidget
+
+from masked_denoiser.plugin.shared.message_log import MessageLog
+
+#: Milliseconds between two polls of a background task.
+_POLL_INTERVAL_MS = 50
+
+#: Resolution of a progress bar.
+_PROGRESS_STEPS = 1000
+
+
+class TaskPresenter(Protocol):
+    """Interface of a presenter, as its widget uses it."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task is running or has unprocessed events."""
+
+    def process_events(self) -> None:
+        """Handle the events since the last call."""
+
+    def stop(self) -> None:
+        """Cancel all tasks, because the window closes."""
+
+
+class TaskWidget(QWidget):
+    """Widget with messages and a progress bar; implements `TaskView` for its presenter."""
+
+    presenter: TaskPresenter
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.progress_bar, self.progress_label, self.messages = QProgressBar(), QLabel(), MessageLog()
+        self.progress_label.setWordWrap(True)
+        self._timer = QTimer(self)
+        self._timer.setInterval(_POLL_INTERVAL_MS)
+        self._timer.timeout.connect(self._poll)
+
+    def show_message(self, text: str) -> None:
+        """Append a message."""
+        self.messages.add(text)
+
+    def show_error(self, text: str) -> None:
+        """Append an error."""
+        self.messages.add_error(text)
+
+    def show_progress(self, share: float | None, text: str) -> None:
+        """Show progress from 0 to 1, with a text below; None shows an indeterminate bar."""
+        self.progress_bar.setRange(0, 0 if share is None else _PROGRESS_STEPS)
+        self.progress_bar.setValue(0 if share is None else round(_PROGRESS_STEPS * share))
+        self.progress_label.setText(text)
+
+    def start_polling(self) -> None:
+        """Start to poll the background task until it ends."""
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Cancel all tasks, because the window closes."""
+        self._timer.stop()
+        self.presenter.stop()
+
+    def _poll(self) -> None:
+        self.presenter.process_events()
+        if not self.presenter.busy:
+            self._timer.stop()
+
+
+class TaskDock(TaskWidget):
+    """Dock widget that can ask questions, and cancels its tasks when it is closed."""
+
+    def ask(self, question: str, *choices: str) -> str:
+        """Ask a question with a button for each choice; return the choice, the last one if the box is closed."""
+        box = QMessageBox(QMessageBox.Icon.Question, "Masked Denoiser", question, parent=self)
+        buttons = [box.addButton(choice, QMessageBox.ButtonRole.ActionRole) for choice in choices]
+        box.setEscapeButton(buttons[-1])
+        box.exec()
+        clicked = box.clickedButton()
+        return str(clicked.text()) if clicked is not None else choices[-1]
+
+    def event(self, event: QEvent | None) -> bool:
+        """Cancel all tasks when napari removes the widget from its dock, as it does to close the dock."""
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.stop()
+        return bool(super().event(event))
+
+    def _stop_with_application(self) -> None:
+        """Cancel all tasks when napari closes and destroys its docks."""
+        # Qt disconnects bound methods of this widget when the widget is destroyed.
+        self.destroyed.connect(self.presenter.stop)
+        if (app := QApplication.instance()) is not None:
+            app.aboutToQuit.connect(self.stop)

@@ -1,0 +1,28 @@
+"""Interfaces of a dock, as its presenter uses them; without Qt."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class TaskView(Protocol):
+    """View of a background task: messages and a progress bar."""
+
+    def show_message(self, text: str) -> None:
+        """Append a message."""
+
+    def show_error(self, text: str) -> None:
+        """Append an error."""
+
+    def show_progress(self, share: float | None, text: str) -> None:
+        """Show progress from 0 to 1, with a text below; None shows an indeterminate bar."""
+
+    def start_polling(self) -> None:
+        """Start to poll the background task until it ends."""
+
+
+class AskingView(TaskView, Protocol):
+    """View that can also ask the user a question."""
+
+    def ask(self, question: str, *choices: str) -> str:
+        """Ask a question; return the chosen answer, or the last one if the question is closed."""

@@ -1,0 +1,28 @@
+"""The table of options: every option reaches the command line, the dock and the documentation."""
+
+import runpy
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+
+from masked_denoiser.cli.main import build_parser
+from masked_denoiser.jobs.spec.options import OPTIONS, Options, flag_of
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=lambda option: option.name)
+def test_option_has_flag_default_and_choices(option):
+    arguments = build_parser().parse_args(["denoise", "in.tif", "out.ome.tif"])
+    assert getattr(arguments, option.name) == getattr(Options(), option.name) == option.default
+    hint = get_type_hints(Options)[option.name]
+    words = {word for part in (hint, *get_args(hint)) for word in get_args(part) if isinstance(word, str)}
+    words |= {word for word in get_args(hint) if isinstance(word, str)}
+    assert words == set(option.choices)
+
+
+def test_options_page_is_current():
+    page = runpy.run_path(str(ROOT / "docs" / "generate" / "options_page.py"))["page"]()
+    assert (ROOT / "docs" / "options.md").read_text() == page
+    assert all(flag_of(option) in page for option in OPTIONS.values())

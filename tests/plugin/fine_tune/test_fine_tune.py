@@ -1,0 +1,253 @@
+"""Tests of the Fine-tune dock in a real viewer, with a tiny model."""
+
+from __future__ import annotations
+
+import time
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from skimage.data import immunohistochemistry
+
+from masked_denoiser.errors import FormError
+from masked_denoiser.models.file import read_card
+from masked_denoiser.plugin.denoise_dock import DenoiseDock
+from masked_denoiser.plugin.fine_tune.form import FineTuneForm, bounding_boxes, make_fine_tune_request, valid_model_name
+from masked_denoiser.plugin.fine_tune.history import TrainingHistory
+from masked_denoiser.plugin.fine_tune_dock import FineTuneDock
+from masked_denoiser.plugin.shared.wording import describe_training_end
+from masked_denoiser.tiling.plan import Span
+from masked_denoiser.training.events import Stepped, Trained, Validated
+
+TIMEOUT = 60_000
+
+
+@pytest.fixture
+def tissue() -> np.ndarray:
+    return np.ascontiguousarray(immunohistochemistry()[100:228, 60:220])
+
+
+@pytest.fixture
+def viewer(make_napari_viewer, models):
+    return make_napari_viewer(show=True)
+
+
+@pytest.fixture
+def open_tune(viewer, qtbot):
+    """Return a function that opens the dock, idle, with a recipe that takes a second."""
+    opened = []
+
+    def open_() -> FineTuneDock:
+        dock = FineTuneDock(viewer)
+        viewer.window.add_dock_widget(dock, name="Fine-tune")
+        opened.append(dock)
+        for box, value in ((dock.expert.steps, 4), (dock.expert.batch, 2), (dock.expert.patch, 16)):
+            box.setValue(value)
+        dock.model.setCurrentText("tiny-rgb")
+        wait_until_idle(dock, qtbot)
+        return dock
+
+    yield open_
+    for dock in opened:
+        dock.presenter.stop()
+
+
+@pytest.fixture(autouse=True)
+def fail_on_questions(monkeypatch):
+    """Fail on an unexpected question, which would wait for an answer without end."""
+
+    def ask(self, question, *choices):
+        raise AssertionError(question)
+
+    monkeypatch.setattr(FineTuneDock, "ask", ask)
+
+
+def wait_until_idle(dock, qtbot):
+    qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
+
+
+def test_fine_tuned_model_denoises(viewer, open_tune, qtbot, tissue, models):
+    """Press Start and Save, and Denoise in the other dock."""
+    viewer.add_image(tissue, name="tissue")
+    dock = open_tune()
+    denoise = DenoiseDock(viewer)
+    viewer.window.add_dock_widget(denoise, name="Denoise")
+    wait_until_idle(denoise, qtbot)
+    assert not dock.save_button.isEnabled()
+    dock.start_button.click()
+    assert dock.stop_button.isEnabled()
+    assert not dock.start_button.isEnabled()
+    wait_until_idle(dock, qtbot)
+    assert "Error" not in dock.messages.toPlainText()
+    assert "Done: 4 steps." in dock.messages.toPlainText()
+    assert dock.curves.isVisible()
+    assert not dock.picture.pixmap().isNull()
+    dock.name.setText("mine")
+    dock.save_button.click()
+    card = read_card(models / "mine.safetensors")
+    assert (card.name, card.training["recipe"]["steps"]) == ("mine", 4)
+    assert denoise.model.currentText() == "mine"
+    denoise.expert.fields["tile"].value = 64
+    denoise.denoise_button.click()
+    wait_until_idle(denoise, qtbot)
+    assert viewer.layers["tissue denoised"].data.shape == tissue.shape
+    denoise.presenter.stop()
+
+
+def test_noise_is_previewed_on_image_patch(viewer, open_tune, qtbot, tissue):
+    viewer.add_image(tissue, name="tissue")
+    dock = open_tune()
+    qtbot.waitUntil(dock.noise_picture.isVisible, timeout=TIMEOUT)
+    before = dock.noise_picture.pixmap().toImage()
+    dock.noise.family.setCurrentText("speckle")
+    assert dock.form().noise == "speckle(variance=0.02)"
+    dock.noise.sliders()["variance"].setValue((0.01, 0.05))
+    assert dock.form().noise == "speckle(variance=0.01..0.05)"
+    qtbot.waitUntil(lambda: dock.noise_picture.pixmap().toImage() != before, timeout=TIMEOUT)
+    for letter in "x":
+        qtbot.keyClicks(dock.noise.recipe, letter)
+    assert "character" in dock.noise.problem.text()
+    assert dock.noise.family.currentText() == "custom recipe"
+    dock.start_button.click()
+    wait_until_idle(dock, qtbot)
+    assert "Error: noise recipe, character" in dock.messages.toPlainText()
+    assert dock.start_button.isEnabled()
+
+
+def test_stop_and_continue(viewer, open_tune, qtbot, tissue):
+    viewer.add_image(tissue, name="tissue")
+    dock = open_tune()
+    dock.expert.steps.setValue(100_000)
+    dock.start_button.click()
+    qtbot.waitUntil(lambda: dock.progress_label.text().startswith("step "), timeout=TIMEOUT)
+    began = time.monotonic()
+    dock.stop_button.click()
+    wait_until_idle(dock, qtbot)
+    assert time.monotonic() - began < 2, "Stop must answer within two seconds, whatever the machine"
+    assert "press Continue to resume" in dock.messages.toPlainText()
+    first = dock.presenter._result.trained.step
+    dock.expert.steps.setValue(first + 3)
+    dock.continue_button.click()
+    wait_until_idle(dock, qtbot)
+    assert f"Done: {first + 3} steps." in dock.messages.toPlainText()
+    assert f"resuming after step {first}" in dock.messages.toPlainText()
+    # A second start under the same name needs confirmation.
+    with patch.object(FineTuneDock, "ask", return_value="Start again") as ask:
+        dock.expert.steps.setValue(2)
+        dock.start_button.click()
+        wait_until_idle(dock, qtbot)
+    assert ask.call_args.args[1:] == ("Continue", "Start again", "Stop")
+    assert "Done: 2 steps." in dock.messages.toPlainText()
+
+
+def test_closing_dock_keeps_checkpoint(viewer, open_tune, qtbot, tissue, models):
+    import threading
+
+    viewer.add_image(tissue, name="tissue")
+    dock = open_tune()
+    dock.expert.steps.setValue(100_000)
+    dock.start_button.click()
+    qtbot.waitUntil(lambda: dock.progress_label.text().startswith("step "), timeout=TIMEOUT)
+    viewer.window.remove_dock_widget(dock)
+    names = ("masked-denoiser", "masked-denoiser-patches_0")
+    qtbot.waitUntil(lambda: not [t for t in threading.enumerate() if t.name in names], timeout=TIMEOUT)
+    assert (models.parent / "training" / "tiny-rgb-tuned" / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("supervision", ["noisy images, no truth", "pairs: noisy and clean"])
+def test_other_kinds_of_supervision(viewer, open_tune, qtbot, tissue, supervision):
+    noisy = np.clip(tissue + np.random.default_rng(0).normal(0, 20, tissue.shape), 0, 255).astype(np.uint8)
+    viewer.add_image(tissue, name="clean")
+    viewer.add_image(noisy, name="noisy")
+    dock = open_tune()
+    assert [viewer.layers[n].name for n in dock.training_images()[0]] == ["noisy"]
+    dock.supervision.setCurrentText(supervision)
+    dock.clean_layer.setCurrentText("clean")
+    dock.start_button.click()
+    wait_until_idle(dock, qtbot)
+    assert "Done: 4 steps." in dock.messages.toPlainText()
+    assert not dock.noise.isVisible()
+
+
+def test_training_is_limited_to_shapes(viewer, open_tune, qtbot):
+    """The image is NaN outside the rectangle: reading there would end the training."""
+    pixels = np.full((300, 300), np.nan, np.float32)
+    pixels[40:180, 50:230] = np.random.default_rng(0).random((140, 180))
+    viewer.add_image(pixels, name="image", scale=(0.5, 0.5), contrast_limits=(0, 1))
+    viewer.add_shapes([[[20, 25], [20, 114], [89, 114], [89, 25]]], name="here")
+    dock = open_tune()
+    dock.region.setCurrentText("here")
+    request = dock.presenter._request_for(dock.form(), False)
+    assert request.regions == (((Span(40, 179), Span(50, 229)),),)
+    dock.start_button.click()
+    wait_until_idle(dock, qtbot)
+    assert "Error" not in dock.messages.toPlainText()
+    assert "Done: 4 steps." in dock.messages.toPlainText()
+    dock.images.add_files(["a file"])
+    dock.start_button.click()
+    assert "shapes apply to layers only" in dock.messages.toPlainText()
+    viewer.layers["here"].data = []
+    dock.presenter.update_noise_preview()
+    qtbot.waitUntil(lambda: "has no shapes" in dock.noise.problem.text(), timeout=TIMEOUT)
+    assert dock.save_button.isEnabled()
+
+
+def test_errors_are_shown_and_dock_stays_usable(viewer, open_tune, qtbot, tmp_path):
+    viewer.add_image(np.zeros((64, 64), np.uint8), name="black")
+    dock = open_tune()
+    dock.start_button.click()
+    wait_until_idle(dock, qtbot)
+    assert "black is constant and cannot be trained with" in dock.messages.toPlainText()
+    dock.images.list.item(0).setCheckState(dock.images.list.item(0).checkState().Unchecked)
+    dock.start_button.click()
+    assert "tick a layer, or add files" in dock.messages.toPlainText()
+    dock.images.add_files([str(tmp_path / "gone.tif")])
+    dock.start_button.click()
+    wait_until_idle(dock, qtbot)
+    assert "gone.tif: cannot be found" in dock.messages.toPlainText()
+    assert dock.start_button.isEnabled()
+
+
+def test_rectangles_are_clipped_to_image():
+    shape = np.array([[0, -5.5, 10.2], [0, 20, 10.2], [0, 20, 500]])
+    assert bounding_boxes([shape], (30, 40)) == [(Span(0, 21), Span(10, 40))]
+    with pytest.raises(FormError, match="outside of the image"):
+        bounding_boxes([shape + 100], (30, 40))
+
+
+def test_names_and_missing_fields():
+    assert valid_model_name("", "paper-rgb") == "paper-rgb-tuned"
+    for bad in ("../evil", "a/b", ".hidden"):
+        with pytest.raises(FormError, match="only letters"):
+            valid_model_name(bad, "x")
+    with pytest.raises(FormError, match="tick a layer"):
+        make_fine_tune_request(FineTuneForm(model="m"), [], [], [])
+    settings = FineTuneForm(input_mask=False, attention_mask=False).settings()
+    assert (settings["masked_patches"], settings["attention_mask"]) == (0.0, [0.0, 0.0])
+
+
+def test_long_loss_curves_are_binned_to_means():
+    history = TrainingHistory()
+    for step in range(1, 5001):
+        history.add_step(Stepped(step, 5000, step / 5000, 1e-4, step, 1.0))
+    assert len(history.steps) <= 2000
+    assert history.steps == sorted(history.steps)
+    np.testing.assert_allclose(np.array(history.losses) * 5000, history.steps)
+    for _ in range(2):
+        history.add_validation(Validated(10, {"a": 1.0}, {}, True, np.zeros((1, 1, 3))))
+    assert history.psnr == {"a": [1.0]}
+
+
+@pytest.mark.parametrize(
+    ("trained", "message"),
+    [
+        (Trained(9, 5, 30.0, "finished", {"n": 28.0}, {"n": 30.0}), r"The best step, 5, .* \(\+2\.00 dB"),
+        (Trained(9, 0, 30.0, "finished", {"n": 30.0}, {"n": 30.0}), "No step was better"),
+        (Trained(9, 5, 30.0, "diverged"), "try a lower learning rate"),
+        (Trained(9, 9, None, "stopped"), "press Continue to resume. Save writes the last weights"),
+    ],
+)
+def test_endings(trained, message):
+    import re
+
+    assert re.search(message, describe_training_end(trained))

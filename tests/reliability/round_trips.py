@@ -1,0 +1,244 @@
+"""Round trips of an image of each readable format through each writable format, with the list of what is lost.
+
+    python -m tests.reliability.round_trips
+
+Prints the table of docs/reliability.md. Each output is read by our reader and by other libraries: an OME-Zarr is
+validated by ome-zarr-models and its pixels are read by zarr; an OME-TIFF is read by tifffile.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import imagecodecs
+import numpy as np
+import ome_zarr_models.v04
+import ome_zarr_models.v05
+import tifffile
+import zarr
+from yaozarrs import DimSpec, v05
+from yaozarrs.write.v05 import write_image
+
+from masked_denoiser.errors import ImageError
+from masked_denoiser.images.create import create_sink
+from masked_denoiser.images.open import open_image
+from masked_denoiser.images.planes import list_planes
+from masked_denoiser.images.source import Source
+
+Pixels = np.ndarray[Any, Any]
+_CHUNK = 64
+
+#: File name and arguments of `create_sink`, by column of the table.
+FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+    "OME-Zarr 0.4": ("out.ome.zarr", {"ome_zarr": "0.4"}),
+    "OME-Zarr 0.5": ("out.ome.zarr", {}),
+    "OME-Zarr 0.5, sharded": ("out.ome.zarr", {"shard": 2 * _CHUNK}),
+    "OME-TIFF": ("out.ome.tif", {}),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Row of the table.
+
+    Attributes:
+        shape, dtype: shape and dtype of the pixels.
+        make: function that writes the pixels to a folder and returns what `open_image` opens.
+        axes: axes for `open_image` if the format does not store them.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    make: Callable[[Path, Pixels], Any]
+    axes: str | None = None
+
+
+def pixels_of(case: Case) -> Pixels:
+    """Return random pixels, the same in each run."""
+    return np.random.default_rng(5).integers(0, 2 if case.dtype == "bool" else 120, case.shape).astype(case.dtype)
+
+
+def _tiff(name: str = "in.tif", **options: Any) -> Callable[[Path, Pixels], Path]:
+    def make(folder: Path, pixels: Pixels) -> Path:
+        tifffile.imwrite(folder / name, pixels, **options)
+        return folder / name
+
+    return make
+
+
+def _svs(folder: Path, pixels: Pixels) -> Path:
+    words = "Aperio Image Library v1\n100x100 (32x32)|AppMag = 20|MPP = 0.4990"
+    options: dict[str, Any] = {"photometric": "rgb", "metadata": None, "compression": "jpeg2000", "description": words}
+    with tifffile.TiffWriter(folder / "in.svs") as writer:
+        writer.write(pixels, tile=(32, 32), **options)
+        writer.write(pixels[::4, ::4], **options)
+        writer.write(pixels[::2, ::2], tile=(32, 32), **options)
+    return folder / "in.svs"
+
+
+def _encoded(name: str, encode: Callable[[Pixels], Any]) -> Callable[[Path, Pixels], Path]:
+    def make(folder: Path, pixels: Pixels) -> Path:
+        (folder / name).write_bytes(encode(pixels))
+        return folder / name
+
+    return make
+
+
+def _zarr(zarr_format: Any, **options: Any) -> Callable[[Path, Pixels], Path]:
+    def make(folder: Path, pixels: Pixels) -> Path:
+        zarr.create_array(folder / "in.zarr", data=pixels, zarr_format=zarr_format, **options)
+        return folder / "in.zarr"
+
+    return make
+
+
+def _omero(count: int) -> dict[str, Any]:
+    seen = {"min": 0.0, "start": 3.0, "end": 99.0, "max": 255.0}
+    named = [("DAPI", "102030"), ("GFP", "00FF00"), ("RFP", "FF0000")]
+    return {"channels": [{"label": label, "color": colour, "window": seen} for label, colour in named[:count]]}
+
+
+def _ome_zarr_04(folder: Path, pixels: Pixels) -> Path:
+    units = {"t": ("time", "second"), "c": ("channel", None), "z": ("space", "nanometer")}
+    axes = [{"name": a, "type": units.get(a, ("space", ""))[0]} for a in "tczyx"]
+    for axis, unit in zip(axes, ("second", None, "nanometer", "micrometer", "micrometer"), strict=True):
+        axis |= {"unit": unit} if unit else {}
+    scale = [{"type": "scale", "scale": [1.5, 1, 700, 0.3, 0.2]}]
+    multiscale = {"version": "0.4", "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
+    attributes = {"multiscales": [multiscale], "omero": _omero(2)}
+    group = zarr.create_group(folder / "in.ome.zarr", zarr_format=2, attributes=attributes)
+    group.create_array("0", data=pixels, chunk_key_encoding={"name": "v2", "separator": "/"})
+    return folder / "in.ome.zarr"
+
+
+def _ome_zarr_05(folder: Path, pixels: Pixels) -> Path:
+    dimensions = [
+        DimSpec(name="c"),
+        DimSpec(name="y", scale=0.3, unit="micrometer"),
+        DimSpec(name="x", scale=0.2, unit="micrometer"),
+    ]
+    omero = v05.Omero.model_validate(_omero(len(pixels)))
+    image = v05.Image(multiscales=[v05.Multiscale.from_dims(dimensions)], omero=omero)
+    write_image(folder / "in.ome.zarr", image, pixels)
+    return folder / "in.ome.zarr"
+
+
+_OME = {
+    "axes": "TCZYX", "PhysicalSizeX": 500.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.5, "PhysicalSizeZ": 1.5,
+    "TimeIncrement": 2.0, "Channel": {"Name": ["DAPI", "GFP"], "Color": [0x102030FF, -1]},
+}  # fmt: skip
+_IMAGEJ = {"spacing": 1.5, "unit": "\\u00B5m", "finterval": 2.0, "axes": "TZCYX"}
+_IN_CM: dict[str, Any] = {"resolution": (20_000, 10_000), "resolutionunit": 3}
+
+CASES: dict[str, Case] = {
+    "TIFF": Case((70, 300), "uint16", _tiff(compression="zlib", **_IN_CM)),
+    "TIFF stack": Case((5, 70, 90), "float32", _tiff(), "ZYX"),
+    "ImageJ": Case((2, 3, 2, 40, 50), "uint16", _tiff(imagej=True, resolution=(2, 2), metadata=_IMAGEJ)),
+    "OME-TIFF": Case((3, 2, 4, 40, 50), "int16", _tiff("in.ome.tif", ome=True, metadata=_OME)),
+    "RGB TIFF": Case((70, 90, 3), "uint8", _tiff(photometric="rgb", **_IN_CM)),
+    "SVS": Case((130, 100, 3), "uint8", _svs),
+    "PNG": Case((70, 90, 4), "uint8", _encoded("in.png", imagecodecs.png_encode)),
+    "JPEG": Case((70, 90), "uint8", _encoded("in.jpg", imagecodecs.jpeg8_encode)),
+    "zarr 2": Case((3, 70, 90), "float64", _zarr(2, attributes={"_ARRAY_DIMENSIONS": ["time", "y", "x"]})),
+    "zarr 3": Case((3, 70, 90), "float16", _zarr(3, dimension_names=["z", "y", "x"])),
+    "OME-Zarr 0.4": Case((2, 2, 3, 40, 50), "uint16", _ome_zarr_04),
+    "OME-Zarr 0.5": Case((3, 70, 90), "uint8", _ome_zarr_05),
+    "OME-Zarr 0.5, one channel": Case((1, 70, 90), "uint32", _ome_zarr_05),
+    "numpy": Case((4, 2, 70, 90), "int32", lambda _, pixels: pixels, "ZCYX"),
+    "numpy, Boolean": Case((70, 90), "bool", lambda _, pixels: pixels),
+    "numpy, time step without unit": Case((4, 70, 90), "int8", lambda _, pixels: _without_unit(pixels)),
+    "dask": Case((2, 70, 90, 3), "uint8", lambda _, a: da.from_array(a, chunks=32), "CYXS"),  # type: ignore[no-untyped-call]
+}
+
+
+def _without_unit(pixels: Pixels) -> Source:
+    return replace(open_image(pixels, axes="TYX"), pixel_size={"T": 2.0})
+
+
+def round_trip(case: Case, target: str, folder: Path) -> list[str]:
+    """Write an image, read it again, and return what was lost, in words.
+
+    Raises:
+        ValueError: if another library reads other pixels.
+    """
+    name, options = FORMATS[target]
+    with open_image(case.make(folder, pixels_of(case)), axes=case.axes) as before:
+        try:
+            write(before, folder / name, **options)
+        except ImageError as refusal:
+            return [f"refused: {str(refusal).rpartition(': write')[0].replace(' it', ' ')}"]
+        with open_image(folder / name) as after:
+            if not np.array_equal(np.squeeze(after.data[:]), np.squeeze(_read_independently(folder / name))):
+                raise ValueError(f"{name}: another library reads other pixels")
+            return list(_list_changes(before, after))
+
+
+def write(source: Source, path: Path, **options: Any) -> None:
+    """Copy a source block by block."""
+    sink = create_sink(path, source, chunk=_CHUNK, **options)
+    height, width = source.size_yx
+    step = options.get("shard", _CHUNK)
+    for plane in list_planes(source.axes, source.sizes, source.rgb):
+        for y, x in product(range(0, height, step), range(0, width, step)):
+            ys, xs = slice(y, min(y + step, height)), slice(x, min(x + step, width))
+            sink.write(plane, y, x, source.read(plane, ys, xs))
+    sink.finish()
+    sink.close()
+
+
+def _read_independently(path: Path) -> Pixels:
+    """Return the pixels as read by other libraries."""
+    if path.suffix == ".tif":
+        with tifffile.TiffFile(path) as file:
+            return np.asarray(file.asarray())
+    group: Any = zarr.open_group(path, mode="r")
+    models: Any = ome_zarr_models.v04 if group.metadata.zarr_format == 2 else ome_zarr_models.v05
+    models.Image.from_zarr(group)
+    return np.asarray(group["0"][:])
+
+
+def _list_changes(before: Source, after: Source) -> Iterator[str]:
+    if before.axes != after.axes:
+        yield f"axes {before.axes} become {after.axes}"
+    if not np.array_equal(_comparable(before), _comparable(after)):
+        yield "pixels differ"
+    if before.dtype.newbyteorder("=") != after.dtype:
+        yield f"{before.dtype} becomes {after.dtype}"
+    if before.rgb != after.rgb:
+        yield "RGB is lost"
+    for axis in before.axes:
+        if before.pixel_size.get(axis) != after.pixel_size.get(axis):
+            yield f"the step of {axis} is lost"
+        elif before.units.get(axis) != after.units.get(axis):
+            yield f"the unit of {axis} is lost"
+    for name in ("channel_names", "channel_colours", "windows"):
+        if getattr(before, name) and getattr(before, name) != getattr(after, name):
+            yield f"{name.replace('_', ' ')} are lost"
+
+
+def _comparable(source: Source) -> Pixels:
+    """Return the pixels with RGB as the last axis and without axes of length 1."""
+    letters = source.axes.replace("C", "S") if source.rgb and "S" not in source.axes else source.axes
+    pixels = np.asarray(source.data[:]).transpose([letters.index(a) for a in "TCZYXS" if a in letters])
+    return np.squeeze(pixels)
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"| from | {' | '.join(FORMATS)} |\n| --- |{' --- |' * len(FORMATS)}")
+    for name, case in CASES.items():
+        cells = []
+        for target in FORMATS:
+            with tempfile.TemporaryDirectory() as folder:
+                cells.append("; ".join(round_trip(case, target, Path(folder))) or "all kept")
+        print(f"| {name}: {case.dtype}, {' x '.join(map(str, case.shape))} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
