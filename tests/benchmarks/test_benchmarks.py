@@ -10,6 +10,7 @@ from benchmarks.measure import measure_matrix_peak
 from benchmarks.network import measure_network
 
 
+@pytest.mark.long
 def test_table_is_written_between_marks(tmp_path, monkeypatch, capsys):
     page = tmp_path / "speed.md"
     page.write_text("before\n<!-- benchmarks -->\nold\n<!-- end of benchmarks -->\nafter\n")
