@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.config import RGB_MEAN, SwinConfig
@@ -51,3 +53,20 @@ def plane() -> np.ndarray:
 @pytest.fixture
 def rgb() -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (100, 120, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def paused_after_tile(monkeypatch):
+    """Pause jobs after each tile; yield the events "a tile is done" and "proceed"."""
+    proceed, tile_done, original = threading.Event(), threading.Event(), Pipeline.run
+
+    def run(self, cancel=None):
+        for event in original(self, cancel):
+            yield event
+            if type(event).__name__ == "TileDone":
+                tile_done.set()
+                proceed.wait(20)
+
+    monkeypatch.setattr(Pipeline, "run", run)
+    yield tile_done, proceed
+    proceed.set()

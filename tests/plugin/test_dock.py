@@ -13,7 +13,6 @@ import zarr
 import masked_denoiser as md
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.writers.downsample import halve
-from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
 from masked_denoiser.plugin.writer import write_image
@@ -67,25 +66,6 @@ def wait_until_idle(dock, qtbot):
 
 def job_threads():
     return [thread for thread in threading.enumerate() if thread.name == "masked-denoiser"]
-
-
-@pytest.fixture
-def paused_after_tile(monkeypatch):
-    """Pause jobs after each tile; yield the events "a tile is done" and "proceed"."""
-    proceed = threading.Event()
-    tile_done = threading.Event()
-    original = Pipeline.run
-
-    def run(self, cancel=None):
-        for event in original(self, cancel):
-            yield event
-            if type(event).__name__ == "TileDone":
-                tile_done.set()
-                proceed.wait(20)
-
-    monkeypatch.setattr(Pipeline, "run", run)
-    yield tile_done, proceed
-    proceed.set()
 
 
 def test_denoises_to_new_layer(viewer, open_dock, qtbot, rgb):

@@ -81,8 +81,8 @@ def test_damaged_regions_are_skipped_on_request(image, tmp_path):
     far = np.ones((128, 128), bool)
     far[32:128, 0:96] = False  # tiles that see the damage
     np.testing.assert_array_equal(out[far], whole[far])
-    beside = np.zeros((128, 128), bool)
-    beside[32:64, 32:64] = True  # a tile with damage in its halo is copied unchanged
+    adjacent = np.zeros((128, 128), bool)
+    adjacent[32:64, 32:64] = True  # a tile with damage in its halo is copied unchanged
     with open_image(image) as source:
         np.testing.assert_array_equal(out[32:64, 32:64], source.data[32:64, 32:64])
 

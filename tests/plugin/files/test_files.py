@@ -18,7 +18,6 @@ from masked_denoiser.errors import FormError
 from masked_denoiser.jobs.batch.outputs import Pair
 from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, Outcome
 from masked_denoiser.jobs.pipeline.events import Progress
-from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
@@ -58,23 +57,6 @@ def dock(make_napari_viewer, models, qtbot, monkeypatch):
     alive = [thread for thread in threading.enumerate() if thread.name == "masked-denoiser"]
     for thread in alive:
         thread.join(20)
-
-
-@pytest.fixture
-def paused_after_tile(monkeypatch):
-    """Pause jobs after each tile; yield the events "a tile is done" and "proceed"."""
-    proceed, tile_done, original = threading.Event(), threading.Event(), Pipeline.run
-
-    def run(self, cancel=None):
-        for event in original(self, cancel):
-            yield event
-            if type(event).__name__ == "TileDone":
-                tile_done.set()
-                proceed.wait(20)
-
-    monkeypatch.setattr(Pipeline, "run", run)
-    yield tile_done, proceed
-    proceed.set()
 
 
 def states(tab):

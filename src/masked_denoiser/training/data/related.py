@@ -25,7 +25,7 @@ _CELL = 8
 _BACKGROUND_CELLS = 9
 #: Most rows and columns read from the middle of a plane.
 _MAX_SIDE = 1024
-#: Smallest side in cells by which images can be told apart.
+#: Smallest side in cells by which images can be distinguished.
 _MIN_CELLS = 6
 #: Smallest correlation of two related images at equal position.
 _MIN_CORRELATION = 0.5
