@@ -100,6 +100,16 @@ def test_files_and_folders_with_ending_option(folder, tiny, capsys):
         assert image.shape == (48, 64)
 
 
+def test_formats_of_tiff_are_denoised_and_other_suffixes_reported(folder, tiny, capsys):
+    (folder / "a.tif").rename(folder / "a.lsm")
+    (folder / "b.tif").rename(folder / "b.flex")
+    assert denoise(folder, folder.parent / "out", model=tiny) == 0
+    assert sorted(path.name for path in (folder.parent / "out").iterdir()) == ["a.ome.zarr", "c.ome.zarr"]
+    assert f"note: skipped 1 file with unknown suffixes in {folder}: b.flex; name or rename" in capsys.readouterr().err
+    assert denoise("--quiet", folder, folder.parent / "again", model=tiny) == 0
+    assert "skipped" not in capsys.readouterr().err
+
+
 def test_output_in_folder_keeps_file_name(folder, tiny):
     assert denoise(folder / "a.tif", f"{folder}/", "--quiet", model=tiny) == 0
     assert (folder / "a.ome.zarr" / "zarr.json").is_file()

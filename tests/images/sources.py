@@ -206,7 +206,7 @@ _GREY = {"photometric": "minisblack"}
 CASES = [
     Case("plain", (70, 90), "YX", tiff()),
     Case("signed", (70, 90), "YX", tiff(), "int8"),
-    Case("bool", (70, 90), "YX", tiff(), "bool"),
+    Case("bool", (70, 90), "YX", tiff(photometric="minisblack"), "bool"),
     Case("float64", (70, 90), "YX", tiff(compression="zlib", predictor=True), "float64"),
     Case("big endian", (5, 70, 90), "ZYX", tiff(byteorder=">"), expect=_guess("ZYX", (5, 70, 90))),
     Case("BigTIFF stack", (5, 70, 90), "TYX", tiff(bigtiff=True, compression="lzw"), requested_axes="tyx"),
@@ -270,7 +270,9 @@ CASES = [
     Case("OME-Zarr in colour", (3, 40, 50), "CYX", ome_zarr("0.4", "cyx", units=False, omero=_COLOURS), "uint8",
          expect={"rgb": True, "levels": 2, "channel_names": ("FF0000", "00FF00", "0000FF")}),
     Case("OME-Zarr from us", (3, 40, 50), "CYX", ome_zarr("0.4", "cyx", units=False, masked_denoiser={"rgb": True}),
-         expect={"rgb": True, "levels": 2}),
+         expect={"rgb": True, "levels": 2, "notes": (
+             "image.ome.zarr is not known to be complete: it lacks the mark that is written last, so its job was "
+             "interrupted or it was copied before the end",)}),
     Case("bioformats2raw", (40, 50), "YX", ome_zarr("0.4", "yx", child="0", units=False),
          expect={"levels": 2, "notes": ("image.ome.zarr is a group; '0' in it was opened",)}),
     Case("bioformats2raw of two", (40, 50), "YX", bioformats2raw,

@@ -27,8 +27,11 @@ PIXELS = np.random.default_rng(0).integers(0, 999, (3, 2, 4, 30, 20), dtype=np.u
 
 
 def spans(side: int) -> st.SearchStrategy[tuple[int, int | None]]:
+    """Return ranges of an axis; either end may be counted from the end of the axis."""
+
     def to(start: int) -> st.SearchStrategy[tuple[int, int | None]]:
-        return st.tuples(st.just(start), st.none() | st.integers(start + 1, side))
+        ends = st.integers(start + 1, side).flatmap(lambda stop: st.sampled_from([stop, (stop - side) or None]))
+        return st.tuples(st.sampled_from([start, start - side]), st.none() | ends)
 
     return st.integers(0, side - 1).flatmap(to)
 
@@ -55,6 +58,7 @@ def test_selection_matches_numpy_slicing(data: Any) -> None:
     selection = data.draw(selections(source.sizes))
     part, expected = crop(source, selection), PIXELS[keys(selection, "TCZYX")]
     assert part.shape == expected.shape
+    assert "-" not in part.selection
     key = tuple(index(data.draw, side) for side in part.shape)
     np.testing.assert_array_equal(part.data[key], expected[key])
     few = key[: data.draw(st.integers(0, 4))]
@@ -73,6 +77,13 @@ def test_nested_selection_matches_single_selection(data: Any) -> None:
         direct.selection,
         direct.channel_names,
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"), [("Z=-1", "Z=3"), ("z=-3:", "Z=1:4"), ("Z=:-1", "Z=0:3"), ("Z=-3:3", "Z=1:3")]
+)
+def test_negative_positions_count_from_the_end(text: str, stored: str) -> None:
+    assert crop(Source(PIXELS, "TCZYX"), parse_selection(text)).selection == stored
 
 
 @given(selections(dict.fromkeys(AXES, 50)))
@@ -100,8 +111,13 @@ def test_only_selected_pixels_are_read() -> None:
         ("Z=4", "Z=4 extends beyond the image; Z has positions 0 to 3"),
         ("Y=10:31", "Y=10:31 extends beyond the image; Y has positions 0 to 29"),
         ("S=0", "S=0 cannot be selected, its axes are TCZYX; leave S out"),
-        ("Z=-1", "'Z=-1' is not a range of an axis"),
-        ("Z=2:-1", "'Z=2:-1' is not a range of an axis"),
+        ("Z=-5", "Z=-5 extends beyond the image; Z has positions 0 to 3"),
+        ("Z=-9:2", "Z=-9:2 extends beyond the image"),
+        ("Z=-2:1", "Z=-2:1 is empty, it ends at 1; give a stop after the start"),
+        ("Z=2:-2", "Z=2:-2 is empty, it ends at 2"),
+        ("Z=-1:-1", "'Z=-1:-1' is empty; give a stop after the start"),
+        ("Z=--1", "'Z=--1' is not a range of an axis"),
+        ("Z=-", "'Z=-' is not a range of an axis"),
         ("Z=0:4:2", "'Z=0:4:2' is not a range of an axis"),
         ("Q=1", "'Q=1' is not a range of an axis"),
         ("Z=3:3", "'Z=3:3' is empty; give a stop after the start"),

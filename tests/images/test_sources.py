@@ -185,7 +185,7 @@ def test_colours_and_windows_need_valid_values_in_all_channels(
     windows: list[Any], colours: list[Any], kept: bool, tmp_path: Path
 ) -> None:
     channels = [{"window": w, "color": c} for w, c in zip(windows, colours, strict=True)]
-    image = np.zeros((2, 40, 50), np.uint16)
+    image = np.ones((2, 40, 50), np.uint16)
     with open_image(ome_zarr("0.5", "cyx", omero={"channels": channels})(tmp_path, image)) as source:
         found = (source.windows, source.channel_colours)
     assert found == ((((1.0, 9.0), (2.5, 9.0)), ("00FF00", "102030")) if kept else ((), ()))

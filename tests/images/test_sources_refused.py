@@ -16,7 +16,8 @@ import zarr
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
-from masked_denoiser.images.readers.tiff_metadata import Calibration, from_leica, from_ventana
+from masked_denoiser.images.readers.tiff.calibration import Calibration
+from masked_denoiser.images.readers.tiff.slides import from_leica, from_ventana
 
 NOISE = np.random.default_rng(0).integers(0, 255, (6, 128, 128)).astype(np.uint8)
 
@@ -183,7 +184,7 @@ def test_files_without_read_permission_are_refused(tmp_path: Path, monkeypatch: 
         (np.zeros((4, 4), np.longdouble), "array: pixels of type float128 cannot be denoised"),
         (np.zeros(4), "array: shape (4,) is not an image; give an array with at least the axes YX"),
         (np.zeros((2, 2, 2, 2, 5, 9, 9)), "array: axes cannot be guessed for shape (2, 2, 2, 2, 5, 9, 9); set --axes"),
-        ([[1, 2], [3, 4]], "list is not an image; give a path, or a numpy, dask or zarr array"),
+        ({"a": 1}, "dict is not an image; give a path, or an array such as NumPy's"),
     ],
     ids=str,
 )

@@ -9,6 +9,8 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import zarr
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QPushButton
 
 import masked_denoiser as md
 from masked_denoiser.images.open import open_image
@@ -16,6 +18,7 @@ from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
 from masked_denoiser.plugin.writer import write_image
+from masked_denoiser.version import program_version
 
 TIMEOUT = 30_000
 
@@ -79,7 +82,8 @@ def test_denoises_to_new_layer(viewer, open_dock, qtbot, rgb):
     result = viewer.layers["slide denoised"]
     np.testing.assert_array_equal(result.data, md.denoise(rgb, model="tiny-rgb", options=OPTIONS))
     assert not np.array_equal(result.data, rgb)
-    for attribute in ("rgb", "gamma", "opacity", "units", "axis_labels", "blending", "visible"):
+    assert (result.visible, layer.visible, result.multiscale) == (True, False, False)
+    for attribute in ("rgb", "gamma", "opacity", "units", "axis_labels", "blending"):
         assert getattr(result, attribute) == getattr(layer, attribute), attribute
     np.testing.assert_allclose(result.extent.world, layer.extent.world)
     text = dock.messages.toPlainText()
@@ -236,7 +240,7 @@ def test_resume_with_another_image_is_refused(viewer, open_dock, qtbot, plane, t
         dock.denoise_button.click()
         wait_until_idle(dock, qtbot)
     assert "Error: cannot resume another job: " in dock.messages.toPlainText()
-    assert "stamp was" in dock.messages.toPlainText()
+    assert "the input has changed (its pixels)" in dock.messages.toPlainText()
 
 
 def test_result_layer_is_updated_during_job(viewer, open_dock, qtbot, plane, paused_after_tile):
@@ -247,12 +251,14 @@ def test_result_layer_is_updated_during_job(viewer, open_dock, qtbot, plane, pau
     qtbot.waitUntil(lambda: tile_done.is_set() and "plane denoised" in viewer.layers, timeout=TIMEOUT)
     qtbot.waitUntil(lambda: "1 of 4 tiles" in dock.progress_label.text(), timeout=TIMEOUT)
     growing = viewer.layers["plane denoised"]
-    assert growing.data[:64, :64].any()
-    assert not growing.data[64:].any()
+    shown = np.asarray(growing.data)
+    assert not np.array_equal(shown[:64, :64], plane[:64, :64])
+    np.testing.assert_array_equal(shown[64:], plane[64:])  # not denoised yet
     proceed.set()
     wait_until_idle(dock, qtbot)
     assert viewer.layers["plane denoised"] is growing
-    assert growing.data[64:].any()
+    assert isinstance(growing.data, np.ndarray)
+    assert not np.array_equal(growing.data[64:], plane[64:])
 
 
 @off_screen
@@ -326,6 +332,98 @@ def test_errors_are_shown_and_dock_stays_usable(viewer, open_dock, qtbot, plane,
     wait_until_idle(dock, qtbot)
     assert [layer.name for layer in viewer.layers] == ["plane", "plane denoised", "plane standard deviation"]
     assert viewer.layers[-1].data.max() > 0
+
+
+def test_clean_image_is_left_alone_until_the_user_insists(viewer, open_dock, qtbot):
+    clean = np.repeat(np.arange(120, dtype=np.uint8)[None], 100, axis=0)
+    layer = viewer.add_image(clean, name="clean")
+    dock = open_dock()
+    dock.expert.noise.setCurrentText("auto")
+    for button in (dock.preview_button, dock.denoise_button):
+        button.click()
+        wait_until_idle(dock, qtbot)
+        assert list(viewer.layers) == [layer]
+        assert dock.banner.isVisible()
+        assert "no noise above the rounding of its values" in dock.banner.label.text()
+    dock.banner.button.click()
+    wait_until_idle(dock, qtbot)
+    np.testing.assert_array_equal(viewer.layers["clean denoised"].data, md.denoise(clean, axes="YX", options=OPTIONS))
+    assert not dock.banner.isVisible()
+
+
+def test_settings_of_a_result_can_be_repeated(viewer, open_dock, qtbot, plane):
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.model.setCurrentText("tiny-gray")
+    dock.expert.fields["passes"].value = 2
+    dock.expert.low.setText("10")
+    dock.expert.high.setText("300.5")
+    dock.denoise_button.click()
+    wait_until_idle(dock, qtbot)
+    record = viewer.layers["plane denoised"].metadata["masked_denoiser"]
+    assert (record["model"], record["version"]) == ("tiny-gray", program_version())
+    assert record["job"]["passes"] == 2
+    before = dock.form()
+    dock.model.setCurrentText("general-gray")
+    dock.expert.show_options(md.Options(), "cpu")
+    dock.expert.repeat_button.click()
+    assert "select a layer that this dock has denoised" in dock.messages.toPlainText()
+    viewer.layers.selection.active = viewer.layers["plane denoised"]
+    dock.expert.repeat_button.click()
+    assert dock.form() == before
+
+
+def test_notes_of_a_layer_are_shown(viewer, open_dock, plane):
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    assert not dock.notes.isVisible()
+    viewer.add_image(np.stack([plane] * 3), name="stack", metadata={"notes": ["image 1 of 2 was opened"]})
+    assert dock.notes.text() == (
+        "image 1 of 2 was opened\nits axes are taken to be CYX; correct them in the expert settings if they are not"
+    )
+    assert dock.notes.isVisible()
+
+
+def test_standard_deviation_needs_masks(viewer, open_dock, plane):
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.show_masked_models(frozenset({"tiny-gray"}))
+    for model, allowed in (("tiny-gray", True), ("general-gray", False), ("tiny-gray", True)):
+        dock.model.setCurrentText(model)
+        assert dock.expert.fields["std"].enabled is allowed
+        assert ("no attention masks" in dock.expert.fields["std"].tooltip) is not allowed
+
+
+def test_original_can_be_shown_again(viewer, open_dock, qtbot, plane):
+    layer = viewer.add_image(plane, name="plane", blending="additive")
+    dock = open_dock()
+    assert not dock.original.isEnabled()
+    dock.denoise_button.click()
+    wait_until_idle(dock, qtbot)
+    result = viewer.layers["plane denoised"]
+    for shown in (True, False):
+        dock.original.click()
+        assert (layer.visible, result.visible) == (shown, not shown)
+
+
+@pytest.mark.parametrize("answer", ["Keep running", "Cancel the job and close"])
+def test_close_button_asks_while_a_job_runs(viewer, open_dock, qtbot, plane, paused_after_tile, answer):
+    tile_done, proceed = paused_after_tile
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.denoise_button.click()
+    qtbot.waitUntil(tile_done.is_set, timeout=TIMEOUT)
+    button = dock.parentWidget().findChild(QPushButton, "QTitleBarCloseButton")
+    with patch.object(DenoiseDock, "ask", return_value=answer) as ask:
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert "Closing this dock cancels it. Nothing is kept." in ask.call_args.args[0]
+    proceed.set()
+    if answer == "Keep running":
+        wait_until_idle(dock, qtbot)
+        assert "Done: layer 'plane denoised'" in dock.messages.toPlainText()
+    else:
+        qtbot.waitUntil(lambda: job_threads() == [], timeout=TIMEOUT)
+        assert viewer.window.dock_widgets == {} or "Denoise" not in viewer.window.dock_widgets
 
 
 def test_torch_error_is_shown_and_dock_stays_usable(viewer, open_dock, qtbot, plane):

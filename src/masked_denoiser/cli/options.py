@@ -91,7 +91,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "--select",
         default="",
         metavar="PART",
-        help="read only this part, in pixels of the level, from 0, end excluded: Z=3,T=0:5,Y=100:2000,X=:4096",
+        help="read only this part, in pixels of the level, from 0, end excluded: Z=3,T=0:5,Y=100:2000,X=:4096; "
+        "negative positions are counted from the end: Z=-1,T=-3:",
     )
     add_option(parser, OPTIONS["channels"])
 

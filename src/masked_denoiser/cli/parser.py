@@ -209,7 +209,8 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     p.add_argument("--json", action="store_true", help="print the result as JSON")
     p = _command(sub, "import", "models:import_", "import a published checkpoint or a model file")
     p.add_argument(
-        "checkpoint", help=".safetensors of this program, or .pth in KAIR's layout (params, params_ema, bare)"
+        "checkpoint",
+        help=".safetensors of this program, or a checkpoint of torch that has the weights of a SwinIR denoiser",
     )
     p.add_argument("--name", help="name of the imported model (default: that of the file)")
     p.add_argument("--output", help="file to write (default: in your model folder)")

@@ -52,7 +52,7 @@ def measure_halo_errors(
     side = -(-max(image.shape[:2]) // window) * window
 
     def run(options: Options) -> Image:
-        return denoise(image, model=model, axes=axes, device=device, options=options)
+        return np.asarray(denoise(image, model=model, axes=axes, device=device, options=options))
 
     whole = run(Options(tile=side, halo=0, intensity=(0.0, 1.0), noise="none"))
     for halo in halos:

@@ -34,6 +34,7 @@ _UNIT_ALIASES = {
     "millisecond": ("ms", "msec", "milliseconds"),
     "minute": ("min", "minutes"),
     "hour": ("h", "hr", "hours"),
+    "day": ("d", "days"),
     "": ("pixel", "pixels", "pix", "px", "frame", "frames", "none", "unknown", "reference frame"),
 }
 _UNIT_NAMES = {word.lower(): name for name, words in _UNIT_ALIASES.items() for word in words}

@@ -14,9 +14,9 @@ from masked_denoiser.images.writers.output_path import (
     check_output,
     clear_destination,
     is_tiff,
-    remove_folder,
     working_folder,
 )
+from masked_denoiser.temporary_path import remove_leftovers
 
 
 def create_sink(
@@ -94,9 +94,8 @@ def _open_tiff(
     folder = working_folder(path)
     if overwrite is not None:
         clear_destination(path, overwrite=overwrite)
-    if folder.exists() and not (folder / "zarr.json").exists():
-        remove_folder(folder)  # the process was killed while removing it, after the file was renamed
     if path.exists() and not folder.exists():
+        remove_leftovers(folder)  # the process was killed while removing the folder of the finished file
         return FinishedTiff(path)
     if not folder.exists():
         make_working_folder(path, layout)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES, ZARR_SUFFIXES
+from masked_denoiser.images.suffixes import IMAGE_SUFFIXES, last_parts, suffix_of
+from masked_denoiser.images.validation.declared_size import JPEG, PNG
 from masked_denoiser.images.zarr_files import ZARR_FILES
-
-#: File name suffixes of images in a folder; files named explicitly may have any suffix.
-IMAGE_SUFFIXES = (".tif", ".tiff", ".btf", ".svs", ".ndpi", ".scn", ".bif", ".png", ".jpg", ".jpeg", ".zarr")
 
 #: Suffixes of files that unfinished jobs keep next to their output.
 _UNFINISHED_SUFFIXES = (".partial", ".creating", ".journal", ".journal.new", ".lock")
+
+#: First bytes of files that the readers open: TIFF and BigTIFF in both byte orders, PNG and JPEG.
+_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", PNG, JPEG)
+
+#: Number of names that are listed of skipped files.
+_LISTED = 3
 
 
 def find_images(inputs: Sequence[str]) -> list[str]:
@@ -61,9 +65,7 @@ def name_of(image: str) -> str:
 def stem_of(image: str) -> str:
     """Return the name of an image without its suffix: "in/scan.v2.ome.tif" -> "scan.v2"."""
     name = name_of(image)
-    suffixes = sorted((*ZARR_SUFFIXES, *TIFF_SUFFIXES, *IMAGE_SUFFIXES), key=len, reverse=True)
-    suffix = next((suffix for suffix in suffixes if name.lower().endswith(suffix)), "")
-    return name[: len(name) - len(suffix)] or name
+    return name.removesuffix(suffix_of(name)) or name
 
 
 def _expand(text: str) -> list[str]:
@@ -96,14 +98,58 @@ def images_in(folder: Path) -> list[str]:
     Raises:
         ImageError: if the folder cannot be read or holds no image.
     """
+    images = [path for path in _list_folder(folder) if suffix_of(path.name)]
+    if not images:
+        known = ", ".join(last_parts(IMAGE_SUFFIXES))
+        others = "".join(f"; {note}" for note in skipped_files([folder]))
+        raise ImageError(f"folder {folder} holds no images; supported suffixes: {known}{others}")
+    return [str(path) for path in images]
+
+
+def skipped_files(inputs: Iterable[object]) -> list[str]:
+    """Return a note for each folder with files that look like images, but whose suffix is that of no image.
+
+    Args:
+        inputs: as for `find_images`, or anything else. Only paths of folders matter; of the files in them that have
+            an unknown suffix, the first bytes are read.
+
+    Raises:
+        ImageError: if a folder cannot be read.
+    """
+    folders = [Path(path).expanduser() for path in inputs if isinstance(path, str | os.PathLike)]
+    notes = []
+    for folder in (folder for folder in folders if folder.is_dir() and not is_zarr(folder)):
+        if names := list(_unknown_images(folder)):
+            listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
+            notes.append(
+                f"skipped {len(names)} {'file' if len(names) == 1 else 'files'} with unknown suffixes in {folder}: "
+                f"{listed}; name or rename them to include them"
+            )
+    return notes
+
+
+def _unknown_images(folder: Path) -> Iterator[str]:
+    """Yield the names of files and zarr folders that are images by their content, but not by their suffix."""
+    for path in _list_folder(folder):
+        if not suffix_of(path.name) and (path.is_dir() or _has_signature(path)):
+            yield path.name
+
+
+def _has_signature(path: Path) -> bool:
+    """Return whether a file begins like an image; False if it cannot be read."""
     try:
-        paths = sorted(folder.iterdir())
+        with path.open("rb") as file:
+            return file.read(8).startswith(_SIGNATURES)
+    except OSError:
+        return False
+
+
+def _list_folder(folder: Path) -> list[Path]:
+    """Return the files and zarr folders in a folder, sorted by name, except hidden and unfinished ones."""
+    try:
+        return sorted(path for path in folder.iterdir() if _is_image(path))
     except OSError as error:
         raise ImageError(f"folder {folder} cannot be read ({error.strerror}); check its permissions") from error
-    images = [path for path in paths if _is_image(path) and path.suffix.lower() in IMAGE_SUFFIXES]
-    if not images:
-        raise ImageError(f"folder {folder} holds no images; supported suffixes: {', '.join(IMAGE_SUFFIXES)}")
-    return [str(path) for path in images]
 
 
 def _is_image(path: Path) -> bool:

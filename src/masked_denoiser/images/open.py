@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.readers.base import ReaderResult, read_array, to_reader_result, to_source
-from masked_denoiser.images.source import LazyArray, Source
+from masked_denoiser.images.readers.base import ReaderResult, to_reader_result, to_source
+from masked_denoiser.images.source import Source
 
 
-def open_image(
-    source: str | os.PathLike[str] | LazyArray | Source, *, axes: str | None = None, level: int = 0
-) -> Source:
+def open_image(source: str | os.PathLike[str] | Source | Any, *, axes: str | None = None, level: int = 0) -> Source:
     """Open an image without reading its pixels.
 
     Args:
         source: a TIFF of any kind (ImageJ, OME, BigTIFF, SVS), a PNG or JPEG, a zarr array or OME-Zarr group
-            on disk or at an http, https or s3 address, an array in memory (numpy, dask, zarr), or a source. Files are
-            opened for reading only.
+            on disk or at an http, https or s3 address, an array in memory (NumPy, dask, zarr, torch, xarray, lists of
+            numbers, or anything that converts itself to NumPy), or a source. Files are opened for reading only.
         axes: one letter of TCZYXS for each dimension, such as "ZYX"; None takes them from the metadata or guesses
             them, which the source's `notes` mention.
         level: the pyramid level to take as full resolution; finer ones are omitted.
@@ -59,7 +58,7 @@ def _read_path(name: str) -> ReaderResult:
 
     if is_png_or_jpeg(path):
         return read_png_or_jpeg(path)
-    from masked_denoiser.images.readers.tiff import read_tiff
+    from masked_denoiser.images.readers.tiff.reader import read_tiff
 
     return read_tiff(path)
 
@@ -75,10 +74,12 @@ def _check_readable(path: Path) -> None:
         raise ImageError(f"{path}: is an empty file; copy or export the image again")
 
 
-def _read_array(array: LazyArray) -> ReaderResult:
+def _read_array(array: Any) -> ReaderResult:
     # The module of its type identifies a zarr array without importing zarr.
     if type(array).__module__.partition(".")[0] == "zarr":
         from masked_denoiser.images.readers.zarr import read_zarr_object
 
         return read_zarr_object(array)
-    return read_array(array)
+    from masked_denoiser.images.readers.arrays.objects import read_array_object
+
+    return read_array_object(array)

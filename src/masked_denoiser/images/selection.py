@@ -16,7 +16,7 @@ from masked_denoiser.images.indexing import full_index
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import AXES, LazyArray, Source
 
-_PART = re.compile(r"([A-Za-z])\s*=\s*(?:(\d+)|(\d*)\s*:\s*(\d*))")
+_PART = re.compile(r"([A-Za-z])\s*=\s*(?:(-?\d+)|(-?\d+)?\s*:\s*(-?\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Selection:
     """A part of an image, in full-resolution pixels.
 
     Attributes:
-        spans: (letter, start, stop) in the order of `AXES`, half open; a stop of None is the end of the axis.
+        spans: (letter, start, stop) in the order of `AXES`, half open; a stop of None is the end of the axis. Negative
+            positions are counted from the end of the axis, until the selection is `resolved`.
     """
 
     spans: tuple[tuple[str, int, int | None], ...] = ()
@@ -34,6 +35,14 @@ class Selection:
         """Axis letter to first position; axes left out start at 0."""
         return {letter: start for letter, start, _ in self.spans}
 
+    def resolved(self, source: Source) -> Selection:
+        """Return the selection in positions of an image, counted from 0, without open ends.
+
+        Raises:
+            ImageError: if an axis is missing, a range is empty, or extends beyond the image.
+        """
+        return Selection(tuple((a, *_resolve_span(source, a, start, stop)) for a, start, stop in self.spans))
+
     def __str__(self) -> str:
         """Return the text that `parse_selection` reads."""
         return ",".join(f"{letter}={_format_span(start, stop)}" for letter, start, stop in self.spans)
@@ -42,10 +51,11 @@ class Selection:
 def parse_selection(text: str) -> Selection:
     """Parse a selection such as "Z=3,T=0:5,Y=100:2000".
 
-    Ranges are half open and either end may be left out, as in NumPy; a single number keeps its axis, with length 1.
+    As in NumPy, ranges are half open, either end may be left out, and negative positions are counted from the end of
+    the axis. A single number keeps its axis, with length 1.
 
     Raises:
-        ImageError: if the text is not a selection, a range is empty or negative, or an axis occurs twice.
+        ImageError: if the text is not a selection, a range is empty, or an axis occurs twice.
     """
     spans = [_parse_part(part.strip(), text) for part in text.split(",")] if text.strip() else []
     letters = [letter for letter, _, _ in spans]
@@ -69,16 +79,16 @@ def crop(source: Source, selection: Selection) -> Source:
         source if `selection` covers all of it.
 
     Raises:
-        ImageError: if an axis is missing, or a range extends beyond the image.
+        ImageError: if an axis is missing, a range is empty, or extends beyond the image.
     """
-    spans = {letter: _resolve_span(source, letter, start, stop) for letter, start, stop in selection.spans}
-    cut = {letter: span for letter, span in spans.items() if span != (0, source.sizes[letter])}
+    spans = selection.resolved(source).spans
+    cut = {a: (start, stop) for a, start, stop in spans if stop is not None and stop - start < source.sizes[a]}
     if not cut:
         return source
     data = CroppedArray(source.data, tuple(cut.get(a, (0, side)) for a, side in source.sizes.items()))
     channels = slice(*cut["C"]) if "C" in cut else slice(None)
     colour = "S" if "S" in source.axes else "C"
-    outside_yx = Selection(tuple(span for span in selection.spans if span[0] not in "YX"))
+    outside_yx = Selection(tuple(span for span in spans if span[0] not in "YX"))
     return replace(
         source,
         data=data,
@@ -153,14 +163,14 @@ def _parse_part(part: str, text: str) -> tuple[str, int, int | None]:
     match = _PART.fullmatch(part)
     if match is None or match[1].upper() not in AXES:
         raise ImageError(
-            f"selection {text!r}: {part!r} is not a range of an axis; give a letter of {AXES} and numbers from 0 on, "
-            "such as Z=3 or Y=100:2000"
+            f"selection {text!r}: {part!r} is not a range of an axis; give a letter of {AXES} and whole numbers, "
+            "such as Z=3, Y=100:2000 or, counted from the end, T=-1"
         )
     letter, single, first, last = match[1].upper(), match[2], match[3], match[4]
     if single:
-        return letter, int(single), int(single) + 1
+        return letter, int(single), int(single) + 1 or None  # the last position ends at the end of the axis
     start, stop = int(first or 0), int(last) if last else None
-    if stop is not None and stop <= start:
+    if stop is not None and stop <= start and (stop < 0) == (start < 0):
         raise ImageError(f"selection {text!r}: {part!r} is empty; give a stop after the start")
     return letter, start, stop
 
@@ -174,9 +184,12 @@ def _resolve_span(source: Source, letter: str, start: int, stop: int | None) -> 
     span = f"{letter}={_format_span(start, stop)}"
     if side is None:
         raise ImageError(f"{source.name}: {span} cannot be selected, its axes are {source.axes}; leave {letter} out")
-    if start >= side or (stop or 0) > side:
+    first, last = (at + side if at < 0 else at for at in (start, side if stop is None else stop))
+    if not 0 <= first < side or not 0 <= last <= side:
         raise ImageError(f"{source.name}: {span} extends beyond the image; {letter} has positions 0 to {side - 1}")
-    return start, side if stop is None else stop
+    if last <= first:
+        raise ImageError(f"{source.name}: {span} is empty, it ends at {last}; give a stop after the start")
+    return first, last
 
 
 def _cropped_origin(source: Source, cut: Mapping[str, tuple[int, int]]) -> dict[str, float]:

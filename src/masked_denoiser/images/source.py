@@ -23,7 +23,7 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 #: What decoders raise for damaged content.
-_DAMAGE = (
+DECODER_ERRORS = (
     RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, zlib.error, struct.error, BadGzipFile,
     SystemError,  # numcodecs' blosc, for a declared size below 0
 )  # fmt: skip
@@ -61,6 +61,11 @@ class ImageMetadata:
         closer: closes the files behind it.
         url: the address that it is read from over a network; "" for files and arrays.
         fill_values: values that the file declares to mark missing pixels.
+        level_paths: folders of the levels of a zarr on disk, full resolution first; empty for others.
+        alpha: kind of the fourth sample of RGB: "unassociated", "associated" (the colours are multiplied by it) or
+            "unspecified"; "" if the file does not say.
+        value_calibration: how the program that wrote the file computes the measured quantity from a pixel:
+            "function", "coefficients" and "unit", as JSON values. It is stored with an output, and never applied.
     """
 
     name: str = "image"
@@ -74,10 +79,18 @@ class ImageMetadata:
     closer: Callable[[], None] | None = field(default=None, compare=False)
     url: str = ""
     fill_values: tuple[float, ...] = ()
+    level_paths: tuple[Path, ...] = ()
+    alpha: str = ""
+    value_calibration: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
 
     def metadata(self) -> dict[str, Any]:
         """Return these fields by name."""
         return {one.name: getattr(self, one.name) for one in fields(ImageMetadata)}
+
+    def own_attributes(self) -> dict[str, Any]:
+        """Return, as JSON values, what an output stores although its format does not define it."""
+        calibration = {"value_calibration": dict(self.value_calibration)} if self.value_calibration else {}
+        return calibration | ({"alpha": self.alpha} if self.alpha else {})
 
 
 @dataclass(frozen=True)
@@ -93,7 +106,7 @@ class Source(ImageMetadata):
         origin: axis letter to the centre of the first pixel, in units of `pixel_size` (in pixels where that is
             unknown), for those of T, Z, Y, X where it is not 0.
         selection: the part of the file that it is, as `images.selection` writes it; "" for all.
-        asked_axes, level: how it was opened.
+        requested_axes, level: how it was opened.
         context: the whole planes that it was cut out of; noise is measured there. None for whole planes.
     """
 
@@ -104,7 +117,7 @@ class Source(ImageMetadata):
     levels: tuple[LazyArray, ...] = ()
     origin: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
     selection: str = ""
-    asked_axes: str | None = None
+    requested_axes: str | None = None
     level: int = 0
     context: Source | None = field(default=None, compare=False)
 
@@ -149,13 +162,13 @@ class Source(ImageMetadata):
         where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}{_position(plane)}"
         try:
             pixels = np.asarray(self.data[plane_index(self.axes, plane, ys, xs)])
-        except (*_DAMAGE, OSError, ImportError) as error:
+        except (*DECODER_ERRORS, OSError, ImportError) as error:
             if self.path is None and not self.url:
                 raise
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             if isinstance(error, ImportError):  # by imagecodecs, for a codec that it was built without
                 raise ImageError(f"{self.where}: cannot be decoded ({reason}); compress it otherwise") from error
-            if not isinstance(error, _DAMAGE):
+            if not isinstance(error, DECODER_ERRORS):
                 mend = "check the connection" if self.url else "check that its disk is mounted"
                 raise ImageError(
                     f"{self.where}: cannot be reached at {where} ({reason}); {mend}, then --resume"

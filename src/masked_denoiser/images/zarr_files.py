@@ -10,6 +10,12 @@ from typing import Any
 ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
 #: All metadata files of both formats.
 METADATA_FILES = (*ZARR_FILES, ".zattrs", ".zmetadata")
+#: Group attribute of an output for what OME-Zarr does not define.
+OWN_ATTRIBUTE = "masked_denoiser"
+#: Group attribute that marks the working folder of a TIFF.
+WORKING_FOLDER_ATTRIBUTE = "masked_denoiser_working_folder"
+#: File in a working folder that becomes the TIFF.
+UNFINISHED_TIFF = "unfinished.tif"
 #: Files to ignore: metadata, and those of the macOS file manager.
 _IGNORED_FILES = (*METADATA_FILES, ".DS_Store")
 
@@ -19,20 +25,32 @@ def extra_contents(path: Path) -> list[str]:
 
     An array has no extra contents; if metadata are broken or missing, everything in the folder counts as extra.
     """
-    if _is_array(path):
+    if is_array(path):
         return []
+    if is_working_folder(path):
+        return sorted(child.name for child in path.iterdir() if not _is_of_working_folder(child))
     levels = _level_paths(_attributes(path))
     return sorted(child.name for child in path.iterdir() if not _is_expected(child, levels))
+
+
+def is_working_folder(path: Path) -> bool:
+    """Return whether a zarr folder is the working folder of a TIFF that this program is writing."""
+    return WORKING_FOLDER_ATTRIBUTE in _attributes(path)
 
 
 def _is_expected(child: Path, levels: set[str]) -> bool:
     # LocalStore writes <key>.<hex>.partial and then renames it.
     if child.is_file():
         return child.name in _IGNORED_FILES or child.name.endswith(".partial")
-    return child.name in levels and _is_array(child)
+    return child.name in levels and is_array(child)
 
 
-def _is_array(path: Path) -> bool:
+def _is_of_working_folder(child: Path) -> bool:
+    return child.name == UNFINISHED_TIFF or _is_expected(child, {child.name} if child.name.isdecimal() else set())
+
+
+def is_array(path: Path) -> bool:
+    """Return whether a folder is a zarr array, of format 2 or 3."""
     return (path / ".zarray").is_file() or _read_object(path / "zarr.json").get("node_type") == "array"
 
 

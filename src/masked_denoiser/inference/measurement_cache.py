@@ -6,10 +6,10 @@ A measurement affects the bytes of a result only if the job asked for it, and th
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.plain_json import parse_json
 
 #: Longest time in seconds to wait for another process that writes the file.
@@ -32,9 +32,9 @@ def remember(key: str, value: Any) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock"), timeout=_LOCK_TIMEOUT):  # workers may measure simultaneously
-            temporary = path.with_suffix(f".{os.getpid()}")
-            temporary.write_text(json.dumps(_read() | {key: value}, indent=1, sort_keys=True))
-            temporary.replace(path)
+            values = _read() | {key: value}
+            with replaced_atomically(path) as temporary:
+                temporary.write_text(json.dumps(values, indent=1, sort_keys=True))
     except (OSError, Timeout) as error:
         reason = getattr(error, "strerror", None) or error
         return f"{path} cannot be written ({reason}), so the next job measures again"

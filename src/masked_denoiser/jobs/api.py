@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.readers.arrays.results import like_input
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.jobs.executor import LocalExecutor, open_executor
@@ -35,11 +34,12 @@ def denoise(
     device: str = "auto",
     options: Options | None = None,
     **settings: Any,
-) -> np.ndarray[Any, Any]:
+) -> Any:
     """Denoise an array in memory: `masked_denoiser.denoise`.
 
     Args:
-        array: numpy, dask or zarr array of any real dtype.
+        array: array of any real dtype: NumPy, dask, zarr, torch, xarray, lists of numbers, or anything that converts
+            itself to NumPy. Masked pixels are missing.
         model: a model, its name or its path; "auto" takes general-rgb or general-gray, depending on the image.
         axes: one letter of TCZYXS for each dimension; guessed from the shape by default.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
@@ -47,7 +47,8 @@ def denoise(
         settings: fields of `Options`, such as `noise="none"`.
 
     Returns:
-        An array of the same shape and dtype.
+        A NumPy array of the same shape and dtype. For a tensor of torch, a tensor on the CPU; for a masked array, one
+        with the same mask and numbers under it; for a DataArray, one with the same coordinates, attributes and name.
 
     Raises:
         MaskedDenoiserError: if the array cannot be denoised with these settings.
@@ -63,7 +64,7 @@ def denoise(
         _warn([event.text] if isinstance(event, Message) else [])
     sink = prepared.pipeline.sink
     assert isinstance(sink, MemorySink)
-    return sink.array
+    return like_input(array, sink.array, same_dtype=prepared.job.output_dtype == "same")
 
 
 def denoise_file(

@@ -86,6 +86,13 @@ def noise_messages(job: Job) -> list[str]:
     return [f"noise: {job.noise}: {lines[0]}"] if len(lines) == 1 else [f"noise: {job.noise}", *lines]
 
 
+def describe_unchanged(job: Job) -> str:
+    """Return why a job leaves its image unchanged, with the measured noise."""
+    measured = f"Measured noise: {job.noise}. " if job.noise else ""
+    reasons = dict.fromkeys(line.partition("; noise 'none'")[0] for line in describe_treatments(job))
+    return f"{measured}The image is {'; '.join(reasons)}."
+
+
 def describe_treatments(job: Job) -> list[str]:
     """Return the noise treatments of a job, a line for each group of channels that are treated alike."""
     planes = [plane for plane in job.planes if not plane.copied]

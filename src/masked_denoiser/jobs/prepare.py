@@ -14,6 +14,7 @@ import numpy as np
 from masked_denoiser.errors import AlreadyCompleteError, JobError
 from masked_denoiser.images.readers.damage import zero_fill_damage
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.validation.fingerprint import take_fingerprint
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.images.writers.output_path import check_output
 from masked_denoiser.jobs.executor import Executor, LocalExecutor, PipelineT
@@ -25,7 +26,7 @@ from masked_denoiser.jobs.runner_factory import Report, create_runner
 from masked_denoiser.jobs.spec.job import Job, describe_difference
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.region import Region
-from masked_denoiser.jobs.spec.resolve import fingerprint, planes_of
+from masked_denoiser.jobs.spec.resolve import planes_of
 from masked_denoiser.jobs.spec.resolved_job import ResolvedJob
 from masked_denoiser.jobs.storage.journal import Journal, lock_output
 from masked_denoiser.jobs.storage.lock import OutputLock
@@ -173,10 +174,11 @@ def prepare_job(
 
 def _check_same(job: Job, source: Source, model: Model) -> None:
     """Raise a JobError unless input, model and version are those of the job."""
-    stamp = job.stamp if source.shape != job.shape else fingerprint(source, planes_of(source, job.channels))
+    same_shape = source.shape == job.shape
+    fingerprint = take_fingerprint(source, planes_of(source, job.channels)) if same_shape else job.fingerprint
     now = replace(
         job,
-        stamp=(stamp[0], job.stamp[1], stamp[2]),  # a copy has another modification time
+        fingerprint=fingerprint,
         shape=source.shape,
         axes=source.axes,
         dtype=str(source.dtype),
@@ -235,7 +237,9 @@ def _memory(source: Source, job: Job, region: Region | None, dtype: Any = None) 
 
 def _resumed(journal: Journal | None) -> list[str]:
     """Return messages on the work that was done before an interruption."""
-    if journal is None or not journal.done:
+    if journal is None or not (journal.done or journal.damaged_groups):
         return []
     messages = [f"resuming: {len(journal.done)} groups of tiles are already finished"]
+    if journal.damaged_groups:
+        messages.append(f"{journal.damaged_groups} finished groups are missing or damaged on disk: computed again")
     return messages + ([f"{len(journal.damage)} unreadable regions were copied earlier"] if journal.damage else [])

@@ -24,6 +24,7 @@ _MAX_DESCRIPTION_BYTES = 16 * 2**20
 #: Globals that the pickle of a dictionary of tensors refers to.
 _STORAGES = {f"torch {kind}Storage" for kind in ("BFloat16", "Bool", "Byte", "Double", "Float", "Half", "Int", "Long")}
 _ALLOWED_GLOBALS = _STORAGES | {
+    "collections Counter",  # in the state of learning rate schedules
     "collections OrderedDict",
     "torch._utils _rebuild_parameter",
     "torch._utils _rebuild_tensor_v2",
@@ -93,7 +94,7 @@ def _check_description(description: bytes, path: Path) -> None:
         if (is_global and argument not in _ALLOWED_GLOBALS) or opcode.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
             raise ModelError(
                 f"{path} holds more than tensors ({str(argument)[:80]!r}), or is not a checkpoint; "
-                "it is not opened for safety"
+                "it is not opened for safety; save only the state_dict() of the network, with torch.save"
             )
 
 

@@ -1,4 +1,4 @@
-"""Import of published checkpoints: SwinIR and masked SwinIR denoisers in the layout of KAIR (`.pth`).
+"""Import of published checkpoints: SwinIR and masked SwinIR denoisers, as KAIR and other trainers save them (`.pth`).
 
 Such a file contains tensors and no description, so the architecture is inferred from names and shapes.
 Three settings leave no trace in the tensors (global skip, mean, attention mask): they are inferred from the
@@ -11,14 +11,15 @@ import re
 from dataclasses import replace
 from math import isqrt
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.errors import ConfigError, ModelError
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.checkpoint import read_checkpoint
+from masked_denoiser.models.checkpoint_layout import find_weights
 from masked_denoiser.models.file import Model, check_numbers, check_weights
 from masked_denoiser.network.build import NetworkConfig, build_network
 from masked_denoiser.network.config import RGB_MEAN, Residual, SwinConfig
@@ -44,7 +45,7 @@ def import_checkpoint(
     Args:
         path: `.pth` file, read with `weights_only=True`, so that no code in it can run.
         name: name of the model; that of the file by default.
-        ema: whether to take the averaged weights (`params_ema`) of a file that has both.
+        ema: whether to take the averaged weights (such as `params_ema`) of a file that has both.
         global_skip: whether the network predicts a correction; by default false for a 1x1 first
             convolution (the masked network) and true for 3x3 (SwinIR). The skip around the groups is absent in
             the former and present in the latter.
@@ -55,7 +56,7 @@ def import_checkpoint(
         ModelError: if the file cannot be read or belongs to another kind of network, naming what does not match.
     """
     path = Path(path)
-    tensors = _select_tensors(_load(path), path, ema)
+    tensors, where = _read_weights(path, ema)
     kept = {key: t for key, t in tensors.items() if not _DERIVED_BUFFERS.search(key)}
     check_numbers(kept, path.name)
     weights = {key: t.float() for key, t in kept.items()}
@@ -67,7 +68,7 @@ def import_checkpoint(
     card = Card(
         name=name or path.stem,
         architecture=config,
-        description=f"Imported from {path.name}; global skip {config.global_skip} and attention mask "
+        description=f"Imported from {path.name}{where}; global skip {config.global_skip} and attention mask "
         f"{config.attention_mask} are not recorded in such files and were inferred or given.",
         licence=licence,
         source=path.name,
@@ -85,7 +86,8 @@ def export_checkpoint(model: Model, path: str | Path) -> None:
     """
     if not isinstance(model.card.architecture, SwinConfig):
         raise ModelError(f"{model.card.name} is no Swin network; only Swin networks can be exported for other programs")
-    torch.save({"params": model.weights}, Path(path))
+    with replaced_atomically(Path(path)) as temporary, temporary.open("wb") as file:
+        torch.save({"params": model.weights}, file)
 
 
 def infer_config(weights: dict[str, Tensor], name: str = "the checkpoint") -> SwinConfig:
@@ -123,26 +125,15 @@ def infer_config(weights: dict[str, Tensor], name: str = "the checkpoint") -> Sw
         raise ModelError(f"{name}: {error}") from error
 
 
-def _load(path: Path) -> dict[str, Any]:
-    content = read_checkpoint(path)
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
-    return content
-
-
-def _select_tensors(content: dict[str, Any], path: Path, ema: bool) -> dict[str, Tensor]:
-    """Return the dictionary of tensors: `params_ema`, `params`, or the top level of the file."""
-    order = ("params_ema", "params") if ema else ("params", "params_ema")
-    chosen = next((content[key] for key in order if isinstance(content.get(key), dict)), content)
-    entries = {key: value for key, value in chosen.items() if isinstance(key, str)}
-    tensors = {key.removeprefix("module."): t for key, t in entries.items() if isinstance(t, Tensor)}
-    if not tensors:
-        raise ModelError(f"{path} holds no tensors; its keys are {[key[:40] for key in entries][:6]}")
+def _read_weights(path: Path, ema: bool) -> tuple[dict[str, Tensor], str]:
+    """Return the weights in a checkpoint by their published names, and where in it they were found."""
+    found = find_weights(read_checkpoint(path), path.name, ema=ema)
+    tensors = found.tensors
     # Some denoisers were saved with a pixel shuffle by one, the identity, as their last layer.
     renames = {"upsample.0.weight": "conv_last.weight", "upsample.0.bias": "conv_last.bias"}
     if "conv_last.weight" not in tensors:
         tensors = {renames.get(key, key): t for key, t in tensors.items()}
-    return tensors
+    return tensors, found.description
 
 
 def _tensor_shape(weights: dict[str, Tensor], key: str, dimensions: int, name: str) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
+    QCheckBox,
     QLabel,
     QPushButton,
     QTabWidget,
@@ -22,11 +23,14 @@ from masked_denoiser.plugin.denoise.output_field import OutputChoice
 from masked_denoiser.plugin.denoise.presenter import DenoisePresenter
 from masked_denoiser.plugin.denoise.region_fields import RegionField
 from masked_denoiser.plugin.files.tab import FilesTab
+from masked_denoiser.plugin.shared.banner import Banner
 from masked_denoiser.plugin.shared.form_widgets import combo, connect_buttons, fill_combo, form_layout, row
 from masked_denoiser.plugin.shared.task_dock import TaskDock
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
+
+    from masked_denoiser.jobs.spec.options import Options
 
 
 class DenoiseDock(TaskDock):
@@ -37,6 +41,7 @@ class DenoiseDock(TaskDock):
     """
 
     presenter: DenoisePresenter
+    _masked_models: frozenset[str] | None = None
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -91,6 +96,32 @@ class DenoiseDock(TaskDock):
         """Set the list of Shapes layers."""
         self.region.show_shapes(names)
 
+    def show_notes(self, notes: list[str]) -> None:
+        """Show what is to be known about the chosen layer; hide the field if there is nothing."""
+        self.notes.setText("\n".join(notes))
+        self.notes.setVisible(bool(notes))
+
+    def show_banner(self, text: str) -> None:
+        """Show why nothing was denoised, with a button to do it anyway; hide the banner if the text is empty."""
+        self.banner.show_text(text)
+
+    def show_comparison(self, possible: bool) -> None:
+        """Enable the switch between original and result, and switch to the result."""
+        self.original.blockSignals(True)
+        self.original.setChecked(False)
+        self.original.blockSignals(False)
+        self.original.setEnabled(possible)
+
+    def show_settings(self, model: str, device: str, options: Options) -> None:
+        """Fill in the settings of an earlier job."""
+        self.model.setCurrentText(model)
+        self.expert.show_options(options, device)
+
+    def show_masked_models(self, names: frozenset[str]) -> None:
+        """Set the models whose passes differ, so that they have a standard deviation."""
+        self._masked_models = names
+        self._show_description()
+
     def show_slice(self, position: dict[str, int]) -> None:
         """Fill in the slice at this position by axis letter."""
         self.expert.slices.show_slice(position)
@@ -104,6 +135,7 @@ class DenoiseDock(TaskDock):
         """Disable everything but Cancel while a job runs."""
         self._running = running
         self._enable()
+        self.guard_close_buttons()
 
     def stop(self) -> None:
         """Cancel all tasks, because the window closes."""
@@ -126,9 +158,17 @@ class DenoiseDock(TaskDock):
         self.model.setToolTip(text)
         self.description.setText(text)
         self.description.setVisible(bool(text))
+        model, masked = self.model.currentText(), self._masked_models
+        reason = f"{model} has no attention masks, so that all its passes are equal: there is no standard deviation."
+        self.expert.allow_passes(masked is None or model in masked, reason)
 
     def _make_fields(self) -> None:
         self._running = False
+        self.notes, self.banner, self.original = QLabel(), Banner("Denoise anyway"), QCheckBox("show original")
+        self.notes.setWordWrap(True)
+        self.notes.hide()
+        self.original.setEnabled(False)
+        self.original.setToolTip("Show the original image instead of its result")
         self.layer, self.model, self.output, self.region = combo([]), combo([]), OutputChoice(), RegionField()
         self.description = QLabel()
         self.description.setWordWrap(True)
@@ -146,12 +186,15 @@ class DenoiseDock(TaskDock):
         shared.addRow("model", self.model)
         shared.addRow(self.description)
         rows.addRow("image", self.layer)
+        rows.addRow(self.notes)
         rows.addRow("region", self.region)
         rows.addRow("output", self.output)
         page = QWidget()
         inner = QVBoxLayout(page)
         inner.addLayout(rows)
         inner.addWidget(row(self.preview_button, self.denoise_button, self.cancel_button, self.copy_button))
+        inner.addWidget(self.original)
+        inner.addWidget(self.banner)
         inner.addWidget(self.progress_bar)
         inner.addWidget(self.progress_label)
         inner.addWidget(self.messages, 1)
@@ -172,10 +215,16 @@ class DenoiseDock(TaskDock):
             self.cancel_button: self.presenter.cancel,
             self.copy_button: self.presenter.copy_command,
             self.expert.slices.current_button: self.presenter.fill_current_slice,
+            self.expert.repeat_button: self.presenter.repeat_settings,
+            self.banner.button: self.presenter.denoise_anyway,
         }
         connect_buttons(actions)
+        self.original.toggled.connect(self._show_original)
         self.destroyed.connect(self.files.presenter.stop)
         self._stop_with_application()
 
     def _choose_layer(self, number: int) -> None:
         self.presenter.choose_layer(number)
+
+    def _show_original(self, shown: bool) -> None:
+        self.presenter.show_original(shown)

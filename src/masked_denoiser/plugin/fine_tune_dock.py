@@ -127,6 +127,10 @@ class FineTuneDock(TaskDock):
         self._preview_timer.stop()
         super().stop()
 
+    def show_supervision(self, supervision: Supervision) -> None:
+        """Choose the kind of the training images."""
+        self.supervision.setCurrentText(next(text for text, kind in _SUPERVISION.items() if kind == supervision))
+
     def show_state(self, running: bool, can_continue: bool, can_save: bool) -> None:
         """Enable the buttons of this state."""
         self.start_button.setEnabled(not running)
@@ -134,6 +138,7 @@ class FineTuneDock(TaskDock):
         self.continue_button.setEnabled(can_continue and not running)
         self.save_button.setEnabled(can_save and not running)
         self.fields.setEnabled(not running)
+        self.guard_close_buttons()
 
     def show_curves(self, history: TrainingHistory) -> None:
         """Draw the curves."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from masked_denoiser.images.source import Source
@@ -40,18 +44,20 @@ def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     )
 
     target, source = Path(path), source_from_metadata(data, meta)
-    temporary = target.with_name(f"saving {target.name}")
     check_output(target, source)
     check_replaceable(target)
     check_disk_space(target, estimate_bytes(source, target))
-    _write(temporary, source)
-    clear_destination(target, overwrite=True)
-    temporary.rename(target)
+    with TemporaryDirectory(prefix=".saving.", dir=target.parent) as folder:
+        temporary = Path(folder) / target.name
+        _write(temporary, source)
+        clear_destination(target, overwrite=True)
+        temporary.rename(target)
     return [path]
 
 
 def source_from_metadata(data: Any, meta: dict[str, Any]) -> Source:
     """Return a layer, given as data and settings as napari passes them to writers, as a source."""
+    from masked_denoiser.plugin.layers.orientation import ROTATED_NOTE, flip_source, layer_geometry
     from masked_denoiser.plugin.layers.source import layer_source
 
     multiscale = bool(meta.get("multiscale", False))
@@ -66,9 +72,19 @@ def source_from_metadata(data: Any, meta: dict[str, Any]) -> Source:
         axis_labels=meta.get("axis_labels") or ("",) * ndim,
         scale=meta.get("scale") or (1.0,) * ndim,
         translate=tuple(meta.get("translate", ())) or (0.0,) * ndim,
+        rotate=_or_default(meta.get("rotate"), np.eye(ndim)),
+        shear=_or_default(meta.get("shear"), np.zeros(ndim * (ndim - 1) // 2)),
+        affine=_or_default(meta.get("affine"), np.eye(ndim + 1)),
         units=meta.get("units") or ("pixel",) * ndim,
     )
-    return layer_source(layer)
+    source, geometry = layer_source(layer), layer_geometry(layer)
+    if geometry.rotated:
+        warnings.warn(f"layer '{layer.name}' {ROTATED_NOTE}", stacklevel=2)
+    return flip_source(source, "".join(source.axes[at] for at in geometry.flipped), {})
+
+
+def _or_default(value: Any, default: Any) -> Any:
+    return default if value is None else value
 
 
 def _write(path: Path, source: Source) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +19,9 @@ from masked_denoiser.models.catalogue import DEFAULT, load_model
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.build import NetworkConfig
 from masked_denoiser.training.checkpoint import new_state
-from masked_denoiser.training.data.dataset import TrainingImages, open_images
+from masked_denoiser.training.data.dataset import TrainingImages, open_images, skipped_notes
 from masked_denoiser.training.data.lazy_patches import LazyPatches
+from masked_denoiser.training.data.noisy_images import noisy_image
 from masked_denoiser.training.data.patch_source import PatchSource
 from masked_denoiser.training.data.patches import PatchSampler
 from masked_denoiser.training.data.resident_patches import ResidentPatches, fits_on_device
@@ -111,6 +112,14 @@ class PreparedTraining:
         )
 
 
+def _noise_notes(sources: Sequence[Source], recipe: TrainingRecipe, cancel: threading.Event | None) -> list[str]:
+    """Return a note if images that are given as clean are noisy."""
+    noisy = noisy_image(sources, cancel) if recipe.way == "clean" else ""
+    if not noisy:
+        return []
+    return [f"{noisy}; as a clean image it teaches the network to keep this noise: train with noisy images instead"]
+
+
 def prepare_training(
     images: TrainingImages,
     recipe: TrainingRecipe,
@@ -168,7 +177,8 @@ def prepare_training(
             cancel=cancel or threading.Event(),
             compile=compile,
         )
-        messages = [*_source_notes(sources), *_notes(sources, images, recipe, model), note]
+        messages = [*skipped_notes(images), *_source_notes(sources), *_notes(sources, images, recipe, model), note]
+        messages += _noise_notes(sources, recipe, cancel)
         if run_folder is not None:
             messages += _open_folder(run_folder, trainer, resume, tensorboard)
         return PreparedTraining(trainer, run_folder, tuple(messages), model, tuple(sources), files.pop_all(), output)

@@ -65,7 +65,7 @@ def test_header_size_matches_decoded_size(encode: Callable[..., bytes], shape: t
 
 def test_only_tiles_of_slides_are_limited_in_size(tmp_path: Path) -> None:
     options: dict[str, Any] = {"shape": (10**6, 10**6), "dtype": "u1", "fill_value": 7}
-    zarr.create_array(tmp_path / "small.zarr", chunks=(512, 512), **options)
+    zarr.create_array(tmp_path / "small.zarr", chunks=(512, 512), **options)[0, 0] = 8
     zarr.create_array(tmp_path / "large.zarr", chunks=(10**5, 10**5), **options)
     zarr.create_array(tmp_path / "index.zarr", chunks=(1, 1), shards=(10**5, 10**5), **options)
     with open_image(tmp_path / "small.zarr") as source:

@@ -30,6 +30,7 @@ from masked_denoiser.images.writers.output_path import (
     discard_output,
     estimate_bytes,
 )
+from masked_denoiser.temporary_path import temporary_path
 
 FILES = pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
 GREY = Source(np.ones((40, 50), "uint8"), "YX")
@@ -201,10 +202,37 @@ def test_discard_removes_leftovers_and_keeps_a_finished_tiff(tmp_path: Path) -> 
         discard_output(tmp_path / name)  # a missing output is not an error
     create(tmp_path / "out.tif")
     create(tmp_path / "out.zarr")
-    (tmp_path / "out.zarr.creating").mkdir()
+    temporary_path(tmp_path / "out.zarr", "creating").mkdir()
+    (tmp_path / "out.zarr.creating").mkdir()  # of the user
     for name in ("out.tif", "out.zarr"):
         discard_output(tmp_path / name)
-    assert [p.name for p in tmp_path.iterdir()] == ["done.tif"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["done.tif", "out.zarr.creating"]
+
+
+@pytest.mark.parametrize("name", ["out.zarr", "out.tif", f"{'long' * 60}.zarr"])
+def test_temporary_names_touch_no_file_of_the_user(tmp_path: Path, name: str) -> None:
+    """Every name next to the output that could be mistaken for a temporary one."""
+    mine = [
+        f"{name}{more}"
+        for more in (".partial", ".creating", ".journal.new", ".new", ".tmp")
+        if len(name) < 200 and not (more == ".partial" and name.endswith(".tif"))
+    ]
+    mine += [f".{name[:100]}.creating", f"saving {name[:100]}", "unfinished.tif"]
+    for other in mine:
+        (tmp_path / other).write_text("dear")
+    finish(tmp_path / name)
+    create(tmp_path / name, overwrite=True)
+    discard_output(tmp_path / name)
+    assert all((tmp_path / other).read_text() == "dear" for other in mine)
+
+
+def test_working_folder_of_the_user_is_kept(tmp_path: Path) -> None:
+    zarr.create_group(tmp_path / "out.tif.partial").create_array("0", data=np.ones((4, 4)))
+    with pytest.raises(ImageError, match=r"out\.tif\.partial was not written by this program"):
+        create(tmp_path / "out.tif", overwrite=True)
+    with pytest.raises(ImageError, match="cannot be resumed"):
+        create(tmp_path / "out.tif", resume=True)
+    assert (tmp_path / "out.tif.partial" / "0" / "zarr.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -296,7 +324,7 @@ def test_tiles_divide_the_chunk_where_they_can(chunk: int, tile: int, stored: in
 
 def test_all_files_of_an_input_are_protected(tmp_path):
     pixels = np.zeros((32, 32), np.uint8)
-    array = zarr.create_array(tmp_path / "in.zarr", shape=(32, 32), chunks=(16, 16), dtype="uint8")
+    array = zarr.create_array(tmp_path / "in.zarr", data=pixels + 1, chunks=(16, 16))
     tifffile.imwrite(tmp_path / "a.ome.tif", pixels, ome=True)
     (tmp_path / "link.ome.zarr").symlink_to(tmp_path / "in.zarr")
     for source, output, words in (

@@ -22,6 +22,7 @@ from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import Sink
 from masked_denoiser.images.writers.memory import MemorySink
+from masked_denoiser.temporary_path import temporary_path
 
 CHUNK = 32
 
@@ -260,7 +261,14 @@ class TestOmeZarr:
             {"type": "scale", "scale": [1.5, 1, 2, 0.25, 0.5]}
         ]
         assert [c["label"] for c in attributes["ome"]["omero"]["channels"]] == list(DETAILS["channel_names"])
-        assert attributes["masked_denoiser"] == {"rgb": False, "axes": "TCZYX", "model": "general"}
+        complete = attributes["masked_denoiser"]["complete"]
+        assert complete["files"] == sum(path.is_file() for path in (path / "0" / "c").rglob("*"))
+        assert attributes["masked_denoiser"] == {
+            "rgb": False,
+            "axes": "TCZYX",
+            "model": "general",
+            "complete": complete,
+        }
 
     def test_lower_levels_are_aligned_with_their_pixels(self, tmp_path: Path) -> None:
         source = Source(np.zeros((1, 522), "uint8"), "YX", pixel_size={"Y": 3.0, "X": 0.5})
@@ -321,7 +329,7 @@ class TestOmeTiff:
         assert {key: pixels[key] for key in wanted} == wanted
         assert [c["Name"] for c in pixels["Channel"]] == list(DETAILS["channel_names"])
         assert [c["Color"] for c in pixels["Channel"]] == [0x102030FF, -1, 0xFF]
-        assert own == {"rgb": False, "axes": "TCZYX", "shape": [2, 3, 4, 43, 35], "model": "general"}
+        assert own == {"rgb": False, "axes": "TCZYX", "shape": [2, 3, 4, 43, 35], "model": "general", "complete": True}
 
     @pytest.mark.parametrize("kind", ["rgb", "rgba", "rgb-first"])
     def test_colour_is_one_channel_of_several_samples(self, tmp_path: Path, kind: str) -> None:
@@ -388,7 +396,7 @@ class TestOmeTiff:
         source = make_source()
         path = write(tmp_path / "out.tif", source)
         before = digest(path)
-        (tmp_path / "out.tif.partial" / "0").mkdir(parents=True)  # remains after its group file was removed
+        temporary_path(tmp_path / "out.tif.partial", "removing").mkdir()  # remains if the removal is interrupted
         create_sink(path, source, chunk=CHUNK, resume=True).finish()
         assert digest(path) == before
         assert [p.name for p in tmp_path.iterdir()] == ["out.tif"]

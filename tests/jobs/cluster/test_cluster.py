@@ -191,7 +191,7 @@ def test_orphaned_worker_cannot_write_to_a_new_job(image, tmp_path, monkeypatch)
         ({"job": ("version", "9.9")}, "has version .* not 9.9"),
         ({"job": ("input", "/nowhere/in.zarr")}, "does not find /nowhere/in.zarr"),
         ({"job": ("output", "gone.ome.zarr")}, "does not find .*gone.ome.zarr"),
-        ({"job": ("stamp", [0, 0, 1])}, "finds another image"),
+        ({"job": ("fingerprint", {"files": 0, "pixels": 1})}, "finds another image"),
     ],
 )
 def test_mismatched_worker_refuses(image, tmp_path, change, words):

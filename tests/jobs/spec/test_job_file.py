@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from masked_denoiser.errors import JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.validation.fingerprint import Fingerprint
 from masked_denoiser.jobs.executor import LocalExecutor
 from masked_denoiser.jobs.prepare import prepare_file, prepare_job
 from masked_denoiser.jobs.spec.job_file import job_from_json, read_job_file, write_job_file
@@ -54,7 +55,7 @@ def test_job_file_gives_the_same_result_as_options(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"stamp": (0, 0, 7)}, r"the input has changed \(its pixels\)"),
+        ({"fingerprint": Fingerprint(0, 7)}, r"the input has changed \(its pixels\)"),
         ({"shape": (9, 9, 3)}, "shape was"),
         ({"model_digest": "ab"}, "model_digest was 'ab'"),
         ({"version": "0.0.1"}, f"version was '0.0.1' and is '{version('napari-masked-denoiser')}'"),

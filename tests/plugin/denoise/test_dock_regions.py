@@ -89,7 +89,7 @@ def test_large_result_is_pyramid_aligned_with_layer(viewer, open_dock, qtbot):  
         dock.region.setCurrentText(region)
         dock.denoise_button.click()
         wait_until_idle(dock, qtbot)
-        result = viewer.layers[-1]
+        result = viewer.layers[1]
         assert result.multiscale
         np.testing.assert_array_equal(result.data[0], expected[rows])
         np.testing.assert_array_equal(result.data[1], halve(expected[rows], 0, 1))

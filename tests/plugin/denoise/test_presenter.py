@@ -64,14 +64,15 @@ def test_request_requires_model():
         make_request(Form(), SOURCE, input=None)
 
 
-def test_layers_are_pyramids_like_outputs_on_disk():
-    large = open_image(np.broadcast_to(np.uint8(0), (10, 257)), axes="YX")
+def test_result_is_multiscale_only_like_its_layer_or_if_it_is_large():
+    large = open_image(np.broadcast_to(np.uint8(0), (10, 8193)), axes="YX")
     request = partial(make_request, Form(model="m"), input=None)
-    part = Region((), Span(0, 10), Span(0, 256))
+    part = Region((), Span(0, 10), Span(0, 8192))
     assert request(large).pyramid
     assert not request(SOURCE).pyramid
+    assert request(SOURCE, multiscale=True).pyramid
     assert not request(large, region=part).pyramid
-    assert not request(large, region=replace(part, columns=Span(0, 257)), preview=True).pyramid
+    assert not request(large, region=replace(part, columns=Span(0, 8193)), preview=True, multiscale=True).pyramid
 
 
 def test_large_result_in_memory_needs_confirmation():
@@ -200,7 +201,9 @@ def test_level_cached_by_napari_is_updated(corner):
     pixels = np.random.default_rng(0).integers(0, 255, (603, 615), dtype=np.uint8)
     array = np.zeros_like(pixels)
     cut = array[corner[0] : corner[0] + 515, corner[1] : corner[1] + 300]
-    whole, region = live_in_memory(array, open_image(array, axes="YX"), True), LiveRegion(cut, "YX", corner, True)
+    source = open_image(np.zeros_like(pixels), axes="YX")
+    part = Region((), Span(corner[0], corner[0] + 515), Span(corner[1], corner[1] + 300))
+    whole, region = live_in_memory(array, source, True), LiveRegion(cut, source, part, 64, True)
     kept = [np.asarray(live.layer_levels("YX")[-1]) for live in (whole, region)]
     for y in range(0, 603, 64):
         for x in range(0, 615, 64):

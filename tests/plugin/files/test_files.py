@@ -237,6 +237,16 @@ def test_missing_input_is_reported_and_nothing_runs(presenter_and_view, images, 
     assert not (tmp_path / "out").exists()
 
 
+def test_skipped_files_of_a_folder_are_reported(presenter_and_view, images):
+    presenter, view, *_ = presenter_and_view
+    (images / "a.tif").rename(images / "a.flex")
+    presenter.add([str(images)])
+    (files,) = view.show_files.call_args.args
+    assert [Path(file.image).name for file in files] == ["b.tif", "c.tif"]
+    (message,) = view.show_message.call_args.args
+    assert message.startswith(f"skipped 1 file with unknown suffixes in {images}: a.flex")
+
+
 def test_existing_outputs_need_confirmation(presenter_and_view, images, tmp_path):
     presenter, view, ask, _ = presenter_and_view
     presenter.add([str(images)])

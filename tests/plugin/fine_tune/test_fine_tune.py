@@ -88,10 +88,27 @@ def test_fine_tuned_model_denoises(viewer, open_tune, qtbot, tissue, models):
     assert (card.name, card.training["recipe"]["steps"]) == ("mine", 4)
     assert denoise.model.currentText() == "mine"
     denoise.expert.fields["tile"].value = 64
+    denoise.expert.noise.setCurrentText("none")
     denoise.denoise_button.click()
     wait_until_idle(denoise, qtbot)
     assert viewer.layers["tissue denoised"].data.shape == tissue.shape
     denoise.presenter.stop()
+
+
+@pytest.mark.parametrize(
+    ("answer", "way"), [("Train with noisy images", "noisy"), ("Train anyway", "clean"), ("Stop", "")]
+)
+def test_noisy_images_are_not_silently_taken_as_clean(viewer, open_tune, qtbot, tissue, answer, way):
+    noisy = np.clip(tissue + np.random.default_rng(0).normal(0, 20, tissue.shape), 0, 255).astype(np.uint8)
+    viewer.add_image(noisy, name="noisy")
+    dock = open_tune()
+    with patch.object(FineTuneDock, "ask", return_value=answer) as ask:
+        dock.start_button.click()
+        wait_until_idle(dock, qtbot)
+    assert "one is noisy (noisy: " in ask.call_args.args[0]
+    assert "standard deviation" in ask.call_args.args[0]
+    result = dock.presenter._result
+    assert (result.model.card.training["recipe"]["way"] if result else "") == way
 
 
 def test_noise_is_previewed_on_image_patch(viewer, open_tune, qtbot, tissue):
@@ -172,7 +189,7 @@ def test_other_kinds_of_supervision(viewer, open_tune, qtbot, tissue, supervisio
 def test_training_is_limited_to_shapes(viewer, open_tune, qtbot):
     """The image is NaN outside the rectangle: reading there would end the training."""
     pixels = np.full((300, 300), np.nan, np.float32)
-    pixels[40:180, 50:230] = np.random.default_rng(0).random((140, 180))
+    pixels[40:180, 50:230] = np.sin(np.arange(180) / 9) ** 2
     viewer.add_image(pixels, name="image", scale=(0.5, 0.5), contrast_limits=(0, 1))
     viewer.add_shapes([[[20, 25], [20, 114], [89, 114], [89, 25]]], name="here")
     dock = open_tune()

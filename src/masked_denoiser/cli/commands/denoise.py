@@ -58,7 +58,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _run(job: Job, arguments: Namespace) -> int:
-    opened_source = open_part(job.input, axes=job.asked_axes, level=job.level, selection=job.selection)
+    opened_source = open_part(job.input, axes=job.requested_axes, level=job.level, selection=job.selection)
     with opened_source as source, executor_of(arguments) as executor:
         prepared = prepare_job(
             executor, job, source, device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite

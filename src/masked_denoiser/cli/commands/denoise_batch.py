@@ -17,7 +17,7 @@ from masked_denoiser.cli.commands.run_job import executor_of
 from masked_denoiser.cli.input_image import open_input
 from masked_denoiser.cli.progress import cancel_on_interrupt, describe_damage, make_bar, print_note, show_event
 from masked_denoiser.errors import JobError
-from masked_denoiser.images.discovery import name_of
+from masked_denoiser.images.discovery import name_of, skipped_files
 from masked_denoiser.jobs.batch.outputs import Pair, make_folder, plan_outputs
 from masked_denoiser.jobs.batch.prepare import Preparer
 from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, FileReady, Summary, run_batch
@@ -38,6 +38,8 @@ def denoise_batch(arguments: Namespace, options: Options) -> int:
         raise JobError(f"--save-job {arguments.save_job} stores the job of one image; give one input and its output")
     folder = Path(arguments.output).expanduser()
     pairs = plan_outputs(arguments.input, folder, arguments.ending, std=options.std)
+    for note in skipped_files(arguments.input):
+        print_note(note, arguments.quiet)
     open_ = partial(open_input, arguments)
     mode = {"resume": arguments.resume, "overwrite": arguments.overwrite}
     with executor_of(arguments) as executor:

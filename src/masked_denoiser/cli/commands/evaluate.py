@@ -29,6 +29,7 @@ from masked_denoiser.evaluation.grid import (
 )
 from masked_denoiser.evaluation.metrics import make_lpips
 from masked_denoiser.evaluation.pictures import check_picture_path, save_png, side_by_side
+from masked_denoiser.images.discovery import skipped_files
 from masked_denoiser.inference.device import choose_device
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.catalogue import AUTO, DEFAULT, load_model
@@ -51,6 +52,8 @@ def evaluate(arguments: Namespace) -> int:
         check_picture_path(picture)
     if arguments.threads is not None:
         set_threads(arguments.threads)
+    for note in skipped_files([*arguments.images, arguments.noisy, arguments.clean]):
+        print_note(note, arguments.json)
     if arguments.safety:
         return print_safety(arguments)
     if arguments.synthetic:

@@ -80,6 +80,7 @@ def import_(arguments: Namespace) -> int:
     )
     target = _target(arguments, model.card)
     model.save(target)
+    print(model.card.description)
     print(f"wrote {target}; its name is now {target.stem!r}")
     return 0
 

@@ -55,13 +55,7 @@ class ComputedArray:
 
 
 def read_array(array: LazyArray, name: str = "array") -> ReaderResult:
-    """Return the result for an array in memory, or a lazy one such as dask's.
-
-    Raises:
-        ImageError: if it is not an array.
-    """
-    if not all(hasattr(array, what) for what in ("shape", "dtype", "__getitem__")):
-        raise ImageError(f"{type(array).__name__} is not an image; give a path, or a numpy, dask or zarr array")
+    """Return the result for an array of NumPy, or one that is computed piece by piece such as dask's."""
     native = isinstance(array, np.ndarray) and array.dtype.isnative
     return ReaderResult((array if native else ComputedArray(array),), name=name)
 
@@ -88,6 +82,7 @@ def to_source(result: ReaderResult, requested_axes: str | None, level: int) -> S
     }
     fitting["channel_colours"] = () if rgb else _of_channels(result.channel_colours, channels)
     fitting["units"] = {a: unit for a, unit in result.units.items() if a in steps and unit}
+    fitting["level_paths"] = result.level_paths[level:]
     return Source(
         data,
         axes,
@@ -95,7 +90,7 @@ def to_source(result: ReaderResult, requested_axes: str | None, level: int) -> S
         pixel_size=steps,
         levels=result.levels[level:],
         origin=_nonzero(result.origins[level] if result.origins else {}, axes),
-        asked_axes=requested_axes,
+        requested_axes=requested_axes,
         level=level,
         **{**result.metadata(), **fitting, "notes": result.notes + guess},
     )

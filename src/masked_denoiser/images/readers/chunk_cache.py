@@ -74,7 +74,7 @@ class ChunkedArray:
             IndexError: for any other index, and outside the array.
             ValueError: after `close`.
         """
-        spans, inner = _spans(key, self.shape)
+        spans, inner = index_spans(key, self.shape)
         out = np.empty([stop - start for start, stop in spans], self.dtype)
         if out.size:
             grid = [range(a // c, (b - 1) // c + 1) for (a, b), c in zip(spans, self.chunks, strict=True)]
@@ -152,7 +152,7 @@ def _closed(_: tuple[int, ...]) -> Chunk:
     raise ValueError("the source was closed; open it again to read it")
 
 
-def _spans(key: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], tuple[int | slice, ...]]:
+def index_spans(key: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], tuple[int | slice, ...]]:
     """Return (start, stop) to read along each dimension, and the index that reduces that block to `key`."""
     spans: list[tuple[int, int]] = []
     inner: list[int | slice] = []

@@ -11,6 +11,13 @@ import numpy as np
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.base import ReaderResult, check_pixels
+from masked_denoiser.images.readers.orientation import (
+    exif_of_jpeg,
+    exif_of_png,
+    orientation_note,
+    orientation_of_exif,
+    upright,
+)
 from masked_denoiser.images.validation.declared_size import JPEG, PNG, declared_shape
 from masked_denoiser.images.validation.size_limits import check_decoded_size
 
@@ -25,7 +32,7 @@ def read_png_or_jpeg(path: Path) -> ReaderResult:
     """Read a PNG or JPEG.
 
     Raises:
-        ImageError: if it is damaged or exceeds the size limit.
+        ImageError: if it is damaged, exceeds the size limit, or is a JPEG of CMYK.
     """
     check_decoded_size((path.stat().st_size,), 1, "a file", str(path))
     content = path.read_bytes()
@@ -33,13 +40,17 @@ def read_png_or_jpeg(path: Path) -> ReaderResult:
     if shape is None:
         raise ImageError(f"{path}: is a broken image (it declares no size); copy or export it again")
     check_decoded_size(shape[:3], shape[3], "an image", str(path))
-    pixels = _decode(path, content, *_codec(content))
+    is_png = content.startswith(PNG)
+    if not is_png and shape[2] == 4:
+        raise ImageError(f"{path}: its pixels are CMYK or other inks, which cannot be denoised; convert it to RGB")
+    orientation = orientation_of_exif(exif_of_png(content) if is_png else exif_of_jpeg(content))
+    pixels = upright(_decode(path, content, *_codec(content)), orientation)
     check_pixels(pixels.shape, pixels.dtype, str(path))
+    notes = orientation_note(orientation)
     if pixels.ndim == 3 and pixels.shape[2] == 2:  # grayscale with alpha
-        return ReaderResult(
-            (pixels[..., 0],), "YX", name=path.name, path=path, notes=("the alpha channel was ignored",)
-        )
-    return ReaderResult((pixels,), "YXS"[: pixels.ndim], name=path.name, path=path)
+        ignored = "the alpha channel was ignored"
+        return ReaderResult((pixels[..., 0],), "YX", name=path.name, path=path, notes=(ignored, *notes))
+    return ReaderResult((pixels,), "YXS"[: pixels.ndim], name=path.name, path=path, notes=notes)
 
 
 def _codec(content: bytes) -> tuple[Callable[[bytes], Any], type[Exception]]:

@@ -23,11 +23,14 @@ from masked_denoiser.images.axes import UNKNOWN, letter_of, unit_name
 from masked_denoiser.images.declared_fill_values import fill_values_in_attributes
 from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.chunk_cache import cache_blocks
+from masked_denoiser.images.readers.zarr_checks import check_stored, labels_note, level_paths
+from masked_denoiser.images.readers.zarr_coordinates import dimension_names, image_variables, with_coordinates
 from masked_denoiser.images.source import LazyArray
 from masked_denoiser.images.validation.bounded_codecs import with_bounded_codecs
 from masked_denoiser.images.validation.size_limits import check_length
 from masked_denoiser.images.validation.zarr_codecs import check_array, check_metadata_files
 from masked_denoiser.images.validation.zarr_store import GuardedStore
+from masked_denoiser.images.zarr_files import OWN_ATTRIBUTE
 
 #: Larger chunks (decoded bytes) are cached, as decoding them again for every tile would dominate.
 _MAX_UNCACHED_CHUNK = 2**20
@@ -102,10 +105,17 @@ def read_zarr_node(node: Any, name: str, path: Path | None = None) -> ReaderResu
 
 
 def _describe_array(array: zarr.Array[Any], name: str, path: Path | None, notes: tuple[str, ...] = ()) -> ReaderResult:
-    names: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
-    axes = "".join(letter_of(n) for n in names)
+    axes = "".join(map(letter_of, dimension_names(array)))
     fills = fill_values_in_attributes(array.attrs.asdict(), np.dtype(array.dtype))
-    return ReaderResult((_checked_array(array, name),), axes, name=name, path=path, notes=notes, fill_values=fills)
+    return ReaderResult(
+        (_checked_array(array, name),),
+        axes,
+        name=name,
+        path=path,
+        notes=(*notes, *check_stored([array], name, array.attrs.asdict())),
+        fill_values=fills,
+        level_paths=level_paths([array]),
+    )
 
 
 def _describe_child(group: zarr.Group, name: str, path: Path | None) -> ReaderResult:
@@ -113,13 +123,13 @@ def _describe_child(group: zarr.Group, name: str, path: Path | None) -> ReaderRe
     images, arrays = _bioformats2raw_images(group), []
     if not images:
         images = [key for key in sorted(group.group_keys()) if _is_image(group[key])]
-        arrays = sorted(group.array_keys())
+        arrays = image_variables(group) or sorted(group.array_keys())
     children = images or arrays
     if not children or (len(children) > 1 and children[0] != "0"):
         listed = ", ".join(children[:5]) or "nothing"
         raise ImageError(f"{name}: is a zarr group without image metadata that holds {listed}; name one of its images")
     others = f", the first of {len(children)}" if len(children) > 1 else ""
-    found = read_zarr_node(group[children[0]], name, path)
+    found = with_coordinates(read_zarr_node(group[children[0]], name, path), group, children[0])
     note = f"{name} is a group; {children[0]!r} in it was opened{others}"
     return replace(found, notes=(note, *found.notes))
 
@@ -167,20 +177,10 @@ def _describe_multiscale(
         channel_colours=_channel_colours(channels),
         windows=_contrast_windows(channels),
         path=path,
-        notes=(*notes, *_labels_note(group, name)),
+        notes=(*notes, *labels_note(group, name), *check_stored(arrays, name, attributes)),
+        level_paths=level_paths(arrays),
         fill_values=fill_values_in_attributes(arrays[0].attrs.asdict(), np.dtype(arrays[0].dtype)),
     )
-
-
-def _labels_note(group: zarr.Group, name: str) -> tuple[str, ...]:
-    """Return a note on label images, which are not read (https://ngff.openmicroscopy.org/0.5/#labels-md)."""
-    labels = group.get("labels")
-    if not isinstance(labels, zarr.Group):
-        return ()
-    attributes: Any = labels.attrs.asdict()
-    listed = attributes.get("ome", attributes).get("labels")
-    named = ", ".join(map(str, listed)) if isinstance(listed, list) else ""
-    return (f"the labels of {name} are omitted: {named or 'unnamed'}",)
 
 
 def _channel_names(channels: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -247,7 +247,7 @@ def _origin(axes: str, image: Mapping[str, Any], dataset: Mapping[str, Any]) -> 
 
 
 def _is_rgb(attributes: Mapping[str, Any], channels: Sequence[Mapping[str, Any]], dtype: Any) -> bool:
-    own = attributes.get("masked_denoiser", {})
+    own = attributes.get(OWN_ATTRIBUTE, {})
     if "rgb" in own:
         return bool(own["rgb"])
     return bool(dtype == np.uint8 and _channel_colours(channels) == _RGB_COLOURS)

@@ -26,10 +26,7 @@ def sync_chunks(array: Any, folder: Path, key: tuple[int | slice, ...], synced: 
         key: integers and bounded slices, one per axis. Chunks of only the fill value have no file.
         synced: folders whose directory entries are on disk already; newly flushed ones are added.
     """
-    sides = array.shards or array.chunks
-    spans = [(k, k + 1) if isinstance(k, int) else (k.start or 0, k.stop) for k in key]
-    grid = [range(start // side, -(-stop // side)) for (start, stop), side in zip(spans, sides, strict=True)]
-    paths = [folder / array.metadata.encode_chunk_key(position) for position in product(*grid)]
+    paths = chunk_paths(array, folder, key)
     parents = dict.fromkeys(path.parent for path in paths)
     for path in (*paths, *parents):
         _sync(path)
@@ -40,6 +37,14 @@ def sync_chunks(array: Any, folder: Path, key: tuple[int | slice, ...], synced: 
             if ancestor.exists():
                 synced.add(ancestor)
             ancestor = ancestor.parent
+
+
+def chunk_paths(array: Any, folder: Path, key: tuple[int | slice, ...]) -> list[Path]:
+    """Return the paths of the chunks or shards under a rectangle; see `sync_chunks`."""
+    sides = array.shards or array.chunks
+    spans = [(k, k + 1) if isinstance(k, int) else (k.start or 0, k.stop) for k in key]
+    grid = [range(start // side, -(-stop // side)) for (start, stop), side in zip(spans, sides, strict=True)]
+    return [folder / array.metadata.encode_chunk_key(position) for position in product(*grid)]
 
 
 def sync_tree(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.planes import Plane, from_channels_first, plane_index
+from masked_denoiser.images.planes import Plane, from_channels_first, plane_index, to_channels_first
 from masked_denoiser.images.source import Source
 
 #: A pyramid ends with the first level whose height and width are at most this.
@@ -88,12 +88,21 @@ class Layout:
         """
         if pixels.dtype.newbyteorder("=") != self.dtype:
             raise ValueError(f"pixels of {pixels.dtype} for an output of {self.dtype}")
-        stored = self._stored_plane(plane)
         height, width = pixels.shape[-2:]
-        key = plane_index(self.axes, stored, slice(y, y + height), slice(x, x + width))
-        return key, from_channels_first(pixels, self.axes, stored)
+        return self.place_of(plane, y, x, (height, width)), from_channels_first(
+            pixels, self.axes, self.stored_plane(plane)
+        )
 
-    def _stored_plane(self, plane: Plane) -> Plane:
+    def place_of(self, plane: Plane, y: int, x: int, size: tuple[int, int]) -> tuple[int | slice, ...]:
+        """Return the index in the stored array of a rectangle of this size at (y, x) of a source's plane."""
+        return plane_index(self.axes, self.stored_plane(plane), slice(y, y + size[0]), slice(x, x + size[1]))
+
+    def take(self, plane: Plane, block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return what `place_of` selects as [channels, height, width] of the source's plane."""
+        return to_channels_first(block, self.axes, self.stored_plane(plane))
+
+    def stored_plane(self, plane: Plane) -> Plane:
+        """Return a plane of the source with the letters of the stored axes."""
         letters = self.renamed
         index = tuple((letters.get(axis, axis), position) for axis, position in plane.index)
         return replace(plane, index=index, channel_axis=letters.get(plane.channel_axis, plane.channel_axis))

@@ -14,19 +14,26 @@ from zarr.codecs import BloscCodec
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.validation.completeness import COMPLETE_KEY
 from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress, subrange
 from masked_denoiser.images.writers.downsample import PixelProgress, regions
 from masked_denoiser.images.writers.fsync import sync_file
 from masked_denoiser.images.writers.layout import Layout, tile_side
 from masked_denoiser.images.writers.ome_tiff_metadata import ome_metadata
 from masked_denoiser.images.writers.output_path import remove_folder, working_folder
-from masked_denoiser.images.writers.zarr_pyramid import ZarrFolder, make_folder
+from masked_denoiser.images.writers.zarr_pyramid import FolderSink, ZarrFolder, make_folder
+from masked_denoiser.images.zarr_files import UNFINISHED_TIFF, WORKING_FOLDER_ATTRIBUTE
 
 #: Larger outputs (uncompressed bytes) become BigTIFF: the limit of 4 GiB, less a margin for tags and poor compression.
 BIGTIFF_THRESHOLD = 3_900_000_000
 
+#: Kinds of alpha, as in `ImageMetadata`, to the names of tifffile.
+_EXTRA_SAMPLES = {
+    "": "unassalpha", "unassociated": "unassalpha", "associated": "assocalpha", "unspecified": "unspecified",
+}  # fmt: skip
 
-class OmeTiffSink(Sink):
+
+class OmeTiffSink(FolderSink):
     """A sink that writes an OME-TIFF file.
 
     A TIFF is written sequentially but results arrive in any order, so they are collected in a zarr folder
@@ -40,23 +47,20 @@ class OmeTiffSink(Sink):
             ImageError: if its arrays do not match `layout`.
         """
         self._path = path
-        self._folder = ZarrFolder(working_folder(path), layout)
-        self._source, self._attributes = source, dict(attributes)
-        self._metadata = ome_metadata(source, layout, attributes)
+        super().__init__(ZarrFolder(working_folder(path), layout))
+        # The file is marked as complete from the start, as it gets its name only at the end.
+        self._source, self._attributes = source, {**attributes, COMPLETE_KEY: True}
+        self._metadata = ome_metadata(source, layout, self._attributes)
 
     def note(self, values: Mapping[str, Any]) -> None:
         """Add values to the annotation of the image."""
         self._attributes |= values
         self._metadata = ome_metadata(self._source, self._folder.layout, self._attributes)
 
-    def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
-        """Write [channels, height, width] at (y, x) of `plane`."""
-        self._folder.write(plane, y, x, pixels)
-
     def finish(self, progress: ProgressCallback = no_progress) -> None:
         """Build the pyramid, write the file, rename it to the output path and remove the working folder."""
         self._folder.build_pyramid(subrange(progress, 0, 2))
-        unfinished = self._folder.path / "unfinished.tif"
+        unfinished = self._folder.path / UNFINISHED_TIFF
         try:
             self._stream(unfinished, subrange(progress, 1, 2))
             sync_file(unfinished)
@@ -66,13 +70,10 @@ class OmeTiffSink(Sink):
             unfinished.unlink(missing_ok=True)
         remove_folder(self._folder.path)
 
-    def close(self) -> None:
-        """Do nothing: no file is open."""
-
     def _stream(self, path: Path, callback: ProgressCallback) -> None:
         layout, levels = self._folder.layout, self._folder.levels
         progress = PixelProgress(callback, levels)
-        options = _tiff_options(layout)
+        options = _tiff_options(layout, self._source.alpha)
         big = self._path.suffix.lower() == ".btf" or _uncompressed_bytes(layout) > BIGTIFF_THRESHOLD
         with TiffWriter(path, bigtiff=big, ome=True) as tiff:
             for i, level in enumerate(levels):
@@ -104,7 +105,7 @@ def make_working_folder(path: Path, layout: Layout) -> None:
     """Create the empty arrays, with fast compression, that collect the pixels of the TIFF at `path`."""
 
     def make(folder: Path) -> None:
-        group = zarr.create_group(folder)
+        group = zarr.create_group(folder, attributes={WORKING_FOLDER_ATTRIBUTE: path.name})
         for i, level in enumerate(layout.levels):
             group.create_array(
                 str(i),
@@ -118,7 +119,8 @@ def make_working_folder(path: Path, layout: Layout) -> None:
     make_folder(working_folder(path), make)
 
 
-def _tiff_options(layout: Layout) -> dict[str, Any]:
+def _tiff_options(layout: Layout, alpha: str) -> dict[str, Any]:
+    """Return the options of all levels; `alpha` is that of the source."""
     side = tile_side(layout.chunk)
     options: dict[str, Any] = {
         "tile": (side, side),
@@ -129,7 +131,7 @@ def _tiff_options(layout: Layout) -> dict[str, Any]:
     if "S" in layout.axes:
         options["planarconfig"] = "contig"
     if layout.colour == "S" and layout.sizes["S"] == 4:
-        options["extrasamples"] = ("unassalpha",)
+        options["extrasamples"] = (_EXTRA_SAMPLES[alpha],)
     return options
 
 

@@ -41,7 +41,8 @@ def ome_metadata(source: Source, layout: Layout, attributes: Mapping[str, Any]) 
     The UUID is derived from the metadata instead of drawn at random, so that equal jobs give equal files.
     The names are those of https://www.openmicroscopy.org/Schemas/OME/2016-06/.
     """
-    provenance = {"rgb": source.rgb, "axes": source.axes, "shape": list(source.shape), **attributes}
+    described = {"rgb": source.rgb, "axes": source.axes, "shape": list(source.shape), **source.own_attributes()}
+    provenance = {**described, **attributes}
     annotation = json.dumps(provenance, sort_keys=True)
     metadata: dict[str, Any] = {
         "axes": layout.axes,

@@ -13,21 +13,21 @@ from numcodecs import Blosc
 from zarr.codecs import BloscCodec
 
 from masked_denoiser.images.choices import OmeZarr
-from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
-from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress
+from masked_denoiser.images.validation.completeness import COMPLETE_KEY, completeness_mark
+from masked_denoiser.images.writers.base import ProgressCallback, no_progress
 from masked_denoiser.images.writers.layout import Layout
 from masked_denoiser.images.writers.ome_zarr_metadata import (
-    OWN_ATTRIBUTE,
     ZARR_FORMATS,
     contrast_window,
     group_attributes,
     source_windows,
 )
-from masked_denoiser.images.writers.zarr_pyramid import ZarrFolder, make_folder
+from masked_denoiser.images.writers.zarr_pyramid import FolderSink, ZarrFolder, make_folder
+from masked_denoiser.images.zarr_files import OWN_ATTRIBUTE
 
 
-class OmeZarrSink(Sink):
+class OmeZarrSink(FolderSink):
     """A sink that writes an OME-Zarr folder.
 
     Equal content gives equal bytes, for any order of writes and after any interruption: each chunk is compressed
@@ -41,27 +41,21 @@ class OmeZarrSink(Sink):
         Raises:
             ImageError: if it is not an OME-Zarr of this version, or its arrays do not match `layout`.
         """
-        self._folder = ZarrFolder(path, layout, ZARR_FORMATS[version])
+        super().__init__(ZarrFolder(path, layout, ZARR_FORMATS[version]))
         self._has_source_windows = bool(source_windows(source, layout))
 
-    def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
-        """Write [channels, height, width] at (y, x) of `plane`."""
-        self._folder.write(plane, y, x, pixels)
-
     def finish(self, progress: ProgressCallback = no_progress) -> None:
-        """Build the pyramid, set the contrast windows from its last level, and remove leftovers."""
+        """Build the pyramid, set the contrast windows from its last level, remove leftovers, and mark it complete."""
         self._folder.build_pyramid(progress)
         self._set_windows()
         self._folder.remove_leftovers()
+        self.note({COMPLETE_KEY: completeness_mark(self._folder.path, len(self._folder.levels))})
 
     def note(self, values: Mapping[str, Any]) -> None:
         """Add values to the group attribute `OWN_ATTRIBUTE`."""
         attributes: Any = self._folder.group.attrs.asdict()
         attributes[OWN_ATTRIBUTE] |= values
         self._folder.set_attributes(attributes)
-
-    def close(self) -> None:
-        """Do nothing: no file is open."""
 
     def _set_windows(self) -> None:
         layout = self._folder.layout

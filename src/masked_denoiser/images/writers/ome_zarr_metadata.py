@@ -10,12 +10,10 @@ from yaozarrs import v04, v05
 from masked_denoiser.images.choices import OmeZarr
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.layout import Layout, Level
+from masked_denoiser.images.zarr_files import OWN_ATTRIBUTE
 
 #: OME-Zarr version to zarr format; format 2 has no shards.
 ZARR_FORMATS: dict[OmeZarr, Literal[2, 3]] = {"0.4": 2, "0.5": 3}
-
-#: Group attribute for what OME-Zarr does not define.
-OWN_ATTRIBUTE = "masked_denoiser"
 
 _RGBA_COLOURS = ("FF0000", "00FF00", "0000FF", "FFFFFF")  # red, green, blue, alpha
 _CHANNEL_COLOURS = ("FF00FF", "00FF00", "00FFFF", "FFFF00", "FF0000", "0000FF")
@@ -24,7 +22,7 @@ _AXIS_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "sp
 
 def group_attributes(source: Source, layout: Layout, extra: dict[str, Any], version: OmeZarr) -> dict[str, Any]:
     """Return all attributes of an image group: those of OME-Zarr, and "rgb", "axes" and `extra` in `OWN_ATTRIBUTE`."""
-    own = {OWN_ATTRIBUTE: {"rgb": source.rgb, "axes": source.axes, **extra}}
+    own = {OWN_ATTRIBUTE: {"rgb": source.rgb, "axes": source.axes, **source.own_attributes(), **extra}}
     metadata = _image_metadata(source, layout)
     if version == "0.4":
         multiscale, omero = metadata["multiscales"][0], metadata["omero"]

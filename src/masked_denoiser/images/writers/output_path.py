@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import numpy as np
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.validation.file_identity import find_overlap
 from masked_denoiser.images.writers.layout import same_layout
-from masked_denoiser.images.zarr_files import ZARR_FILES, extra_contents
+from masked_denoiser.images.zarr_files import ZARR_FILES, extra_contents, is_working_folder
+from masked_denoiser.temporary_path import remove_leftovers, temporary_path
 
 ZARR_SUFFIXES = (".ome.zarr", ".zarr")
 TIFF_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.btf")
 
-_TEMPORARY_SUFFIXES = (".partial", ".creating")
+_WORKING_SUFFIX = ".partial"
 
 
 def is_tiff(path: Path) -> bool:
@@ -36,7 +39,7 @@ def is_tiff(path: Path) -> bool:
 
 def working_folder(path: Path) -> Path:
     """Return the folder that collects the pixels of the TIFF at `path` until it is complete."""
-    return path.with_name(f"{path.name}.partial")
+    return path.with_name(f"{path.name}{_WORKING_SUFFIX}")
 
 
 def check_output(path: Path, source: Source) -> None:
@@ -49,8 +52,8 @@ def check_output(path: Path, source: Source) -> None:
     is_tiff(path)
     if path.is_symlink():
         raise ImageError(f"{path} is a link: write to {path.resolve()} itself, or elsewhere")
-    for input_path in source.inputs:
-        _check_no_overlap(path.resolve(), input_path.resolve())
+    for written in (path, working_folder(path)):
+        _check_no_overlap(written, source.inputs)
     parent = path.resolve().parent
     if not parent.is_dir():
         raise ImageError(f"{parent} is not an existing folder: create it, or write elsewhere")
@@ -90,7 +93,7 @@ def clear_destination(path: Path, *, overwrite: bool) -> None:
     Raises:
         ImageError: if there is an output and `overwrite` is false, or it is not an image or more than one.
     """
-    existing = [p for p in (path, *_leftovers(path)) if p.exists() and not p.name.endswith(".creating")]
+    existing = [p for p in (path, *_working_folders(path)) if p.exists()]
     if existing and not overwrite:
         raise ImageError(f"{existing[0]} exists: resume, overwrite, or write elsewhere")
     check_replaceable(path)
@@ -107,36 +110,32 @@ def discard_output(path: Path) -> None:
     Raises:
         ImageError: if a folder is not a zarr, or contains more than one image.
     """
-    for folder in (*_leftovers(path), *([] if is_tiff(path) else [path])):
+    for folder in _working_folders(path) or (path,):
         if folder.exists():
             remove_folder(folder)
+        remove_leftovers(folder)
 
 
 def remove_folder(path: Path) -> None:
-    """Delete a zarr folder or a temporary folder of this package.
+    """Delete a zarr folder or the working folder of a TIFF.
 
-    It is renamed and its metadata are deleted first, so that an interrupted removal does not look complete.
+    It is renamed first, so that an interrupted removal does not look like an image.
 
     Raises:
         ImageError: if it is neither, or contains more than one image.
     """
     _check_zarr(path)
-    if not path.name.endswith(_TEMPORARY_SUFFIXES):
-        path = path.rename(path.with_name(f"{path.name}.creating"))
-    for name in ZARR_FILES:
-        (path / name).unlink(missing_ok=True)
-    shutil.rmtree(path)
+    shutil.rmtree(path.rename(temporary_path(path, "removing")))
 
 
-def _leftovers(path: Path) -> list[Path]:
-    folder = working_folder(path) if is_tiff(path) else path
-    creating = folder.with_name(f"{folder.name}.creating")
-    return [folder, creating] if is_tiff(path) else [creating]
+def _working_folders(path: Path) -> tuple[Path, ...]:
+    """Return the working folder of a TIFF; nothing for a zarr, which is written in place."""
+    return (working_folder(path),) if is_tiff(path) else ()
 
 
-def _check_no_overlap(path: Path, input_path: Path) -> None:
-    if path == input_path or path.is_relative_to(input_path) or input_path.is_relative_to(path):
-        raise ImageError(f"{path} is, holds or lies in the input {input_path}: write elsewhere")
+def _check_no_overlap(path: Path, inputs: Iterable[Path]) -> None:
+    if (overlap := find_overlap(path, inputs)) is not None:
+        raise ImageError(f"{path} is, holds or lies in the input {overlap} (by this or another path): write elsewhere")
 
 
 def output_exists(path: Path) -> bool:
@@ -150,18 +149,18 @@ def check_replaceable(path: Path) -> None:
     Raises:
         ImageError: if the path is a folder that is not an image, or contains more than one.
     """
-    if is_tiff(path):
-        if path.is_dir():
-            raise ImageError(f"{path} is a folder: remove it, or write elsewhere")
-    elif path.exists():
-        _check_zarr(path)
+    if is_tiff(path) and path.is_dir():
+        raise ImageError(f"{path} is a folder: remove it, or write elsewhere")
+    for folder in _working_folders(path) or (path,):
+        if folder.exists():
+            _check_zarr(folder)
 
 
 def _check_zarr(path: Path) -> None:
-    if path.name.endswith(_TEMPORARY_SUFFIXES) and path.is_dir():
-        return
     if not any((path / name).is_file() for name in ZARR_FILES):
         raise ImageError(f"{path} does not look like a zarr folder: remove it yourself, or write elsewhere")
+    if path.name.endswith(_WORKING_SUFFIX) and not is_working_folder(path):
+        raise ImageError(f"{path} was not written by this program: move it, or write elsewhere")
     if extra := extra_contents(path):
         listed = ", ".join(extra[:5]) + (" ..." if len(extra) > 5 else "")
         raise ImageError(

@@ -11,7 +11,7 @@ from tifffile import TiffFile, TiffFileError
 from zarr.errors import BaseZarrError
 
 from masked_denoiser.images.validation.ome_xml import check_no_doctype
-from masked_denoiser.images.writers.ome_zarr_metadata import OWN_ATTRIBUTE
+from masked_denoiser.images.zarr_files import OWN_ATTRIBUTE
 from masked_denoiser.plain_json import parse_json
 
 

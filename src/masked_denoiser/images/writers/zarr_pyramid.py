@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +12,11 @@ from zarr.errors import BaseZarrError
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.planes import Plane
-from masked_denoiser.images.writers.base import ProgressCallback, no_progress
+from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress
 from masked_denoiser.images.writers.downsample import build_pyramid
-from masked_denoiser.images.writers.fsync import sync_chunks, sync_file, sync_tree
+from masked_denoiser.images.writers.fsync import chunk_paths, sync_chunks, sync_file, sync_tree
 from masked_denoiser.images.writers.layout import Layout, Level
+from masked_denoiser.temporary_path import remove_leftovers, temporary_path
 
 
 class ZarrFolder:
@@ -72,14 +72,42 @@ class ZarrFolder:
         sync_chunks(self.levels[number], self.path / str(number), key, self._synced)
 
 
+class FolderSink(Sink):
+    """Base class of sinks that collect pixels in a zarr folder, where they can be read again."""
+
+    def __init__(self, folder: ZarrFolder) -> None:
+        self._folder = folder
+
+    def write(self, plane: Plane, y: int, x: int, pixels: np.ndarray[Any, Any]) -> None:
+        """Write [channels, height, width] at (y, x) of `plane`."""
+        self._folder.write(plane, y, x, pixels)
+
+    def read(self, plane: Plane, y: int, x: int, size: tuple[int, int]) -> np.ndarray[Any, Any]:
+        """Return what was written at (y, x) of `plane`, as [channels, *size].
+
+        Raises:
+            OSError, ValueError, RuntimeError: or another error of the decoder, if what is stored there is damaged.
+        """
+        layout, pixels = self._folder.layout, self._folder.levels[0]
+        return layout.take(plane, np.asarray(pixels[layout.place_of(plane, y, x, size)]))
+
+    def delete(self, plane: Plane, y: int, x: int, size: tuple[int, int]) -> None:
+        """Delete the files under a rectangle, because they are damaged and cannot be changed in place."""
+        key = self._folder.layout.place_of(plane, y, x, size)
+        for path in chunk_paths(self._folder.levels[0], self._folder.path / "0", key):
+            path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Do nothing: no file is open."""
+
+
 def make_folder(path: Path, make: Callable[[Path], object]) -> None:
     """Create a folder atomically: call `make` with a temporary path, then rename it to `path`.
 
     The folder, its contents and its name are on disk afterwards.
     """
-    temporary = path.with_name(f"{path.name}.creating")
-    if temporary.exists():
-        shutil.rmtree(temporary)
+    remove_leftovers(path)
+    temporary = temporary_path(path, "creating")
     make(temporary)
     sync_tree(temporary)
     temporary.rename(path)

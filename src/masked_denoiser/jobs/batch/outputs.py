@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from masked_denoiser.errors import ListError
 from masked_denoiser.images.discovery import find_images, is_address, is_pattern, is_zarr, stem_of
+from masked_denoiser.images.validation.file_identity import FileId, file_id
 from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES, ZARR_SUFFIXES
 
 #: Default suffix of outputs.
@@ -78,7 +79,8 @@ def _check_folder(folder: Path, inputs: Sequence[str]) -> None:
         raise ListError(f"{folder.resolve().parent} is not an existing folder: create it, or write elsewhere")
     if folder.exists() and not os.access(folder, os.W_OK):
         raise ListError(f"{folder} is not writable: change its permissions, or write elsewhere")
-    if any(_is_plain_folder(Path(text).expanduser()) and _key(Path(text)) == _key(folder) for text in inputs):
+    folders = [path for path in (Path(text).expanduser() for text in inputs) if _is_plain_folder(path)]
+    if any(_key(path) == _key(folder) or (folder.exists() and path.samefile(folder)) for path in folders):
         raise ListError(f"{folder} is both input and output: a second run would denoise the results; write elsewhere")
 
 
@@ -97,14 +99,25 @@ def _check_distinct(pairs: Sequence[Pair], std: bool) -> None:
 def _check_apart(pairs: Sequence[Pair], std: bool) -> None:
     inputs = {_key(Path(pair.input)): pair.input for pair in pairs if not is_address(pair.input)}
     parents = {str(parent): text for key, text in inputs.items() for parent in PurePath(key).parents}
+    files = [Path(text).resolve() for text in inputs.values()]
+    by_id = {identity: str(path) for path in files if (identity := file_id(path))}
+    parents_by_id = {identity: str(path) for path in files for p in path.parents if (identity := file_id(p))}
     for pair in pairs:
         for output in _outputs(pair, std):
             key = PurePath(_key(output))
             overlap = parents.get(str(key)) or next(
                 (inputs[p] for p in map(str, (key, *key.parents)) if p in inputs), ""
             )
+            overlap = overlap or _same_file(output, by_id, parents_by_id)
             if overlap:
                 raise ListError(f"output {output} is, holds or lies in the input {overlap}: write to another folder")
+
+
+def _same_file(output: Path, inputs: Mapping[FileId, str], parents: Mapping[FileId, str]) -> str:
+    """Return the input that an output is, contains or lies in, whatever their paths; "" if there is none."""
+    found = [file_id(path) for path in (output, *output.resolve().parents)]
+    contains = parents.get(found[0]) if found[0] is not None else None
+    return contains or next((inputs[identity] for identity in found if identity is not None and identity in inputs), "")
 
 
 def _outputs(pair: Pair, std: bool) -> Iterator[Path]:

@@ -54,7 +54,7 @@ class ClusterPipeline:
     def run(self, cancel: threading.Event | None = None) -> Iterator[Event]:
         """Run the job and yield its events, as `Pipeline.run` does. The output is finished or closed at the end."""
         self.cancel = cancel or self.cancel
-        tracker = ProgressTracker(self.job, self.journal.done)
+        tracker = ProgressTracker(self.job, set(self.journal.done))
         finished = False
         try:
             yield tracker.progress()
@@ -108,7 +108,7 @@ class ClusterPipeline:
 
     def _record(self, group_id: GroupId, report: GroupReport) -> None:
         try:
-            self.journal.add(group_id, report.damage)
+            self.journal.add(group_id, report.checksums, report.damage)
         except OSError as error:
             raise OutputError(self.journal.output, error) from error
 

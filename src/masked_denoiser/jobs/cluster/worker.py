@@ -21,14 +21,14 @@ from safetensors.torch import load, save
 from masked_denoiser.errors import JobError, MaskedDenoiserError, StoppedError
 from masked_denoiser.images.readers.damage import DamagedRegion, zero_fill_damage
 from masked_denoiser.images.selection import open_part
+from masked_denoiser.images.validation.fingerprint import take_fingerprint
 from masked_denoiser.images.writers.output_path import output_exists
 from masked_denoiser.inference.device import choose_device, describe
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.runner_factory import create_runner
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.job_file import job_from_json
-from masked_denoiser.jobs.spec.resolve import fingerprint
-from masked_denoiser.jobs.storage.journal import Journal
+from masked_denoiser.jobs.storage.journal import Checksums, Journal
 from masked_denoiser.jobs.storage.journal_records import RunGuard
 from masked_denoiser.jobs.storage.output import open_sinks
 from masked_denoiser.models.card import Card
@@ -64,12 +64,14 @@ class GroupReport:
     """Report of a worker on a group that it has written.
 
     Attributes:
+        checksums: checksums of the group in the input and in the outputs.
         skipped: number of tiles that were copied unchanged as background.
         damage: regions of the input that could not be read.
         nonfinite: whether the input contains NaN or infinities.
         messages: messages of the runner, such as on smaller batches after memory ran out.
     """
 
+    checksums: Checksums
     skipped: int
     damage: tuple[DamagedRegion, ...]
     nonfinite: bool
@@ -135,15 +137,15 @@ def denoise_group(run: str, number: int, group: int) -> GroupReport | MaskedDeno
 
 
 def _denoise(pipeline: Pipeline, number: int, group: int) -> GroupReport:
-    skipped, nonfinite, complete = 0, False, False
+    skipped, nonfinite, checksums = 0, False, None
     damage: tuple[DamagedRegion, ...] = ()
     for batch in pipeline.denoise(number, group):
         skipped, damage = skipped + batch.skipped, damage + batch.damage
-        nonfinite, complete = nonfinite or batch.nonfinite, bool(batch.written)
-    if not complete:
+        nonfinite, checksums = nonfinite or batch.nonfinite, batch.checksums
+    if checksums is None:
         raise StoppedError(f"group {group} of plane {number} was stopped")
     messages = tuple(f"{platform.node()}: {text}" for text in pipeline.runner.take_messages())
-    return GroupReport(skipped, damage, nonfinite, messages)
+    return GroupReport(checksums, skipped, damage, nonfinite, messages)
 
 
 def register_run(run: Run, threads: int) -> None:
@@ -221,11 +223,10 @@ def _make_pipeline(run: Run) -> Pipeline:
     model = Model(Card.from_json(run.model[0]), load(run.model[1]))
     runner = create_runner(model, chosen, job, report=logging.getLogger(__name__).info)
     with ExitStack() as undo:
-        source = open_part(job.input, axes=job.asked_axes, level=job.level, selection=job.selection)
+        source = open_part(job.input, axes=job.requested_axes, level=job.level, selection=job.selection)
         undo.callback(source.close)
         source = zero_fill_damage(source) if job.on_error == "skip" else source
-        stamp = fingerprint(source, job.planes) if source.shape == job.shape else None
-        if stamp is None or (stamp[0], stamp[2]) != (job.stamp[0], job.stamp[2]):
+        if source.shape != job.shape or take_fingerprint(source, job.planes) != job.fingerprint:
             raise JobError(f"the worker on {platform.node()} finds another image in {job.input}; {_REMEDY}")
         if not output_exists(Path(job.output)):
             raise JobError(f"the worker on {platform.node()} does not find {job.output}; {_REMEDY}")

@@ -14,6 +14,7 @@ from masked_denoiser.errors import JobError, OutputError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.readers.damage import DamagedRegion
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.validation.fingerprint import checksum
 from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress
 from masked_denoiser.inference.runner import Pending
 from masked_denoiser.jobs.pipeline.events import NONFINITE_MESSAGE, Cancelled, Event, Finished, TileDone, damage_message
@@ -23,7 +24,7 @@ from masked_denoiser.jobs.pipeline.progress import ProgressTracker
 from masked_denoiser.jobs.pipeline.tile_stages import BatchTask, LoadedBatch, Pixels, TileStages
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.region import Region
-from masked_denoiser.jobs.storage.journal import Journal, check_complete
+from masked_denoiser.jobs.storage.journal import Checksums, Journal, check_complete
 from masked_denoiser.jobs.storage.output import Output
 from masked_denoiser.messages import Message
 from masked_denoiser.tiling.groups import Group, batches
@@ -40,6 +41,7 @@ class _DenoisedBatch:
         skipped: number of tiles that were copied unchanged as background.
         nonfinite: whether the input contained NaN or infinities.
         damage: regions that could not be read.
+        checksums: of a group that was written with this batch.
     """
 
     task: BatchTask
@@ -47,6 +49,7 @@ class _DenoisedBatch:
     skipped: int
     nonfinite: bool
     damage: tuple[DamagedRegion, ...]
+    checksums: Checksums | None = None
 
 
 @dataclass(eq=False)
@@ -54,6 +57,7 @@ class _GroupResult:
     """Results of a group until it is complete."""
 
     cores: list[tuple[Tile, Pixels]] = field(default_factory=list)
+    read: int = 0
     std_cores: list[tuple[Tile, Pixels]] = field(default_factory=list)
     damage: tuple[DamagedRegion, ...] = ()
 
@@ -99,7 +103,7 @@ class Pipeline:
             cancel: stops the run if it is set, in place of the pipeline's own event.
         """
         self.cancel = cancel or self.cancel
-        tracker = ProgressTracker(self.job, self.journal.done if self.journal else set(), self.region)
+        tracker = ProgressTracker(self.job, set(self.journal.done) if self.journal else set(), self.region)
         finished = False
         try:
             yield tracker.progress()
@@ -180,28 +184,31 @@ class Pipeline:
             if std is not None:
                 collected.std_cores.append((tile, std))
         collected.damage += loaded.damage
+        collected.read = task.input_checksum(loaded.inputs, collected.read)
         nonfinite = _any_nonfinite(loaded.inputs)
         if not task.last:
             return _DenoisedBatch(task, [], loaded.skipped, nonfinite, loaded.damage)
         self._group_result = _GroupResult()
         with self.timings.measure("writes"):
-            self._store(task, collected)
-        return _DenoisedBatch(task, collected.cores, loaded.skipped, nonfinite, loaded.damage)
+            checksums = self._store(task, collected)
+        return _DenoisedBatch(task, collected.cores, loaded.skipped, nonfinite, loaded.damage, checksums)
 
-    def _store(self, task: BatchTask, collected: _GroupResult) -> None:
+    def _store(self, task: BatchTask, collected: _GroupResult) -> Checksums:
         """Write a group in one call, so that it is the only writer of its shard, and then record it."""
+        blocks = [_assemble(task.group, cores) for cores in (collected.cores, collected.std_cores) if cores]
+        checksums = Checksums(collected.read, tuple(map(checksum, blocks)))
         y, x = (span.start for span in task.group.core)
         if not self.may_write():
             raise JobError(f"{self.job.output} is now being written by another process; this one stops writing to it")
         try:
-            self.sink.write(task.plane, y, x, _assemble(task.group, collected.cores))
-            if self.std_sink is not None and collected.std_cores:
-                self.std_sink.write(task.plane, y, x, _assemble(task.group, collected.std_cores))
+            for sink, block in zip(self._sinks(), blocks, strict=False):
+                sink.write(task.plane, y, x, block)
             if self.journal:
                 self.journal.add_limits(self.runner.limits)
-                self.journal.add(task.group_id, collected.damage)
+                self.journal.add(task.group_id, checksums, collected.damage)
         except OSError as error:
             raise OutputError(Path(self.job.output), error) from error
+        return checksums
 
     def finish(self, progress: ProgressCallback = no_progress) -> None:
         """Complete the outputs."""

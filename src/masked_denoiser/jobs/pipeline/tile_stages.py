@@ -16,6 +16,7 @@ from masked_denoiser.denoising.tile_denoiser import Runner, TileDenoiser
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.readers.damage import DamagedRegion, read_zero_filled
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.validation.fingerprint import checksum
 from masked_denoiser.inference.runner import Denoised, Pending
 from masked_denoiser.jobs.pipeline.background_tiles import BackgroundTiles
 from masked_denoiser.jobs.pipeline.prefetch import StageTimings
@@ -41,6 +42,12 @@ class BatchTask:
     group: Group
     batch: tuple[Tile, ...]
     last: bool
+
+    def input_checksum(self, inputs: list[Pixels], start: int) -> int:
+        """Return the checksum of the tiles as read, without halos, continued from earlier tiles of the group."""
+        for tile, pixels in zip(self.batch, inputs, strict=True):
+            start = checksum(pixels[(slice(None), *tile.core_in_read)], start)
+        return start
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +105,7 @@ class TileStages:
         if loaded.units is None:
             return None
         origins = tuple(task.batch[i].origin for i in loaded.selected)
-        denoiser = TileDenoiser(runner, self._job.window)
+        denoiser = TileDenoiser(runner, self._job.grid)
         return denoiser.submit(loaded.units, origins, self._job.treatment_of(task.plane))
 
     def to_image_units(

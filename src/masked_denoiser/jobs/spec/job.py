@@ -19,6 +19,7 @@ from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.images.choices import Channels, OmeZarr
 from masked_denoiser.images.planes import Plane, list_planes
+from masked_denoiser.images.validation.fingerprint import Fingerprint
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.jobs.spec.options import OnError, OutputDtype
 from masked_denoiser.tiling.groups import TileGroups
@@ -36,17 +37,16 @@ class Job:
     """A resolved job. Equal jobs write the same bytes on the same kind of device.
 
     Attributes:
-        asked_axes, level: arguments of `open_image` for the input.
-        stamp: size in bytes and modification time in nanoseconds of the input, 0 if it is not a file; and a checksum of
-            some of its pixels.
+        requested_axes, level: arguments of `open_image` for the input.
+        fingerprint: checksums of files and pixels of the input.
         model_from: name or path from which the model was loaded; empty for a model in memory.
-        window: grid of the model in pixels; that of the tiles is `stride` times as wide.
+        grid: grid of the model in pixels; that of the tiles is `stride` times as wide.
         shard: side of the output's shards in pixels; 0 if each chunk is a separate file.
         group: numbers of rows and columns of the tiles that are written and recorded together: those of a shard of the
             output, or else of a batch.
         epochs: runs of planes with separate ranges and treatments; see `denoising.intensity.epochs`.
         ranges: key and `IntensityRange` of each channel and epoch.
-        asked: `Options.noise`.
+        requested_noise: `Options.noise`.
         noise: result of the noise measurement as text; empty if the noise was not measured.
         treatments: key and `NoiseTreatment` of each channel and epoch.
         hot_pixels: channel and (row, column) of each of its detector pixels that are replaced first.
@@ -59,9 +59,9 @@ class Job:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
     input: str
-    asked_axes: str | None
+    requested_axes: str | None
     level: int
-    stamp: tuple[int, int, int]
+    fingerprint: Fingerprint
     output: str
     shape: tuple[int, ...]
     axes: str
@@ -71,7 +71,7 @@ class Job:
     model: str
     model_from: str
     model_digest: str
-    window: int
+    grid: int
     tile: int
     halo: int
     batch: int
@@ -83,7 +83,7 @@ class Job:
     channels: Channels
     epochs: int
     ranges: tuple[tuple[int, IntensityRange], ...]
-    asked: str
+    requested_noise: str
     noise: str
     treatments: tuple[tuple[int, NoiseTreatment], ...]
     hot_pixels: tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
@@ -100,7 +100,7 @@ class Job:
     def plan(self) -> Plan:
         """Tiles of each plane."""
         sizes = dict(zip(self.axes, self.shape, strict=True))
-        return Plan((sizes["Y"], sizes["X"]), self.tile, self.halo, self.window * self.stride)
+        return Plan((sizes["Y"], sizes["X"]), self.tile, self.halo, self.grid * self.stride)
 
     @cached_property
     def groups(self) -> TileGroups:
@@ -169,18 +169,17 @@ class Job:
         return replace(self, input=absolute(self.input), output=absolute(self.output), model_from=model)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that an output records, as plain JSON: the identity without the stamp of the input."""
-        return {key: value for key, value in self.identity().items() if key != "stamp"}
+        """Return the settings that an output records, as plain JSON: the identity without `fingerprint`."""
+        return {key: value for key, value in self.identity().items() if key != "fingerprint"}
 
 
 def describe_difference(field: str, then: Any, now: Any) -> str:
     """Return a description of a field in which two jobs differ."""
-    if field == "asked":
+    if field == "requested_noise":
         return f"--noise was {then} and is {now}"
-    if field != "stamp":
+    if field != "fingerprint":
         before, after = (text if len(text := repr(value)) <= 60 else f"{text[:60]}..." for value in (then, now))
         return f"{field} was {before} and is {after}"
-    names = ("its size in bytes", "its modification time", "its pixels")
-    values = zip(names, then, now, strict=True) if isinstance(then, list | tuple) and len(then) == 3 else ()
-    changed = [name for name, before, after in values if before != after]
+    names = {"files": "names or sizes of its files", "pixels": "its pixels"}
+    changed = [name for key, name in names.items() if isinstance(then, dict) and then.get(key) != now[key]]
     return f"the input has changed ({', '.join(changed) or 'it was not recorded'})"

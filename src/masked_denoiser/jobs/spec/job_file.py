@@ -1,6 +1,6 @@
 """Job files: a resolved job as one JSON file, shared by the command line, Python, the docks and clusters.
 
-{"format": 4, "job": {...}} with the fields of `Job`. A job file is data, never code, and may come from an untrusted
+{"format": 5, "job": {...}} with the fields of `Job`. A job file is data, never code, and may come from an untrusted
 source: its values are checked here, and against input and model when the job is run.
 """
 
@@ -23,7 +23,7 @@ from masked_denoiser.plain_json import parse_json
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-_FORMAT = 4
+_FORMAT = 5
 
 #: Largest size of a job file in bytes; typical ones have a few kilobytes.
 _MAX_BYTES = 2**24
@@ -34,7 +34,7 @@ _DTYPE = re.compile(r"[<>=|]?[uif][1248]|u?int(8|16|32|64)|float(16|32|64)")
 _LIMITS = {
     "tile": (1, 2**20),
     "halo": (0, 2**20),
-    "window": (1, 2**16),
+    "grid": (1, 2**16),
     "batch": (1, 2**16),
     "passes": (1, 1000),
     "level": (0, 100),
@@ -78,8 +78,13 @@ def read_job_file(path: Path) -> Job:
         raise JobError(f"job file {path} cannot be read ({error.strerror}); check the path") from error
     except ValueError as error:
         raise JobError(f"{path} is not a job file ({error}); write one with `denoise --save-job`") from error
-    if not isinstance(values, dict) or values.get("format") != _FORMAT or set(values) != {"format", "job"}:
-        raise JobError(f"{path} is not a job file of format {_FORMAT}; write one with `denoise --save-job`")
+    if not isinstance(values, dict) or set(values) != {"format", "job"}:
+        raise JobError(f"{path} is not a job file; write one with `denoise --save-job`")
+    if values["format"] != _FORMAT:
+        raise JobError(
+            f"{path} has format {str(values['format'])[:20]} of job files, and this version reads {_FORMAT}; write it "
+            "again with `denoise --save-job`"
+        )
     return job_from_json(values["job"], str(path))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection
 from dataclasses import replace
 from math import isfinite, lcm
@@ -24,6 +23,7 @@ from masked_denoiser.errors import JobError
 from masked_denoiser.images.choices import Channels, OmeZarr
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.validation.fingerprint import take_fingerprint
 from masked_denoiser.images.writers.layout import shard_side
 from masked_denoiser.images.writers.output_path import is_tiff
 from masked_denoiser.inference.halo import resolve_halo, round_up_to_grid
@@ -80,7 +80,7 @@ def make_job(
         model=model.card.name,
         model_from=model_from,
         model_digest=model.digest,
-        window=grid,
+        grid=grid,
         tile=tile,
         halo=resolve_halo(options.halo, model, stride, context_reach),
         batch=batch,
@@ -117,7 +117,7 @@ def _noise_choice(
 def _option_fields(options: Options) -> dict[str, Any]:
     """Return the fields of a job that are taken over from the options."""
     names = ("passes", "std", "seed", "channels", "compiled", "ome_zarr", "on_error")
-    renamed = {"output_dtype": options.dtype, "asked": options.noise}
+    renamed = {"output_dtype": options.dtype, "requested_noise": options.noise}
     return {name: getattr(options, name) for name in names} | renamed
 
 
@@ -132,9 +132,9 @@ def _source_fields(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
     """Return the fields of a job that describe its input."""
     return {
         "input": source.where,
-        "asked_axes": source.asked_axes,
+        "requested_axes": source.requested_axes,
         "level": source.level,
-        "stamp": fingerprint(source, planes),
+        "fingerprint": take_fingerprint(source, planes),
         "shape": source.shape,
         "axes": source.axes,
         "dtype": str(source.dtype),
@@ -232,17 +232,6 @@ def _background(
     if not options.skip_background:
         return ()
     return tuple(measure_background(source, planes, ranges, options.seed).items())
-
-
-def fingerprint(source: Source, planes: tuple[Plane, ...]) -> tuple[int, int, int]:
-    """Return the stamp of an input, which tells it from other inputs: see `Job.stamp`."""
-    ys, xs = (slice(max(0, side // 2 - 64), side // 2 + 64) for side in source.size_yx)
-    sampled = (planes[0], planes[len(planes) // 2], planes[-1])
-    checksum = zlib.crc32(b"".join(source.read(plane, ys, xs).tobytes() for plane in sampled))
-    if source.path is None or not source.path.is_file():
-        return 0, 0, checksum
-    status = source.path.stat()
-    return status.st_size, status.st_mtime_ns, checksum
 
 
 def resolve_channels(source: Source, model: Model | str | Path, options: Options) -> Options:

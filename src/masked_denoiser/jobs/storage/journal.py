@@ -1,13 +1,18 @@
 """Journal of a job: a file next to the output that records the finished groups of tiles.
 
-It is created before the output and removed after the output is complete, so an output with a journal is unfinished, and
-one without is complete. A line is the CRC-32 of a record in eight hexadecimal digits, a space, and the record as JSON:
+It is created before the output and removed after the output is complete. A line is the CRC-32 of a record in eight
+hexadecimal digits, a space, and the record as JSON:
 
-    {"format": 2, "job": {...}}             header: the job
-    {"by": "process 4711 on microscope", "run": "..."}    writer, once per run
-    {"done": [plane, group]}                a group of tiles, appended after its pixels are on disk
-    {"limits": [at_once, side]}             memory limits from here on, after memory ran out
-    {"damage": [[index, rows, columns]]}    unreadable regions of the input, before the group that contains them
+    {"format": 3, "job": {...}}
+        header: the job
+    {"by": "process 4711 on microscope", "run": "...", "files": 1234}
+        start of a run: its writer, and the times of the files of the input
+    {"done": [plane, group], "read": 1234, "written": [1234]}
+        a group of tiles, appended after its pixels are on disk, with their checksums in the input and in the outputs
+    {"limits": [at_once, side]}
+        memory limits from here on, after memory ran out
+    {"damage": [[index, rows, columns]]}
+        unreadable regions of the input, before the group that contains them
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any, Self
@@ -25,13 +30,28 @@ from masked_denoiser.errors import JobError
 from masked_denoiser.images.readers.damage import DamagedRegion
 from masked_denoiser.images.writers.fsync import sync_file
 from masked_denoiser.inference.memory_limits import MemoryLimits
-from masked_denoiser.jobs.spec.job import Job
+from masked_denoiser.jobs.spec.job import Job, describe_difference
 from masked_denoiser.jobs.spec.job_file import job_from_json
 from masked_denoiser.jobs.spec.options import Options
-from masked_denoiser.jobs.storage.journal_records import format_record, read_records
+from masked_denoiser.jobs.storage.journal_records import check_is_journal, format_record, read_records
 from masked_denoiser.jobs.storage.lock import OutputLock
+from masked_denoiser.temporary_path import remove_leftovers, temporary_path
 
-_FORMAT = 2
+_FORMAT = 3
+
+
+@dataclass(frozen=True)
+class Checksums:
+    """Checksums (CRC-32) of the pixels of a group of tiles.
+
+    Attributes:
+        read: of its pixels in the input, tile by tile, without halos.
+        written: of its pixels in the result, and in the standard deviation if there is one.
+    """
+
+    read: int
+    written: tuple[int, ...]
+
 
 #: Group of tiles: index of the plane, and of the group in `Job.groups`.
 GroupId = tuple[int, int]
@@ -43,15 +63,19 @@ class Journal:
     Attributes:
         output: path of the output.
         path: path of the journal.
-        done: finished groups of tiles.
+        done: finished groups of tiles, with the checksums of their pixels.
+        damaged_groups: number of groups that were finished, and are missing or damaged on disk.
         damage: damaged regions of the input, which are not denoised, and zero where they cannot be read.
         limits: last recorded memory limits.
         run: unique name of this run of the job.
+        files: times of the files of the input when the last run began; see `fingerprint.file_times`.
     """
 
     def __init__(self, output: Path, lock: OutputLock) -> None:
         self.output, self.path, self._lock = output, Journal.path_for(output), lock
-        self.done: set[GroupId] = set()
+        self.done: dict[GroupId, Checksums] = {}
+        self.damaged_groups = 0
+        self.files = 0
         self.damage: list[DamagedRegion] = []
         self.limits = MemoryLimits()
         self.run = uuid4().hex
@@ -63,30 +87,40 @@ class Journal:
         return output.with_name(output.name + ".journal")
 
     @classmethod
-    def start(cls, output: Path, job: Job, lock: OutputLock | None = None) -> Self:
+    def start(cls, output: Path, job: Job, lock: OutputLock | None = None, *, files: int = 0) -> Self:
         """Create a journal with a header that contains the job; an existing one is replaced.
 
+        Args:
+            output: path of the output.
+            job: the job.
+            lock: lock of the output.
+            files: times of the files of the input.
+
         Raises:
-            JobError: if another process writes this output, or the folder cannot be written to.
+            JobError: if another process writes this output, the folder cannot be written to, or another file has the
+                name of the journal.
         """
         journal = cls(output, lock or lock_output(output))
-        temporary = journal.path.with_name(f"{journal.path.name}.new")
         try:
-            with temporary.open("wb") as file:
-                file.write(format_record({"format": _FORMAT, "job": job.identity()}))
-                file.flush()
-                os.fsync(file.fileno())
+            check_is_journal(journal.path)
+            remove_leftovers(journal.path)
+            temporary = temporary_path(journal.path, "creating")
+            temporary.write_bytes(format_record({"format": _FORMAT, "job": job.identity()}))
+            sync_file(temporary)
+            temporary.replace(journal.path)  # so that no journal lacks its header
+            sync_file(journal.path)
+            journal._open(files)
         except OSError as error:
             journal._lock.release()
             raise JobError(f"{output.parent} cannot be written to ({error.strerror}); choose another output") from error
-        temporary.replace(journal.path)  # so that no journal lacks its header
-        sync_file(journal.path)
-        journal._open()
+        except JobError:
+            journal._lock.release()
+            raise
         return journal
 
     @classmethod
     def resume(cls, output: Path, job: Job, lock: OutputLock | None = None) -> Self:
-        """Open the journal of an interrupted job to continue it; a torn end is cut off.
+        """Open the journal of an interrupted job to continue it; a torn end is cut off. Call `begin_run` afterwards.
 
         Raises:
             JobError: if there is none, it is damaged, another process writes this output, or the job differs; the
@@ -100,7 +134,6 @@ class Journal:
             for record in records[1:]:
                 journal._restore(record, job)
             os.truncate(journal.path, length)
-            journal._open()
         except BaseException:
             lock.release()
             raise
@@ -122,7 +155,7 @@ class Journal:
             return job  # another version may have other fields; `resume` raises the error
         locations = {"input": job.input, "output": job.output, "model_from": job.model_from}
         recorded = job_from_json(values | locations, str(Journal.path_for(output)))
-        if recorded.asked != job.asked:
+        if recorded.requested_noise != job.requested_noise:
             return job
         if measured_precision:
             job = replace(job, precision=recorded.precision)
@@ -148,13 +181,17 @@ class Journal:
                     return MemoryLimits(at_once, side)
         return MemoryLimits()
 
-    def add(self, group_id: GroupId, damage: tuple[DamagedRegion, ...] = ()) -> None:
+    def begin_run(self, files: int) -> None:
+        """Record that this process continues the job, and the times of the files of the input."""
+        self._open(files)
+
+    def add(self, group_id: GroupId, checksums: Checksums, damage: tuple[DamagedRegion, ...] = ()) -> None:
         """Record a group whose pixels are on disk, and sync the record to disk."""
-        self.done.add(group_id)
+        self.done[group_id] = checksums
         self.damage += damage
         if damage:
             self._append({"damage": [[list(map(list, p.index)), p.rows, p.columns] for p in damage]})
-        self._append({"done": list(group_id)})
+        self._append({"done": list(group_id), "read": checksums.read, "written": list(checksums.written)})
 
     def add_limits(self, limits: MemoryLimits) -> None:
         """Record memory limits, if they have changed."""
@@ -179,9 +216,9 @@ class Journal:
         finally:
             self._lock.release()
 
-    def _open(self) -> None:
+    def _open(self, files: int) -> None:
         self._file = self.path.open("ab", buffering=0)  # so that closing writes nothing
-        self._append({"by": f"process {os.getpid()} on {socket.gethostname()}", "run": self.run})
+        self._append({"by": f"process {os.getpid()} on {socket.gethostname()}", "run": self.run, "files": files})
 
     def _append(self, record: dict[str, Any]) -> None:
         assert self._file is not None
@@ -191,18 +228,24 @@ class Journal:
     def _restore(self, record: dict[str, Any], job: Job) -> None:
         """Restore the state from a record of an earlier run."""
         match record:
-            case {"done": [int(plane), int(group)]} if 0 <= plane < len(job.planes) and 0 <= group < len(job.groups):
-                self.done.add((plane, group))
+            case {"done": [int(plane), int(group)], "read": int(read), "written": [*written]} if (
+                0 <= plane < len(job.planes) and 0 <= group < len(job.groups) and all(map(_is_integer, written))
+            ):
+                self.done[plane, group] = Checksums(read, tuple(written))
             case {"damage": [*regions]}:
                 self.damage += [_parse_region(values, self.path) for values in regions]
             case {"limits": [int() | None as at_once, int() | None as side]}:
                 self.limits = MemoryLimits(at_once, side)
-            case {"by": str()}:
-                pass
+            case {"by": str(), "files": int(files)}:
+                self.files = files
             case _:
                 raise JobError(
                     f"journal {self.path} contains an invalid record: {str(record)[:80]}; start again with --overwrite"
                 )
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int)
 
 
 def check_complete(job: Job, journal: Journal) -> None:
@@ -240,7 +283,8 @@ def _check_same_job(header: dict[str, Any], job: Job, path: Path) -> None:
     if header.get("format") != _FORMAT or not isinstance(then, dict):
         raise JobError(f"journal {path} has no header that this version can read; start again with --overwrite")
     changed = [key for key in now if then.get(key) != now[key]]
-    differing = [f"{key} was {then.get(key)!r:.200} and is {now[key]!r:.200}" for key in changed]
+    changed.sort(key=lambda key: key != "fingerprint")  # a changed input also changes what is measured in it
+    differing = [describe_difference(key, then.get(key), now[key]) for key in changed]
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise JobError(

@@ -6,6 +6,7 @@ A line is the CRC-32 of a record in eight hexadecimal digits, a space, and the r
 from __future__ import annotations
 
 import json
+import re
 import time
 import zlib
 from pathlib import Path
@@ -43,6 +44,24 @@ def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
         position = f"line {parsed.index(None) + 1}" if parsed else "its first line"
         raise JobError(f"journal {path} is damaged at {position}; start again with --overwrite")
     return records, sum(len(line) + 1 for line in lines[: len(records)])
+
+
+def check_is_journal(path: Path) -> None:
+    """Check that a path may be used for a journal: there is no file, or an earlier journal, even a damaged one.
+
+    Raises:
+        JobError: if there is a file or folder that this program has not written.
+    """
+    if not path.exists():
+        return
+    start = b"" if path.is_dir() else _first_bytes(path)
+    if path.is_dir() or (start.strip(b"\0") and not re.match(rb"[0-9a-f]{8} \{", start)):
+        raise JobError(f"{path} exists and is not a journal of this program; move it, or choose another output")
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)
 
 
 def parse_record(line: bytes) -> dict[str, Any] | None:

@@ -46,8 +46,11 @@ class OutputLock:
 
 
 def _lock(output: Path, owner: str) -> FileLock:
+    path = output.with_name(f"{output.name}.lock")
+    if path.is_dir() or (path.is_file() and path.stat().st_size):
+        raise JobError(f"{path} exists and is not a lock of this program; move it, or choose another output")
     # Not thread-local, since another thread may release it.
-    lock = FileLock(output.with_name(f"{output.name}.lock"), timeout=0, thread_local=False)
+    lock = FileLock(path, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout as error:

@@ -14,6 +14,8 @@ import numpy as np
 from masked_denoiser.errors import AlreadyCompleteError, JobError, OutputError
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.validation.completeness import incompleteness
+from masked_denoiser.images.validation.fingerprint import Fingerprint, file_times
 from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress, subrange
 from masked_denoiser.images.writers.output_path import (
     check_disk_space,
@@ -25,6 +27,7 @@ from masked_denoiser.images.writers.output_path import (
 )
 from masked_denoiser.images.writers.provenance import read_attributes
 from masked_denoiser.jobs.spec.job import Job, describe_difference
+from masked_denoiser.jobs.storage.check_finished import check_input, drop_damaged_groups
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.jobs.storage.lock import OutputLock
 from masked_denoiser.tiling.plan import chunk_side
@@ -73,7 +76,8 @@ def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, 
 
     Raises:
         AlreadyCompleteError: if a complete output is to be resumed.
-        JobError: if resuming and overwriting are both requested, or the output exists and neither is.
+        JobError: if an output to be resumed is not known to be complete and has no journal, if both resuming and
+            overwriting are requested, or if the output exists and neither is.
         ImageError: if the output cannot be written, or would overwrite the input.
     """
     check_not_both(resume, overwrite)
@@ -84,14 +88,22 @@ def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, 
     if unfinished:
         raise JobError(f"{path} is unfinished; continue with --resume, or start again with --overwrite")
     if path.exists() and resume:
-        raise AlreadyCompleteError(
-            f"{path} has no journal, so it is complete and cannot be resumed; use --overwrite to start again"
-        )
+        _check_marked_complete(path)
+        raise AlreadyCompleteError(f"{path} is complete; use --overwrite to start again")
     _check_absent(path)
     if job_has_std:
         check_output(std_path(path), source)
         _check_absent(std_path(path))
     return False
+
+
+def _check_marked_complete(path: Path) -> None:
+    """Raise a JobError for an output without a journal that is not known to be complete."""
+    if reason := incompleteness(path, read_attributes(path)):
+        raise JobError(
+            f"{path} is of unknown completeness and has no journal, so it cannot be resumed: {reason}; start again "
+            "with --overwrite, or write elsewhere"
+        )
 
 
 def check_not_both(resume: bool, overwrite: bool) -> None:
@@ -126,7 +138,7 @@ def check_same_job(path: Path, job: Job, *, measured_precision: bool = False) ->
         raise JobError(
             f"{path} exists and is not an output of this version; write elsewhere, or replace it with --overwrite"
         )
-    measured = {"noise", "treatments", "hot_pixels"} if job.asked == "auto" else set()
+    measured = {"noise", "treatments", "hot_pixels"} if job.requested_noise == "auto" else set()
     ignored = {"version", *measured, *(["precision"] if measured_precision else [])}
     now = json.loads(json.dumps(job.settings()))
     differing = [
@@ -159,12 +171,17 @@ def open_output(source: Source, job: Job, lock: OutputLock, *, resume: bool, ove
     path = Path(job.output)
     with ExitStack() as undo:
         # The journal is created before the output, since an output without a journal counts as complete.
-        journal = Journal.resume(path, job, lock) if resume else Journal.start(path, job, lock)
+        files = file_times(source)
+        journal = Journal.resume(path, job, lock) if resume else Journal.start(path, job, lock, files=files)
         undo.callback(journal.close if resume else journal.remove)
         started = bool(journal.done)
         if not started:
             _check_disk_space(source, job, path)
         sinks = open_sinks(path, source, job, resume=started, overwrite=overwrite or resume)
+        if resume:
+            check_input(job, source, journal, files)
+            drop_damaged_groups(job, [sink for sink in sinks if sink is not None], journal)
+            journal.begin_run(files)
         undo.pop_all()
     return Output(*sinks, journal)
 
@@ -232,12 +249,12 @@ def provenance(job: Job) -> dict[str, Any]:
 
     It contains no times and no paths, so that equal jobs write equal bytes.
     """
-    without_paths = replace(job, input="", output="", model_from="", stamp=(0, 0, 0))
+    without_paths = replace(job, input="", output="", model_from="", fingerprint=Fingerprint(0, 0))
     return {
         "model": job.model,
         "model_digest": job.model_digest,
         "version": job.version,
         "job": without_paths.digest,
         "settings": job.settings(),
-        "input": f"{job.stamp[2]:08x}",
+        "input": f"{job.fingerprint.pixels:08x}",
     }

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from qtpy.QtWidgets import QLabel, QLineEdit, QWidget
+from qtpy.QtWidgets import QLabel, QLineEdit, QPushButton, QWidget
 
 from masked_denoiser.errors import FormError
 from masked_denoiser.jobs.spec.options import OPTIONS, Options
 from masked_denoiser.plugin.denoise.form import Form
-from masked_denoiser.plugin.denoise.option_fields import make_field, sentence
 from masked_denoiser.plugin.denoise.region_fields import SlicesField
 from masked_denoiser.plugin.shared.form_widgets import (
     CollapsibleSection,
@@ -20,6 +19,7 @@ from masked_denoiser.plugin.shared.form_widgets import (
     row,
     set_tooltips,
 )
+from masked_denoiser.plugin.shared.option_fields import make_field, sentence
 
 #: Options whose fields are generated from the table of options.
 _GENERATED = tuple(name for name, option in OPTIONS.items() if option.label and name not in ("noise", "intensity"))
@@ -38,6 +38,7 @@ class ExpertSettings(CollapsibleSection):
         self.axes.textChanged.connect(self._axes_changed)
         self._slices_label = QLabel("slices")
         self._slices_label.hide()
+        self.repeat_button = QPushButton("Repeat these settings")
         self._add_tooltips()
         content = QWidget()
         self._lay_out(content)
@@ -68,6 +69,26 @@ class ExpertSettings(CollapsibleSection):
         """Set the list of devices, and keep the choice if possible."""
         fill_combo(self.device, list(names), self.device.currentText())
 
+    def show_options(self, options: Options, device: str) -> None:
+        """Fill in the options and the device of an earlier job."""
+        for name, field in self.fields.items():
+            field.value = getattr(options, name)
+        self.noise.setCurrentText(options.noise)
+        low, high = options.intensity or ("", "")
+        self.low.setText(str(low))
+        self.high.setText(str(high))
+        if (index := self.device.findText(device)) >= 0:
+            self.device.setCurrentIndex(index)
+
+    def allow_passes(self, allowed: bool, reason: str) -> None:
+        """Enable the options that need differing passes, or disable them and say why."""
+        for name in ("passes", "std"):
+            field = self.fields[name]
+            if not allowed:
+                field.value = OPTIONS[name].default
+            field.enabled = allowed
+            field.tooltip = sentence(OPTIONS[name].help) if allowed else reason
+
     def show_axes(self, letters: str, hint: str) -> None:
         """Show the axes of a layer, and a hint where they come from."""
         self.slices.clear()
@@ -83,6 +104,7 @@ class ExpertSettings(CollapsibleSection):
             self.noise: sentence(OPTIONS["noise"].help),
             self.low: "Intensity that the network sees as black; empty to measure it.",
             self.high: "Intensity that the network sees as white; empty to measure it.",
+            self.repeat_button: "Fill in the settings with which the selected result layer was made.",
             self.device: "Device that runs the network. auto chooses a GPU if there is one, and reports its choice.",
             self.axes: "One letter per dimension: T time, C channel, Z depth, Y height, X width, S RGB samples.",
             self.scheduler: "Address of a dask scheduler, such as tcp://host:8786, whose workers denoise to disk. They "
@@ -104,6 +126,7 @@ class ExpertSettings(CollapsibleSection):
         rows.addRow("axes", row(self.axes, self.axes_hint))
         rows.addRow(self._slices_label, self.slices)
         rows.addRow("cluster", self.scheduler)
+        rows.addRow("", self.repeat_button)
 
 
 def _rounded(value: Any) -> Any:

@@ -10,8 +10,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from masked_denoiser.errors import FormError
-from masked_denoiser.images.source import Source
-from masked_denoiser.images.writers.layout import SMALLEST_LEVEL
+from masked_denoiser.images.source import LazyArray, Source
 from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES, ZARR_SUFFIXES
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.region import Region
@@ -24,6 +23,10 @@ RegionKind = Literal["whole", "view", "shapes"]
 
 #: Suffix of the output by its kind.
 _SUFFIX: Mapping[Output, str] = {"zarr": ".ome.zarr", "tiff": ".ome.tif"}
+
+#: Longest side in pixels of a result that is shown without lower levels: other plugins take the data of a multiscale
+#: layer for an array and get its lowest level, and graphics cards show textures of this size.
+LARGEST_PLAIN_SIDE = 8192
 
 #: Share of the free memory above which the user confirms a result in memory.
 _MAX_MEMORY_SHARE = 0.5
@@ -75,6 +78,8 @@ class Request:
         pyramid: whether to show the result as a pyramid.
         resume, overwrite: what to do with an output that exists; with neither, the user is asked.
         scheduler: address of a dask scheduler whose workers denoise; "" for this computer.
+        flipped: axes along which the layer is flipped, and the source is not.
+        levels: levels of the layer, to show it behind a growing result; empty unless all of a pyramid is denoised.
         file: the source as the workers of a cluster open it; it may have more axes, of length 1.
     """
 
@@ -91,6 +96,8 @@ class Request:
     resume: bool = False
     overwrite: bool = False
     scheduler: str = ""
+    flipped: str = ""
+    levels: tuple[LazyArray, ...] = ()
     file: Source | None = None
 
 
@@ -102,6 +109,7 @@ def make_request(
     region: Region | None = None,
     preview: bool = False,
     start: Mapping[str, int] | None = None,
+    multiscale: bool = False,
 ) -> Request:
     """Return the arguments of the background task.
 
@@ -112,6 +120,7 @@ def make_request(
         region: part of the source to denoise in memory; None for all of it.
         preview: whether to denoise in memory only, as a preview.
         start: first pixel of the source in its layer, by axis letter.
+        multiscale: whether the layer is a pyramid.
 
     Raises:
         FormError: if no model is chosen, or no path for an output on disk.
@@ -128,7 +137,7 @@ def make_request(
         region=region,
         preview=preview,
         start=start or {},
-        pyramid=not preview and _longer_side(source, region) > SMALLEST_LEVEL,
+        pyramid=not preview and (multiscale or _longer_side(source, region) > LARGEST_PLAIN_SIDE),
         scheduler="" if preview else form.scheduler,
     )
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.models.catalogue import AUTO, list_models
-from masked_denoiser.plugin.layers.source import layer_axes, layer_path
+from masked_denoiser.plugin.layers.source import layer_axes, layer_notes, layer_path
 from masked_denoiser.plugin.shared.signals import SIGNALS, layer_list_signals
 
 
@@ -26,6 +26,9 @@ class LayerChoiceView(Protocol):
 
     def suggest_paths(self, name: str, path: Path | None) -> None:
         """Suggest output paths for a layer of this name and file."""
+
+    def show_notes(self, notes: list[str]) -> None:
+        """Show what is to be known about the chosen layer; hide the field if there is nothing."""
 
 
 class LayerChooser:
@@ -108,8 +111,10 @@ class LayerChooser:
         self.layer = layer
         if layer is None:
             self._view.show_axes("", "")
+            self._view.show_notes([])
             return
         self._shape = tuple(layer.data.shape)
+        self._view.show_notes(layer_notes(layer))
         try:
             axes = layer_axes(layer)
             self._view.show_axes(axes.letters, "guessed from the shape" if axes.guessed else "from the layer")

@@ -73,7 +73,7 @@ def choose_part(viewer: Any, layer: Any, source: Source, form: Form) -> LayerPar
         FormError: if the view or the Shapes layer gives no region of the layer.
         ImageError: if the layer does not have the slices.
     """
-    selection = parse_selection(form.slices)
+    selection = parse_selection(form.slices).resolved(source)
     slices, starts = crop(source, selection), selection.starts
     slices_text = f"slices: {selection}" if selection.spans else ""
     if form.region == "whole":

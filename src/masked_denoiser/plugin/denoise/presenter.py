@@ -5,60 +5,25 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from masked_denoiser.errors import MaskedDenoiserError
+from masked_denoiser.errors import FormError, MaskedDenoiserError
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing, Progress
 from masked_denoiser.messages import Message
 from masked_denoiser.plugin.denoise import task as tasks
-from masked_denoiser.plugin.denoise.form import Form, Request
+from masked_denoiser.plugin.denoise.form import Request
 from masked_denoiser.plugin.denoise.layer_chooser import LayerChooser
 from masked_denoiser.plugin.denoise.layer_part import ShapesList
 from masked_denoiser.plugin.denoise.request import RequestBuilder
 from masked_denoiser.plugin.denoise.result_layers import ResultLayers
+from masked_denoiser.plugin.denoise.view import DenoiseView
+from masked_denoiser.plugin.layers.settings_record import settings_of
+from masked_denoiser.plugin.layers.source import RECORD_KEY
 from masked_denoiser.plugin.shared.background_task import TaskEnded, TaskRunner
-from masked_denoiser.plugin.shared.task_view import AskingView
+from masked_denoiser.plugin.shared.models_and_devices import ModelsAndDevices, find_models_and_devices
 from masked_denoiser.plugin.shared.wording import describe_error, describe_job_end
 
 _log = logging.getLogger(__name__)
-
-
-class DenoiseView(AskingView, Protocol):
-    """Denoise dock, as its presenter uses it."""
-
-    def form(self) -> Form:
-        """Return the values of the fields; raise FormError if one is invalid."""
-
-    def show_layers(self, names: list[str], chosen: int) -> None:
-        """Set the list of image layers."""
-
-    def show_models(self, names: list[str], chosen: str) -> None:
-        """Set the list of models."""
-
-    def describe_models(self, descriptions: dict[str, str]) -> None:
-        """Show descriptions of models, by name."""
-
-    def show_devices(self, names: tuple[str, ...]) -> None:
-        """Set the list of devices."""
-
-    def show_axes(self, letters: str, hint: str) -> None:
-        """Show the axes of the chosen layer, and a hint where they come from."""
-
-    def suggest_paths(self, name: str, path: Path | None) -> None:
-        """Suggest output paths for a layer of this name and file."""
-
-    def show_shapes(self, names: list[str]) -> None:
-        """Set the list of Shapes layers."""
-
-    def show_slice(self, position: dict[str, int]) -> None:
-        """Fill in the slice at this position by axis letter."""
-
-    def copy(self, text: str) -> None:
-        """Copy a text to the clipboard."""
-
-    def set_running(self, running: bool) -> None:
-        """Disable everything but Cancel while a job runs."""
 
 
 class DenoisePresenter:
@@ -78,9 +43,10 @@ class DenoisePresenter:
         self._source_layer: Any = None
         self._cancel_reason = ""
         self._existing: tasks.OutputExists | None = None
+        self._unchanged: tuple[Request, Any] | None = None
         self._finished = False
         viewer.layers.events.removed.connect(self._layer_removed)
-        self._discovery.start(tasks.find_models_and_devices)
+        self._discovery.start(find_models_and_devices)
         view.start_polling()
 
     @property
@@ -91,6 +57,7 @@ class DenoisePresenter:
     def choose_layer(self, number: int) -> None:
         """Choose the layer at this index of the list."""
         self._chooser.choose(number)
+        self._view.show_comparison(self._results.has_results(self._chooser.layer))
 
     def preview(self) -> None:
         """Denoise the visible part of the layer in memory."""
@@ -99,6 +66,45 @@ class DenoisePresenter:
     def denoise(self) -> None:
         """Denoise the layer, or the chosen part of it."""
         self._request_and_start(preview=False)
+
+    def denoise_anyway(self) -> None:
+        """Repeat the last job without the measurement that found too little noise."""
+        if self._unchanged is None or self._runner.running:
+            return
+        request, layer = self._unchanged
+        if layer not in self._viewer.layers:
+            self._view.show_error("the layer was removed; choose another one")
+            return
+        options = replace(request.options, noise="none", strength=1.0)
+        self._source_layer = layer
+        self._start(replace(request, options=options, overwrite=True))
+
+    def repeat_settings(self) -> None:
+        """Fill in the settings with which the selected result layer was made."""
+        active = self._viewer.layers.selection.active
+        record = active.metadata.get(RECORD_KEY) if active is not None else None
+        try:
+            model, device, options = settings_of(record)
+        except FormError as error:
+            self._view.show_error(describe_error(error))
+            return
+        self._view.show_settings(model, device, options)
+        self._view.show_message(f"settings of layer '{active.name}'")
+
+    def show_original(self, shown: bool) -> None:
+        """Show the chosen layer instead of its results, or its last result."""
+        if self._chooser.layer is not None:
+            self._results.show_original(self._chooser.layer, shown)
+
+    def may_close(self) -> bool:
+        """Ask whether to close the dock, if a job is running; return the answer."""
+        if not self._runner.running or self._request is None:
+            return True
+        kept = (
+            "The finished tiles are kept, and Denoise resumes the job." if self._request.output else "Nothing is kept."
+        )
+        question = f"A job is running. Closing this dock cancels it. {kept}"
+        return self._view.ask(question, "Cancel the job and close", "Keep running") != "Keep running"
 
     def copy_command(self) -> None:
         """Copy the equivalent command line to the clipboard."""
@@ -129,7 +135,10 @@ class DenoisePresenter:
             self._runner.cancel()
 
     def stop(self) -> None:
-        """Cancel all tasks without waiting for them, because the dock or napari closes."""
+        """Cancel all tasks without waiting for them, because the dock or napari closes; a running job is logged."""
+        if self._runner.running and self._request is not None:
+            kept = f"finished tiles are kept in {self._request.output}" if self._request.output else "nothing is kept"
+            _log.warning("the dock was closed and its job was cancelled: %s", kept)
         self._chooser.disconnect()
         self._shapes.disconnect()
         self._discovery.stop()
@@ -138,9 +147,10 @@ class DenoisePresenter:
     def process_events(self) -> None:
         """Handle the events of the tasks since the last call."""
         for event in self._discovery.poll():
-            if isinstance(event, tasks.ModelsAndDevices):
+            if isinstance(event, ModelsAndDevices):
                 self._view.describe_models(event.descriptions)
                 self._view.show_devices(event.devices)
+                self._view.show_masked_models(event.masked)
             elif isinstance(event, TaskEnded) and event.error is not None:
                 self._show_error(event.error)
         events = self._runner.poll()
@@ -174,6 +184,8 @@ class DenoisePresenter:
 
     def _start(self, request: Request) -> None:
         self._request, self._cancel_reason, self._existing, self._finished = request, "", None, False
+        self._unchanged = None
+        self._view.show_banner("")
         self._results.begin(self._source_layer, request.output)
         self._view.set_running(True)
         self._view.show_progress(None, "loading the model, measuring the image")
@@ -189,6 +201,11 @@ class DenoisePresenter:
                 self._view.show_progress(event.done / max(1, event.total), str(event))
             case tasks.LayerUpdate():
                 self._results.show(event)
+                self._view.show_comparison(self._results.has_results(self._chooser.layer))
+            case tasks.LeftUnchanged(reason):
+                assert self._request is not None
+                self._unchanged = self._request, self._source_layer
+                self._view.show_banner(reason)
             case tasks.OutputExists():
                 self._existing = event
             case Finishing():
@@ -239,6 +256,8 @@ class DenoisePresenter:
 
     def _layer_removed(self, event: Any) -> None:
         """Cancel the job if its input layer was removed, or the layer of its result in memory."""
+        self._results.layer_removed(event.value)
+        self._view.show_comparison(self._results.has_results(self._chooser.layer))
         if not self._runner.running or self._request is None:
             return
         if event.value is self._source_layer:

@@ -55,7 +55,9 @@ class SlicesField(QWidget):
         for letter in "TZC":
             self._labels[letter], self.ranges[letter] = QLabel(letter), QLineEdit()
             self.ranges[letter].setPlaceholderText("all")
-            self.ranges[letter].setToolTip(f"Positions along {letter} to denoise, from 0: 3, or 0:5 for 0 to 4")
+            self.ranges[letter].setToolTip(
+                f"Positions along {letter} to denoise, from 0: 3, 0:5 for 0 to 4, -1 for the last"
+            )
             layout.addWidget(self._labels[letter])
             layout.addWidget(self.ranges[letter])
         self.current_button = QPushButton("current slice")

@@ -1,4 +1,8 @@
-"""Result layers of jobs in a viewer: added, refreshed while the job runs, replaced at its end."""
+"""Result layers of jobs in a viewer: added, refreshed while the job runs, replaced at its end.
+
+A result lies directly above its input, which is hidden while a result is visible: viewers add the intensities of
+fluorescence layers, so that noise under a result would be seen through it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,17 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
+import numpy as np
+
 from masked_denoiser.plugin.denoise.task import LayerUpdate, Role
-from masked_denoiser.plugin.layers.source import OUTPUT_KEY, layer_transform, result_state, translation_at
+from masked_denoiser.plugin.layers.source import (
+    OUTPUT_KEY,
+    RECORD_KEY,
+    SPATIAL_SETTINGS,
+    layer_transform,
+    result_state,
+    translation_at,
+)
 
 #: Suffix of a layer's name by its role.
 _SUFFIXES: dict[Role, str] = {"result": "denoised", "std": "standard deviation", "preview": "preview"}
@@ -25,8 +38,9 @@ class ResultLayers:
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = viewer
-        self._results: WeakSet[Any] = WeakSet()
-        self._previews: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        self._inputs: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # input layer of each result
+        self._roles: WeakKeyDictionary[Any, Role] = WeakKeyDictionary()
+        self._hidden: WeakSet[Any] = WeakSet()  # input layers that were hidden here
         self._output_layers: dict[tuple[Path, Role], Any] = {}
         self._current: dict[Role, Any] = {}
         self._next_refresh = 0.0
@@ -51,27 +65,47 @@ class ResultLayers:
 
     def is_result(self, layer: Any) -> bool:
         """Return whether a layer is a result of this dock."""
-        return layer in self._results
+        return layer in self._roles
 
     def is_current(self, layer: Any) -> bool:
         """Return whether a layer is the result of the running job."""
         return any(layer is current for role, current in self._current.items() if role != "std")
+
+    def has_results(self, layer: Any) -> bool:
+        """Return whether an input layer has results in the viewer."""
+        return layer is not None and bool(self._results_of(layer))
+
+    def show_original(self, layer: Any, shown: bool) -> None:
+        """Show an input layer instead of its results, or its last result instead of it."""
+        results = self._results_of(layer)
+        for result in results:
+            result.visible = not shown and result is results[-1]
+        layer.visible = shown or not results
+
+    def layer_removed(self, layer: Any) -> None:
+        """Show an input layer again after its last result was removed."""
+        source = self._inputs.pop(layer, None)
+        if source in self._hidden and not self.has_results(source):
+            self._hidden.discard(source)
+            source.visible = True
 
     def show(self, update: LayerUpdate) -> None:
         """Add a layer, or update the one of this job or of an earlier job with the same output."""
         layer = self._current.get(update.role)
         if layer is not None and layer not in self._viewer.layers:
             return  # the user has removed it
+        is_new = layer is None
         layer = layer if layer is not None else self._previous_layer(update.role)
         data: Any = list(update.levels) if len(update.levels) > 1 else update.levels[0]
-        if layer is None or layer.multiscale != (len(update.levels) > 1) or layer.ndim != self._ndim(update):
-            self._remove(layer)
-            self._add(update, data)
+        if layer is None or not self._fits(layer, update):
+            self._replace(layer, self._make(update, data), update)
             return
         layer.data = data
-        if update.offset:
-            layer.translate = self._translation(update)
-        self._remember(layer, update.role)
+        for name, value in self._placement(update).items():
+            setattr(layer, name, value)
+        self._remember(layer, update)
+        if is_new:
+            self._show_only(layer)
 
     def refresh(self, force: bool = False) -> None:
         """Redraw the layer with the tiles written since, at most four times a second unless `force` is set."""
@@ -83,51 +117,91 @@ class ResultLayers:
         ended = time.monotonic()
         self._next_refresh = ended + max(_MIN_PAUSE, _PAUSE_FACTOR * (ended - now))
 
-    def _add(self, update: LayerUpdate, data: Any) -> None:
+    def _make(self, update: LayerUpdate, data: Any) -> Any:
+        """Return a new layer."""
         from napari.layers import Image
 
         state = self._state | {"name": f"{self._name} {_SUFFIXES[update.role]}", "multiscale": len(update.levels) > 1}
+        state |= self._placement(update)
         if update.role == "std":
-            state |= {"rgb": False}
-        if update.offset:
-            state |= {"translate": self._translation(update)}
+            state |= {"rgb": False, "visible": False}
         if update.limits is not None:
             state |= {"contrast_limits": update.limits}
         layer = Image(data, cache=False, **state)
         if update.limits is None and self._limits_range is not None:
             layer.contrast_limits_range = self._limits_range
-        self._results.add(layer)
-        self._remember(layer, update.role)
-        active = self._viewer.layers.selection.active
-        self._viewer.add_layer(layer)
-        if update.role == "preview" and active in self._viewer.layers:
-            self._viewer.layers.selection.active = active  # the next preview or job is of the image
+        layer.bounding_box.visible = update.role == "preview"
+        return layer
 
-    def _remember(self, layer: Any, role: Role) -> None:
+    def _replace(self, old: Any, new: Any, update: LayerUpdate) -> None:
+        """Insert a layer directly above its input, without changing which layers are selected; remove an old one."""
+        layers = self._viewer.layers
+        selected = [layer for layer in layers if layer in layers.selection and layer is not old]
+        place = self._place_for(update.role)
+        if self._source is not None:
+            self._inputs[new] = self._source
+        self._roles[new] = update.role
+        self._remember(new, update)
+        layers.insert(place, new)
+        if old is not None:
+            layers.remove(old)
+        layers.selection = selected
+        self._show_only(new)
+
+    def _place_for(self, role: Role) -> int:
+        """Return the number of a new layer in the list: above its input, and a standard deviation above the results."""
+        layers = self._viewer.layers
+        if self._source not in layers:
+            return len(layers)
+        below = [self._source, *(self._results_of(self._source) if role == "std" else [])]
+        return int(max(map(layers.index, below))) + 1
+
+    def _show_only(self, layer: Any) -> None:
+        """Hide the input of a layer and its other results."""
+        if self._roles[layer] == "std" or self._source not in self._viewer.layers:
+            return
+        for other in self._results_of(self._source):
+            other.visible = other is layer
+        if self._source.visible:
+            self._hidden.add(self._source)
+            self._source.visible = False
+
+    def _results_of(self, source: Any) -> list[Any]:
+        """Return the results of an input layer, except standard deviations, the most recent one last."""
+        layers = [layer for layer, other in self._inputs.items() if other is source and self._roles[layer] != "std"]
+        return [layer for layer in layers if layer in self._viewer.layers]
+
+    def _remember(self, layer: Any, update: LayerUpdate) -> None:
         """Remember a layer for the rest of the job, and for later jobs that replace its pixels."""
-        self._current[role] = layer
-        if role == "preview":
-            self._previews[self._source] = layer
-        elif self._output is not None:
-            self._output_layers[self._output, role] = layer
+        self._current[update.role] = layer
+        if update.record:
+            layer.metadata[RECORD_KEY] = dict(update.record)
+        if update.role != "preview" and self._output is not None:
+            self._output_layers[self._output, update.role] = layer
             layer.metadata[OUTPUT_KEY] = str(self._output)
 
     def _previous_layer(self, role: Role) -> Any:
         """Return the layer of an earlier job that this job replaces, or None."""
         if role == "preview":
-            layer = self._previews.get(self._source)
-        else:
-            layer = self._output_layers.get((self._output, role)) if self._output is not None else None
+            previews = [layer for layer in self._results_of(self._source) if self._roles[layer] == "preview"]
+            return previews[-1] if previews else None
+        layer = self._output_layers.get((self._output, role)) if self._output is not None else None
         return layer if layer in self._viewer.layers else None
 
-    def _ndim(self, update: LayerUpdate) -> int:
-        """Return the number of dimensions of the layer that will show an update."""
-        colour_axes = 1 if self._state["rgb"] and update.role != "std" else 0
-        return len(update.levels[0].shape) - colour_axes
+    def _fits(self, layer: Any, update: LayerUpdate) -> bool:
+        """Return whether a layer can show an update: it is a result of the same input, of the same kind."""
+        colour = bool(self._state["rgb"]) and update.role != "std"
+        ndim = len(update.levels[0].shape) - colour
+        kind = (layer.multiscale, layer.ndim, bool(layer.rgb)) == (len(update.levels) > 1, ndim, colour)
+        return kind and self._inputs.get(layer) is self._source
 
-    def _translation(self, update: LayerUpdate) -> tuple[float, ...]:
-        return translation_at(self._transform, update.offset)
-
-    def _remove(self, layer: Any) -> None:
-        if layer is not None:
-            self._viewer.layers.remove(layer)
+    def _placement(self, update: LayerUpdate) -> dict[str, Any]:
+        """Return the settings that place the pixels of an update where those of the input are now."""
+        placement = {name: self._state[name] for name in SPATIAL_SETTINGS}
+        scale = np.array(placement["scale"], float)
+        offset = list(update.offset) or [0.0] * len(scale)
+        for axis in update.flipped:  # from the last pixel of the input on, in steps of the other sign
+            scale[axis] = -scale[axis]
+            offset[axis] += update.levels[0].shape[axis] - 1
+        translate = translation_at(self._transform, tuple(offset)) if any(offset) else placement["translate"]
+        return placement | {"scale": scale, "translate": translate}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -17,6 +18,7 @@ from masked_denoiser.messages import Message
 from masked_denoiser.plugin.denoise.form import Request
 from masked_denoiser.plugin.layers.lazy_view import source_levels
 from masked_denoiser.plugin.layers.live_result import (
+    LiveBackground,
     LiveRegion,
     LiveResult,
     build_memory_pyramid,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from masked_denoiser.jobs.executor import Executor
     from masked_denoiser.jobs.pipeline.pipeline import Pipeline
     from masked_denoiser.jobs.prepare import Prepared
+    from masked_denoiser.jobs.spec.job import Job
 
 #: Role of a result layer.
 Role = Literal["result", "std", "preview"]
@@ -42,12 +45,27 @@ class LayerUpdate:
         levels: levels of the pyramid, full resolution first, with the axes of the input layer.
         offset: first pixel in the input layer; () for its origin.
         limits: contrast limits; None for those of the input layer.
+        flipped: dimensions along which the pixels run backwards in the input layer.
+        record: what was done, as plain JSON values; empty while the job runs.
     """
 
     role: Role
     levels: tuple[LazyArray, ...]
     offset: tuple[float, ...] = ()
     limits: tuple[float, float] | None = None
+    flipped: tuple[int, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LeftUnchanged:
+    """Event: no noise was found that the job would remove. A job in memory ends with it.
+
+    Attributes:
+        reason: the measured noise, and why the image is left unchanged.
+    """
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -61,33 +79,6 @@ class OutputExists:
 
     path: Path
     unfinished: bool
-
-
-@dataclass(frozen=True)
-class ModelsAndDevices:
-    """Event: descriptions of the models by name, and names of the available devices."""
-
-    descriptions: dict[str, str]
-    devices: tuple[str, ...]
-
-
-def find_models_and_devices(cancel: threading.Event) -> Iterator[ModelsAndDevices]:
-    """Yield the descriptions of all models and the available devices; imports torch, which later jobs need."""
-    from masked_denoiser.errors import ModelError
-    from masked_denoiser.inference.device import available_devices
-    from masked_denoiser.models.catalogue import AUTO, DEFAULT, DEFAULT_GRAY, list_models
-    from masked_denoiser.models.file import read_card
-
-    descriptions = {AUTO: f"{DEFAULT} for photographs and stained tissue, {DEFAULT_GRAY} for all others"}
-    for entry in list_models():
-        if cancel.is_set():
-            return
-        try:
-            card = read_card(entry.path)
-            descriptions[entry.name] = card.description or f"no description; licence {card.licence}"
-        except ModelError as error:
-            descriptions[entry.name] = str(error)
-    yield ModelsAndDevices(descriptions, available_devices())
 
 
 def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
@@ -105,16 +96,47 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
             yield existing
             return
     from masked_denoiser.jobs.executor import open_executor
+    from masked_denoiser.jobs.messages import describe_unchanged
 
     with open_executor(request.scheduler or None) as executor, _prepare(request, executor) as prepared:
         yield from (Message(text) for text in prepared.messages)
+        if _changes_nothing(prepared.job):
+            yield LeftUnchanged(describe_unchanged(prepared.job))
+            if request.output is None:
+                return
         # The workers of a cluster write the output: it is shown when it is complete.
         live = None if request.scheduler else _live(request, prepared)
         if live is not None:
-            yield LayerUpdate(_role(request), live.layer_levels(request.source.axes), _offset(request, prepared))
+            yield _update(request, prepared, live.layer_levels(request.source.axes))
         with closing(cast("Generator[Any]", prepared.pipeline.run(cancel))) as events:
             for event in events:
                 yield from _translate(event, request, prepared, live)
+
+
+def _changes_nothing(job: Job) -> bool:
+    """Return whether a job copies its input."""
+    return all(plane.copied or job.treatment_of(plane).is_identity for plane in job.planes)
+
+
+def _update(request: Request, prepared: Prepared[Pipeline], levels: tuple[LazyArray, ...], **more: Any) -> LayerUpdate:
+    """Return an update of the result or the preview."""
+    flipped = tuple(request.source.axes.index(letter) for letter in request.flipped)
+    return LayerUpdate(_role(request), levels, _offset(request, prepared), flipped=flipped, **more)
+
+
+def _record(request: Request, job: Job) -> dict[str, Any]:
+    """Return what a result layer says about its job, as plain JSON values."""
+    from masked_denoiser.jobs.messages import describe_treatments
+
+    return {
+        "model": job.model,
+        "model_digest": job.model_digest,
+        "version": job.version,
+        "noise": job.noise,
+        "treatment": describe_treatments(job),
+        "job": json.loads(job.to_json()),
+        "request": {"model": request.model, "device": request.device, "options": asdict(request.options)},
+    }
 
 
 def _translate(
@@ -131,7 +153,7 @@ def _translate(
         live.finalize()
         return
     if isinstance(event, Finished):
-        yield from _final_updates(request, prepared)
+        yield from _final_updates(request, prepared, live)
     yield event
 
 
@@ -165,13 +187,21 @@ def _role(request: Request) -> Role:
 
 
 def _live(request: Request, prepared: Prepared[Pipeline]) -> LiveResult | LiveRegion | None:
-    if request.output is not None:
-        return live_on_disk(request.output, request.source, request.pyramid)
+    """Return the growing result, with the input where nothing has been denoised yet."""
+    job, sink = prepared.job, prepared.pipeline.sink
     if request.region is not None:
-        corner = (request.region.rows.start, request.region.columns.start)
-        array = _requested_array(request, prepared, prepared.pipeline.sink)
-        return LiveRegion(array, request.source.axes, corner, request.pyramid)
-    return live_in_memory(_sink_array(prepared.pipeline.sink), request.source, request.pyramid)
+        array = _requested_array(request, prepared, sink)
+        return LiveRegion(array, request.source, request.region, job.tile, request.pyramid)
+    background = LiveBackground(request.source, job.tile, request.levels)
+    if request.output is None:
+        return live_in_memory(_sink_array(sink), request.source, request.pyramid, background)
+    live = live_on_disk(request.output, request.source, request.pyramid, background)
+    if live is None or prepared.pipeline.journal is None:
+        return live
+    for plane, group in prepared.pipeline.journal.done:
+        rows, columns = job.groups[group].core
+        live.mark_done(job.planes[plane], rows.start, columns.start, (len(rows), len(columns)))
+    return live
 
 
 def _offset(request: Request, prepared: Prepared[Pipeline]) -> tuple[float, ...]:
@@ -198,14 +228,14 @@ def _requested_array(request: Request, prepared: Prepared[Pipeline], sink: Any) 
     return _sink_array(sink)[tuple(inside.get(letter, slice(None)) for letter in request.source.axes)]
 
 
-def _final_updates(request: Request, prepared: Prepared[Pipeline]) -> Iterator[LayerUpdate]:
+def _final_updates(
+    request: Request, prepared: Prepared[Pipeline], live: LiveResult | LiveRegion | None
+) -> Iterator[LayerUpdate]:
     """Yield the finished outputs, opened as by the reader, and the standard deviation."""
-    axes, offset = request.source.axes, _offset(request, prepared)
-    if request.output is not None:
-        yield LayerUpdate("result", _open_levels(request.output, request), offset)
-    elif request.region is not None and request.pyramid:
-        array = _requested_array(request, prepared, prepared.pipeline.sink)
-        yield LayerUpdate("result", build_memory_pyramid(array, axes), offset)
+    axes = request.source.axes
+    levels = _final_levels(request, prepared, live)
+    if levels:
+        yield _update(request, prepared, levels, record=_record(request, prepared.job))
     if not prepared.job.std or request.preview:
         return
     if request.output is None:
@@ -216,7 +246,20 @@ def _final_updates(request: Request, prepared: Prepared[Pipeline]) -> Iterator[L
 
         levels = _open_levels(std_path(request.output), request)
     levels = tuple(_to_gray(level) for level in levels) if request.source.rgb else levels
-    yield LayerUpdate("std", levels, offset, limits=(0.0, _middle_maximum(levels[-1])))
+    limits = (0.0, _middle_maximum(levels[-1]))
+    yield replace(_update(request, prepared, levels), role="std", limits=limits)
+
+
+def _final_levels(
+    request: Request, prepared: Prepared[Pipeline], live: LiveResult | LiveRegion | None
+) -> tuple[LazyArray, ...]:
+    """Return the levels of a finished result."""
+    if request.output is not None:
+        return _open_levels(request.output, request)
+    if request.region is not None and request.pyramid:
+        array = _requested_array(request, prepared, prepared.pipeline.sink)
+        return build_memory_pyramid(array, request.source.axes)
+    return live.finished_levels(request.source.axes) if live is not None else ()
 
 
 def _open_levels(path: Path, request: Request) -> tuple[LazyArray, ...]:

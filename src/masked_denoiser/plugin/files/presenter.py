@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from masked_denoiser.errors import FormError, MaskedDenoiserError
-from masked_denoiser.images.discovery import find_images, name_of
+from masked_denoiser.images.discovery import find_images, name_of, skipped_files
 from masked_denoiser.jobs.batch.outputs import Pair, make_folder, plan_outputs
 from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, Outcome, Summary
 from masked_denoiser.jobs.pipeline.events import Finishing, Progress
@@ -60,6 +60,8 @@ class FilesPresenter:
         for path in paths:
             try:
                 images += map(os.path.normpath, find_images([path]))
+                for note in skipped_files([path]):
+                    self._view.show_message(note)
             except MaskedDenoiserError as error:
                 self._view.show_error(describe_error(error))
         self._files += [FileStatus(image) for image in list(dict.fromkeys(images))[len(self._files) :]]

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+import numpy as np
+
 from masked_denoiser.errors import FormError
 from masked_denoiser.images.source import Source
 from masked_denoiser.models import catalogue
@@ -74,6 +76,7 @@ class FineTuneRequest:
         device: "auto" or the name of a device.
         axes: axes of files that do not name them; None for none.
         resume, overwrite: what to do with an earlier training of this name.
+        accepts_noise: whether to train with clean images that are noisy.
     """
 
     images: tuple[Source | Path, ...]
@@ -86,6 +89,7 @@ class FineTuneRequest:
     axes: str | None = None
     resume: bool = False
     overwrite: bool = False
+    accepts_noise: bool = False
 
     @property
     def folder(self) -> Path:
@@ -172,3 +176,21 @@ def bounding_boxes(shapes: Sequence[Any], size: tuple[int, int]) -> list[Rectang
             raise FormError("a shape is outside of the image; move it onto the image, or remove it")
         boxes.append((spans[0], spans[1]))
     return boxes
+
+
+def shape_boxes(shapes: Any, layer: Any, size: tuple[int, int]) -> list[Rectangle]:
+    """Return the bounding boxes of a Shapes layer in the pixels of an image layer of this height and width.
+
+    Raises:
+        FormError: if a shape is outside of the image.
+    """
+    world = [[shapes.data_to_world(vertex) for vertex in vertices] for vertices in shapes.data]
+    return bounding_boxes(
+        [np.array([layer.world_to_data(point[-layer.ndim :]) for point in vertices]) for vertices in world], size
+    )
+
+
+def middle(rectangle: Rectangle) -> tuple[int, int]:
+    """Return the row and column in the middle of a rectangle."""
+    rows, columns = rectangle
+    return (rows.start + rows.stop) // 2, (columns.start + columns.stop) // 2

@@ -8,27 +8,31 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from masked_denoiser.errors import FormError, MaskedDenoiserError, StoppedEarlyError
 from masked_denoiser.images.source import Source
 from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import DEFAULT, list_models
-from masked_denoiser.plugin.denoise import task as denoising_tasks
 from masked_denoiser.plugin.fine_tune import task as tasks
 from masked_denoiser.plugin.fine_tune.form import (
     FineTuneForm,
     FineTuneRequest,
     Rectangle,
-    bounding_boxes,
     make_fine_tune_request,
+    middle,
     model_path,
-    valid_model_name,
+    shape_boxes,
 )
 from masked_denoiser.plugin.fine_tune.history import TrainingHistory
+from masked_denoiser.plugin.fine_tune.questions import (
+    ask_about_closing,
+    ask_about_existing,
+    ask_about_noise,
+    save_model,
+)
 from masked_denoiser.plugin.fine_tune.view import FineTuneView
 from masked_denoiser.plugin.layers.source import layer_source
 from masked_denoiser.plugin.shared.background_task import TaskEnded, TaskRunner
+from masked_denoiser.plugin.shared.models_and_devices import ModelsAndDevices, find_models_and_devices
 from masked_denoiser.plugin.shared.signals import SIGNALS, layer_list_signals
 from masked_denoiser.plugin.shared.wording import describe_error, describe_training_end
 from masked_denoiser.training.events import Stepped, Validated
@@ -49,6 +53,7 @@ class FineTunePresenter:
         self._request: FineTuneRequest | None = None
         self._result: tasks.TrainingResult | None = None
         self._existing: tasks.TrainingExists | None = None
+        self._noisy = ""
         self._history = TrainingHistory()
         self._noise_outdated = False
         for signal in layer_list_signals(viewer):
@@ -57,7 +62,7 @@ class FineTunePresenter:
         self._list_models()
         self._layers_changed()
         self._show_state()
-        self._discovery.start(denoising_tasks.find_models_and_devices)
+        self._discovery.start(find_models_and_devices)
         view.start_polling()
 
     @property
@@ -79,6 +84,10 @@ class FineTunePresenter:
             self._view.show_message("stopping; the checkpoint is kept")
             self._runner.cancel()
 
+    def may_close(self) -> bool:
+        """Ask whether to close the dock, if a training is running; return the answer."""
+        return not self._runner.running or ask_about_closing(self._view)
+
     def stop(self) -> None:
         """Cancel all tasks, because the dock or napari closes; the last checkpoint is kept."""
         for signal in layer_list_signals(self._viewer):
@@ -92,18 +101,13 @@ class FineTunePresenter:
         if self._result is None:
             return
         try:
-            name = valid_model_name(self._view.form().name or self._result.model.card.name, "")
-            path = model_path(name)
-            if path.exists() and self._view.ask(f"A model '{name}' exists.", "Replace", "Stop") != "Replace":
-                return
-            path.parent.mkdir(parents=True, exist_ok=True)
-            model = replace(self._result.model, card=self._result.model.card.renamed(name))
-            model.save(path)
+            name = save_model(self._view, self._result.model, self._view.form().name)
         except (MaskedDenoiserError, OSError) as error:
             self._view.show_error(describe_error(error))
             return
-        self._view.show_message(f"saved as '{name}' ({path}); the Denoise dock offers it now")
-        SIGNALS.model_saved.emit(name)
+        if name:
+            self._view.show_message(f"saved as '{name}' ({model_path(name)}); the Denoise dock offers it now")
+            SIGNALS.model_saved.emit(name)
 
     def update_noise_preview(self) -> None:
         """Compute the noise preview again, after a running computation of it has ended."""
@@ -121,14 +125,14 @@ class FineTunePresenter:
         if form.supervision != "clean" or image is None:
             self._view.show_noise(None, "")
             return
-        centre = next((_middle(rectangle) for boxes in regions for rectangle in boxes), None)
+        centre = next((middle(rectangle) for boxes in regions for rectangle in boxes), None)
         self._noise_runner.start(partial(tasks.preview_noise, image, centre, form.noise))
         self._view.start_polling()
 
     def process_events(self) -> None:
         """Handle the events of the tasks since the last call."""
         for event in self._discovery.poll():
-            if isinstance(event, denoising_tasks.ModelsAndDevices):
+            if isinstance(event, ModelsAndDevices):
                 self._view.show_devices(event.devices)
         for event in self._noise_runner.poll():
             if isinstance(event, tasks.NoisePreview):
@@ -199,17 +203,14 @@ class FineTunePresenter:
         shapes = self._viewer.layers[name]
         if not len(shapes.data):
             raise FormError(f"Shapes layer '{name}' has no shapes; draw a rectangle, or train on the whole image")
-        world = [[shapes.data_to_world(vertex) for vertex in vertices] for vertices in shapes.data]
         indices, _ = self._view.training_images()
-        boxes = []
-        for index, image in zip(indices, images, strict=False):
-            layer = self._layers[index]
-            pixels = [np.array([layer.world_to_data(point[-layer.ndim :]) for point in vertices]) for vertices in world]
-            boxes.append(bounding_boxes(pixels, image.size_yx))
-        return boxes
+        return [
+            shape_boxes(shapes, self._layers[index], image.size_yx)
+            for index, image in zip(indices, images, strict=False)
+        ]
 
     def _start(self, request: FineTuneRequest) -> None:
-        self._request, self._existing = request, None
+        self._request, self._existing, self._noisy = request, None, ""
         self._view.show_progress(None, "loading the model, reading the images")
         self._runner.start(partial(tasks.fine_tune, request))
         self._show_state()
@@ -235,6 +236,8 @@ class FineTunePresenter:
                 self._view.show_picture(event.picture)
             case tasks.TrainingExists():
                 self._existing = event
+            case tasks.NoisyImages(description):
+                self._noisy = description
             case tasks.TrainingResult():
                 self._result = event
                 self._view.show_message(describe_training_end(event.trained))
@@ -245,16 +248,28 @@ class FineTunePresenter:
         self._view.show_progress(min(1.0, done / steps), "")
         if error is not None:
             self._show_error(error)
-        elif self._existing is not None and self._request is not None:
-            question = f"A training '{self._request.name}' exists already."
-            answer = self._view.ask(question, "Continue", "Start again", "Stop")
-            if answer == "Continue":
-                self._start(replace(self._request, resume=True))
-            elif answer == "Start again":
-                self._start(replace(self._request, overwrite=True))
-            else:
-                self._view.show_message("Nothing was done.")
+        elif self._request is not None:
+            self._ask_further(self._request)
         self._show_state()
+
+    def _ask_further(self, request: FineTuneRequest) -> None:
+        """Ask what to do if an earlier training exists, or clean images are noisy."""
+        following: FineTuneRequest | None = None
+        if self._existing is not None:
+            following = ask_about_existing(self._view, request)
+        elif self._noisy:
+            supervision = ask_about_noise(self._view, self._noisy)
+            if supervision == "noisy":
+                self._view.show_supervision(supervision)
+                self._request_and_start(resume=False)
+                return
+            following = replace(request, accepts_noise=True) if supervision else None
+        else:
+            return
+        if following is None:
+            self._view.show_message("Nothing was done.")
+        else:
+            self._start(following)
 
     def _show_error(self, error: BaseException) -> None:
         if isinstance(error, StoppedEarlyError):
@@ -290,8 +305,3 @@ class FineTunePresenter:
     def _shapes_changed(self, _event: Any = None) -> None:
         if self._view.shapes_name():
             self.update_noise_preview()
-
-
-def _middle(rectangle: Rectangle) -> tuple[int, int]:
-    rows, columns = rectangle
-    return (rows.start + rows.stop) // 2, (columns.start + columns.stop) // 2

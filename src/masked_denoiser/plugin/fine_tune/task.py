@@ -50,6 +50,17 @@ class TrainingExists:
     folder: Path
 
 
+@dataclass(frozen=True)
+class NoisyImages:
+    """Event: an image that is given as clean is noisy, and nothing was done.
+
+    Attributes:
+        description: the image and its noise.
+    """
+
+    description: str
+
+
 @dataclass(frozen=True, eq=False)
 class NoisePreview:
     """Event: a patch without and with noise side by side, [height, width, 3] uint8."""
@@ -61,8 +72,8 @@ def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any
     """Fine-tune a model.
 
     Yields:
-        Only `TrainingExists`, or `TrainingPrepared`, the events of `training.events` except `Trained`, and
-        `TrainingResult`.
+        Only `TrainingExists` or `NoisyImages`; or `TrainingPrepared`, the events of `training.events` except `Trained`,
+        and `TrainingResult`.
 
     Raises:
         MaskedDenoiserError: before the first step, if the request is invalid.
@@ -75,6 +86,9 @@ def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any
 
     if not (request.resume or request.overwrite) and (request.folder / "checkpoint.pt").exists():
         yield TrainingExists(request.folder)
+        return
+    if noisy := _noisy_image(request, cancel):
+        yield NoisyImages(noisy)
         return
     base = load_model(request.model)
     prepared = prepare_training(
@@ -94,6 +108,17 @@ def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any
                 yield TrainingResult(prepared.model(event, request.name), event)
             else:
                 yield event
+
+
+def _noisy_image(request: FineTuneRequest, cancel: threading.Event) -> str:
+    """Return a noisy image among clean ones, with its noise; "" if there is none or the user has accepted it."""
+    from masked_denoiser.training.data.dataset import open_images
+    from masked_denoiser.training.data.noisy_images import noisy_image
+
+    if request.accepts_noise or request.settings.get("way") != "clean":
+        return ""
+    with ExitStack() as files:
+        return noisy_image(open_images(request.images, files, request.axes, cancel), cancel)
 
 
 def preview_noise(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from masked_denoiser.plugin.fine_tune.form import FineTuneForm
+from masked_denoiser.plugin.fine_tune.form import FineTuneForm, Supervision
 from masked_denoiser.plugin.fine_tune.history import TrainingHistory
 from masked_denoiser.plugin.shared.task_view import AskingView
 
@@ -26,6 +26,9 @@ class FineTuneView(AskingView, Protocol):
 
     def shapes_name(self) -> str:
         """Return the name of the Shapes layer that limits the training; "" for whole images."""
+
+    def show_supervision(self, supervision: Supervision) -> None:
+        """Choose the kind of the training images."""
 
     def show_layers(self, names: list[str], active: int) -> None:
         """Set the list of image layers; check the active one if no image is checked."""

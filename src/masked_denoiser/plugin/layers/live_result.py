@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from masked_denoiser.images.planes import Plane
+from masked_denoiser.images.selection import CroppedArray
 from masked_denoiser.images.source import LazyArray, Source
 from masked_denoiser.images.writers.downsample import build_pyramid, halve
 from masked_denoiser.images.writers.layout import Layout
 from masked_denoiser.jobs.pipeline.events import TileDone
+from masked_denoiser.jobs.spec.region import Region
 from masked_denoiser.plugin.layers.lazy_pyramid import halved_levels
 from masked_denoiser.plugin.layers.lazy_view import reorder_axes
+from masked_denoiser.plugin.layers.merged_array import DoneTiles, MergedArray, NearestArray
 
 #: Chunk side of the lower levels in memory.
 _CHUNK = 256
+
+#: Most pixels of a plane that are read at once to show the input at lower resolution.
+_MAX_READ_PIXELS = 2**26
 
 #: Finest lower level that is updated with each tile if the output has shards.
 _FINEST_SHARDED_LEVEL = 3
@@ -30,22 +37,36 @@ class LiveResult:
     Only the thread of the job writes to the levels.
     """
 
-    def __init__(self, levels: Sequence[Any], layout: Layout, numbers: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        levels: Sequence[Any],
+        layout: Layout,
+        background: LiveBackground | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> None:
         """Create a growing result.
 
         Args:
             levels: arrays with the layout's axes, full resolution first, all but the first writable.
             layout: layout of the result.
-            numbers: their level numbers in the layout; None for the first ones.
+            background: what is shown where nothing has been written; None for black.
+            numbers: the level numbers of `levels` in the layout; None for the first ones.
         """
         self._levels, self._layout = list(levels), layout
         self._numbers = tuple(numbers or range(len(levels)))
-        self._smallest = copy_smallest_level(self._levels, layout.axes)
+        self._done = DoneTiles(layout.axes, layout.shape, background.tile) if background is not None else None
+        self._shown = self._levels if background is None else self._merge(background)
+        self._smallest = copy_smallest_level(self._shown, layout.axes)
 
     def layer_levels(self, axes: str) -> tuple[LazyArray, ...]:
         """Return the levels as views with the axes of a layer."""
-        levels = self._levels if self._smallest is None else [*self._levels[:-1], self._smallest]
+        levels = self._shown if self._smallest is None else [*self._shown[:-1], self._smallest]
         return tuple(reorder_axes(level, self._layout.axes, axes) for level in levels)
+
+    def mark_done(self, plane: Plane, y: int, x: int, size: tuple[int, int]) -> None:
+        """Record that a rectangle of the first level has been written, such as by an earlier run."""
+        if self._done is not None:
+            self._done.add(self._layout.stored_plane(plane), y, x, size)
 
     def add(self, tile: TileDone) -> None:
         """Write a tile to the lower levels, after the sink has written it."""
@@ -58,6 +79,7 @@ class LiveResult:
             levels[number][key] = block
             if self._smallest is not None and number == self._numbers[-1]:
                 self._smallest[key] = block
+        self.mark_done(tile.plane, tile.y, tile.x, (tile.pixels.shape[1], tile.pixels.shape[2]))
 
     def finalize(self) -> None:
         """Compute the exact lower levels of a result in memory."""
@@ -65,29 +87,81 @@ class LiveResult:
         if self._smallest is not None:
             self._smallest[...] = self._levels[-1][...]
 
+    def finished_levels(self, axes: str) -> tuple[LazyArray, ...]:
+        """Return the levels of the finished result, without the input behind them."""
+        return tuple(reorder_axes(level, self._layout.axes, axes) for level in self._levels)
+
+    def _merge(self, background: LiveBackground) -> list[Any]:
+        """Return each level with the input where nothing has been written."""
+        assert self._done is not None
+        axes, merged = self._layout.axes, []
+        for number, level in zip(self._numbers, self._levels, strict=True):
+            behind = background.level(level.shape, axes)
+            merged.append(level if behind is None else MergedArray(level, behind, axes, self._done, factor=2**number))
+        return merged
+
+
+@dataclass(frozen=True, eq=False)
+class LiveBackground:
+    """Input of a job, as it is shown behind a growing result.
+
+    Attributes:
+        source: the input.
+        tile: side of a tile in pixels.
+        levels: levels of the layer, if the input is all of a pyramid.
+    """
+
+    source: Source
+    tile: int
+    levels: tuple[LazyArray, ...] = ()
+
+    def level(self, shape: tuple[int, ...], axes: str) -> LazyArray | None:
+        """Return the input in this shape and with these axes; None if that would take reading too many pixels."""
+        y, x = (self.source.axes.index(letter) for letter in "YX")
+        height = shape[axes.index("Y")]
+        large_enough = [array for array in (self.source.data, *self.levels) if array.shape[y] + 1 >= height]
+        best = min(large_enough, key=lambda array: int(array.shape[y]))
+        if best.shape[y] > 2 * height and best.shape[y] * best.shape[x] > _MAX_READ_PIXELS:
+            return None
+        reordered = reorder_axes(best, self.source.axes, axes)
+        return reordered if tuple(reordered.shape) == tuple(shape) else NearestArray(reordered, tuple(shape))
+
 
 class LiveRegion:
     """Growing result that is cropped from whole tiles. Its lower levels are computed when they are read."""
 
-    def __init__(self, array: np.ndarray[Any, Any], axes: str, corner: tuple[int, int], pyramid: bool) -> None:
+    def __init__(self, array: np.ndarray[Any, Any], source: Source, region: Region, tile: int, pyramid: bool) -> None:
         """Create a growing result.
 
         Args:
             array: view of the sink's array.
-            axes: axes of the array.
-            corner: first row and column of the array in the image.
+            source: the input, which is shown where nothing has been written.
+            region: the part of the input that the array is.
+            tile: side of a tile in pixels.
             pyramid: whether to add lower levels.
         """
-        self._axes, self._corner = axes, corner
-        self._levels = halved_levels(array, axes) if pyramid else (array,)
-        self._smallest = copy_smallest_level(self._levels, axes)
+        self._axes, self._array = source.axes, array
+        self._corner = (region.rows.start, region.columns.start)
+        self._done = DoneTiles(source.axes, array.shape, tile, source.size_yx)
+        position = dict(region.position) | dict(zip("YX", self._corner, strict=True))
+        sides = zip(source.axes, array.shape, source.shape, strict=True)
+        starts = [position.get(letter, 0) if side < whole else 0 for letter, side, whole in sides]
+        spans = tuple((start, start + side) for start, side in zip(starts, array.shape, strict=True))
+        merged = MergedArray(array, CroppedArray(source.data, spans), source.axes, self._done, self._corner)
+        self._levels: tuple[LazyArray, ...] = halved_levels(merged, source.axes) if pyramid else (merged,)
+        self._smallest = copy_smallest_level(self._levels, self._axes)
 
     def layer_levels(self, _axes: str) -> tuple[LazyArray, ...]:
         """Return the levels, which have the axes of the layer already."""
         return self._levels if self._smallest is None else (*self._levels[:-1], self._smallest)
 
+    def finished_levels(self, _axes: str) -> tuple[LazyArray, ...]:
+        """Return the finished result, without the input behind it."""
+        return (self._array,)
+
     def add(self, tile: TileDone) -> None:
-        """Update the copy of the smallest level, after the sink has written a tile."""
+        """Show a tile, after the sink has written it."""
+        self._done.add(tile.plane, tile.y, tile.x, (tile.pixels.shape[1], tile.pixels.shape[2]))
         if self._smallest is None:
             return
         factor = 2 ** (len(self._levels) - 1)
@@ -110,12 +184,14 @@ def copy_smallest_level(levels: Sequence[Any], axes: str) -> np.ndarray[Any, Any
     return np.asarray(levels[-1][...]) if len(levels) > 1 and set(axes) <= set("CYXS") else None
 
 
-def live_in_memory(array: np.ndarray[Any, Any], source: Source, pyramid: bool) -> LiveResult:
+def live_in_memory(
+    array: np.ndarray[Any, Any], source: Source, pyramid: bool, background: LiveBackground | None = None
+) -> LiveResult:
     """Return a growing result in memory; its lower levels are compressed."""
     from masked_denoiser.images.writers.layout import same_layout
 
     layout = replace(same_layout(source, array.dtype), chunk=_CHUNK)
-    return LiveResult([array, *_empty_levels(layout, 1)] if pyramid else [array], layout)
+    return LiveResult([array, *_empty_levels(layout, 1)] if pyramid else [array], layout, background)
 
 
 def _empty_levels(layout: Layout, first: int) -> list[Any]:
@@ -135,7 +211,9 @@ def build_memory_pyramid(array: np.ndarray[Any, Any], axes: str) -> tuple[LazyAr
     return live.layer_levels(axes)
 
 
-def live_on_disk(output: Path, source: Source, pyramid: bool) -> LiveResult | None:
+def live_on_disk(
+    output: Path, source: Source, pyramid: bool, background: LiveBackground | None = None
+) -> LiveResult | None:
     """Return the growing result of an output on disk; None for a TIFF that is complete already."""
     import zarr
 
@@ -152,5 +230,5 @@ def live_on_disk(output: Path, source: Source, pyramid: bool) -> LiveResult | No
     if first.shards is not None and count > _FINEST_SHARDED_LEVEL:
         # Each tile would rewrite whole shards of all levels: until the end, show coarse levels in memory instead.
         numbers = (0, *range(_FINEST_SHARDED_LEVEL, count))
-        return LiveResult([first, *_empty_levels(layout, _FINEST_SHARDED_LEVEL)], layout, numbers)
-    return LiveResult([group[str(number)] for number in range(count)], layout)
+        return LiveResult([first, *_empty_levels(layout, _FINEST_SHARDED_LEVEL)], layout, background, numbers)
+    return LiveResult([group[str(number)] for number in range(count)], layout, background)

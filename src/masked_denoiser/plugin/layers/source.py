@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import UNKNOWN, letter_of, resolve_axes, unit_name
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import LazyArray, Source
+from masked_denoiser.plugin.layers.orientation import LayerGeometry, layer_geometry
 
 #: Settings of a layer that are not copied to its result layers.
 _OMITTED = (
@@ -25,6 +27,12 @@ _OMITTED = (
 
 #: Key of a layer's metadata: path of the output that it shows.
 OUTPUT_KEY = "masked_denoiser_output"
+
+#: Key of a layer's metadata: what was done to a result, as plain JSON values.
+RECORD_KEY = "masked_denoiser"
+
+#: Settings of a layer that place it in the world.
+SPATIAL_SETTINGS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 #: Key of a layer's metadata: channel of its file, as a selection such as "C=1".
 CHANNEL_KEY = "masked_denoiser_channel"
@@ -80,17 +88,31 @@ def layer_source(layer: Any, axes: str | None = None) -> Source:
     """
     letters = axes or layer_axes(layer).letters
     source = open_image(full_resolution(layer), axes=letters)
-    sizes, units = _pixel_sizes(layer, source.axes)
+    geometry = layer_geometry(layer)
+    sizes, units = _pixel_sizes(geometry, layer.units, source.axes)
     return replace(
         source,
         name=layer.name,
         rgb=bool(layer.rgb),
         pixel_size=sizes,
         units=units,
-        origin={axis: float(x) for axis, x in zip(source.axes, layer.translate, strict=False) if axis in "TZYX" and x},
+        origin={axis: x for axis, x in zip(source.axes, geometry.origin, strict=False) if axis in "TZYX" and x},
         levels=(source.data,),
         notes=(),
     )
+
+
+def layer_notes(layer: Any) -> list[str]:
+    """Return what is to be known about a layer before it is denoised: notes of its reader, and guessed axes."""
+    notes = layer.metadata.get("notes")
+    known = [str(note) for note in notes] if isinstance(notes, list | tuple) else []
+    try:
+        axes = layer_axes(layer)
+    except ImageError as error:
+        return [*known, str(error)]
+    if axes.guessed and layer.ndim > 2 and not any("axes" in note for note in known):
+        known.append(f"its axes are taken to be {axes.letters}; correct them in the expert settings if they are not")
+    return known
 
 
 def layer_path(layer: Any) -> Path | None:
@@ -103,7 +125,7 @@ def result_state(layer: Any) -> dict[str, Any]:
     """Return the settings of an `Image` layer with the same display settings and transform as this one."""
     _, state, _ = layer.as_layer_data_tuple()
     kept = {key: value for key, value in dict(state).items() if key not in _OMITTED}
-    metadata = {key: value for key, value in layer.metadata.items() if key not in (OUTPUT_KEY, CHANNEL_KEY)}
+    metadata = {key: value for key, value in layer.metadata.items() if key not in (OUTPUT_KEY, CHANNEL_KEY, RECORD_KEY)}
     return kept | {"metadata": metadata}
 
 
@@ -119,11 +141,11 @@ def translation_at(transform: Any, offset: tuple[float, ...]) -> tuple[float, ..
     return tuple(float(value) for value in transform(np.asarray(offset, dtype=float)))
 
 
-def _pixel_sizes(layer: Any, axes: str) -> tuple[dict[str, float], dict[str, str]]:
+def _pixel_sizes(geometry: LayerGeometry, layer_units: Any, axes: str) -> tuple[dict[str, float], dict[str, str]]:
     """Return the pixel sizes and units of the axes that have them; a scale of 1 without unit is no pixel size."""
     sizes: dict[str, float] = {}
     units: dict[str, str] = {}
-    for letter, scale, unit in zip(axes, layer.scale, layer.units, strict=False):
+    for letter, scale, unit in zip(axes, geometry.sizes, layer_units, strict=False):
         name = unit_name(unit)
         if letter in "TZYX" and scale > 0 and (name or scale != 1):
             sizes[letter] = float(scale)

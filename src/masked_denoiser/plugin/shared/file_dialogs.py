@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-_FILTER = "Images (*.tif *.tiff *.btf *.svs *.png *.jpg *.jpeg);;All files (*)"
+from masked_denoiser.images.suffixes import FILE_SUFFIXES, last_parts
+
+_FILTER = f"Images ({' '.join(f'*{suffix}' for suffix in last_parts(FILE_SUFFIXES))});;All files (*)"
 
 
 def choose_folder(parent: QWidget, title: str) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QApplication, QLabel, QMessageBox, QProgressBar, QWidget
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QApplication, QLabel, QMessageBox, QProgressBar, QPushButton, QWidget
 
 from masked_denoiser.plugin.shared.message_log import MessageLog
 
 #: Milliseconds between two polls of a background task.
 _POLL_INTERVAL_MS = 50
+
+#: Name of the button in the title bar of napari's docks that closes them.
+_CLOSE_BUTTON = "QTitleBarCloseButton"
 
 #: Resolution of a progress bar.
 _PROGRESS_STEPS = 1000
@@ -28,6 +31,13 @@ class TaskPresenter(Protocol):
 
     def stop(self) -> None:
         """Cancel all tasks, because the window closes."""
+
+
+class DockPresenter(TaskPresenter, Protocol):
+    """Interface of the presenter of a dock."""
+
+    def may_close(self) -> bool:
+        """Ask whether to close the dock, if a task is running; return the answer."""
 
 
 class TaskWidget(QWidget):
@@ -75,6 +85,8 @@ class TaskWidget(QWidget):
 class TaskDock(TaskWidget):
     """Dock widget that can ask questions, and cancels its tasks when it is closed."""
 
+    presenter: DockPresenter
+
     def ask(self, question: str, *choices: str) -> str:
         """Ask a question with a button for each choice; return the choice, the last one if the box is closed."""
         box = QMessageBox(QMessageBox.Icon.Question, "Masked Denoiser", question, parent=self)
@@ -89,6 +101,20 @@ class TaskDock(TaskWidget):
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.stop()
         return bool(super().event(event))
+
+    def guard_close_buttons(self) -> None:
+        """Let `eventFilter` see clicks on the button that closes this dock; napari makes a new one for each place."""
+        if (dock := self.parentWidget()) is not None:
+            for button in dock.findChildren(QPushButton, _CLOSE_BUTTON):
+                button.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 (Qt's name)
+        """Ask before a click on the close button closes the dock while a task is running."""
+        if event is not None and event.type() == QEvent.Type.MouseButtonRelease and not self.presenter.may_close():
+            if isinstance(watched, QPushButton):
+                watched.setDown(False)
+            return True
+        return bool(super().eventFilter(watched, event))
 
     def _stop_with_application(self) -> None:
         """Cancel all tasks when napari closes and destroys its docks."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from masked_denoiser.errors import TrainingError
-from masked_denoiser.images.discovery import images_in, is_zarr
+from masked_denoiser.images.discovery import images_in, is_zarr, skipped_files
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
+from masked_denoiser.images.readers.converted import ArrayView
 from masked_denoiser.images.source import LazyArray, Source
 from masked_denoiser.training.data.checks import raise_if_cancelled
 from masked_denoiser.training.data.patches import Rectangle, TrainingImage
@@ -77,7 +78,7 @@ def open_images(
     if not sources:
         raise TrainingError("there are no images to train with; name files or folders")
     for source in sources:
-        if isinstance(source.data, ChunkedArray):
+        if isinstance(source.data, ChunkedArray | ArrayView):
             source.data.limit_cache(_CACHE_BYTES // len(sources))
     return sources
 
@@ -89,6 +90,11 @@ def first_input(inputs: Iterable[ImageInput]) -> list[ImageInput]:
         ImageError: if a folder contains no images.
     """
     return _expand_folders(inputs)[:1]
+
+
+def skipped_notes(images: TrainingImages) -> list[str]:
+    """Return notes on files in folders that look like images but have unknown suffixes, and are not used."""
+    return skipped_files((*images.images, *images.clean, *images.validation, *images.validation_clean))
 
 
 def _allow_open_files(count: int) -> None:

@@ -1,0 +1,1 @@
+"""Images in memory: arrays of any library, and results of the same kind."""

@@ -1,0 +1,1 @@
+"""Reader of TIFF files: series, pixels, colour and metadata."""

@@ -1,0 +1,197 @@
+"""Reader of every TIFF that tifffile supports: plain, ImageJ, OME, BigTIFF, tiled, and slides such as SVS."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tifffile import TIFF, TiffFile, TiffFileError, TiffPageSeries
+
+from masked_denoiser.errors import ImageError
+from masked_denoiser.images.axes import UNKNOWN
+from masked_denoiser.images.declared_fill_values import GDAL_NODATA, fill_values_of
+from masked_denoiser.images.readers.base import ReaderResult, check_pixels
+from masked_denoiser.images.readers.converted import Conversion, LevelArray
+from masked_denoiser.images.readers.orientation import (
+    ORIENTATION,
+    is_transposed,
+    orientation_note,
+    upright_level,
+    valid_orientation,
+)
+from masked_denoiser.images.readers.tiff.calibration import Calibration
+from masked_denoiser.images.readers.tiff.colour import read_colour
+from masked_denoiser.images.readers.tiff.metadata import read_calibration
+from masked_denoiser.images.readers.tiff.pixels import cache_note, open_levels
+from masked_denoiser.images.readers.tiff.series import choose_series, file_paths, undeclared_pages_note
+from masked_denoiser.images.source import AXES
+from masked_denoiser.images.validation.tiff import check_complete, check_xml, missing_pages_note
+
+_UNSTITCHED = "tiles may overlap at seams: they are placed side by side, as the scanner stored them"
+_EXCHANGED = str.maketrans("YX", "XY")
+
+
+def read_tiff(path: Path) -> ReaderResult:
+    """Open the largest image of a TIFF; uncompressed pixels are read directly from the file.
+
+    Raises:
+        ImageError: if it is not a TIFF, truncated, corrupt, without image, of an unknown compression, or of colours
+            that cannot be converted.
+    """
+    with _wrap_tiff_errors(path), ExitStack() as stack:
+        tif = stack.enter_context(TiffFile(path))
+        check_xml(tif, path)
+        series, notes = choose_series(tif, path)
+        found = _describe(tif, series, path, notes, stack)
+        return replace(found, closer=stack.pop_all().close)
+
+
+@contextmanager
+def _wrap_tiff_errors(path: Path) -> Iterator[None]:
+    """Raise errors of tifffile as ImageError with a one-line message."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except TiffFileError as error:
+        if "not a TIFF file" in str(error):
+            raise ImageError(f"{path}: is not a TIFF, PNG or JPEG; convert it to one, or to OME-Zarr") from error
+        raise ImageError(f"{path}: is a broken TIFF ({str(error)[:300]}); copy or export it again") from error
+    except (
+        struct.error,
+        ValueError,
+        LookupError,
+        AssertionError,  # raised by tifffile for contradictory tags
+        OSError,
+        ArithmeticError,
+        AttributeError,
+        TypeError,
+        RuntimeError,
+    ) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ImageError(f"{path}: is a truncated or broken TIFF ({reason}); copy or export it again") from error
+
+
+@dataclass(frozen=True)
+class _Level:
+    """A pyramid level: its stored samples, and how they become pixels."""
+
+    series: TiffPageSeries
+    conversions: tuple[Conversion, ...]
+
+    @property
+    def axes(self) -> str:
+        """Axes of the pixels, as tifffile names them."""
+        axes = self.series.axes
+        for conversion in self.conversions:
+            axes = conversion.of_axes(axes)
+        return axes
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the pixels."""
+        return self.conversions[-1].dtype if self.conversions else np.dtype(self.series.dtype)
+
+
+def _describe(
+    tif: TiffFile, series: TiffPageSeries, path: Path, notes: tuple[str, ...], stack: ExitStack
+) -> ReaderResult:
+    _check_readable(tif, series, path)
+    colour, calibration = read_colour(tif, series, path), read_calibration(tif, series)
+    levels = _levels(tif, series, calibration, path)
+    orientation = valid_orientation(series.keyframe.tags.valueof(ORIENTATION))
+    stored = open_levels(series, [level.series for level in levels], stack)
+    steps = [_scale_to_level(calibration.steps, series, level.series) for level in levels]
+    return ReaderResult(
+        tuple(_to_pixels(array, level, orientation) for array, level in zip(stored, levels, strict=True)),
+        "".join(a if a in AXES else UNKNOWN for a in levels[0].axes),
+        rgb=colour.rgb,
+        pixel_sizes=tuple(_exchange_if_transposed(step, orientation) for step in steps),
+        name=path.name,
+        units=_exchange_if_transposed(calibration.units, orientation),
+        channel_names=calibration.channel_names,
+        channel_colours=calibration.channel_colours or ((colour.channel_colour,) if colour.channel_colour else ()),
+        windows=calibration.windows,
+        path=path,
+        inputs=file_paths(series),
+        fill_values=_fill_values(levels[0]),
+        alpha=colour.alpha,
+        value_calibration=calibration.value_calibration,
+        notes=(
+            *notes,
+            *_completeness_notes(tif, series),
+            *cache_note(stored[0]),
+            *colour.notes,
+            *calibration.notes,
+            *orientation_note(orientation),
+        ),
+    )
+
+
+def _check_readable(tif: TiffFile, series: TiffPageSeries, path: Path) -> None:
+    """Check dtype, compression and length.
+
+    Raises:
+        ImageError: if one of them prevents reading.
+    """
+    check_pixels(series.shape, series.dtype, str(path))
+    compression = series.keyframe.compression
+    if compression not in TIFF.DECOMPRESSORS:
+        raise ImageError(f"{path}: its compression {compression!r} is not supported; export it with another")
+    for level in series.levels:
+        check_complete(tif, level, path)
+
+
+def _levels(tif: TiffFile, series: TiffPageSeries, calibration: Calibration, path: Path) -> list[_Level]:
+    """Return the levels whose pixels have the axes and the dtype of full resolution."""
+    offset = (_add(calibration.offset),) if calibration.offset else ()
+    levels = [
+        _Level(level, (*read_colour(tif, level, path).conversions, *offset))
+        for level in series.levels
+        if level.ndim == series.ndim
+    ]
+    return [level for level in levels if (level.axes, level.dtype) == (levels[0].axes, levels[0].dtype)]
+
+
+def _add(offset: int) -> Conversion:
+    """Return the conversion of uint16 to int16 by adding a negative offset."""
+    return Conversion(lambda stored: (stored.astype(np.int32) + offset).astype(np.int16), np.dtype(np.int16))
+
+
+def _to_pixels(stored: LevelArray, level: _Level, orientation: int) -> LevelArray:
+    pixels = stored
+    for conversion in level.conversions:
+        pixels = conversion.apply_to(pixels)
+    return upright_level(pixels, level.axes, orientation)
+
+
+def _exchange_if_transposed(values: dict[str, Any], orientation: int) -> dict[str, Any]:
+    """Return values by axis letter, with those of Y and X exchanged if rows and columns are."""
+    if not is_transposed(orientation):
+        return values
+    return {axis.translate(_EXCHANGED): value for axis, value in values.items()}
+
+
+def _completeness_notes(tif: TiffFile, series: TiffPageSeries) -> Sequence[str]:
+    stitched = (_UNSTITCHED,) if tif.is_bif else ()
+    return (*missing_pages_note(series), *undeclared_pages_note(tif, series), *stitched)
+
+
+def _fill_values(level: _Level) -> tuple[float, ...]:
+    """Return the fill value that the first page declares, as GDAL writes it, in the pixels that it becomes."""
+    tag = level.series.keyframe.tags.get(GDAL_NODATA)
+    dtype = np.dtype(level.series.dtype)
+    values = () if tag is None else fill_values_of([tag.value], dtype)
+    for conversion in level.conversions:
+        values, dtype = conversion.of_values(values, dtype), conversion.dtype
+    return values
+
+
+def _scale_to_level(steps: dict[str, float], series: TiffPageSeries, level: TiffPageSeries) -> dict[str, float]:
+    ratios = {a: full / side for a, full, side in zip(series.axes, series.shape, level.shape, strict=True)}
+    return {a: step * ratios[a] for a, step in steps.items() if a in ratios}

@@ -1,0 +1,72 @@
+"""Questions to the user before a training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from masked_denoiser.plugin.fine_tune.form import FineTuneRequest, model_path, valid_model_name
+from masked_denoiser.plugin.shared.task_view import AskingView
+
+if TYPE_CHECKING:
+    from masked_denoiser.models.file import Model
+
+
+def ask_about_closing(view: AskingView) -> bool:
+    """Ask whether to close the dock although a training is running."""
+    question = "A training is running. Closing this dock stops it; its checkpoint is kept, and Continue resumes it."
+    return view.ask(question, "Stop and close", "Keep running") != "Keep running"
+
+
+def save_model(view: AskingView, model: Model, name: str) -> str:
+    """Save a trained model in the user's folder, and ask before another one is replaced.
+
+    Args:
+        view: the dock.
+        model: the model.
+        name: its new name; "" for that on its card.
+
+    Returns:
+        The name of the saved model; "" if the user stops.
+
+    Raises:
+        FormError: if the name is not valid.
+        OSError: if it cannot be written.
+    """
+    name = valid_model_name(name or model.card.name, "")
+    path = model_path(name)
+    if path.exists() and view.ask(f"A model '{name}' exists.", "Replace", "Stop") != "Replace":
+        return ""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace(model, card=model.card.renamed(name)).save(path)
+    return name
+
+
+def ask_about_existing(view: AskingView, request: FineTuneRequest) -> FineTuneRequest | None:
+    """Ask what to do with an earlier training of the same name; return the next request, None to do nothing."""
+    answer = view.ask(f"A training '{request.name}' exists already.", "Continue", "Start again", "Stop")
+    if answer == "Continue":
+        return replace(request, resume=True)
+    return replace(request, overwrite=True) if answer == "Start again" else None
+
+
+def ask_about_noise(view: AskingView, description: str) -> Literal["noisy", "clean", ""]:
+    """Ask what to do with noisy images that are given as clean ones.
+
+    Args:
+        view: the dock.
+        description: the image and its noise.
+
+    Returns:
+        How to train with them; "" to do nothing.
+    """
+    question = (
+        f"These images are to be clean, but one is noisy ({description}). The network would learn to keep this noise. "
+        "Training with noisy images needs no clean ones."
+    )
+    answers: dict[str, Literal["noisy", "clean", ""]] = {
+        "Train with noisy images": "noisy",
+        "Train anyway": "clean",
+        "Stop": "",
+    }
+    return answers.get(view.ask(question, *answers), "")
