@@ -17,8 +17,8 @@ _REPEATED_CHARACTERS = 50
 def replaced_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`, whose file replaces that of `path` at the end of the block.
 
-    The temporary file is new, empty and hidden, and belongs to this block alone, even if another process writes `path`. It is on
-    disk before it is renamed. If the block fails, `path` is unchanged and the temporary file is removed.
+    The temporary file is new, empty and hidden, and belongs to this block alone, even if another process writes `path`.
+    It is on disk before it is renamed. If the block fails, `path` is unchanged and the temporary file is removed.
 
     Raises:
         OSError: if a file cannot be written there.

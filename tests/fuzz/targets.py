@@ -27,7 +27,8 @@ from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.job_file import read_job_file, write_job_file
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolve import make_job
-from masked_denoiser.jobs.storage.journal import Checksums, Journal
+from masked_denoiser.jobs.storage.journal import Journal
+from masked_denoiser.jobs.storage.journal_records import Checksums
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model, read_card, read_model
 from masked_denoiser.models.reference import import_checkpoint, parameter_count

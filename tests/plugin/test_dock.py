@@ -406,6 +406,21 @@ def test_original_can_be_shown_again(viewer, open_dock, qtbot, plane):
         assert (layer.visible, result.visible) == (shown, not shown)
 
 
+def test_dock_from_the_menu_hides_what_it_has_denoised(viewer, qtbot, plane, models):
+    """napari gives such a dock a proxy of the viewer, which wraps each layer anew."""
+    layer = viewer.add_image(plane, name="plane")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-masked-denoiser", "Denoise")
+    wait_until_idle(dock, qtbot)
+    dock.expert.noise.setCurrentText("none")
+    for button in (dock.preview_button, dock.denoise_button):
+        button.click()
+        wait_until_idle(dock, qtbot)
+    assert [other.name for other in viewer.layers if other.visible] == ["plane denoised"]
+    assert dock.layer.currentText() == "plane"
+    dock.original.click()
+    assert [other for other in viewer.layers if other.visible] == [layer]
+
+
 @pytest.mark.parametrize("answer", ["Keep running", "Cancel the job and close"])
 def test_close_button_asks_while_a_job_runs(viewer, open_dock, qtbot, plane, paused_after_tile, answer):
     tile_done, proceed = paused_after_tile

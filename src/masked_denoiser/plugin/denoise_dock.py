@@ -25,7 +25,7 @@ from masked_denoiser.plugin.denoise.region_fields import RegionField
 from masked_denoiser.plugin.files.tab import FilesTab
 from masked_denoiser.plugin.shared.banner import Banner
 from masked_denoiser.plugin.shared.form_widgets import combo, connect_buttons, fill_combo, form_layout, row
-from masked_denoiser.plugin.shared.task_dock import TaskDock
+from masked_denoiser.plugin.shared.task_dock import TaskDock, unwrap_viewer
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -45,10 +45,11 @@ class DenoiseDock(TaskDock):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
+        viewer = unwrap_viewer(napari_viewer)
         self._make_fields()
-        self.files = FilesTab(napari_viewer, self.form, self.ask, self._enable)
+        self.files = FilesTab(viewer, self.form, self.ask, self._enable)
         self._lay_out()
-        self.presenter = DenoisePresenter(napari_viewer, self)
+        self.presenter = DenoisePresenter(viewer, self)
         self._connect()
 
     def form(self) -> Form:

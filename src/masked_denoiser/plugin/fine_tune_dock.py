@@ -32,7 +32,7 @@ from masked_denoiser.plugin.shared.form_widgets import (
     row,
     set_tooltips,
 )
-from masked_denoiser.plugin.shared.task_dock import TaskDock
+from masked_denoiser.plugin.shared.task_dock import TaskDock, unwrap_viewer
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -67,7 +67,7 @@ class FineTuneDock(TaskDock):
         self._preview_timer = QTimer(self)
         self._preview_timer.setSingleShot(True)
         self._preview_timer.setInterval(_PREVIEW_DELAY_MS)
-        self.presenter = FineTunePresenter(napari_viewer, self)
+        self.presenter = FineTunePresenter(unwrap_viewer(napari_viewer), self)
         self._connect()
         self._supervision_changed()
 

@@ -38,12 +38,19 @@ def get_reader(path: str | Sequence[str]) -> Callable[[str], list[LayerData]] | 
 def read(path: str) -> list[LayerData]:
     """Open an image lazily; only a sample of its pixels is read, for the contrast limits.
 
+    What was guessed, left out or is missing in the file is shown as notifications.
+
     Raises:
         ImageError: if the image cannot be read.
     """
+    from napari.utils.notifications import show_info
+
     from masked_denoiser.images.open import open_image
 
-    return [to_layer_data(open_image(path))]
+    source = open_image(path)
+    for note in source.notes:
+        show_info(note)
+    return [to_layer_data(source)]
 
 
 def to_layer_data(source: Source) -> LayerData:

@@ -28,8 +28,8 @@ from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.runner_factory import create_runner
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.job_file import job_from_json
-from masked_denoiser.jobs.storage.journal import Checksums, Journal
-from masked_denoiser.jobs.storage.journal_records import RunGuard
+from masked_denoiser.jobs.storage.journal import Journal
+from masked_denoiser.jobs.storage.journal_records import Checksums, RunGuard
 from masked_denoiser.jobs.storage.output import open_sinks
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.file import Model

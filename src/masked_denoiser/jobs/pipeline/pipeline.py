@@ -24,7 +24,8 @@ from masked_denoiser.jobs.pipeline.progress import ProgressTracker
 from masked_denoiser.jobs.pipeline.tile_stages import BatchTask, LoadedBatch, Pixels, TileStages
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.region import Region
-from masked_denoiser.jobs.storage.journal import Checksums, Journal, check_complete
+from masked_denoiser.jobs.storage.journal import Journal, check_complete
+from masked_denoiser.jobs.storage.journal_records import Checksums
 from masked_denoiser.jobs.storage.output import Output
 from masked_denoiser.messages import Message
 from masked_denoiser.tiling.groups import Group, batches

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 from typing import Any, Self
@@ -33,24 +33,11 @@ from masked_denoiser.inference.memory_limits import MemoryLimits
 from masked_denoiser.jobs.spec.job import Job, describe_difference
 from masked_denoiser.jobs.spec.job_file import job_from_json
 from masked_denoiser.jobs.spec.options import Options
-from masked_denoiser.jobs.storage.journal_records import check_is_journal, format_record, read_records
+from masked_denoiser.jobs.storage.journal_records import Checksums, check_is_journal, format_record, read_records
 from masked_denoiser.jobs.storage.lock import OutputLock
 from masked_denoiser.temporary_path import remove_leftovers, temporary_path
 
 _FORMAT = 3
-
-
-@dataclass(frozen=True)
-class Checksums:
-    """Checksums (CRC-32) of the pixels of a group of tiles.
-
-    Attributes:
-        read: of its pixels in the input, tile by tile, without halos.
-        written: of its pixels in the result, and in the standard deviation if there is one.
-    """
-
-    read: int
-    written: tuple[int, ...]
 
 
 #: Group of tiles: index of the plane, and of the group in `Job.groups`.
@@ -283,7 +270,8 @@ def _check_same_job(header: dict[str, Any], job: Job, path: Path) -> None:
     if header.get("format") != _FORMAT or not isinstance(then, dict):
         raise JobError(f"journal {path} has no header that this version can read; start again with --overwrite")
     changed = [key for key in now if then.get(key) != now[key]]
-    changed.sort(key=lambda key: key != "fingerprint")  # a changed input also changes what is measured in it
+    if "fingerprint" in changed:
+        changed = ["fingerprint"]  # what is measured in a changed input changes with it
     differing = [describe_difference(key, then.get(key), now[key]) for key in changed]
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""

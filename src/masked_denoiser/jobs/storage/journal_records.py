@@ -9,6 +9,7 @@ import json
 import re
 import time
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,19 @@ from masked_denoiser.plain_json import parse_json
 
 #: Seconds after which a missing journal counts as removed.
 _MAX_DELAY_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Checksums:
+    """Checksums (CRC-32) of the pixels of a group of tiles.
+
+    Attributes:
+        read: of its pixels in the input, tile by tile, without halos.
+        written: of its pixels in the result, and in the standard deviation if there is one.
+    """
+
+    read: int
+    written: tuple[int, ...]
 
 
 def format_record(record: dict[str, Any]) -> bytes:

@@ -92,6 +92,12 @@ class FineTuneRequest:
     accepts_noise: bool = False
 
     @property
+    def supervision(self) -> Supervision:
+        """Kind of the training images."""
+        kind: Supervision = self.settings.get("way", "clean")
+        return kind
+
+    @property
     def folder(self) -> Path:
         """Folder of the checkpoint and the log."""
         return training_folder(self.name)
@@ -132,6 +138,11 @@ def make_fine_tune_request(
         form.device,
         form.axes.strip().upper() or None,
     )
+
+
+def noisy_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a training with noisy images instead of clean ones, which needs masked pixels."""
+    return {name: value for name, value in settings.items() if name != "masked_patches"} | {"way": "noisy"}
 
 
 def valid_model_name(name: str, model: str) -> str:

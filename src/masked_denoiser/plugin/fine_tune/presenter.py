@@ -254,22 +254,15 @@ class FineTunePresenter:
 
     def _ask_further(self, request: FineTuneRequest) -> None:
         """Ask what to do if an earlier training exists, or clean images are noisy."""
-        following: FineTuneRequest | None = None
-        if self._existing is not None:
-            following = ask_about_existing(self._view, request)
-        elif self._noisy:
-            supervision = ask_about_noise(self._view, self._noisy)
-            if supervision == "noisy":
-                self._view.show_supervision(supervision)
-                self._request_and_start(resume=False)
-                return
-            following = replace(request, accepts_noise=True) if supervision else None
-        else:
+        if self._existing is None and not self._noisy:
             return
+        noisy = self._noisy
+        following = ask_about_noise(self._view, request, noisy) if noisy else ask_about_existing(self._view, request)
         if following is None:
             self._view.show_message("Nothing was done.")
-        else:
-            self._start(following)
+            return
+        self._view.show_supervision(following.supervision)
+        self._start(following)
 
     def _show_error(self, error: BaseException) -> None:
         if isinstance(error, StoppedEarlyError):

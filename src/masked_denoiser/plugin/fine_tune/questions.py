@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from masked_denoiser.plugin.fine_tune.form import FineTuneRequest, model_path, valid_model_name
+from masked_denoiser.plugin.fine_tune.form import FineTuneRequest, model_path, noisy_settings, valid_model_name
 from masked_denoiser.plugin.shared.task_view import AskingView
 
 if TYPE_CHECKING:
@@ -50,23 +50,22 @@ def ask_about_existing(view: AskingView, request: FineTuneRequest) -> FineTuneRe
     return replace(request, overwrite=True) if answer == "Start again" else None
 
 
-def ask_about_noise(view: AskingView, description: str) -> Literal["noisy", "clean", ""]:
+def ask_about_noise(view: AskingView, request: FineTuneRequest, description: str) -> FineTuneRequest | None:
     """Ask what to do with noisy images that are given as clean ones.
 
     Args:
         view: the dock.
+        request: the request.
         description: the image and its noise.
 
     Returns:
-        How to train with them; "" to do nothing.
+        The next request; None to do nothing.
     """
     question = (
         f"These images are to be clean, but one is noisy ({description}). The network would learn to keep this noise. "
         "Training with noisy images needs no clean ones."
     )
-    answers: dict[str, Literal["noisy", "clean", ""]] = {
-        "Train with noisy images": "noisy",
-        "Train anyway": "clean",
-        "Stop": "",
-    }
-    return answers.get(view.ask(question, *answers), "")
+    answer = view.ask(question, "Train with noisy images", "Train anyway", "Stop")
+    if answer == "Train with noisy images":
+        return replace(request, settings=noisy_settings(request.settings))
+    return replace(request, accepts_noise=True) if answer == "Train anyway" else None

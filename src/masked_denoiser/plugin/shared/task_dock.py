@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QLabel, QMessageBox, QProgressBar, QPushButton, QWidget
@@ -17,6 +17,15 @@ _CLOSE_BUTTON = "QTitleBarCloseButton"
 
 #: Resolution of a progress bar.
 _PROGRESS_STEPS = 1000
+
+
+def unwrap_viewer(viewer: Any) -> Any:
+    """Return the viewer in the proxy that napari gives to plugins.
+
+    The proxy wraps each layer anew whenever it is accessed, so that layers cannot be told apart by identity, nor be
+    keys of weak dictionaries.
+    """
+    return getattr(viewer, "__wrapped__", viewer)
 
 
 class TaskPresenter(Protocol):
