@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from masked_denoiser.denoising.noise_measurement import estimate_noise
     from masked_denoiser.images.open import open_image
     from masked_denoiser.jobs.api import denoise, denoise_file
+    from masked_denoiser.jobs.lazy import denoise_lazy
     from masked_denoiser.jobs.spec.options import Options
     from masked_denoiser.models.catalogue import load_model
     from masked_denoiser.samples import sample_path
@@ -23,6 +24,7 @@ _HOMES = {
     "Options": "masked_denoiser.jobs.spec.options",
     "denoise": "masked_denoiser.jobs.api",
     "denoise_file": "masked_denoiser.jobs.api",
+    "denoise_lazy": "masked_denoiser.jobs.lazy",
     "estimate_noise": "masked_denoiser.denoising.noise_measurement",
     "fine_tune": "masked_denoiser.training.fine_tune",
     "load_model": "masked_denoiser.models.catalogue",
@@ -34,6 +36,7 @@ __all__ = [
     "Options",
     "denoise",
     "denoise_file",
+    "denoise_lazy",
     "errors",
     "estimate_noise",
     "fine_tune",

@@ -1,16 +1,25 @@
-"""Files that are written completely or not at all."""
+"""Files that are written completely or not at all, and temporary names next to them, which no file of a user has."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
+import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
-#: Characters of a file name that its temporary file repeats, as file systems limit the length of names.
-_REPEATED_CHARACTERS = 50
+#: What a temporary path is for: a folder or file that is being created, or one that is being removed.
+Purpose = Literal["creating", "removing"]
+
+#: Characters of a name that its temporary name repeats, as file systems limit the length of names.
+_REPEATED_CHARACTERS = 80
+
+_ENDING = re.compile(r"[0-9a-f]{16}\.(creating|removing)")
 
 
 @contextmanager
@@ -35,15 +44,13 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
 
 
 def _create_new(path: Path) -> Path:
-    """Create an empty file next to `path` with a name that no file has, and with the usual permissions.
+    """Create an empty file with a temporary name and the usual permissions.
 
     `tempfile` would create one that only its owner can read.
     """
-    while True:
-        temporary = path.with_name(f".{path.name[:_REPEATED_CHARACTERS]}.{secrets.token_hex(8)}.creating")
-        with suppress(FileExistsError):
-            temporary.touch(exist_ok=False)
-            return temporary
+    temporary = temporary_path(path, "creating")
+    temporary.touch(exist_ok=False)
+    return temporary
 
 
 def _sync(path: Path) -> None:
@@ -54,3 +61,26 @@ def _sync(path: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
+
+
+def temporary_path(path: Path, purpose: Purpose) -> Path:
+    """Return a new hidden path next to `path`, with a random part so that it cannot exist already."""
+    return path.with_name(f"{_prefix(path)}{secrets.token_hex(8)}.{purpose}")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete the temporary files and folders of `path` that killed processes have left."""
+    if not path.parent.is_dir():
+        return
+    prefix = _prefix(path)
+    for other in path.parent.iterdir():
+        if not other.name.startswith(prefix) or not _ENDING.fullmatch(other.name[len(prefix) :]):
+            continue
+        if other.is_dir():
+            shutil.rmtree(other)
+        else:
+            other.unlink()
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name[:_REPEATED_CHARACTERS]}.{zlib.crc32(path.name.encode()):08x}."

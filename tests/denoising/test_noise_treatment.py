@@ -394,5 +394,5 @@ def test_resume_keeps_measured_treatment_and_precision(tmp_path):
     resumed_auto.pipeline.journal.close()
     assert resumed_auto.job.precision == resumed_auto.pipeline.runner.precision == "bfloat16"
     other = settings | {"options": Options(tile=64, noise="sigma=30")}
-    with pytest.raises(JobError, match="asked was 'auto' and is 'sigma=30'"):
+    with pytest.raises(JobError, match="--noise was auto and is sigma=30"):
         prepare_file(source, output, **other, resume=True)

@@ -272,7 +272,7 @@ def test_removing_layer_cancels_job(viewer, open_dock, qtbot, plane, paused_afte
     proceed.set()
     wait_until_idle(dock, qtbot)
     text = dock.messages.toPlainText()
-    assert re.search("because layer 'plane' was removed: [1-3] of 4 tiles stay in layer 'plane denoised'", text)
+    assert re.search(r"'plane' was removed: [1-3] of 4 tiles stay in layer 'plane denoised .incomplete.'", text)
     assert "Error" not in text
     assert job_threads() == []
 
@@ -345,6 +345,13 @@ def test_clean_image_is_left_alone_until_the_user_insists(viewer, open_dock, qtb
         assert list(viewer.layers) == [layer]
         assert dock.banner.isVisible()
         assert "no noise above the rounding of its values" in dock.banner.label.text()
+    other = viewer.add_image(255 - clean, name="other")
+    assert not dock.banner.isVisible()  # it was about another layer
+    viewer.layers.remove(other)
+    viewer.layers.selection.active = layer
+    dock.denoise_button.click()
+    wait_until_idle(dock, qtbot)
+    assert re.search(r"standard deviation of 0\.?\d*", dock.banner.label.text())
     dock.banner.button.click()
     wait_until_idle(dock, qtbot)
     np.testing.assert_array_equal(viewer.layers["clean denoised"].data, md.denoise(clean, axes="YX", options=OPTIONS))

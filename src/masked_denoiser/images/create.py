@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from masked_denoiser.atomic_file import remove_leftovers
 from masked_denoiser.images.choices import OmeZarr
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import Sink
@@ -16,7 +17,6 @@ from masked_denoiser.images.writers.output_path import (
     is_tiff,
     working_folder,
 )
-from masked_denoiser.temporary_path import remove_leftovers
 
 
 def create_sink(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ OWN_ATTRIBUTE = "masked_denoiser"
 WORKING_FOLDER_ATTRIBUTE = "masked_denoiser_working_folder"
 #: File in a working folder that becomes the TIFF.
 UNFINISHED_TIFF = "unfinished.tif"
+_PARTIAL_CHUNK = re.compile(r".+\.[0-9a-f]{32}\.partial")
+#: Files of the file managers of Windows; those of others begin with a dot.
+_JUNK_FILES = ("Thumbs.db", "desktop.ini")
 #: Files to ignore: metadata, and those of the macOS file manager.
 _IGNORED_FILES = (*METADATA_FILES, ".DS_Store")
 
@@ -33,15 +37,24 @@ def extra_contents(path: Path) -> list[str]:
     return sorted(child.name for child in path.iterdir() if not _is_expected(child, levels))
 
 
+def is_partial_chunk(name: str) -> bool:
+    """Return whether a file name is that of a chunk that zarr is writing; it is renamed when it is complete."""
+    return _PARTIAL_CHUNK.fullmatch(name) is not None
+
+
+def is_pixel_file(name: str) -> bool:
+    """Return whether a file in the folder of an array may hold pixels: metadata and files of file managers do not."""
+    return not (name in METADATA_FILES or name.startswith(".") or name in _JUNK_FILES or is_partial_chunk(name))
+
+
 def is_working_folder(path: Path) -> bool:
     """Return whether a zarr folder is the working folder of a TIFF that this program is writing."""
     return WORKING_FOLDER_ATTRIBUTE in _attributes(path)
 
 
 def _is_expected(child: Path, levels: set[str]) -> bool:
-    # LocalStore writes <key>.<hex>.partial and then renames it.
     if child.is_file():
-        return child.name in _IGNORED_FILES or child.name.endswith(".partial")
+        return child.name in _IGNORED_FILES or is_partial_chunk(child.name)
     return child.name in levels and is_array(child)
 
 

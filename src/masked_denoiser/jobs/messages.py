@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from masked_denoiser.denoising.noise_measurement import estimate_noise
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.provenance import read_attributes
@@ -86,11 +88,21 @@ def noise_messages(job: Job) -> list[str]:
     return [f"noise: {job.noise}: {lines[0]}"] if len(lines) == 1 else [f"noise: {job.noise}", *lines]
 
 
-def describe_unchanged(job: Job) -> str:
-    """Return why a job leaves its image unchanged, with the measured noise."""
+def describe_unchanged(job: Job, source: Source) -> str:
+    """Return why a job leaves its image unchanged, with the measured noise of the image."""
     measured = f"Measured noise: {job.noise}. " if job.noise else ""
     reasons = dict.fromkeys(line.partition("; noise 'none'")[0] for line in describe_treatments(job))
-    return f"{measured}The image is {'; '.join(reasons)}."
+    return f"{_describe_sigma(source)}{measured}The image is {'; '.join(reasons)}."
+
+
+def _describe_sigma(source: Source) -> str:
+    """Return the largest standard deviation of the noise of a channel, as a sentence; "" if nothing was measured."""
+    noise = estimate_noise(replace(source, closer=None))  # it closes the source that it is given
+    channels = [(c.sigma, high - low) for c, (low, high) in zip(noise.channels, noise.ranges, strict=True)]
+    if not channels:
+        return ""
+    sigma, span = max(channels, key=lambda channel: channel[0] * channel[1])
+    return f"The noise has a standard deviation of {sigma * span:.2g} ({sigma:.2%} of the intensity range). "
 
 
 def describe_treatments(job: Job) -> list[str]:

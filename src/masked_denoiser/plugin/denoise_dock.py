@@ -106,10 +106,10 @@ class DenoiseDock(TaskDock):
         """Show why nothing was denoised, with a button to do it anyway; hide the banner if the text is empty."""
         self.banner.show_text(text)
 
-    def show_comparison(self, possible: bool) -> None:
-        """Enable the switch between original and result, and switch to the result."""
+    def show_comparison(self, possible: bool, original: bool) -> None:
+        """Enable the switch between original and result, and set it to what is visible."""
         self.original.blockSignals(True)
-        self.original.setChecked(False)
+        self.original.setChecked(original)
         self.original.blockSignals(False)
         self.original.setEnabled(possible)
 
@@ -136,7 +136,10 @@ class DenoiseDock(TaskDock):
         """Disable everything but Cancel while a job runs."""
         self._running = running
         self._enable()
-        self.guard_close_buttons()
+
+    def may_close(self) -> bool:
+        """Ask whether to close the dock, if a job or a list of files is running; return the answer."""
+        return super().may_close() and self.files.may_close()
 
     def stop(self) -> None:
         """Cancel all tasks, because the window closes."""
@@ -145,6 +148,7 @@ class DenoiseDock(TaskDock):
 
     def _enable(self) -> None:
         busy = self._running or self.files.running
+        self.guard_close_buttons()
         ready = not busy and self.layer.currentIndex() >= 0 and self.model.count() > 0
         self.preview_button.setEnabled(ready)
         self.denoise_button.setEnabled(ready)

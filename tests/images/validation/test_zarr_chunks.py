@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,21 @@ def test_few_chunks_of_a_large_array_are_not_misplaced(tmp_path: Path) -> None:
     array[:256, :256] = 7
     (tmp_path / "a.zarr" / ".DS_Store").write_text("")
     assert open_image(tmp_path / "a.zarr").notes[0].startswith("100%")
+
+
+@pytest.mark.parametrize("misplaced", [True, False])
+def test_chunks_of_an_archive_are_looked_for(tmp_path: Path, misplaced: bool) -> None:
+    """A store that is no folder: a zip archive."""
+    with zarr.storage.ZipStore(tmp_path / "a.zip", mode="w") as store:
+        zarr.create_array(store, data=PIXELS, chunks=(64, 64))
+    if misplaced:
+        with zipfile.ZipFile(tmp_path / "a.zip") as old, zipfile.ZipFile(tmp_path / "b.zip", "w") as new:
+            for name in old.namelist():
+                new.writestr(name.replace("c/", "d/"), old.read(name))
+    with zarr.storage.ZipStore(tmp_path / ("b.zip" if misplaced else "a.zip"), mode="r") as store:
+        array = zarr.open_array(store, mode="r")
+        if misplaced:
+            with pytest.raises(ImageError, match="none of its chunks are stored"):
+                open_image(array)
+        else:
+            assert not any("stored" in note for note in open_image(array).notes)

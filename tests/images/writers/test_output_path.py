@@ -16,6 +16,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from masked_denoiser.atomic_file import temporary_path
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
@@ -30,7 +31,6 @@ from masked_denoiser.images.writers.output_path import (
     discard_output,
     estimate_bytes,
 )
-from masked_denoiser.temporary_path import temporary_path
 
 FILES = pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
 GREY = Source(np.ones((40, 50), "uint8"), "YX")

@@ -16,13 +16,13 @@ import pytest
 import tifffile
 import zarr
 
+from masked_denoiser.atomic_file import temporary_path
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import Sink
 from masked_denoiser.images.writers.memory import MemorySink
-from masked_denoiser.temporary_path import temporary_path
 
 CHUNK = 32
 
@@ -150,7 +150,7 @@ class TestEveryFile:
         sink = create_sink(path, source, chunk=CHUNK, resume=True, **how)  # no output yet: starts a new one
         fill(sink, source, keep=lambda n: n % 2 == 0)
         folder = next(tmp_path.glob("parts*"))
-        (folder / "0" / "0.0123456789abcdef.partial").write_bytes(b"killed while writing")
+        (folder / "0" / "0.0123456789abcdef0123456789abcdef.partial").write_bytes(b"killed while writing")
         sink.close()
         sink = create_sink(path, source, chunk=CHUNK, resume=True, **how)
         fill(sink, source, keep=lambda n: n % 2 == 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import tifffile
 import zarr
 
 from masked_denoiser.cli.main import main
-from masked_denoiser.errors import JobError
+from masked_denoiser.errors import JobError, OutputError
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.writers.zarr_pyramid import FolderSink
 from masked_denoiser.jobs.pipeline.events import Finished
 from tests.jobs.job_cases import fingerprint, make_input
 from tests.jobs.storage.test_completeness import finish, interrupt, prepare, refuse
@@ -98,3 +100,34 @@ def test_job_file_refuses_a_changed_input(tmp_path: Path, kind: str, capsys) -> 
     assert main(["run", str(job)]) == 1
     assert "the input has changed (" in capsys.readouterr().err
     assert not (tmp_path / "out.ome.zarr").exists()
+
+
+def test_unreachable_output_is_not_taken_for_damaged(image: Path, tmp_path: Path, monkeypatch) -> None:
+    output = tmp_path / "out.ome.zarr"
+    interrupt(image, output)
+    before = sorted(path for path in output.rglob("*") if path.is_file())
+
+    def unreachable(*_):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderSink, "read", unreachable)
+        refuse(image, output, OutputError, "check that its disk is mounted")
+    assert sorted(path for path in output.rglob("*") if path.is_file()) == before
+
+
+def test_damaged_lower_levels_are_written_again(image: Path, tmp_path: Path) -> None:
+    array = zarr.open_array(image, mode="r")
+    large = tmp_path / "large.zarr"
+    zarr.create_array(large, data=np.tile(array[...], (3, 3, 1)), chunks=(32, 32, 3), dimension_names=["y", "x", "s"])
+    output = tmp_path / "out.ome.zarr"
+    interrupt(large, output)
+    level = zarr.open_array(output / "1", mode="r+")
+    level[:1, :64, :64] = 7
+    chunk = output / "1" / "c" / "0" / "0" / "0"
+    chunk.write_bytes(b"torn")
+    with prepare(large, output, resume=True) as prepared:
+        assert not chunk.exists()
+        list(prepared.pipeline.run())
+    finish(large, tmp_path / "whole.ome.zarr")
+    assert fingerprint(output) == fingerprint(tmp_path / "whole.ome.zarr")

@@ -112,3 +112,29 @@ def test_killed_before_the_journal_is_removed(image: Path, tmp_path: Path) -> No
     before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
     finish(image, output, resume=True)
     assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+
+
+def test_files_of_file_managers_do_not_count(image: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.ome.zarr"
+    interrupt(image, output)
+    for name in (".DS_Store", "._c", "Thumbs.db"):
+        (image / "c" / name).write_bytes(b"icons")
+        (output / "0" / name).write_bytes(b"icons")
+    finish(image, output, resume=True)
+    assert notes_of(output) == ()
+    refuse(image, output, AlreadyCompleteError)
+
+
+@pytest.mark.parametrize("how", ["resume", "overwrite"])
+def test_files_of_the_user_in_an_output_are_kept(image: Path, tmp_path: Path, how: str) -> None:
+    output = tmp_path / "out.ome.zarr"
+    interrupt(image, output)
+    (output / "mine.partial").write_text("dear")
+    (output / "0" / "folder.partial").mkdir()
+    if how == "resume":
+        finish(image, output, resume=True)
+    else:
+        with pytest.raises(ImageError, match=r"holds more than an image \(mine\.partial\)"):
+            finish(image, output, overwrite=True)
+    assert (output / "mine.partial").read_text() == "dear"
+    assert (output / "0" / "folder.partial").is_dir()

@@ -128,6 +128,15 @@ def test_other_input_gets_its_own_layer(viewer: ViewerModel, results: ResultLaye
     assert visible(viewer) == ["first", "second denoised"]
 
 
+def test_result_appears_when_its_input_is_removed(viewer: ViewerModel, results: ResultLayers) -> None:
+    source = viewer.add_image(PIXELS, name="source")
+    show(results, source, result())
+    results.show_original(source, True)
+    assert results.shows_original(source)
+    viewer.layers.remove(source)
+    assert visible(viewer) == ["source denoised"]
+
+
 def test_result_says_what_was_done(viewer: ViewerModel, results: ResultLayers) -> None:
     source = viewer.add_image(PIXELS, name="source", metadata={"mine": 1})
     show(results, source, LayerUpdate("result", (PIXELS,), record={"model": "general-gray"}))

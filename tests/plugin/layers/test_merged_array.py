@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import dask.array as da
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.downsample import halve
@@ -86,7 +88,13 @@ def test_levels_of_a_pyramid_are_shown_instead_of_its_full_resolution() -> None:
     background = LiveBackground(Source(Unreadable(), "YX"), 64, (Unreadable(), coarse))
     level = background.level((1250, 1250), "YX")
     assert level is coarse
-    assert background.level((5000, 5000), "YX") is None  # neither level can be read quickly
+
+
+def test_large_plain_layers_are_shown_in_overviews() -> None:
+    pixels = np.broadcast_to(np.uint16(500), (8400, 8400))
+    for data in (pixels, da.from_array(pixels, chunks=2048)):
+        background = LiveBackground(open_image(data, axes="YX"), 64)
+        assert (np.asarray(background.level((132, 132), "YX")[...]) == 500).all()
 
 
 def test_region_of_a_stack_shows_its_input() -> None:

@@ -11,7 +11,8 @@ from masked_denoiser.cli.commands.run_job import executor_of, report_complete, r
 from masked_denoiser.cli.input_image import open_input
 from masked_denoiser.cli.options import options_of
 from masked_denoiser.cli.progress import print_note
-from masked_denoiser.errors import AlreadyCompleteError
+from masked_denoiser.cli.residual import check_residual_argument, write_residual_argument
+from masked_denoiser.errors import AlreadyCompleteError, JobError
 from masked_denoiser.images.selection import open_part
 from masked_denoiser.jobs.batch.outputs import is_batch
 from masked_denoiser.jobs.prepare import prepare_file, prepare_job
@@ -24,6 +25,8 @@ from masked_denoiser.models.catalogue import AUTO
 def denoise(arguments: Namespace) -> int:
     """Denoise a file to a file, or several into a folder; return 0 if done, 1 if one failed, 130 if cancelled."""
     if is_batch(arguments.input, arguments.output):
+        if arguments.residual:
+            raise JobError("--residual is the file of one image; denoise the images one by one")
         return denoise_batch(arguments, options_of(arguments))
     arguments.input = arguments.input[0]
     try:
@@ -38,6 +41,7 @@ def _denoise_one(arguments: Namespace) -> int:
         request = {"model": arguments.model or AUTO, "options": options_of(arguments), "device": arguments.device}
         with executor_of(arguments) as executor:
             request |= {"executor": executor, "report": report}
+            check_residual_argument(arguments, source)
             if arguments.save_job:
                 resolved = resolve_job(source, arguments.output, **request)
                 write_job_file(Path(arguments.save_job), resolved.job)
@@ -45,7 +49,10 @@ def _denoise_one(arguments: Namespace) -> int:
                 return 0
             request |= {"resume": arguments.resume, "overwrite": arguments.overwrite}
             prepared = prepare_file(source, arguments.output, **request)
-            return run_job(prepared, arguments)
+            code = run_job(prepared, arguments)
+            if not code:
+                write_residual_argument(arguments, source)
+            return code
 
 
 def run(arguments: Namespace) -> int:

@@ -9,9 +9,12 @@ from typing import Any
 import zarr
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.validation.completeness import incompleteness
+from masked_denoiser.images.validation.completeness import COMPLETE_KEY, incompleteness
 from masked_denoiser.images.validation.zarr_chunks import local_folder, missing_share
 from masked_denoiser.images.zarr_files import OWN_ATTRIBUTE
+
+#: Most files of an output that are counted whenever it is opened.
+_MOST_COUNTED_FILES = 10_000
 
 
 def check_stored(levels: Sequence[zarr.Array[Any]], name: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
@@ -29,9 +32,11 @@ def check_stored(levels: Sequence[zarr.Array[Any]], name: str, attributes: Mappi
     own, folder = attributes.get(OWN_ATTRIBUTE), local_folder(levels[0])
     incomplete = ""
     if isinstance(own, dict) and folder is not None:
-        incomplete = incompleteness(folder.parent, own)
-        if not incomplete:
-            return ()
+        incomplete = incompleteness(folder.parent, own, _MOST_COUNTED_FILES)
+    elif isinstance(own, dict) and not own.get(COMPLETE_KEY):
+        incomplete = "it lacks the mark that is written last"
+    if isinstance(own, dict) and not incomplete:
+        return ()
     fill = levels[0].fill_value
     if shares[0] == 1:
         raise ImageError(

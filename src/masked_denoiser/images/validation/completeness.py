@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from masked_denoiser.images.zarr_files import METADATA_FILES
+from masked_denoiser.images.zarr_files import is_pixel_file
 
 #: Key of the mark in the attributes that are stored with an image.
 COMPLETE_KEY = "complete"
@@ -28,17 +28,20 @@ def completeness_mark(folder: Path, levels: int) -> dict[str, int]:
     return {"levels": levels, "files": len(sizes), "bytes": sum(sizes)}
 
 
-def incompleteness(path: Path, attributes: Mapping[str, Any]) -> str:
+def incompleteness(path: Path, attributes: Mapping[str, Any], most_files: int | None = None) -> str:
     """Return why an output is not known to be complete, as a clause; "" if it is complete.
 
     Args:
         path: of the output.
         attributes: as `read_attributes` returns them.
+        most_files: number of files above which the mark is trusted without counting them; None to count any number.
     """
     match attributes.get(COMPLETE_KEY):
         case True if path.is_file():
             return ""
         case {"levels": int(levels), "files": int(files), "bytes": int(size)} if path.is_dir() and 0 < levels < 100:
+            if most_files is not None and files > most_files:
+                return ""
             found = completeness_mark(path, levels)
             if (found["files"], found["bytes"]) == (files, size):
                 return ""
@@ -52,5 +55,5 @@ def _file_sizes(folder: Path) -> list[int]:
         Path(parent, name).stat().st_size
         for parent, _, names in os.walk(folder)
         for name in names
-        if name not in METADATA_FILES
+        if is_pixel_file(name)
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
-from masked_denoiser.images.zarr_files import METADATA_FILES
+from masked_denoiser.images.zarr_files import is_pixel_file
 
 #: Number of planes, and rows and columns of squares in each of them, whose pixels are sampled.
 _PLANES, _GRID = 5, 4
@@ -78,6 +79,8 @@ def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
     """Return at most `count` items, evenly spaced, with the first and the last one."""
     if len(items) <= count:
         return list(items)
+    if count == 1:
+        return [items[0]]
     return [items[i * (len(items) - 1) // (count - 1)] for i in range(count)]
 
 
@@ -108,9 +111,11 @@ def _files_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     left = _MAX_FILES
     while folders and left:
         entries = [entry for one in folders for entry in _sorted_entries(one)]
-        files = evenly_spaced([e for e in entries if e.is_file() and e.name not in METADATA_FILES], left)
+        files = evenly_spaced([Path(e.path) for e in entries if e.is_file() and is_pixel_file(e.name)], left)
         left -= len(files)
-        yield from ((os.path.relpath(entry.path, folder), entry.stat()) for entry in files)
+        for file in files:
+            with suppress(FileNotFoundError):  # as it was just replaced
+                yield file.relative_to(folder).as_posix(), file.stat()
         folders = evenly_spaced([Path(entry.path) for entry in entries if entry.is_dir()], _MAX_FOLDERS)
 
 

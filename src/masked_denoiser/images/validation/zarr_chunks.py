@@ -6,6 +6,7 @@ if the dimension separator was lost.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Iterator
@@ -15,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.validation.zarr_store import GuardedStore
 
-#: Most chunks whose presence is tested.
-_SAMPLED_CHUNKS = 1024
+#: Most chunks whose presence is tested in a folder, and in other stores, where each test may be a request.
+_SAMPLED_CHUNKS, _SAMPLED_REMOTE_CHUNKS = 1024, 32
 #: Most files that are looked at if none of the sampled chunks are stored.
 _SAMPLED_FILES = 4096
 
@@ -35,32 +37,43 @@ def local_folder(array: Any) -> Path | None:
 
 
 def missing_share(array: Any, name: str) -> float:
-    """Return the share of chunks (or shards) that are not stored, from a sample of them; 0 if not on disk.
+    """Return the share of chunks (or shards) that are not stored, from a sample of them.
 
     Args:
-        array: zarr array.
+        array: zarr array in any store.
         name: of the image, for errors.
 
     Raises:
         ImageError: if the chunks lie elsewhere than the metadata say.
     """
     folder = local_folder(array)
+    sampled = _SAMPLED_CHUNKS if folder is not None else _SAMPLED_REMOTE_CHUNKS
+    keys = [array.metadata.encode_chunk_key(position) for position in _sampled_positions(array, sampled)]
     if folder is None:
-        return 0.0
-    keys = [array.metadata.encode_chunk_key(position) for position in _sampled_positions(array)]
+        return _missing_share_in_store(array, keys)
     stored = sum((folder / key).exists() for key in keys)
     if not stored and _find_chunk(array, folder, keys[0], name):
         stored = 1  # too few of many to be sampled
     return float(1 - stored / len(keys))
 
 
-def _sampled_positions(array: Any) -> list[tuple[int, ...]]:
+def _missing_share_in_store(array: Any, keys: list[str]) -> float:
+    """Return the share of chunks that a store such as a bucket or an archive does not have."""
+    prefix = f"{array.path}/" if array.path else ""
+
+    async def count() -> int:
+        return sum(await asyncio.gather(*(array.store.exists(prefix + key) for key in keys)))
+
+    return 1 - sync(count()) / len(keys)
+
+
+def _sampled_positions(array: Any, most: int) -> list[tuple[int, ...]]:
     """Return positions of chunks or shards in their grid: all of them, or random ones from a fixed seed."""
     grid = tuple(ceil(side / chunk) for side, chunk in zip(array.shape, array.shards or array.chunks, strict=True))
     count = prod(grid)
-    if count <= _SAMPLED_CHUNKS:
+    if count <= most:
         return list(np.ndindex(grid))
-    numbers = np.random.default_rng(0).integers(count, size=_SAMPLED_CHUNKS)
+    numbers = np.random.default_rng(0).integers(count, size=most)
     return [tuple(int(i) for i in np.unravel_index(number, grid)) for number in numbers]
 
 

@@ -51,6 +51,13 @@ class OmeZarrSink(FolderSink):
         self._folder.remove_leftovers()
         self.note({COMPLETE_KEY: completeness_mark(self._folder.path, len(self._folder.levels))})
 
+    def reopen(self) -> None:
+        """Prepare for further writes: see `FolderSink.reopen`; the output is not complete any more."""
+        super().reopen()
+        attributes: Any = self._folder.group.attrs.asdict()
+        if attributes[OWN_ATTRIBUTE].pop(COMPLETE_KEY, None) is not None:
+            self._folder.set_attributes(attributes)
+
     def note(self, values: Mapping[str, Any]) -> None:
         """Add values to the group attribute `OWN_ATTRIBUTE`."""
         attributes: Any = self._folder.group.attrs.asdict()

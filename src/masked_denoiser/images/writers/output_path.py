@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.atomic_file import remove_leftovers, temporary_path
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.validation.file_identity import find_overlap
 from masked_denoiser.images.writers.layout import same_layout
 from masked_denoiser.images.zarr_files import ZARR_FILES, extra_contents, is_working_folder
-from masked_denoiser.temporary_path import remove_leftovers, temporary_path
 
 ZARR_SUFFIXES = (".ome.zarr", ".zarr")
 TIFF_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.btf")

@@ -10,13 +10,15 @@ import numpy as np
 import zarr
 from zarr.errors import BaseZarrError
 
+from masked_denoiser.atomic_file import remove_leftovers, temporary_path
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.planes import Plane
+from masked_denoiser.images.source import DECODER_ERRORS
 from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress
-from masked_denoiser.images.writers.downsample import build_pyramid
+from masked_denoiser.images.writers.downsample import build_pyramid, regions
 from masked_denoiser.images.writers.fsync import chunk_paths, sync_chunks, sync_file, sync_tree
 from masked_denoiser.images.writers.layout import Layout, Level
-from masked_denoiser.temporary_path import remove_leftovers, temporary_path
+from masked_denoiser.images.zarr_files import is_partial_chunk
 
 
 class ZarrFolder:
@@ -65,8 +67,9 @@ class ZarrFolder:
 
         This is safe only while no process writes, as chunks being written look the same.
         """
-        for leftover in self.path.rglob("*.partial"):  # LocalStore writes <key>.<hex>.partial and then renames it
-            leftover.unlink()
+        for leftover in self.path.rglob("*.partial"):
+            if is_partial_chunk(leftover.name) and leftover.is_file():
+                leftover.unlink()
 
     def _sync(self, number: int, key: tuple[int | slice, ...]) -> None:
         sync_chunks(self.levels[number], self.path / str(number), key, self._synced)
@@ -96,6 +99,19 @@ class FolderSink(Sink):
         key = self._folder.layout.place_of(plane, y, x, size)
         for path in chunk_paths(self._folder.levels[0], self._folder.path / "0", key):
             path.unlink(missing_ok=True)
+
+    def reopen(self) -> None:
+        """Prepare for further writes of a resumed job: delete files of lower levels that cannot be decoded.
+
+        Lower levels are provisional until `finish`, and not flushed to disk.
+        """
+        for number, level in enumerate(self._folder.levels[1:], start=1):
+            for region in regions(level.shape, level.shards or level.chunks):
+                try:
+                    level[region]
+                except DECODER_ERRORS:
+                    for path in chunk_paths(level, self._folder.path / str(number), region):
+                        path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Do nothing: no file is open."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from masked_denoiser.errors import JobError
+from masked_denoiser.errors import JobError, OutputError
 from masked_denoiser.images.readers.damage import read_zero_filled
 from masked_denoiser.images.source import DECODER_ERRORS, Source
 from masked_denoiser.images.validation.fingerprint import checksum, evenly_spaced
@@ -27,7 +27,7 @@ def check_input(job: Job, source: Source, journal: Journal, files: int) -> None:
     """Check that the pixels from which finished groups were computed are still the same.
 
     All of them are compared if the files of the input have other times or inodes than when the job was interrupted, as
-    they have if one was changed, copied or only touched; else some.
+    they have if one was changed, copied or only touched; else some. Of an image on a network only some are, too.
 
     Args:
         job: the job.
@@ -39,7 +39,7 @@ def check_input(job: Job, source: Source, journal: Journal, files: int) -> None:
         JobError: if they differ; the first difference is located.
     """
     groups = sorted(journal.done)
-    if files and files == journal.files:
+    if files == journal.files and (files or source.url):
         groups = evenly_spaced(groups, _SAMPLED_GROUPS)
     same = _parallel(lambda group_id: _read_checksum(job, source, group_id) == journal.done[group_id].read, groups)
     changed = next((group_id for group_id, is_same in same if not is_same), None)
@@ -56,6 +56,7 @@ def drop_damaged_groups(job: Job, sinks: Iterable[Sink], journal: Journal) -> No
     stored = [(number, sink) for number, sink in enumerate(sinks) if isinstance(sink, FolderSink)]
     damaged: set[GroupId] = set()
     for number, sink in stored:
+        sink.reopen()
         intact = _parallel(partial(_is_intact, job, sink, number, journal), sorted(journal.done))
         damaged |= {group_id for group_id, is_intact in intact if not is_intact}
     for group_id in damaged:
@@ -86,11 +87,17 @@ def _read_checksum(job: Job, source: Source, group_id: GroupId) -> int:
 
 
 def _is_intact(job: Job, sink: FolderSink, number: int, journal: Journal, group_id: GroupId) -> bool:
-    """Return whether the pixels of a group are stored as they were written; undecodable files are deleted."""
+    """Return whether the pixels of a group are stored as they were written; undecodable files are deleted.
+
+    Raises:
+        OutputError: if they cannot be reached, which says nothing about them.
+    """
     plane, (y, x, size) = job.planes[group_id[0]], _rectangle(job.groups[group_id[1]])
     try:
         pixels = sink.read(plane, y, x, size)
-    except (*DECODER_ERRORS, OSError):
+    except OSError as error:
+        raise OutputError(journal.output, error) from error
+    except DECODER_ERRORS:
         sink.delete(plane, y, x, size)
         return False
     return (checksum(pixels),) == journal.done[group_id].written[number : number + 1]

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
+from masked_denoiser.atomic_file import remove_leftovers, temporary_path
 from masked_denoiser.errors import JobError
 from masked_denoiser.images.readers.damage import DamagedRegion
 from masked_denoiser.images.writers.fsync import sync_file
@@ -35,9 +36,12 @@ from masked_denoiser.jobs.spec.job_file import job_from_json
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.storage.journal_records import Checksums, check_is_journal, format_record, read_records
 from masked_denoiser.jobs.storage.lock import OutputLock
-from masked_denoiser.temporary_path import remove_leftovers, temporary_path
 
 _FORMAT = 3
+
+#: Fields of a job that say which part of the input is denoised, and those from whose change others follow.
+_PARTS = {"selection", "level", "shape", "axes"}
+_CAUSES = _PARTS | {"fingerprint", "requested_noise", "model"}
 
 
 #: Group of tiles: index of the plane, and of the group in `Job.groups`.
@@ -175,9 +179,10 @@ class Journal:
     def add(self, group_id: GroupId, checksums: Checksums, damage: tuple[DamagedRegion, ...] = ()) -> None:
         """Record a group whose pixels are on disk, and sync the record to disk."""
         self.done[group_id] = checksums
-        self.damage += damage
-        if damage:
-            self._append({"damage": [[list(map(list, p.index)), p.rows, p.columns] for p in damage]})
+        new = [region for region in damage if region not in self.damage]  # a group may be computed again
+        self.damage += new
+        if new:
+            self._append({"damage": [[list(map(list, p.index)), p.rows, p.columns] for p in new]})
         self._append({"done": list(group_id), "read": checksums.read, "written": list(checksums.written)})
 
     def add_limits(self, limits: MemoryLimits) -> None:
@@ -270,8 +275,9 @@ def _check_same_job(header: dict[str, Any], job: Job, path: Path) -> None:
     if header.get("format") != _FORMAT or not isinstance(then, dict):
         raise JobError(f"journal {path} has no header that this version can read; start again with --overwrite")
     changed = [key for key in now if then.get(key) != now[key]]
-    if "fingerprint" in changed:
+    if "fingerprint" in changed and not _PARTS & set(changed):
         changed = ["fingerprint"]  # what is measured in a changed input changes with it
+    changed.sort(key=lambda key: key not in _CAUSES)
     differing = [describe_difference(key, then.get(key), now[key]) for key in changed]
     if differing:
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""

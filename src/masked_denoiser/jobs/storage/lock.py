@@ -47,7 +47,7 @@ class OutputLock:
 
 def _lock(output: Path, owner: str) -> FileLock:
     path = output.with_name(f"{output.name}.lock")
-    if path.is_dir() or (path.is_file() and path.stat().st_size):
+    if path.is_dir() or _size(path):
         raise JobError(f"{path} exists and is not a lock of this program; move it, or choose another output")
     # Not thread-local, since another thread may release it.
     lock = FileLock(path, timeout=0, thread_local=False)
@@ -59,3 +59,11 @@ def _lock(output: Path, owner: str) -> FileLock:
     except OSError as error:
         raise JobError(f"{output.parent} cannot be written to ({error.strerror}); choose another output") from error
     return lock
+
+
+def _size(path: Path) -> int:
+    """Return the size of a file in bytes; 0 if there is none, or another process has just removed it."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -88,7 +88,8 @@ def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, 
     if unfinished:
         raise JobError(f"{path} is unfinished; continue with --resume, or start again with --overwrite")
     if path.exists() and resume:
-        _check_marked_complete(path)
+        for output in (path, *([std_path(path)] if job_has_std else [])):
+            _check_marked_complete(output)
         raise AlreadyCompleteError(f"{path} is complete; use --overwrite to start again")
     _check_absent(path)
     if job_has_std:

@@ -30,6 +30,9 @@ class LayerChoiceView(Protocol):
     def show_notes(self, notes: list[str]) -> None:
         """Show what is to be known about the chosen layer; hide the field if there is nothing."""
 
+    def show_banner(self, text: str) -> None:
+        """Show why nothing was denoised, with a button to do it anyway; hide the banner if the text is empty."""
+
 
 class LayerChooser:
     """List of image layers that follows the viewer's active layer, unless that is a result of the dock.
@@ -109,6 +112,7 @@ class LayerChooser:
         if layer is self.layer:
             return
         self.layer = layer
+        self._view.show_banner("")  # it was about another layer
         if layer is None:
             self._view.show_axes("", "")
             self._view.show_notes([])

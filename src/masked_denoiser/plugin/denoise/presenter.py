@@ -57,7 +57,7 @@ class DenoisePresenter:
     def choose_layer(self, number: int) -> None:
         """Choose the layer at this index of the list."""
         self._chooser.choose(number)
-        self._view.show_comparison(self._results.has_results(self._chooser.layer))
+        self._show_comparison()
 
     def preview(self) -> None:
         """Denoise the visible part of the layer in memory."""
@@ -201,7 +201,7 @@ class DenoisePresenter:
                 self._view.show_progress(event.done / max(1, event.total), str(event))
             case tasks.LayerUpdate():
                 self._results.show(event)
-                self._view.show_comparison(self._results.has_results(self._chooser.layer))
+                self._show_comparison()
             case tasks.LeftUnchanged(reason):
                 assert self._request is not None
                 self._unchanged = self._request, self._source_layer
@@ -212,10 +212,16 @@ class DenoisePresenter:
                 self._view.show_progress(event.share or None, str(event))
             case Finished() | Cancelled():
                 self._finished = isinstance(event, Finished)
+                if not self._finished and self._request is not None and self._request.output is None:
+                    self._results.mark_incomplete()
                 self._results.refresh(force=True)
                 self._view.show_message(self._describe_end(event))
             case TaskEnded(error):
                 self._task_ended(error)
+
+    def _show_comparison(self) -> None:
+        layer = self._chooser.layer
+        self._view.show_comparison(self._results.has_results(layer), self._results.shows_original(layer))
 
     def _describe_end(self, event: Finished | Cancelled) -> str:
         assert self._request is not None
@@ -257,7 +263,7 @@ class DenoisePresenter:
     def _layer_removed(self, event: Any) -> None:
         """Cancel the job if its input layer was removed, or the layer of its result in memory."""
         self._results.layer_removed(event.value)
-        self._view.show_comparison(self._results.has_results(self._chooser.layer))
+        self._show_comparison()
         if not self._runner.running or self._request is None:
             return
         if event.value is self._source_layer:

@@ -75,6 +75,17 @@ class ResultLayers:
         """Return whether an input layer has results in the viewer."""
         return layer is not None and bool(self._results_of(layer))
 
+    def shows_original(self, layer: Any) -> bool:
+        """Return whether an input layer is visible and none of its results is."""
+        results = self._results_of(layer)
+        return bool(results) and layer.visible and not any(result.visible for result in results)
+
+    def mark_incomplete(self) -> None:
+        """Say in name and metadata that a result in memory holds the input where the job was cancelled."""
+        for layer in self._current.values():
+            layer.name = f"{layer.name} (incomplete)"
+            layer.metadata[RECORD_KEY] = {"complete": False}
+
     def show_original(self, layer: Any, shown: bool) -> None:
         """Show an input layer instead of its results, or its last result instead of it."""
         results = self._results_of(layer)
@@ -83,11 +94,15 @@ class ResultLayers:
         layer.visible = shown or not results
 
     def layer_removed(self, layer: Any) -> None:
-        """Show an input layer again after its last result was removed."""
+        """Show an input layer again after its last result was removed, or a result after its input was."""
+        results = self._results_of(layer)  # of an input that was removed
+        if results and not any(result.visible for result in results):
+            results[-1].visible = True
         source = self._inputs.pop(layer, None)
         if source in self._hidden and not self.has_results(source):
             self._hidden.discard(source)
             source.visible = True
+        self._output_layers = {key: other for key, other in self._output_layers.items() if other is not layer}
 
     def show(self, update: LayerUpdate) -> None:
         """Add a layer, or update the one of this job or of an earlier job with the same output."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from masked_denoiser.images.source import LazyArray, Source
+from masked_denoiser.images.source import LazyArray
 from masked_denoiser.jobs.pipeline.events import Finished, Finishing, TileDone
 from masked_denoiser.messages import Message
 from masked_denoiser.plugin.denoise.form import Request
@@ -101,7 +101,7 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
     with open_executor(request.scheduler or None) as executor, _prepare(request, executor) as prepared:
         yield from (Message(text) for text in prepared.messages)
         if _changes_nothing(prepared.job):
-            yield LeftUnchanged(_describe_sigma(prepared.pipeline.source) + describe_unchanged(prepared.job))
+            yield LeftUnchanged(describe_unchanged(prepared.job, request.source))
             if request.output is None:
                 return
         # The workers of a cluster write the output: it is shown when it is complete.
@@ -116,18 +116,6 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
 def _changes_nothing(job: Job) -> bool:
     """Return whether a job copies its input."""
     return all(plane.copied or job.treatment_of(plane).is_identity for plane in job.planes)
-
-
-def _describe_sigma(source: Source) -> str:
-    """Return the largest standard deviation of the noise of a channel, as a sentence; "" if nothing was measured."""
-    from masked_denoiser.denoising.noise_measurement import estimate_noise
-
-    noise = estimate_noise(source)
-    channels = [(c.sigma, high - low) for c, (low, high) in zip(noise.channels, noise.ranges, strict=True)]
-    if not channels:
-        return ""
-    sigma, span = max(channels, key=lambda channel: channel[0] * channel[1])
-    return f"The noise has a standard deviation of {sigma * span:.2g} ({sigma:.2%} of the intensity range). "
 
 
 def _update(request: Request, prepared: Prepared[Pipeline], levels: tuple[LazyArray, ...], **more: Any) -> LayerUpdate:

@@ -101,6 +101,13 @@ class FilesPresenter:
             self._view.show_message("cancelling after the current tile")
             self._runner.cancel()
 
+    def may_close(self) -> bool:
+        """Ask whether to close the dock, if a list is running; return the answer."""
+        if not self.busy:
+            return True
+        question = "A list of files is running. Closing this dock cancels it; finished results and tiles are kept."
+        return bool(self._ask(question, "Cancel the list and close", "Keep running") != "Keep running")
+
     def stop(self) -> None:
         """Cancel the task without waiting for it, because the dock or napari closes."""
         self._runner.stop()

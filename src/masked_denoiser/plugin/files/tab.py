@@ -49,6 +49,10 @@ class FilesTab(TaskWidget):
         self._connect()
         self._enable()
 
+    def may_close(self) -> bool:
+        """Ask whether to close the dock, if a list is running; return the answer."""
+        return self.presenter.may_close()
+
     def fields(self) -> FilesForm:
         """Return the values of the fields."""
         return FilesForm(self.folder.text(), _SUFFIXES[self.format.currentText()], self.axes.text())

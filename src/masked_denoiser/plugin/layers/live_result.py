@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.images.planes import Plane
+from masked_denoiser.images.readers.chunk_cache import cache_blocks
 from masked_denoiser.images.selection import CroppedArray
 from masked_denoiser.images.source import LazyArray, Source
 from masked_denoiser.images.writers.downsample import build_pyramid, halve
@@ -24,7 +25,7 @@ from masked_denoiser.plugin.layers.merged_array import DoneTiles, MergedArray, N
 _CHUNK = 256
 
 #: Most pixels of a plane that are read at once to show the input at lower resolution.
-_MAX_READ_PIXELS = 2**26
+_MAX_READ_PIXELS = 2**24
 
 #: Finest lower level that is updated with each tile if the output has shards.
 _FINEST_SHARDED_LEVEL = 3
@@ -94,11 +95,11 @@ class LiveResult:
     def _merge(self, background: LiveBackground) -> list[Any]:
         """Return each level with the input where nothing has been written."""
         assert self._done is not None
-        axes, merged = self._layout.axes, []
-        for number, level in zip(self._numbers, self._levels, strict=True):
-            behind = background.level(level.shape, axes)
-            merged.append(level if behind is None else MergedArray(level, behind, axes, self._done, factor=2**number))
-        return merged
+        axes = self._layout.axes
+        return [
+            MergedArray(level, background.level(level.shape, axes), axes, self._done, factor=2**number)
+            for number, level in zip(self._numbers, self._levels, strict=True)
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,16 +116,27 @@ class LiveBackground:
     tile: int
     levels: tuple[LazyArray, ...] = ()
 
-    def level(self, shape: tuple[int, ...], axes: str) -> LazyArray | None:
-        """Return the input in this shape and with these axes; None if that would take reading too many pixels."""
-        y, x = (self.source.axes.index(letter) for letter in "YX")
-        height = shape[axes.index("Y")]
+    def level(self, shape: tuple[int, ...], axes: str) -> LazyArray:
+        """Return the input in this shape and with these axes; what is read to reduce it is cached."""
+        y, height = self.source.axes.index("Y"), shape[axes.index("Y")]
         large_enough = [array for array in (self.source.data, *self.levels) if array.shape[y] + 1 >= height]
         best = min(large_enough, key=lambda array: int(array.shape[y]))
-        if best.shape[y] > 2 * height and best.shape[y] * best.shape[x] > _MAX_READ_PIXELS:
-            return None
         reordered = reorder_axes(best, self.source.axes, axes)
-        return reordered if tuple(reordered.shape) == tuple(shape) else NearestArray(reordered, tuple(shape))
+        if tuple(reordered.shape) == tuple(shape):
+            return reordered
+        nearest = NearestArray(reordered, tuple(shape))
+        return (
+            nearest if isinstance(best, np.ndarray) else cache_blocks(nearest, _bands(nearest, reordered.shape, axes))
+        )
+
+
+def _bands(array: LazyArray, stored: tuple[int, ...], axes: str) -> tuple[int, ...]:
+    """Return blocks of whole rows of a reduced array, for each of which at most `_MAX_READ_PIXELS` are read."""
+    y, x = axes.index("Y"), axes.index("X")
+    factor = max(1, stored[y] // array.shape[y])
+    rows = max(1, min(array.shape[y], _MAX_READ_PIXELS // (stored[x] * factor)))
+    sides = {"Y": rows, "X": array.shape[x]}
+    return tuple(sides.get(letter, 1) for letter in axes)
 
 
 class LiveRegion:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QLabel, QMessageBox, QProgressBar, QPushButton, QWidget
 
 from masked_denoiser.plugin.shared.message_log import MessageLog
@@ -91,6 +92,13 @@ class TaskWidget(QWidget):
             self._timer.stop()
 
 
+def _is_click(button: QPushButton, event: QEvent | None) -> bool:
+    """Return whether an event clicks a button: the left mouse button is released on it."""
+    if not isinstance(event, QMouseEvent) or event.type() != QEvent.Type.MouseButtonRelease:
+        return False
+    return event.button() == Qt.MouseButton.LeftButton and button.rect().contains(event.pos())
+
+
 class TaskDock(TaskWidget):
     """Dock widget that can ask questions, and cancels its tasks when it is closed."""
 
@@ -119,11 +127,14 @@ class TaskDock(TaskWidget):
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 (Qt's name)
         """Ask before a click on the close button closes the dock while a task is running."""
-        if event is not None and event.type() == QEvent.Type.MouseButtonRelease and not self.presenter.may_close():
-            if isinstance(watched, QPushButton):
-                watched.setDown(False)
+        if isinstance(watched, QPushButton) and _is_click(watched, event) and not self.may_close():
+            watched.setDown(False)
             return True
         return bool(super().eventFilter(watched, event))
+
+    def may_close(self) -> bool:
+        """Ask whether to close the dock, if a task is running; return the answer."""
+        return self.presenter.may_close()
 
     def _stop_with_application(self) -> None:
         """Cancel all tasks when napari closes and destroys its docks."""

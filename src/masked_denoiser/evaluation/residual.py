@@ -1,0 +1,168 @@
+"""Judgement of the residual: what a denoiser removed from an image, and whether it looks like noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masked_denoiser.denoising.noise_measurement import NoiseMeasurement, measure_noise
+from masked_denoiser.evaluation.safety.removal import Removal, list_removals
+from masked_denoiser.evaluation.safety.removed_structure import predictable_share, structure_share
+from masked_denoiser.images.selection import Selection, crop
+from masked_denoiser.images.source import Source
+
+#: Largest side in pixels of the part of a plane that is judged, and most planes.
+_JUDGED_SIDE, _JUDGED_PLANES = 1024, 3
+
+#: Side in pixels of the squares that are searched for structure.
+_PLACE_SIDE = 128
+
+#: Shares of structure in the removed variance up to which a residual looks like noise, and from which on it does not.
+_NOISE_SHARE, _STRUCTURE_SHARE = 0.05, 0.15
+
+#: Most places with structure that are named.
+_MAX_PLACES = 3
+
+
+@dataclass(frozen=True)
+class Place:
+    """A square whose residual holds structure.
+
+    Attributes:
+        index: position of its plane along the other axes, as (letter, position).
+        row, column: first row and column.
+        side: height and width in pixels, less at the border.
+        share: share of structure in the removed variance, 0 to 1.
+    """
+
+    index: tuple[tuple[str, int], ...]
+    row: int
+    column: int
+    side: int
+    share: float
+
+    def __str__(self) -> str:
+        position = "".join(f", {letter} {at}" for letter, at in self.index)
+        rows, columns = (f"{start} to {start + self.side}" for start in (self.row, self.column))
+        return f"rows {rows}, columns {columns}{position}"
+
+
+@dataclass(frozen=True)
+class ResidualSummary:
+    """Figures of a residual.
+
+    Attributes:
+        sigma: standard deviation of the removed values, in units of the image.
+        neighbour_correlation: correlation of the removed values of neighbouring pixels, -1 to 1; 0 for white noise.
+        structure: estimated share of structure in the removed variance, 0 to 1.
+        places: the squares with most structure, if there is some.
+    """
+
+    sigma: float
+    neighbour_correlation: float
+    structure: float
+    places: tuple[Place, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.sigma:
+            return "nothing was removed"
+        figures = (
+            f"standard deviation {self.sigma:.3g}, correlation of neighbours {self.neighbour_correlation:.2f}, "
+            f"{self.structure:.0%} predictable from its surroundings"
+        )
+        if self.structure < _NOISE_SHARE:
+            return f"what was removed looks like noise ({figures})"
+        strength = "holds structure" if self.structure >= _STRUCTURE_SHARE else "may hold some structure"
+        places = f"; most at {'; '.join(map(str, self.places))}" if self.places else ""
+        return f"what was removed {strength} ({figures}){places}"
+
+
+def judge_residual(source: Source, result: Source, measured: NoiseMeasurement | None = None) -> ResidualSummary:
+    """Return the figures of what was removed from an image, on some planes and at most 1024 x 1024 pixels of them.
+
+    Args:
+        source: the image.
+        result: the denoised image; its axes may be ordered otherwise.
+        measured: measured noise of the image; measured here by default.
+
+    Raises:
+        ImageError: if a pixel cannot be read.
+    """
+    measured = measured or measure_noise(source)
+    removals: list[Removal] = []
+    places: list[Place] = []
+    for selection in _judged_parts(source):
+        part = crop(source, selection)
+        denoised = crop(result, Selection(tuple(span for span in selection.spans if span[0] in result.axes)))
+        found = list(list_removals(part, _pixels_in(denoised, part.axes), measured))
+        removals += found
+        starts = selection.starts
+        index = tuple((letter, at) for letter, at in starts.items() if letter not in "YX" and source.sizes[letter] > 1)
+        places += _places(found, index, (starts.get("Y", 0), starts.get("X", 0)))
+    structure = structure_share(removals)
+    worst = sorted(places, key=lambda place: -place.share)[:_MAX_PLACES] if structure >= _NOISE_SHARE else []
+    return ResidualSummary(_sigma(removals), _neighbour_correlation(removals), structure, tuple(worst))
+
+
+def _pixels_in(source: Source, axes: str) -> NDArray[Any]:
+    """Return all pixels with these axes; formats may store samples as channels, and axes of length 1 or none."""
+    stored = source.axes
+    if "S" in axes and "S" not in stored:
+        stored = stored.replace("C", "S")
+    elif "S" in stored and "S" not in axes:
+        stored = stored.replace("S", "C")
+    pixels = np.asarray(source.data[tuple(slice(None) if a in axes else 0 for a in stored)])
+    kept = [a for a in stored if a in axes]
+    missing = tuple(range(sum(a not in kept for a in axes)))
+    ordered = [a for a in axes if a not in kept] + kept
+    return np.expand_dims(pixels, missing).transpose([ordered.index(a) for a in axes])
+
+
+def _judged_parts(source: Source) -> Iterator[Selection]:
+    """Yield the middle of some planes, evenly spaced over T and Z, with all channels."""
+    spans = []
+    for letter in "YX":
+        side = source.sizes[letter]
+        start = max(0, (side - _JUDGED_SIDE) // 2)
+        spans.append((letter, start, min(side, start + _JUDGED_SIDE)))
+    outer = [letter for letter in source.axes if letter in "TZ" and source.sizes[letter] > 1]
+    for number in range(_JUDGED_PLANES if outer else 1):
+        fraction = (2 * number + 1) / (2 * _JUDGED_PLANES)
+        at = [(letter, int(source.sizes[letter] * fraction)) for letter in outer]
+        yield Selection((*((letter, i, i + 1) for letter, i in at), *spans))
+
+
+def _places(removals: list[Removal], index: tuple[tuple[str, int], ...], corner: tuple[int, int]) -> Iterator[Place]:
+    """Yield the squares of a part with structure in any channel."""
+    height, width = removals[0].before.shape if removals else (0, 0)
+    for y in range(0, height, _PLACE_SIDE):
+        for x in range(0, width, _PLACE_SIDE):
+            key = (slice(y, y + _PLACE_SIDE), slice(x, x + _PLACE_SIDE))
+            share = max(predictable_share(_cut(removal, key)) for removal in removals)
+            if share >= _NOISE_SHARE:
+                yield Place(index, corner[0] + y, corner[1] + x, min(_PLACE_SIDE, height - y, width - x), share)
+
+
+def _cut(removal: Removal, key: tuple[slice, slice]) -> Removal:
+    parts = {name: getattr(removal, name)[key] for name in ("before", "after", "valid", "variance")}
+    return replace(removal, **parts)
+
+
+def _sigma(removals: list[Removal]) -> float:
+    values: list[NDArray[np.float64]] = [removal.removed[removal.valid] for removal in removals]
+    joined = np.concatenate(values) if values else np.zeros(0)
+    return float(joined.std()) if joined.size else 0.0
+
+
+def _neighbour_correlation(removals: list[Removal]) -> float:
+    """Return the mean correlation of horizontal and vertical neighbours, weighted by variance."""
+    products, squares = 0.0, 0.0
+    for removal in removals:
+        removed: NDArray[Any] = removal.removed - removal.removed.mean()
+        products += float((removed[:, 1:] * removed[:, :-1]).mean() + (removed[1:] * removed[:-1]).mean()) / 2
+        squares += float((removed**2).mean())
+    return products / squares if squares else 0.0

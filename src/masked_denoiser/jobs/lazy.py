@@ -1,0 +1,197 @@
+"""Lazily denoised images: dask arrays whose blocks are computed when they are read."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+import weakref
+from dataclasses import replace
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from masked_denoiser.denoising.tile_denoiser import Runner
+from masked_denoiser.errors import JobError
+from masked_denoiser.images.open import open_image
+from masked_denoiser.images.planes import Plane, from_channels_first, plane_index
+from masked_denoiser.images.readers.chunk_cache import ChunkedArray
+from masked_denoiser.images.writers.downsample import halve
+from masked_denoiser.images.writers.layout import SMALLEST_LEVEL
+from masked_denoiser.jobs.messages import unremoved_noise_messages
+from masked_denoiser.jobs.pipeline.prefetch import StageTimings
+from masked_denoiser.jobs.pipeline.tile_stages import BatchTask, Pixels, TileStages
+from masked_denoiser.jobs.resolve_job import resolve_job
+from masked_denoiser.jobs.runner_factory import create_runner
+from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.jobs.spec.resolved_job import ResolvedJob
+from masked_denoiser.models.catalogue import AUTO
+from masked_denoiser.models.file import Model
+from masked_denoiser.tiling.groups import batches
+
+if TYPE_CHECKING:
+    from dask.array import Array as DaskArray
+
+_LOG = logging.getLogger(__name__)
+
+#: Default size in bytes of the cache of denoised blocks.
+CACHE_BYTES = 512 * 2**20
+
+
+def denoise_lazy(
+    image: Any,
+    *,
+    model: Model | str | Path = AUTO,
+    axes: str | None = None,
+    device: str = "auto",
+    options: Options | None = None,
+    cache_bytes: int = CACHE_BYTES,
+    **settings: Any,
+) -> DaskArray | list[DaskArray]:
+    """Return an image whose blocks are denoised when they are read: `masked_denoiser.denoise_lazy`.
+
+    Noise and intensity range are measured now, by the same code as for a job; the pixels are those of `denoise`. Blocks
+    are tiles of the job. Any thread may compute them; the network runs in one thread at a time.
+
+    Args:
+        image: anything that `open_image` accepts.
+        model: a model, its name or its path; "auto" takes general-rgb or general-gray, depending on the image.
+        axes: one letter of TCZYXS for each dimension, if the image does not name them.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        options: how to denoise; a standard deviation and `tile="auto"` are not available.
+        cache_bytes: most bytes of denoised blocks that are kept in memory.
+        settings: fields of `Options`, such as `noise="none"`.
+
+    Returns:
+        A dask array with the axes, shape and dtype of the image. For an image with several levels, a list of levels,
+        each of which is the mean of 2 x 2 pixels of the one before.
+
+    Raises:
+        MaskedDenoiserError: if the image cannot be denoised with these settings, or dask is not installed.
+
+    Warns:
+        UserWarning: about noise that is too weak to be removed.
+    """
+    _check_dask()
+    source = open_image(image, axes=axes)
+    options = replace(options or Options(), **settings)
+    if options.std:
+        raise JobError("denoise_lazy has no standard deviation; set std to False, or use denoise_file")
+    resolved = resolve_job(source, model=model, options=options, device=device, report=_LOG.info)
+    for text in unremoved_noise_messages(resolved.job):
+        warnings.warn(text, UserWarning, stacklevel=2)
+    blocks = LazyBlocks(resolved)
+    fine = _to_dask(blocks.array(cache_bytes))
+    if source.closer is not None:
+        weakref.finalize(blocks, source.close)
+    return _pyramid(fine, source.axes) if len(source.levels) > 1 else fine
+
+
+class LazyBlocks:
+    """Denoiser of single blocks of an image: of all planes of a colour image, or of one plane.
+
+    A block is a group of tiles, as in a job without output, so that batches and thus pixels are the same.
+    """
+
+    def __init__(self, resolved: ResolvedJob) -> None:
+        self._resolved, self._lock = resolved, threading.Lock()
+        self._stages = TileStages(resolved.job, resolved.source, StageTimings())
+        job, source = resolved.job, resolved.source
+        colour = next((plane.channel_axis for plane in job.planes if plane.channel_axis), "")
+        rows, columns = job.group[0] * job.tile, job.group[1] * job.tile
+        sides = {"Y": rows, "X": columns} | ({colour: source.sizes[colour]} if colour else {})
+        self.chunks = tuple(min(sides.get(letter, 1), side) for letter, side in source.sizes.items())
+        self._colour = colour
+        self._planes: dict[tuple[tuple[str, int], ...], list[Plane]] = {}
+        for plane in job.planes:
+            position = tuple((letter, at) for letter, at in plane.index if letter != colour)
+            self._planes.setdefault(position, []).append(plane)
+
+    def array(self, cache_bytes: int) -> ChunkedArray:
+        """Return a lazy array of all blocks with a cache of this size."""
+        job, source = self._resolved.job, self._resolved.source
+        return ChunkedArray(source.shape, job.result_dtype, self.chunks, self.compute, cache_bytes)
+
+    def compute(self, index: tuple[int, ...]) -> Pixels:
+        """Return the block at a position of the grid, clipped to the image, with the axes of the image."""
+        job, source = self._resolved.job, self._resolved.source
+        at = dict(zip(source.axes, index, strict=True))
+        position = tuple((letter, at[letter]) for letter in source.axes if letter not in ("Y", "X", self._colour))
+        number = at["Y"] * job.groups.grid[1] + at["X"]
+        rows, columns = job.groups[number].core
+        sides = {"Y": len(rows), "X": len(columns)}
+        shape = [sides.get(a, side) for a, side in zip(source.axes, self.chunks, strict=True)]
+        block: Pixels = np.empty(shape, job.result_dtype.newbyteorder("="))
+        for plane in self._planes[position]:
+            inside = replace(plane, index=tuple((a, i if a == self._colour else 0) for a, i in plane.index))
+            key = plane_index(source.axes, inside, slice(None), slice(None))
+            block[key] = from_channels_first(self._denoise(plane, number), source.axes, plane)
+        return block
+
+    @cached_property
+    def _runner(self) -> Runner:
+        resolved = self._resolved
+        return create_runner(resolved.model, resolved.device, resolved.job, report=_LOG.info)
+
+    def _denoise(self, plane: Plane, number: int) -> Pixels:
+        """Return a group of tiles of a plane as [channels, height, width]."""
+        group = self._resolved.job.groups[number]
+        rows, columns = group.core
+        out: Pixels | None = None
+        for batch in batches(group.tiles, self._resolved.job.batch):
+            task = BatchTask((self._resolved.job.planes.index(plane), number), plane, group, batch, last=False)
+            for tile, pixels in zip(batch, self._denoise_batch(task), strict=True):
+                if out is None:
+                    out = np.empty((len(pixels), len(rows), len(columns)), pixels.dtype)
+                out[:, tile.core[0].inside(rows), tile.core[1].inside(columns)] = pixels
+        assert out is not None
+        return out
+
+    def _denoise_batch(self, task: BatchTask) -> list[Pixels]:
+        loaded = self._stages.read(task)
+        if loaded.units is None:
+            return [pixels for pixels, _ in self._stages.to_image_units(task, loaded, None)]
+        with self._lock:
+            pending = self._stages.submit(task, loaded, self._runner)
+            denoised = pending() if pending else None
+        return [pixels for pixels, _ in self._stages.to_image_units(task, loaded, denoised)]
+
+
+def _check_dask() -> None:
+    try:
+        import dask.array  # noqa: F401
+    except ImportError as error:
+        raise JobError(
+            "denoise_lazy needs dask, which is not installed: pip install 'napari-masked-denoiser[cluster]'"
+        ) from error
+
+
+def _to_dask(array: ChunkedArray) -> DaskArray:
+    from dask import array as da
+
+    # Without a name: dask would read all pixels to derive one.
+    return da.from_array(array, chunks=array.chunks, name=False)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _pyramid(fine: DaskArray, axes: str) -> list[DaskArray]:
+    """Return an image and its lower levels, as many as an output on disk has."""
+    y, x = axes.index("Y"), axes.index("X")
+    levels = [fine]
+    while max(levels[-1].shape[y], levels[-1].shape[x]) > SMALLEST_LEVEL:
+        levels.append(_halved(levels[-1], y, x))
+    return levels
+
+
+def _halved(fine: DaskArray, y: int, x: int) -> DaskArray:
+    """Return means of 2 x 2 pixels, in blocks about as large as those of the finer level."""
+    sides = {axis: 2 * max(fine.chunks[axis]) for axis in (y, x)}
+    blocks: Any = fine.rechunk(sides)  # type: ignore[no-untyped-call]
+    chunks = [
+        tuple(ceil(side / 2) for side in sides) if axis in (y, x) else sides for axis, sides in enumerate(blocks.chunks)
+    ]
+    empty = np.empty((0,) * fine.ndim, fine.dtype)
+    coarse: DaskArray = blocks.map_blocks(halve, y, x, dtype=fine.dtype, chunks=chunks, meta=empty)
+    return coarse

@@ -1,0 +1,113 @@
+"""Residual of a job, what it removed from an image, as an image of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masked_denoiser.images.create import create_sink
+from masked_denoiser.images.planes import Plane, list_planes
+from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.base import ProgressCallback, no_progress
+from masked_denoiser.images.writers.output_path import check_disk_space, check_output, discard_output, estimate_bytes
+
+#: Side in pixels of the blocks that are read and written.
+_BLOCK_SIDE = 512
+
+#: Half width of the contrast window in standard deviations.
+_WINDOW_SIGMAS = 4.0
+
+
+def check_residual(path: Path, source: Source, output: Path) -> None:
+    """Check before a job that its residual can be written.
+
+    Raises:
+        ImageError: if the path has no known suffix, is the input or the output, or cannot be written.
+    """
+    check_output(path, source)
+    check_output(path, replace(source, path=output, inputs=(output,)))
+    check_disk_space(path, estimate_bytes(source, path, np.float32))
+
+
+def write_residual(
+    path: Path, source: Source, result: Source, *, overwrite: bool = False, progress: ProgressCallback = no_progress
+) -> None:
+    """Write the difference of an image and its result as float32, block by block.
+
+    A window of four standard deviations on both sides of 0 is stored where the format has one. An exception removes the
+    unfinished file.
+
+    Args:
+        path: `.ome.zarr` or `.ome.tif`.
+        source: the image.
+        result: the denoised image; its axes may be ordered otherwise.
+        overwrite: whether to replace an existing file.
+        progress: receives the fraction that is done.
+
+    Raises:
+        ImageError: if the file exists, or cannot be written.
+    """
+    gray = replace(
+        source,
+        data=np.broadcast_to(np.float32(0), source.shape),  # of which only shape and dtype are used
+        name=f"{source.name} residual",
+        rgb=False,
+        windows=_windows(source, result),
+        levels=(),
+        fill_values=(),
+    )
+    sink = create_sink(path, gray, chunk=_BLOCK_SIDE, overwrite=overwrite, dtype=np.float32)
+    try:
+        blocks = list(_blocks(source))
+        for number, (plane, ys, xs) in enumerate(blocks):
+            progress(number / len(blocks))
+            sink.write(plane, ys.start, xs.start, residual(source, result, plane, ys, xs))
+        sink.finish()
+    except BaseException:
+        sink.close()
+        discard_output(path)
+        raise
+    sink.close()
+
+
+def residual(source: Source, result: Source, plane: Plane, ys: slice, xs: slice) -> NDArray[np.float32]:
+    """Return what was removed from a rectangle of a plane of the image, [channels, height, width]."""
+    before, after = source.read(plane, ys, xs), result.read(_plane_in(result, plane), ys, xs)
+    return np.asarray(before.astype(np.float64) - after.astype(np.float64), np.float32)
+
+
+def _plane_in(result: Source, plane: Plane) -> Plane:
+    """Return a plane with the letters of a result, whose format may store samples as channels or the reverse."""
+    swapped = {"S": "C", "C": "S"}
+    letters = {a: a if a in result.axes else swapped.get(a, a) for a, _ in plane.index} | {
+        plane.channel_axis: plane.channel_axis
+        if plane.channel_axis in result.axes
+        else swapped.get(plane.channel_axis, "")
+    }
+    index = tuple((letters[a], at) for a, at in plane.index if letters[a] in result.axes)
+    return replace(plane, index=index, channel_axis=letters[plane.channel_axis])
+
+
+def _blocks(source: Source) -> Iterator[tuple[Plane, slice, slice]]:
+    height, width = source.size_yx
+    for plane in list_planes(source.axes, source.sizes, False):
+        for y, x in product(range(0, height, _BLOCK_SIDE), range(0, width, _BLOCK_SIDE)):
+            yield plane, slice(y, min(y + _BLOCK_SIDE, height)), slice(x, min(x + _BLOCK_SIDE, width))
+
+
+def _windows(source: Source, result: Source) -> tuple[tuple[float, float], ...]:
+    """Return a symmetric contrast window for each channel, from the middle of the middle plane."""
+    ys, xs = (slice(max(0, (side - _BLOCK_SIDE) // 2), (side + _BLOCK_SIDE) // 2) for side in source.size_yx)
+    planes = list(list_planes(source.axes, source.sizes, False))
+    windows = []
+    for channel in sorted({plane.channel for plane in planes}):
+        same = [plane for plane in planes if plane.channel == channel]
+        removed = residual(source, result, same[len(same) // 2], ys, xs)
+        limit = _WINDOW_SIGMAS * float(np.nanstd(removed)) or 1.0
+        windows.append((-limit, limit))
+    return tuple(windows)

@@ -1,0 +1,52 @@
+"""Judgement of residuals: noise looks like noise, removed structure does not, and its place is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from masked_denoiser.evaluation.residual import judge_residual
+from masked_denoiser.images.open import open_image
+
+Y, X = np.mgrid[:512, :640]
+CLEAN = 120 + 50 * np.sin(X / 25) * np.cos(Y / 31)
+NOISE = np.random.default_rng(0).normal(0, 10, CLEAN.shape)
+
+
+def judge(noisy: np.ndarray[Any, Any], result: np.ndarray[Any, Any], axes: str = "YX") -> Any:
+    return judge_residual(open_image(noisy, axes=axes), open_image(result, axes=axes))
+
+
+def test_removed_noise_looks_like_noise() -> None:
+    summary = judge(CLEAN + NOISE, CLEAN)
+    assert str(summary).startswith("what was removed looks like noise (standard deviation 10")
+    assert abs(summary.neighbour_correlation) < 0.02
+    assert summary.places == ()
+
+
+def test_removed_structure_is_found_and_located() -> None:
+    grating = np.where((Y >= 128) & (Y < 256) & (X >= 256) & (X < 384), 25 * np.sin(X / 1.5), 0.0)
+    summary = judge(CLEAN + grating + NOISE, CLEAN)
+    assert "structure" in str(summary)
+    assert (summary.places[0].row, summary.places[0].column) == (128, 256)
+    assert summary.neighbour_correlation > 0.02
+
+
+def test_blurred_result_has_removed_structure() -> None:
+    edges = 100.0 + 80 * ((X // 9 + Y // 9) % 2)
+    summary = judge(edges + NOISE, gaussian_filter(edges, 2))
+    assert str(summary).startswith("what was removed holds structure")
+
+
+@pytest.mark.parametrize("axes", ["CYX", "YXC"])
+def test_channels_and_axes(axes: str) -> None:
+    order = [axes.index(letter) for letter in "CYX"]
+    noisy, clean = (np.stack([a, 2 * a]).transpose(np.argsort(order)) for a in (CLEAN + NOISE, CLEAN))
+    assert judge(noisy, clean, axes).structure < 0.05
+
+
+def test_unchanged_image() -> None:
+    assert str(judge(CLEAN + NOISE, CLEAN + NOISE)) == "nothing was removed"

@@ -1,0 +1,93 @@
+"""Lazy results: the pixels of the whole job, computed where they are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+
+from masked_denoiser.errors import JobError
+from masked_denoiser.evaluation.tile_error import tiny_model
+from masked_denoiser.images.open import open_image
+from masked_denoiser.jobs.api import denoise, denoise_file
+from masked_denoiser.jobs.lazy import LazyBlocks, denoise_lazy
+
+HOW: dict[str, Any] = {"model": tiny_model(), "noise": "none", "tile": 32, "halo": 8, "device": "cpu"}
+
+
+def image(shape: tuple[int, ...], dtype: str = "uint8") -> np.ndarray[Any, Any]:
+    return np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "dtype", "more"),
+    [
+        ((70, 90), "YX", "uint16", {}),
+        ((70, 90, 3), "YXS", "uint8", {}),
+        ((70, 90, 4), "YXS", "uint8", {}),
+        ((70, 90, 4), "YXS", "uint8", {"channels": "each"}),
+        ((2, 3, 40, 50), "TCYX", "float32", {"batch": 3}),
+        ((3, 40, 50), "ZYX", ">u2", {"passes": 2, "dtype": "float32"}),
+        ((50, 2, 40), "XCY", "int16", {}),
+    ],
+)
+def test_lazy_equals_whole(shape: tuple[int, ...], axes: str, dtype: str, more: dict[str, Any]) -> None:
+    pixels = image(shape, dtype)
+    lazy = denoise_lazy(pixels, axes=axes, **HOW, **more)
+    whole = denoise(pixels, axes=axes, **HOW, **more)
+    assert isinstance(lazy, da.Array)
+    assert (lazy.shape, lazy.dtype) == (whole.shape, whole.dtype)
+    np.testing.assert_array_equal(lazy.compute(scheduler="threads"), whole)
+
+
+def test_measured_noise_gives_the_same_pixels() -> None:
+    y, x = np.mgrid[:150, :170]
+    clean = 100 + 60 * np.sin(x / 15) * np.sin(y / 20)
+    noisy = (clean + np.random.default_rng(0).normal(0, 12, clean.shape)).astype("uint8")
+    how = {"axes": "YX", "device": "cpu", "tile": 64}
+    np.testing.assert_array_equal(np.asarray(denoise_lazy(noisy, **how)), denoise(noisy, **how))
+
+
+def test_only_what_is_read_is_computed_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[tuple[int, ...]] = []
+    compute = LazyBlocks.compute
+    monkeypatch.setattr(LazyBlocks, "compute", lambda self, index: computed.append(index) or compute(self, index))
+    lazy = denoise_lazy(image((2, 128, 128)), axes="ZYX", **HOW)
+    assert computed == []
+    for _ in range(2):
+        np.asarray(lazy[1, 40:60, 70:100])
+    assert sorted(computed) == [(1, 1, 2), (1, 1, 3)]
+    computed.clear()
+    small = denoise_lazy(image((128, 128)), axes="YX", cache_bytes=32 * 32, **HOW)
+    for _ in range(2):
+        np.asarray(small[:64, :32])
+    assert len(computed) > 2  # the cache has room for one block
+
+
+def test_other_graphs_can_use_it(tmp_path: Any) -> None:
+    import xarray
+
+    pixels = image((70, 90))
+    lazy, whole = denoise_lazy(pixels, axes="YX", **HOW), denoise(pixels, axes="YX", **HOW)
+    np.testing.assert_array_equal(lazy.map_blocks(lambda block: block + 1).compute(), whole + 1)
+    lazy.to_zarr(str(tmp_path / "a.zarr"))
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.zarr", mode="r")[...], whole)
+    np.testing.assert_array_equal(xarray.DataArray(lazy, dims=("y", "x"))[3:7].to_numpy(), whole[3:7])
+
+
+def test_levels_are_those_of_an_output_on_disk(tmp_path: Any) -> None:
+    denoise_file(image((700, 530, 3)), tmp_path / "in.ome.zarr", axes="YXS", **HOW | {"tile": 128})
+    levels = denoise_lazy(tmp_path / "in.ome.zarr", **HOW | {"tile": 128})
+    denoise_file(tmp_path / "in.ome.zarr", tmp_path / "out.ome.zarr", **HOW | {"tile": 128})
+    with open_image(tmp_path / "out.ome.zarr") as written:
+        assert [level.shape for level in levels] == [level.shape for level in written.levels]
+        for level, expected in zip(levels, written.levels, strict=True):
+            np.testing.assert_array_equal(level.compute(), expected[...])
+
+
+def test_standard_deviation_is_refused() -> None:
+    with pytest.raises(JobError, match="denoise_lazy has no standard deviation"):
+        denoise_lazy(image((40, 40)), axes="YX", **HOW, std=True, passes=2)
