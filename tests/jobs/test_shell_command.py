@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from masked_denoiser.cli.commands.denoise import options_of
 from masked_denoiser.cli.main import build_parser
-from masked_denoiser.jobs.shell_command import denoise_command
+from masked_denoiser.jobs.shell_command import denoise_command, join_words
 from masked_denoiser.jobs.spec.options import Options
 
 PARSER = build_parser()
@@ -53,6 +54,42 @@ def test_command_parses_to_the_same_options(options, input, output, model, devic
     assert options_of(parsed) == options
     assert {name: getattr(parsed, name) for name in settings} == settings
     assert [*map(Path, parsed.input), Path(parsed.output)] == [Path("x" + input), Path("./-" + output)]
+
+
+@given(st.lists(words, min_size=1, max_size=4))
+def test_powershell_reads_the_same_words(given):
+    line = join_words(given, "powershell")
+    read = re.findall(r"(?:^|(?<= ))(?:'((?:[^'\u2018-\u201b]|(['\u2018-\u201b])\2)*)'|([^ ']+))(?= |$)", line)
+    assert [re.sub("(['\u2018-\u201b])\\1", r"\1", quoted) or plain for quoted, _, plain in read] == given
+
+
+@given(st.lists(st.text(st.sampled_from('ab "\\&|<>^%(),;='), min_size=1), min_size=1, max_size=4))
+def test_cmd_passes_the_same_words(given):
+    """The words that a program gets by the rules of the C runtime of Microsoft."""
+    assert words_of_c_runtime(join_words(given, "cmd")) == given
+
+
+def words_of_c_runtime(line):
+    """Divide a command line as https://learn.microsoft.com/cpp/c-language/parsing-c-command-line-arguments says."""
+    found, word, quoted, at = [], None, False, 0
+    while at < len(line):
+        backslashes = re.match(r"\\*", line[at:]).end()
+        at += backslashes
+        character = line[at : at + 1]
+        at += 1
+        if character == '"':
+            word = (word or "") + "\\" * (backslashes // 2)
+            if backslashes % 2:
+                word += '"'
+            else:
+                quoted = not quoted
+        elif character == " " and not quoted:
+            word = (word or "") + "\\" * backslashes if word is not None or backslashes else None
+            found += [word] if word is not None else []
+            word = None
+        else:
+            word = (word or "") + "\\" * backslashes + character
+    return [*found, word] if word is not None else found
 
 
 def test_default_values_are_omitted():

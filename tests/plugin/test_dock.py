@@ -413,6 +413,35 @@ def test_original_can_be_shown_again(viewer, open_dock, qtbot, plane):
         assert (layer.visible, result.visible) == (shown, not shown)
 
 
+@pytest.mark.parametrize("kind", ["gray", "rgb", "stack"])
+def test_removed_noise_is_shown_and_judged(viewer, open_dock, qtbot, kind):
+    y, x = np.mgrid[:200, :260]
+    clean = 120 + 50 * np.sin(x / 25) * np.cos(y / 31)
+    shape = {"gray": (200, 260), "rgb": (200, 260, 3), "stack": (2, 200, 260)}[kind]
+    clean = np.broadcast_to(clean[..., None] if kind == "rgb" else clean, shape)
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 12, shape), 0, 255).astype(np.uint8)
+    layer = viewer.add_image(noisy, name="noisy", rgb=kind == "rgb", scale=(0.5,) * (2 + (kind == "stack")))
+    dock = open_dock()
+    assert not dock.removed_button.isEnabled()
+    for button in (dock.preview_button, dock.denoise_button):
+        button.click()
+        wait_until_idle(dock, qtbot)
+        dock.removed_button.click()
+        wait_until_idle(dock, qtbot)
+        assert re.search(r"What was removed .*\(standard deviation \d", dock.messages.toPlainText())
+        removed = viewer.layers["noisy removed"]
+        assert [other.name for other in viewer.layers if other.visible] == ["noisy removed"]
+        assert removed.colormap.name == "PiYG"
+        assert removed.contrast_limits[0] == -removed.contrast_limits[1]
+    result = viewer.layers["noisy denoised"]
+    expected = noisy.astype(float) - result.data
+    np.testing.assert_allclose(
+        np.asarray(removed.data), expected.mean(axis=-1) if kind == "rgb" else expected, atol=1e-3
+    )
+    np.testing.assert_allclose(removed.data_to_world((0,) * layer.ndim), layer.data_to_world((0,) * layer.ndim))
+    assert "Error" not in dock.messages.toPlainText()
+
+
 def test_dock_from_the_menu_hides_what_it_has_denoised(viewer, qtbot, plane, models):
     """napari gives such a dock a proxy of the viewer, which wraps each layer anew."""
     layer = viewer.add_image(plane, name="plane")

@@ -16,7 +16,7 @@ from masked_denoiser.images.selection import Selection, crop
 from masked_denoiser.images.source import Source
 
 #: Largest side in pixels of the part of a plane that is judged, and most planes.
-_JUDGED_SIDE, _JUDGED_PLANES = 1024, 3
+_JUDGED_SIDE, _JUDGED_PLANES = 512, 3
 
 #: Side in pixels of the squares that are searched for structure.
 _PLACE_SIDE = 128
@@ -82,7 +82,7 @@ class ResidualSummary:
 
 
 def judge_residual(source: Source, result: Source, measured: NoiseMeasurement | None = None) -> ResidualSummary:
-    """Return the figures of what was removed from an image, on some planes and at most 1024 x 1024 pixels of them.
+    """Return the figures of what was removed from an image, on some planes and at most 512 x 512 pixels of them.
 
     Args:
         source: the image.

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from masked_denoiser.jobs.spec.options import OPTIONS, Options, flag_of
 from masked_denoiser.models.catalogue import AUTO
+
+#: Shell for which words are quoted.
+Shell = Literal["posix", "powershell", "cmd"]
+
+#: Words that no shell changes.
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9_./:\\-]+")
 
 
 def denoise_command(
@@ -23,8 +32,9 @@ def denoise_command(
     axes: str = "",
     select: str = "",
     scheduler: str = "",
+    shell: Shell = "posix",
 ) -> str:
-    """Return a command line for a POSIX shell, with the options that differ from their defaults.
+    """Return a command line with the options that differ from their defaults.
 
     Args:
         input: path of the image.
@@ -35,11 +45,39 @@ def denoise_command(
         axes: axes of the input, if its file does not name them.
         select: part of the input, in the notation of `images.selection`.
         scheduler: address of the scheduler of a cluster that runs the job.
+        shell: shell whose quoting rules apply.
     """
     words = ["masked-denoiser", "denoise", _path_word(input), _path_word(output)]
     words += _flag_words("--model", model, AUTO) + _flag_words("--axes", axes, "") + _flag_words("--select", select, "")
     words += _flag_words("--device", device, "auto") + _flag_words("--scheduler", scheduler, "")
-    return shlex.join([*words, *_option_words(options or Options())])
+    return join_words([*words, *_option_words(options or Options())], shell)
+
+
+def system_shell() -> Shell:
+    """Return the shell that a user of this system most likely has: PowerShell on Windows."""
+    return "powershell" if os.name == "nt" else "posix"
+
+
+def join_words(words: Sequence[str], shell: Shell) -> str:
+    """Return words as one line, quoted where the shell would divide or change them."""
+    if shell == "posix":
+        return shlex.join(words)
+    quote = _quote_for_powershell if shell == "powershell" else _quote_for_cmd
+    return " ".join(map(quote, words))
+
+
+def _quote_for_powershell(word: str) -> str:
+    """Quote a word by single quotes, in which only these are special: they are doubled, also the typographic ones."""
+    return word if _PLAIN_WORD.fullmatch(word) else "'" + re.sub("(['\u2018\u2019\u201a\u201b])", r"\1\1", word) + "'"
+
+
+def _quote_for_cmd(word: str) -> str:
+    """Quote a word by the rules of Microsoft's C runtime, with quotes also around what cmd would interpret."""
+    quoted = subprocess.list2cmdline([word])
+    if _PLAIN_WORD.fullmatch(word) or quoted.startswith('"'):
+        return quoted
+    backslashes = len(quoted) - len(quoted.rstrip("\\"))
+    return f'"{quoted}{backslashes * chr(92)}"'  # backslashes before a quote are doubled
 
 
 def _option_words(options: Options) -> Iterator[str]:

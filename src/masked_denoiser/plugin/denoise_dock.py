@@ -18,10 +18,9 @@ from qtpy.QtWidgets import (
 )
 
 from masked_denoiser.plugin.denoise.expert_settings import ExpertSettings
+from masked_denoiser.plugin.denoise.fields import OutputChoice, RegionField
 from masked_denoiser.plugin.denoise.form import Form
-from masked_denoiser.plugin.denoise.output_field import OutputChoice
 from masked_denoiser.plugin.denoise.presenter import DenoisePresenter
-from masked_denoiser.plugin.denoise.region_fields import RegionField
 from masked_denoiser.plugin.files.tab import FilesTab
 from masked_denoiser.plugin.shared.banner import Banner
 from masked_denoiser.plugin.shared.form_widgets import combo, connect_buttons, fill_combo, form_layout, row
@@ -112,6 +111,7 @@ class DenoiseDock(TaskDock):
         self.original.setChecked(original)
         self.original.blockSignals(False)
         self.original.setEnabled(possible)
+        self.removed_button.setEnabled(possible and not self._running)
 
     def show_settings(self, model: str, device: str, options: Options) -> None:
         """Fill in the settings of an earlier job."""
@@ -154,6 +154,7 @@ class DenoiseDock(TaskDock):
         self.denoise_button.setEnabled(ready)
         self.copy_button.setEnabled(ready)
         self.cancel_button.setEnabled(self._running)
+        self.removed_button.setEnabled(ready and self.original.isEnabled())
         for widget in (self.layer, self.model, self.output, self.region, self.expert.content()):
             widget.setEnabled(not busy)
         self.files.set_blocked(self._running)
@@ -173,6 +174,9 @@ class DenoiseDock(TaskDock):
         self.notes.setWordWrap(True)
         self.notes.hide()
         self.original.setEnabled(False)
+        self.removed_button = QPushButton("What was removed")
+        self.removed_button.setEnabled(False)
+        self.removed_button.setToolTip("Show the difference of image and result, and whether it looks like noise")
         self.original.setToolTip("Show the original image instead of its result")
         self.layer, self.model, self.output, self.region = combo([]), combo([]), OutputChoice(), RegionField()
         self.description = QLabel()
@@ -198,7 +202,7 @@ class DenoiseDock(TaskDock):
         inner = QVBoxLayout(page)
         inner.addLayout(rows)
         inner.addWidget(row(self.preview_button, self.denoise_button, self.cancel_button, self.copy_button))
-        inner.addWidget(self.original)
+        inner.addWidget(row(self.original, self.removed_button))
         inner.addWidget(self.banner)
         inner.addWidget(self.progress_bar)
         inner.addWidget(self.progress_label)
@@ -222,6 +226,7 @@ class DenoiseDock(TaskDock):
             self.expert.slices.current_button: self.presenter.fill_current_slice,
             self.expert.repeat_button: self.presenter.repeat_settings,
             self.banner.button: self.presenter.denoise_anyway,
+            self.removed_button: self.presenter.show_removed,
         }
         connect_buttons(actions)
         self.original.toggled.connect(self._show_original)

@@ -14,7 +14,7 @@ from masked_denoiser.plugin.layers.source import CHANNEL_KEY
 
 
 def command_text(form: Form, layer: Any, path: Path | None, part: Source) -> str:
-    """Return the command line, for a POSIX shell.
+    """Return the command line, for the shell of this system.
 
     Args:
         form: fields of the dock; instead of a result in memory the command writes an OME-Zarr next to the input.
@@ -25,7 +25,7 @@ def command_text(form: Form, layer: Any, path: Path | None, part: Source) -> str
     Raises:
         FormError: if the layer is neither the image in the file nor one of its channels.
     """
-    from masked_denoiser.jobs.shell_command import denoise_command
+    from masked_denoiser.jobs.shell_command import denoise_command, system_shell
 
     file_path, axes, select = _locate_in_file(layer, path, part)
     output = output_path(form) or Path(default_path("zarr", layer.name, file_path, Path.home()))
@@ -38,6 +38,7 @@ def command_text(form: Form, layer: Any, path: Path | None, part: Source) -> str
         axes=axes,
         select=select,
         scheduler=form.scheduler,
+        shell=system_shell(),
     )
 
 

@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QLabel, QLineEdit, QPushButton, QWidget
 
 from masked_denoiser.errors import FormError
 from masked_denoiser.jobs.spec.options import OPTIONS, Options
+from masked_denoiser.plugin.denoise.fields import SlicesField
 from masked_denoiser.plugin.denoise.form import Form
-from masked_denoiser.plugin.denoise.region_fields import SlicesField
 from masked_denoiser.plugin.shared.form_widgets import (
     CollapsibleSection,
     combo,

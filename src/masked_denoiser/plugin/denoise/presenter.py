@@ -14,9 +14,11 @@ from masked_denoiser.plugin.denoise import task as tasks
 from masked_denoiser.plugin.denoise.form import Request
 from masked_denoiser.plugin.denoise.layer_chooser import LayerChooser
 from masked_denoiser.plugin.denoise.layer_part import ShapesList
+from masked_denoiser.plugin.denoise.removed import judge_removed
 from masked_denoiser.plugin.denoise.request import RequestBuilder
 from masked_denoiser.plugin.denoise.result_layers import ResultLayers
 from masked_denoiser.plugin.denoise.view import DenoiseView
+from masked_denoiser.plugin.layers.difference import matching_parts
 from masked_denoiser.plugin.layers.settings_record import settings_of
 from masked_denoiser.plugin.layers.source import RECORD_KEY
 from masked_denoiser.plugin.shared.background_task import TaskEnded, TaskRunner
@@ -95,6 +97,25 @@ class DenoisePresenter:
         """Show the chosen layer instead of its results, or its last result."""
         if self._chooser.layer is not None:
             self._results.show_original(self._chooser.layer, shown)
+
+    def show_removed(self) -> None:
+        """Show what the visible result of the chosen layer has removed, and say whether it looks like noise."""
+        if self._runner.running:
+            return
+        try:
+            layer = self._layer()
+            result = self._results.latest_result(layer)
+            if result is None:
+                raise FormError("there is no result yet; press Preview or Denoise")
+            before, after, offset = matching_parts(layer, result, self._view.form().axes or None)
+        except MaskedDenoiserError as error:
+            self._view.show_error(describe_error(error))
+            return
+        self._results.begin(layer, None)
+        self._view.set_running(True)
+        self._view.show_progress(None, "comparing the image with its result")
+        self._runner.start(partial(judge_removed, before, after, offset))
+        self._view.start_polling()
 
     def may_close(self) -> bool:
         """Ask whether to close the dock, if a job is running; return the answer."""

@@ -24,7 +24,15 @@ from masked_denoiser.plugin.layers.source import (
 )
 
 #: Suffix of a layer's name by its role.
-_SUFFIXES: dict[Role, str] = {"result": "denoised", "std": "standard deviation", "preview": "preview"}
+_SUFFIXES: dict[Role, str] = {
+    "result": "denoised",
+    "std": "standard deviation",
+    "preview": "preview",
+    "residual": "removed",
+}
+
+#: Colormap of what was removed: green and violet for positive and negative, white for 0.
+_RESIDUAL_COLORMAP = "PiYG"
 
 #: Shortest pause between two refreshes of a layer in seconds.
 _MIN_PAUSE = 0.25
@@ -41,6 +49,7 @@ class ResultLayers:
         self._inputs: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # input layer of each result
         self._roles: WeakKeyDictionary[Any, Role] = WeakKeyDictionary()
         self._hidden: WeakSet[Any] = WeakSet()  # input layers that were hidden here
+        self._seen: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # result that was visible before the input
         self._output_layers: dict[tuple[Path, Role], Any] = {}
         self._current: dict[Role, Any] = {}
         self._next_refresh = 0.0
@@ -86,11 +95,22 @@ class ResultLayers:
             layer.name = f"{layer.name} (incomplete)"
             layer.metadata[RECORD_KEY] = {"complete": False}
 
+    def latest_result(self, layer: Any) -> Any:
+        """Return the visible result or preview of an input layer, or else its last one; None if there is none."""
+        results = [result for result in self._results_of(layer) if self._roles[result] != "residual"]
+        visible = [result for result in results if result.visible]
+        return next(reversed(visible or results), None)
+
     def show_original(self, layer: Any, shown: bool) -> None:
-        """Show an input layer instead of its results, or its last result instead of it."""
+        """Show an input layer instead of its results, or the result that was visible before instead of it."""
         results = self._results_of(layer)
+        visible = [result for result in results if result.visible]
+        if shown and visible:
+            self._seen[layer] = visible[-1]
+        seen = self._seen.get(layer)
+        chosen = seen if seen in results else next(reversed(results), None)
         for result in results:
-            result.visible = not shown and result is results[-1]
+            result.visible = not shown and result is chosen
         layer.visible = shown or not results
 
     def layer_removed(self, layer: Any) -> None:
@@ -118,6 +138,8 @@ class ResultLayers:
         layer.data = data
         for name, value in self._placement(update).items():
             setattr(layer, name, value)
+        if update.limits is not None:
+            layer.contrast_limits = update.limits
         self._remember(layer, update)
         if is_new:
             self._show_only(layer)
@@ -138,8 +160,10 @@ class ResultLayers:
 
         state = self._state | {"name": f"{self._name} {_SUFFIXES[update.role]}", "multiscale": len(update.levels) > 1}
         state |= self._placement(update)
-        if update.role == "std":
-            state |= {"rgb": False, "visible": False}
+        if update.role in ("std", "residual"):
+            state |= {"rgb": False, "visible": update.role == "residual"}
+        if update.role == "residual":
+            state |= {"colormap": _RESIDUAL_COLORMAP, "gamma": 1.0, "blending": "translucent"}
         if update.limits is not None:
             state |= {"contrast_limits": update.limits}
         layer = Image(data, cache=False, **state)
@@ -191,21 +215,21 @@ class ResultLayers:
         self._current[update.role] = layer
         if update.record:
             layer.metadata[RECORD_KEY] = dict(update.record)
-        if update.role != "preview" and self._output is not None:
+        if update.role in ("result", "std") and self._output is not None:
             self._output_layers[self._output, update.role] = layer
             layer.metadata[OUTPUT_KEY] = str(self._output)
 
     def _previous_layer(self, role: Role) -> Any:
         """Return the layer of an earlier job that this job replaces, or None."""
-        if role == "preview":
-            previews = [layer for layer in self._results_of(self._source) if self._roles[layer] == "preview"]
-            return previews[-1] if previews else None
+        if role in ("preview", "residual"):
+            same = [layer for layer in self._results_of(self._source) if self._roles[layer] == role]
+            return same[-1] if same else None
         layer = self._output_layers.get((self._output, role)) if self._output is not None else None
         return layer if layer in self._viewer.layers else None
 
     def _fits(self, layer: Any, update: LayerUpdate) -> bool:
         """Return whether a layer can show an update: it is a result of the same input, of the same kind."""
-        colour = bool(self._state["rgb"]) and update.role != "std"
+        colour = bool(self._state["rgb"]) and update.role not in ("std", "residual")
         ndim = len(update.levels[0].shape) - colour
         kind = (layer.multiscale, layer.ndim, bool(layer.rgb)) == (len(update.levels) > 1, ndim, colour)
         return kind and self._inputs.get(layer) is self._source

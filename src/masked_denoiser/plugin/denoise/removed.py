@@ -1,0 +1,33 @@
+"""Background task that shows and judges what was removed from a layer; without Qt and napari."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from masked_denoiser.images.source import Source
+from masked_denoiser.messages import Message
+from masked_denoiser.plugin.denoise.task import LayerUpdate
+from masked_denoiser.plugin.layers.difference import DifferenceArray
+
+#: Half width of the contrast limits in standard deviations.
+_LIMIT_SIGMAS = 4.0
+
+
+def judge_removed(before: Source, after: Source, offset: tuple[float, ...], cancel: threading.Event) -> Iterator[Any]:
+    """Yield the difference of two images as an update of a layer, and a sentence about it.
+
+    Args:
+        before: the input, or a part of it.
+        after: its result, of the same shape.
+        offset: first pixel of both in the layer.
+        cancel: ignored, since a sample is judged.
+    """
+    from masked_denoiser.evaluation.residual import judge_residual
+
+    summary = judge_residual(before, after)
+    limit = _LIMIT_SIGMAS * summary.sigma or 1.0
+    removed = DifferenceArray(before.data, after.data, mean_colour=before.rgb and before.axes[-1] in "SC")
+    yield LayerUpdate("residual", (removed,), offset, limits=(-limit, limit))
+    yield Message(f"{str(summary)[0].upper()}{str(summary)[1:]}.")
