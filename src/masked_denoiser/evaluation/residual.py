@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,6 +81,21 @@ class ResidualSummary:
         return f"what was removed {strength} ({figures}){places}"
 
 
+@dataclass(frozen=True, eq=False)
+class JudgedPart:
+    """Part of an image whose residual is judged.
+
+    Attributes:
+        index: position of its planes along T and Z, as (letter, position).
+        corner: its first row and column.
+        removals: what was removed from each channel.
+    """
+
+    index: tuple[tuple[str, int], ...]
+    corner: tuple[int, int]
+    removals: list[Removal]
+
+
 def judge_residual(source: Source, result: Source, measured: NoiseMeasurement | None = None) -> ResidualSummary:
     """Return the figures of what was removed from an image, on some planes and at most 512 x 512 pixels of them.
 
@@ -92,19 +107,26 @@ def judge_residual(source: Source, result: Source, measured: NoiseMeasurement | 
     Raises:
         ImageError: if a pixel cannot be read.
     """
-    measured = measured or measure_noise(source)
-    removals: list[Removal] = []
-    places: list[Place] = []
+    return summarize(list(judged_removals(source, result, measured or measure_noise(source))))
+
+
+def judged_removals(source: Source, result: Source, measured: NoiseMeasurement) -> Iterator[JudgedPart]:
+    """Yield what was removed from the parts of an image that are judged; see `judge_residual`."""
     for selection in _judged_parts(source):
         part = crop(source, selection)
         denoised = crop(result, Selection(tuple(span for span in selection.spans if span[0] in result.axes)))
-        found = list(list_removals(part, _pixels_in(denoised, part.axes), measured))
-        removals += found
         starts = selection.starts
         index = tuple((letter, at) for letter, at in starts.items() if letter not in "YX" and source.sizes[letter] > 1)
-        places += _places(found, index, (starts.get("Y", 0), starts.get("X", 0)))
+        corner = (starts.get("Y", 0), starts.get("X", 0))
+        yield JudgedPart(index, corner, list(list_removals(part, _pixels_in(denoised, part.axes), measured)))
+
+
+def summarize(parts: Sequence[JudgedPart]) -> ResidualSummary:
+    """Return the figures of the residual of some parts."""
+    removals = [removal for part in parts for removal in part.removals]
     structure = structure_share(removals)
-    worst = sorted(places, key=lambda place: -place.share)[:_MAX_PLACES] if structure >= _NOISE_SHARE else []
+    places = [place for part in parts for place in _places(part)] if structure >= _NOISE_SHARE else []
+    worst = sorted(places, key=lambda place: -place.share)[:_MAX_PLACES]
     return ResidualSummary(_sigma(removals), _neighbour_correlation(removals), structure, tuple(worst))
 
 
@@ -136,15 +158,16 @@ def _judged_parts(source: Source) -> Iterator[Selection]:
         yield Selection((*((letter, i, i + 1) for letter, i in at), *spans))
 
 
-def _places(removals: list[Removal], index: tuple[tuple[str, int], ...], corner: tuple[int, int]) -> Iterator[Place]:
+def _places(part: JudgedPart) -> Iterator[Place]:
     """Yield the squares of a part with structure in any channel."""
+    removals, corner = part.removals, part.corner
     height, width = removals[0].before.shape if removals else (0, 0)
     for y in range(0, height, _PLACE_SIDE):
         for x in range(0, width, _PLACE_SIDE):
             key = (slice(y, y + _PLACE_SIDE), slice(x, x + _PLACE_SIDE))
             share = max(predictable_share(_cut(removal, key)) for removal in removals)
             if share >= _NOISE_SHARE:
-                yield Place(index, corner[0] + y, corner[1] + x, min(_PLACE_SIDE, height - y, width - x), share)
+                yield Place(part.index, corner[0] + y, corner[1] + x, min(_PLACE_SIDE, height - y, width - x), share)
 
 
 def _cut(removal: Removal, key: tuple[slice, slice]) -> Removal:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from masked_denoiser.cli.commands.denoise_batch import denoise_batch
 from masked_denoiser.cli.commands.run_job import executor_of, report_complete, run_job
+from masked_denoiser.cli.further_outputs import check_further_outputs, write_further_outputs
 from masked_denoiser.cli.input_image import open_input
 from masked_denoiser.cli.options import options_of
 from masked_denoiser.cli.progress import print_note
-from masked_denoiser.cli.residual import check_residual_argument, write_residual_argument
 from masked_denoiser.errors import AlreadyCompleteError, JobError
 from masked_denoiser.images.selection import open_part
 from masked_denoiser.jobs.batch.outputs import is_batch
@@ -25,8 +25,8 @@ from masked_denoiser.models.catalogue import AUTO
 def denoise(arguments: Namespace) -> int:
     """Denoise a file to a file, or several into a folder; return 0 if done, 1 if one failed, 130 if cancelled."""
     if is_batch(arguments.input, arguments.output):
-        if arguments.residual:
-            raise JobError("--residual is the file of one image; denoise the images one by one")
+        if arguments.residual or arguments.report:
+            raise JobError("--residual and --report are files of one image; denoise the images one by one")
         return denoise_batch(arguments, options_of(arguments))
     arguments.input = arguments.input[0]
     try:
@@ -41,7 +41,7 @@ def _denoise_one(arguments: Namespace) -> int:
         request = {"model": arguments.model or AUTO, "options": options_of(arguments), "device": arguments.device}
         with executor_of(arguments) as executor:
             request |= {"executor": executor, "report": report}
-            check_residual_argument(arguments, source)
+            check_further_outputs(arguments, source)
             if arguments.save_job:
                 resolved = resolve_job(source, arguments.output, **request)
                 write_job_file(Path(arguments.save_job), resolved.job)
@@ -51,7 +51,7 @@ def _denoise_one(arguments: Namespace) -> int:
             prepared = prepare_file(source, arguments.output, **request)
             code = run_job(prepared, arguments)
             if not code:
-                write_residual_argument(arguments, source)
+                write_further_outputs(arguments, source)
             return code
 
 

@@ -1,0 +1,118 @@
+"""Report on a denoised image, from the image, its result and what the result says about its job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from masked_denoiser.atomic_file import replaced_atomically
+from masked_denoiser.denoising.noise_measurement import measure_noise
+from masked_denoiser.errors import PictureError
+from masked_denoiser.evaluation.report import figures, page
+from masked_denoiser.evaluation.residual import ResidualSummary, judged_removals, summarize
+from masked_denoiser.images.source import Source
+
+#: Largest change of a regional mean, in standard errors, that is expected of noise.
+_EXPECTED_CHANGE = 5.0
+
+_CITATION = "H. Chen et al., Masked Image Training for Generalizable Deep Image Denoising, CVPR 2023, arXiv 2303.13132"
+
+
+def check_report_path(path: Path, overwrite: bool) -> None:
+    """Check before a job that its report can be written.
+
+    Raises:
+        PictureError: if the path does not end in .html, or exists and may not be replaced.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise PictureError(f"{path} does not end in .html; give the report such a name")
+    if path.exists() and not overwrite:
+        raise PictureError(f"{path} exists; write the report elsewhere, or replace it with --overwrite")
+
+
+def write_report(path: Path, source: Source, result: Source, attributes: Mapping[str, Any]) -> None:
+    """Write a report as one HTML file.
+
+    Args:
+        path: `.html`; an existing file is replaced.
+        source: the image.
+        result: the denoised image; its axes may be ordered otherwise.
+        attributes: what the result says about its job: see `images.writers.provenance.read_attributes`.
+
+    Raises:
+        ImageError: if a pixel cannot be read.
+        OSError: if the file cannot be written.
+    """
+    measured = measure_noise(source)
+    parts = list(judged_removals(source, result, measured))
+    removals = [removal for part in parts for removal in part.removals]
+    summary = summarize(parts)
+    after = measure_noise(result).estimate.verdict
+    frequencies, power = figures.spectrum(removals)
+    change = max((removal.mean_change for removal in removals), default=0.0)
+    warnings = _warnings(summary, change, attributes, source)
+    sections = [
+        ("Image and job", page.table(_facts(source, attributes))),
+        ("Warnings", "".join(page.paragraph(text, "warning") for text in warnings)),
+        ("Three places", page.places(figures.show_places(_first_plane(source, parts[0].removals)))),
+        ("Noise", page.table({"before": measured.estimate.verdict, "after": after})),
+        ("What was removed", page.paragraph(f"{summary}.") + page.spectrum_plot(frequencies, power)),
+        ("Bias", page.bias_table(figures.bias_by_intensity(removals)) + page.paragraph(_regional_means(change))),
+        ("For the methods section", page.paragraph(_methods(summary, measured.estimate.verdict, attributes))),
+    ]
+    text = page.render(f"Denoising of {source.name}", [section for section in sections if section[1]])
+    with replaced_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _facts(source: Source, attributes: Mapping[str, Any]) -> dict[str, object]:
+    """Return what was denoised and how."""
+    settings = attributes.get("settings") or {}
+    sizes = ", ".join(f"{a} {size:g} {source.units.get(a, '')}".strip() for a, size in source.pixel_size.items())
+    facts: dict[str, object] = {
+        "image": source.name,
+        "axes and shape": f"{source.axes} {' x '.join(map(str, source.shape))}, {source.dtype}",
+        "pixel size": sizes or "not stated",
+        "checksum of sampled pixels": attributes.get("input", "not recorded"),
+        "model": f"{attributes.get('model', 'not recorded')}, SHA-256 {attributes.get('model_digest', 'not recorded')}",
+        "program": f"napari-masked-denoiser {attributes.get('version', '(not recorded)')}",
+        "SHA-256 of the job": attributes.get("job", "not recorded"),
+    }
+    shown = ("noise", "tile", "halo", "passes", "seed", "precision", "device", "output_dtype", "selection")
+    return facts | {name.replace("_", " "): settings[name] for name in shown if settings.get(name) not in (None, "")}
+
+
+def _warnings(summary: ResidualSummary, change: float, attributes: Mapping[str, Any], source: Source) -> list[str]:
+    texts = [f"Damaged region of the input, not denoised: {region}." for region in attributes.get("damage") or ()]
+    texts += [f"{note[0].upper()}{note[1:]}." for note in source.notes]
+    if summary.structure >= 0.05:
+        texts.append(f"{str(summary)[0].upper()}{str(summary)[1:]}.")
+    if change > _EXPECTED_CHANGE:
+        texts.append(f"A regional mean changed by {change:.1f} standard errors, more than noise explains.")
+    return texts
+
+
+def _regional_means(change: float) -> str:
+    return (
+        f"The mean of no region of 32 x 32 pixels changed by more than {change:.1f} standard errors of that mean; "
+        f"up to {_EXPECTED_CHANGE:g} are expected of noise."
+    )
+
+
+def _first_plane(source: Source, removals: list[Any]) -> list[Any]:
+    """Return the channels of the first judged plane: three of a colour image, else one."""
+    return removals[:3] if source.rgb else removals[:1]
+
+
+def _methods(summary: ResidualSummary, verdict: str, attributes: Mapping[str, Any]) -> str:
+    """Return a paragraph with the figures filled in, and the citations."""
+    digest, job = (str(attributes.get(name, ""))[:12] for name in ("model_digest", "job"))
+    return (
+        f"Images were denoised with napari-masked-denoiser {attributes.get('version', '')} and its model "
+        f"{attributes.get('model', '')} (SHA-256 {digest}), a network of the family of [1]. The noise of the image was "
+        f"measured before: {verdict}. What was removed has a standard deviation of {summary.sigma:.3g} intensity "
+        f"units, a correlation of {summary.neighbour_correlation:.2f} between neighbouring pixels (0 for white noise), "
+        f"and an estimated {summary.structure:.0%} of its variance is predictable from the surroundings. The job is "
+        f"identified by SHA-256 {job}. [1] {_CITATION}."
+    )
