@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# One test process with one thread on each core, up to four, as each takes 2 GB of memory.
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long lint clean debian-packages
@@ -16,7 +18,7 @@ demo: $(STAMP) ## denoise the bundled slide; picture before / after in demo-outp
 	$(BIN)/masked-denoiser demo
 
 test: $(STAMP) debian-packages lint ## everything: lint, types, imports, and all tests with the docks under Xvfb
-	$(call under_xvfb,$(BIN)/python -m pytest)
+	$(call under_xvfb,env OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL))
 
 test-long: $(STAMP) debian-packages ## the tests that take minutes
 	$(call under_xvfb,$(BIN)/python -m pytest -m long)

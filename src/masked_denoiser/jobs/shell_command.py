@@ -16,7 +16,7 @@ from masked_denoiser.jobs.spec.options import OPTIONS, Options, flag_of
 from masked_denoiser.models.catalogue import AUTO
 
 #: Shell for which words are quoted.
-Shell = Literal["posix", "powershell", "cmd"]
+Quoting = Literal["posix", "powershell", "cmd"]
 
 #: Words that no shell changes.
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_./:\\-]+")
@@ -32,7 +32,7 @@ def denoise_command(
     axes: str = "",
     select: str = "",
     scheduler: str = "",
-    shell: Shell = "posix",
+    quoting: Quoting = "posix",
 ) -> str:
     """Return a command line with the options that differ from their defaults.
 
@@ -45,24 +45,24 @@ def denoise_command(
         axes: axes of the input, if its file does not name them.
         select: part of the input, in the notation of `images.selection`.
         scheduler: address of the scheduler of a cluster that runs the job.
-        shell: shell whose quoting rules apply.
+        quoting: shell whose quoting rules apply.
     """
     words = ["masked-denoiser", "denoise", _path_word(input), _path_word(output)]
     words += _flag_words("--model", model, AUTO) + _flag_words("--axes", axes, "") + _flag_words("--select", select, "")
     words += _flag_words("--device", device, "auto") + _flag_words("--scheduler", scheduler, "")
-    return join_words([*words, *_option_words(options or Options())], shell)
+    return join_words([*words, *_option_words(options or Options())], quoting)
 
 
-def system_shell() -> Shell:
+def system_quoting() -> Quoting:
     """Return the shell that a user of this system most likely has: PowerShell on Windows."""
     return "powershell" if os.name == "nt" else "posix"
 
 
-def join_words(words: Sequence[str], shell: Shell) -> str:
+def join_words(words: Sequence[str], quoting: Quoting) -> str:
     """Return words as one line, quoted where the shell would divide or change them."""
-    if shell == "posix":
+    if quoting == "posix":
         return shlex.join(words)
-    quote = _quote_for_powershell if shell == "powershell" else _quote_for_cmd
+    quote = _quote_for_powershell if quoting == "powershell" else _quote_for_cmd
     return " ".join(map(quote, words))
 
 

@@ -13,11 +13,12 @@ import pytest
 from masked_denoiser.cli.main import main
 from masked_denoiser.errors import AlreadyCompleteError, ImageError, JobError
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.validation.completeness import incompleteness
 from masked_denoiser.images.writers.provenance import read_attributes
-from masked_denoiser.jobs.pipeline.events import TileDone
+from masked_denoiser.jobs.pipeline.events import Finished, Finishing, TileDone
 from masked_denoiser.jobs.prepare import Prepared, prepare_file
 from masked_denoiser.jobs.storage.journal import Journal
-from tests.jobs.job_cases import OPTIONS, make_input
+from tests.jobs.job_cases import OPTIONS, fingerprint, make_input
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
 
@@ -138,3 +139,21 @@ def test_files_of_the_user_in_an_output_are_kept(image: Path, tmp_path: Path, ho
             finish(image, output, overwrite=True)
     assert (output / "mine.partial").read_text() == "dear"
     assert (output / "0" / "folder.partial").is_dir()
+
+
+def test_copies_of_a_store_that_is_being_written(image: Path, tmp_path: Path) -> None:
+    """Each copy is either complete, with the bytes of the output, or not known to be complete."""
+    output, copies = tmp_path / "out.ome.zarr", []
+    with prepare(image, output) as prepared:
+        for event in prepared.pipeline.run():
+            if isinstance(event, TileDone | Finishing | Finished):
+                copies.append(tmp_path / f"copy {len(copies)}.ome.zarr")
+                shutil.copytree(output, copies[-1])
+    states = [incompleteness(copy, read_attributes(copy)) for copy in copies]
+    assert not states[-1]
+    assert all(states[:-2])
+    for copy, state in zip(copies, states, strict=True):
+        if state:
+            refuse(image, copy, JobError, "unknown completeness")
+        else:
+            assert fingerprint(copy) == fingerprint(output)

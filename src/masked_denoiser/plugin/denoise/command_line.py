@@ -25,7 +25,7 @@ def command_text(form: Form, layer: Any, path: Path | None, part: Source) -> str
     Raises:
         FormError: if the layer is neither the image in the file nor one of its channels.
     """
-    from masked_denoiser.jobs.shell_command import denoise_command, system_shell
+    from masked_denoiser.jobs.shell_command import denoise_command, system_quoting
 
     file_path, axes, select = _locate_in_file(layer, path, part)
     output = output_path(form) or Path(default_path("zarr", layer.name, file_path, Path.home()))
@@ -38,7 +38,7 @@ def command_text(form: Form, layer: Any, path: Path | None, part: Source) -> str
         axes=axes,
         select=select,
         scheduler=form.scheduler,
-        shell=system_shell(),
+        quoting=system_quoting(),
     )
 
 

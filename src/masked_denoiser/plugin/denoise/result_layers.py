@@ -188,11 +188,13 @@ class ResultLayers:
         self._show_only(new)
 
     def _place_for(self, role: Role) -> int:
-        """Return the number of a new layer in the list: above its input, and a standard deviation above the results."""
+        """Return the number of a new layer in the list: its input, preview, results, standard deviation."""
         layers = self._viewer.layers
         if self._source not in layers:
             return len(layers)
-        below = [self._source, *(self._results_of(self._source) if role == "std" else [])]
+        others = self._results_of(self._source)
+        previews = [layer for layer in others if self._roles[layer] == "preview"]
+        below = [self._source, *(others if role == "std" else previews if role != "preview" else [])]
         return int(max(map(layers.index, below))) + 1
 
     def _show_only(self, layer: Any) -> None:
