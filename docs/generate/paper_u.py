@@ -57,7 +57,7 @@ def _training(models: list[str]) -> str:
         rows.append(f"| {name} | " + " | ".join(str(card.training["recipe"][name]) for card in cards) + " |")
     commands = (
         f"`masked-denoiser train natural/ --recipe recipes/{Path(name).stem}.json --network general --threads 1 "
-        f"--minutes 14 --output {Path(name).name}`"
+        f"--minutes 11 --set batch=4 --set patch=64 --set precision=float32 --output {Path(name).name}`"
         for name in models
     )
     return "\n".join([*rows, "", "\n\n".join(commands), ""])

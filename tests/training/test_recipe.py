@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from masked_denoiser.errors import RecipeError, TrainingError
+from masked_denoiser.training.prepare import _precision_notes
 from masked_denoiser.training.recipe import FINE_TUNE, PAPER_RECIPE, PRESETS, TrainingRecipe
 
 
@@ -83,3 +85,13 @@ def test_learning_rates(schedule):
         assert peak == {"cosine": 0, "one-cycle": 50}[schedule]
         assert rates[peak:] == sorted(rates[peak:], reverse=True)
         assert rates[-1] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("supported", "precision", "count"), [(True, "bfloat16", 0), (False, "bfloat16", 1), (False, "float32", 0)]
+)
+def test_slow_precision_is_reported(monkeypatch, supported, precision, count):
+    monkeypatch.setattr("masked_denoiser.training.prepare.computes_bfloat16", lambda device: supported)
+    notes = _precision_notes(TrainingRecipe(precision=precision), torch.device("cpu"))
+    assert len(notes) == count
+    assert all("--set precision=float32" in note for note in notes)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -85,3 +87,12 @@ def _unusable(name: str) -> str | None:
     except RuntimeError as error:
         return next(iter(str(error).splitlines()), "it fails")
     return None
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Return whether a device has instructions for bfloat16 products, which are about twice as fast."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    get_capabilities: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # since torch 2.10
+    capabilities = get_capabilities()
+    return device.type == "cpu" and any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

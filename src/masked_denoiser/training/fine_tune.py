@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from masked_denoiser.inference.device import choose_device
+from masked_denoiser.inference.device import choose_device, computes_bfloat16
 from masked_denoiser.models.catalogue import AUTO, load_model, resolve_auto
 from masked_denoiser.models.file import Model
 from masked_denoiser.training.data.dataset import ImageInput, TrainingImages, first_input, open_images
@@ -106,13 +106,4 @@ def fine_tune_recipe(
 def _for_device(device: torch.device) -> dict[str, Any]:
     """Return the fields of the preset that depend on the device."""
     changes: dict[str, Any] = {"batch": _GPU_BATCH} if device.type == "cuda" else {}
-    return changes | ({"precision": "bfloat16"} if _computes_bfloat16(device) else {})
-
-
-def _computes_bfloat16(device: torch.device) -> bool:
-    """Return whether a device has instructions for bfloat16 products, which are about twice as fast."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    get_capabilities: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # since torch 2.10
-    capabilities = get_capabilities()
-    return device.type == "cpu" and any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return changes | ({"precision": "bfloat16"} if computes_bfloat16(device) else {})

@@ -13,7 +13,7 @@ import torch
 
 from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.source import Source
-from masked_denoiser.inference.device import choose_device, describe
+from masked_denoiser.inference.device import choose_device, computes_bfloat16, describe
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.catalogue import DEFAULT, load_model
 from masked_denoiser.models.file import Model
@@ -112,6 +112,13 @@ class PreparedTraining:
         )
 
 
+def _precision_notes(recipe: TrainingRecipe, device: torch.device) -> list[str]:
+    """Return a note if the precision of the recipe is slower than float32 on this device."""
+    if recipe.precision == "float32" or device.type != "cpu" or computes_bfloat16(device):
+        return []
+    return ["this CPU has no instructions for bfloat16 and computes it slowly; add --set precision=float32"]
+
+
 def _noise_notes(sources: Sequence[Source], recipe: TrainingRecipe, cancel: threading.Event | None) -> list[str]:
     """Return a note if images that are given as clean are noisy."""
     noisy = noisy_image(sources, cancel) if recipe.way == "clean" else ""
@@ -178,7 +185,7 @@ def prepare_training(
             compile=compile,
         )
         messages = [*skipped_notes(images), *_source_notes(sources), *_notes(sources, images, recipe, model), note]
-        messages += _noise_notes(sources, recipe, cancel)
+        messages += [*_noise_notes(sources, recipe, cancel), *_precision_notes(recipe, trainer.device)]
         if run_folder is not None:
             messages += _open_folder(run_folder, trainer, resume, tensorboard)
         return PreparedTraining(trainer, run_folder, tuple(messages), model, tuple(sources), files.pop_all(), output)
