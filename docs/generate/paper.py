@@ -67,7 +67,8 @@ def main() -> None:
         "hidden learns what images look like, and so removes noises that it never saw. Here are its figures with "
         f"networks that were trained on a CPU: {recipe.steps} steps of {recipe.batch} patches instead of 200 000 of "
         "64. They are far from what the paper's training gives, and say what so little training can say. They were "
-        "trained before the network lost a skip around its body, which the paper's network does not have.\n",
+        "trained before the network lost a skip around its body, which the paper's network does not have. "
+        "[paper-u.md](paper-u.md) repeats the comparison with a network that converges faster.\n",
         _training_table(models),
         "## Figure 10: noises that were never trained\n",
         f"All 24 Kodak images, the middle {_CROP} x {_CROP} pixels of each; PSNR in dB / SSIM. The networks saw "
