@@ -95,7 +95,7 @@ class _Waiter:
 def _show_noisy_next_to_denoised(viewer: Any) -> None:
     """Show both layers in napari's grid, without the preview, which would cover one of them."""
     slide, preview, _ = viewer.layers
-    preview.visible = False
+    preview.visible, slide.visible = False, True
     viewer.layers.move(viewer.layers.index(preview), 0)
     grid = viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid
     grid.enabled, grid.shape = True, (1, 2)
