@@ -212,7 +212,7 @@ CASES = [
     Case("BigTIFF stack", (5, 70, 90), "TYX", tiff(bigtiff=True, compression="lzw"), requested_axes="tyx"),
     Case("one row", (1, 90), "YX", tiff()),
     Case("pages apart", (6, 70, 90), "ZYX", tiff_pages, expect=_guess("ZYX", (6, 70, 90))),
-    Case("stack told", (5, 70, 90), "ZYX", tiff(metadata={"axes": "ZYX"}, **_GREY)),
+    Case("stack with named axes", (5, 70, 90), "ZYX", tiff(metadata={"axes": "ZYX"}, **_GREY)),
     Case("half known", (30, 2, 40, 50), "ZCYX", tiff(**_GREY), expect=_guess("ZCYX", (30, 2, 40, 50))),
     Case("thin strips", (300, 90), "YX", tiff(compression="zlib", rowsperstrip=1)),
     Case("one strip", (300, 90), "YX", tiff(compression="zlib", rowsperstrip=300)),

@@ -53,5 +53,5 @@ def test_residual_never_replaces_image_or_result(tmp_path: Path) -> None:
     with open_image(tmp_path / "out.ome.zarr") as source, pytest.raises(ImageError, match="lies in the input"):
         check_residual(tmp_path / "out.ome.zarr", source, tmp_path / "other.ome.zarr")
     source = open_image(image((40, 40)), axes="YX")
-    with pytest.raises(ImageError, match="lies in the input"):
+    with pytest.raises(ImageError, match="lies in the result"):
         check_residual(tmp_path / "out.ome.zarr", source, tmp_path / "out.ome.zarr")

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.validation.file_identity import find_overlap
 from masked_denoiser.images.writers.base import ProgressCallback, no_progress
 from masked_denoiser.images.writers.output_path import check_disk_space, check_output, discard_output, estimate_bytes
 
@@ -27,10 +29,11 @@ def check_residual(path: Path, source: Source, output: Path) -> None:
     """Check before a job that its residual can be written.
 
     Raises:
-        ImageError: if the path has no known suffix, is the input or the output, or cannot be written.
+        ImageError: if the path has no known suffix, is the image or its result, or cannot be written.
     """
     check_output(path, source)
-    check_output(path, replace(source, path=output, inputs=(output,)))
+    if find_overlap(path, [output]) is not None:
+        raise ImageError(f"{path} is, holds or lies in the result {output}: write the residual elsewhere")
     check_disk_space(path, estimate_bytes(source, path, np.float32))
 
 

@@ -1,4 +1,4 @@
-"""Zarr groups of xarray: the image is told from its coordinates, which give its pixel size and origin."""
+"""Zarr groups of xarray: the data variable is opened, and its coordinates give its pixel size and origin."""
 
 from __future__ import annotations
 

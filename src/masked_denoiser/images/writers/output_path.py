@@ -52,7 +52,7 @@ def check_output(path: Path, source: Source) -> None:
     is_tiff(path)
     if path.is_symlink():
         raise ImageError(f"{path} is a link: write to {path.resolve()} itself, or elsewhere")
-    for written in (path, working_folder(path)):
+    for written in (path, *_working_folders(path)):
         _check_no_overlap(written, source.inputs)
     parent = path.resolve().parent
     if not parent.is_dir():

@@ -23,7 +23,7 @@ _PROGRESS_STEPS = 1000
 def unwrap_viewer(viewer: Any) -> Any:
     """Return the viewer in the proxy that napari gives to plugins.
 
-    The proxy wraps each layer anew whenever it is accessed, so that layers cannot be told apart by identity, nor be
+    The proxy wraps each layer anew whenever it is accessed, so that layers cannot be compared by identity, nor be
     keys of weak dictionaries.
     """
     return getattr(viewer, "__wrapped__", viewer)

@@ -106,14 +106,14 @@ def test_lookup_tables_become_channel_colours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "colour", "told"), [(GREEN, "00FF00", False), (GREEN[:, ::-1], "00FF00", True)], ids=["ramp", "inverted"]
+    ("table", "colour", "noted"), [(GREEN, "00FF00", False), (GREEN[:, ::-1], "00FF00", True)], ids=["ramp", "inverted"]
 )
-def test_palette_of_imagej_is_only_shown(table: Any, colour: str, told: bool, tmp_path: Path) -> None:
+def test_palette_of_imagej_is_only_shown(table: Any, colour: str, noted: bool, tmp_path: Path) -> None:
     pixels = (SIGNED % 256).astype(np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, colormap=table.astype(np.uint16) * 257)
     with open_image(tmp_path / "a.tif") as source:
         assert (source.axes, source.channel_colours) == ("YX", (colour,))
-        assert bool(source.notes) == told
+        assert bool(source.notes) == noted
         np.testing.assert_array_equal(np.asarray(source.data), pixels)
 
 

@@ -130,8 +130,8 @@ def test_undeclared_pages_are_told(pages: int, contiguous: bool, tmp_path: Path)
             writer.write(GRAY[number], contiguous=contiguous, **words)
     with open_image(tmp_path / "a.ome.tif") as source:
         np.testing.assert_array_equal(source.data[:], GRAY[:2])
-        told = "1 of 3 pages of the file are not declared in its OME-XML and are omitted"
-        assert source.notes == ((told,) if pages == 3 else ())
+        noted = "1 of 3 pages of the file are not declared in its OME-XML and are omitted"
+        assert source.notes == ((noted,) if pages == 3 else ())
 
 
 def test_declared_levels_and_images_are_no_undeclared_pages(tmp_path: Path) -> None:
