@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from masked_denoiser.denoising.noise_measurement import NoiseMeasurement, measure_noise
 from masked_denoiser.evaluation.safety.removal import Removal, list_removals
 from masked_denoiser.evaluation.safety.removed_structure import predictable_share, structure_share
+from masked_denoiser.images.lazy_arrays import with_axes
 from masked_denoiser.images.selection import Selection, crop
 from masked_denoiser.images.source import Source
 
@@ -112,13 +113,13 @@ def judge_residual(source: Source, result: Source, measured: NoiseMeasurement | 
 
 def judged_removals(source: Source, result: Source, measured: NoiseMeasurement) -> Iterator[JudgedPart]:
     """Yield what was removed from the parts of an image that are judged; see `judge_residual`."""
+    result = with_axes(result, source.axes)
     for selection in _judged_parts(source):
-        part = crop(source, selection)
-        denoised = crop(result, Selection(tuple(span for span in selection.spans if span[0] in result.axes)))
+        part, denoised = crop(source, selection), crop(result, selection)
         starts = selection.starts
         index = tuple((letter, at) for letter, at in starts.items() if letter not in "YX" and source.sizes[letter] > 1)
         corner = (starts.get("Y", 0), starts.get("X", 0))
-        yield JudgedPart(index, corner, list(list_removals(part, _pixels_in(denoised, part.axes), measured)))
+        yield JudgedPart(index, corner, list(list_removals(part, np.asarray(denoised.data[...]), measured)))
 
 
 def summarize(parts: Sequence[JudgedPart]) -> ResidualSummary:
@@ -130,20 +131,6 @@ def summarize(parts: Sequence[JudgedPart]) -> ResidualSummary:
     return ResidualSummary(_sigma(removals), _neighbour_correlation(removals), structure, tuple(worst))
 
 
-def _pixels_in(source: Source, axes: str) -> NDArray[Any]:
-    """Return all pixels with these axes; formats may store samples as channels, and axes of length 1 or none."""
-    stored = source.axes
-    if "S" in axes and "S" not in stored:
-        stored = stored.replace("C", "S")
-    elif "S" in stored and "S" not in axes:
-        stored = stored.replace("S", "C")
-    pixels = np.asarray(source.data[tuple(slice(None) if a in axes else 0 for a in stored)])
-    kept = [a for a in stored if a in axes]
-    missing = tuple(range(sum(a not in kept for a in axes)))
-    ordered = [a for a in axes if a not in kept] + kept
-    return np.expand_dims(pixels, missing).transpose([ordered.index(a) for a in axes])
-
-
 def _judged_parts(source: Source) -> Iterator[Selection]:
     """Yield the middle of some planes, evenly spaced over T and Z, with all channels."""
     spans = []
@@ -152,10 +139,10 @@ def _judged_parts(source: Source) -> Iterator[Selection]:
         start = max(0, (side - _JUDGED_SIDE) // 2)
         spans.append((letter, start, min(side, start + _JUDGED_SIDE)))
     outer = [letter for letter in source.axes if letter in "TZ" and source.sizes[letter] > 1]
-    for number in range(_JUDGED_PLANES if outer else 1):
-        fraction = (2 * number + 1) / (2 * _JUDGED_PLANES)
-        at = [(letter, int(source.sizes[letter] * fraction)) for letter in outer]
-        yield Selection((*((letter, i, i + 1) for letter, i in at), *spans))
+    fractions = [(2 * number + 1) / (2 * _JUDGED_PLANES) for number in range(_JUDGED_PLANES)]
+    positions = (tuple((letter, int(source.sizes[letter] * fraction)) for letter in outer) for fraction in fractions)
+    for position in dict.fromkeys(positions):
+        yield Selection((*((letter, at, at + 1) for letter, at in position), *spans))
 
 
 def _places(part: JudgedPart) -> Iterator[Place]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.indexing import full_index
+from masked_denoiser.images.lazy_arrays import ArrayView
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import AXES, LazyArray, Source
 
@@ -118,7 +119,7 @@ def open_part(where: str | os.PathLike[str], *, axes: str | None = None, level: 
         raise
 
 
-class CroppedArray:
+class CroppedArray(ArrayView):
     """A lazy array that shows a rectangle of another one.
 
     Attributes:
@@ -131,11 +132,6 @@ class CroppedArray:
         self._array, self._starts = array, tuple(start for start, _ in spans)
         self.shape = tuple(stop - start for start, stop in spans)
         self.dtype = np.dtype(array.dtype)
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
 
     def __getitem__(self, key: Any, /) -> Any:
         """Return pixels at integers and slices of positive step.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,12 @@ from numpy.typing import NDArray
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.create import create_sink
+from masked_denoiser.images.lazy_arrays import with_axes
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.validation.file_identity import find_overlap
 from masked_denoiser.images.writers.base import ProgressCallback, no_progress
+from masked_denoiser.images.writers.downsample import regions
 from masked_denoiser.images.writers.output_path import check_disk_space, check_output, discard_output, estimate_bytes
 
 #: Side in pixels of the blocks that are read and written.
@@ -55,6 +56,7 @@ def write_residual(
     Raises:
         ImageError: if the file exists, or cannot be written.
     """
+    result = with_axes(result, source.axes)
     gray = replace(
         source,
         data=np.broadcast_to(np.float32(0), source.shape),  # of which only shape and dtype are used
@@ -79,28 +81,15 @@ def write_residual(
 
 
 def residual(source: Source, result: Source, plane: Plane, ys: slice, xs: slice) -> NDArray[np.float32]:
-    """Return what was removed from a rectangle of a plane of the image, [channels, height, width]."""
-    before, after = source.read(plane, ys, xs), result.read(_plane_in(result, plane), ys, xs)
+    """Return what was removed from a rectangle of a plane, [channels, height, width]; both have the same axes."""
+    before, after = source.read(plane, ys, xs), result.read(plane, ys, xs)
     return np.asarray(before.astype(np.float64) - after.astype(np.float64), np.float32)
 
 
-def _plane_in(result: Source, plane: Plane) -> Plane:
-    """Return a plane with the letters of a result, whose format may store samples as channels or the reverse."""
-    swapped = {"S": "C", "C": "S"}
-    letters = {a: a if a in result.axes else swapped.get(a, a) for a, _ in plane.index} | {
-        plane.channel_axis: plane.channel_axis
-        if plane.channel_axis in result.axes
-        else swapped.get(plane.channel_axis, "")
-    }
-    index = tuple((letters[a], at) for a, at in plane.index if letters[a] in result.axes)
-    return replace(plane, index=index, channel_axis=letters[plane.channel_axis])
-
-
 def _blocks(source: Source) -> Iterator[tuple[Plane, slice, slice]]:
-    height, width = source.size_yx
     for plane in list_planes(source.axes, source.sizes, False):
-        for y, x in product(range(0, height, _BLOCK_SIDE), range(0, width, _BLOCK_SIDE)):
-            yield plane, slice(y, min(y + _BLOCK_SIDE, height)), slice(x, min(x + _BLOCK_SIDE, width))
+        for ys, xs in regions(source.size_yx, (_BLOCK_SIDE, _BLOCK_SIDE)):
+            yield plane, ys, xs
 
 
 def _windows(source: Source, result: Source) -> tuple[tuple[float, float], ...]:

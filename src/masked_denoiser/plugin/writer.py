@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -90,21 +88,16 @@ def _or_default(value: Any, default: Any) -> Any:
 def _write(path: Path, source: Source) -> None:
     from masked_denoiser.images.create import create_sink
     from masked_denoiser.images.planes import list_planes
+    from masked_denoiser.images.writers.downsample import regions
     from masked_denoiser.images.writers.output_path import discard_output
 
     sink = create_sink(path, source, chunk=_BLOCK_SIDE, overwrite=True)
     try:
         for plane in list_planes(source.axes, source.sizes, source.rgb):
-            for ys, xs in _list_blocks(source.size_yx):
+            for ys, xs in regions(source.size_yx, (_BLOCK_SIDE, _BLOCK_SIDE)):
                 sink.write(plane, ys.start, xs.start, source.read(plane, ys, xs))
         sink.finish()
     except BaseException:
         sink.close()
         discard_output(path)
         raise
-
-
-def _list_blocks(size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
-    height, width = size
-    for y, x in product(range(0, height, _BLOCK_SIDE), range(0, width, _BLOCK_SIDE)):
-        yield slice(y, min(y + _BLOCK_SIDE, height)), slice(x, min(x + _BLOCK_SIDE, width))

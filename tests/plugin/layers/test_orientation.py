@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from napari.layers import Image
 
+from masked_denoiser.images.lazy_arrays import FlippedArray
 from masked_denoiser.images.open import open_image
-from masked_denoiser.plugin.layers.orientation import FlippedArray, flip_source, layer_geometry
+from masked_denoiser.plugin.layers.orientation import flip_source, layer_geometry
 from masked_denoiser.plugin.layers.source import layer_source
 from masked_denoiser.plugin.writer import write_image
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import product
@@ -11,7 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from masked_denoiser.images.indexing import full_index
+from masked_denoiser.images.indexing import Spans
+from masked_denoiser.images.lazy_arrays import BlockView
 
 Array = np.ndarray[Any, Any]
 
@@ -34,7 +34,7 @@ Fetch = Callable[[tuple[int, ...]], Chunk]
 CACHE_BYTES = 256 * 2**20
 
 
-class ChunkedArray:
+class ChunkedArray(BlockView):
     """A lazy array whose chunks are costly to fetch.
 
     A tile is often smaller than a compressed strip or page; without the cache each tile would decode it again.
@@ -62,30 +62,6 @@ class ChunkedArray:
         self.cache_bytes = cache_bytes
         self._cache = _ChunkCache(cache_bytes)
 
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    def __getitem__(self, key: Any, /) -> Array:
-        """Return a copy of the pixels at integers and slices of positive step, in the array's dtype.
-
-        Raises:
-            IndexError: for any other index, and outside the array.
-            ValueError: after `close`.
-        """
-        spans, inner = index_spans(key, self.shape)
-        out = np.empty([stop - start for start, stop in spans], self.dtype)
-        if out.size:
-            grid = [range(a // c, (b - 1) // c + 1) for (a, b), c in zip(spans, self.chunks, strict=True)]
-            for index in product(*grid):
-                self._copy(index, spans, out)
-        return np.asarray(out[inner])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Return the whole array."""
-        return np.asarray(self[...], dtype=dtype)
-
     def limit_cache(self, cache_bytes: int) -> None:
         """Reduce the cache size, for many images open at the same time."""
         self.cache_bytes = min(self.cache_bytes, cache_bytes)
@@ -96,7 +72,15 @@ class ChunkedArray:
         self._fetch = _closed
         self._cache = _ChunkCache(0)
 
-    def _copy(self, index: tuple[int, ...], spans: list[tuple[int, int]], out: Array) -> None:
+    def _read(self, spans: Spans) -> Array:
+        out = np.empty([stop - start for start, stop in spans], self.dtype)
+        if out.size:
+            grid = [range(a // c, (b - 1) // c + 1) for (a, b), c in zip(spans, self.chunks, strict=True)]
+            for index in product(*grid):
+                self._copy(index, spans, out)
+        return out
+
+    def _copy(self, index: tuple[int, ...], spans: Spans, out: Array) -> None:
         corner = [i * c for i, c in zip(index, self.chunks, strict=True)]
         source, target = [], []
         for (start, stop), first, side in zip(spans, corner, self.chunks, strict=True):
@@ -150,23 +134,3 @@ class _ChunkCache:
 
 def _closed(_: tuple[int, ...]) -> Chunk:
     raise ValueError("the source was closed; open it again to read it")
-
-
-def index_spans(key: Any, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], tuple[int | slice, ...]]:
-    """Return (start, stop) to read along each dimension, and the index that reduces that block to `key`."""
-    spans: list[tuple[int, int]] = []
-    inner: list[int | slice] = []
-    for k, side in zip(full_index(key, len(shape)), shape, strict=True):
-        if isinstance(k, slice):
-            start, stop, step = k.indices(side)
-            if step < 1:
-                raise IndexError(f"slice {k} has a negative step; read forwards and flip the result")
-            spans.append((start, max(start, stop)))
-            inner.append(slice(None, None, step))
-        else:
-            at = operator.index(k)
-            if not -side <= at < side:
-                raise IndexError(f"index {at} is out of range for shape {shape}")
-            spans.append((at % side, at % side + 1))
-            inner.append(0)
-    return spans, tuple(inner)

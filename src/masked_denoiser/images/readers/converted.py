@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from masked_denoiser.images.readers.chunk_cache import ChunkedArray, index_spans
+from masked_denoiser.images.indexing import Spans
+from masked_denoiser.images.lazy_arrays import BlockView
+from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 
 Array = np.ndarray[Any, Any]
-Spans = list[tuple[int, int]]
 
 
-class ArrayView(ABC):
+class LevelView(BlockView):
     """A lazy view of another array, which any thread may read.
 
     Attributes:
@@ -30,35 +30,13 @@ class ArrayView(ABC):
         self._array = array
         self.shape, self.chunks, self.dtype = shape, chunks, dtype
 
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    def __getitem__(self, key: Any, /) -> Array:
-        """Return a copy of the pixels at integers and slices of positive step.
-
-        Raises:
-            IndexError: for any other index, and outside the array.
-        """
-        spans, inner = index_spans(key, self.shape)
-        return np.asarray(self._read(spans)[inner])
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Return the whole array."""
-        return np.asarray(self[...], dtype=dtype)
-
     def limit_cache(self, cache_bytes: int) -> None:
         """Reduce the cache of the viewed array."""
         self._array.limit_cache(cache_bytes)
 
-    @abstractmethod
-    def _read(self, spans: Spans) -> Array:
-        """Return the block from start to stop along each dimension."""
-
 
 #: A pyramid level of a file.
-LevelArray = ChunkedArray | ArrayView
+LevelArray = ChunkedArray | LevelView
 
 
 @dataclass(frozen=True)
@@ -103,7 +81,7 @@ class Conversion:
         return (*stored[:at], *samples, *stored[at + 1 :])
 
 
-class ConvertedArray(ArrayView):
+class ConvertedArray(LevelView):
     """A view that applies a conversion to what is read."""
 
     def __init__(self, array: LevelArray, conversion: Conversion) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.images.readers.converted import ArrayView, LevelArray, Spans
+from masked_denoiser.images.indexing import Spans
+from masked_denoiser.images.lazy_arrays import mirrored
+from masked_denoiser.images.readers.converted import LevelArray, LevelView
 
 Array = np.ndarray[Any, Any]
 
@@ -55,7 +57,7 @@ def upright_level(array: LevelArray, axes: str, orientation: int) -> LevelArray:
     return OrientedArray(array, axes, orientation) if orientation in _STEPS else array
 
 
-class OrientedArray(ArrayView):
+class OrientedArray(LevelView):
     """A view of an array that is transposed and flipped along Y and X."""
 
     def __init__(self, array: LevelArray, axes: str, orientation: int) -> None:
@@ -65,10 +67,7 @@ class OrientedArray(ArrayView):
         super().__init__(array, self._exchanged(array.shape), self._exchanged(array.chunks), array.dtype)
 
     def _read(self, spans: Spans) -> Array:
-        stored = list(spans)
-        for at in self._flipped:
-            start, stop = spans[at]
-            stored[at] = self.shape[at] - stop, self.shape[at] - start
+        stored = mirrored(spans, self.shape, self._flipped)
         block = self._array[tuple(slice(*span) for span in self._exchanged(tuple(stored)))]
         turned = block.swapaxes(self._y, self._x) if self._transposed else block
         return np.flip(turned, self._flipped)

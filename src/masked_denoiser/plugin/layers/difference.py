@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from masked_denoiser.errors import FormError
 from masked_denoiser.images.indexing import full_index
+from masked_denoiser.images.lazy_arrays import ArrayView
 from masked_denoiser.images.selection import Selection, crop
 from masked_denoiser.images.source import LazyArray, Source
-from masked_denoiser.plugin.layers.lazy_view import ArrayView
 from masked_denoiser.plugin.layers.source import full_resolution, layer_source
 
 #: Largest distance, in pixels, of the corners of a result from whole pixels of its input.

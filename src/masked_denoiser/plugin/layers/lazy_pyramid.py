@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.images.indexing import full_index
+from masked_denoiser.images.lazy_arrays import ArrayView
 from masked_denoiser.images.source import LazyArray
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.images.writers.layout import SMALLEST_LEVEL
-from masked_denoiser.plugin.layers.lazy_view import ArrayView
 
 
 class HalvedArray(ArrayView):

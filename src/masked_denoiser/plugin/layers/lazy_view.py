@@ -1,80 +1,11 @@
-"""Lazy views of arrays with their axes in the order of a layer."""
+"""Levels of a source as lazy arrays with the axes of a layer."""
 
 from __future__ import annotations
 
-import operator
 import weakref
-from typing import Any
 
-import numpy as np
-
-from masked_denoiser.images.indexing import full_index
+from masked_denoiser.images.lazy_arrays import reorder_axes
 from masked_denoiser.images.source import LazyArray, Source
-
-
-class ArrayView:
-    """Base of lazy arrays for napari.
-
-    Attributes:
-        shape: shape of the array.
-        dtype: dtype of a sample.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of samples."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    def __getitem__(self, key: Any, /) -> np.ndarray[Any, Any]:
-        """Return the pixels at integers and slices."""
-        raise NotImplementedError
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """Return the whole array."""
-        return np.asarray(self[...], dtype=dtype)
-
-
-class ReorderedArray(ArrayView):
-    """Lazy view of an array with reordered axes. It reads only what is indexed and, unlike dask, caches nothing.
-
-    So a layer always shows the current pixels of a growing result.
-
-    Attributes:
-        shape: shape in the order of the view.
-        dtype: dtype of the array.
-    """
-
-    def __init__(self, array: LazyArray, order: tuple[int | None, ...], owner: object = None) -> None:
-        """Create a view.
-
-        Args:
-            array: the array.
-            order: for each axis of the view the axis of the array, or None for a new axis of length 1.
-            owner: object to keep alive as long as the view.
-        """
-        self._array, self._order, self._owner = array, order, owner
-        self.shape = tuple(1 if axis is None else int(array.shape[axis]) for axis in order)
-        self.dtype = np.dtype(array.dtype)
-
-    def __getitem__(self, key: Any, /) -> np.ndarray[Any, Any]:
-        """Read the pixels at integers and slices, in the order of the view."""
-        keys = tuple(k if isinstance(k, slice) else operator.index(k) for k in full_index(key, self.ndim))
-        array_key: list[int | slice] = [0] * len(self._array.shape)
-        for axis, k in zip(self._order, keys, strict=True):
-            if axis is not None:
-                array_key[axis] = k
-        pixels = np.asarray(self._array[tuple(array_key)])
-        kept = [axis for axis, k in enumerate(array_key) if isinstance(k, slice)]
-        order = [axis for axis, k in zip(self._order, keys, strict=True) if axis is not None and isinstance(k, slice)]
-        return _with_new_axes(pixels.transpose([kept.index(axis) for axis in order]), self._order, keys)
 
 
 class _Owner:
@@ -94,37 +25,3 @@ def source_levels(source: Source, layer_axes: str, count: int | None = None) -> 
     """
     owner = _Owner(source) if source.closer is not None else None
     return tuple(reorder_axes(level, source.axes, layer_axes, owner) for level in source.levels[:count])
-
-
-def reorder_axes(array: LazyArray, axes: str, layer_axes: str, owner: object = None) -> LazyArray:
-    """Return a view of an array with the axes of a layer; the array itself if the axes are equal and `owner` is None.
-
-    S and C are equivalent if each side has only one of them, since formats store RGB samples under either.
-
-    Raises:
-        ValueError: if an axis longer than 1 would be dropped.
-    """
-    if "S" in layer_axes and "S" not in axes:
-        axes = axes.replace("C", "S")
-    elif "S" in axes and "S" not in layer_axes:
-        axes = axes.replace("S", "C")
-    if axes == layer_axes and owner is None:
-        return array
-    dropped = [axis for axis, side in zip(axes, array.shape, strict=True) if axis not in layer_axes and side > 1]
-    if dropped:
-        raise ValueError(f"axes {axes} cannot be shown as {layer_axes}: {', '.join(dropped)} would be dropped")
-    return ReorderedArray(array, tuple(axes.index(axis) if axis in axes else None for axis in layer_axes), owner)
-
-
-def _with_new_axes(
-    pixels: np.ndarray[Any, Any], order: tuple[int | None, ...], keys: tuple[int | slice, ...]
-) -> np.ndarray[Any, Any]:
-    """Insert axes of length 1 where `order` is None and the key is a slice."""
-    at = 0
-    for axis, key in zip(order, keys, strict=True):
-        if not isinstance(key, slice):
-            continue
-        if axis is None:
-            pixels = np.expand_dims(pixels, at)
-        at += 1
-    return pixels

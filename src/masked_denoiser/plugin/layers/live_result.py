@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.images.lazy_arrays import reorder_axes
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.readers.chunk_cache import cache_blocks
 from masked_denoiser.images.selection import CroppedArray
@@ -18,7 +19,6 @@ from masked_denoiser.images.writers.layout import Layout
 from masked_denoiser.jobs.pipeline.events import TileDone
 from masked_denoiser.jobs.spec.region import Region
 from masked_denoiser.plugin.layers.lazy_pyramid import halved_levels
-from masked_denoiser.plugin.layers.lazy_view import reorder_axes
 from masked_denoiser.plugin.layers.merged_array import DoneTiles, MergedArray, NearestArray
 
 #: Chunk side of the lower levels in memory.

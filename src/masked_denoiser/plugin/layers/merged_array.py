@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.images.indexing import full_index
+from masked_denoiser.images.lazy_arrays import ArrayView
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import LazyArray
-from masked_denoiser.plugin.layers.lazy_view import ArrayView
 
 
 class DoneTiles:

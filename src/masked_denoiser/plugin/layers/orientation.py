@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.images.indexing import full_index
-from masked_denoiser.images.source import LazyArray, Source
-from masked_denoiser.plugin.layers.lazy_view import ArrayView
+from masked_denoiser.images.lazy_arrays import FlippedArray
+from masked_denoiser.images.source import Source
 
 #: Note on a layer whose orientation no file format stores, after its name.
 ROTATED_NOTE = (
@@ -69,34 +67,6 @@ def flip_source(source: Source, letters: str, start: Mapping[str, int]) -> Sourc
         layer_origin = origin.get(letter, 0.0) - size * first
         origin[letter] = layer_origin - size * (first + source.sizes[letter] - 1)
     return replace(source, data=data, levels=(data,), origin={letter: at for letter, at in origin.items() if at})
-
-
-class FlippedArray(ArrayView):
-    """Lazy view of an array that runs backwards along some dimensions."""
-
-    def __init__(self, array: LazyArray, flipped: tuple[int, ...]) -> None:
-        self._array, self._flipped = array, flipped
-        self.shape, self.dtype = tuple(int(side) for side in array.shape), np.dtype(array.dtype)
-
-    def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        """Return the pixels at integers and slices of positive step."""
-        keys = full_index(key, self.ndim)
-        stored = tuple(
-            _mirrored(k, side) if i in self._flipped else k
-            for i, (k, side) in enumerate(zip(keys, self.shape, strict=True))
-        )
-        kept = [i for i, k in enumerate(keys) if isinstance(k, slice)]
-        return np.flip(np.asarray(self._array[stored]), tuple(kept.index(i) for i in self._flipped if i in kept))
-
-
-def _mirrored(key: Any, side: int) -> int | slice:
-    """Return the index of the same pixels in the array, in which they run forwards."""
-    if not isinstance(key, slice):
-        return side - 1 - operator.index(key) % side
-    positions = range(*key.indices(side))
-    if not positions:
-        return slice(0, 0)
-    return slice(side - 1 - positions[-1], side - positions[0], positions.step)
 
 
 def _world_matrix(layer: Any) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.discovery import images_in, is_zarr, skipped_files
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
-from masked_denoiser.images.readers.converted import ArrayView
+from masked_denoiser.images.readers.converted import LevelView
 from masked_denoiser.images.source import LazyArray, Source
 from masked_denoiser.training.data.checks import raise_if_cancelled
 from masked_denoiser.training.data.patches import Rectangle, TrainingImage
@@ -78,7 +78,7 @@ def open_images(
     if not sources:
         raise TrainingError("there are no images to train with; name files or folders")
     for source in sources:
-        if isinstance(source.data, ChunkedArray | ArrayView):
+        if isinstance(source.data, ChunkedArray | LevelView):
             source.data.limit_cache(_CACHE_BYTES // len(sources))
     return sources
 

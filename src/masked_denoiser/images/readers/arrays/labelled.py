@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.images.axes import letter_of
-from masked_denoiser.images.declared_fill_values import fill_values_in_attributes
 from masked_denoiser.images.readers.arrays.coordinates import Coordinate, calibrate
 from masked_denoiser.images.readers.base import ComputedArray, ReaderResult
+from masked_denoiser.images.readers.declared_fill_values import fill_values_in_attributes
 
 
 def read_labelled(array: Any) -> ReaderResult:

@@ -14,9 +14,9 @@ from tifffile import TIFF, TiffFile, TiffFileError, TiffPageSeries
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import UNKNOWN
-from masked_denoiser.images.declared_fill_values import GDAL_NODATA, fill_values_of
 from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.converted import Conversion, LevelArray
+from masked_denoiser.images.readers.declared_fill_values import GDAL_NODATA, fill_values_of
 from masked_denoiser.images.readers.orientation import (
     ORIENTATION,
     is_transposed,
