@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, correlate1d, uniform_filter
 
 from masked_denoiser.noise.impulses import ImpulseNoise, point_mask, repair
+from masked_denoiser.noise.threads import map_in_threads
 
 Image = NDArray[np.floating]
 Values = NDArray[np.float64]
@@ -95,12 +96,14 @@ def measure_blocks(
     """
     masks = missing or [None] * len(tiles)
     limits = clipping_limits(tiles, masks, step)
-    measured = []
-    for tile, mask, noisy_tile in zip(tiles, masks, noisy or tiles, strict=True):
-        images = np.asarray(tile, np.float64), np.asarray(noisy_tile, np.float64)
-        rows = _measure_tile(*images, mask, limits, impulses or ImpulseNoise())
-        if rows is not None:
-            measured.append(rows)
+    found = impulses or ImpulseNoise()
+
+    def measure(images: tuple[Image, Image, Mask | None]) -> Values | None:
+        tile, noisy_tile, mask = images
+        return _measure_tile(np.asarray(tile, np.float64), np.asarray(noisy_tile, np.float64), mask, limits, found)
+
+    rows_of_tiles = map_in_threads(measure, list(zip(tiles, noisy or tiles, masks, strict=True)))
+    measured = [rows for rows in rows_of_tiles if rows is not None]
     if not measured:
         return Blocks(np.zeros(0), np.zeros(0), np.zeros((len(DILATIONS), 0)), np.zeros(0), np.zeros(0), limits)
     rows = np.concatenate(measured, axis=1)

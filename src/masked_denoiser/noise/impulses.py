@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter, uniform_filter
+
+from masked_denoiser.noise.threads import map_in_threads
 
 #: Distance in pixels up to which detection and replacement depend on other pixels: the neighbours of neighbours.
 REACH = 2
@@ -79,10 +83,11 @@ def measure_impulses(tiles: Sequence[NDArray[np.float64]], step: float = 0.0) ->
     if not tiles:
         return ImpulseNoise()
     extrema = min(float(t.min()) for t in tiles), max(float(t.max()) for t in tiles)
-    groups = [_Candidates.from_tiles(tiles, step, sign, end) for sign, end in zip((-1, 1), extrema, strict=True)]
+    parts = map_in_threads(partial(_candidates, step=step, extrema=extrema), tiles)
+    count = sum(tile.size for tile in tiles)
+    groups = [_Candidates.join(list(of_sign), count) for of_sign in zip(*parts, strict=True)]
     accepted = [candidates.are_impulses for candidates in groups]
     heights = np.concatenate([c.height for c, keep in zip(groups, accepted, strict=True) if keep] or [np.zeros(0)])
-    count = sum(t.size for t in tiles)
     return ImpulseNoise(
         share=heights.size / count,
         height=float(np.median(heights)) if heights.size else 0.0,
@@ -95,7 +100,7 @@ def measure_impulses(tiles: Sequence[NDArray[np.float64]], step: float = 0.0) ->
 
 def point_mask(tile: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return the mask [H, W] of isolated bright pixels, for images in which points are structure."""
-    return _isolated_pixels(tile, 0.0, 1)
+    return np.asarray(tile - np.stack(_neighbours(tile)).max(axis=0) > _min_distance(tile, 0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,10 +120,10 @@ class _Candidates:
     total: int
 
     @classmethod
-    def from_tiles(cls, tiles: Sequence[NDArray[np.float64]], step: float, sign: int, extremum: float) -> _Candidates:
-        parts = [_candidates(tile, step, sign, extremum) for tile in tiles]
+    def join(cls, parts: Sequence[tuple[NDArray[Any], ...]], total: int) -> _Candidates:
+        """Return the candidates of all tiles, given by height, lift and extreme of each tile."""
         height, lift, extreme = (np.concatenate([part[i] for part in parts]) for i in range(3))
-        return cls(height, lift, extreme.astype(np.bool_), sum(tile.size for tile in tiles))
+        return cls(height, lift, extreme.astype(np.bool_), total)
 
     @property
     def are_impulses(self) -> bool:
@@ -140,19 +145,33 @@ class _Candidates:
         return float(self.lift.std() / np.sqrt(self.lift.size))
 
 
-def _isolated_pixels(tile: NDArray[np.float64], step: float, sign: int) -> NDArray[np.bool_]:
-    """Return the mask of pixels far above (sign 1) or below (sign -1) all of their neighbours."""
+def _min_distance(tile: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    """Return how far each pixel must be above or below all of its neighbours to be isolated."""
     deviation = np.abs(tile - median_filter(tile, 3))
     sigma = np.sqrt(np.maximum(uniform_filter(np.minimum(deviation, 4 * np.median(deviation) + 1e-12) ** 2, 15), 0.0))
-    min_distance = np.maximum(_CANDIDATE_SIGMAS * sigma, max(_CANDIDATE_STEPS * step, _CANDIDATE_SHARE))
-    return np.asarray(sign * tile - (sign * np.stack(_neighbours(tile))).max(axis=0) > min_distance)
+    return np.asarray(np.maximum(_CANDIDATE_SIGMAS * sigma, max(_CANDIDATE_STEPS * step, _CANDIDATE_SHARE)))
 
 
-def _candidates(tile: NDArray[np.float64], step: float, sign: int, extremum: float) -> tuple[NDArray[Any], ...]:
-    isolated = _isolated_pixels(tile, step, sign)
-    background = median_filter(tile, 5)
-    nearest = np.stack(_neighbours(tile))[[1, 3, 4, 6]].mean(axis=0)  # above, left, right, below
-    return tuple(v[isolated] for v in (sign * (tile - background), sign * (nearest - background), tile == extremum))
+def _candidates(
+    tile: NDArray[np.float64], step: float, extrema: tuple[float, float]
+) -> tuple[tuple[NDArray[Any], ...], ...]:
+    """Return height, lift and extreme of the isolated pixels below, and of those above their neighbours."""
+    neighbours, min_distance = np.stack(_neighbours(tile)), _min_distance(tile, step)
+    signed = ((-1, neighbours.min(axis=0), extrema[0]), (1, neighbours.max(axis=0), extrema[1]))
+    parts = []
+    for sign, closest, extremum in signed:
+        isolated = sign * (tile - closest) > min_distance
+        background = _local_median(tile, isolated)
+        nearest = neighbours[:, isolated][[1, 3, 4, 6]].mean(axis=0)  # above, left, right, below
+        value = tile[isolated]
+        parts.append((sign * (value - background), sign * (nearest - background), value == extremum))
+    return tuple(parts)
+
+
+def _local_median(tile: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the median of the 5 x 5 pixels around each chosen pixel; these are few, so that no filter is needed."""
+    windows = sliding_window_view(np.pad(tile, 2, mode="symmetric"), (5, 5))[chosen]
+    return np.asarray(np.median(windows.reshape(-1, 25), axis=1))
 
 
 def find_impulses(tiles: NDArray[Any], threshold: float | NDArray[Any]) -> NDArray[np.bool_]:
