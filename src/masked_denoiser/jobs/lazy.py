@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import logging
-import threading
 import warnings
 import weakref
 from dataclasses import replace
-from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from masked_denoiser.denoising.tile_denoiser import Runner
 from masked_denoiser.errors import JobError
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.planes import Plane, from_channels_first, plane_index
+from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.images.writers.layout import SMALLEST_LEVEL
 from masked_denoiser.jobs.messages import unremoved_noise_messages
-from masked_denoiser.jobs.pipeline.prefetch import StageTimings
-from masked_denoiser.jobs.pipeline.tile_stages import BatchTask, Pixels, TileStages
+from masked_denoiser.jobs.pipeline.tile_stages import Pixels
+from masked_denoiser.jobs.rectangles import RectangleDenoiser
 from masked_denoiser.jobs.resolve_job import resolve_job
-from masked_denoiser.jobs.runner_factory import create_runner
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolved_job import ResolvedJob
 from masked_denoiser.models.catalogue import AUTO
@@ -97,18 +93,11 @@ class LazyBlocks:
     """
 
     def __init__(self, resolved: ResolvedJob) -> None:
-        self._resolved, self._lock = resolved, threading.Lock()
-        self._stages = TileStages(resolved.job, resolved.source, StageTimings())
-        job, source = resolved.job, resolved.source
-        colour = next((plane.channel_axis for plane in job.planes if plane.channel_axis), "")
+        self._resolved, self._rectangles = resolved, RectangleDenoiser(resolved)
+        job, source, colour = resolved.job, resolved.source, self._rectangles.colour_axis
         rows, columns = job.group[0] * job.tile, job.group[1] * job.tile
         sides = {"Y": rows, "X": columns} | ({colour: source.sizes[colour]} if colour else {})
         self.chunks = tuple(min(sides.get(letter, 1), side) for letter, side in source.sizes.items())
-        self._colour = colour
-        self._planes: dict[tuple[tuple[str, int], ...], list[Plane]] = {}
-        for plane in job.planes:
-            position = tuple((letter, at) for letter, at in plane.index if letter != colour)
-            self._planes.setdefault(position, []).append(plane)
 
     def array(self, cache_bytes: int) -> ChunkedArray:
         """Return a lazy array of all blocks with a cache of this size."""
@@ -119,22 +108,9 @@ class LazyBlocks:
         """Return the block at a position of the grid, clipped to the image, with the axes of the image."""
         job, source = self._resolved.job, self._resolved.source
         at = dict(zip(source.axes, index, strict=True))
-        position = tuple((letter, at[letter]) for letter in source.axes if letter not in ("Y", "X", self._colour))
         number = at["Y"] * job.groups.grid[1] + at["X"]
-        rows, columns = job.groups[number].core
-        sides = {"Y": len(rows), "X": len(columns)}
-        shape = [sides.get(a, side) for a, side in zip(source.axes, self.chunks, strict=True)]
-        block: Pixels = np.empty(shape, job.result_dtype.newbyteorder("="))
-        for plane in self._planes[position]:
-            inside = replace(plane, index=tuple((a, i if a == self._colour else 0) for a, i in plane.index))
-            key = plane_index(source.axes, inside, slice(None), slice(None))
-            block[key] = from_channels_first(self._denoise(plane, number), source.axes, plane)
-        return block
-
-    @cached_property
-    def _runner(self) -> Runner:
-        resolved = self._resolved
-        return create_runner(resolved.model, resolved.device, resolved.job, report=_LOG.info)
+        planes = self._rectangles.planes_at(at)
+        return self._rectangles.assemble([(plane, self._denoise(plane, number)) for plane in planes])
 
     def _denoise(self, plane: Plane, number: int) -> Pixels:
         """Return a group of tiles of a plane as [channels, height, width]."""
@@ -142,22 +118,12 @@ class LazyBlocks:
         rows, columns = group.core
         out: Pixels | None = None
         for batch in batches(group.tiles, self._resolved.job.batch):
-            task = BatchTask((self._resolved.job.planes.index(plane), number), plane, group, batch, last=False)
-            for tile, pixels in zip(batch, self._denoise_batch(task), strict=True):
+            for tile, pixels in zip(batch, self._rectangles.denoise_batch(plane, batch), strict=True):
                 if out is None:
                     out = np.empty((len(pixels), len(rows), len(columns)), pixels.dtype)
                 out[:, tile.core[0].inside(rows), tile.core[1].inside(columns)] = pixels
         assert out is not None
         return out
-
-    def _denoise_batch(self, task: BatchTask) -> list[Pixels]:
-        loaded = self._stages.read(task)
-        if loaded.units is None:
-            return [pixels for pixels, _ in self._stages.to_image_units(task, loaded, None)]
-        with self._lock:
-            pending = self._stages.submit(task, loaded, self._runner)
-            denoised = pending() if pending else None
-        return [pixels for pixels, _ in self._stages.to_image_units(task, loaded, denoised)]
 
 
 def _check_dask() -> None:

@@ -22,6 +22,7 @@ from masked_denoiser.plugin.denoise.fields import OutputChoice, RegionField
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.presenter import DenoisePresenter
 from masked_denoiser.plugin.files.tab import FilesTab
+from masked_denoiser.plugin.live.panel import LivePanel
 from masked_denoiser.plugin.shared.banner import Banner
 from masked_denoiser.plugin.shared.form_widgets import combo, connect_buttons, fill_combo, form_layout, row
 from masked_denoiser.plugin.shared.task_dock import TaskDock, unwrap_viewer
@@ -46,6 +47,7 @@ class DenoiseDock(TaskDock):
         super().__init__()
         viewer = unwrap_viewer(napari_viewer)
         self._make_fields()
+        self.live = LivePanel(viewer, lambda: self.presenter, self.form)
         self.files = FilesTab(viewer, self.form, self.ask, self._enable)
         self._lay_out()
         self.presenter = DenoisePresenter(viewer, self)
@@ -145,6 +147,7 @@ class DenoiseDock(TaskDock):
         """Cancel all tasks, because the window closes."""
         super().stop()
         self.files.stop()
+        self.live.stop()
 
     def _enable(self) -> None:
         busy = self._running or self.files.running
@@ -158,6 +161,7 @@ class DenoiseDock(TaskDock):
         for widget in (self.layer, self.model, self.output, self.region, self.expert.content()):
             widget.setEnabled(not busy)
         self.files.set_blocked(self._running)
+        self.live.live.pause(busy)
 
     def _show_description(self, _index: int = 0) -> None:
         text = self.model.itemData(self.model.currentIndex(), Qt.ItemDataRole.ToolTipRole) or ""
@@ -202,6 +206,7 @@ class DenoiseDock(TaskDock):
         inner = QVBoxLayout(page)
         inner.addLayout(rows)
         inner.addWidget(row(self.preview_button, self.denoise_button, self.cancel_button, self.copy_button))
+        inner.addWidget(self.live)
         inner.addWidget(row(self.original, self.removed_button))
         inner.addWidget(self.banner)
         inner.addWidget(self.progress_bar)
@@ -235,6 +240,7 @@ class DenoiseDock(TaskDock):
 
     def _choose_layer(self, number: int) -> None:
         self.presenter.choose_layer(number)
+        self.live.follow_layer()
 
     def _show_original(self, shown: bool) -> None:
         self.presenter.show_original(shown)

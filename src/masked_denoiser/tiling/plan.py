@@ -118,18 +118,37 @@ class Plan(Sequence[Tile]):
     def __iter__(self) -> Iterator[Tile]:
         return (self._tile(i) for i in range(len(self)))
 
-    def _tile(self, number: int) -> Tile:
-        indices = divmod(number, self.grid[1])
-        rows, cols = (self._axis_spans(index, side) for index, side in zip(indices, self.size, strict=True))
-        return Tile(number, (rows[0], cols[0]), (rows[1], cols[1]), (rows[2], cols[2]))
+    def rectangle(self, rows: Span, columns: Span) -> Tile:
+        """Return a tile with another core than those of the plan, numbered 0.
 
-    def _axis_spans(self, index: int, side: int) -> tuple[Span, Span, int]:
-        """Return core, read and pad of the tile with this index along an axis of the image."""
-        core = Span(index * self.tile, min((index + 1) * self.tile, side))
+        Raises:
+            PlanError: if the core does not begin on the window grid, or is not inside the image.
+        """
+        for span, side in zip((rows, columns), self.size, strict=True):
+            if span.start % self.window or not 0 <= span.start < span.stop <= side:
+                raise PlanError(
+                    f"rows or columns {span.start} to {span.stop} of {side} are not a tile: it begins at a multiple of "
+                    f"{self.window} and ends inside the image"
+                )
+        return self._from_core(0, (rows, columns))
+
+    def _tile(self, number: int) -> Tile:
+        starts = (index * self.tile for index in divmod(number, self.grid[1]))
+        rows, columns = (
+            Span(start, min(start + self.tile, side)) for start, side in zip(starts, self.size, strict=True)
+        )
+        return self._from_core(number, (rows, columns))
+
+    def _from_core(self, number: int, core: tuple[Span, Span]) -> Tile:
+        rows, columns = (self._read_span(span, side) for span, side in zip(core, self.size, strict=True))
+        return Tile(number, core, (rows[0], columns[0]), (rows[1], columns[1]))
+
+    def _read_span(self, core: Span, side: int) -> tuple[Span, int]:
+        """Return what is read for a core along an axis of the image, and the padding."""
         # A core shorter than a window needs the pixels of the previous window for reflection.
         leading_halo = max(self.halo, self.window) if len(core) < self.window else self.halo
         read = Span(max(0, core.start - leading_halo), min(core.stop + self.halo, side))
-        return core, read, -len(read) % self.window
+        return read, -len(read) % self.window
 
 
 def chunk_side(tile: int, largest: int = 512) -> int:

@@ -14,11 +14,10 @@ from masked_denoiser.plugin.denoise import task as tasks
 from masked_denoiser.plugin.denoise.form import Request
 from masked_denoiser.plugin.denoise.layer_chooser import LayerChooser
 from masked_denoiser.plugin.denoise.layer_part import ShapesList
-from masked_denoiser.plugin.denoise.removed import judge_removed
+from masked_denoiser.plugin.denoise.removed import removed_task
 from masked_denoiser.plugin.denoise.request import RequestBuilder
 from masked_denoiser.plugin.denoise.result_layers import ResultLayers
 from masked_denoiser.plugin.denoise.view import DenoiseView
-from masked_denoiser.plugin.layers.difference import matching_parts
 from masked_denoiser.plugin.layers.settings_record import settings_of
 from masked_denoiser.plugin.layers.source import RECORD_KEY
 from masked_denoiser.plugin.shared.background_task import TaskEnded, TaskRunner
@@ -29,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class DenoisePresenter:
-    """Presenter of the form, the background task and the result layers.
+    """Presenter of the form, the background task and the result layers (`results`).
 
     While it is `busy`, call `process_events` about twenty times a second.
     """
@@ -37,7 +36,7 @@ class DenoisePresenter:
     def __init__(self, viewer: Any, view: DenoiseView) -> None:
         self._viewer, self._view = viewer, view
         self._runner, self._discovery = TaskRunner(), TaskRunner()
-        self._results = ResultLayers(viewer)
+        self._results = self.results = ResultLayers(viewer)
         self._chooser = LayerChooser(viewer, view, is_result=self._results.is_result)
         self._requests = RequestBuilder(viewer, view)
         self._shapes = ShapesList(viewer, view.show_shapes)
@@ -50,6 +49,11 @@ class DenoisePresenter:
         viewer.layers.events.removed.connect(self._layer_removed)
         self._discovery.start(find_models_and_devices)
         view.start_polling()
+
+    @property
+    def layer(self) -> Any:
+        """The chosen layer, or None."""
+        return self._chooser.layer
 
     @property
     def busy(self) -> bool:
@@ -104,17 +108,14 @@ class DenoisePresenter:
             return
         try:
             layer = self._layer()
-            result = self._results.latest_result(layer)
-            if result is None:
-                raise FormError("there is no result yet; press Preview or Denoise")
-            before, after, offset = matching_parts(layer, result, self._view.form().axes or None)
+            task = removed_task(layer, self._results.latest_result(layer), self._view.form())
         except MaskedDenoiserError as error:
             self._view.show_error(describe_error(error))
             return
         self._results.begin(layer, None)
         self._view.set_running(True)
         self._view.show_progress(None, "comparing the image with its result")
-        self._runner.start(partial(judge_removed, before, after, offset))
+        self._runner.start(task)
         self._view.start_polling()
 
     def may_close(self) -> bool:

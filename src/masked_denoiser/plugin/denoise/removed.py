@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+from masked_denoiser.errors import FormError
 from masked_denoiser.images.source import Source
 from masked_denoiser.messages import Message
+from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.task import LayerUpdate
-from masked_denoiser.plugin.layers.difference import DifferenceArray
+from masked_denoiser.plugin.layers.difference import DifferenceArray, matching_parts
+from masked_denoiser.plugin.shared.background_task import Task
 
 #: Half width of the contrast limits in standard deviations.
 _LIMIT_SIGMAS = 4.0
+
+
+def removed_task(layer: Any, result: Any, form: Form) -> Task:
+    """Return the task that judges what a result has removed from a layer.
+
+    Raises:
+        FormError: if there is no result, or it does not lie on pixels of the layer.
+    """
+    if result is None:
+        raise FormError("there is no result yet; press Preview or Denoise")
+    return partial(judge_removed, *matching_parts(layer, result, form.axes or None))
 
 
 def judge_removed(before: Source, after: Source, offset: tuple[float, ...], cancel: threading.Event) -> Iterator[Any]:

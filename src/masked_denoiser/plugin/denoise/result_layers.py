@@ -6,7 +6,6 @@ fluorescence layers, so that noise under a result would be seen through it.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -22,6 +21,7 @@ from masked_denoiser.plugin.layers.source import (
     result_state,
     translation_at,
 )
+from masked_denoiser.plugin.shared.refresh_pace import RefreshPace
 
 #: Suffix of a layer's name by its role.
 _SUFFIXES: dict[Role, str] = {
@@ -29,16 +29,11 @@ _SUFFIXES: dict[Role, str] = {
     "std": "standard deviation",
     "preview": "preview",
     "residual": "removed",
+    "live": "live view",
 }
 
 #: Colormap of what was removed: green and violet for positive and negative, white for 0.
 _RESIDUAL_COLORMAP = "PiYG"
-
-#: Shortest pause between two refreshes of a layer in seconds.
-_MIN_PAUSE = 0.25
-
-#: Shortest pause as a multiple of the duration of a refresh.
-_PAUSE_FACTOR = 4.0
 
 
 class ResultLayers:
@@ -52,7 +47,7 @@ class ResultLayers:
         self._seen: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # result that was visible before the input
         self._output_layers: dict[tuple[Path, Role], Any] = {}
         self._current: dict[Role, Any] = {}
-        self._next_refresh = 0.0
+        self._pace = RefreshPace()
         self._source: Any = None
 
     def begin(self, layer: Any, output: Path | None) -> None:
@@ -71,6 +66,10 @@ class ResultLayers:
         """Return the name of the layer with this role; "" if the user has removed it."""
         layer = self._current.get(role)
         return str(layer.name) if layer is not None and layer in self._viewer.layers else ""
+
+    def current(self, role: Role) -> Any:
+        """Return the layer with this role of the current job, or None."""
+        return self._current.get(role)
 
     def is_result(self, layer: Any) -> bool:
         """Return whether a layer is a result of this dock."""
@@ -97,7 +96,7 @@ class ResultLayers:
 
     def latest_result(self, layer: Any) -> Any:
         """Return the visible result or preview of an input layer, or else its last one; None if there is none."""
-        results = [result for result in self._results_of(layer) if self._roles[result] != "residual"]
+        results = [result for result in self._results_of(layer) if self._roles[result] in ("result", "preview")]
         visible = [result for result in results if result.visible]
         return next(reversed(visible or results), None)
 
@@ -146,13 +145,11 @@ class ResultLayers:
 
     def refresh(self, force: bool = False) -> None:
         """Redraw the layer with the tiles written since, at most four times a second unless `force` is set."""
-        now = time.monotonic()
         layer = self._current.get("preview") or self._current.get("result")
-        if layer is None or layer not in self._viewer.layers or not (force or now >= self._next_refresh):
+        if layer is None or layer not in self._viewer.layers or not (force or self._pace.is_due()):
             return
-        layer.refresh(extent=False)
-        ended = time.monotonic()
-        self._next_refresh = ended + max(_MIN_PAUSE, _PAUSE_FACTOR * (ended - now))
+        with self._pace.measure():
+            layer.refresh(extent=False)
 
     def _make(self, update: LayerUpdate, data: Any) -> Any:
         """Return a new layer."""
@@ -169,7 +166,7 @@ class ResultLayers:
         layer = Image(data, cache=False, **state)
         if update.limits is None and self._limits_range is not None:
             layer.contrast_limits_range = self._limits_range
-        layer.bounding_box.visible = update.role == "preview"
+        layer.bounding_box.visible = update.role in ("preview", "live")
         return layer
 
     def _replace(self, old: Any, new: Any, update: LayerUpdate) -> None:
@@ -223,7 +220,7 @@ class ResultLayers:
 
     def _previous_layer(self, role: Role) -> Any:
         """Return the layer of an earlier job that this job replaces, or None."""
-        if role in ("preview", "residual"):
+        if role in ("preview", "residual", "live"):
             same = [layer for layer in self._results_of(self._source) if self._roles[layer] == role]
             return same[-1] if same else None
         layer = self._output_layers.get((self._output, role)) if self._output is not None else None

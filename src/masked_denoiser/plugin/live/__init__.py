@@ -1,0 +1,1 @@
+"""Live view: what the canvas shows is denoised while the user moves through an image."""

@@ -1,0 +1,58 @@
+"""Levels of a layer as a live view denoises and displays them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from masked_denoiser.images.open import open_image
+from masked_denoiser.images.source import LazyArray, Source
+from masked_denoiser.plugin.layers.lazy_pyramid import halved_levels
+from masked_denoiser.plugin.layers.live_result import LiveBackground
+from masked_denoiser.plugin.layers.merged_array import NearestArray
+from masked_denoiser.plugin.layers.source import layer_source
+from masked_denoiser.plugin.live.cell_cache import CellCache, LiveLevel
+from masked_denoiser.plugin.live.engine import LiveImage
+
+#: Side in pixels of blocks of the stored image that are cached to display it at lower resolution.
+_BACKGROUND_TILE = 512
+
+
+def live_image(layer: Any, axes: str | None, cache: CellCache) -> LiveImage:
+    """Return the levels of a layer, which are its own if it has several, or else means of its pixels.
+
+    Args:
+        layer: an image layer.
+        axes: axes of the layer; None for those that it names.
+        cache: receives the denoised cells.
+
+    Raises:
+        ImageError: if the axes do not fit the shape, or the dtype is not supported.
+    """
+    source = layer_source(layer, axes)
+    if layer.multiscale:
+        arrays = [open_image(level, axes=source.axes).data for level in layer.data]
+        shown = list(arrays)
+    else:
+        arrays = list(halved_levels(source.data, source.axes))
+        background = LiveBackground(source, _BACKGROUND_TILE)
+        shown = [background.level(tuple(level.shape), source.axes) for level in arrays]
+    levels = [LiveLevel(number, level, source.axes, cache) for number, level in enumerate(shown)]
+    sources = [_at_level(source, array) for array in arrays]
+    return LiveImage(sources, levels, averaged=not layer.multiscale, cache=cache)
+
+
+def layer_levels(image: LiveImage) -> tuple[LazyArray, ...]:
+    """Return the levels for a layer, with one more below the smallest that is large enough for a screen.
+
+    napari reads the smallest level of a two-dimensional pyramid only once, so that it would never show a denoised cell.
+    """
+    if len(image.levels) == 1:
+        return tuple(image.levels)
+    smallest, axes = image.levels[-1], image.sources[0].axes
+    shape = tuple(-(-side // 2) if letter in "YX" else side for letter, side in zip(axes, smallest.shape, strict=True))
+    return (*image.levels, NearestArray(smallest, shape))
+
+
+def _at_level(source: Source, array: LazyArray) -> Source:
+    return replace(source, data=array, levels=(array,))
