@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from masked_denoiser.denoising.noise_measurement import estimate_noise
     from masked_denoiser.images.open import open_image
     from masked_denoiser.jobs.api import denoise, denoise_file
-    from masked_denoiser.jobs.lazy import denoise_lazy
+    from masked_denoiser.jobs.lazy.denoise_lazy import denoise_lazy
     from masked_denoiser.jobs.spec.options import Options
     from masked_denoiser.models.catalogue import load_model
     from masked_denoiser.samples import sample_path

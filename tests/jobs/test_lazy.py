@@ -13,7 +13,7 @@ from masked_denoiser.errors import JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.api import denoise, denoise_file
-from masked_denoiser.jobs.lazy import LazyBlocks, denoise_lazy
+from masked_denoiser.jobs.lazy.denoise_lazy import LazyBlocks, denoise_lazy
 
 HOW: dict[str, Any] = {"model": tiny_model(), "noise": "none", "tile": 32, "halo": 8, "device": "cpu"}
 

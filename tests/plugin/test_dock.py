@@ -401,18 +401,6 @@ def test_standard_deviation_needs_masks(viewer, open_dock, plane):
         assert ("no attention masks" in dock.expert.fields["std"].tooltip) is not allowed
 
 
-def test_original_can_be_shown_again(viewer, open_dock, qtbot, plane):
-    layer = viewer.add_image(plane, name="plane", blending="additive")
-    dock = open_dock()
-    assert not dock.original.isEnabled()
-    dock.denoise_button.click()
-    wait_until_idle(dock, qtbot)
-    result = viewer.layers["plane denoised"]
-    for shown in (True, False):
-        dock.original.click()
-        assert (layer.visible, result.visible) == (shown, not shown)
-
-
 @pytest.mark.parametrize("kind", ["gray", "rgb", "stack"])
 def test_removed_noise_is_shown_and_judged(viewer, open_dock, qtbot, kind):
     y, x = np.mgrid[:200, :260]
@@ -453,7 +441,7 @@ def test_dock_from_the_menu_hides_what_it_has_denoised(viewer, qtbot, plane, mod
         wait_until_idle(dock, qtbot)
     assert [other.name for other in viewer.layers if other.visible] == ["plane denoised"]
     assert dock.layer.currentText() == "plane"
-    dock.original.click()
+    dock.compare.choose("original")
     assert [other for other in viewer.layers if other.visible] == [layer]
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
-    QCheckBox,
     QLabel,
     QPushButton,
     QTabWidget,
@@ -17,6 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from masked_denoiser.plugin.compare.panel import ComparePanel
 from masked_denoiser.plugin.denoise.expert_settings import ExpertSettings
 from masked_denoiser.plugin.denoise.fields import OutputChoice, RegionField
 from masked_denoiser.plugin.denoise.form import Form
@@ -48,6 +48,7 @@ class DenoiseDock(TaskDock):
         viewer = unwrap_viewer(napari_viewer)
         self._make_fields()
         self.live = LivePanel(viewer, lambda: self.presenter, self.form)
+        self.compare = ComparePanel(viewer, lambda: self)
         self.files = FilesTab(viewer, self.form, self.ask, self._enable)
         self._lay_out()
         self.presenter = DenoisePresenter(viewer, self)
@@ -107,12 +108,9 @@ class DenoiseDock(TaskDock):
         """Show why nothing was denoised, with a button to do it anyway; hide the banner if the text is empty."""
         self.banner.show_text(text)
 
-    def show_comparison(self, possible: bool, original: bool) -> None:
-        """Enable the switch between original and result, and set it to what is visible."""
-        self.original.blockSignals(True)
-        self.original.setChecked(original)
-        self.original.blockSignals(False)
-        self.original.setEnabled(possible)
+    def show_comparison(self, possible: bool) -> None:
+        """Enable the comparison of original and result, and show what is visible."""
+        self.compare.show_state(possible)
         self.removed_button.setEnabled(possible and not self._running)
 
     def show_settings(self, model: str, device: str, options: Options) -> None:
@@ -148,6 +146,7 @@ class DenoiseDock(TaskDock):
         super().stop()
         self.files.stop()
         self.live.stop()
+        self.compare.stop()
 
     def _enable(self) -> None:
         busy = self._running or self.files.running
@@ -157,7 +156,7 @@ class DenoiseDock(TaskDock):
         self.denoise_button.setEnabled(ready)
         self.copy_button.setEnabled(ready)
         self.cancel_button.setEnabled(self._running)
-        self.removed_button.setEnabled(ready and self.original.isEnabled())
+        self.removed_button.setEnabled(ready and self.compare.isEnabled())
         for widget in (self.layer, self.model, self.output, self.region, self.expert.content()):
             widget.setEnabled(not busy)
         self.files.set_blocked(self._running)
@@ -174,14 +173,12 @@ class DenoiseDock(TaskDock):
 
     def _make_fields(self) -> None:
         self._running = False
-        self.notes, self.banner, self.original = QLabel(), Banner("Denoise anyway"), QCheckBox("show original")
+        self.notes, self.banner = QLabel(), Banner("Denoise anyway")
         self.notes.setWordWrap(True)
         self.notes.hide()
-        self.original.setEnabled(False)
         self.removed_button = QPushButton("What was removed")
         self.removed_button.setEnabled(False)
         self.removed_button.setToolTip("Show the difference of image and result, and whether it looks like noise")
-        self.original.setToolTip("Show the original image instead of its result")
         self.layer, self.model, self.output, self.region = combo([]), combo([]), OutputChoice(), RegionField()
         self.description = QLabel()
         self.description.setWordWrap(True)
@@ -207,7 +204,7 @@ class DenoiseDock(TaskDock):
         inner.addLayout(rows)
         inner.addWidget(row(self.preview_button, self.denoise_button, self.cancel_button, self.copy_button))
         inner.addWidget(self.live)
-        inner.addWidget(row(self.original, self.removed_button))
+        inner.addWidget(row(self.compare, self.removed_button))
         inner.addWidget(self.banner)
         inner.addWidget(self.progress_bar)
         inner.addWidget(self.progress_label)
@@ -234,13 +231,9 @@ class DenoiseDock(TaskDock):
             self.removed_button: self.presenter.show_removed,
         }
         connect_buttons(actions)
-        self.original.toggled.connect(self._show_original)
         self.destroyed.connect(self.files.presenter.stop)
         self._stop_with_application()
 
     def _choose_layer(self, number: int) -> None:
         self.presenter.choose_layer(number)
         self.live.follow_layer()
-
-    def _show_original(self, shown: bool) -> None:
-        self.presenter.show_original(shown)

@@ -63,7 +63,7 @@ class DenoisePresenter:
     def choose_layer(self, number: int) -> None:
         """Choose the layer at this index of the list."""
         self._chooser.choose(number)
-        self._show_comparison()
+        self.update_comparison()
 
     def preview(self) -> None:
         """Denoise the visible part of the layer in memory."""
@@ -96,11 +96,6 @@ class DenoisePresenter:
             return
         self._view.show_settings(model, device, options)
         self._view.show_message(f"settings of layer '{active.name}'")
-
-    def show_original(self, shown: bool) -> None:
-        """Show the chosen layer instead of its results, or its last result."""
-        if self._chooser.layer is not None:
-            self._results.show_original(self._chooser.layer, shown)
 
     def show_removed(self) -> None:
         """Show what the visible result of the chosen layer has removed, and say whether it looks like noise."""
@@ -223,7 +218,7 @@ class DenoisePresenter:
                 self._view.show_progress(event.done / max(1, event.total), str(event))
             case tasks.LayerUpdate():
                 self._results.show(event)
-                self._show_comparison()
+                self.update_comparison()
             case tasks.LeftUnchanged(reason):
                 assert self._request is not None
                 self._unchanged = self._request, self._source_layer
@@ -241,9 +236,9 @@ class DenoisePresenter:
             case TaskEnded(error):
                 self._task_ended(error)
 
-    def _show_comparison(self) -> None:
-        layer = self._chooser.layer
-        self._view.show_comparison(self._results.has_results(layer), self._results.shows_original(layer))
+    def update_comparison(self) -> None:
+        """Show whether the chosen layer can be compared with a result, after layers have changed."""
+        self._view.show_comparison(self._results.has_results(self._chooser.layer))
 
     def _describe_end(self, event: Finished | Cancelled) -> str:
         assert self._request is not None
@@ -285,7 +280,7 @@ class DenoisePresenter:
     def _layer_removed(self, event: Any) -> None:
         """Cancel the job if its input layer was removed, or the layer of its result in memory."""
         self._results.layer_removed(event.value)
-        self._show_comparison()
+        self.update_comparison()
         if not self._runner.running or self._request is None:
             return
         if event.value is self._source_layer:

@@ -6,6 +6,7 @@ fluorescence layers, so that noise under a result would be seen through it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -30,10 +31,39 @@ _SUFFIXES: dict[Role, str] = {
     "preview": "preview",
     "residual": "removed",
     "live": "live view",
+    "split": "before | after",
 }
 
 #: Colormap of what was removed: green and violet for positive and negative, white for 0.
 _RESIDUAL_COLORMAP = "PiYG"
+
+
+@dataclass
+class _Job:
+    """Layers of a job.
+
+    Attributes:
+        source: the input layer; None between jobs.
+        output: path of the result on disk; None for a result in memory.
+        state: display settings of the input layer.
+        name: its name.
+        transform: its transform.
+        limits_range: its range of contrast limits; None for RGB.
+        current: layers of the job by their role.
+    """
+
+    source: Any = None
+    output: Path | None = None
+    state: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    transform: Any = None
+    limits_range: tuple[float, ...] | None = None
+    current: dict[Role, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, layer: Any, output: Path | None) -> _Job:
+        limits = None if layer.rgb else tuple(layer.contrast_limits_range)
+        return cls(layer, output, result_state(layer), layer.name, layer_transform(layer), limits)
 
 
 class ResultLayers:
@@ -46,30 +76,34 @@ class ResultLayers:
         self._hidden: WeakSet[Any] = WeakSet()  # input layers that were hidden here
         self._seen: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # result that was visible before the input
         self._output_layers: dict[tuple[Path, Role], Any] = {}
-        self._current: dict[Role, Any] = {}
         self._pace = RefreshPace()
-        self._source: Any = None
+        self._job = _Job()
 
     def begin(self, layer: Any, output: Path | None) -> None:
         """Prepare for a job: copy the display settings of its input layer, which may be removed while the job runs."""
-        self._source, self._output = layer, output
-        self._state, self._name = result_state(layer), layer.name
-        self._transform = layer_transform(layer)
-        self._limits_range = None if layer.rgb else tuple(layer.contrast_limits_range)
-        self._current = {}
+        self._job = _Job.of(layer, output)
 
     def end(self) -> None:
         """Release the input layer."""
-        self._source = None
+        self._job.source = None
+
+    def show_separately(self, layer: Any, update: LayerUpdate) -> Any:
+        """Show a layer that belongs to an input layer, but to no job; return it."""
+        job, self._job = self._job, _Job.of(layer, None)
+        try:
+            self.show(update)
+            return self._job.current[update.role]
+        finally:
+            self._job = job
 
     def name(self, role: Role) -> str:
         """Return the name of the layer with this role; "" if the user has removed it."""
-        layer = self._current.get(role)
+        layer = self._job.current.get(role)
         return str(layer.name) if layer is not None and layer in self._viewer.layers else ""
 
-    def current(self, role: Role) -> Any:
-        """Return the layer with this role of the current job, or None."""
-        return self._current.get(role)
+    def visible_split(self, layer: Any) -> Any:
+        """Return the visible split of an input layer and its result, or None."""
+        return next((r for r in self._results_of(layer) if self._roles[r] == "split" and r.visible), None)
 
     def is_result(self, layer: Any) -> bool:
         """Return whether a layer is a result of this dock."""
@@ -77,7 +111,7 @@ class ResultLayers:
 
     def is_current(self, layer: Any) -> bool:
         """Return whether a layer is the result of the running job."""
-        return any(layer is current for role, current in self._current.items() if role != "std")
+        return any(layer is current for role, current in self._job.current.items() if role != "std")
 
     def has_results(self, layer: Any) -> bool:
         """Return whether an input layer has results in the viewer."""
@@ -90,15 +124,28 @@ class ResultLayers:
 
     def mark_incomplete(self) -> None:
         """Say in name and metadata that a result in memory holds the input where the job was cancelled."""
-        for layer in self._current.values():
+        for layer in self._job.current.values():
             layer.name = f"{layer.name} (incomplete)"
             layer.metadata[RECORD_KEY] = {"complete": False}
 
-    def latest_result(self, layer: Any) -> Any:
-        """Return the visible result or preview of an input layer, or else its last one; None if there is none."""
-        results = [result for result in self._results_of(layer) if self._roles[result] in ("result", "preview")]
+    def latest_result(self, layer: Any, live: bool = False) -> Any:
+        """Return the visible result or preview of an input layer, or else its last one; None if there is none.
+
+        Args:
+            layer: the input layer.
+            live: whether a live view is a result, too.
+        """
+        roles = ("result", "preview", "live") if live else ("result", "preview")
+        results = [result for result in self._results_of(layer) if self._roles[result] in roles]
         visible = [result for result in results if result.visible]
         return next(reversed(visible or results), None)
+
+    def show_result(self, layer: Any) -> None:
+        """Show the visible result of an input layer, or else its last one, instead of the layer and all others."""
+        chosen = self.latest_result(layer, live=True)
+        for result in self._results_of(layer):
+            result.visible = result is chosen
+        layer.visible = chosen is None
 
     def show_original(self, layer: Any, shown: bool) -> None:
         """Show an input layer instead of its results, or the result that was visible before instead of it."""
@@ -125,7 +172,7 @@ class ResultLayers:
 
     def show(self, update: LayerUpdate) -> None:
         """Add a layer, or update the one of this job or of an earlier job with the same output."""
-        layer = self._current.get(update.role)
+        layer = self._job.current.get(update.role)
         if layer is not None and layer not in self._viewer.layers:
             return  # the user has removed it
         is_new = layer is None
@@ -145,7 +192,8 @@ class ResultLayers:
 
     def refresh(self, force: bool = False) -> None:
         """Redraw the layer with the tiles written since, at most four times a second unless `force` is set."""
-        layer = self._current.get("preview") or self._current.get("result")
+        layer = self._job.current.get("preview") or self._job.current.get("result")
+        layer = self.visible_split(self._job.source) or layer
         if layer is None or layer not in self._viewer.layers or not (force or self._pace.is_due()):
             return
         with self._pace.measure():
@@ -155,7 +203,10 @@ class ResultLayers:
         """Return a new layer."""
         from napari.layers import Image
 
-        state = self._state | {"name": f"{self._name} {_SUFFIXES[update.role]}", "multiscale": len(update.levels) > 1}
+        state = self._job.state | {
+            "name": f"{self._job.name} {_SUFFIXES[update.role]}",
+            "multiscale": len(update.levels) > 1,
+        }
         state |= self._placement(update)
         if update.role in ("std", "residual"):
             state |= {"rgb": False, "visible": update.role == "residual"}
@@ -164,8 +215,8 @@ class ResultLayers:
         if update.limits is not None:
             state |= {"contrast_limits": update.limits}
         layer = Image(data, cache=False, **state)
-        if update.limits is None and self._limits_range is not None:
-            layer.contrast_limits_range = self._limits_range
+        if update.limits is None and self._job.limits_range is not None:
+            layer.contrast_limits_range = self._job.limits_range
         layer.bounding_box.visible = update.role in ("preview", "live")
         return layer
 
@@ -174,8 +225,8 @@ class ResultLayers:
         layers = self._viewer.layers
         selected = [layer for layer in layers if layer in layers.selection and layer is not old]
         place = self._place_for(update.role)
-        if self._source is not None:
-            self._inputs[new] = self._source
+        if self._job.source is not None:
+            self._inputs[new] = self._job.source
         self._roles[new] = update.role
         self._remember(new, update)
         layers.insert(place, new)
@@ -187,22 +238,22 @@ class ResultLayers:
     def _place_for(self, role: Role) -> int:
         """Return the number of a new layer in the list: its input, preview, results, standard deviation."""
         layers = self._viewer.layers
-        if self._source not in layers:
+        if self._job.source not in layers:
             return len(layers)
-        others = self._results_of(self._source)
+        others = self._results_of(self._job.source)
         previews = [layer for layer in others if self._roles[layer] == "preview"]
-        below = [self._source, *(others if role == "std" else previews if role != "preview" else [])]
+        below = [self._job.source, *(others if role == "std" else previews if role != "preview" else [])]
         return int(max(map(layers.index, below))) + 1
 
     def _show_only(self, layer: Any) -> None:
         """Hide the input of a layer and its other results."""
-        if self._roles[layer] == "std" or self._source not in self._viewer.layers:
+        if self._roles[layer] == "std" or self._job.source not in self._viewer.layers:
             return
-        for other in self._results_of(self._source):
+        for other in self._results_of(self._job.source):
             other.visible = other is layer
-        if self._source.visible:
-            self._hidden.add(self._source)
-            self._source.visible = False
+        if self._job.source.visible:
+            self._hidden.add(self._job.source)
+            self._job.source.visible = False
 
     def _results_of(self, source: Any) -> list[Any]:
         """Return the results of an input layer, except standard deviations, the most recent one last."""
@@ -211,35 +262,35 @@ class ResultLayers:
 
     def _remember(self, layer: Any, update: LayerUpdate) -> None:
         """Remember a layer for the rest of the job, and for later jobs that replace its pixels."""
-        self._current[update.role] = layer
+        self._job.current[update.role] = layer
         if update.record:
             layer.metadata[RECORD_KEY] = dict(update.record)
-        if update.role in ("result", "std") and self._output is not None:
-            self._output_layers[self._output, update.role] = layer
-            layer.metadata[OUTPUT_KEY] = str(self._output)
+        if update.role in ("result", "std") and self._job.output is not None:
+            self._output_layers[self._job.output, update.role] = layer
+            layer.metadata[OUTPUT_KEY] = str(self._job.output)
 
     def _previous_layer(self, role: Role) -> Any:
         """Return the layer of an earlier job that this job replaces, or None."""
-        if role in ("preview", "residual", "live"):
-            same = [layer for layer in self._results_of(self._source) if self._roles[layer] == role]
+        if role in ("preview", "residual", "live", "split"):
+            same = [layer for layer in self._results_of(self._job.source) if self._roles[layer] == role]
             return same[-1] if same else None
-        layer = self._output_layers.get((self._output, role)) if self._output is not None else None
+        layer = self._output_layers.get((self._job.output, role)) if self._job.output is not None else None
         return layer if layer in self._viewer.layers else None
 
     def _fits(self, layer: Any, update: LayerUpdate) -> bool:
         """Return whether a layer can show an update: it is a result of the same input, of the same kind."""
-        colour = bool(self._state["rgb"]) and update.role not in ("std", "residual")
+        colour = bool(self._job.state["rgb"]) and update.role not in ("std", "residual")
         ndim = len(update.levels[0].shape) - colour
         kind = (layer.multiscale, layer.ndim, bool(layer.rgb)) == (len(update.levels) > 1, ndim, colour)
-        return kind and self._inputs.get(layer) is self._source
+        return kind and self._inputs.get(layer) is self._job.source
 
     def _placement(self, update: LayerUpdate) -> dict[str, Any]:
         """Return the settings that place the pixels of an update where those of the input are now."""
-        placement = {name: self._state[name] for name in SPATIAL_SETTINGS}
+        placement = {name: self._job.state[name] for name in SPATIAL_SETTINGS}
         scale = np.array(placement["scale"], float)
         offset = list(update.offset) or [0.0] * len(scale)
         for axis in update.flipped:  # from the last pixel of the input on, in steps of the other sign
             scale[axis] = -scale[axis]
             offset[axis] += update.levels[0].shape[axis] - 1
-        translate = translation_at(self._transform, tuple(offset)) if any(offset) else placement["translate"]
+        translate = translation_at(self._job.transform, tuple(offset)) if any(offset) else placement["translate"]
         return placement | {"scale": scale, "translate": translate}

@@ -46,8 +46,8 @@ class DenoiseView(AskingView, Protocol):
     def show_banner(self, text: str) -> None:
         """Show why nothing was denoised, with a button to do it anyway; hide the banner if the text is empty."""
 
-    def show_comparison(self, possible: bool, original: bool) -> None:
-        """Enable the switch between original and result, and set it to what is visible."""
+    def show_comparison(self, possible: bool) -> None:
+        """Enable the comparison of original and result, and show what is visible."""
 
     def show_settings(self, model: str, device: str, options: Options) -> None:
         """Fill in the settings of an earlier job."""

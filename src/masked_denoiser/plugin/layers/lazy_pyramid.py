@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from masked_denoiser.images.lazy_arrays import ArrayView
 from masked_denoiser.images.source import LazyArray
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.images.writers.layout import SMALLEST_LEVEL
+from masked_denoiser.plugin.layers.merged_array import NearestArray
 
 
 class HalvedArray(ArrayView):
@@ -38,6 +40,29 @@ class HalvedArray(ArrayView):
         factors = [2 if i in self._yx else 1 for i in range(self.ndim)]
         finer_key = tuple(slice(f * start, f * stop) for f, (start, stop) in zip(factors, spans, strict=True))
         return np.asarray(halve(np.asarray(self._finer[finer_key]), *self._yx)[tuple(result_key)])
+
+
+def halved_shapes(shape: tuple[int, ...], axes: str) -> list[tuple[int, ...]]:
+    """Return the shapes of an array and its lower levels, as many as an output on disk has."""
+    shapes = [shape]
+    while max(shapes[-1][axes.index(letter)] for letter in "YX") > SMALLEST_LEVEL:
+        shapes.append(_halved(shapes[-1], axes))
+    return shapes
+
+
+def with_thumbnail_level(levels: Sequence[LazyArray], axes: str) -> tuple[LazyArray, ...]:
+    """Return the levels of a pyramid with one more, which is too small to be displayed; a single level as it is.
+
+    napari reads the smallest level of a two-dimensional pyramid only once, and would never show new pixels of it.
+    """
+    if len(levels) == 1:
+        return tuple(levels)
+    shape = tuple(int(side) for side in levels[-1].shape)
+    return (*levels, NearestArray(levels[-1], _halved(shape, axes)))
+
+
+def _halved(shape: tuple[int, ...], axes: str) -> tuple[int, ...]:
+    return tuple(-(-side // 2) if letter in "YX" else side for letter, side in zip(axes, shape, strict=True))
 
 
 def halved_levels(array: LazyArray, axes: str) -> tuple[LazyArray, ...]:

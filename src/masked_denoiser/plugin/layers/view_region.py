@@ -89,6 +89,16 @@ def slider_position(layer: Any, point: Sequence[float], axes: str) -> dict[str, 
     }
 
 
+def camera_of(viewer: Any) -> Any:
+    """Return the camera of a viewer; napari 0.9 has moved it to the scene."""
+    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
+def grid_of(viewer: Any) -> Any:
+    """Return the grid of a viewer; napari 0.9 has moved it to the canvas."""
+    return viewer.canvas.grid if hasattr(viewer, "canvas") else viewer.grid
+
+
 def _central_tiles(span: Span, tile: int, side: int) -> Span:
     """Return the span of the tiles that a span overlaps, at most `MAX_PREVIEW_SIDE` around its centre."""
     first, last = span.start // tile, -(-span.stop // tile)

@@ -122,12 +122,22 @@ class LiveView:
             return
         if self._paused and self._engine is not None:
             self._engine.look_at(None)
+            if self._shown() is None:
+                self.switch_off("switched off, since a result is shown")
+                return
         else:
             self._follow()
-        if self._changed and self._layer is not None and self._layer.visible and self._pace.is_due():
+        shown = self._shown()
+        if self._changed and shown is not None and self._pace.is_due():
             self._changed = False
             with self._pace.measure():
-                self._layer.refresh(extent=False, thumbnail=False, highlight=False)
+                shown.refresh(extent=False, thumbnail=False, highlight=False)
+
+    def _shown(self) -> Any:
+        """Return the layer that shows the live view: its own, or a split with the original; None if it is hidden."""
+        if self._layer is None or self._layer.visible:
+            return self._layer
+        return self._results().visible_split(self._source)
 
     def _follow(self) -> None:
         """Restart after a change of the settings, and give the current view to the background task."""
@@ -151,11 +161,8 @@ class LiveView:
             self.switch_off(describe_error(error))
             return
         self._settings = _Settings.of(form)
-        results = self._results()
-        results.begin(self._source, None)
-        results.show(LayerUpdate("live", layer_levels(self._image)))
-        self._layer = results.current("live")
-        results.end()
+        update = LayerUpdate("live", layer_levels(self._image))
+        self._layer = self._results().show_separately(self._source, update)
         self._engine = LiveEngine(self._image, form.model, form.device, form.options)
         self._runner.start(self._engine.run)
         self._panel.show_live(True, "loading the model", None)
@@ -163,7 +170,8 @@ class LiveView:
     def _view(self) -> View | None:
         assert self._image is not None
         axes, levels = self._image.sources[0].axes, len(self._image.levels)
-        return current_view(self._viewer, self._layer, axes, levels, self._panel.canvas_size())
+        shown = self._shown()
+        return None if shown is None else current_view(self._viewer, shown, axes, levels, self._panel.canvas_size())
 
     def _stop_engine(self) -> None:
         self._runner.stop(seconds=0.0)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.inference.device import choose_device, computes_bfloat16
+from masked_denoiser.jobs.lazy.rectangles import RectangleDenoiser
 from masked_denoiser.jobs.messages import describe_unchanged
-from masked_denoiser.jobs.rectangles import RectangleDenoiser
 from masked_denoiser.jobs.resolve_job import resolve_job
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.plugin.live.cell_cache import CellCache, LiveLevel
@@ -124,9 +124,11 @@ class LiveEngine:
             return
         rows, columns = visible_cells(view, level.cell)
         missing = self._image.cache.missing(number, position, rows, columns)
-        while not cancel.is_set() and self._view == view:
+        while True:
             share = 1.0 - float(missing.mean())
             yield LiveStatus(self._describe(number, unchanged, share), share, changed=True)
+            if cancel.is_set() or self._view != view:
+                return
             part = next_rectangle(missing, _centre(view, level.cell, rows, columns), self._most_cells(level.cell))
             if part is None:
                 return

@@ -7,9 +7,8 @@ from typing import Any
 
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import LazyArray, Source
-from masked_denoiser.plugin.layers.lazy_pyramid import halved_levels
+from masked_denoiser.plugin.layers.lazy_pyramid import halved_levels, with_thumbnail_level
 from masked_denoiser.plugin.layers.live_result import LiveBackground
-from masked_denoiser.plugin.layers.merged_array import NearestArray
 from masked_denoiser.plugin.layers.source import layer_source
 from masked_denoiser.plugin.live.cell_cache import CellCache, LiveLevel
 from masked_denoiser.plugin.live.engine import LiveImage
@@ -43,15 +42,8 @@ def live_image(layer: Any, axes: str | None, cache: CellCache) -> LiveImage:
 
 
 def layer_levels(image: LiveImage) -> tuple[LazyArray, ...]:
-    """Return the levels for a layer, with one more below the smallest that is large enough for a screen.
-
-    napari reads the smallest level of a two-dimensional pyramid only once, so that it would never show a denoised cell.
-    """
-    if len(image.levels) == 1:
-        return tuple(image.levels)
-    smallest, axes = image.levels[-1], image.sources[0].axes
-    shape = tuple(-(-side // 2) if letter in "YX" else side for letter, side in zip(axes, smallest.shape, strict=True))
-    return (*image.levels, NearestArray(smallest, shape))
+    """Return the levels for a layer."""
+    return with_thumbnail_level(image.levels, image.sources[0].axes)
 
 
 def _at_level(source: Source, array: LazyArray) -> Source:

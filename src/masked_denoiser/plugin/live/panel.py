@@ -35,7 +35,7 @@ class LivePanel(QWidget):
 
     def __init__(self, viewer: Any, presenter: Callable[[], DenoisePresenter], form: Callable[[], Form]) -> None:
         super().__init__()
-        self._presenter, self._form = presenter, form
+        self._presenter, self._form, self._was_on = presenter, form, False
         self.switch, self.status, self.progress_bar = QCheckBox("live view"), QLabel(), QProgressBar()
         self.switch.setToolTip(_TOOLTIP)
         self.status.setWordWrap(True)
@@ -74,6 +74,9 @@ class LivePanel(QWidget):
         self.progress_bar.setRange(0, 0 if share is None else 100)
         self.progress_bar.setValue(0 if share is None else round(100 * share))
         self._timer.start() if on else self._timer.stop()
+        if on != self._was_on:
+            self._was_on = on
+            self._presenter().update_comparison()
 
     def follow_layer(self) -> None:
         """Show the chosen layer live instead of another one, if the live view is on."""

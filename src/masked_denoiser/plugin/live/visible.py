@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.plugin.layers.view_region import slider_position
+from masked_denoiser.plugin.layers.view_region import camera_of, grid_of, slider_position
 from masked_denoiser.plugin.live.cells import View
 from masked_denoiser.tiling.plan import Span
 
@@ -34,7 +34,8 @@ def current_view(viewer: Any, layer: Any, axes: str, levels: int, canvas: tuple[
     if level >= levels:
         return None
     shapes = layer.level_shapes if layer.multiscale else [layer.data.shape]
-    corners = _canvas_corners(viewer, layer, displayed, canvas)
+    rows, columns = grid_of(viewer).actual_shape(viewer.layers)
+    corners = _canvas_corners(viewer, layer, displayed, (canvas[0] // rows, canvas[1] // columns))
     spans = {}
     for axis in displayed:
         side, whole = int(shapes[level][axis]), int(shapes[0][axis])
@@ -49,7 +50,8 @@ def current_view(viewer: Any, layer: Any, axes: str, levels: int, canvas: tuple[
 
 def _canvas_corners(viewer: Any, layer: Any, displayed: Sequence[int], canvas: tuple[int, int]) -> Any:
     """Return the corners of the canvas in pixels of the layer at full resolution, [4, dimensions]."""
-    centre, zoom = np.asarray(viewer.camera.center[-2:], float), float(viewer.camera.zoom)
+    camera = camera_of(viewer)
+    centre, zoom = np.asarray(camera.center[-2:], float), float(camera.zoom)
     corners = []
     for signs in product((-0.5, 0.5), repeat=2):
         point = np.array(viewer.dims.point, float)

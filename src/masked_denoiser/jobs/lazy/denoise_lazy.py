@@ -18,9 +18,9 @@ from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.images.writers.layout import SMALLEST_LEVEL
+from masked_denoiser.jobs.lazy.rectangles import RectangleDenoiser
 from masked_denoiser.jobs.messages import unremoved_noise_messages
 from masked_denoiser.jobs.pipeline.tile_stages import Pixels
-from masked_denoiser.jobs.rectangles import RectangleDenoiser
 from masked_denoiser.jobs.resolve_job import resolve_job
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolved_job import ResolvedJob

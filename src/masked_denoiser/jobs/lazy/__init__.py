@@ -1,0 +1,1 @@
+"""Denoising of single rectangles of an image when they are needed."""
