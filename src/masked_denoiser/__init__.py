@@ -24,7 +24,7 @@ _HOMES = {
     "Options": "masked_denoiser.jobs.spec.options",
     "denoise": "masked_denoiser.jobs.api",
     "denoise_file": "masked_denoiser.jobs.api",
-    "denoise_lazy": "masked_denoiser.jobs.lazy",
+    "denoise_lazy": "masked_denoiser.jobs.lazy.denoise_lazy",
     "estimate_noise": "masked_denoiser.denoising.noise_measurement",
     "fine_tune": "masked_denoiser.training.fine_tune",
     "load_model": "masked_denoiser.models.catalogue",
