@@ -12,7 +12,7 @@ class StandIn:
 
     def __init__(self, function: Callable[..., Any], soft_limit: float = 0.0) -> None:
         self.function, self.soft_limit = function, soft_limit
-        self.limits, self.wait_seconds = MemoryLimits(), 0.0
+        self.limits, self.wait_seconds, self.uncertainty = MemoryLimits(), 0.0, None
         self._messages: list[str] = []
 
     def add_message(self, text: str) -> None:

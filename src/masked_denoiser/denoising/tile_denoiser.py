@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,13 @@ from scipy.ndimage import uniform_filter
 
 from masked_denoiser.denoising.correction_limits import limit_correction, undo_soft_limit
 from masked_denoiser.denoising.intensity.exposures import Exposure, expose
+from masked_denoiser.denoising.intensity.transforms import Transform, make_transform
 from masked_denoiser.denoising.intensity.variance_stabilization import make_stabilizer
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.denoising.stride_pattern import remove_pattern
 from masked_denoiser.inference.memory_limits import MemoryLimits
 from masked_denoiser.inference.runner import Batch, Denoised, Pending, reflect
+from masked_denoiser.models.uncertainty import Uncertainty
 from masked_denoiser.noise.impulses import find_impulses, repair
 from masked_denoiser.noise.variance_model import NoiseVariance
 
@@ -40,10 +42,12 @@ class Runner(Protocol):
     Attributes:
         limits: known limits of the device memory.
         wait_seconds: time spent waiting for the device.
+        uncertainty: calibration of the spread of the passes; None if the model has none.
     """
 
     limits: MemoryLimits
     wait_seconds: float
+    uncertainty: Uncertainty | None
 
     @property
     def soft_limit(self) -> float:
@@ -85,7 +89,7 @@ class TileDenoiser:
         """Start to denoise tiles, as `ModelRunner.submit` does; the rest is done when the result is requested."""
         repaired = replace_impulses(tiles, treatment, origins)
         if not treatment.blend:
-            return lambda: Denoised(repaired, np.zeros_like(tiles))
+            return lambda: Denoised(repaired, remaining_noise(repaired, treatment))
         views = _list_views(repaired, treatment)
         sigma = _local_sigma(repaired, treatment) if treatment.noise_map else None
         maps = [view.sigma(sigma) for view in views]
@@ -98,9 +102,22 @@ class TileDenoiser:
 
         def result() -> Denoised:
             outputs = [get() for get in pending]
-            return _finish(outputs, self._undo_soft_limit(outputs, views, maps), views, repaired, treatment)
+            mean = _finish(outputs, self._undo_soft_limit(outputs, views, maps), views, repaired, treatment)
+            return Denoised(mean, self._std(outputs, views, repaired, treatment))
 
         return result
+
+    def _std(
+        self, outputs: list[Denoised], views: list[_View], tiles: Batch, treatment: NoiseTreatment
+    ) -> Batch | None:
+        """Return the standard deviation of the error, or of the passes if the model is not calibrated."""
+        if any(output.std is None for output in outputs):
+            return None
+        std = _weighted_sum(views, [view.std(output) for view, output in zip(views, outputs, strict=True)])
+        if self.network.uncertainty is not None:
+            std = self.network.uncertainty.calibrate(std, _local_sigma(tiles, treatment) if treatment.noise else None)
+        blend = np.float32(treatment.blend)
+        return std if blend == 1 else np.hypot(blend * std, (1 - blend) * remaining_noise(tiles, treatment))
 
     def _undo_soft_limit(
         self, outputs: list[Denoised], views: list[_View], maps: Sequence[Batch | None]
@@ -162,6 +179,12 @@ def _hot_pixel_mask(shape: tuple[int, ...], positions: Origins, origins: Origins
     return mask
 
 
+def remaining_noise(tiles: Batch, treatment: NoiseTreatment) -> Batch:
+    """Return the standard deviation of the noise of tiles that are left unchanged; 0 if it is not known."""
+    noise = _local_sigma(tiles, treatment) if treatment.noise else np.float32(0)
+    return np.broadcast_to(noise, tiles.shape).astype(np.float32)
+
+
 def _local_sigma(tiles: Batch, treatment: NoiseTreatment) -> Batch:
     """Return the standard deviation of the noise of all channels together at the local mean, [B, 1, H, W]."""
     side = 2 * MAP_REACH + 1
@@ -175,7 +198,7 @@ def _local_sigma(tiles: Batch, treatment: NoiseTreatment) -> Batch:
 class _View:
     """An exposure of tiles with transformed intensities."""
 
-    transform: _Transform
+    transform: Transform
     exposure: Exposure
 
     def to_intensity(self, output: Batch) -> Batch:
@@ -201,7 +224,7 @@ def _list_views(tiles: Batch, treatment: NoiseTreatment) -> list[_View]:
     Intensities too bright or too dark for the first exposure are shown stabilized if their noise is signal-dependent,
     as it may be in bright objects that were not sampled.
     """
-    transform = _make_transform(treatment)
+    transform = make_transform(treatment.gain, treatment.variance, treatment.scale, treatment.centre)
     views = [_View(transform, exposure) for exposure in expose(np.asarray(transform.forward(tiles), np.float32))]
     stabilizer = _stabilizer_of_noise(treatment)
     if len(views) == 1 or treatment.gain or stabilizer is None:
@@ -211,7 +234,7 @@ def _list_views(tiles: Batch, treatment: NoiseTreatment) -> list[_View]:
     return [views[0], *(_View(stabilizer, replace(e, weight=e.weight * remaining)) for e in stabilized)]
 
 
-def _stabilizer_of_noise(treatment: NoiseTreatment) -> _Transform | None:
+def _stabilizer_of_noise(treatment: NoiseTreatment) -> Transform | None:
     if not treatment.noise:
         return None
     gain, variance = (float(np.median([fields[i] for fields in treatment.noise])) for i in (0, 1))
@@ -220,7 +243,7 @@ def _stabilizer_of_noise(treatment: NoiseTreatment) -> _Transform | None:
 
 def _finish(
     outputs: list[Denoised], unlimited: list[Batch] | None, views: list[_View], tiles: Batch, treatment: NoiseTreatment
-) -> Denoised:
+) -> Batch:
     """Return the denoised tiles in units of their range, with all limits applied."""
     mean = _merge_intensities(views, [output.mean for output in outputs])
     unlimited_mean = mean if unlimited is None else _merge_intensities(views, unlimited)
@@ -232,10 +255,7 @@ def _finish(
         noise, clipped = treatment.noise_variances, treatment.clipping_limits
         mean = limit_correction(mean, tiles, noise, treatment.width, clipped, unlimited_mean)
     blend = np.float32(treatment.blend)
-    std = None
-    if all(output.std is not None for output in outputs):
-        std = _weighted_sum(views, [view.std(output) for view, output in zip(views, outputs, strict=True)]) * blend
-    return Denoised(mean if blend == 1 else tiles + blend * (mean - tiles), std)
+    return mean if blend == 1 else tiles + blend * (mean - tiles)
 
 
 def _merge_intensities(views: list[_View], outputs: list[Batch]) -> Batch:
@@ -252,36 +272,3 @@ def _to_gray(denoised: Batch, tiles: Batch) -> Batch:
     """Return equal channels where the tiles have equal channels; coloured marks keep their colours."""
     equal = (tiles == tiles[:, :1]).all(axis=1, keepdims=True)
     return np.where(equal, denoised.mean(axis=1, keepdims=True), denoised)
-
-
-class _Transform(Protocol):
-    def forward(self, intensity: NDArray[Any]) -> NDArray[Any]: ...
-
-    def backward(self, transformed: NDArray[Any]) -> NDArray[Any]: ...
-
-    def transform_sigma(self, sigma: NDArray[Any]) -> NDArray[Any]: ...
-
-
-@dataclass(frozen=True)
-class _Contrast:
-    """Change of contrast about an intensity, which becomes the middle of the network's range."""
-
-    scale: float
-    centre: float = 0.5
-
-    def forward(self, intensity: NDArray[Any]) -> NDArray[Any]:
-        return intensity if self.scale == 1.0 else (intensity - self.centre) * self.scale + 0.5
-
-    def backward(self, transformed: NDArray[Any]) -> NDArray[Any]:
-        return transformed if self.scale == 1.0 else (transformed - 0.5) / self.scale + self.centre
-
-    def transform_sigma(self, sigma: NDArray[Any]) -> NDArray[Any]:
-        return sigma * self.scale
-
-
-def _make_transform(treatment: NoiseTreatment) -> _Transform:
-    if not treatment.gain:
-        return _Contrast(treatment.scale, treatment.centre)
-    stabilizer = make_stabilizer(NoiseVariance(treatment.gain, treatment.variance), treatment.scale)
-    assert stabilizer is not None
-    return stabilizer

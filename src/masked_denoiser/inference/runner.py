@@ -15,9 +15,11 @@ from torch import Tensor
 
 from masked_denoiser.errors import DeviceError
 from masked_denoiser.inference.memory_limits import MemoryLimits, is_out_of_memory
+from masked_denoiser.inference.orientations import orient, restore
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.inference.transfer import PendingArray, to_device, to_host
 from masked_denoiser.models.file import Model
+from masked_denoiser.models.uncertainty import Uncertainty
 from masked_denoiser.network.exact import exact_float32
 from masked_denoiser.network.masks import HashedTokenMask
 from masked_denoiser.network.ushape_config import UConfig
@@ -54,7 +56,7 @@ class ModelRunner:
     Args:
         model: to run.
         device: where to run it.
-        passes: number of runs with different attention masks.
+        passes: number of runs: with different attention masks or, for networks without masks, orientations.
         seed: of the attention masks.
         std: whether to return the standard deviation of the passes.
         overlap: halo in pixels of the parts of a tile that does not fit into memory: the halo of the job.
@@ -88,6 +90,7 @@ class ModelRunner:
         self.limits, self._on_new_limits, self._cpu_fallback = limits or MemoryLimits(), on_new_limits, cpu_fallback
         self._messages: list[str] = []
         self.wait_seconds = 0.0
+        self.uncertainty = Uncertainty.from_dict(model.card.uncertainty)
 
     @property
     def takes_noise_map(self) -> bool:
@@ -226,6 +229,8 @@ class ModelRunner:
     def _run_pass(self, tiles: Batch, origins: tuple[tuple[int, int], ...], number: int) -> Tensor:
         """Return the result of one pass, [B, C, H, W] on the device."""
         images, arguments = to_device(tiles, self.device), dict(self._no_masked_pixels)
+        oriented = number if not self.config.attention_mask else 0
+        images = orient(images, oriented).contiguous()
         if self.takes_noise_map:
             images, noise = images[:, :-_MAP_CHANNELS], images[:, -_MAP_CHANNELS:]
             arguments["noise"] = noise.repeat_interleave(images.shape[1], 0) if self.config.channels == 1 else noise
@@ -236,7 +241,7 @@ class ModelRunner:
         elif channels == 1 and self.config.channels == 3:
             images = images.expand(-1, 3, -1, -1)
         with torch.inference_mode(), precision_context(self.device, self.precision):
-            out: Tensor = self.network(images, self._mask(origins, number), **arguments).float()
+            out: Tensor = restore(self.network(images, self._mask(origins, number), **arguments).float(), oriented)
         if self.config.channels == channels:
             return out
         return out.view(batch, 3, *out.shape[-2:]) if channels == 3 else out.mean(dim=1, keepdim=True)

@@ -32,6 +32,7 @@ class Card:
         licence: licence of the weights.
         version: version of the weights.
         source: origin of the weights.
+        uncertainty: calibration of the spread of its passes; see `models.uncertainty`.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Card:
     licence: str = "unknown"
     version: str = "1"
     source: str = ""
+    uncertainty: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < len(self.name.strip()) <= len(self.name) <= _MAX_LENGTH or set(self.name) & _FORBIDDEN:
@@ -80,7 +82,7 @@ def _check_value(key: str, value: Any) -> None:
     Raises:
         ModelError: if a value has another type than its field, or contains control characters.
     """
-    expected = {"architecture": dict, "training": dict, "data": list}.get(key, str)
+    expected = {"architecture": dict, "training": dict, "uncertainty": dict, "data": list}.get(key, str)
     if not isinstance(value, expected):
         raise ModelError(f"the model's card has {key} {value!r:.80}; it was not written by this program")
     texts = [] if isinstance(value, dict) else value if isinstance(value, list) else [value]

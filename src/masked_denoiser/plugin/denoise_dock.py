@@ -6,31 +6,46 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
+    QCheckBox,
     QLabel,
-    QPushButton,
     QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
+from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.models.catalogue import AUTO
 from masked_denoiser.plugin.compare.panel import ComparePanel
-from masked_denoiser.plugin.denoise.expert_settings import ExpertSettings
-from masked_denoiser.plugin.denoise.fields import OutputChoice, RegionField
 from masked_denoiser.plugin.denoise.form import Form
+from masked_denoiser.plugin.denoise.last_settings import forget_settings, recall_settings
+from masked_denoiser.plugin.denoise.layer_queue import LayerQueue
 from masked_denoiser.plugin.denoise.presenter import DenoisePresenter
+from masked_denoiser.plugin.denoise.widgets.expert_settings import ExpertSettings
+from masked_denoiser.plugin.denoise.widgets.fields import OutputChoice, RegionField
+from masked_denoiser.plugin.denoise.widgets.model_field import ModelField
 from masked_denoiser.plugin.files.tab import FilesTab
 from masked_denoiser.plugin.live.panel import LivePanel
-from masked_denoiser.plugin.shared.banner import Banner
-from masked_denoiser.plugin.shared.form_widgets import combo, connect_buttons, fill_combo, form_layout, row
+from masked_denoiser.plugin.noise_card.panel import NoiseCard
+from masked_denoiser.plugin.shared.file_dialogs import choose_report
+from masked_denoiser.plugin.shared.preferences import read_preferences
 from masked_denoiser.plugin.shared.task_dock import TaskDock, unwrap_viewer
+from masked_denoiser.plugin.shared.widgets.banner import Banner
+from masked_denoiser.plugin.shared.widgets.form_widgets import (
+    button,
+    column,
+    combo,
+    connect_buttons,
+    fill_combo,
+    form_layout,
+    row,
+    scroll_with_pinned,
+    show_page_height,
+)
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
-
-    from masked_denoiser.jobs.spec.options import Options
 
 
 class DenoiseDock(TaskDock):
@@ -41,7 +56,6 @@ class DenoiseDock(TaskDock):
     """
 
     presenter: DenoisePresenter
-    _masked_models: frozenset[str] | None = None
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
@@ -49,9 +63,12 @@ class DenoiseDock(TaskDock):
         self._make_fields()
         self.live = LivePanel(viewer, lambda: self.presenter, self.form)
         self.compare = ComparePanel(viewer, lambda: self)
+        self.noise = NoiseCard(lambda: self.presenter.layer, self.form)
         self.files = FilesTab(viewer, self.form, self.ask, self._enable)
         self._lay_out()
+        self._use_preferences()
         self.presenter = DenoisePresenter(viewer, self)
+        self.queue = LayerQueue(self.presenter)
         self._connect()
 
     def form(self) -> Form:
@@ -70,22 +87,19 @@ class DenoiseDock(TaskDock):
 
     def show_models(self, names: list[str], chosen: str) -> None:
         """Set the list of models."""
-        self.model.clear()
-        self.model.addItems(names)
-        self.model.setCurrentText(chosen)
+        self.model_field.show_models(names, chosen)
         if not names:
             self.show_error("no models were found; add one with: masked-denoiser models import FILE")
 
     def describe_models(self, descriptions: dict[str, str]) -> None:
         """Show descriptions of models, by name."""
-        for number in range(self.model.count()):
-            text = descriptions.get(self.model.itemText(number), "")
-            self.model.setItemData(number, text, Qt.ItemDataRole.ToolTipRole)
-        self._show_description()
+        self.model_field.describe(descriptions)
 
     def show_devices(self, names: tuple[str, ...]) -> None:
-        """Set the list of devices."""
+        """Set the list of devices, and fill in the settings of the last job, which may need one of them."""
         self.expert.show_devices(names)
+        if (settings := recall_settings()) is not None:
+            self.show_settings(*settings)
 
     def show_axes(self, letters: str, hint: str) -> None:
         """Show the axes of the chosen layer, and a hint where they come from."""
@@ -104,6 +118,11 @@ class DenoiseDock(TaskDock):
         self.notes.setText("\n".join(notes))
         self.notes.setVisible(bool(notes))
 
+    def show_selected(self, count: int) -> None:
+        """Offer to denoise this number of selected layers, if there are several."""
+        self.all_selected.setText(f"all {count} selected layers")
+        self.all_selected.setVisible(count > 1)
+
     def show_banner(self, text: str) -> None:
         """Show why nothing was denoised, with a button to do it anyway; hide the banner if the text is empty."""
         self.banner.show_text(text)
@@ -111,17 +130,13 @@ class DenoiseDock(TaskDock):
     def show_comparison(self, possible: bool) -> None:
         """Enable the comparison of original and result, and show what is visible."""
         self.compare.show_state(possible)
-        self.removed_button.setEnabled(possible and not self._running)
+        for action in (self.removed_button, self.report_button, self.clear_button):
+            action.setEnabled(possible and not self._running)
 
     def show_settings(self, model: str, device: str, options: Options) -> None:
         """Fill in the settings of an earlier job."""
         self.model.setCurrentText(model)
         self.expert.show_options(options, device)
-
-    def show_masked_models(self, names: frozenset[str]) -> None:
-        """Set the models whose passes differ, so that they have a standard deviation."""
-        self._masked_models = names
-        self._show_description()
 
     def show_slice(self, position: dict[str, int]) -> None:
         """Fill in the slice at this position by axis letter."""
@@ -147,6 +162,7 @@ class DenoiseDock(TaskDock):
         self.files.stop()
         self.live.stop()
         self.compare.stop()
+        self.noise.stop()
 
     def _enable(self) -> None:
         busy = self._running or self.files.running
@@ -156,83 +172,128 @@ class DenoiseDock(TaskDock):
         self.denoise_button.setEnabled(ready)
         self.copy_button.setEnabled(ready)
         self.cancel_button.setEnabled(self._running)
-        self.removed_button.setEnabled(ready and self.compare.isEnabled())
+        for action in (self.removed_button, self.report_button, self.clear_button):
+            action.setEnabled(ready and self.compare.isEnabled())
         for widget in (self.layer, self.model, self.output, self.region, self.expert.content()):
             widget.setEnabled(not busy)
         self.files.set_blocked(self._running)
         self.live.live.pause(busy)
-
-    def _show_description(self, _index: int = 0) -> None:
-        text = self.model.itemData(self.model.currentIndex(), Qt.ItemDataRole.ToolTipRole) or ""
-        self.model.setToolTip(text)
-        self.description.setText(text)
-        self.description.setVisible(bool(text))
-        model, masked = self.model.currentText(), self._masked_models
-        reason = f"{model} has no attention masks, so that all its passes are equal: there is no standard deviation."
-        self.expert.allow_passes(masked is None or model in masked, reason)
 
     def _make_fields(self) -> None:
         self._running = False
         self.notes, self.banner = QLabel(), Banner("Denoise anyway")
         self.notes.setWordWrap(True)
         self.notes.hide()
-        self.removed_button = QPushButton("What was removed")
-        self.removed_button.setEnabled(False)
-        self.removed_button.setToolTip("Show the difference of image and result, and whether it looks like noise")
-        self.layer, self.model, self.output, self.region = combo([]), combo([]), OutputChoice(), RegionField()
-        self.description = QLabel()
-        self.description.setWordWrap(True)
+        self.all_selected = QCheckBox()
+        self.all_selected.setToolTip("Denoise all selected layers with these settings, one after the other")
+        self.removed_button = button(
+            "What was removed", "Show the difference of image and result, and whether it looks like noise"
+        )
+        self.report_button = button(
+            "Report...", "Write a page with pictures and figures on image, result and what was removed, for a reviewer"
+        )
+        self.clear_button = button("Clear", "Remove all results of this image from the viewer; files stay on disk")
+        self.layer, self.model_field = combo([]), ModelField()
+        self.model, self.output, self.region = self.model_field.combo, OutputChoice(), RegionField()
         self.expert = ExpertSettings()
-        self.preview_button, self.denoise_button = QPushButton("Preview"), QPushButton("Denoise")
-        self.cancel_button = QPushButton("Cancel")
-        self.copy_button = QPushButton("Copy command")
-        self.copy_button.setToolTip("Copy the command line that is equivalent to Denoise")
-        self.preview_button.setToolTip("Denoise the visible part of the image, at most about 512 x 512 pixels")
-        self.denoise_button.setToolTip("Denoise the layer, or the selected part of it")
-        self.cancel_button.setToolTip("Cancel after the current tile; finished tiles are kept")
+        self.preview_button = button("Preview", "Denoise the visible part of the image, at most about 512 x 512 pixels")
+        self.denoise_button = button("Denoise", "Denoise the layer, or the selected part of it")
+        self.cancel_button = button("Cancel", "Cancel after the current tile; finished tiles are kept")
+        self.copy_button = button("Copy command", "Copy the command line that is equivalent to Denoise")
 
     def _lay_out(self) -> None:
         shared, rows = form_layout(), form_layout()
         shared.addRow("model", self.model)
-        shared.addRow(self.description)
+        shared.addRow(self.model_field.description)
         rows.addRow("image", self.layer)
+        rows.addRow("", self.all_selected)
         rows.addRow(self.notes)
         rows.addRow("region", self.region)
         rows.addRow("output", self.output)
         page = QWidget()
         inner = QVBoxLayout(page)
         inner.addLayout(rows)
-        inner.addWidget(row(self.preview_button, self.denoise_button, self.cancel_button, self.copy_button))
+        inner.addWidget(self.noise)
         inner.addWidget(self.live)
-        inner.addWidget(row(self.compare, self.removed_button))
-        inner.addWidget(self.banner)
-        inner.addWidget(self.progress_bar)
-        inner.addWidget(self.progress_label)
-        inner.addWidget(self.messages, 1)
+        inner.addWidget(row(self.compare, self.removed_button, self.report_button, self.clear_button))
+        inner.addStretch(1)
         self.tabs = QTabWidget()
         self.tabs.addTab(page, "Layer")
         self.tabs.addTab(self.files, "Files")
-        layout = QVBoxLayout(self)
+        content = QWidget()
+        layout = QVBoxLayout(content)
         layout.addLayout(shared)
         layout.addWidget(self.expert)
         layout.addWidget(self.tabs, 1)
+        self.pinned = column(
+            self.banner,
+            row(self.preview_button, self.denoise_button, self.cancel_button, self.copy_button),
+            self.progress_bar,
+            self.progress_label,
+            self.messages,
+        )
+        scroll_with_pinned(self, content, self.pinned)
+        show_page_height(self.tabs)
 
     def _connect(self) -> None:
         self.layer.currentIndexChanged.connect(self._choose_layer)
-        self.model.currentIndexChanged.connect(self._show_description)
+        self.tabs.currentChanged.connect(self._choose_tab)
+        self.noise.strength_changed.connect(self._set_strength)
+        self.noise.denoise_anyway.connect(self.presenter.denoise_anyway)
+        self.expert.fields["strength"].changed.connect(self.noise.show_strength)
         actions = {
             self.preview_button: self.presenter.preview,
-            self.denoise_button: self.presenter.denoise,
-            self.cancel_button: self.presenter.cancel,
+            self.denoise_button: self._denoise,
+            self.clear_button: self._clear_results,
+            self.expert.reset_button: self._reset_settings,
+            self.cancel_button: self._cancel,
             self.copy_button: self.presenter.copy_command,
             self.expert.slices.current_button: self.presenter.fill_current_slice,
             self.expert.repeat_button: self.presenter.repeat_settings,
             self.banner.button: self.presenter.denoise_anyway,
-            self.removed_button: self.presenter.show_removed,
+            self.removed_button: self.presenter.actions.show_removed,
+            self.report_button: self._write_report,
         }
         connect_buttons(actions)
         self.destroyed.connect(self.files.presenter.stop)
         self._stop_with_application()
+
+    def _use_preferences(self) -> None:
+        preferences = read_preferences()
+        self.output.use_preferences(preferences.output, preferences.folder)
+        self.expert.preferred_device = preferences.device
+        self.live.live.cache_bytes = preferences.cache_bytes
+
+    def _denoise(self) -> None:
+        several = self.all_selected.isChecked() and not self.all_selected.isHidden()
+        self.queue.start(self.presenter.selected_layers() if several else [self.presenter.layer])
+
+    def _cancel(self) -> None:
+        self.queue.cancel()
+        self.presenter.cancel()
+
+    def _clear_results(self) -> None:
+        self.live.live.switch_off()
+        self.presenter.actions.clear()
+
+    def _poll(self) -> None:
+        super()._poll()
+        self.queue.advance()
+
+    def _reset_settings(self) -> None:
+        forget_settings()
+        self.show_settings(AUTO, self.expert.preferred_device, Options())
+
+    def _write_report(self) -> None:
+        if path := choose_report(self, f"{self.layer.currentText()} report.html"):
+            self.presenter.actions.write_report(path)
+
+    def _set_strength(self, strength: float) -> None:
+        self.expert.fields["strength"].value = strength
+
+    def _choose_tab(self, number: int) -> None:
+        self.pinned.setVisible(number == 0)  # the other tab has buttons and messages of its own
+        show_page_height(self.tabs)
 
     def _choose_layer(self, number: int) -> None:
         self.presenter.choose_layer(number)

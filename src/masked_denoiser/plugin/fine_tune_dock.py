@@ -23,16 +23,17 @@ from masked_denoiser.plugin.fine_tune.noise_editor import NoiseEditor
 from masked_denoiser.plugin.fine_tune.presenter import FineTunePresenter
 from masked_denoiser.plugin.fine_tune.training_settings import TrainingSettings
 from masked_denoiser.plugin.shared.file_dialogs import choose_files, choose_folder
-from masked_denoiser.plugin.shared.form_widgets import (
-    VerticalScrollArea,
+from masked_denoiser.plugin.shared.task_dock import TaskDock, unwrap_viewer
+from masked_denoiser.plugin.shared.widgets.form_widgets import (
+    column,
     combo,
     connect_buttons,
     fill_combo,
     form_layout,
     row,
+    scroll_with_pinned,
     set_tooltips,
 )
-from masked_denoiser.plugin.shared.task_dock import TaskDock, unwrap_viewer
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -62,12 +63,13 @@ class FineTuneDock(TaskDock):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
+        self._viewer = unwrap_viewer(napari_viewer)
         self._make_fields()
         self._lay_out()
         self._preview_timer = QTimer(self)
         self._preview_timer.setSingleShot(True)
         self._preview_timer.setInterval(_PREVIEW_DELAY_MS)
-        self.presenter = FineTunePresenter(unwrap_viewer(napari_viewer), self)
+        self.presenter = FineTunePresenter(self._viewer, self)
         self._connect()
         self._supervision_changed()
 
@@ -112,16 +114,6 @@ class FineTuneDock(TaskDock):
         self.noise.load()
         self._schedule_noise_preview()
 
-    def show_message(self, text: str) -> None:
-        """Append a message, and scroll to the messages."""
-        super().show_message(text)
-        self._scroll.ensureWidgetVisible(self.messages, 0, 0)
-
-    def show_error(self, text: str) -> None:
-        """Append an error, and scroll to the messages."""
-        super().show_error(text)
-        self._scroll.ensureWidgetVisible(self.messages, 0, 0)
-
     def stop(self) -> None:
         """Cancel all tasks, because the window closes."""
         self._preview_timer.stop()
@@ -137,6 +129,7 @@ class FineTuneDock(TaskDock):
         self.stop_button.setEnabled(running)
         self.continue_button.setEnabled(can_continue and not running)
         self.save_button.setEnabled(can_save and not running)
+        self.denoise_button.setEnabled(can_save and not running)
         self.fields.setEnabled(not running)
         self.guard_close_buttons()
 
@@ -150,6 +143,12 @@ class FineTuneDock(TaskDock):
         self.picture_title.setVisible(True)
         self.picture.setVisible(True)
         self.picture.show_pixels(picture)
+
+    def show_view(self, picture: np.ndarray[Any, Any]) -> None:
+        """Show the user's view before and after the model as trained so far, [height, width, 3] uint8."""
+        self.view_title.setVisible(True)
+        self.view_picture.setVisible(True)
+        self.view_picture.show_pixels(picture)
 
     def show_noise(self, picture: np.ndarray[Any, Any] | None, problem: str) -> None:
         """Show a patch without and with noise, or why there is none."""
@@ -166,9 +165,18 @@ class FineTuneDock(TaskDock):
         self.name, self.expert = QLineEdit(), TrainingSettings()
         self.start_button, self.stop_button = QPushButton("Start"), QPushButton("Stop")
         self.continue_button, self.save_button = QPushButton("Continue"), QPushButton("Save")
-        self.noise_picture, self.picture = PictureLabel(110), PictureLabel(150)
+        self.denoise_button = QPushButton("Denoise with it now")
+        self.noise_picture, self.picture, self.view_picture = PictureLabel(110), PictureLabel(150), PictureLabel(150)
+        self.view_title = QLabel("your view: before | after")
         self.picture_title = QLabel("held-out patches: noisy | denoised | truth")
-        for widget in (self.noise_picture, self.curves, self.picture, self.picture_title):
+        for widget in (
+            self.noise_picture,
+            self.curves,
+            self.picture,
+            self.picture_title,
+            self.view_picture,
+            self.view_title,
+        ):
             widget.setVisible(False)
         for button in (self.start_button, self.stop_button, self.continue_button, self.save_button):
             button.setMinimumWidth(40)  # four in a row must fit into a narrow dock
@@ -179,7 +187,8 @@ class FineTuneDock(TaskDock):
             self.region: "Train only inside the bounding boxes of the shapes of this layer",
             self.supervision: "Training images: clean ones to which noise is added, noisy ones alone, or pairs of both",
             self.model: "Model to fine-tune",
-            self.name: "Name of the new model; empty for the name of the old model and '-tuned'",
+            self.name: "Name of the new model; empty for the name of the first image and '-tuned'",
+            self.denoise_button: "Save the model, and preview the chosen layer with it in the Denoise dock",
             self.clean_layer: "Clean image of the pair",
             self.start_button: "Train in the background",
             self.stop_button: "Stop within two seconds; the checkpoint is kept",
@@ -187,7 +196,7 @@ class FineTuneDock(TaskDock):
             self.save_button: "Save the best model; the Denoise dock offers it immediately",
         }
         set_tooltips(tooltips)
-        self.name.setPlaceholderText("old name and -tuned")
+        self.name.setPlaceholderText("name of the image and -tuned")
 
     def _lay_out(self) -> None:
         self.fields = QWidget()
@@ -206,24 +215,24 @@ class FineTuneDock(TaskDock):
         content = QWidget()
         layout = QVBoxLayout(content)
         layout.addWidget(self.fields)
-        layout.addWidget(row(self.start_button, self.stop_button, self.continue_button, self.save_button))
-        layout.addWidget(self.progress_bar)
-        layout.addWidget(self.progress_label)
         layout.addWidget(self.curves)
+        layout.addWidget(self.view_title)
+        layout.addWidget(self.view_picture)
         layout.addWidget(self.picture_title)
         layout.addWidget(self.picture)
-        layout.addWidget(self.messages, 1)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        self._scroll = VerticalScrollArea(content)
-        outer.addWidget(self._scroll)
+        layout.addStretch(1)
+        buttons = row(self.start_button, self.stop_button, self.continue_button, self.save_button)
+        scroll_with_pinned(
+            self, content, column(buttons, self.denoise_button, self.progress_bar, self.progress_label, self.messages)
+        )
 
     def _connect(self) -> None:
         actions = {
             self.start_button: self.presenter.start,
             self.stop_button: self.presenter.stop_training,
             self.continue_button: self.presenter.continue_training,
-            self.save_button: self.presenter.save,
+            self.save_button: self._save,
+            self.denoise_button: self._denoise,
             self.clean_files_button: self._choose_clean,
             self.clean_folder_button: self._choose_clean_folder,
         }
@@ -233,6 +242,16 @@ class FineTuneDock(TaskDock):
             signal.connect(self._schedule_noise_preview)
         self._preview_timer.timeout.connect(self._update_noise_preview)
         self._stop_with_application()
+
+    def _save(self) -> None:
+        self.presenter.save()
+
+    def _denoise(self) -> None:
+        """Save the model, and open the Denoise dock with it."""
+        if (name := self.presenter.save()) and (window := getattr(self._viewer, "window", None)) is not None:
+            _, dock = window.add_plugin_dock_widget("napari-masked-denoiser", "Denoise")
+            dock.model.setCurrentText(name)
+            dock.preview_button.click()
 
     def _choose_clean(self) -> None:
         self._set_clean_files([Path(path) for path in choose_files(self)])

@@ -309,7 +309,7 @@ def test_torn_record_is_dropped_and_damaged_journal_refused(tmp_path):
     ("options", "words"),
     [
         (Options(noise="none", passes=0), "passes is 0"),
-        (Options(noise="none", std=True), "at least 2 passes"),
+        (Options(noise="none", passes=1001), "passes is 1001"),
         (Options(noise="none", intensity=(5.0, 5.0)), "empty"),
         (Options(noise="none", tile=30), "tile side 30"),
         (Options(noise="none", channels="rgb"), "each"),

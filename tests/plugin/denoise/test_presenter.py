@@ -54,9 +54,10 @@ def test_output_requires_path():
 
 def test_suggested_path_is_in_input_folder(tmp_path):
     image = tmp_path / "in.svs"
-    assert default_path("zarr", "a/b: c", image, Path("/home")) == str(tmp_path / "a_b_ c denoised.ome.zarr")
-    assert default_path("tiff", "a", None, Path("home")) == str(Path("home", "a denoised.ome.tif"))
-    assert default_path("memory", "a", image, Path("/home")) == ""
+    assert default_path("zarr", "a/b: c", None, image, Path("/home")) == str(tmp_path / "a_b_ c denoised.ome.zarr")
+    assert default_path("tiff", "a", None, None, Path("home")) == str(Path("home", "a denoised.ome.tif"))
+    assert default_path("memory", "a", None, image, Path("/home")) == ""
+    assert default_path("tiff", "a", tmp_path, Path("b"), Path("home")) == str(tmp_path / "a denoised.ome.tif")
 
 
 def test_request_requires_model():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from masked_denoiser.plugin.denoise.result_layers import ResultLayers
+from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
 from masked_denoiser.plugin.denoise.task import LayerUpdate
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (64, 64)).astype("uint8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
@@ -12,7 +13,7 @@ from skimage.data import immunohistochemistry
 from masked_denoiser.errors import FormError
 from masked_denoiser.models.file import read_card
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
-from masked_denoiser.plugin.fine_tune.form import FineTuneForm, bounding_boxes, make_fine_tune_request, valid_model_name
+from masked_denoiser.plugin.fine_tune.form import FineTuneForm, bounding_boxes, make_fine_tune_request, model_name
 from masked_denoiser.plugin.fine_tune.history import TrainingHistory
 from masked_denoiser.plugin.fine_tune_dock import FineTuneDock
 from masked_denoiser.plugin.shared.wording import describe_training_end
@@ -168,7 +169,7 @@ def test_closing_dock_keeps_checkpoint(viewer, open_tune, qtbot, tissue, models)
     viewer.window.remove_dock_widget(dock)
     names = ("masked-denoiser", "masked-denoiser-patches_0")
     qtbot.waitUntil(lambda: not [t for t in threading.enumerate() if t.name in names], timeout=TIMEOUT)
-    assert (models.parent / "training" / "tiny-rgb-tuned" / "checkpoint.pt").exists()
+    assert (models.parent / "training" / "tissue-tuned" / "checkpoint.pt").exists()
 
 
 @pytest.mark.parametrize("supervision", ["noisy images, no truth", "pairs: noisy and clean"])
@@ -233,10 +234,11 @@ def test_rectangles_are_clipped_to_image():
 
 
 def test_names_and_missing_fields():
-    assert valid_model_name("", "paper-rgb") == "paper-rgb-tuned"
-    for bad in ("../evil", "a/b", ".hidden"):
-        with pytest.raises(FormError, match="only letters"):
-            valid_model_name(bad, "x")
+    assert model_name("", Path("slides/my slide.ome.tif")) == "my-slide-tuned"
+    for typed, safe in (("../evil", "evil"), ("a/b c", "a-b-c"), (".hidden", "hidden"), ("x" * 300, "x" * 100)):
+        assert model_name(typed, Path("x.tif")) == safe
+    with pytest.raises(FormError, match="no letters"):
+        model_name("...", Path("x.tif"))
     with pytest.raises(FormError, match="tick a layer"):
         make_fine_tune_request(FineTuneForm(model="m"), [], [], [])
     settings = FineTuneForm(input_mask=False, attention_mask=False).settings()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from masked_denoiser.denoising.intensity.missing_pixels import add_noise_to_missing
 from masked_denoiser.denoising.intensity.rounding import COARSE_NOISE_SIGMA, round_keeping_means
-from masked_denoiser.denoising.tile_denoiser import Runner, TileDenoiser
+from masked_denoiser.denoising.tile_denoiser import Runner, TileDenoiser, remaining_noise
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.readers.damage import DamagedRegion, read_zero_filled
 from masked_denoiser.images.source import Source
@@ -113,10 +113,10 @@ class TileStages:
     ) -> list[tuple[Pixels, Pixels | None]]:
         """Return the cores of a batch in the units of the image, denoised or copied, and their standard deviations."""
         cores = [(slice(None), *tile.core_in_read) for tile in task.batch]
-        dtype, std = self._job.result_dtype, self._job.std
+        dtype = self._job.result_dtype
         results: list[tuple[Pixels, Pixels | None]] = [
-            (pixels[core].astype(dtype, copy=False), np.zeros_like(pixels[core], np.float32) if std else None)
-            for pixels, core in zip(loaded.inputs, cores, strict=True)
+            (pixels[core].astype(dtype, copy=False), self._std_of_copy(task.plane, tile, pixels))
+            for tile, pixels, core in zip(task.batch, loaded.inputs, cores, strict=True)
         ]
         if denoised is None or loaded.units is None:
             return results
@@ -131,6 +131,16 @@ class TileStages:
             whole = intensity_range.subtract(loaded.inputs[i], correction, dtype, rounding)
             results[i] = whole[cores[i]], std_core
         return results
+
+    def _std_of_copy(self, plane: Plane, tile: Tile, pixels: Pixels) -> NDArray[np.float32] | None:
+        """Return the standard deviation of the core of a copied tile: its noise, as far as it is known."""
+        if not self._job.std:
+            return None
+        core = (slice(None), *tile.core_in_read)
+        if plane.copied:
+            return np.zeros_like(pixels[core], np.float32)
+        noise = remaining_noise(self._to_unit(plane, tile, pixels)[None], self._job.treatment_of(plane))[0]
+        return np.asarray(noise[core] * np.float32(self._job.range_of(plane).span))
 
     def _to_unit(self, plane: Plane, tile: Tile, pixels: Pixels) -> NDArray[np.float32]:
         """Return a tile in units of its intensity range, with noise where pixels are missing."""

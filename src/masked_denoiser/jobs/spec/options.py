@@ -131,7 +131,8 @@ class Options:
     passes: int = field(
         default=1,
         metadata=_described(
-            "number of runs with different attention masks, whose mean is the result; two take twice the time",
+            "number of runs whose mean is the result, slightly better than one: with different attention masks or, for "
+            "models without masks, with the image in up to 8 orientations; two take twice the time",
             "expert",
             "pixels",
             label="passes",
@@ -142,7 +143,8 @@ class Options:
     std: bool = field(
         default=False,
         metadata=_described(
-            "also write the standard deviation over at least 2 passes, in units of the intensity",
+            "also write the standard deviation of the error that is to be expected, in units of the intensity; takes 8 "
+            "passes unless passes says otherwise",
             "expert",
             "storage",
             label="standard deviation",

@@ -27,6 +27,7 @@ from masked_denoiser.images.validation.fingerprint import take_fingerprint
 from masked_denoiser.images.writers.layout import shard_side
 from masked_denoiser.images.writers.output_path import is_tiff
 from masked_denoiser.inference.halo import resolve_halo, round_up_to_grid
+from masked_denoiser.inference.orientations import ORIENTATIONS
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.options import Options, OutputDtype
@@ -61,6 +62,8 @@ def make_job(
         PlanError: if the tile does not fit the model's window.
     """
     _check_options(source, model, options)
+    if options.std and options.passes == 1:
+        options = replace(options, passes=ORIENTATIONS)
     grid = model.card.architecture.grid
     context = source.context or source  # a small part may be too small to measure its noise
     epochs = 1 if options.intensity is not None else count_epochs(context, planes_of(source, options.channels))
@@ -184,10 +187,11 @@ def _check_options(source: Source, model: Model, options: Options) -> None:
         raise JobError("strength scales the noise, which noise 'none' ignores; leave one of them out")
     if options.passes < 1 or options.passes > 1000:
         raise JobError(f"passes is {options.passes}; choose 1 to 1000")
-    if options.std and options.passes < 2:
-        raise JobError("a standard deviation needs at least 2 passes; set passes to 2 or more")
-    if options.passes > 1 and not model.card.architecture.attention_mask:
-        raise JobError(f"{model.card.name} has no attention mask, which makes all passes equal; set passes to 1")
+    if options.passes > ORIENTATIONS and not model.card.architecture.attention_mask:
+        raise JobError(
+            f"passes is {options.passes}, but {model.card.name} has no attention masks, so that its passes are the "
+            f"{ORIENTATIONS} flips and rotations of the image; choose 1 to {ORIENTATIONS}"
+        )
     if options.dtype not in get_args(OutputDtype):
         raise JobError(f"dtype is {options.dtype}; choose {' or '.join(get_args(OutputDtype))}")
     if options.ome_zarr not in get_args(OmeZarr):

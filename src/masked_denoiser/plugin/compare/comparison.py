@@ -8,7 +8,7 @@ from typing import Any, Literal
 from masked_denoiser.errors import FormError
 from masked_denoiser.plugin.compare.split_array import SplitLine
 from masked_denoiser.plugin.compare.split_levels import split_levels
-from masked_denoiser.plugin.denoise.result_layers import ResultLayers
+from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
 from masked_denoiser.plugin.denoise.task import LayerUpdate
 from masked_denoiser.plugin.layers.source import layer_axes
 from masked_denoiser.plugin.layers.view_region import camera_of, grid_of
@@ -90,10 +90,13 @@ class Comparison:
     def update(self) -> None:
         """Leave the split or the side-by-side view after its result has changed, was replaced or removed."""
         result, data = self._after
-        if (self._mode == "split" and not (
-            result in self._viewer.layers and result.data is data and self._split in self._viewer.layers
-        )) or (self._mode == "split" and not self._split.visible) or (
-            self._mode == "side by side" and not self._source.visible
+        if (
+            (
+                self._mode == "split"
+                and not (result in self._viewer.layers and result.data is data and self._split in self._viewer.layers)
+            )
+            or (self._mode == "split" and not self._split.visible)
+            or (self._mode == "side by side" and not self._source.visible)
         ):
             self.leave()
 

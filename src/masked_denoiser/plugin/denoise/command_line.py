@@ -28,7 +28,7 @@ def command_text(form: Form, layer: Any, path: Path | None, part: Source) -> str
     from masked_denoiser.jobs.shell_command import denoise_command, system_quoting
 
     file_path, axes, select = _locate_in_file(layer, path, part)
-    output = output_path(form) or Path(default_path("zarr", layer.name, file_path, Path.home()))
+    output = output_path(form) or Path(default_path("zarr", layer.name, None, file_path, Path.home()))
     return denoise_command(
         file_path,
         output,

@@ -161,19 +161,21 @@ def output_path(form: Form) -> Path | None:
     return path if path.name.lower().endswith(known) else path.with_name(path.name + _SUFFIX[form.output])
 
 
-def default_path(output: Output, name: str, input: Path | None, home: Path) -> str:
-    """Return the suggested path of the result: next to the input, otherwise in the home folder.
+def default_path(output: Output, name: str, preferred: Path | None, input: Path | None, home: Path) -> str:
+    """Return the suggested path of the result: in the preferred folder, next to the input, or in the home folder.
 
     Args:
         output: where the result is written; "memory" gives "".
         name: name of the layer.
+        preferred: folder that the user prefers for results; None for that of the input.
         input: file of the layer, if it has one.
         home: folder for layers without a file.
     """
     if output == "memory":
         return ""
     stem = "".join(letter if letter.isalnum() or letter in "-_ " else "_" for letter in name).strip() or "image"
-    folder = input.parent if input is not None and input.parent.is_dir() else home
+    of_input = input.parent if input is not None and input.parent.is_dir() else home
+    folder = preferred or of_input
     return str(folder / f"{stem} denoised{_SUFFIX[output]}")
 
 

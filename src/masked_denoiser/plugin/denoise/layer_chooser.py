@@ -30,6 +30,9 @@ class LayerChoiceView(Protocol):
     def show_notes(self, notes: list[str]) -> None:
         """Show what is to be known about the chosen layer; hide the field if there is nothing."""
 
+    def show_selected(self, count: int) -> None:
+        """Offer to denoise this number of selected layers, if there are several."""
+
     def show_banner(self, text: str) -> None:
         """Show why nothing was denoised, with a button to do it anyway; hide the banner if the text is empty."""
 
@@ -54,6 +57,7 @@ class LayerChooser:
         for signal in layer_list_signals(viewer):
             signal.connect(self._layers_changed)
         viewer.layers.selection.events.active.connect(self._active_changed)
+        viewer.layers.selection.events.changed.connect(self._selection_changed)
         SIGNALS.model_saved.connect(self._model_saved)
         view.show_models(_model_names(), AUTO)
         self._layers_changed()
@@ -64,11 +68,23 @@ class LayerChooser:
         for signal in layer_list_signals(self._viewer):
             signal.disconnect(self._layers_changed)
         self._viewer.layers.selection.events.active.disconnect(self._active_changed)
+        self._viewer.layers.selection.events.changed.disconnect(self._selection_changed)
         SIGNALS.model_saved.disconnect(self._model_saved, missing_ok=True)
 
     def choose(self, number: int) -> None:
         """Choose the layer at this index of the list."""
         self._set_layer(self._layers[number] if 0 <= number < len(self._layers) else None)
+
+    def choose_layer(self, layer: Any) -> None:
+        """Choose a layer of the list."""
+        self._set_layer(layer)
+        self._show_layers()
+
+    def selected(self) -> list[Any]:
+        """Return the selected image layers that are no results, from bottom to top, or else the chosen layer alone."""
+        selection = self._viewer.layers.selection
+        layers = [layer for layer in self._layers if layer in selection and not self._is_result(layer)]
+        return layers if len(layers) > 1 else [self.layer] if self.layer is not None else []
 
     def _model_saved(self, name: str) -> None:
         """Select a model that the Fine-tune dock has saved."""
@@ -94,6 +110,9 @@ class LayerChooser:
             self._set_layer(active)
             self._show_layers()
 
+    def _selection_changed(self, event: Any = None) -> None:
+        self._view.show_selected(len(self.selected()))
+
     def _data_changed(self, event: Any) -> None:
         """Read the axes again after the chosen layer got an array of another shape."""
         layer = self.layer
@@ -107,6 +126,7 @@ class LayerChooser:
     def _show_layers(self) -> None:
         chosen = self._layers.index(self.layer) if self.layer in self._layers else -1
         self._view.show_layers([layer.name for layer in self._layers], chosen)
+        self._selection_changed()
 
     def _set_layer(self, layer: Any) -> None:
         if layer is self.layer:

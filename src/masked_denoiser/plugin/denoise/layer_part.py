@@ -16,7 +16,7 @@ from masked_denoiser.plugin.layers.view_region import (
     Rectangle,
     choose_preview_region,
     slider_position,
-    visible_rectangle,
+    visible_part,
 )
 from masked_denoiser.plugin.shared.signals import layer_list_signals
 
@@ -57,7 +57,7 @@ class LayerPart:
         position = {
             letter: min(max(0, index - self.start.get(letter, 0)), highest[letter]) for letter, index in sliders.items()
         }
-        return choose_preview_region(self.slices, position, _visible_rectangle(viewer, layer, axes), tile, self.start)
+        return choose_preview_region(self.slices, position, visible_part(viewer, layer, axes), tile, self.start)
 
 
 def choose_part(viewer: Any, layer: Any, source: Source, form: Form) -> LayerPart:
@@ -79,7 +79,7 @@ def choose_part(viewer: Any, layer: Any, source: Source, form: Form) -> LayerPar
     if form.region == "whole":
         return LayerPart(slices, starts, description=slices_text)
     if form.region == "view":
-        visible = _visible_rectangle(viewer, layer, source.axes)
+        visible = visible_part(viewer, layer, source.axes)
         if visible is None:
             raise FormError(
                 f"the view shows no rows and columns of '{layer.name}'; move it into view, or choose another region"
@@ -124,11 +124,6 @@ class ShapesList:
 
     def _show_names(self, event: Any = None) -> None:
         self._show([layer.name for layer in self._layers])
-
-
-def _visible_rectangle(viewer: Any, layer: Any, axes: str) -> Rectangle | None:
-    dims = viewer.dims
-    return visible_rectangle(layer, [axis - dims.ndim + layer.ndim for axis in dims.displayed], axes)
 
 
 def _shapes_layers(viewer: Any) -> list[Any]:

@@ -12,23 +12,25 @@ from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing,
 from masked_denoiser.messages import Message
 from masked_denoiser.plugin.denoise import task as tasks
 from masked_denoiser.plugin.denoise.form import Request
+from masked_denoiser.plugin.denoise.last_settings import remember_settings
 from masked_denoiser.plugin.denoise.layer_chooser import LayerChooser
 from masked_denoiser.plugin.denoise.layer_part import ShapesList
-from masked_denoiser.plugin.denoise.removed import removed_task
 from masked_denoiser.plugin.denoise.request import RequestBuilder
-from masked_denoiser.plugin.denoise.result_layers import ResultLayers
+from masked_denoiser.plugin.denoise.results.actions import ResultActions
+from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
 from masked_denoiser.plugin.denoise.view import DenoiseView
 from masked_denoiser.plugin.layers.settings_record import settings_of
 from masked_denoiser.plugin.layers.source import RECORD_KEY
 from masked_denoiser.plugin.shared.background_task import TaskEnded, TaskRunner
 from masked_denoiser.plugin.shared.models_and_devices import ModelsAndDevices, find_models_and_devices
-from masked_denoiser.plugin.shared.wording import describe_error, describe_job_end
+from masked_denoiser.plugin.shared.task_view import errors_shown
+from masked_denoiser.plugin.shared.wording import NOTIFIED_SECONDS, describe_error, describe_job_end
 
 _log = logging.getLogger(__name__)
 
 
 class DenoisePresenter:
-    """Presenter of the form, the background task and the result layers (`results`).
+    """Presenter of the form, the background task, the result layers (`results`) and the `actions` on results.
 
     While it is `busy`, call `process_events` about twenty times a second.
     """
@@ -39,6 +41,7 @@ class DenoisePresenter:
         self._results = self.results = ResultLayers(viewer)
         self._chooser = LayerChooser(viewer, view, is_result=self._results.is_result)
         self._requests = RequestBuilder(viewer, view)
+        self.actions = ResultActions(view, self._runner, self._results, self._layer)
         self._shapes = ShapesList(viewer, view.show_shapes)
         self._request: Request | None = None
         self._source_layer: Any = None
@@ -54,6 +57,28 @@ class DenoisePresenter:
     def layer(self) -> Any:
         """The chosen layer, or None."""
         return self._chooser.layer
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is running."""
+        return self._runner.running
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last job has finished, and was neither cancelled nor refused."""
+        return self._finished
+
+    def selected_layers(self) -> list[Any]:
+        """Return the selected image layers, or else the chosen one."""
+        return self._chooser.selected()
+
+    def choose(self, layer: Any) -> None:
+        """Choose a layer."""
+        self._chooser.choose_layer(layer)
+
+    def announce(self, text: str) -> None:
+        """Append a message."""
+        self._view.show_message(text)
 
     @property
     def busy(self) -> bool:
@@ -74,8 +99,11 @@ class DenoisePresenter:
         self._request_and_start(preview=False)
 
     def denoise_anyway(self) -> None:
-        """Repeat the last job without the measurement that found too little noise."""
-        if self._unchanged is None or self._runner.running:
+        """Repeat the last job, or start one, without the measurement that found too little noise."""
+        if self._runner.running:
+            return
+        if self._unchanged is None:
+            self._request_and_start(preview=False, noise="none")
             return
         request, layer = self._unchanged
         if layer not in self._viewer.layers:
@@ -97,22 +125,6 @@ class DenoisePresenter:
         self._view.show_settings(model, device, options)
         self._view.show_message(f"settings of layer '{active.name}'")
 
-    def show_removed(self) -> None:
-        """Show what the visible result of the chosen layer has removed, and say whether it looks like noise."""
-        if self._runner.running:
-            return
-        try:
-            layer = self._layer()
-            task = removed_task(layer, self._results.latest_result(layer), self._view.form())
-        except MaskedDenoiserError as error:
-            self._view.show_error(describe_error(error))
-            return
-        self._results.begin(layer, None)
-        self._view.set_running(True)
-        self._view.show_progress(None, "comparing the image with its result")
-        self._runner.start(task)
-        self._view.start_polling()
-
     def may_close(self) -> bool:
         """Ask whether to close the dock, if a job is running; return the answer."""
         if not self._runner.running or self._request is None:
@@ -125,20 +137,15 @@ class DenoisePresenter:
 
     def copy_command(self) -> None:
         """Copy the equivalent command line to the clipboard."""
-        try:
+        with errors_shown(self._view):
             text = self._requests.command(self._layer(), self._view.form())
-        except MaskedDenoiserError as error:
-            self._view.show_error(describe_error(error))
-            return
-        self._view.copy(text)
-        self._view.show_message(f"copied: {text}")
+            self._view.copy(text)
+            self._view.show_message(f"copied: {text}")
 
     def fill_current_slice(self) -> None:
         """Fill in the displayed slice."""
-        try:
+        with errors_shown(self._view):
             self._view.show_slice(self._requests.current_slice(self._layer(), self._view.form()))
-        except MaskedDenoiserError as error:
-            self._view.show_error(describe_error(error))
 
     def cancel(self, reason: str = "") -> None:
         """Cancel the job after the current tile.
@@ -154,7 +161,7 @@ class DenoisePresenter:
     def stop(self) -> None:
         """Cancel all tasks without waiting for them, because the dock or napari closes; a running job is logged."""
         if self._runner.running and self._request is not None:
-            kept = f"finished tiles are kept in {self._request.output}" if self._request.output else "nothing is kept"
+            kept = f"finished tiles are in {self._request.output}" if self._request.output else "nothing is kept"
             _log.warning("the dock was closed and its job was cancelled: %s", kept)
         self._chooser.disconnect()
         self._shapes.disconnect()
@@ -167,7 +174,6 @@ class DenoisePresenter:
             if isinstance(event, ModelsAndDevices):
                 self._view.describe_models(event.descriptions)
                 self._view.show_devices(event.devices)
-                self._view.show_masked_models(event.masked)
             elif isinstance(event, TaskEnded) and event.error is not None:
                 self._show_error(event.error)
         events = self._runner.poll()
@@ -181,16 +187,18 @@ class DenoisePresenter:
             for event in ended:
                 self._handle(event)
 
-    def _request_and_start(self, preview: bool) -> None:
+    def _request_and_start(self, preview: bool, noise: str | None = None) -> None:
         if self._runner.running:
             return
         try:
             layer, form = self._layer(), self._view.form()
+            form = form if noise is None else replace(form, options=replace(form.options, noise=noise))
             request = self._requests.preview(layer, form) if preview else self._requests.denoise(layer, form)
         except MaskedDenoiserError as error:
             self._view.show_error(describe_error(error))
             return
         if request is not None:
+            remember_settings(form)
             self._source_layer = layer
             self._start(request)
 
@@ -232,7 +240,7 @@ class DenoisePresenter:
                 if not self._finished and self._request is not None and self._request.output is None:
                     self._results.mark_incomplete()
                 self._results.refresh(force=True)
-                self._view.show_message(self._describe_end(event))
+                self._view.show_end(self._describe_end(event), event.progress.seconds >= NOTIFIED_SECONDS)
             case TaskEnded(error):
                 self._task_ended(error)
 
@@ -242,8 +250,8 @@ class DenoisePresenter:
 
     def _describe_end(self, event: Finished | Cancelled) -> str:
         assert self._request is not None
-        role: tasks.Role = "preview" if self._request.preview else "result"
-        return describe_job_end(event, self._results.name(role), self._request.output, self._cancel_reason)
+        name = self._results.name("preview" if self._request.preview else "result")
+        return describe_job_end(event, name, self._request.output, self._cancel_reason)
 
     def _task_ended(self, error: BaseException | None) -> None:
         self._view.set_running(False)
@@ -259,18 +267,14 @@ class DenoisePresenter:
     def _resolve_existing(self, existing: tasks.OutputExists) -> None:
         """Ask what to do with an output that exists."""
         assert self._request is not None
-        if existing.unfinished:
-            question = f"{existing.path} is the unfinished output of an earlier job."
-            answer = self._view.ask(question, "Resume", "Start again", "Stop")
-        else:
-            answer = self._view.ask(f"{existing.path} exists.", "Overwrite", "Stop")
-        if answer == "Stop" or not answer:
+        answer = tasks.ask_about(existing, self._view.ask)
+        if answer is None:
             self._view.show_message("Nothing was done.")
             return
         if self._source_layer not in self._viewer.layers:
             self._view.show_error("the layer was removed; choose another one")
             return
-        self._start(replace(self._request, resume=answer == "Resume", overwrite=answer != "Resume"))
+        self._start(replace(self._request, resume=answer == "resume", overwrite=answer == "overwrite"))
 
     def _show_error(self, error: BaseException) -> None:
         if not isinstance(error, MaskedDenoiserError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -81,6 +81,15 @@ class OutputExists:
     unfinished: bool
 
 
+def ask_about(existing: OutputExists, ask: Callable[..., str]) -> Literal["resume", "overwrite"] | None:
+    """Ask what to do with an output that exists; return None if nothing is to be done."""
+    if existing.unfinished:
+        answer = ask(f"{existing.path} is the unfinished output of an earlier job.", "Resume", "Start again", "Stop")
+    else:
+        answer = ask(f"{existing.path} exists.", "Overwrite", "Stop")
+    return None if answer in ("Stop", "") else "resume" if answer == "Resume" else "overwrite"
+
+
 def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
     """Run a job or a preview.
 
@@ -127,6 +136,7 @@ def _update(request: Request, prepared: Prepared[Pipeline], levels: tuple[LazyAr
 def _record(request: Request, job: Job) -> dict[str, Any]:
     """Return what a result layer says about its job, as plain JSON values."""
     from masked_denoiser.jobs.messages import describe_treatments
+    from masked_denoiser.jobs.storage.output import provenance
 
     return {
         "model": job.model,
@@ -135,6 +145,7 @@ def _record(request: Request, job: Job) -> dict[str, Any]:
         "noise": job.noise,
         "treatment": describe_treatments(job),
         "job": json.loads(job.to_json()),
+        "provenance": json.loads(json.dumps(provenance(job))),
         "request": {"model": request.model, "device": request.device, "options": asdict(request.options)},
     }
 

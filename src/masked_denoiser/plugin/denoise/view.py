@@ -52,11 +52,11 @@ class DenoiseView(AskingView, Protocol):
     def show_settings(self, model: str, device: str, options: Options) -> None:
         """Fill in the settings of an earlier job."""
 
-    def show_masked_models(self, names: frozenset[str]) -> None:
-        """Set the models whose passes differ, so that they have a standard deviation."""
-
     def copy(self, text: str) -> None:
         """Copy a text to the clipboard."""
 
     def set_running(self, running: bool) -> None:
         """Disable everything but Cancel while a job runs."""
+
+    def show_selected(self, count: int) -> None:
+        """Offer to denoise this number of selected layers, if there are several."""

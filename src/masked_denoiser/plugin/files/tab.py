@@ -19,8 +19,8 @@ from masked_denoiser.plugin.files.presenter import FilesPresenter
 from masked_denoiser.plugin.files.table import FilesTable
 from masked_denoiser.plugin.files.view import FilesForm, FileStatus
 from masked_denoiser.plugin.shared.file_dialogs import choose_files, choose_folder
-from masked_denoiser.plugin.shared.form_widgets import combo, connect_buttons, form_layout, row, set_tooltips
 from masked_denoiser.plugin.shared.task_dock import TaskWidget
+from masked_denoiser.plugin.shared.widgets.form_widgets import combo, connect_buttons, form_layout, row, set_tooltips
 
 #: Suffix of the outputs by name of the format.
 _SUFFIXES = {"OME-Zarr": ".ome.zarr", "OME-TIFF": ".ome.tif"}

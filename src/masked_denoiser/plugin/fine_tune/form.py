@@ -23,13 +23,17 @@ Supervision = Literal["clean", "noisy", "pairs"]
 Rectangle = tuple[Span, Span]
 
 
+#: Longest name of a model.
+_MAX_NAME = 100
+
+
 @dataclass(frozen=True)
 class FineTuneForm:
     """Values of the dock's fields.
 
     Attributes:
         supervision: kind of the training images.
-        model: name of the model to fine-tune.
+        model: name of the model to fine-tune; "auto" for the default for the first image.
         noise: a noise recipe.
         name: name of the new model.
         input_mask, attention_mask: whether these masks are used, if the model was trained with them.
@@ -70,12 +74,13 @@ class FineTuneRequest:
         images: sources of layers, and files.
         clean: clean images of pairs.
         regions: for each image the rectangles to train on; () for whole images.
-        model: name of the model to fine-tune.
+        model: name of the model to fine-tune; "auto" for the default for the first image.
         name: name of the new model.
         settings: fields of the training recipe.
         device: "auto" or the name of a device.
         axes: axes of files that do not name them; None for none.
         resume, overwrite: what to do with an earlier training of this name.
+        view: row and column of the first image around which progress is shown; None for its middle.
         accepts_noise: whether to train with clean images that are noisy.
     """
 
@@ -89,6 +94,7 @@ class FineTuneRequest:
     axes: str | None = None
     resume: bool = False
     overwrite: bool = False
+    view: tuple[int, int] | None = None
     accepts_noise: bool = False
 
     @property
@@ -133,7 +139,7 @@ def make_fine_tune_request(
         tuple(clean) if form.supervision == "pairs" else (),
         tuple(tuple(of_image) for of_image in regions),
         form.model,
-        valid_model_name(form.name, form.model),
+        model_name(form.name, images[0]),
         form.settings(),
         form.device,
         form.axes.strip().upper() or None,
@@ -145,16 +151,20 @@ def noisy_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name != "masked_patches"} | {"way": "noisy"}
 
 
-def valid_model_name(name: str, model: str) -> str:
-    """Return a name for the new model that is a valid file name: `name`, or `model` and "-tuned" if it is empty.
+def model_name(name: str, image: Source | Path) -> str:
+    """Return a name for the new model that is a valid file name: `name`, or that of the image and "-tuned".
+
+    So trainings on different images have different checkpoints. Characters that file names may not have become "-".
 
     Raises:
-        FormError: if the name has other characters than letters, digits, "-", "_" and ".".
+        FormError: if nothing remains of the name.
     """
-    new_name = name.strip() or f"{model}-tuned"
-    if not all(letter.isalnum() or letter in "-_." for letter in new_name) or new_name.startswith("."):
-        raise FormError(f"the name {new_name!r} may have only letters, digits, '-', '_' and '.'")
-    return new_name
+    stem = image.name.partition(".")[0]
+    letters = (letter if letter.isalnum() or letter in "-_." else "-" for letter in name.strip() or f"{stem}-tuned")
+    valid = "".join(letters).strip("-.")[:_MAX_NAME]
+    if not valid:
+        raise FormError(f"the name {name!r} has no letters or digits; choose another one")
+    return valid
 
 
 def training_folder(name: str) -> Path:

@@ -9,7 +9,7 @@ from qtpy.QtCore import Signal as QtSignal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
 from masked_denoiser.plugin.shared.file_dialogs import choose_files, choose_folder
-from masked_denoiser.plugin.shared.form_widgets import row
+from masked_denoiser.plugin.shared.widgets.form_widgets import row
 
 #: Roles of the data of an item: path of a file, number of a layer.
 _PATH, _NUMBER = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 from superqt import QLabeledDoubleRangeSlider
 
 from masked_denoiser.errors import MaskedDenoiserError
-from masked_denoiser.plugin.shared.form_widgets import combo
+from masked_denoiser.plugin.shared.widgets.form_widgets import combo
 
 #: Last entry of the menu, for a recipe that was typed.
 _CUSTOM = "custom recipe"

@@ -11,7 +11,7 @@ from typing import Any
 from masked_denoiser.errors import FormError, MaskedDenoiserError, StoppedEarlyError
 from masked_denoiser.images.source import Source
 from masked_denoiser.messages import Message
-from masked_denoiser.models.catalogue import DEFAULT, list_models
+from masked_denoiser.models.catalogue import AUTO, list_models
 from masked_denoiser.plugin.fine_tune import task as tasks
 from masked_denoiser.plugin.fine_tune.form import (
     FineTuneForm,
@@ -23,6 +23,7 @@ from masked_denoiser.plugin.fine_tune.form import (
     shape_boxes,
 )
 from masked_denoiser.plugin.fine_tune.history import TrainingHistory
+from masked_denoiser.plugin.fine_tune.noise_preview import NoisePreviewer
 from masked_denoiser.plugin.fine_tune.questions import (
     ask_about_closing,
     ask_about_existing,
@@ -31,6 +32,7 @@ from masked_denoiser.plugin.fine_tune.questions import (
 )
 from masked_denoiser.plugin.fine_tune.view import FineTuneView
 from masked_denoiser.plugin.layers.source import layer_source
+from masked_denoiser.plugin.layers.view_region import visible_part
 from masked_denoiser.plugin.shared.background_task import TaskEnded, TaskRunner
 from masked_denoiser.plugin.shared.models_and_devices import ModelsAndDevices, find_models_and_devices
 from masked_denoiser.plugin.shared.signals import SIGNALS, layer_list_signals
@@ -48,14 +50,14 @@ class FineTunePresenter:
 
     def __init__(self, viewer: Any, view: FineTuneView) -> None:
         self._viewer, self._view = viewer, view
-        self._runner, self._discovery, self._noise_runner = TaskRunner(), TaskRunner(), TaskRunner()
+        self._runner, self._discovery = TaskRunner(), TaskRunner()
+        self._noise = NoisePreviewer(view, self._images, self._regions)
         self._layers: list[Any] = []
         self._request: FineTuneRequest | None = None
         self._result: tasks.TrainingResult | None = None
         self._existing: tasks.TrainingExists | None = None
         self._noisy = ""
         self._history = TrainingHistory()
-        self._noise_outdated = False
         for signal in layer_list_signals(viewer):
             signal.connect(self._layers_changed)
         SIGNALS.model_saved.connect(self._list_models)
@@ -68,7 +70,7 @@ class FineTunePresenter:
     @property
     def busy(self) -> bool:
         """Whether a task is running or has unprocessed events."""
-        return self._runner.running or self._discovery.running or self._noise_runner.running
+        return self._runner.running or self._discovery.running or self._noise.busy
 
     def start(self) -> None:
         """Start a new training."""
@@ -93,54 +95,33 @@ class FineTunePresenter:
         for signal in layer_list_signals(self._viewer):
             signal.disconnect(self._layers_changed)
         SIGNALS.model_saved.disconnect(self._list_models, missing_ok=True)
-        for runner in (self._discovery, self._noise_runner, self._runner):
+        for runner in (self._discovery, self._noise, self._runner):
             runner.stop()
 
-    def save(self) -> None:
-        """Save the model in the user's folder, where the Denoise dock finds it."""
+    def save(self) -> str:
+        """Save the model in the user's folder, where the Denoise dock finds it; return its name, or "" if it is not."""
         if self._result is None:
-            return
+            return ""
         try:
             name = save_model(self._view, self._result.model, self._view.form().name)
         except (MaskedDenoiserError, OSError) as error:
             self._view.show_error(describe_error(error))
-            return
+            return ""
         if name:
             self._view.show_message(f"saved as '{name}' ({model_path(name)}); the Denoise dock offers it now")
             SIGNALS.model_saved.emit(name)
+        return name
 
     def update_noise_preview(self) -> None:
         """Compute the noise preview again, after a running computation of it has ended."""
-        if self._noise_runner.running:
-            self._noise_outdated = True
-            return
-        self._noise_outdated = False
-        form = self._view.form()
-        try:
-            image = next(iter(self._images(form)), None)
-            regions = self._regions([image]) if isinstance(image, Source) else []
-        except MaskedDenoiserError as error:
-            self._view.show_noise(None, describe_error(error))
-            return
-        if form.supervision != "clean" or image is None:
-            self._view.show_noise(None, "")
-            return
-        centre = next((middle(rectangle) for boxes in regions for rectangle in boxes), None)
-        self._noise_runner.start(partial(tasks.preview_noise, image, centre, form.noise))
-        self._view.start_polling()
+        self._noise.update()
 
     def process_events(self) -> None:
         """Handle the events of the tasks since the last call."""
         for event in self._discovery.poll():
             if isinstance(event, ModelsAndDevices):
                 self._view.show_devices(event.devices)
-        for event in self._noise_runner.poll():
-            if isinstance(event, tasks.NoisePreview):
-                self._view.show_noise(event.picture, "")
-            elif isinstance(event, TaskEnded) and event.error is not None:
-                self._view.show_noise(None, describe_error(event.error))
-        if self._noise_outdated and not self._noise_runner.running:
-            self.update_noise_preview()
+        self._noise.process_events()
         self._handle_events(self._runner.poll())
 
     def _handle_events(self, events: list[Any]) -> None:
@@ -176,8 +157,16 @@ class FineTunePresenter:
             clean = [layer_source(self._layers[index], form.axes)] if index >= 0 else []
             clean += files
         regions = self._regions([image for image in images if isinstance(image, Source)])
-        request = make_fine_tune_request(form, images, clean, regions)
+        request = replace(make_fine_tune_request(form, images, clean, regions), view=self._view_centre(images[0]))
         return replace(self._with_more_steps(request), resume=True) if resume else request
+
+    def _view_centre(self, image: Source | Path) -> tuple[int, int] | None:
+        """Return the middle of what the canvas shows of the first image; None if it is a file or not visible."""
+        if not isinstance(image, Source):
+            return None
+        layer = self._layers[self._view.training_images()[0][0]]
+        visible = visible_part(self._viewer, layer, image.axes)
+        return None if visible is None else middle(visible)
 
     def _with_more_steps(self, request: FineTuneRequest) -> FineTuneRequest:
         """Return a request with more steps if the training has finished the requested ones."""
@@ -234,13 +223,15 @@ class FineTunePresenter:
             case Validated():
                 self._history.add_validation(event)
                 self._view.show_picture(event.picture)
+            case tasks.ViewPicture(picture):
+                self._view.show_view(picture)
             case tasks.TrainingExists():
                 self._existing = event
             case tasks.NoisyImages(description):
                 self._noisy = description
             case tasks.TrainingResult():
                 self._result = event
-                self._view.show_message(describe_training_end(event.trained))
+                self._view.show_end(describe_training_end(event.trained), event.trained.why != "stopped")
 
     def _task_ended(self, error: BaseException | None) -> None:
         done = 0.0 if self._result is None or self._request is None else self._result.trained.step
@@ -278,8 +269,7 @@ class FineTunePresenter:
         self._view.show_state(self._runner.running, result is not None, improved)
 
     def _list_models(self, _name: str = "") -> None:
-        names = [entry.name for entry in list_models()]
-        self._view.show_models(names, DEFAULT if DEFAULT in names else next(iter(names), ""))
+        self._view.show_models([AUTO, *(entry.name for entry in list_models())], AUTO)
 
     def _layers_changed(self, _event: Any = None) -> None:
         from napari.layers import Image, Shapes

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from masked_denoiser.plugin.fine_tune.form import FineTuneRequest, model_path, noisy_settings, valid_model_name
+from masked_denoiser.plugin.fine_tune.form import FineTuneRequest, model_name, model_path, noisy_settings
 from masked_denoiser.plugin.shared.task_view import AskingView
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def save_model(view: AskingView, model: Model, name: str) -> str:
     Args:
         view: the dock.
         model: the model.
-        name: its new name; "" for that on its card.
+        name: its new name; "" for that of the training.
 
     Returns:
         The name of the saved model; "" if the user stops.
@@ -33,7 +34,7 @@ def save_model(view: AskingView, model: Model, name: str) -> str:
         FormError: if the name is not valid.
         OSError: if it cannot be written.
     """
-    name = valid_model_name(name or model.card.name, "")
+    name = model_name(name or model.card.name, Path(model.card.name))
     path = model_path(name)
     if path.exists() and view.ask(f"A model '{name}' exists.", "Replace", "Stop") != "Replace":
         return ""

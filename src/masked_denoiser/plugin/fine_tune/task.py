@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from masked_denoiser.models.file import Model
     from masked_denoiser.training.events import Trained
 
+#: Side in pixels of the part of the user's view that is shown while a model learns.
+_VIEW_SIDE = 160
+
 #: Side of the noise preview in pixels.
 _PREVIEW_SIDE = 96
 
@@ -41,6 +44,13 @@ class TrainingResult:
 
     model: Model
     trained: Trained
+
+
+@dataclass(frozen=True, eq=False)
+class ViewPicture:
+    """Event: the user's view before and after the model as trained so far, [height, width, 3] uint8."""
+
+    picture: np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -73,14 +83,14 @@ def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any
 
     Yields:
         Only `TrainingExists` or `NoisyImages`; or `TrainingPrepared`, the events of `training.events` except `Trained`,
-        and `TrainingResult`.
+        a `ViewPicture` after each validation, and `TrainingResult`.
 
     Raises:
         MaskedDenoiserError: before the first step, if the request is invalid.
     """
     from masked_denoiser.models.catalogue import load_model
     from masked_denoiser.training.data.dataset import TrainingImages
-    from masked_denoiser.training.events import Trained
+    from masked_denoiser.training.events import Trained, Validated
     from masked_denoiser.training.fine_tune import fine_tune_recipe
     from masked_denoiser.training.prepare import prepare_training
 
@@ -90,7 +100,7 @@ def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any
     if noisy := _noisy_image(request, cancel):
         yield NoisyImages(noisy)
         return
-    base = load_model(request.model)
+    base = load_model(_resolve_model(request))
     prepared = prepare_training(
         TrainingImages(request.images, request.clean, axes=request.axes, regions=request.regions),
         fine_tune_recipe(base, dict(request.settings), resumed=request.folder if request.resume else None),
@@ -101,6 +111,8 @@ def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any
         overwrite=request.overwrite,
         cancel=cancel,
     )
+    with ExitStack() as files:
+        view = _read_patch(_first_image(request, files), request.view, _VIEW_SIDE)
     yield TrainingPrepared(prepared.trainer.state.step, prepared.messages)
     with closing(cast("Generator[Any]", prepared.run())) as events:
         for event in events:
@@ -108,6 +120,37 @@ def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any
                 yield TrainingResult(prepared.model(event, request.name), event)
             else:
                 yield event
+            if isinstance(event, Validated):
+                yield ViewPicture(_denoise_view(view, prepared, request))
+
+
+def _resolve_model(request: FineTuneRequest) -> str | Path:
+    """Return the model to begin with, which "auto" chooses by the first image."""
+    from masked_denoiser.models.catalogue import AUTO, resolve_auto
+
+    if request.model != AUTO:
+        return request.model
+    with ExitStack() as files:
+        return resolve_auto(AUTO, _first_image(request, files).rgb)
+
+
+def _first_image(request: FineTuneRequest, files: ExitStack) -> Source:
+    from masked_denoiser.training.data.dataset import first_input, open_images
+
+    image = request.images[0]
+    return image if isinstance(image, Source) else open_images(first_input([image]), files, request.axes)[0]
+
+
+def _denoise_view(view: np.ndarray[Any, Any], prepared: Any, request: FineTuneRequest) -> np.ndarray[Any, Any]:
+    """Return a patch before and after the model as trained so far, side by side."""
+    from masked_denoiser.evaluation.pictures import side_by_side
+    from masked_denoiser.inference.runner import ModelRunner
+    from masked_denoiser.training.events import Trained
+
+    step = prepared.trainer.state.step
+    model = prepared.model(Trained(step, step, None, "stopped"), request.name)
+    runner = ModelRunner(model, prepared.trainer.device)
+    return side_by_side([[view, np.clip(runner(view[None], ((0, 0),)).mean[0], 0.0, 1.0)]])
 
 
 def _noisy_image(request: FineTuneRequest, cancel: threading.Event) -> str:
@@ -152,7 +195,9 @@ def preview_noise(
     yield NoisePreview(side_by_side([[patch, noisy]]))
 
 
-def _read_patch(source: Source, centre: tuple[int, int] | None) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _read_patch(
+    source: Source, centre: tuple[int, int] | None, side: int = _PREVIEW_SIDE
+) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return a patch of the middle plane, [channels, height, width] float32 in [0, 1]."""
     from masked_denoiser.denoising.intensity.ranges import measure_recipe_ranges
     from masked_denoiser.images.planes import list_planes
@@ -160,11 +205,11 @@ def _read_patch(source: Source, centre: tuple[int, int] | None) -> np.ndarray[An
     planes = [plane for plane in list_planes(source.axes, source.sizes, source.rgb) if not plane.copied]
     plane = planes[len(planes) // 2]
     middle = centre or (source.size_yx[0] // 2, source.size_yx[1] // 2)
-    ys, xs = map(_centred_slice, middle, source.size_yx)
+    ys, xs = (_centred_slice(centre, whole, side) for centre, whole in zip(middle, source.size_yx, strict=True))
     intensity_range = measure_recipe_ranges(source, [plane])[plane.range_key]
     return np.clip(intensity_range.to_unit(source.read(plane, ys, xs)), 0.0, 1.0)
 
 
-def _centred_slice(middle: int, side: int) -> slice:
-    start = min(max(0, middle - _PREVIEW_SIDE // 2), max(0, side - _PREVIEW_SIDE))
-    return slice(start, min(side, start + _PREVIEW_SIDE))
+def _centred_slice(middle: int, whole: int, side: int) -> slice:
+    start = min(max(0, middle - side // 2), max(0, whole - side))
+    return slice(start, min(whole, start + side))

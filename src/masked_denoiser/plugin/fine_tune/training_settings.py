@@ -7,7 +7,14 @@ from dataclasses import replace
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QLineEdit, QWidget
 
 from masked_denoiser.plugin.fine_tune.form import FineTuneForm
-from masked_denoiser.plugin.shared.form_widgets import CollapsibleSection, combo, form_layout, row, set_tooltips, spin
+from masked_denoiser.plugin.shared.widgets.form_widgets import (
+    CollapsibleSection,
+    combo,
+    form_layout,
+    row,
+    set_tooltips,
+    spin,
+)
 
 
 class TrainingSettings(CollapsibleSection):

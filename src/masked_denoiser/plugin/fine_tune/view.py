@@ -51,5 +51,8 @@ class FineTuneView(AskingView, Protocol):
     def show_picture(self, picture: np.ndarray[Any, Any]) -> None:
         """Show the last validation, [height, width, 3] uint8: noisy, denoised, truth."""
 
+    def show_view(self, picture: np.ndarray[Any, Any]) -> None:
+        """Show the user's view before and after the model as trained so far, [height, width, 3] uint8."""
+
     def show_noise(self, picture: np.ndarray[Any, Any] | None, problem: str) -> None:
         """Show a patch without and with noise, or why there is none."""

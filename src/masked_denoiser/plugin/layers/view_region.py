@@ -72,6 +72,12 @@ def visible_rectangle(layer: Any, displayed: Sequence[int], axes: str) -> Rectan
     return spans[0], spans[1]
 
 
+def visible_part(viewer: Any, layer: Any, axes: str) -> Rectangle | None:
+    """Return the part of a layer's plane that a viewer's canvas shows; see `visible_rectangle`."""
+    dims = viewer.dims
+    return visible_rectangle(layer, [axis - dims.ndim + layer.ndim for axis in dims.displayed], axes)
+
+
 def slider_position(layer: Any, point: Sequence[float], axes: str) -> dict[str, int]:
     """Return the positions of a viewer's sliders in a layer, by axis letter.
 

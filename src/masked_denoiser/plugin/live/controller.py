@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from masked_denoiser.errors import MaskedDenoiserError
 from masked_denoiser.plugin.denoise.form import Form
-from masked_denoiser.plugin.denoise.result_layers import ResultLayers
+from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
 from masked_denoiser.plugin.denoise.task import LayerUpdate
 from masked_denoiser.plugin.live.cell_cache import CellCache
 from masked_denoiser.plugin.live.cells import View
@@ -62,6 +62,9 @@ class LiveView:
         viewer: the viewer.
         panel: its widgets.
         results: returns the result layers of the dock, one of which the live view is.
+
+    Attributes:
+        cache_bytes: most bytes of denoised pixels that it keeps when it is switched on.
     """
 
     def __init__(self, viewer: Any, panel: LivePanel, results: Callable[[], ResultLayers]) -> None:
@@ -73,6 +76,7 @@ class LiveView:
         self._image: LiveImage | None = None
         self._engine: LiveEngine | None = None
         self._paused = self._changed = False
+        self.cache_bytes = CACHE_BYTES
         viewer.layers.events.removed.connect(self._layer_removed)
 
     @property
@@ -156,7 +160,7 @@ class LiveView:
         self._stop_engine()
         try:
             form = self._panel.form()
-            self._image = live_image(self._source, form.axes or None, CellCache(CACHE_BYTES))
+            self._image = live_image(self._source, form.axes or None, CellCache(self.cache_bytes))
         except MaskedDenoiserError as error:
             self.switch_off(describe_error(error))
             return

@@ -20,7 +20,7 @@ _DEFAULT_CANVAS = (800, 1000)
 
 _TOOLTIP = (
     "Denoise what the canvas shows, at the resolution at which it is shown, while you pan, zoom and move the sliders. "
-    f"Up to {CACHE_BYTES // 2**20} MB of denoised pixels are kept in memory."
+    f"Up to {CACHE_BYTES // 2**20} MB of denoised pixels are kept in memory, or as much as the preferences say."
 )
 
 

@@ -14,12 +14,10 @@ class ModelsAndDevices:
     Attributes:
         descriptions: descriptions of the models by name.
         devices: names of the available devices.
-        masked: names of the models with attention masks, whose passes differ.
     """
 
     descriptions: dict[str, str]
     devices: tuple[str, ...]
-    masked: frozenset[str] = frozenset()
 
 
 def find_models_and_devices(cancel: threading.Event) -> Iterator[ModelsAndDevices]:
@@ -30,15 +28,12 @@ def find_models_and_devices(cancel: threading.Event) -> Iterator[ModelsAndDevice
     from masked_denoiser.models.file import read_card
 
     descriptions = {AUTO: f"{DEFAULT} for photographs and stained tissue, {DEFAULT_GRAY} for all others"}
-    masked: set[str] = set()
     for entry in list_models():
         if cancel.is_set():
             return
         try:
             card = read_card(entry.path)
             descriptions[entry.name] = card.description or f"no description; licence {card.licence}"
-            masked |= {entry.name} if card.architecture.attention_mask else set()
         except ModelError as error:
             descriptions[entry.name] = str(error)
-    masked |= {AUTO} if {DEFAULT, DEFAULT_GRAY} <= masked else set()
-    yield ModelsAndDevices(descriptions, available_devices(), frozenset(masked))
+    yield ModelsAndDevices(descriptions, available_devices())

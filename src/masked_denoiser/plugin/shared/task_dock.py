@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtGui import QMouseEvent
-from qtpy.QtWidgets import QApplication, QLabel, QMessageBox, QProgressBar, QPushButton, QWidget
+from qtpy.QtGui import QMouseEvent, QShowEvent
+from qtpy.QtWidgets import (
+    QApplication,
+    QDockWidget,
+    QLabel,
+    QMainWindow,
+    QMessageBox,
+    QProgressBar,
+    QPushButton,
+    QWidget,
+)
 
-from masked_denoiser.plugin.shared.message_log import MessageLog
+from masked_denoiser.plugin.shared.activity import ActivityProgress, notify
+from masked_denoiser.plugin.shared.widgets.message_log import MessageLog
 
 #: Milliseconds between two polls of a background task.
 _POLL_INTERVAL_MS = 50
@@ -54,11 +64,13 @@ class TaskWidget(QWidget):
     """Widget with messages and a progress bar; implements `TaskView` for its presenter."""
 
     presenter: TaskPresenter
+    _polling = False
 
     def __init__(self) -> None:
         super().__init__()
         self.progress_bar, self.progress_label, self.messages = QProgressBar(), QLabel(), MessageLog()
         self.progress_label.setWordWrap(True)
+        self.progress_label.hide()
         self._timer = QTimer(self)
         self._timer.setInterval(_POLL_INTERVAL_MS)
         self._timer.timeout.connect(self._poll)
@@ -76,6 +88,7 @@ class TaskWidget(QWidget):
         self.progress_bar.setRange(0, 0 if share is None else _PROGRESS_STEPS)
         self.progress_bar.setValue(0 if share is None else round(_PROGRESS_STEPS * share))
         self.progress_label.setText(text)
+        self.progress_label.setVisible(bool(text))
 
     def start_polling(self) -> None:
         """Start to poll the background task until it ends."""
@@ -87,7 +100,13 @@ class TaskWidget(QWidget):
         self.presenter.stop()
 
     def _poll(self) -> None:
-        self.presenter.process_events()
+        if self._polling:  # napari's activity dock processes events, among them those of this timer
+            return
+        self._polling = True
+        try:
+            self.presenter.process_events()
+        finally:
+            self._polling = False
         if not self.presenter.busy:
             self._timer.stop()
 
@@ -103,6 +122,25 @@ class TaskDock(TaskWidget):
     """Dock widget that can ask questions, and cancels its tasks when it is closed."""
 
     presenter: DockPresenter
+    _placed = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._activity = ActivityProgress()
+
+    def show_progress(self, share: float | None, text: str) -> None:
+        """Show progress from 0 to 1, also in napari's activity dock; an empty text ends it there."""
+        super().show_progress(share, text)
+        if not text:
+            self._activity.close()
+        elif isinstance(self.window(), QMainWindow):
+            self._activity.show(share, "Masked Denoiser")
+
+    def show_end(self, text: str, notified: bool) -> None:
+        """Append how a task ended, and show it as a notification if the user may have turned away."""
+        self.show_message(text)
+        if notified and isinstance(self.window(), QMainWindow):
+            notify(text)
 
     def ask(self, question: str, *choices: str) -> str:
         """Ask a question with a button for each choice; return the choice, the last one if the box is closed."""
@@ -118,6 +156,23 @@ class TaskDock(TaskWidget):
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.stop()
         return bool(super().event(event))
+
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 (Qt's name)
+        """Put the dock into a tab with the other docks of this plugin when it is shown for the first time."""
+        super().showEvent(event)
+        if not self._placed:
+            self._placed = True
+            QTimer.singleShot(0, self._tabify)
+
+    def _tabify(self) -> None:
+        window, dock = self.window(), self.parentWidget()
+        if not (isinstance(window, QMainWindow) and isinstance(dock, QDockWidget)) or dock.isFloating():
+            return
+        for other in window.findChildren(QDockWidget):
+            if other is not dock and isinstance(other.widget(), TaskDock) and not other.isFloating():
+                window.tabifyDockWidget(other, dock)
+                dock.raise_()
+                return
 
     def guard_close_buttons(self) -> None:
         """Let `eventFilter` see clicks on the button that closes this dock; napari makes a new one for each place."""

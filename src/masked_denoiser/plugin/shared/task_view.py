@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
+
+from masked_denoiser.errors import MaskedDenoiserError
+from masked_denoiser.plugin.shared.wording import describe_error
 
 
 class TaskView(Protocol):
@@ -22,7 +27,19 @@ class TaskView(Protocol):
 
 
 class AskingView(TaskView, Protocol):
-    """View that can also ask the user a question."""
+    """View that can also ask the user a question, and say how a task ended."""
+
+    def show_end(self, text: str, notified: bool) -> None:
+        """Append how a task ended, and show it as a notification if the user may have turned away."""
 
     def ask(self, question: str, *choices: str) -> str:
         """Ask a question; return the chosen answer, or the last one if the question is closed."""
+
+
+@contextmanager
+def errors_shown(view: TaskView) -> Iterator[None]:
+    """Show an error that a user can resolve, and end the block."""
+    try:
+        yield
+    except MaskedDenoiserError as error:
+        view.show_error(describe_error(error))

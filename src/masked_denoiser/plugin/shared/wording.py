@@ -9,6 +9,9 @@ from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Progress
 from masked_denoiser.messages import readable_time
 from masked_denoiser.training.events import Trained
 
+#: Seconds after which the end of a job is worth a notification.
+NOTIFIED_SECONDS = 10.0
+
 #: Parts of the messages of out-of-memory errors.
 _MEMORY_PHRASES = ("out of memory", "not enough memory", "can't allocate", "alloc failed")
 

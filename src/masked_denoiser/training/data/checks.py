@@ -15,6 +15,9 @@ from masked_denoiser.training.data.patches import Rectangle, TrainingImage
 #: Side in pixels of the squares by which two images are compared.
 _COMPARED_SIDE = 24
 
+#: Least share of the range of a clean image that its noisy image covers, and of their spans, if their dtypes differ.
+_MIN_OVERLAP = 0.02
+
 
 def check_images(images: Sequence[TrainingImage], size: int, cancel: threading.Event | None = None) -> None:
     """Reject images that cannot be trained with.
@@ -113,13 +116,28 @@ def _check_pair(image: TrainingImage, truth: Source, size: int) -> None:
             f"{image.name} ({source.axes} {source.shape}) and {name} ({truth.axes} {truth.shape}) do not form a pair; "
             "give images of equal axes and shape"
         )
-    if truth.dtype != source.dtype:
-        raise TrainingError(
-            f"{image.name} is {source.dtype} and {name} is {truth.dtype}: pairs need one intensity scale; convert one"
-        )
     if same_pixels(source, truth):
         raise TrainingError(f"{image.name} and {name} are the same image; give the noisy one and the clean one")
     _check_pixels(image, truth, size)
+    if truth.dtype != source.dtype:
+        _check_scale(image, truth, size)
+
+
+def _check_scale(image: TrainingImage, truth: Source, size: int) -> None:
+    """Check that the intensities of a pair of different dtypes are on one scale: the ranges of both overlap."""
+    plane = image.planes[len(image.planes) // 2]
+    (low, high), (true_low, true_high) = (_extremes(s, plane, image.area, size) for s in (image.source, truth))
+    overlap = min(high, true_high) - max(low, true_low)
+    if overlap < _MIN_OVERLAP * (true_high - true_low):
+        raise TrainingError(
+            f"{image.name} ({image.source.dtype}) has values from {low:g} to {high:g}, {truth.path or truth.name} "
+            f"({truth.dtype}) from {true_low:g} to {true_high:g}: pairs need one intensity scale; convert one"
+        )
+    if high - low > (true_high - true_low) / _MIN_OVERLAP:
+        raise TrainingError(
+            f"{image.name} ({image.source.dtype}) spans {high - low:g} intensities, {truth.path or truth.name} "
+            f"({truth.dtype}) only {true_high - true_low:g}: pairs need one intensity scale; convert one"
+        )
 
 
 def _check_pixels(image: TrainingImage, source: Source, size: int) -> None:

@@ -9,9 +9,9 @@ from qtpy.QtWidgets import QLabel, QLineEdit, QPushButton, QWidget
 
 from masked_denoiser.errors import FormError
 from masked_denoiser.jobs.spec.options import OPTIONS, Options
-from masked_denoiser.plugin.denoise.fields import SlicesField
 from masked_denoiser.plugin.denoise.form import Form
-from masked_denoiser.plugin.shared.form_widgets import (
+from masked_denoiser.plugin.denoise.widgets.fields import SlicesField
+from masked_denoiser.plugin.shared.widgets.form_widgets import (
     CollapsibleSection,
     combo,
     fill_combo,
@@ -19,7 +19,10 @@ from masked_denoiser.plugin.shared.form_widgets import (
     row,
     set_tooltips,
 )
-from masked_denoiser.plugin.shared.option_fields import make_field, sentence
+from masked_denoiser.plugin.shared.widgets.option_fields import make_field, sentence
+
+#: Entry that lets the program choose a device.
+AUTO_DEVICE = "auto"
 
 #: Options whose fields are generated from the table of options.
 _GENERATED = tuple(name for name, option in OPTIONS.items() if option.label and name not in ("noise", "intensity"))
@@ -38,7 +41,8 @@ class ExpertSettings(CollapsibleSection):
         self.axes.textChanged.connect(self._axes_changed)
         self._slices_label = QLabel("slices")
         self._slices_label.hide()
-        self.repeat_button = QPushButton("Repeat these settings")
+        self.repeat_button, self.reset_button = QPushButton("Repeat these settings"), QPushButton("Reset")
+        self.preferred_device = AUTO_DEVICE
         self._add_tooltips()
         content = QWidget()
         self._lay_out(content)
@@ -66,8 +70,9 @@ class ExpertSettings(CollapsibleSection):
         )
 
     def show_devices(self, names: tuple[str, ...]) -> None:
-        """Set the list of devices, and keep the choice if possible."""
-        fill_combo(self.device, list(names), self.device.currentText())
+        """Set the list of devices, and keep the choice if possible, or else choose the preferred one."""
+        chosen = self.device.currentText()
+        fill_combo(self.device, list(names), self.preferred_device if chosen == AUTO_DEVICE else chosen)
 
     def show_options(self, options: Options, device: str) -> None:
         """Fill in the options and the device of an earlier job."""
@@ -79,15 +84,6 @@ class ExpertSettings(CollapsibleSection):
         self.high.setText(str(high))
         if (index := self.device.findText(device)) >= 0:
             self.device.setCurrentIndex(index)
-
-    def allow_passes(self, allowed: bool, reason: str) -> None:
-        """Enable the options that need differing passes, or disable them and say why."""
-        for name in ("passes", "std"):
-            field = self.fields[name]
-            if not allowed:
-                field.value = OPTIONS[name].default
-            field.enabled = allowed
-            field.tooltip = sentence(OPTIONS[name].help) if allowed else reason
 
     def show_axes(self, letters: str, hint: str) -> None:
         """Show the axes of a layer, and a hint where they come from."""
@@ -105,6 +101,7 @@ class ExpertSettings(CollapsibleSection):
             self.low: "Intensity that the network sees as black; empty to measure it.",
             self.high: "Intensity that the network sees as white; empty to measure it.",
             self.repeat_button: "Fill in the settings with which the selected result layer was made.",
+            self.reset_button: "Reset model and settings, which are otherwise those of the last job, to the defaults.",
             self.device: "Device that runs the network. auto chooses a GPU if there is one, and reports its choice.",
             self.axes: "One letter per dimension: T time, C channel, Z depth, Y height, X width, S RGB samples.",
             self.scheduler: "Address of a dask scheduler, such as tcp://host:8786, whose workers denoise to disk. They "
@@ -126,7 +123,7 @@ class ExpertSettings(CollapsibleSection):
         rows.addRow("axes", row(self.axes, self.axes_hint))
         rows.addRow(self._slices_label, self.slices)
         rows.addRow("cluster", self.scheduler)
-        rows.addRow("", self.repeat_button)
+        rows.addRow("", row(self.repeat_button, self.reset_button))
 
 
 def _rounded(value: Any) -> Any:

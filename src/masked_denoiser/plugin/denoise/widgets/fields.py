@@ -8,7 +8,7 @@ from pathlib import Path
 from qtpy.QtWidgets import QComboBox, QFileDialog, QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from masked_denoiser.plugin.denoise.form import Output, RegionKind, default_path
-from masked_denoiser.plugin.shared.form_widgets import combo, row
+from masked_denoiser.plugin.shared.widgets.form_widgets import combo, row
 
 #: Kinds of region by their label.
 _KINDS: dict[str, RegionKind] = {"whole image": "whole", "current view": "view"}
@@ -113,6 +113,7 @@ class OutputChoice(QWidget):
         self._path_row = row(self.path, self._browse_button)
         self._name = "image"
         self._input: Path | None = None
+        self._folder: Path | None = None
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.kind)
@@ -126,6 +127,12 @@ class OutputChoice(QWidget):
         """Where the result is written."""
         return _OUTPUTS[self.kind.currentText()]
 
+    def use_preferences(self, output: Output, folder: Path | None) -> None:
+        """Choose a kind of output, and suggest paths in a folder; None for that of the input."""
+        self._folder = folder
+        self.kind.setCurrentText(next(label for label, kind in _OUTPUTS.items() if kind == output))
+        self._kind_changed()
+
     def suggest(self, name: str, input: Path | None) -> None:
         """Suggest a path for a layer of this name and file."""
         self._name, self._input = name, input
@@ -133,7 +140,7 @@ class OutputChoice(QWidget):
 
     def _kind_changed(self, _index: int = 0) -> None:
         self._path_row.setVisible(self.output != "memory")
-        self.path.setText(default_path(self.output, self._name, self._input, Path.home()))
+        self.path.setText(default_path(self.output, self._name, self._folder, self._input, Path.home()))
         self.path.setToolTip(self.path.text())
 
     def _choose(self, _checked: bool = False) -> None:

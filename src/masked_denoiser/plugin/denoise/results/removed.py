@@ -1,10 +1,11 @@
-"""Background task that shows and judges what was removed from a layer; without Qt and napari."""
+"""Background tasks that judge what was removed from a layer, and report on it; without Qt and napari."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from masked_denoiser.errors import FormError
@@ -13,6 +14,7 @@ from masked_denoiser.messages import Message
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.task import LayerUpdate
 from masked_denoiser.plugin.layers.difference import DifferenceArray, matching_parts
+from masked_denoiser.plugin.layers.source import RECORD_KEY
 from masked_denoiser.plugin.shared.background_task import Task
 
 #: Half width of the contrast limits in standard deviations.
@@ -28,6 +30,40 @@ def removed_task(layer: Any, result: Any, form: Form) -> Task:
     if result is None:
         raise FormError("there is no result yet; press Preview or Denoise")
     return partial(judge_removed, *matching_parts(layer, result, form.axes or None))
+
+
+def report_task(layer: Any, result: Any, form: Form, path: Path) -> Task:
+    """Return the task that writes a report on a result.
+
+    Raises:
+        FormError: if there is no finished result, or it does not lie on pixels of the layer.
+        PictureError: if the path does not end in .html.
+    """
+    from masked_denoiser.evaluation.report.write import check_report_path
+
+    if result is None or not (record := result.metadata.get(RECORD_KEY, {})).get("provenance"):
+        raise FormError("there is no finished result yet; press Preview or Denoise")
+    check_report_path(path, overwrite=True)
+    before, after, _ = matching_parts(layer, result, form.axes or None)
+    return partial(write_report_page, path, before, after, dict(record["provenance"]))
+
+
+def write_report_page(
+    path: Path, before: Source, after: Source, provenance: dict[str, Any], cancel: threading.Event
+) -> Iterator[Any]:
+    """Write a report, and yield a message about it.
+
+    Args:
+        path: `.html`; an existing file is replaced, as the file dialog has asked.
+        before: the input, or a part of it.
+        after: its result, of the same shape.
+        provenance: what is recorded of the job.
+        cancel: ignored, since a sample is judged.
+    """
+    from masked_denoiser.evaluation.report.write import write_report
+
+    write_report(path, before, after, provenance)
+    yield Message(f"Report: {path}")
 
 
 def judge_removed(before: Source, after: Source, offset: tuple[float, ...], cancel: threading.Event) -> Iterator[Any]:

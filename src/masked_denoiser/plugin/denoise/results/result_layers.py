@@ -6,20 +6,18 @@ fluorescence layers, so that noise under a result would be seen through it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 
+from masked_denoiser.plugin.denoise.results.job_layers import JobLayers
 from masked_denoiser.plugin.denoise.task import LayerUpdate, Role
 from masked_denoiser.plugin.layers.source import (
     OUTPUT_KEY,
     RECORD_KEY,
     SPATIAL_SETTINGS,
-    layer_transform,
-    result_state,
     translation_at,
 )
 from masked_denoiser.plugin.shared.refresh_pace import RefreshPace
@@ -38,34 +36,6 @@ _SUFFIXES: dict[Role, str] = {
 _RESIDUAL_COLORMAP = "PiYG"
 
 
-@dataclass
-class _Job:
-    """Layers of a job.
-
-    Attributes:
-        source: the input layer; None between jobs.
-        output: path of the result on disk; None for a result in memory.
-        state: display settings of the input layer.
-        name: its name.
-        transform: its transform.
-        limits_range: its range of contrast limits; None for RGB.
-        current: layers of the job by their role.
-    """
-
-    source: Any = None
-    output: Path | None = None
-    state: dict[str, Any] = field(default_factory=dict)
-    name: str = ""
-    transform: Any = None
-    limits_range: tuple[float, ...] | None = None
-    current: dict[Role, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, layer: Any, output: Path | None) -> _Job:
-        limits = None if layer.rgb else tuple(layer.contrast_limits_range)
-        return cls(layer, output, result_state(layer), layer.name, layer_transform(layer), limits)
-
-
 class ResultLayers:
     """Result layers of the dock. All methods must be called from the GUI thread."""
 
@@ -77,11 +47,11 @@ class ResultLayers:
         self._seen: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # result that was visible before the input
         self._output_layers: dict[tuple[Path, Role], Any] = {}
         self._pace = RefreshPace()
-        self._job = _Job()
+        self._job = JobLayers()
 
     def begin(self, layer: Any, output: Path | None) -> None:
         """Prepare for a job: copy the display settings of its input layer, which may be removed while the job runs."""
-        self._job = _Job.of(layer, output)
+        self._job = JobLayers.of(layer, output)
 
     def end(self) -> None:
         """Release the input layer."""
@@ -89,7 +59,7 @@ class ResultLayers:
 
     def show_separately(self, layer: Any, update: LayerUpdate) -> Any:
         """Show a layer that belongs to an input layer, but to no job; return it."""
-        job, self._job = self._job, _Job.of(layer, None)
+        job, self._job = self._job, JobLayers.of(layer, None)
         try:
             self.show(update)
             return self._job.current[update.role]
@@ -139,6 +109,12 @@ class ResultLayers:
         results = [result for result in self._results_of(layer) if self._roles[result] in roles]
         visible = [result for result in results if result.visible]
         return next(reversed(visible or results), None)
+
+    def clear(self, layer: Any) -> None:
+        """Remove all results of an input layer from the viewer; files stay."""
+        for result in [other for other, source in self._inputs.items() if source is layer]:
+            if result in self._viewer.layers:
+                self._viewer.layers.remove(result)
 
     def show_result(self, layer: Any) -> None:
         """Show the visible result of an input layer, or else its last one, instead of the layer and all others."""

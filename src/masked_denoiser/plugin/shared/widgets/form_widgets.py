@@ -6,10 +6,28 @@ from collections.abc import Callable
 from functools import partial
 from weakref import WeakMethod
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QIcon
-from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QPushButton, QScrollArea, QSpinBox, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QSpinBox,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QCollapsible
+
+#: Least height of a scroll area in pixels, so that a dock fits on any screen.
+_MIN_SCROLL_HEIGHT = 120
+
+
+#: Qt's limit of heights.
+_ANY_HEIGHT = 2**24 - 1
 
 
 class CollapsibleSection(QCollapsible):
@@ -20,11 +38,27 @@ class CollapsibleSection(QCollapsible):
         super().__init__(expandedIcon=QIcon(), collapsedIcon=QIcon())
         self._name = title
         self.toggled.connect(self._update_title)
+        self.toggled.connect(self._release_height)
         self._update_title(False)
         self.setDuration(0)
 
+    def eventFilter(self, _watched: QObject | None, _event: QEvent | None) -> bool:  # noqa: N802 (Qt's name)
+        """Let the content have any height: superqt would fix that of the moment of the last change."""
+        return False
+
+    def _release_height(self, expanded: bool) -> None:
+        if expanded:
+            self.content().setMaximumHeight(_ANY_HEIGHT)
+
     def _update_title(self, expanded: bool) -> None:
         self.setText(f"{'▾' if expanded else '▸'}  {self._name}")
+
+
+def button(text: str, tooltip: str) -> QPushButton:
+    """Return a button."""
+    widget = QPushButton(text)
+    widget.setToolTip(tooltip)
+    return widget
 
 
 def combo(texts: list[str]) -> QComboBox:
@@ -41,6 +75,15 @@ def row(*widgets: QWidget) -> QWidget:
     box = QWidget()
     layout = QHBoxLayout(box)
     layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return box
+
+
+def column(*widgets: QWidget) -> QWidget:
+    """Return a widget with these widgets in a column."""
+    box = QWidget()
+    layout = QVBoxLayout(box)
     for widget in widgets:
         layout.addWidget(widget)
     return box
@@ -93,6 +136,23 @@ def form_layout(parent: QWidget | None = None, margins: bool = True) -> QFormLay
     return rows
 
 
+def show_page_height(tabs: QTabWidget) -> None:
+    """Let a tab widget be as high as its current page needs, and not as the highest one."""
+    ignored, preferred = QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
+    for number in range(tabs.count()):
+        if (page := tabs.widget(number)) is not None:
+            page.setSizePolicy(preferred, preferred if number == tabs.currentIndex() else ignored)
+    tabs.updateGeometry()
+
+
+def scroll_with_pinned(dock: QWidget, content: QWidget, pinned: QWidget) -> None:
+    """Lay out a dock as a scroll area, and a part below it that is always visible."""
+    outer = QVBoxLayout(dock)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(VerticalScrollArea(content), 1)
+    outer.addWidget(pinned)
+
+
 class VerticalScrollArea(QScrollArea):
     """Scroll area that scrolls vertically only and is never narrower than its content."""
 
@@ -102,10 +162,20 @@ class VerticalScrollArea(QScrollArea):
         self.setFrameShape(QScrollArea.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWidget(content)
+        content.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 (Qt's name)
+        """Give the content the height that its wrapped lines need, which Qt's scroll areas do not ask for."""
+        if event is not None and event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
+            content, viewport = self.widget(), self.viewport()
+            layout = content.layout() if content is not None else None
+            if content is not None and viewport is not None and layout is not None and layout.hasHeightForWidth():
+                content.setMinimumHeight(layout.totalHeightForWidth(viewport.width()))
+        return bool(super().eventFilter(watched, event))
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
-        """Return the width of content and scroll bar, and the default height."""
+        """Return the width of content and scroll bar, and a small height."""
         content, bar = self.widget(), self.verticalScrollBar()
         width = 0 if content is None else content.minimumSizeHint().width()
         width += 0 if bar is None else bar.sizeHint().width()
-        return QSize(width, super().minimumSizeHint().height())
+        return QSize(width, _MIN_SCROLL_HEIGHT)

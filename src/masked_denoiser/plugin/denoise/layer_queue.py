@@ -1,0 +1,68 @@
+"""Several layers that are denoised one after the other; without Qt."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class LayerJobs(Protocol):
+    """Presenter of the dock, as the queue uses it."""
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is running."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last job has finished, and was neither cancelled nor refused."""
+
+    def choose(self, layer: Any) -> None:
+        """Choose a layer."""
+
+    def denoise(self) -> None:
+        """Start to denoise the chosen layer."""
+
+    def announce(self, text: str) -> None:
+        """Append a message."""
+
+
+class LayerQueue:
+    """Queue of layers. Call `advance` a few times a second; a job that is cancelled or fails ends the queue.
+
+    Args:
+        jobs: denoises a layer at a time.
+    """
+
+    def __init__(self, jobs: LayerJobs) -> None:
+        self._jobs = jobs
+        self._layers: list[Any] = []
+        self._total = 0
+
+    def start(self, layers: list[Any]) -> None:
+        """Denoise these layers with the same settings; a single one without further ado."""
+        self._layers, self._total = list(layers), len(layers)
+        if self._total == 1:
+            self._layers.clear()
+            self._jobs.denoise()
+        else:
+            self._start_next()
+
+    def cancel(self) -> None:
+        """Do not start further layers."""
+        self._layers.clear()
+
+    def advance(self) -> None:
+        """Start the next layer if the last job has finished."""
+        if not self._layers or self._jobs.running:
+            return
+        if self._jobs.finished:
+            self._start_next()
+        else:
+            self._jobs.announce(f"{len(self._layers)} more layers were not denoised")
+            self._layers.clear()
+
+    def _start_next(self) -> None:
+        layer = self._layers.pop(0)
+        self._jobs.choose(layer)
+        self._jobs.announce(f"layer {self._total - len(self._layers)} of {self._total}: '{layer.name}'")
+        self._jobs.denoise()

@@ -1,0 +1,54 @@
+"""Actions on the result of a layer: what was removed, and a report; without Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from masked_denoiser.plugin.denoise.form import Form
+from masked_denoiser.plugin.denoise.results.removed import removed_task, report_task
+from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
+from masked_denoiser.plugin.denoise.view import DenoiseView
+from masked_denoiser.plugin.shared.background_task import Task, TaskRunner
+from masked_denoiser.plugin.shared.task_view import errors_shown
+
+
+class ResultActions:
+    """Actions on the visible result of the chosen layer, as background tasks of the dock.
+
+    Args:
+        view: the dock.
+        runner: runner of its tasks, whose events its presenter handles.
+        results: its result layers.
+        layer: returns the chosen layer; raises MaskedDenoiserError if there is none.
+    """
+
+    def __init__(self, view: DenoiseView, runner: TaskRunner, results: ResultLayers, layer: Callable[[], Any]) -> None:
+        self._view, self._runner, self._results, self._layer = view, runner, results, layer
+
+    def show_removed(self) -> None:
+        """Show what the result has removed, and say whether it looks like noise."""
+        self._start("comparing the image with its result", removed_task)
+
+    def write_report(self, path: Path) -> None:
+        """Write a report on the result, as `.html`."""
+        self._start("measuring image and result for the report", partial(report_task, path=path))
+
+    def clear(self) -> None:
+        """Remove all results of the layer from the viewer."""
+        with errors_shown(self._view):
+            self._results.clear(self._layer())
+
+    def _start(self, progress: str, make_task: Callable[[Any, Any, Form], Task]) -> None:
+        if self._runner.running:
+            return
+        with errors_shown(self._view):
+            layer = self._layer()
+            task = make_task(layer, self._results.latest_result(layer), self._view.form())
+            self._results.begin(layer, None)
+            self._view.set_running(True)
+            self._view.show_progress(None, progress)
+            self._runner.start(task)
+            self._view.start_polling()

@@ -1,0 +1,67 @@
+"""Message log of a dock."""
+
+from __future__ import annotations
+
+from html import escape
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QTextEdit, QToolButton, QVBoxLayout, QWidget
+
+#: Height in pixels of the unfolded log.
+_LOG_HEIGHT = 150
+
+#: Style of the title of an error.
+_ERROR_STYLE = "color:#ff6b6b"
+
+
+class MessageLog(QWidget):
+    """The last message and, unfolded, all of them: lines of text, with errors in red."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.log, self.toggle = QLabel(), QTextEdit(), QToolButton()
+        self.last.setWordWrap(True)
+        self.last.setTextFormat(Qt.TextFormat.RichText)
+        self.last.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        # Long paths without spaces must not widen the dock.
+        self.last.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.log.setReadOnly(True)
+        self.log.setFixedHeight(_LOG_HEIGHT)
+        self.toggle.setCheckable(True)
+        self.toggle.setToolTip("Show all messages")
+        self.toggle.toggled.connect(self._unfold)
+        header = QHBoxLayout()
+        header.addWidget(self.toggle, 0, Qt.AlignmentFlag.AlignTop)
+        header.addWidget(self.last, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(header)
+        layout.addWidget(self.log)
+        self._unfold(False)
+
+    def add(self, text: str) -> None:
+        """Append a line."""
+        self._append(f"<span>{escape(text)}</span>")
+
+    def add_error(self, text: str) -> None:
+        """Append an error."""
+        self._append(f'<span style="{_ERROR_STYLE}"><b>Error:</b> {escape(text)}</span>')
+
+    def clear(self) -> None:
+        """Remove all messages."""
+        self.log.clear()
+        self.last.clear()
+
+    def toPlainText(self) -> str:  # noqa: N802 (Qt's name)
+        """Return all messages."""
+        return str(self.log.toPlainText())
+
+    def _append(self, html: str) -> None:
+        self.log.append(html)
+        self.last.setText(html)
+        if (bar := self.log.verticalScrollBar()) is not None:
+            bar.setValue(bar.maximum())
+
+    def _unfold(self, unfolded: bool) -> None:
+        self.toggle.setText("▾" if unfolded else "▸")
+        self.log.setVisible(unfolded)

@@ -1,0 +1,159 @@
+"""Tests of the queue of layers, of the settings of the last job, and of what they change in the dock."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.plugin.denoise.form import Form
+from masked_denoiser.plugin.denoise.last_settings import recall_settings, remember_settings, settings_file
+from masked_denoiser.plugin.denoise.layer_queue import LayerQueue
+from masked_denoiser.plugin.denoise_dock import DenoiseDock
+from masked_denoiser.plugin.shared.preferences import Preferences
+
+TIMEOUT = 30_000
+
+
+class Jobs:
+    """Stand-in for the presenter, whose jobs end as told."""
+
+    def __init__(self) -> None:
+        self.running, self.finished, self.log, self.layer = False, False, [], None
+
+    def choose(self, layer):
+        self.layer = layer
+
+    def denoise(self):
+        self.running = True
+        self.log.append(self.layer.name if self.layer else "chosen")
+
+    def announce(self, text):
+        self.log.append(text)
+
+    def end(self, finished):
+        self.running, self.finished = False, finished
+
+
+def layers(*names):
+    return [SimpleNamespace(name=name) for name in names]
+
+
+def test_layers_follow_each_other():
+    jobs = Jobs()
+    queue = LayerQueue(jobs)
+    queue.start(layers("a", "b"))
+    queue.advance()  # while the first is running
+    assert jobs.log == ["layer 1 of 2: 'a'", "a"]
+    jobs.end(finished=True)
+    queue.advance()
+    jobs.end(finished=True)
+    queue.advance()
+    assert jobs.log == ["layer 1 of 2: 'a'", "a", "layer 2 of 2: 'b'", "b"]
+
+
+def test_cancelled_job_ends_queue():
+    jobs = Jobs()
+    queue = LayerQueue(jobs)
+    queue.start(layers("a", "b", "c"))
+    jobs.end(finished=False)
+    queue.advance()
+    queue.advance()
+    assert jobs.log[2:] == ["2 more layers were not denoised"]
+
+
+@pytest.fixture
+def open_dock(models, qtbot):
+    opened = []
+
+    def open_(viewer) -> DenoiseDock:
+        dock = DenoiseDock(viewer)
+        qtbot.addWidget(dock)
+        opened.append(dock)
+        qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
+        return dock
+
+    yield open_
+    for dock in opened:
+        dock.stop()
+
+
+def test_selected_layers_are_denoised_and_cleared(open_dock, qtbot, plane, rgb):
+    viewer = ViewerModel()
+    first, second, third = viewer.add_image(plane, name="a"), viewer.add_image(rgb, name="b"), viewer.add_image(plane)
+    dock = open_dock(viewer)
+    dock.expert.noise.setCurrentText("none")
+    assert dock.all_selected.isHidden()
+    viewer.layers.selection = {first, second}
+    assert not dock.all_selected.isHidden()
+    assert dock.all_selected.text() == "all 2 selected layers"
+    dock.all_selected.setChecked(True)
+    dock.denoise_button.click()
+    qtbot.waitUntil(lambda: "b denoised" in viewer.layers and not dock.presenter.running, timeout=TIMEOUT)
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["a denoised", "b denoised", third.name]
+    assert np.array_equal(viewer.layers["a denoised"].data.shape, plane.shape)
+    dock.clear_button.click()
+    assert [layer.name for layer in viewer.layers] == ["a", "a denoised", "b", third.name]
+
+
+def test_last_settings_are_kept_and_reset(open_dock, plane, qtbot):
+    viewer = ViewerModel()
+    viewer.add_image(plane)
+    dock = open_dock(viewer)
+    dock.model.setCurrentText("tiny-gray")
+    dock.expert.fields["strength"].value = 0.7
+    dock.denoise_button.click()
+    qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
+    again = open_dock(viewer)
+    assert again.form().model == "tiny-gray"
+    assert again.form().options == replace(Options(), strength=0.7)
+    assert again.noise.slider.value() == 7
+    again.expert.reset_button.click()
+    assert again.form().model == "auto"
+    assert again.form().options == Options()
+    assert open_dock(viewer).form().model == "auto"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", json.dumps({"request": {"model": "a", "device": "b", "options": {"x": 1}}})]
+)
+def test_unreadable_settings_are_ignored(models, text):
+    remember_settings(Form(model="tiny-gray", options=Options(intensity=(1.0, 2.0))))
+    assert recall_settings() == ("tiny-gray", "auto", Options(intensity=(1.0, 2.0)))
+    settings_file().write_text(text)
+    assert recall_settings() is None
+
+
+def test_preferences_fill_in_output_and_device(open_dock, plane, tmp_path, monkeypatch):
+    preferences = Preferences(device="cpu", cache_bytes=2**26, output="tiff", folder=tmp_path)
+    monkeypatch.setattr("masked_denoiser.plugin.denoise_dock.read_preferences", lambda: preferences)
+    viewer = ViewerModel()
+    viewer.add_image(plane, name="plane")
+    dock = open_dock(viewer)
+    form = dock.form()
+    assert (form.output, form.path, form.device) == ("tiff", str(tmp_path / "plane denoised.ome.tif"), "cpu")
+    assert dock.live.live.cache_bytes == 2**26
+
+
+def test_report_is_written(open_dock, qtbot, tmp_path, monkeypatch):
+    y, x = np.mgrid[:160, :200]
+    clean = 120 + 50 * np.sin(x / 25) * np.cos(y / 31)
+    viewer = ViewerModel()
+    viewer.add_image(np.clip(clean + np.random.default_rng(0).normal(0, 12, clean.shape), 0, 255).astype(np.uint8))
+    dock = open_dock(viewer)
+    dock.expert.noise.setCurrentText("sigma=12")
+    dock.preview_button.click()
+    qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
+    path = tmp_path / "report.html"
+    monkeypatch.setattr("masked_denoiser.plugin.denoise_dock.choose_report", lambda parent, name: path)
+    dock.report_button.click()
+    qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
+    assert f"Report: {path}" in dock.messages.toPlainText()
+    page = path.read_text()
+    assert "For the methods section" in page
+    assert "general-gray" in page
