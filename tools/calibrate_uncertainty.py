@@ -57,7 +57,8 @@ def main() -> None:
     print(calibration)
     calibrated = Model(replace(model.card, uncertainty=calibration.to_dict()), model.weights)
     if arguments.output:
-        calibrated.save(arguments.output)
+        halves = all(bool((weight == weight.half().float()).all()) for weight in model.weights.values())
+        calibrated.save(arguments.output, torch.float16 if halves else torch.float32)
     check(calibrated, list(read(files[1::2], model)))
 
 
