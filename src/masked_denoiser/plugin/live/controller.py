@@ -84,6 +84,11 @@ class LiveView:
         """Whether the live view is switched on."""
         return self._source is not None
 
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of denoised pixels that are kept now."""
+        return self._image.cache.nbytes if self._image is not None else 0
+
     def switch_on(self, layer: Any) -> None:
         """Show a layer denoised where it is visible; report an error if that is not possible."""
         if layer is self._source:
