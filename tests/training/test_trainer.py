@@ -444,13 +444,16 @@ def test_unsampled_nan_patches_are_skipped():
     assert pool.skipped == {"array"}
 
 
-@pytest.mark.parametrize("case", ["same", "other type", "nan", "constant", "twice", "validation", "outside"])
+@pytest.mark.parametrize(
+    "case", ["same", "other scale", "larger scale", "nan", "constant", "twice", "validation", "outside"]
+)
 def test_inconsistent_images_are_refused(tissue, tiny, quick, case):
     other = tissue[::-1].copy()
     noisy = replace(quick, way="pairs")
     images, recipe, message = {
         "same": (TrainingImages((tissue,), (tissue.copy(),), axes="YXS"), noisy, "are the same image"),
-        "other type": (TrainingImages((tissue,), (other.astype(np.uint16),), axes="YXS"), noisy, "one intensity scale"),
+        "other scale": (TrainingImages((tissue,), (other / 255.0,), axes="YXS"), noisy, "one intensity scale"),
+        "larger scale": (TrainingImages((tissue / 255.0,), (other,), axes="YXS"), noisy, "one intensity scale"),
         "nan": (
             TrainingImages((tissue / 255.0,), (np.full(tissue.shape, np.nan),), axes="YXS"), noisy, "contains NaN",
         ),
@@ -463,6 +466,20 @@ def test_inconsistent_images_are_refused(tissue, tiny, quick, case):
     }[case]  # fmt: skip
     with pytest.raises(TrainingError, match=message):
         prepare(None, tiny, recipe, images=images)
+
+
+def test_pairs_of_different_dtypes_train_alike(tissue, tiny, quick):
+    clean = np.clip(tissue.astype(float) * 0.9 + 5, 0, 255).round()
+    recipe = replace(quick, way="pairs")
+    weights = []
+    for dtype in (np.uint8, np.float32, np.uint16):
+        images = TrainingImages((tissue,), (clean.astype(dtype),), axes="YXS")
+        prepared = prepare(None, tiny, recipe, images=images)
+        list(prepared.run())
+        weights.append(prepared.trainer.state.average.state_dict())
+    for name, expected in weights[0].items():
+        for others in weights[1:]:
+            assert torch.allclose(others[name], expected, atol=1e-5), name
 
 
 def test_resume_with_other_regions_or_pixels_is_refused(tissue, tiny, quick, tmp_path):

@@ -141,6 +141,12 @@ def test_files_of_the_user_in_an_output_are_kept(image: Path, tmp_path: Path, ho
     assert (output / "0" / "folder.partial").is_dir()
 
 
+def copy_if_there(source: str, target: str) -> None:
+    """Copy a file as programs for backups do: one that was renamed since the folder was listed is left out."""
+    with suppress(FileNotFoundError):
+        shutil.copy2(source, target)
+
+
 def test_copies_of_a_store_that_is_being_written(image: Path, tmp_path: Path) -> None:
     """Each copy is either complete, with the bytes of the output, or not known to be complete."""
     output, copies = tmp_path / "out.ome.zarr", []
@@ -148,7 +154,7 @@ def test_copies_of_a_store_that_is_being_written(image: Path, tmp_path: Path) ->
         for event in prepared.pipeline.run():
             if isinstance(event, TileDone | Finishing | Finished):
                 copies.append(tmp_path / f"copy {len(copies)}.ome.zarr")
-                shutil.copytree(output, copies[-1])
+                shutil.copytree(output, copies[-1], copy_function=copy_if_there)
     states = [incompleteness(copy, read_attributes(copy)) for copy in copies]
     assert not states[-1]
     assert all(states[:-2])
