@@ -22,7 +22,7 @@ from masked_denoiser.plugin.live.cells import Position, View, cell_side, next_re
 from masked_denoiser.tiling.plan import Span
 
 #: Seconds that a rectangle takes: as long as a change of the view waits, and as an update of the screen takes.
-_RECTANGLE_SECONDS = 0.4
+_RECTANGLE_SECONDS = 0.6
 
 #: Pixels per second that are assumed before the first measurement.
 _INITIAL_SPEED = 2.5e5
