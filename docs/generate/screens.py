@@ -61,6 +61,7 @@ def draw(folder: Path, name: str, size: tuple[int, int], theme: str) -> None:
 
     def save(screen: str) -> None:
         _wait(lambda: not dock.presenter.busy and not dock.noise.presenter.busy)
+        _wait(lambda: True)  # for the layout
         if (window.width(), window.height()) != size:
             raise SystemExit(f"{screen}: the window has grown to {window.width()} x {window.height()} pixels")
         window.grab().save(str(folder / f"{name}-{screen}.png"))

@@ -174,7 +174,7 @@ class DenoiseDock(TaskDock):
         self.cancel_button.setEnabled(self._running)
         for action in (self.removed_button, self.report_button, self.clear_button):
             action.setEnabled(ready and self.compare.isEnabled())
-        for widget in (self.layer, self.model, self.output, self.region, self.expert.content()):
+        for widget in (self.layer, self.all_selected, self.model, self.output, self.region, self.expert.content()):
             widget.setEnabled(not busy)
         self.files.set_blocked(self._running)
         self.live.live.pause(busy)
@@ -186,9 +186,7 @@ class DenoiseDock(TaskDock):
         self.notes.hide()
         self.all_selected = QCheckBox()
         self.all_selected.setToolTip("Denoise all selected layers with these settings, one after the other")
-        self.removed_button = button(
-            "What was removed", "Show the difference of image and result, and whether it looks like noise"
-        )
+        self.removed_button = button("What was removed", "Show what was removed, and whether it looks like noise")
         self.report_button = button(
             "Report...", "Write a page with pictures and figures on image, result and what was removed, for a reviewer"
         )
@@ -215,7 +213,8 @@ class DenoiseDock(TaskDock):
         inner.addLayout(rows)
         inner.addWidget(self.noise)
         inner.addWidget(self.live)
-        inner.addWidget(row(self.compare, self.removed_button, self.report_button, self.clear_button))
+        inner.addWidget(self.compare)
+        inner.addWidget(row(self.removed_button, self.report_button, self.clear_button))
         inner.addStretch(1)
         self.tabs = QTabWidget()
         self.tabs.addTab(page, "Layer")

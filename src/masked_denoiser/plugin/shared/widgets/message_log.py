@@ -24,7 +24,9 @@ class MessageLog(QWidget):
         self.last.setTextFormat(Qt.TextFormat.RichText)
         self.last.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         # Long paths without spaces must not widen the dock.
-        self.last.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        policy.setHeightForWidth(True)
+        self.last.setSizePolicy(policy)
         self.log.setReadOnly(True)
         self.log.setFixedHeight(_LOG_HEIGHT)
         self.toggle.setCheckable(True)
