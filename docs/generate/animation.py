@@ -66,11 +66,11 @@ def record() -> list[Any]:
     capture(4)
     dock.compare.choose("split")
     capture(3)
-    comparison = dock.compare.comparison
-    start = list(comparison._centre())
+    split = dock.compare.comparison.split
+    start = list(split.centre())
     half = 0.3 * dock.live.canvas_size()[1] / camera.zoom
     for share in np.sin(np.linspace(0, 2 * np.pi, 28)):
-        comparison._move_to([*start[:-1], start[-1] + half * share])
+        split.move_to([*start[:-1], start[-1] + half * share])
         capture()
     viewer.close()
     return frames

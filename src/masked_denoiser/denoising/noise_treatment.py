@@ -68,6 +68,11 @@ class NoiseTreatment:
     strength: float = 1.0
 
     @property
+    def noise_factor(self) -> float:
+        """Factor between the measured noise and `noise`: see `with_strength`."""
+        return 1.0 if self.strength < 1.0 and not self.noise_map else self.strength
+
+    @property
     def is_identity(self) -> bool:
         """Whether the plane is left unchanged."""
         return not self.blend and not self.replaces_pixels

@@ -115,7 +115,9 @@ class TileDenoiser:
             return None
         std = _weighted_sum(views, [view.std(output) for view, output in zip(views, outputs, strict=True)])
         if self.network.uncertainty is not None:
-            std = self.network.uncertainty.calibrate(std, _local_sigma(tiles, treatment) if treatment.noise else None)
+            std = self.network.uncertainty.calibrate(
+                std, _measured_sigma(tiles, treatment) if treatment.noise else None
+            )
         blend = np.float32(treatment.blend)
         return std if blend == 1 else np.hypot(blend * std, (1 - blend) * remaining_noise(tiles, treatment))
 
@@ -181,8 +183,13 @@ def _hot_pixel_mask(shape: tuple[int, ...], positions: Origins, origins: Origins
 
 def remaining_noise(tiles: Batch, treatment: NoiseTreatment) -> Batch:
     """Return the standard deviation of the noise of tiles that are left unchanged; 0 if it is not known."""
-    noise = _local_sigma(tiles, treatment) if treatment.noise else np.float32(0)
+    noise = _measured_sigma(tiles, treatment) if treatment.noise else np.float32(0)
     return np.broadcast_to(noise, tiles.shape).astype(np.float32)
+
+
+def _measured_sigma(tiles: Batch, treatment: NoiseTreatment) -> Batch:
+    """Return the standard deviation of the noise as it was measured, whatever the strength of the treatment."""
+    return _local_sigma(tiles, treatment) / np.float32(treatment.noise_factor)
 
 
 def _local_sigma(tiles: Batch, treatment: NoiseTreatment) -> Batch:

@@ -33,6 +33,11 @@ def job_messages(source: Source, model: Model, job: Job) -> list[str]:
         messages.append(f"{model.card.name} is a gray model: red, green and blue are denoised separately")
     if source.rgb and job.channels == "each":
         messages.append("red, green and blue are denoised separately; set channels to 'rgb' to denoise them together")
+    if job.std and not model.card.uncertainty:
+        messages.append(
+            f"{model.card.name} has no calibration of its error: the standard deviation is that of its passes, which "
+            "is several times too small"
+        )
     messages += _warnings(source)
     if any(plane.copied for plane in job.planes):
         messages.append("the alpha channel is copied unchanged")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -44,10 +46,14 @@ def visible(viewer) -> list[str]:
     return [layer.name for layer in viewer.layers if layer.visible]
 
 
-def press(viewer, key: str):
-    """Press a key as napari does; return what its release does, or None."""
-    bound = viewer.keymap[next(k for k in viewer.keymap if str(k) == key)](viewer)
-    return next(bound, None) if hasattr(bound, "__next__") else None, bound
+@pytest.fixture
+def keyboard(viewer):
+    """Return napari's handler of keys over the canvas."""
+    from napari.utils.key_bindings import KeymapHandler
+
+    handler = KeymapHandler()
+    handler.keymap_providers = [*([viewer.layers.selection.active] if viewer.layers.selection.active else []), viewer]
+    return handler
 
 
 def test_modes_show_and_hide_layers(viewer, open_dock, qtbot, plane):
@@ -88,7 +94,7 @@ def test_line_follows_mouse(viewer, open_dock, qtbot, plane, kind):
     for column, modifiers, moved in ((70, ["Shift"], 70), (71, [], 71), (20, [], 71)):
         point = layer.data_to_world([0.0] * (layer.ndim - 1) + [float(column)])
         event = SimpleNamespace(position=point, modifiers=modifiers, type="mouse_press")
-        for _ in dock.compare.comparison._drag(viewer, event):
+        for _ in dock.compare.comparison.split._drag(viewer, event):
             assert not viewer.scene.camera.mouse_pan
         assert viewer.scene.camera.mouse_pan
         shown = np.asarray(split.data[0] if split.multiscale else split.data)
@@ -100,22 +106,146 @@ def test_line_follows_mouse(viewer, open_dock, qtbot, plane, kind):
     assert split.corner_pixels.shape == result.corner_pixels.shape
 
 
-def test_shortcuts(viewer, open_dock, qtbot, plane):
+def test_shortcuts(viewer, open_dock, qtbot, plane, keyboard):
+    def own(_viewer):
+        """Do what the user has bound to the key."""
+
+    viewer.bind_key("Alt-b", own)
     viewer.add_image(plane, name="plane")
     dock = open_dock()
     dock.preview_button.click()
     wait(dock, qtbot)
-    _, held = press(viewer, "O")
+    keyboard.press_key("B")
     assert visible(viewer) == ["plane"]
-    assert next(held, "released") == "released"
+    keyboard.release_key("B")
     assert visible(viewer) == ["plane preview"]
-    press(viewer, "Shift+O")
+    keyboard.press_key("Shift-B")
     assert visible(viewer) == ["plane before | after"]
-    press(viewer, "Shift+O")
+    keyboard.press_key("Shift-B")
     assert visible(viewer) == ["plane preview"]
-    keys = {str(key) for key in viewer.keymap}
     dock.stop()
-    assert keys - {str(key) for key in viewer.keymap} == {"O", "Shift+O", "Alt+O"}
+    assert {str(key): function for key, function in viewer.keymap.items()} == {"Alt+B": own}
+
+
+def test_users_grid_and_layers_are_restored(viewer, open_dock, qtbot, plane):
+    viewer.add_image(np.zeros((10, 10)), name="other")
+    viewer.add_image(plane, name="plane")
+    viewer.canvas.grid.shape, viewer.canvas.grid.stride = (2, 3), -1
+    dock = open_dock()
+    dock.preview_button.click()
+    wait(dock, qtbot)
+    for end in (lambda: dock.compare.choose("result"), dock.clear_button.click, viewer.layers.clear):
+        if "plane preview" not in viewer.layers:
+            dock.preview_button.click()
+            wait(dock, qtbot)
+        dock.compare.choose("side by side")
+        assert viewer.canvas.grid.enabled
+        end()
+        qtbot.waitUntil(lambda: not viewer.canvas.grid.enabled, timeout=TIMEOUT)
+        assert (viewer.canvas.grid.shape, viewer.canvas.grid.stride) == ((2, 3), -1)
+        assert all(layer.visible for layer in viewer.layers if layer.name == "other")
+
+
+def test_two_models_are_shown_next_to_each_other(viewer, open_dock, qtbot, plane):
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.model.setCurrentText("tiny-gray")
+    dock.models_button.models.aboutToShow.emit()
+    names = {action.text(): action for action in dock.models_button.models.actions()}
+    assert "tiny-gray" not in names
+    names["general-gray"].trigger()
+    wait(dock, qtbot)
+    shown = visible(viewer)
+    assert [name.partition(",")[0] for name in shown] == ["plane: tiny-gray", "plane: general-gray"]
+    assert viewer.canvas.grid.enabled
+    assert viewer.layers[shown[0]].data.shape == viewer.layers[shown[1]].data.shape
+
+
+@pytest.mark.parametrize("channels", ["rgb", "each"])
+def test_live_view_of_colours(viewer, open_dock, qtbot, rgb, channels):
+    viewer.add_image(rgb, name="image")
+    dock = open_dock()
+    dock.expert.fields["channels"].value = channels
+    dock.expert.fields["dtype"].value = "float32"
+    dock.live.switch.setChecked(True)
+    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
+    shown = np.asarray(viewer.layers["image live view"].data)
+    dock.live.switch.setChecked(False)
+    dock.denoise_button.click()
+    wait(dock, qtbot)
+    assert np.abs(shown - np.asarray(viewer.layers["image denoised"].data)).mean() < 1.0
+
+
+def test_live_view_follows_chosen_layer_and_pixels(viewer, open_dock, qtbot, plane):
+    first, second = viewer.add_image(plane, name="a"), viewer.add_image(np.stack([plane[::-1]] * 3), name="b")
+    viewer.layers.selection.active = first
+    dock = open_dock()
+    dock.live.switch.setChecked(True)
+    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
+    assert visible(viewer) == ["a live view", "b"]
+    viewer.layers.selection.active = second
+    qtbot.waitUntil(lambda: "b live view" in viewer.layers, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
+    assert visible(viewer) == ["a", "b live view"]
+    assert dock.layer.findText("b live view") < 0
+    before = np.asarray(viewer.layers["b live view"].data[1])
+    second.data = np.stack([plane] * 3)
+    qtbot.waitUntil(lambda: dock.live.status.text() != "denoised", timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
+    assert np.abs(np.asarray(viewer.layers["b live view"].data[1]).astype(int) - before[::-1]).mean() < 5
+    viewer.layers.selection = {second, viewer.layers["b live view"]}
+    viewer.layers.remove_selected()
+    qtbot.waitUntil(lambda: not dock.live.switch.isChecked(), timeout=TIMEOUT)
+    assert list(viewer.layers) == [first]
+
+
+def test_live_view_scales_positions_with_level(viewer, open_dock, qtbot):
+    """A pyramid that is halved along Z, too, is displayed at its second level."""
+    stack = np.random.default_rng(0).integers(0, 256, (8, 600, 600), dtype=np.uint8)
+    viewer.add_image([stack, stack[::2, ::2, ::2]], name="image", multiscale=True)
+    dock = open_dock()
+    dock.live.canvas_size = lambda: (100, 100)
+    viewer.dims.set_current_step(0, 6)
+    viewer.scene.camera.center, viewer.scene.camera.zoom = (0, 300, 300), 0.5
+    dock.live.switch.setChecked(True)
+    viewer.layers["image live view"]._data_level = 1
+    qtbot.waitUntil(lambda: dock.live.status.text().startswith("denoised at 1/2"), timeout=TIMEOUT)
+    level = viewer.layers["image live view"].data[1]
+    changed = (np.asarray(level[...]) != stack[::2, ::2, ::2]).any(axis=(1, 2))
+    assert changed.tolist() == [False, False, False, True]
+
+
+def test_settings_that_change_quickly_start_one_measurement(viewer, open_dock, qtbot, plane, monkeypatch):
+    from masked_denoiser.plugin.live import engine
+
+    calls, original = [], engine.resolve_job
+
+    def resolve(*args, **kwargs):
+        calls.append(threading.current_thread())
+        time.sleep(0.2)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(engine, "resolve_job", resolve)
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.live.switch.setChecked(True)
+    for seed in range(1, 11):
+        dock.expert.fields["seed"].value = seed
+        qtbot.wait(20)
+    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised" and len(calls) > 1, timeout=TIMEOUT)
+    assert len(calls) == 2
+    assert len([t for t in threading.enumerate() if t.name == "masked-denoiser"]) == 1
+
+
+def test_closing_the_dock_restores_the_viewer(viewer, open_dock, qtbot, plane):
+    layer = viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.live.switch.setChecked(True)
+    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
+    dock.compare.choose("split")
+    dock.restore_viewer()
+    assert list(viewer.layers) == [layer]
+    assert layer.visible
 
 
 def test_new_result_ends_split(viewer, open_dock, qtbot, plane):

@@ -29,6 +29,9 @@ class Jobs:
     def choose(self, layer):
         self.layer = layer
 
+    def has(self, layer):
+        return layer.name != "removed"
+
     def denoise(self):
         self.running = True
         self.log.append(self.layer.name if self.layer else "chosen")
@@ -55,6 +58,16 @@ def test_layers_follow_each_other():
     jobs.end(finished=True)
     queue.advance()
     assert jobs.log == ["layer 1 of 2: 'a'", "a", "layer 2 of 2: 'b'", "b"]
+
+
+def test_removed_layer_is_left_out():
+    jobs = Jobs()
+    queue = LayerQueue(jobs)
+    queue.start(layers("a", "removed", "b"))
+    for _ in range(3):
+        jobs.end(finished=True)
+        queue.advance()
+    assert [entry for entry in jobs.log if ":" not in entry] == ["a", "it was removed", "b"]
 
 
 def test_cancelled_job_ends_queue():
@@ -157,3 +170,38 @@ def test_report_is_written(open_dock, qtbot, tmp_path, monkeypatch):
     page = path.read_text()
     assert "For the methods section" in page
     assert "general-gray" in page
+
+
+def test_queue_keeps_slices_and_continues_after_unchanged_image(open_dock, qtbot, plane):
+    viewer = ViewerModel()
+    ramp = np.stack([np.tile(np.linspace(0, 60000, 200).astype(np.uint16), (200, 1))] * 3)
+    noisy = np.stack([np.repeat(plane[:, :100], 2, axis=1)] * 3)
+    first, second = viewer.add_image(ramp, name="clean"), viewer.add_image(noisy, name="noisy")
+    dock = open_dock(viewer)
+    viewer.layers.selection = {first, second}
+    dock.presenter.chooser.choose_layer(first)
+    dock.expert.axes.setText("ZYX")
+    dock.expert.slices.ranges["Z"].setText("1")
+    dock.expert.fields["tile"].value = 64
+    dock.all_selected.setChecked(True)
+    dock.denoise_button.click()
+    qtbot.waitUntil(lambda: not dock.presenter.busy and "layer 2 of 2" in dock.messages.toPlainText(), timeout=TIMEOUT)
+    assert "were not denoised" not in dock.messages.toPlainText()
+    assert dock.expert.slices.ranges["Z"].text() == "1"
+    assert dock.presenter.chooser.layer is second
+
+
+def test_denoise_anyway_is_for_the_chosen_layer_and_is_not_kept(open_dock, qtbot, plane):
+    viewer = ViewerModel()
+    ramp = np.tile(np.linspace(0, 60000, 200).astype(np.uint16), (200, 1))
+    first, second = viewer.add_image(ramp, name="a"), viewer.add_image(ramp[:, ::-1], name="b")
+    dock = open_dock(viewer)
+    viewer.layers.selection.active = first
+    dock.denoise_button.click()
+    qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
+    viewer.layers.selection.active = second
+    dock.expert.fields["strength"].value = 1.5
+    dock.noise.denoise_anyway.emit()
+    qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
+    assert [layer.name for layer in viewer.layers] == ["a", "b", "b denoised"]
+    assert recall_settings() == ("auto", "auto", Options(strength=1.5))

@@ -94,7 +94,7 @@ class LazyBlocks:
 
     def __init__(self, resolved: ResolvedJob) -> None:
         self._resolved, self._rectangles = resolved, RectangleDenoiser(resolved)
-        job, source, colour = resolved.job, resolved.source, self._rectangles.colour_axis
+        job, source, colour = resolved.job, resolved.source, self._rectangles.whole_axis
         rows, columns = job.group[0] * job.tile, job.group[1] * job.tile
         sides = {"Y": rows, "X": columns} | ({colour: source.sizes[colour]} if colour else {})
         self.chunks = tuple(min(sides.get(letter, 1), side) for letter, side in source.sizes.items())

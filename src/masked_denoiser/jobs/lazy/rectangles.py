@@ -57,9 +57,14 @@ class RectangleDenoiser:
         """
         return self.denoise_batch(plane, (self.resolved.job.plan.rectangle(rows, columns),))[0]
 
+    @property
+    def whole_axis(self) -> str:
+        """The axis of which a block has all positions: that of the colours, also if they are denoised separately."""
+        return self.colour_axis or ("S" if self.resolved.source.rgb and "S" in self.resolved.source.axes else "")
+
     def planes_at(self, position: Mapping[str, int]) -> list[Plane]:
-        """Return the planes at a position along the axes other than Y, X and colour; one, or more with alpha."""
-        return self._planes[tuple(position[letter] for letter in self.outer_axes)]
+        """Return the planes at a position along the axes other than Y, X and colour: one, or more with alpha."""
+        return self._planes[tuple(position[letter] for letter in self._outer_axes)]
 
     def assemble(self, parts: Sequence[tuple[Plane, Pixels]]) -> Pixels:
         """Return the same rectangle of planes at one position as a block with the axes of the image.
@@ -69,10 +74,10 @@ class RectangleDenoiser:
         """
         job, source = self.resolved.job, self.resolved.source
         sides = {"Y": parts[0][1].shape[1], "X": parts[0][1].shape[2]}
-        sides |= {self.colour_axis: source.sizes[self.colour_axis]} if self.colour_axis else {}
+        sides |= {self.whole_axis: source.sizes[self.whole_axis]} if self.whole_axis else {}
         block: Pixels = np.empty([sides.get(a, 1) for a in source.axes], job.result_dtype.newbyteorder("="))
         for plane, pixels in parts:
-            inside = replace(plane, index=tuple((a, i if a == self.colour_axis else 0) for a, i in plane.index))
+            inside = replace(plane, index=tuple((a, i if a == self.whole_axis else 0) for a, i in plane.index))
             key = plane_index(source.axes, inside, slice(None), slice(None))
             block[key] = from_channels_first(pixels, source.axes, plane)
         return block
@@ -83,16 +88,16 @@ class RectangleDenoiser:
         return next((plane.channel_axis for plane in self.resolved.job.planes if plane.channel_axis), "")
 
     @property
-    def outer_axes(self) -> str:
+    def _outer_axes(self) -> str:
         """The axes other than Y, X and colour."""
-        return "".join(letter for letter in self.resolved.source.axes if letter not in ("Y", "X", self.colour_axis))
+        return "".join(letter for letter in self.resolved.source.axes if letter not in ("Y", "X", self.whole_axis))
 
     @cached_property
     def _planes(self) -> dict[tuple[int, ...], list[Plane]]:
         planes: dict[tuple[int, ...], list[Plane]] = {}
         for plane in self.resolved.job.planes:
             at = dict(plane.index)
-            planes.setdefault(tuple(at[letter] for letter in self.outer_axes), []).append(plane)
+            planes.setdefault(tuple(at[letter] for letter in self._outer_axes), []).append(plane)
         return planes
 
     @cached_property

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Protocol
 from weakref import WeakMethod
 
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox
 
 from masked_denoiser.errors import MaskedDenoiserError
@@ -16,8 +17,8 @@ from masked_denoiser.plugin.denoise.presenter import DenoisePresenter
 from masked_denoiser.plugin.shared.wording import describe_error
 
 #: Keyboard shortcuts of the canvas by what they choose; the first is to be held.
-HOLD_KEY = "o"
-KEYS: dict[str, Mode] = {"Shift-o": "split", "Alt-o": "side by side"}
+HOLD_KEY = "b"
+KEYS: dict[str, Mode] = {"Shift-b": "split", "Alt-b": "side by side"}
 
 #: Entries of the list by mode.
 _LABELS: dict[Mode, str] = {
@@ -29,7 +30,7 @@ _LABELS: dict[Mode, str] = {
 
 _TOOLTIP = (
     "Show the result, the original, or both. Drag the line of the split, or drag anywhere with Shift. "
-    "Keys over the canvas: hold O to see the original, Shift+O for the split, Alt+O for side by side."
+    "Keys over the canvas: hold B to see the image before, Shift+B for the split, Alt+B for side by side."
 )
 
 
@@ -61,14 +62,18 @@ class ComparePanel(QComboBox):
         self.setEnabled(False)
         self.comparison = Comparison(viewer, lambda: dock().presenter.results)
         self.activated.connect(self._activated)
+        # Layers must not be removed while napari removes others, as it tells of each of them.
+        self._update_timer = QTimer(self)
+        self._update_timer.setSingleShot(True)
+        self._update_timer.timeout.connect(self._update)
+        self._replaced: dict[str, Any] = {}  # bindings of the user, by key
+        self._bound: dict[str, Any] = {}
         self._bind_keys()
 
     def show_state(self, possible: bool) -> None:
-        """Enable the choice if there is a result, and select the current mode."""
-        self.comparison.update()
-        layer = self._dock().presenter.layer
+        """Enable the choice if there is a result, and select the current mode when layers have settled."""
+        self._update_timer.start(0)
         self.setEnabled(possible)
-        self.setCurrentIndex(MODES.index(self.comparison.mode(layer)) if layer is not None else 0)
 
     def choose(self, mode: Mode) -> None:
         """Compare in this mode, or report why that is not possible."""
@@ -78,13 +83,29 @@ class ComparePanel(QComboBox):
                 self.comparison.choose(dock.presenter.layer, mode, dock.form().axes or None)
         except MaskedDenoiserError as error:
             dock.show_error(describe_error(error))
-        self.show_state(self.isEnabled())
+        self._update()
+
+    def show_pair(self, left: Any, right: Any) -> None:
+        """Show two results of the chosen layer next to each other."""
+        self.comparison.show_pair(self._dock().presenter.layer, left, right)
+        self._update()
 
     def stop(self) -> None:
-        """Release the viewer, because the window closes."""
-        for key in (HOLD_KEY, *KEYS):
-            self._viewer.bind_key(key, None, overwrite=True)
+        """Release the viewer and restore its keys, because the window closes."""
+        self._update_timer.stop()
+        for key, function in self._bound.items():
+            removed = self._viewer.bind_key(key, None, overwrite=True)
+            restored = self._replaced[key] if removed is function else removed
+            if restored is not None:
+                self._viewer.bind_key(key, restored, overwrite=True)
+        self._bound, self._replaced = {}, {}
         self.comparison.disconnect()
+
+    def _update(self) -> None:
+        self.comparison.update()
+        layer = self._dock().presenter.layer
+        self.setEnabled(self._dock().presenter.results.has_results(layer))
+        self.setCurrentIndex(MODES.index(self.comparison.mode(layer)) if layer is not None else 0)
 
     def _activated(self, index: int) -> None:
         self.choose(MODES[index])
@@ -92,9 +113,11 @@ class ComparePanel(QComboBox):
     def _bind_keys(self) -> None:
         # The viewer must not keep the dock alive.
         hold, toggle = WeakMethod(self._hold), WeakMethod(self._toggle)
-        self._viewer.bind_key(HOLD_KEY, lambda _viewer: _run_hold(hold), overwrite=True)
-        for key, mode in KEYS.items():
-            self._viewer.bind_key(key, partial(_run_toggle, toggle, mode), overwrite=True)
+        self._bound = {HOLD_KEY: partial(_run_hold, hold)}
+        self._bound |= {key: partial(_run_toggle, toggle, mode) for key, mode in KEYS.items()}
+        for key, function in self._bound.items():
+            self._replaced[key] = self._viewer.bind_key(key, None, overwrite=True)
+            self._viewer.bind_key(key, function, overwrite=True)
 
     def _hold(self) -> Iterator[None]:
         layer = self._dock().presenter.layer
@@ -105,7 +128,8 @@ class ComparePanel(QComboBox):
             self.choose("result" if self.comparison.mode(self._dock().presenter.layer) == mode else mode)
 
 
-def _run_hold(hold: WeakMethod[Any]) -> Iterator[None]:
+def _run_hold(hold: WeakMethod[Any], _viewer: Any) -> Iterator[None]:
+    # napari runs what follows the yield when the key is released, of generator functions only.
     if (method := hold()) is not None:
         yield from method()
 

@@ -44,13 +44,22 @@ class LayerChooser:
         viewer: the napari viewer.
         view: the dock.
         is_result: returns whether a layer is a result of the dock.
+        is_view: returns whether a layer is a live view or a split, which cannot be chosen.
 
     Attributes:
         layer: the chosen layer, or None.
+        on_change: called after another layer was chosen.
     """
 
-    def __init__(self, viewer: Any, view: LayerChoiceView, is_result: Callable[[Any], bool]) -> None:
-        self._viewer, self._view, self._is_result = viewer, view, is_result
+    def __init__(
+        self,
+        viewer: Any,
+        view: LayerChoiceView,
+        is_result: Callable[[Any], bool],
+        is_view: Callable[[Any], bool],
+    ) -> None:
+        self._viewer, self._view, self._is_result, self._is_view = viewer, view, is_result, is_view
+        self.on_change: Callable[[], None] = lambda: None
         self._layers: list[Any] = []
         self.layer: Any = None
         self._shape: tuple[int, ...] = ()
@@ -94,7 +103,7 @@ class LayerChooser:
         for layer in self._layers:
             layer.events.name.disconnect(self._renamed)
             layer.events.data.disconnect(self._data_changed)
-        self._layers = [layer for layer in self._viewer.layers if _is_image(layer)]
+        self._layers = [layer for layer in self._viewer.layers if _is_image(layer) and not self._is_view(layer)]
         for layer in self._layers:
             layer.events.name.connect(self._renamed)
             layer.events.data.connect(self._data_changed)
@@ -136,6 +145,7 @@ class LayerChooser:
         if layer is None:
             self._view.show_axes("", "")
             self._view.show_notes([])
+            self.on_change()
             return
         self._shape = tuple(layer.data.shape)
         self._view.show_notes(layer_notes(layer))
@@ -145,6 +155,7 @@ class LayerChooser:
         except ImageError as error:
             self._view.show_axes("", str(error))
         self._view.suggest_paths(layer.name, layer_path(layer))
+        self.on_change()
 
 
 def _model_names() -> list[str]:

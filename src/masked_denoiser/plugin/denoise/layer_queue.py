@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from masked_denoiser.plugin.denoise.presenter import DenoisePresenter
+
 
 class LayerJobs(Protocol):
     """Presenter of the dock, as the queue uses it."""
@@ -17,13 +19,56 @@ class LayerJobs(Protocol):
         """Whether the last job has finished, and was neither cancelled nor refused."""
 
     def choose(self, layer: Any) -> None:
-        """Choose a layer."""
+        """Choose a layer, and keep the selected slices if it has the same axes."""
+
+    def has(self, layer: Any) -> bool:
+        """Return whether a layer is in the viewer."""
 
     def denoise(self) -> None:
         """Start to denoise the chosen layer."""
 
     def announce(self, text: str) -> None:
         """Append a message."""
+
+
+class DockJobs:
+    """Jobs of the presenter of a dock.
+
+    Args:
+        presenter: the presenter.
+        viewer: the viewer.
+    """
+
+    def __init__(self, presenter: DenoisePresenter, viewer: Any) -> None:
+        self._presenter, self._viewer = presenter, viewer
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is running."""
+        return self._presenter.running
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last job has finished, and was neither cancelled nor refused."""
+        return self._presenter.finished
+
+    def choose(self, layer: Any) -> None:
+        """Choose a layer, and keep the selected slices if it has the same axes."""
+        form = self._presenter.view.form()
+        self._presenter.chooser.choose_layer(layer)
+        self._presenter.view.show_part(form.axes, form.slices)
+
+    def has(self, layer: Any) -> bool:
+        """Return whether a layer is in the viewer."""
+        return layer in self._viewer.layers
+
+    def denoise(self) -> None:
+        """Start to denoise the chosen layer."""
+        self._presenter.denoise()
+
+    def announce(self, text: str) -> None:
+        """Append a message."""
+        self._presenter.view.show_message(text)
 
 
 class LayerQueue:
@@ -63,6 +108,11 @@ class LayerQueue:
 
     def _start_next(self) -> None:
         layer = self._layers.pop(0)
-        self._jobs.choose(layer)
         self._jobs.announce(f"layer {self._total - len(self._layers)} of {self._total}: '{layer.name}'")
+        if not self._jobs.has(layer):
+            self._jobs.announce("it was removed")
+            return
+        self._jobs.choose(layer)
         self._jobs.denoise()
+        if not self._jobs.running:  # it was refused
+            self.advance()

@@ -18,6 +18,7 @@ from masked_denoiser.plugin.denoise.layer_part import ShapesList
 from masked_denoiser.plugin.denoise.request import RequestBuilder
 from masked_denoiser.plugin.denoise.results.actions import ResultActions
 from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
+from masked_denoiser.plugin.denoise.results.two_models import ModelsCompared
 from masked_denoiser.plugin.denoise.view import DenoiseView
 from masked_denoiser.plugin.layers.settings_record import settings_of
 from masked_denoiser.plugin.layers.source import RECORD_KEY
@@ -30,18 +31,20 @@ _log = logging.getLogger(__name__)
 
 
 class DenoisePresenter:
-    """Presenter of the form, the background task, the result layers (`results`) and the `actions` on results.
+    """Presenter of the form, the background task, the `results`, the `chooser` of layers, and `actions` on results.
 
     While it is `busy`, call `process_events` about twenty times a second.
     """
 
     def __init__(self, viewer: Any, view: DenoiseView) -> None:
         self._viewer, self._view = viewer, view
+        self.view = view
         self._runner, self._discovery = TaskRunner(), TaskRunner()
         self._results = self.results = ResultLayers(viewer)
-        self._chooser = LayerChooser(viewer, view, is_result=self._results.is_result)
+        self.chooser = LayerChooser(viewer, view, self._results.is_result, self._results.is_view)
+        self.chooser.on_change = self._layer_chosen
         self._requests = RequestBuilder(viewer, view)
-        self.actions = ResultActions(view, self._runner, self._results, self._layer)
+        self.actions = ResultActions(view, self._runner, self._results, self._layer, self._preview_request)
         self._shapes = ShapesList(viewer, view.show_shapes)
         self._request: Request | None = None
         self._source_layer: Any = None
@@ -56,7 +59,7 @@ class DenoisePresenter:
     @property
     def layer(self) -> Any:
         """The chosen layer, or None."""
-        return self._chooser.layer
+        return self.chooser.layer
 
     @property
     def running(self) -> bool:
@@ -68,18 +71,6 @@ class DenoisePresenter:
         """Whether the last job has finished, and was neither cancelled nor refused."""
         return self._finished
 
-    def selected_layers(self) -> list[Any]:
-        """Return the selected image layers, or else the chosen one."""
-        return self._chooser.selected()
-
-    def choose(self, layer: Any) -> None:
-        """Choose a layer."""
-        self._chooser.choose_layer(layer)
-
-    def announce(self, text: str) -> None:
-        """Append a message."""
-        self._view.show_message(text)
-
     @property
     def busy(self) -> bool:
         """Whether a task is running or has unprocessed events."""
@@ -87,8 +78,11 @@ class DenoisePresenter:
 
     def choose_layer(self, number: int) -> None:
         """Choose the layer at this index of the list."""
-        self._chooser.choose(number)
+        self.chooser.choose(number)
+
+    def _layer_chosen(self) -> None:
         self.update_comparison()
+        self._view.layer_chosen()
 
     def preview(self) -> None:
         """Denoise the visible part of the layer in memory."""
@@ -96,19 +90,17 @@ class DenoisePresenter:
 
     def denoise(self) -> None:
         """Denoise the layer, or the chosen part of it."""
+        self._finished = False
         self._request_and_start(preview=False)
 
     def denoise_anyway(self) -> None:
         """Repeat the last job, or start one, without the measurement that found too little noise."""
         if self._runner.running:
             return
-        if self._unchanged is None:
+        if self._unchanged is None or self._unchanged[1] is not self.chooser.layer:
             self._request_and_start(preview=False, noise="none")
             return
         request, layer = self._unchanged
-        if layer not in self._viewer.layers:
-            self._view.show_error("the layer was removed; choose another one")
-            return
         options = replace(request.options, noise="none", strength=1.0)
         self._source_layer = layer
         self._start(replace(request, options=options, overwrite=True))
@@ -163,7 +155,7 @@ class DenoisePresenter:
         if self._runner.running and self._request is not None:
             kept = f"finished tiles are in {self._request.output}" if self._request.output else "nothing is kept"
             _log.warning("the dock was closed and its job was cancelled: %s", kept)
-        self._chooser.disconnect()
+        self.chooser.disconnect()
         self._shapes.disconnect()
         self._discovery.stop()
         self._runner.stop()
@@ -192,8 +184,9 @@ class DenoisePresenter:
             return
         try:
             layer, form = self._layer(), self._view.form()
-            form = form if noise is None else replace(form, options=replace(form.options, noise=noise))
-            request = self._requests.preview(layer, form) if preview else self._requests.denoise(layer, form)
+            options = form.options if noise is None else replace(form.options, noise=noise, strength=1.0)
+            make = self._requests.preview if preview else self._requests.denoise
+            request = make(layer, replace(form, options=options))
         except MaskedDenoiserError as error:
             self._view.show_error(describe_error(error))
             return
@@ -202,10 +195,13 @@ class DenoisePresenter:
             self._source_layer = layer
             self._start(request)
 
+    def _preview_request(self) -> Request:
+        return self._requests.preview(self._layer(), self._view.form())
+
     def _layer(self) -> Any:
-        if self._chooser.layer is None:
+        if self.chooser.layer is None:
             raise MaskedDenoiserError("there is no image layer; open an image first")
-        return self._chooser.layer
+        return self.chooser.layer
 
     def _start(self, request: Request) -> None:
         self._request, self._cancel_reason, self._existing, self._finished = request, "", None, False
@@ -213,8 +209,8 @@ class DenoisePresenter:
         self._view.show_banner("")
         self._results.begin(self._source_layer, request.output)
         self._view.set_running(True)
-        self._view.show_progress(None, "loading the model, measuring the image")
         self._runner.start(partial(tasks.denoise, request))
+        self._view.show_progress(None, "loading the model, measuring the image")
         self._view.start_polling()
 
     def _handle(self, event: Any) -> None:
@@ -228,9 +224,11 @@ class DenoisePresenter:
                 self._results.show(event)
                 self.update_comparison()
             case tasks.LeftUnchanged(reason):
-                assert self._request is not None
-                self._unchanged = self._request, self._source_layer
+                self._unchanged = (self._request, self._source_layer) if self._request is not None else None
+                self._finished = True
                 self._view.show_banner(reason)
+            case ModelsCompared():
+                self.actions.show_compared(event)
             case tasks.OutputExists():
                 self._existing = event
             case Finishing():
@@ -246,7 +244,7 @@ class DenoisePresenter:
 
     def update_comparison(self) -> None:
         """Show whether the chosen layer can be compared with a result, after layers have changed."""
-        self._view.show_comparison(self._results.has_results(self._chooser.layer))
+        self._view.show_comparison(self._results.has_results(self.chooser.layer))
 
     def _describe_end(self, event: Finished | Cancelled) -> str:
         assert self._request is not None

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from masked_denoiser.jobs.spec.job import Job
 
 #: Role of a result layer.
-Role = Literal["result", "std", "preview", "residual", "live", "split"]
+Role = Literal["result", "std", "preview", "second", "residual", "live", "split"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.plugin.denoise.form import Form
@@ -48,6 +48,15 @@ class DenoiseView(AskingView, Protocol):
 
     def show_comparison(self, possible: bool) -> None:
         """Enable the comparison of original and result, and show what is visible."""
+
+    def show_side_by_side(self, left: Any, right: Any) -> None:
+        """Show two layers next to each other."""
+
+    def layer_chosen(self) -> None:
+        """React to another chosen layer."""
+
+    def show_part(self, axes: str, slices: str) -> None:
+        """Fill in axes and slices if the chosen layer has the same axes."""
 
     def show_settings(self, model: str, device: str, options: Options) -> None:
         """Fill in the settings of an earlier job."""

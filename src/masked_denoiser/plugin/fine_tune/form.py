@@ -13,6 +13,7 @@ import numpy as np
 
 from masked_denoiser.errors import FormError
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.suffixes import suffix_of
 from masked_denoiser.models import catalogue
 from masked_denoiser.tiling.plan import Span
 
@@ -159,12 +160,13 @@ def model_name(name: str, image: Source | Path) -> str:
     Raises:
         FormError: if nothing remains of the name.
     """
-    stem = image.name.partition(".")[0]
-    letters = (letter if letter.isalnum() or letter in "-_." else "-" for letter in name.strip() or f"{stem}-tuned")
+    typed = name.strip()
+    raw = typed or image.name[: len(image.name) - len(suffix_of(image.name))]
+    letters = (letter if letter.isalnum() or letter in "-_." else "-" for letter in raw)
     valid = "".join(letters).strip("-.")[:_MAX_NAME]
     if not valid:
-        raise FormError(f"the name {name!r} has no letters or digits; choose another one")
-    return valid
+        raise FormError(f"the name {raw!r} has no letters or digits; choose another one")
+    return valid if typed else f"{valid}-tuned"
 
 
 def training_folder(name: str) -> Path:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from masked_denoiser.errors import MaskedDenoiserError
 from masked_denoiser.images.source import Source
+from masked_denoiser.messages import Message
 from masked_denoiser.plugin.fine_tune.form import FineTuneRequest
 
 if TYPE_CHECKING:
@@ -121,7 +123,7 @@ def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any
             else:
                 yield event
             if isinstance(event, Validated):
-                yield ViewPicture(_denoise_view(view, prepared, request))
+                yield _view_picture(view, prepared, request)
 
 
 def _resolve_model(request: FineTuneRequest) -> str | Path:
@@ -139,6 +141,14 @@ def _first_image(request: FineTuneRequest, files: ExitStack) -> Source:
 
     image = request.images[0]
     return image if isinstance(image, Source) else open_images(first_input([image]), files, request.axes)[0]
+
+
+def _view_picture(view: np.ndarray[Any, Any], prepared: Any, request: FineTuneRequest) -> ViewPicture | Message:
+    """Return a patch before and after the model as trained so far, or why there is none: the training continues."""
+    try:
+        return ViewPicture(_denoise_view(view, prepared, request))
+    except (MaskedDenoiserError, MemoryError, RuntimeError) as error:  # of torch, if memory runs out
+        return Message(f"your view could not be denoised ({error}); the training continues")
 
 
 def _denoise_view(view: np.ndarray[Any, Any], prepared: Any, request: FineTuneRequest) -> np.ndarray[Any, Any]:

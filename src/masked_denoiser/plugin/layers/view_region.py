@@ -72,6 +72,13 @@ def visible_rectangle(layer: Any, displayed: Sequence[int], axes: str) -> Rectan
     return spans[0], spans[1]
 
 
+def grid_shape(viewer: Any) -> tuple[int, int]:
+    """Return the number of rows and columns of a viewer's grid; 1 and 1 if it is off."""
+    # Before napari 0.9, hidden layers have a place in the grid, too.
+    rows, columns = grid_of(viewer).actual_shape(viewer.layers if hasattr(viewer, "canvas") else len(viewer.layers))
+    return int(rows), int(columns)
+
+
 def visible_part(viewer: Any, layer: Any, axes: str) -> Rectangle | None:
     """Return the part of a layer's plane that a viewer's canvas shows; see `visible_rectangle`."""
     dims = viewer.dims

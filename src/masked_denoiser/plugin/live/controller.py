@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,6 +23,9 @@ from masked_denoiser.plugin.shared.wording import describe_error
 
 _log = logging.getLogger(__name__)
 
+#: Seconds for which settings must be unchanged before the live view starts again with them.
+_SETTLING_SECONDS = 0.3
+
 #: Most bytes of denoised pixels that a live view keeps.
 CACHE_BYTES = 512 * 2**20
 
@@ -38,19 +42,23 @@ class LivePanel(Protocol):
     def show_live(self, on: bool, text: str, share: float | None) -> None:
         """Show whether the live view is on, what it does, and the share of the view that is denoised."""
 
+    def update_comparison(self) -> None:
+        """Show what is visible after layers have changed."""
+
 
 @dataclass(frozen=True)
 class _Settings:
-    """Settings with which the pixels of a live view are computed."""
+    """Settings with which the pixels of a live view are computed, and the version of the pixels of its layer."""
 
     model: str
     device: str
     axes: str
     options: Any
+    version: int
 
     @classmethod
-    def of(cls, form: Form) -> _Settings:
-        return cls(form.model, form.device, form.axes, form.options)
+    def of(cls, form: Form, version: int) -> _Settings:
+        return cls(form.model, form.device, form.axes, form.options, version)
 
 
 class LiveView:
@@ -72,10 +80,14 @@ class LiveView:
         self._runner, self._pace = TaskRunner(), RefreshPace()
         self._source: Any = None
         self._layer: Any = None
-        self._settings: _Settings | None = None
+        self._settings: _Settings | None = None  # of the engine
+        self._wanted: _Settings | None = None
+        self._wanted_since = 0.0
         self._image: LiveImage | None = None
         self._engine: LiveEngine | None = None
         self._paused = self._changed = False
+        self._ended: str | None = None
+        self._version = 0
         self.cache_bytes = CACHE_BYTES
         viewer.layers.events.removed.connect(self._layer_removed)
 
@@ -94,8 +106,10 @@ class LiveView:
         if layer is self._source:
             return
         self.switch_off()
-        self._source = layer
-        self._restart()
+        self._source, self._ended = layer, None
+        layer.events.data.connect(self._data_changed)
+        self._panel.show_live(True, "loading the model", None)
+        self._follow()
 
     def switch_off(self, text: str = "") -> None:
         """Remove the layer of the live view and show the original again.
@@ -103,8 +117,10 @@ class LiveView:
         Args:
             text: why, if the user has not switched it off.
         """
-        layer, self._source, self._layer, self._settings = self._layer, None, None, None
-        self._stop_engine()
+        source, layer = self._source, self._layer
+        self.stop()
+        if source is not None:
+            source.events.data.disconnect(self._data_changed)
         if layer is not None and layer in self._viewer.layers:
             self._viewer.layers.remove(layer)
         self._panel.show_live(False, text, None)
@@ -115,27 +131,33 @@ class LiveView:
 
     def stop(self) -> None:
         """Stop without changing layers, because the window closes."""
-        self._source = self._layer = None
+        self._source = self._layer = self._settings = self._wanted = None
         self._stop_engine()
 
     def process_events(self) -> None:
         """Handle the events of the background task since the last call, and follow the view and the settings."""
         for event in self._runner.poll():
+            if self._engine is None:
+                continue  # of an engine that was replaced
             if isinstance(event, LiveStatus):
                 self._changed = self._changed or event.changed
                 self._panel.show_live(True, event.text, event.share)
             elif isinstance(event, TaskEnded) and event.error is not None:
                 self._failed(event.error)
-                return
+        if self._source is not None and self._ended is not None:
+            self.switch_off(self._ended)
         if self._source is None:
             return
-        if self._paused and self._engine is not None:
+        if not self._paused:
+            self._follow()
+        elif self._engine is not None:
             self._engine.look_at(None)
             if self._shown() is None:
                 self.switch_off("switched off, since a result is shown")
-                return
-        else:
-            self._follow()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Draw new pixels, if the last drawing was long enough ago."""
         shown = self._shown()
         if self._changed and shown is not None and self._pace.is_due():
             self._changed = False
@@ -149,32 +171,41 @@ class LiveView:
         return self._results().visible_split(self._source)
 
     def _follow(self) -> None:
-        """Restart after a change of the settings, and give the current view to the background task."""
+        """Give the current view to the background task, or start another one when changed settings have settled."""
         try:
-            settings = _Settings.of(self._panel.form())
+            settings = _Settings.of(self._panel.form(), self._version)
         except MaskedDenoiserError as error:
             self._panel.show_live(True, describe_error(error), None)
             return
-        if settings != self._settings:
-            self._restart()
-        elif self._engine is not None:
-            self._engine.look_at(self._view())
+        if settings == self._settings:
+            if self._engine is not None:
+                self._engine.look_at(self._view())
+            return
+        now = time.monotonic()
+        if settings != self._wanted:
+            self._wanted, self._wanted_since = settings, now
+            self._stop_engine()
+        settled = self._settings is None or now - self._wanted_since >= _SETTLING_SECONDS
+        # Measuring the noise cannot be interrupted: wait for it, so that threads do not pile up.
+        if settled and not self._runner.running:
+            self._start(settings)
 
-    def _restart(self) -> None:
-        """Start again with the current settings, with an empty cache."""
-        self._stop_engine()
+    def _start(self, settings: _Settings) -> None:
+        """Start with an empty cache."""
+        self._settings = settings
         try:
-            form = self._panel.form()
-            self._image = live_image(self._source, form.axes or None, CellCache(self.cache_bytes))
+            self._image = live_image(self._source, settings.axes or None, CellCache(self.cache_bytes))
         except MaskedDenoiserError as error:
             self.switch_off(describe_error(error))
             return
-        self._settings = _Settings.of(form)
+        split = self._results().visible_split(self._source)
         update = LayerUpdate("live", layer_levels(self._image))
         self._layer = self._results().show_separately(self._source, update)
-        self._engine = LiveEngine(self._image, form.model, form.device, form.options)
+        self._engine = LiveEngine(self._image, settings.model, settings.device, settings.options)
         self._runner.start(self._engine.run)
         self._panel.show_live(True, "loading the model", None)
+        if split is not None:
+            self._panel.update_comparison()
 
     def _view(self) -> View | None:
         assert self._image is not None
@@ -183,18 +214,23 @@ class LiveView:
         return None if shown is None else current_view(self._viewer, shown, axes, levels, self._panel.canvas_size())
 
     def _stop_engine(self) -> None:
-        self._runner.stop(seconds=0.0)
+        self._runner.cancel()
         self._engine = self._image = None
         self._changed = False
 
     def _failed(self, error: BaseException) -> None:
         if not isinstance(error, MaskedDenoiserError):
             _log.error("the live view failed", exc_info=error)
-        self.switch_off(describe_error(error))
+        self._ended = describe_error(error)
+
+    def _data_changed(self, _event: Any = None) -> None:
+        self._version += 1
 
     def _layer_removed(self, event: Any) -> None:
-        if event.value is self._layer and self._layer is not None:
-            self._layer = None
-            self.switch_off()
-        elif event.value is self._source and self._source is not None:
-            self.switch_off(f"layer '{event.value.name}' was removed")
+        """Switch off at the next call: layers must not be removed while napari removes others."""
+        if self._source is None:
+            return
+        if event.value is self._layer:
+            self._layer, self._ended = None, ""
+        elif event.value is self._source:
+            self._ended = f"layer '{event.value.name}' was removed"

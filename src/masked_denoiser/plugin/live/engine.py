@@ -80,7 +80,7 @@ class LiveEngine:
 
     def __init__(self, image: LiveImage, model: str, device: str, options: Options) -> None:
         self._image, self._model, self._device = image, model, device
-        self._options = replace(options, std=False)
+        self._options = replace(options, std=False, dtype="same")  # the levels have the dtype of the image
         self._denoisers: dict[int, RectangleDenoiser] = {}
         self._view: View | None = None
         self._changed = threading.Condition()
@@ -117,7 +117,7 @@ class LiveEngine:
             )
             self._denoisers[number] = self._resolve(number)
         denoiser, level = self._denoisers[number], self._image.levels[number]
-        planes, position = denoiser.planes_at(dict(view.position)), _without(view.position, denoiser.colour_axis)
+        planes, position = denoiser.planes_at(dict(view.position)), _without(view.position, denoiser.whole_axis)
         unchanged = not any(denoiser.changes(plane) for plane in planes)
         if unchanged and not (number and self._image.averaged):
             yield LiveStatus(self._describe_unchanged(number), 1.0)
@@ -144,7 +144,7 @@ class LiveEngine:
         source = self._image.sources[number]
         resolved = resolve_job(source, model=self._model, options=options, device=self._device)
         denoiser, level = RectangleDenoiser(resolved), self._image.levels[number]
-        level.set_cells(cell_side(resolved.job.plan.window), denoiser.colour_axis)
+        level.set_cells(cell_side(resolved.job.plan.window), denoiser.whole_axis)
         return denoiser
 
     def _denoise_cells(

@@ -30,7 +30,8 @@ def live_image(layer: Any, axes: str | None, cache: CellCache) -> LiveImage:
     """
     source = layer_source(layer, axes)
     if layer.multiscale:
-        arrays = [open_image(level, axes=source.axes).data for level in layer.data]
+        stored = [open_image(level, axes=source.axes).data for level in layer.data]
+        arrays = [*stored, *halved_levels(stored[-1], source.axes)[1:]]  # as far as a canvas may show it
         shown = list(arrays)
     else:
         arrays = list(halved_levels(source.data, source.axes))

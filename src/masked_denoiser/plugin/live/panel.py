@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QMainWindow, QProgressBar, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QProgressBar, QWidget
 
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.presenter import DenoisePresenter
 from masked_denoiser.plugin.live.controller import CACHE_BYTES, LiveView
+from masked_denoiser.plugin.shared.task_dock import main_window
 
 #: Milliseconds between two looks at the view.
 _POLL_INTERVAL_MS = 50
@@ -58,8 +59,8 @@ class LivePanel(QWidget):
 
     def canvas_size(self) -> tuple[int, int]:
         """Return height and width of the canvas."""
-        window = self.window()
-        centre = window.centralWidget() if isinstance(window, QMainWindow) else None
+        window = main_window(self)
+        centre = window.centralWidget() if window is not None else None
         widgets = centre.findChildren(QWidget) if centre is not None else []
         canvas = next((widget for widget in widgets if widget.inherits("QOpenGLWidget")), None)
         return (canvas.height(), canvas.width()) if canvas is not None else _DEFAULT_CANVAS
@@ -78,10 +79,16 @@ class LivePanel(QWidget):
             self._was_on = on
             self._presenter().update_comparison()
 
+    def update_comparison(self) -> None:
+        """Show what is visible after layers have changed."""
+        self._presenter().update_comparison()
+
     def follow_layer(self) -> None:
         """Show the chosen layer live instead of another one, if the live view is on."""
         if self.live.on and (layer := self._presenter().layer) is not None:
             self.live.switch_on(layer)
+        elif self.live.on:
+            self.live.switch_off()
 
     def stop(self) -> None:
         """Stop the live view, because the window closes."""

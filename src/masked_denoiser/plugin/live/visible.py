@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.plugin.layers.view_region import camera_of, grid_of, slider_position
+from masked_denoiser.plugin.layers.view_region import camera_of, grid_shape, slider_position
 from masked_denoiser.plugin.live.cells import View
 from masked_denoiser.tiling.plan import Span
 
@@ -30,11 +30,10 @@ def current_view(viewer: Any, layer: Any, axes: str, levels: int, canvas: tuple[
     displayed = [axis - viewer.dims.ndim + layer.ndim for axis in viewer.dims.displayed]
     if not layer.visible or sorted(displayed) != sorted((axes.index("Y"), axes.index("X"))):
         return None
-    level = int(layer.data_level) if layer.multiscale else 0
-    if level >= levels:
-        return None
+    # Below the smallest level there is one that napari reads once: see `with_thumbnail_level`.
+    level = min(int(layer.data_level), levels - 1) if layer.multiscale else 0
     shapes = layer.level_shapes if layer.multiscale else [layer.data.shape]
-    rows, columns = grid_of(viewer).actual_shape(viewer.layers)
+    rows, columns = grid_shape(viewer)
     corners = _canvas_corners(viewer, layer, displayed, (canvas[0] // rows, canvas[1] // columns))
     spans = {}
     for axis in displayed:
@@ -44,8 +43,10 @@ def current_view(viewer: Any, layer: Any, axes: str, levels: int, canvas: tuple[
         if stop <= start:
             return None
         spans[axes[axis]] = Span(start, stop)
+    sides = {a: (int(shapes[0][i]), int(shapes[level][i])) for i, a in enumerate(axes) if i < layer.ndim}
     position = slider_position(layer, viewer.dims.point, axes)
-    return View(level, tuple((a, position[a]) for a in axes if a in position), spans["Y"], spans["X"])
+    at_level = {a: min(at * sides[a][1] // sides[a][0], sides[a][1] - 1) for a, at in position.items()}
+    return View(level, tuple((a, at_level[a]) for a in axes if a in at_level), spans["Y"], spans["X"])
 
 
 def _canvas_corners(viewer: Any, layer: Any, displayed: Sequence[int], canvas: tuple[int, int]) -> Any:

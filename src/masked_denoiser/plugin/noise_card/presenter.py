@@ -43,8 +43,10 @@ class NoiseCardPresenter:
 
     def __init__(self, view: NoiseCardView, layer: Callable[[], Any]) -> None:
         self._view, self._layer, self._runner = view, layer, TaskRunner()
+        self._watched: Any = None  # layer whose pixels are measured
+        self._version = 0  # of its pixels
         self._measured: tuple[Any, ...] = ()
-        self._wanted = False
+        self._wanted = self._outdated = False
 
     @property
     def busy(self) -> bool:
@@ -59,12 +61,17 @@ class NoiseCardPresenter:
     def stop(self) -> None:
         """Stop, because the window closes."""
         self._wanted = False
+        self._watch(None)
         self._runner.stop()
 
     def process_events(self) -> None:
         """Handle events since the last call, and measure again if layer or settings have changed."""
+        if self._wanted:
+            self._cancel_if_changed()
         for event in self._runner.poll():
-            if isinstance(event, NoiseFigures):
+            if self._outdated:
+                self._outdated = not isinstance(event, TaskEnded)
+            elif isinstance(event, NoiseFigures):
                 self._view.show_figures(event)
                 self._view.show_state("trying treatments on a sample ...")
             elif isinstance(event, TreatmentPlan):
@@ -75,11 +82,41 @@ class NoiseCardPresenter:
         if self._wanted and not self._runner.running:
             self._measure_if_changed()
 
+    def _key(self, form: Form) -> tuple[Any, ...]:
+        """Return what the figures depend on."""
+        self._watch(self._layer())
+        return (self._version, form.model, form.device, form.axes, form.options)
+
+    def _watch(self, layer: Any) -> None:
+        """Notice when the pixels of this layer are replaced."""
+        if layer is self._watched:
+            return
+        if self._watched is not None:
+            self._watched.events.data.disconnect(self._data_changed)
+        if layer is not None:
+            layer.events.data.connect(self._data_changed)
+        self._watched = layer
+        self._version += 1
+
+    def _data_changed(self, _event: Any = None) -> None:
+        self._version += 1
+
+    def _cancel_if_changed(self) -> None:
+        """Cancel a measurement of another layer, or with other settings."""
+        if not self._runner.running or self._outdated:
+            return
+        try:
+            self._outdated = self._key(self._view.form()) != self._measured
+        except MaskedDenoiserError:
+            self._outdated = True
+        if self._outdated:
+            self._runner.cancel()
+
     def _measure_if_changed(self) -> None:
         layer = self._layer()
         try:
             form = self._view.form()
-            key = (id(layer), form.model, form.device, form.axes, form.options)
+            key = self._key(form)
             if key == self._measured:
                 return
             self._measured = key

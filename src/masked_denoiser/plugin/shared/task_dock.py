@@ -99,16 +99,28 @@ class TaskWidget(QWidget):
         self._timer.stop()
         self.presenter.stop()
 
+    def _after_events(self) -> None:
+        """Continue after the events were handled."""
+
     def _poll(self) -> None:
         if self._polling:  # napari's activity dock processes events, among them those of this timer
             return
         self._polling = True
         try:
             self.presenter.process_events()
+            self._after_events()
         finally:
             self._polling = False
         if not self.presenter.busy:
             self._timer.stop()
+
+
+def main_window(widget: QWidget) -> QMainWindow | None:
+    """Return the main window of a widget, also if its dock floats; None outside of a main window."""
+    ancestor: QWidget | None = widget
+    while ancestor is not None and not isinstance(ancestor, QMainWindow):
+        ancestor = ancestor.parentWidget()
+    return ancestor
 
 
 def _is_click(button: QPushButton, event: QEvent | None) -> bool:
@@ -133,13 +145,13 @@ class TaskDock(TaskWidget):
         super().show_progress(share, text)
         if not text:
             self._activity.close()
-        elif isinstance(self.window(), QMainWindow):
+        elif main_window(self) is not None:
             self._activity.show(share, "Masked Denoiser")
 
     def show_end(self, text: str, notified: bool) -> None:
         """Append how a task ended, and show it as a notification if the user may have turned away."""
         self.show_message(text)
-        if notified and isinstance(self.window(), QMainWindow):
+        if notified and main_window(self) is not None:
             notify(text)
 
     def ask(self, question: str, *choices: str) -> str:
@@ -154,6 +166,7 @@ class TaskDock(TaskWidget):
     def event(self, event: QEvent | None) -> bool:
         """Cancel all tasks when napari removes the widget from its dock, as it does to close the dock."""
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.restore_viewer()
             self.stop()
         return bool(super().event(event))
 
@@ -173,6 +186,14 @@ class TaskDock(TaskWidget):
                 window.tabifyDockWidget(other, dock)
                 dock.raise_()
                 return
+
+    def restore_viewer(self) -> None:
+        """Leave temporary views of the dock, because it closes while the viewer stays."""
+
+    def stop(self) -> None:
+        """Cancel all tasks, because the window closes."""
+        self._activity.close()
+        super().stop()
 
     def guard_close_buttons(self) -> None:
         """Let `eventFilter` see clicks on the button that closes this dock; napari makes a new one for each place."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from masked_denoiser.plugin.denoise.form import Form
+from masked_denoiser.plugin.denoise.form import Form, Request
 from masked_denoiser.plugin.denoise.results.removed import removed_task, report_task
 from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
+from masked_denoiser.plugin.denoise.results.two_models import ModelsCompared, compare_models
 from masked_denoiser.plugin.denoise.view import DenoiseView
 from masked_denoiser.plugin.shared.background_task import Task, TaskRunner
 from masked_denoiser.plugin.shared.task_view import errors_shown
@@ -25,8 +27,16 @@ class ResultActions:
         layer: returns the chosen layer; raises MaskedDenoiserError if there is none.
     """
 
-    def __init__(self, view: DenoiseView, runner: TaskRunner, results: ResultLayers, layer: Callable[[], Any]) -> None:
-        self._view, self._runner, self._results, self._layer = view, runner, results, layer
+    def __init__(
+        self,
+        view: DenoiseView,
+        runner: TaskRunner,
+        results: ResultLayers,
+        layer: Callable[[], Any],
+        preview: Callable[[], Request],
+    ) -> None:
+        self._view, self._runner, self._results = view, runner, results
+        self._layer, self._preview = layer, preview
 
     def show_removed(self) -> None:
         """Show what the result has removed, and say whether it looks like noise."""
@@ -35,6 +45,25 @@ class ResultActions:
     def write_report(self, path: Path) -> None:
         """Write a report on the result, as `.html`."""
         self._start("measuring image and result for the report", partial(report_task, path=path))
+
+    def compare_models(self, other: str) -> None:
+        """Denoise the view with the chosen model and with another one."""
+        if self._runner.running:
+            return
+        with errors_shown(self._view):
+            layer, request = self._layer(), self._preview()
+            task = partial(compare_models, (request, replace(request, model=other)))
+            self._begin(layer, f"previews by {request.model} and {other}", task)
+
+    def show_compared(self, event: ModelsCompared) -> None:
+        """Show the previews of two models next to each other, with their names and times."""
+        layer = self._layer()
+        previews = self._results.previews(layer)
+        if {"preview", "second"} <= set(previews):
+            pair = previews["preview"], previews["second"]
+            for preview, name in zip(pair, event.names, strict=True):
+                preview.name = f"{layer.name}: {name}"
+            self._view.show_side_by_side(*pair)
 
     def clear(self) -> None:
         """Remove all results of the layer from the viewer."""
@@ -47,8 +76,11 @@ class ResultActions:
         with errors_shown(self._view):
             layer = self._layer()
             task = make_task(layer, self._results.latest_result(layer), self._view.form())
-            self._results.begin(layer, None)
-            self._view.set_running(True)
-            self._view.show_progress(None, progress)
-            self._runner.start(task)
-            self._view.start_polling()
+            self._begin(layer, progress, task)
+
+    def _begin(self, layer: Any, progress: str, task: Task) -> None:
+        self._results.begin(layer, None)
+        self._runner.start(task)
+        self._view.set_running(True)
+        self._view.show_progress(None, progress)
+        self._view.start_polling()

@@ -27,6 +27,7 @@ _SUFFIXES: dict[Role, str] = {
     "result": "denoised",
     "std": "standard deviation",
     "preview": "preview",
+    "second": "preview by another model",
     "residual": "removed",
     "live": "live view",
     "split": "before | after",
@@ -75,6 +76,10 @@ class ResultLayers:
         """Return the visible split of an input layer and its result, or None."""
         return next((r for r in self._results_of(layer) if self._roles[r] == "split" and r.visible), None)
 
+    def previews(self, layer: Any) -> dict[Role, Any]:
+        """Return the previews of an input layer by their role."""
+        return {self._roles[r]: r for r in self._results_of(layer) if self._roles[r] in ("preview", "second")}
+
     def is_result(self, layer: Any) -> bool:
         """Return whether a layer is a result of this dock."""
         return layer in self._roles
@@ -82,6 +87,10 @@ class ResultLayers:
     def is_current(self, layer: Any) -> bool:
         """Return whether a layer is the result of the running job."""
         return any(layer is current for role, current in self._job.current.items() if role != "std")
+
+    def is_view(self, layer: Any) -> bool:
+        """Return whether a layer is a live view or a split."""
+        return self._roles.get(layer) in ("live", "split")
 
     def has_results(self, layer: Any) -> bool:
         """Return whether an input layer has results in the viewer."""
@@ -105,7 +114,7 @@ class ResultLayers:
             layer: the input layer.
             live: whether a live view is a result, too.
         """
-        roles = ("result", "preview", "live") if live else ("result", "preview")
+        roles = ("result", "preview", "second", "live") if live else ("result", "preview", "second")
         results = [result for result in self._results_of(layer) if self._roles[result] in roles]
         visible = [result for result in results if result.visible]
         return next(reversed(visible or results), None)
@@ -116,9 +125,13 @@ class ResultLayers:
             if result in self._viewer.layers:
                 self._viewer.layers.remove(result)
 
-    def show_result(self, layer: Any) -> None:
-        """Show the visible result of an input layer, or else its last one, instead of the layer and all others."""
+    def show_result(self, layer: Any, preferred: Any = None) -> None:
+        """Show the visible result of an input layer, or else a preferred or its last one, and nothing else of it."""
+        if layer not in self._viewer.layers:
+            return
         chosen = self.latest_result(layer, live=True)
+        if preferred in self._results_of(layer) and not (chosen is not None and chosen.visible):
+            chosen = preferred
         for result in self._results_of(layer):
             result.visible = result is chosen
         layer.visible = chosen is None
@@ -193,7 +206,7 @@ class ResultLayers:
         layer = Image(data, cache=False, **state)
         if update.limits is None and self._job.limits_range is not None:
             layer.contrast_limits_range = self._job.limits_range
-        layer.bounding_box.visible = update.role in ("preview", "live")
+        layer.bounding_box.visible = update.role in ("preview", "second", "live")
         return layer
 
     def _replace(self, old: Any, new: Any, update: LayerUpdate) -> None:
@@ -217,7 +230,7 @@ class ResultLayers:
         if self._job.source not in layers:
             return len(layers)
         others = self._results_of(self._job.source)
-        previews = [layer for layer in others if self._roles[layer] == "preview"]
+        previews = [layer for layer in others if self._roles[layer] in ("preview", "second")]
         below = [self._job.source, *(others if role == "std" else previews if role != "preview" else [])]
         return int(max(map(layers.index, below))) + 1
 
@@ -247,7 +260,7 @@ class ResultLayers:
 
     def _previous_layer(self, role: Role) -> Any:
         """Return the layer of an earlier job that this job replaces, or None."""
-        if role in ("preview", "residual", "live", "split"):
+        if role in ("preview", "second", "residual", "live", "split"):
             same = [layer for layer in self._results_of(self._job.source) if self._roles[layer] == role]
             return same[-1] if same else None
         layer = self._output_layers.get((self._job.output, role)) if self._job.output is not None else None

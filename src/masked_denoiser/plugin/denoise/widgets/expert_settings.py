@@ -42,7 +42,7 @@ class ExpertSettings(CollapsibleSection):
         self._slices_label = QLabel("slices")
         self._slices_label.hide()
         self.repeat_button, self.reset_button = QPushButton("Repeat these settings"), QPushButton("Reset")
-        self.preferred_device = AUTO_DEVICE
+        self.preferred_device = self._wanted_device = AUTO_DEVICE
         self._add_tooltips()
         content = QWidget()
         self._lay_out(content)
@@ -72,18 +72,26 @@ class ExpertSettings(CollapsibleSection):
     def show_devices(self, names: tuple[str, ...]) -> None:
         """Set the list of devices, and keep the choice if possible, or else choose the preferred one."""
         chosen = self.device.currentText()
-        fill_combo(self.device, list(names), self.preferred_device if chosen == AUTO_DEVICE else chosen)
+        wanted = self._wanted_device if chosen == AUTO_DEVICE else chosen
+        fill_combo(self.device, list(names), self.preferred_device if wanted == AUTO_DEVICE else wanted)
 
     def show_options(self, options: Options, device: str) -> None:
         """Fill in the options and the device of an earlier job."""
         for name, field in self.fields.items():
             field.value = getattr(options, name)
         self.noise.setCurrentText(options.noise)
+        self._wanted_device = device
         low, high = options.intensity or ("", "")
         self.low.setText(str(low))
         self.high.setText(str(high))
         if (index := self.device.findText(device)) >= 0:
             self.device.setCurrentIndex(index)
+
+    def show_part(self, axes: str, slices: str) -> None:
+        """Fill in axes and slices if the layer has the same axes in some order."""
+        if sorted(self.axes.text().upper()) == sorted(axes):
+            self.axes.setText(axes)
+            self.slices.show_text(slices)
 
     def show_axes(self, letters: str, hint: str) -> None:
         """Show the axes of a layer, and a hint where they come from."""

@@ -78,6 +78,12 @@ class SlicesField(QWidget):
         texts = {letter: field.text().strip() for letter, field in self.ranges.items() if not field.isHidden()}
         return ",".join(f"{letter}={text}" for letter, text in texts.items() if text)
 
+    def show_text(self, text: str) -> None:
+        """Fill in ranges that `text` returned."""
+        for part in filter(None, text.split(",")):
+            letter, _, positions = part.partition("=")
+            self.ranges[letter].setText(positions)
+
     def show_axes(self, letters: str) -> None:
         """Show the fields of these axes; hide and clear the others."""
         for letter, field in self.ranges.items():

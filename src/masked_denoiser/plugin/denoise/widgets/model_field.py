@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QLabel, QMenu, QPushButton
 
 from masked_denoiser.plugin.shared.widgets.form_widgets import combo
+
+
+class ModelsButton(QPushButton):
+    """Button with a menu of the other models, to compare one of them with the chosen one.
+
+    Args:
+        field: the list of models.
+        compare: called with the name of the other model.
+    """
+
+    def __init__(self, field: ModelField, compare: Callable[[str], None]) -> None:
+        super().__init__("Compare models")
+        self._field, self._compare = field, compare
+        self.setToolTip("Preview the view with the chosen model and with another one, next to each other")
+        self.models = QMenu(self)
+        self.models.aboutToShow.connect(self._fill)
+        self.setMenu(self.models)
+
+    def _fill(self) -> None:
+        self.models.clear()
+        chosen = self._field.combo.currentText()
+        for name in (self._field.combo.itemText(number) for number in range(self._field.combo.count())):
+            if name != chosen and (action := self.models.addAction(name)) is not None:
+                action.triggered.connect(partial(self._chosen, name))
+
+    def _chosen(self, name: str, _checked: bool = False) -> None:
+        self._compare(name)
 
 
 class ModelField:
