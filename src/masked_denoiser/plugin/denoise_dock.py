@@ -60,9 +60,9 @@ class DenoiseDock(DenoiseFields):
         self.expert.preferred_device = preferences.device
         self.presenter = DenoisePresenter(viewer, self)
         self.queue = LayerQueue(DockJobs(self.presenter, viewer))
+        self._connect()
         if (settings := recall_settings()) is not None:
             self.show_settings(*settings)
-        self._connect()
 
     def show_comparison(self, possible: bool) -> None:
         """Enable the comparison of original and result, and show what is visible."""

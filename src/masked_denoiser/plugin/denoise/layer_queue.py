@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from masked_denoiser.plugin.denoise.presenter import DenoisePresenter
+from masked_denoiser.plugin.layers.source import layer_axes
 
 
 class LayerJobs(Protocol):
@@ -56,7 +57,7 @@ class DockJobs:
         """Choose a layer, and keep the selected slices if it has the same axes."""
         form = self._presenter.view.form()
         self._presenter.chooser.choose_layer(layer)
-        self._presenter.view.show_part(form.axes, form.slices)
+        self._presenter.view.show_part(form.axes, form.slices, layer_axes(layer).guessed)
 
     def has(self, layer: Any) -> bool:
         """Return whether a layer is in the viewer."""

@@ -55,8 +55,8 @@ class DenoiseView(AskingView, Protocol):
     def layer_chosen(self) -> None:
         """React to another chosen layer."""
 
-    def show_part(self, axes: str, slices: str) -> None:
-        """Fill in axes and slices if the chosen layer has the same axes."""
+    def show_part(self, axes: str, slices: str, guessed: bool) -> None:
+        """Fill in axes and slices if the chosen layer has the same axes, or as many that are only guessed."""
 
     def show_settings(self, model: str, device: str, options: Options) -> None:
         """Fill in the settings of an earlier job."""

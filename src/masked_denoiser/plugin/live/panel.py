@@ -36,7 +36,8 @@ class LivePanel(QWidget):
 
     def __init__(self, viewer: Any, presenter: Callable[[], DenoisePresenter], form: Callable[[], Form]) -> None:
         super().__init__()
-        self._presenter, self._form, self._was_on = presenter, form, False
+        self._presenter, self._form = presenter, form
+        self._was_on = self._follows = False
         self.switch, self.status, self.progress_bar = QCheckBox("live view"), QLabel(), QProgressBar()
         self.switch.setToolTip(_TOOLTIP)
         self.status.setWordWrap(True)
@@ -50,7 +51,7 @@ class LivePanel(QWidget):
         self.live = LiveView(viewer, self, lambda: presenter().results)
         self._timer = QTimer(self)
         self._timer.setInterval(_POLL_INTERVAL_MS)
-        self._timer.timeout.connect(self.live.process_events)
+        self._timer.timeout.connect(self._poll)
         self.switch.toggled.connect(self._switch)
 
     def form(self) -> Form:
@@ -85,15 +86,21 @@ class LivePanel(QWidget):
 
     def follow_layer(self) -> None:
         """Show the chosen layer live instead of another one, if the live view is on."""
-        if self.live.on and (layer := self._presenter().layer) is not None:
-            self.live.switch_on(layer)
-        elif self.live.on:
-            self.live.switch_off()
+        self._follows = True  # at the next tick: layers must not be removed while napari removes others
 
     def stop(self) -> None:
         """Stop the live view, because the window closes."""
         self._timer.stop()
         self.live.stop()
+
+    def _poll(self) -> None:
+        self.live.process_events()  # which switches off if layers were removed
+        follows, self._follows = self._follows, False
+        layer = self._presenter().layer
+        if follows and self.live.on and layer is not None:
+            self.live.switch_on(layer)
+        elif follows and self.live.on:
+            self.live.switch_off()
 
     def _switch(self, on: bool) -> None:
         if not on:

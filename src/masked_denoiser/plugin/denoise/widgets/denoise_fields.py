@@ -79,9 +79,9 @@ class DenoiseFields(TaskDock):
         """Show why nothing was denoised, with a button to do it anyway; hide the banner if the text is empty."""
         self.banner.show_text(text)
 
-    def show_part(self, axes: str, slices: str) -> None:
-        """Fill in axes and slices if the chosen layer has the same axes."""
-        self.expert.show_part(axes, slices)
+    def show_part(self, axes: str, slices: str, guessed: bool) -> None:
+        """Fill in axes and slices if the chosen layer has the same axes, or as many that are only guessed."""
+        self.expert.show_part(axes, slices, guessed)
 
     def show_settings(self, model: str, device: str, options: Options) -> None:
         """Fill in the settings of an earlier job."""

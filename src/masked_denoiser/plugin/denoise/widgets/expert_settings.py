@@ -87,9 +87,10 @@ class ExpertSettings(CollapsibleSection):
         if (index := self.device.findText(device)) >= 0:
             self.device.setCurrentIndex(index)
 
-    def show_part(self, axes: str, slices: str) -> None:
-        """Fill in axes and slices if the layer has the same axes in some order."""
-        if sorted(self.axes.text().upper()) == sorted(axes):
+    def show_part(self, axes: str, slices: str, guessed: bool) -> None:
+        """Fill in axes and slices if the layer has the same axes in some order, or as many that are only guessed."""
+        shown = self.axes.text().upper()
+        if sorted(shown) == sorted(axes) or (guessed and len(shown) == len(axes) and ("S" in shown) == ("S" in axes)):
             self.axes.setText(axes)
             self.slices.show_text(slices)
 
