@@ -96,6 +96,23 @@ def test_fine_tuned_model_denoises(viewer, open_tune, qtbot, tissue, models):
     denoise.presenter.stop()
 
 
+def test_denoise_with_it_now(viewer, open_tune, qtbot, tissue, models):
+    viewer.add_image(tissue, name="tissue")
+    dock = open_tune()
+    dock.model.setCurrentText("auto")
+    assert not dock.denoise_button.isEnabled()
+    dock.start_button.click()
+    wait_until_idle(dock, qtbot)
+    assert not dock.view_picture.pixmap().isNull()
+    dock.denoise_button.click()
+    assert (models / "tissue-tuned.safetensors").exists()
+    _, denoise = viewer.window.add_plugin_dock_widget("napari-masked-denoiser", "Denoise")
+    assert denoise.model.currentText() == "tissue-tuned"
+    wait_until_idle(denoise, qtbot)
+    assert "preview of " in denoise.messages.toPlainText()  # of a random model, which changes nothing
+    denoise.presenter.stop()
+
+
 @pytest.mark.parametrize(
     ("answer", "way"), [("Train with noisy images", "noisy"), ("Train anyway", "clean"), ("Stop", "")]
 )
