@@ -10,6 +10,7 @@ from masked_denoiser.plugin.compare.split_array import SplitLine
 from masked_denoiser.plugin.compare.split_levels import split_levels
 from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
 from masked_denoiser.plugin.denoise.task import LayerUpdate
+from masked_denoiser.plugin.layers.removal import remove_layer
 from masked_denoiser.plugin.layers.source import layer_axes
 from masked_denoiser.plugin.layers.view_region import camera_of
 
@@ -73,8 +74,8 @@ class Split:
     def leave(self) -> None:
         """Remove the split."""
         layer, self._layer, self.result, self._data = self._layer, None, None, None
-        if layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
+        if layer is not None:
+            remove_layer(self._viewer, layer)
 
     def move_to(self, point: Any) -> None:
         """Move the line to a point of the world, and draw it as wide as the zoom requires."""

@@ -12,6 +12,7 @@ from masked_denoiser.errors import MaskedDenoiserError
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
 from masked_denoiser.plugin.denoise.task import LayerUpdate
+from masked_denoiser.plugin.layers.removal import remove_layer
 from masked_denoiser.plugin.live.cell_cache import CellCache
 from masked_denoiser.plugin.live.cells import View
 from masked_denoiser.plugin.live.engine import LiveEngine, LiveImage, LiveStatus
@@ -121,8 +122,8 @@ class LiveView:
         self.stop()
         if source is not None:
             source.events.data.disconnect(self._data_changed)
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
+        if layer is not None:
+            remove_layer(self._viewer, layer)
         self._panel.show_live(False, text, None)
 
     def pause(self, paused: bool) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from masked_denoiser.plugin.denoise.results.job_layers import JobLayers
 from masked_denoiser.plugin.denoise.task import LayerUpdate, Role
+from masked_denoiser.plugin.layers.removal import remove_layer
 from masked_denoiser.plugin.layers.source import (
     OUTPUT_KEY,
     RECORD_KEY,
@@ -122,8 +123,7 @@ class ResultLayers:
     def clear(self, layer: Any) -> None:
         """Remove all results of an input layer from the viewer; files stay."""
         for result in [other for other, source in self._inputs.items() if source is layer]:
-            if result in self._viewer.layers:
-                self._viewer.layers.remove(result)
+            remove_layer(self._viewer, result)
 
     def show_result(self, layer: Any, preferred: Any = None) -> None:
         """Show the visible result of an input layer, or else a preferred or its last one, and nothing else of it."""
@@ -220,7 +220,7 @@ class ResultLayers:
         self._remember(new, update)
         layers.insert(place, new)
         if old is not None:
-            layers.remove(old)
+            remove_layer(self._viewer, old)
         layers.selection = selected
         self._show_only(new)
 
