@@ -22,6 +22,9 @@ _POLL_INTERVAL_MS = 200
 #: Steps of the slider for each unit of strength, and its ends.
 _STEPS_PER_UNIT, _WEAKEST, _STRONGEST = 10, 0.5, 2.0
 
+#: Largest number of channels in the table, which must fit into a narrow dock, and of letters of their names.
+_MAX_COLUMNS, _MAX_NAME = 3, 10
+
 #: Colours of channels: red, green and blue; others from the palette of Okabe and Ito.
 _RGB = {"red": "#ff5c4d", "green": "#3fb950", "blue": "#58a6ff"}
 _COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
@@ -156,13 +159,15 @@ def _colour(name: str, number: int) -> str:
 
 
 def _table(figures: NoiseFigures) -> str:
-    """Return the figures as HTML, with a column for each channel."""
+    """Return the figures as HTML, with a column for each of the first channels."""
     names = [
-        f'<td style="color:{_colour(name, number)}">{escape(name)}&nbsp;&nbsp;</td>'
-        for number, name in enumerate(figures.channels)
+        f'<td style="color:{_colour(name, number)}">{escape(name[:_MAX_NAME])}&nbsp;&nbsp;</td>'
+        for number, name in enumerate(figures.channels[:_MAX_COLUMNS])
     ]
     rows = [f"<tr><td></td>{''.join(names)}</tr>"] if len(names) > 1 else []
     for name, values in figures.rows.items():
-        cells = "".join(f"<td>{escape(value)}&nbsp;&nbsp;</td>" for value in values)
+        cells = "".join(f"<td>{escape(value)}&nbsp;&nbsp;</td>" for value in values[:_MAX_COLUMNS])
         rows.append(f"<tr><td>{escape(name)}&nbsp;&nbsp;</td>{cells}</tr>")
+    if (more := len(figures.channels) - _MAX_COLUMNS) > 0:
+        rows.append(f"<tr><td>and {more} more, in the plot</td></tr>")
     return f"<table>{''.join(rows)}</table>"

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from masked_denoiser.evaluation.noise_plot import VarianceCurve
 
 
+#: Share of the noise below which read noise is not worth a figure.
+_NEGLIGIBLE = 1e-3
+
+
 @dataclass(frozen=True, eq=False)
 class NoiseFigures:
     """Event: the measured noise.
@@ -74,7 +78,7 @@ def noise_figures(measured: NoiseMeasurement) -> NoiseFigures:
         "standard deviation": [_number(f["sigma"]) for f in figures],
         "in bright regions": [_number(f["bright"]) for f in figures],
         "gain": [_number(f["gain"]) if f["gain"] else "none" for f in figures],
-        "read noise": [_number(f["read"]) for f in figures],
+        "read noise": [_number(f["read"]) if f["read"] > _NEGLIGIBLE * f["sigma"] else "none" for f in figures],
         "correlation": [_correlation(f) for f in figures],
         "dead or hot pixels": [f"{f['impulses']['share']:.2%}" if f["impulses"]["share"] else "none" for f in figures],
     }

@@ -171,6 +171,7 @@ class VerticalScrollArea(QScrollArea):
             layout = content.layout() if content is not None else None
             if content is not None and viewport is not None and layout is not None and layout.hasHeightForWidth():
                 content.setMinimumHeight(layout.totalHeightForWidth(viewport.width()))
+            self.updateGeometry()  # the content may have become wider
         return bool(super().eventFilter(watched, event))
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
