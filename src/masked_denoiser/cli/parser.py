@@ -181,7 +181,12 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     p.add_argument("--lpips", action="store_true", help="also measure the perceptual distance, by the package lpips")
     p.add_argument("--fit-gain", action="store_true", help="fit gain and offset to the clean image before PSNR")
     p.add_argument("--treat", default="auto", metavar="NOISE", help="as --noise of `denoise` (default: auto)")
-    p.add_argument("--passes", type=int, default=1, help="number of attention masks to average over (default: 1)")
+    p.add_argument(
+        "--passes",
+        type=int,
+        default=1,
+        help="number of passes to average: attention masks, or up to 8 flips and rotations (default: 1)",
+    )
     p.add_argument("--seed", type=int, default=0, help="seed of noise and masks (default: 0)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     p.add_argument("--threads", type=int, help="number of CPU threads (default: all cores)")
