@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from waiting import wait
 
 #: Width and height of the window and of the animation in pixels.
 _WINDOW, _SIZE = (1180, 640), (880, 477)
@@ -43,19 +44,19 @@ def record() -> list[Any]:
     window.resize(*_WINDOW)
     viewer.open_sample("napari-masked-denoiser", "slide")
     _, dock = viewer.window.add_plugin_dock_widget("napari-masked-denoiser", "Denoise")
-    _wait(lambda: not dock.presenter.busy)
+    wait(lambda: not dock.presenter.busy)
     camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
     camera.zoom *= 2.2
     frames: list[Any] = []
 
     def capture(count: int = 1) -> None:
         for _ in range(count):
-            _wait(lambda: True, 0.03)
+            wait(lambda: True, 0.03)
             frames.append(_frame(viewer))
 
     capture(6)
     dock.live.switch.setChecked(True)
-    _wait(lambda: dock.live.status.text().startswith("denois"), 0.0)
+    wait(lambda: dock.live.status.text().startswith("denois"), 0.0)
     _capture_until(lambda: dock.live.status.text() == "denoised", capture)
     capture(6)
     _, y, x = camera.center
@@ -90,18 +91,6 @@ def _frame(viewer: Any) -> Any:
     return Image.fromarray(viewer.screenshot(canvas_only=False, flash=False)[..., :3]).resize(
         _SIZE, Image.Resampling.LANCZOS
     )
-
-
-def _wait(condition: Callable[[], bool], seconds: float = 0.5) -> None:
-    """Process events for at least this time, and until a condition holds."""
-    from qtpy.QtWidgets import QApplication
-
-    started = time.monotonic()
-    while time.monotonic() - started < seconds or not condition():
-        QApplication.processEvents()
-        time.sleep(0.01)
-        if time.monotonic() - started > 120:
-            raise SystemExit("the dock did not finish in time")
 
 
 if __name__ == "__main__":

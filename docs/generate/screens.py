@@ -11,10 +11,10 @@ import argparse
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from waiting import wait
 
 #: Width, height and scale of the windows.
 _WINDOWS = ((1280, 800, 1), (1920, 1080, 1), (1280, 800, 2))
@@ -60,8 +60,8 @@ def draw(folder: Path, name: str, size: tuple[int, int], theme: str) -> None:
     window.show()
 
     def save(screen: str) -> None:
-        _wait(lambda: not dock.presenter.busy and not dock.noise.presenter.busy)
-        _wait(lambda: True)  # for the layout
+        wait(lambda: not dock.presenter.busy and not dock.noise.presenter.busy)
+        wait(lambda: True)  # for the layout
         if (window.width(), window.height()) != size:
             raise SystemExit(f"{screen}: the window has grown to {window.width()} x {window.height()} pixels")
         window.grab().save(str(folder / f"{name}-{screen}.png"))
@@ -88,7 +88,7 @@ def draw(folder: Path, name: str, size: tuple[int, int], theme: str) -> None:
     save("files")
     dock.tabs.setCurrentIndex(0)
     _, tune = viewer.window.add_plugin_dock_widget("napari-masked-denoiser", "Fine-tune")
-    _wait(lambda: not tune.presenter.busy)
+    wait(lambda: not tune.presenter.busy)
     save("fine-tune")
     tune.expert.expand(animate=False)
     save("fine-tune-expert")
@@ -96,18 +96,6 @@ def draw(folder: Path, name: str, size: tuple[int, int], theme: str) -> None:
     tune.stop()
     viewer.close()
     print(f"{folder}/{name}-*.png")
-
-
-def _wait(condition: Callable[[], bool], seconds: float = 0.7) -> None:
-    """Process events for at least this time, and until a condition holds."""
-    from qtpy.QtWidgets import QApplication
-
-    started = time.monotonic()
-    while time.monotonic() - started < seconds or not condition():
-        QApplication.processEvents()
-        time.sleep(0.01)
-        if time.monotonic() - started > 300:
-            raise SystemExit("a dock did not finish in time")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ TIMEOUT = 30_000
 
 
 class Jobs:
-    """Stand-in for the presenter, whose jobs end as told."""
+    """Stand-in for the presenter, whose jobs end when the test says so."""
 
     def __init__(self) -> None:
         self.running, self.finished, self.log, self.layer = False, False, [], None

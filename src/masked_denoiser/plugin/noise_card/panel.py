@@ -161,13 +161,13 @@ def _colour(name: str, number: int) -> str:
 def _table(figures: NoiseFigures) -> str:
     """Return the figures as HTML, with a column for each of the first channels."""
     names = [
-        f'<td style="color:{_colour(name, number)}">{escape(name[:_MAX_NAME])}&nbsp;&nbsp;</td>'
+        f'<td style="color:{_colour(name, number)}">{escape(name[:_MAX_NAME])}&nbsp;</td>'
         for number, name in enumerate(figures.channels[:_MAX_COLUMNS])
     ]
     rows = [f"<tr><td></td>{''.join(names)}</tr>"] if len(names) > 1 else []
     for name, values in figures.rows.items():
-        cells = "".join(f"<td>{escape(value)}&nbsp;&nbsp;</td>" for value in values[:_MAX_COLUMNS])
-        rows.append(f"<tr><td>{escape(name)}&nbsp;&nbsp;</td>{cells}</tr>")
+        cells = "".join(f"<td>{escape(value)}&nbsp;</td>" for value in values[:_MAX_COLUMNS])
+        rows.append(f"<tr><td>{escape(name)}&nbsp;</td>{cells}</tr>")
     if (more := len(figures.channels) - _MAX_COLUMNS) > 0:
         rows.append(f"<tr><td>and {more} more, in the plot</td></tr>")
     return f"<table>{''.join(rows)}</table>"

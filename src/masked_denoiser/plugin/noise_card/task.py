@@ -71,9 +71,14 @@ def measure_card(source: Source, form: Form, cancel: threading.Event) -> Iterato
 def noise_figures(measured: NoiseMeasurement) -> NoiseFigures:
     """Return the figures of a measurement as text, in units of the image."""
     from masked_denoiser.evaluation.noise_plot import variance_curves
+    from masked_denoiser.noise.channel_noise import below_rounding
 
     estimate = measured.estimate
-    figures = estimate.to_dict()["channels"]
+    figures = [
+        # Below the rounding, gain, correlation and read noise are those of the rounding, not of a detector.
+        values | ({"read": 0.0, "gain": 0.0, "correlation": 1} if below_rounding(channel) else {})
+        for values, channel in zip(estimate.to_dict()["channels"], estimate.channels, strict=True)
+    ]
     rows = {
         "standard deviation": [_number(f["sigma"]) for f in figures],
         "in bright regions": [_number(f["bright"]) for f in figures],
@@ -93,4 +98,4 @@ def _correlation(figures: dict[str, Any]) -> str:
     """Return over how many pixels noise is correlated, with the confidence of that."""
     if figures["correlation"] == 1:
         return "none"
-    return f"{figures['correlation'] - 1} px ({figures['confidence']:.0%} sure)"
+    return f"{figures['correlation'] - 1} px ({figures['confidence']:.0%})"
