@@ -28,13 +28,14 @@ def page() -> str:
 
 
 def _table() -> str:
-    head = "| format | suffixes | pyramid | pixel size from |\n| --- | --- | --- | --- |"
+    head = "| format | suffixes | pyramid | pixel size from | extra |\n| --- | --- | --- | --- | --- |"
     return "\n".join([head, *map(_row, FORMATS)])
 
 
 def _row(each: FileFormat) -> str:
     suffixes = " ".join(f"`{suffix}`" for suffix in each.suffixes)
-    return f"| {each.name} | {suffixes} | {each.pyramid} | {each.pixel_size} |"
+    extra = f"`{each.extra}`" if each.extra else ""
+    return f"| {each.name} | {suffixes} | {each.pyramid} | {each.pixel_size} | {extra} |"
 
 
 if __name__ == "__main__":

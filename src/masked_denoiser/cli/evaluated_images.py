@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from masked_denoiser.errors import EvaluationError
-from masked_denoiser.images.discovery import images_in, is_zarr
+from masked_denoiser.images.discovery import images_in, is_image_folder
 
 
 def list_images(inputs: Sequence[str]) -> list[Path]:
@@ -22,7 +22,7 @@ def list_images(inputs: Sequence[str]) -> list[Path]:
     for path in map(Path, inputs):
         if not path.exists():
             raise EvaluationError(f"{path} does not exist; check the path")
-        images += map(Path, images_in(path)) if path.is_dir() and not is_zarr(path) else [path]
+        images += map(Path, images_in(path)) if path.is_dir() and not is_image_folder(path) else [path]
     return images
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from masked_denoiser.errors import ImageError
+from masked_denoiser.images.locator import join_locator, split_locator
+from masked_denoiser.images.readers.medical.folders import is_dicom_folder
+from masked_denoiser.images.readers.registry import find_reader
 from masked_denoiser.images.suffixes import IMAGE_SUFFIXES, last_parts, suffix_of
 from masked_denoiser.images.validation.declared_size import JPEG, PNG
 from masked_denoiser.images.zarr_files import ZARR_FILES
@@ -19,6 +23,9 @@ _UNFINISHED_SUFFIXES = (".partial", ".creating", ".journal", ".journal.new", ".l
 #: First bytes of files that the readers open: TIFF and BigTIFF in both byte orders, PNG and JPEG.
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", PNG, JPEG)
 
+#: Characters that some file system does not allow in names, or that shells and users trip over.
+_NOT_IN_NAMES = re.compile(r"[^\w .+-]+")
+
 #: Number of names that are listed of skipped files.
 _LISTED = 3
 
@@ -27,9 +34,10 @@ def find_images(inputs: Sequence[str]) -> list[str]:
     """Return the images that the inputs stand for, without duplicates, sorted by name within a folder or pattern.
 
     Args:
-        inputs: files, zarr folders, other folders (the images directly in them), shell patterns ("in/*.tif",
-            "in/**/*.tif"), and addresses ("https://..."), which are returned unchanged. An existing file whose name
-            has wildcard characters is that file.
+        inputs: files, zarr folders, folders of DICOM files (their series), other folders (the images directly in
+            them), shell patterns ("in/*.tif", "in/**/*.tif"), and addresses ("https://..."), which are returned
+            unchanged. An existing file whose name has wildcard characters is that file. A file that holds several
+            images stands for all of them, unless one is named, as in "stack.lif::Series 2".
 
     Raises:
         ImageError: if an input does not exist or holds no image.
@@ -45,6 +53,11 @@ def find_images(inputs: Sequence[str]) -> list[str]:
 def is_address(text: str) -> bool:
     """Return whether an image is named by a network address."""
     return "://" in text
+
+
+def is_image_folder(path: Path) -> bool:
+    """Return whether a folder is one image, or several series of DICOM files, rather than a folder of image files."""
+    return is_zarr(path) or is_dicom_folder(path)
 
 
 def is_pattern(text: str) -> bool:
@@ -63,9 +76,11 @@ def name_of(image: str) -> str:
 
 
 def stem_of(image: str) -> str:
-    """Return the name of an image without its suffix: "in/scan.v2.ome.tif" -> "scan.v2"."""
-    name = name_of(image)
-    return name.removesuffix(suffix_of(name)) or name
+    """Return the name of an image without its suffix: "in/scan.v2.ome.tif" -> "scan.v2", "a.lif::B" -> "a_B"."""
+    path, part = (image, "") if is_address(image) else split_locator(image)
+    name = name_of(path)
+    stem = name.removesuffix(suffix_of(name)) or name
+    return f"{stem}_{_NOT_IN_NAMES.sub('-', part).strip('- ')}" if part else stem
 
 
 def _expand(text: str) -> list[str]:
@@ -73,23 +88,46 @@ def _expand(text: str) -> list[str]:
         return [text]
     if is_pattern(text):
         return _expand_pattern(text)
-    path = Path(text).expanduser()
+    located, part = split_locator(text)
+    path = Path(located).expanduser()
     if not path.exists():
         raise ImageError(f"{text}: cannot be found; check the path, or remove it from the list")
-    return images_in(path) if path.is_dir() and not is_zarr(path) else [str(path)]
+    if part:
+        return [join_locator(path, part)]
+    if path.is_dir() and not is_image_folder(path):
+        return images_in(path)
+    return _parts_of(path)
+
+
+def _parts_of(path: Path) -> list[str]:
+    """Return the images in a file or folder; the path itself if it holds one or cannot be read."""
+    try:
+        parts = _list_parts(path)
+    except (OSError, ImageError):
+        parts = []
+    return [join_locator(path, part) for part in parts] if len(parts) > 1 else [str(path)]
+
+
+def _list_parts(path: Path) -> list[str]:
+    if path.is_dir():
+        from masked_denoiser.images.readers.medical.dicom_series import list_series
+
+        return [] if is_zarr(path) else list_series(path)
+    reader = find_reader(path)
+    return reader.list_parts(path) if reader is not None and reader.is_installed else []
 
 
 def _expand_pattern(pattern: str) -> list[str]:
     """Return the matches of a shell pattern, except plain folders and files inside a zarr."""
     paths = map(Path, sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True)))  # noqa: PTH207 - may be absolute
-    images: dict[Path, str] = {}
+    images: list[Path] = []
     for path in filter(_is_image, paths):  # a folder is sorted before its contents
         inside = any(parent in images for parent in path.parents)
         if not inside and (path.is_dir() or not any(map(is_zarr, path.parents))):
-            images[path] = str(path)
+            images.append(path)
     if not images:
         raise ImageError(f"nothing matches {pattern}; check the folder and the suffix")
-    return list(images.values())
+    return [part for path in images for part in _parts_of(path)]
 
 
 def images_in(folder: Path) -> list[str]:
@@ -98,12 +136,12 @@ def images_in(folder: Path) -> list[str]:
     Raises:
         ImageError: if the folder cannot be read or holds no image.
     """
-    images = [path for path in _list_folder(folder) if suffix_of(path.name)]
+    images = [path for path in _list_folder(folder) if suffix_of(path.name) or is_dicom_folder(path)]
     if not images:
         known = ", ".join(last_parts(IMAGE_SUFFIXES))
         others = "".join(f"; {note}" for note in skipped_files([folder]))
         raise ImageError(f"folder {folder} holds no images; supported suffixes: {known}{others}")
-    return [str(path) for path in images]
+    return [part for path in images for part in _parts_of(path)]
 
 
 def skipped_files(inputs: Iterable[object]) -> list[str]:
@@ -118,7 +156,7 @@ def skipped_files(inputs: Iterable[object]) -> list[str]:
     """
     folders = [Path(path).expanduser() for path in inputs if isinstance(path, str | os.PathLike)]
     notes = []
-    for folder in (folder for folder in folders if folder.is_dir() and not is_zarr(folder)):
+    for folder in (folder for folder in folders if folder.is_dir() and not is_image_folder(folder)):
         if names := list(_unknown_images(folder)):
             listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
             notes.append(
@@ -131,7 +169,7 @@ def skipped_files(inputs: Iterable[object]) -> list[str]:
 def _unknown_images(folder: Path) -> Iterator[str]:
     """Yield the names of files and zarr folders that are images by their content, but not by their suffix."""
     for path in _list_folder(folder):
-        if not suffix_of(path.name) and (path.is_dir() or _has_signature(path)):
+        if not suffix_of(path.name) and (is_zarr(path) if path.is_dir() else _has_signature(path)):
             yield path.name
 
 
@@ -153,7 +191,7 @@ def _list_folder(folder: Path) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    """Return whether a path is neither hidden, nor part of an unfinished job, nor a plain folder."""
+    """Return whether a path is neither hidden, nor part of an unfinished job, nor a folder of other files."""
     if path.name.startswith(".") or path.name.lower().endswith(_UNFINISHED_SUFFIXES):
         return False
-    return is_zarr(path) if path.is_dir() else path.is_file()
+    return is_image_folder(path) if path.is_dir() else path.is_file()

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from masked_denoiser.errors import ImageError
+from masked_denoiser.images.locator import split_locator
 from masked_denoiser.images.readers.base import ReaderResult, to_reader_result, to_source
+from masked_denoiser.images.readers.medical.folders import is_dicom_folder
+from masked_denoiser.images.readers.registry import find_reader
 from masked_denoiser.images.source import Source
 
 
@@ -45,22 +48,34 @@ def open_image(source: str | os.PathLike[str] | Source | Any, *, axes: str | Non
 
 def _read_path(name: str) -> ReaderResult:
     if "://" in name:
-        from masked_denoiser.images.readers.zarr_remote import read_remote
+        from masked_denoiser.images.readers.zarr.remote import read_remote
 
         return read_remote(name)
-    path = Path(name).expanduser()
+    text, part = split_locator(name)
+    path = Path(text).expanduser()
     _check_readable(path)
     if path.is_dir():
-        from masked_denoiser.images.readers.zarr import read_zarr
-
-        return read_zarr(path)
-    from masked_denoiser.images.readers.png_jpeg import is_png_or_jpeg, read_png_or_jpeg
-
-    if is_png_or_jpeg(path):
-        return read_png_or_jpeg(path)
+        return _read_folder(path, part)
+    reader = find_reader(path)
+    if reader is not None:
+        return replace(reader.read(path, part), part=part)
+    if part:
+        raise ImageError(f"{path}: holds one image; leave out '::{part}'")
     from masked_denoiser.images.readers.tiff.reader import read_tiff
 
     return read_tiff(path)
+
+
+def _read_folder(path: Path, part: str) -> ReaderResult:
+    if is_dicom_folder(path):
+        from masked_denoiser.images.readers.medical.dicom_series import read_series
+
+        return replace(read_series(path, part), part=part)
+    if part:
+        raise ImageError(f"{path}: is a folder; name an image in it as {path}/{part}")
+    from masked_denoiser.images.readers.zarr.reader import read_zarr
+
+    return read_zarr(path)
 
 
 def _check_readable(path: Path) -> None:
@@ -77,7 +92,7 @@ def _check_readable(path: Path) -> None:
 def _read_array(array: Any) -> ReaderResult:
     # The module of its type identifies a zarr array without importing zarr.
     if type(array).__module__.partition(".")[0] == "zarr":
-        from masked_denoiser.images.readers.zarr import read_zarr_object
+        from masked_denoiser.images.readers.zarr.reader import read_zarr_object
 
         return read_zarr_object(array)
     from masked_denoiser.images.readers.arrays.objects import read_array_object

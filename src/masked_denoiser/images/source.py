@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from masked_denoiser.errors import DamagedError, ImageError
+from masked_denoiser.images.locator import join_locator
 from masked_denoiser.images.planes import Plane, plane_index, to_channels_first
 
 #: Axis letters, those of OME and tifffile: time, channel, depth, height, width, RGB(A) samples.
@@ -66,6 +67,11 @@ class ImageMetadata:
             "unspecified"; "" if the file does not say.
         value_calibration: how the program that wrote the file computes the measured quantity from a pixel:
             "function", "coefficients" and "unit", as JSON values. It is stored with an output, and never applied.
+        part: name of the image in its file, for formats that hold several; "" for others.
+        reader: the napari or bioio reader that opened it; "" for the readers of this package.
+        affine: 4 rows of 4 that take (column, row, slice, 1) of the first pixel's centre onwards to millimeters towards
+            the patient's right-to-left, posterior-to-anterior and foot-to-head directions (RAS); () if unknown.
+        modality: kind of a medical image as DICOM abbreviates it, such as "CT" or "MR"; "" if the file does not say.
     """
 
     name: str = "image"
@@ -82,6 +88,10 @@ class ImageMetadata:
     level_paths: tuple[Path, ...] = ()
     alpha: str = ""
     value_calibration: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    part: str = ""
+    reader: str = ""
+    affine: tuple[tuple[float, ...], ...] = ()
+    modality: str = ""
 
     def metadata(self) -> dict[str, Any]:
         """Return these fields by name."""
@@ -89,8 +99,13 @@ class ImageMetadata:
 
     def own_attributes(self) -> dict[str, Any]:
         """Return, as JSON values, what an output stores although its format does not define it."""
-        calibration = {"value_calibration": dict(self.value_calibration)} if self.value_calibration else {}
-        return calibration | ({"alpha": self.alpha} if self.alpha else {})
+        stored = {
+            "value_calibration": dict(self.value_calibration),
+            "alpha": self.alpha,
+            "affine": [list(row) for row in self.affine],
+            "modality": self.modality,
+        }
+        return {name: value for name, value in stored.items() if value}
 
 
 @dataclass(frozen=True)
@@ -129,8 +144,8 @@ class Source(ImageMetadata):
 
     @property
     def where(self) -> str:
-        """Path or address that it was opened from, or its name for an array in memory."""
-        return self.url or str(self.path or self.name)
+        """Path or address that it was opened from, with its part, or its name for an array in memory."""
+        return self.url or join_locator(self.path or self.name, self.part)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ class FileFormat:
         pixel_size: where the file states the pixel size; "" if it does not.
         is_folder: whether an image is a folder.
         in_napari: whether napari offers the reader. It reads PNG and JPEG itself, and they cannot be read in parts.
+        extra: extra of this package that installs what reads it; "" for none.
     """
 
     name: str
@@ -29,9 +30,11 @@ class FileFormat:
     pixel_size: str = ""
     is_folder: bool = False
     in_napari: bool = True
+    extra: str = ""
 
 
 _TAGS = "resolution tags"
+_DICOM = "`PixelSpacing` and slice positions"
 
 #: Formats that are read. The TIFF suffixes include those of `tifffile.TIFF.FILE_EXTENSIONS`.
 FORMATS = (
@@ -55,7 +58,18 @@ FORMATS = (
     FileFormat("electron event representation (EER)", (".eer",)),
     FileFormat("OME-Zarr 0.1 to 0.5, bioformats2raw", (".ome.zarr",), "yes", "scale and unit", is_folder=True),
     FileFormat("zarr 2 and 3, sharded or not", (".zarr",), "", "coordinates of xarray", is_folder=True),
+    FileFormat("zarr in a zip archive", (".ome.zarr.zip", ".zarr.zip", ".ozx"), "yes", "scale and unit"),
     FileFormat("PNG, JPEG", (".png", ".jpg", ".jpeg"), in_napari=False),
+    FileFormat("BMP; GIF, its frames as T", (".bmp", ".gif"), in_napari=False),
+    FileFormat("NumPy", (".npy", ".npz"), in_napari=False),
+    FileFormat("HDF5: imaris, ilastik, any data set", (".h5", ".hdf5", ".ims"), extra="containers"),
+    FileFormat("DICOM: file, multi-frame, folder of a series", (".dcm", ".dicom", ".ima"), "", _DICOM, extra="medical"),
+    FileFormat("NIfTI-1 and -2", (".nii", ".nii.gz", ".hdr"), "", "header", extra="medical"),
+    FileFormat("MRC, CCP4", (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali"), "", "cell", extra="em"),
+    FileFormat("Nikon ND2", (".nd2",), "", "metadata", extra="microscopes"),
+    FileFormat("Zeiss CZI", (".czi",), "", "metadata", extra="microscopes"),
+    FileFormat("Leica LIF", (".lif", ".lof"), "", "metadata", extra="microscopes"),
+    FileFormat("Olympus OIB, OIF", (".oib", ".oif"), "", "metadata", extra="microscopes"),
 )
 
 #: Suffixes of all formats.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from masked_denoiser.images.discovery import stem_of
+from masked_denoiser.images.readers.medical.folders import is_dicom_folder
+from masked_denoiser.images.readers.registry import READERS, find_reader
 from masked_denoiser.images.zarr_files import ZARR_FILES
 from masked_denoiser.plugin.layers.lazy_view import source_levels
 from masked_denoiser.plugin.layers.source import CHANNEL_KEY
@@ -27,12 +29,19 @@ _SAMPLE_SIDE = 1024
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str], list[LayerData]] | None:
-    """Return the reader of a file or a zarr folder; None for other folders and several paths."""
+    """Return the reader of a file, a zarr folder or a folder of DICOM files.
+
+    Returns:
+        None for other folders, several paths, and formats whose library is not installed, which leaves them to other
+        plugins.
+    """
     if not isinstance(path, str):
         return None
-    if Path(path).is_dir() and not any(Path(path, name).is_file() for name in ZARR_FILES):
-        return None
-    return read
+    if Path(path).is_dir():
+        is_image = any(Path(path, name).is_file() for name in ZARR_FILES) or is_dicom_folder(Path(path))
+        return read if is_image and (READERS[0].is_installed or not is_dicom_folder(Path(path))) else None
+    reader = find_reader(Path(path)) if Path(path).is_file() else None
+    return read if reader is None or reader.is_installed else None
 
 
 def read(path: str) -> list[LayerData]:

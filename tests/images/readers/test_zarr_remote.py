@@ -169,7 +169,7 @@ def test_open_errors_are_one_line(served: tuple[Path, str, Any]) -> None:
 
 def test_missing_package_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "masked_denoiser.images.readers.zarr_remote.find_spec", lambda name: None if name == "s3fs" else find_spec(name)
+        "masked_denoiser.images.readers.zarr.remote.find_spec", lambda name: None if name == "s3fs" else find_spec(name)
     )
     with pytest.raises(ImageError, match=r"needs the package s3fs: pip install 'napari-masked-denoiser\[remote\]'"):
         open_image("s3://bucket/x.zarr")

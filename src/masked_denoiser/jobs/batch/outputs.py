@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from masked_denoiser.errors import ListError
-from masked_denoiser.images.discovery import find_images, is_address, is_pattern, is_zarr, stem_of
+from masked_denoiser.images.discovery import find_images, is_address, is_image_folder, is_pattern, is_zarr, stem_of
 from masked_denoiser.images.validation.file_identity import FileId, file_id
 from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES, ZARR_SUFFIXES
 
@@ -134,4 +134,4 @@ def _key(path: Path) -> str:
 
 
 def _is_plain_folder(path: Path) -> bool:
-    return path.is_dir() and not is_zarr(path)
+    return path.is_dir() and not is_image_folder(path)

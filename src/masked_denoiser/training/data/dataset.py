@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from masked_denoiser.errors import TrainingError
-from masked_denoiser.images.discovery import images_in, is_zarr, skipped_files
+from masked_denoiser.images.discovery import images_in, is_image_folder, skipped_files
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.readers.converted import LevelView
@@ -124,7 +124,7 @@ def _expand_folders(inputs: Iterable[ImageInput]) -> list[ImageInput]:
     images: list[ImageInput] = []
     for item in inputs:
         folder = Path(item).expanduser() if isinstance(item, str | os.PathLike) else None
-        is_folder = folder is not None and folder.is_dir() and not is_zarr(folder)
+        is_folder = folder is not None and folder.is_dir() and not is_image_folder(folder)
         images += [Path(path) for path in images_in(folder)] if folder and is_folder else [item]
     return images
 

@@ -23,8 +23,8 @@ from masked_denoiser.images.axes import UNKNOWN, letter_of, unit_name
 from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.chunk_cache import cache_blocks
 from masked_denoiser.images.readers.declared_fill_values import fill_values_in_attributes
-from masked_denoiser.images.readers.zarr_checks import check_stored, labels_note, level_paths
-from masked_denoiser.images.readers.zarr_coordinates import dimension_names, image_variables, with_coordinates
+from masked_denoiser.images.readers.zarr.checks import check_stored, labels_note, level_paths
+from masked_denoiser.images.readers.zarr.coordinates import dimension_names, image_variables, with_coordinates
 from masked_denoiser.images.source import LazyArray
 from masked_denoiser.images.validation.bounded_codecs import with_bounded_codecs
 from masked_denoiser.images.validation.size_limits import check_length

@@ -19,7 +19,7 @@ from zarr.storage import FsspecStore
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.base import ReaderResult
-from masked_denoiser.images.readers.zarr import read_zarr_node, wrap_zarr_errors
+from masked_denoiser.images.readers.zarr.reader import read_zarr_node, wrap_zarr_errors
 from masked_denoiser.images.validation.zarr_store import GuardedStore
 
 #: Scheme of an address to the package that fsspec needs for it.

@@ -22,14 +22,8 @@ from masked_denoiser.images.validation.declared_size import JPEG, PNG, declared_
 from masked_denoiser.images.validation.size_limits import check_decoded_size
 
 
-def is_png_or_jpeg(path: Path) -> bool:
-    """Return whether a file has the signature of a PNG or JPEG, regardless of its name."""
-    with path.open("rb") as file:
-        return file.read(8).startswith((PNG, JPEG))
-
-
-def read_png_or_jpeg(path: Path) -> ReaderResult:
-    """Read a PNG or JPEG.
+def read(path: Path, part: str = "") -> ReaderResult:
+    """Read a PNG or JPEG; `part` is always "".
 
     Raises:
         ImageError: if it is damaged, exceeds the size limit, or is a JPEG of CMYK.

@@ -1,0 +1,1 @@
+"""Readers of files of general use that hold arrays: NumPy and HDF5."""

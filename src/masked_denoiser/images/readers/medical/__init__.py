@@ -1,0 +1,1 @@
+"""Readers of medical images: DICOM and NIfTI."""

@@ -1,0 +1,1 @@
+"""Readers of the formats of microscope manufacturers: Nikon, Zeiss, Leica and Olympus."""

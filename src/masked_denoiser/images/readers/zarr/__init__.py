@@ -1,0 +1,1 @@
+"""Readers of zarr and OME-Zarr, on disk and over a network."""
