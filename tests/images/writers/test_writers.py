@@ -371,7 +371,7 @@ class TestOmeTiff:
             assert file.is_bigtiff == big
 
     def test_bigtiff_beyond_four_gigabytes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("masked_denoiser.images.writers.ome_tiff.BIGTIFF_THRESHOLD", 83 * 70 - 1)
+        monkeypatch.setattr("masked_denoiser.images.writers.assembled.ome_tiff.BIGTIFF_THRESHOLD", 83 * 70 - 1)
         with tifffile.TiffFile(write(tmp_path / "out.tif", make_source())) as file:
             assert file.is_bigtiff
 
@@ -385,7 +385,7 @@ class TestOmeTiff:
             raise OSError("disk full")
 
         with monkeypatch.context() as patch:
-            patch.setattr("masked_denoiser.images.writers.ome_tiff._tiles", broken)
+            patch.setattr("masked_denoiser.images.writers.assembled.ome_tiff._tiles", broken)
             with pytest.raises(OSError, match="disk full"):
                 sink.finish()
         assert not list(tmp_path.rglob("*.tif"))

@@ -179,6 +179,24 @@ def tiff_layout(source: Source, chunk: int, dtype: Any = None, shard: int = 0) -
     return _layout(source, order, {"C": "S"} if colour_in_c else {}, chunk, dtype, shard)
 
 
+def volume_layout(source: Source, chunk: int, dtype: Any = None, shard: int = 0, kind: str = "this format") -> Layout:
+    """Return a layout with axes in the order TZYX, and RGB as samples, of formats that have no channels.
+
+    Raises:
+        ImageError: if the source has channels, or an alpha channel.
+        ValueError: if `shard` is no multiple of `chunk`.
+    """
+    channels = [a for a in "CS" if source.sizes.get(a, 1) > 1]
+    colour = "S" if "S" in channels else "C"
+    if channels and not (source.rgb and channels == [colour] and source.sizes[colour] == 3):
+        raise ImageError(
+            f"{kind} has no channels, and the image has {source.sizes[colour]}; write to .ome.tif or .ome.zarr, or "
+            f"select one with --select {colour}=0"
+        )
+    order = "TZYXS" if channels else "TZYX"
+    return _layout(source, order, {"C": "S"} if channels == ["C"] else {}, chunk, dtype, shard)
+
+
 def working_chunk(chunk: int) -> int:
     """Return the chunk side in a TIFF's working folder: the tile side if it divides the job's chunk, else that chunk.
 

@@ -20,6 +20,7 @@ from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.images.choices import Channels, OmeZarr
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.validation.fingerprint import Fingerprint
+from masked_denoiser.images.writers.output_path import stores_scale
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.jobs.spec.options import OnError, OutputDtype
 from masked_denoiser.tiling.groups import TileGroups
@@ -142,8 +143,9 @@ class Job:
 
     @property
     def result_dtype(self) -> np.dtype[Any]:
-        """Data type of the result."""
-        return np.dtype(np.float32 if self.output_dtype == "float32" else self.dtype)
+        """Data type of the result; float32 for an output that stores integers with a scale, to keep fractions."""
+        scaled = bool(self.output) and stores_scale(Path(self.output), self.dtype)
+        return np.dtype(np.float32 if self.output_dtype == "float32" or scaled else self.dtype)
 
     def to_json(self) -> str:
         """Return the job as one line of JSON with sorted keys."""

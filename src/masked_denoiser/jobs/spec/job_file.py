@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.errors import JobError, PlanError
 from masked_denoiser.images.source import AXES
-from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES
+from masked_denoiser.images.writers.output_path import ZARR_SUFFIXES
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.plain_json import parse_json
 
@@ -147,7 +147,7 @@ def _has_one_writer_per_shard(job: Job) -> bool:
     """Return whether each shard of the output is written by one group of tiles."""
     if not job.shard:
         return True
-    is_zarr = not job.output.lower().endswith(TIFF_SUFFIXES)
+    is_zarr = job.output.lower().endswith(ZARR_SUFFIXES)
     return (
         job.group == (job.shard // job.tile,) * 2
         and not job.shard % job.tile

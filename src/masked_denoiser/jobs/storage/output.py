@@ -135,6 +135,8 @@ def check_same_job(path: Path, job: Job, *, measured_precision: bool = False) ->
     """
     attributes = read_attributes(path)
     then = attributes.get("settings")
+    if then is None and attributes.get("job") == provenance(job)["job"]:  # MRC has room for the digest only
+        return
     if not isinstance(then, dict):
         raise JobError(
             f"{path} exists and is not an output of this version; write elsewhere, or replace it with --overwrite"
@@ -234,9 +236,8 @@ def open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite:
 
 def _outputs(path: Path, job: Job) -> list[tuple[Path, Any]]:
     """Return the paths of the outputs, and their dtypes if they are not that of the image."""
-    return [(path, job.result_dtype if job.output_dtype != "same" else None), (std_path(path), np.dtype(np.float32))][
-        : 1 + job.std
-    ]
+    same = job.result_dtype == np.dtype(job.dtype)
+    return [(path, None if same else job.result_dtype), (std_path(path), np.dtype(np.float32))][: 1 + job.std]
 
 
 def std_path(output: Path) -> Path:

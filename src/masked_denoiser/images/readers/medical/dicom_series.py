@@ -9,7 +9,7 @@ from pathlib import Path
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.base import ReaderResult
 from masked_denoiser.images.readers.medical.dicom import describe
-from masked_denoiser.images.readers.medical.dicom_frames import arrange, frames_in
+from masked_denoiser.images.readers.medical.dicom_frames import Arrangement, arrange, frames_in
 from masked_denoiser.images.readers.medical.dicom_headers import (
     Header,
     check_header,
@@ -71,6 +71,20 @@ def read_series(folder: Path, part: str = "") -> ReaderResult:
     first = next(iter(series.headers.values()))
     result = describe(first, arrange(frames, str(folder)), folder.name, folder)
     return replace(result, inputs=(folder, *series.headers), notes=(*notes, *result.notes))
+
+
+def arrangement_of(path: Path, part: str = "") -> Arrangement:
+    """Return the frames of a file, or of a series in a folder, in the order of their axes.
+
+    Raises:
+        ImageError: as `read_series` and `dicom.read` do.
+    """
+    if path.is_dir():
+        found, _ = _find_series(path)
+        headers = found[_one_series(path, part, found)].headers
+    else:
+        headers = {path: read_header(path)}
+    return arrange([frame for file, header in headers.items() for frame in frames_in(header, file)], str(path))
 
 
 def _one_series(folder: Path, part: str, found: list[Series]) -> int:
