@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from masked_denoiser.cli.options import add_cluster, add_job, add_last_resort, add_messages, add_reading, positive
+from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES
 from masked_denoiser.version import program_version
 
 
@@ -43,18 +44,23 @@ def _command(
 
 
 def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = _command(commands, "denoise", "denoise:denoise", "denoise one or more images to OME-Zarr or OME-TIFF")
+    p = _command(commands, "denoise", "denoise:denoise", "denoise one or more images")
     p.add_argument(
         "input",
         nargs="+",
-        help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr; several files, folders, or patterns such as 'in/*.tif'",
+        help="image of any supported format, or a folder of DICOM files; several files, folders, or patterns such as "
+        "'in/*.tif'; FILE::NAME is one image of a file that holds several",
     )
-    p.add_argument("output", help="path ending in .ome.zarr or .ome.tif; for several images a folder, such as out/")
+    p.add_argument(
+        "output",
+        help="path ending in .ome.zarr, .ome.tif, .nii.gz, .mrc or .dicom (a folder); for several images a folder",
+    )
     p.add_argument(
         "--ending",
-        default=".ome.zarr",
-        choices=(".ome.zarr", ".ome.tif"),
-        help="suffix of the outputs in a folder (default: .ome.zarr)",
+        default="auto",
+        choices=("auto", *(suffixes[0] for suffixes in OUTPUT_SUFFIXES.values())),
+        help="suffix of the outputs in a folder; auto: as the image for NIfTI, DICOM and MRC, else .ome.zarr "
+        "(default: auto)",
     )
     p.add_argument("--resume", action="store_true", help="continue an interrupted job or list of images")
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from masked_denoiser.atomic_file import remove_leftovers
 from masked_denoiser.images.choices import OmeZarr
 from masked_denoiser.images.source import Source
@@ -16,6 +18,7 @@ from masked_denoiser.images.writers.output_path import (
     clear_destination,
     is_assembled,
     kind_of,
+    stores_scale,
     working_folder,
 )
 
@@ -45,7 +48,7 @@ def create_sink(
         resume: continue the output of an interrupted run, or start a new one if there is none.
         overwrite: remove an existing output first.
         attributes: JSON values to store with the image.
-        dtype: of the output; None for that of the source.
+        dtype: of the output; None for that of the source. A NIfTI of integers takes float32 if it is None.
         ome_zarr: version of OME-Zarr.
         shard: side of a shard in pixels, a multiple of `chunk` as from `layout.shard_side`; 0 for no shards. A shard
             must have one writer at a time; writing less than a shard reads it and writes it again.
@@ -78,7 +81,8 @@ def output_layout(path: Path, source: Source, chunk: int, dtype: Any = None, sha
         return zarr_layout(source, chunk, dtype, shard)
     if kind == "OME-TIFF":
         return tiff_layout(source, working_chunk(chunk), dtype, shard)
-    return volume_layout(source, working_chunk(chunk), dtype, shard, kind)
+    collected = np.float32 if dtype is None and stores_scale(path, source.dtype) else dtype
+    return volume_layout(source, working_chunk(chunk), collected, shard, kind, keeps_dtype=dtype is None)
 
 
 # Below, `overwrite` is None for a job to be resumed.

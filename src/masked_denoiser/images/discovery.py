@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.locator import join_locator, split_locator
-from masked_denoiser.images.readers.medical.folders import is_dicom_folder
+from masked_denoiser.images.readers.medical.folders import is_dicom_file, is_dicom_folder
 from masked_denoiser.images.readers.registry import find_reader
 from masked_denoiser.images.suffixes import IMAGE_SUFFIXES, last_parts, suffix_of
 from masked_denoiser.images.validation.declared_size import JPEG, PNG
@@ -58,6 +58,11 @@ def is_address(text: str) -> bool:
 def is_image_folder(path: Path) -> bool:
     """Return whether a folder is one image, or several series of DICOM files, rather than a folder of image files."""
     return is_zarr(path) or is_dicom_folder(path)
+
+
+def is_dicom(path: Path) -> bool:
+    """Return whether a file, or one of the first files in a folder, is DICOM."""
+    return is_dicom_folder(path) and not is_zarr(path) if path.is_dir() else is_dicom_file(path)
 
 
 def is_pattern(text: str) -> bool:

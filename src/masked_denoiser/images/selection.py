@@ -100,6 +100,7 @@ def crop(source: Source, selection: Selection) -> Source:
         channel_colours=source.channel_colours[channels],
         windows=source.windows[channels],
         origin=_cropped_origin(source, cut),
+        affine=_cropped_affine(source, cut),
         selection=str(_selection_in_file(source, cut)),
     )
 
@@ -194,6 +195,15 @@ def _cropped_origin(source: Source, cut: Mapping[str, tuple[int, int]]) -> dict[
     }
     shifted = {letter: source.origin.get(letter, 0.0) + offset for letter, offset in offsets.items()}
     return {letter: position for letter, position in {**source.origin, **shifted}.items() if position}
+
+
+def _cropped_affine(source: Source, cut: Mapping[str, tuple[int, int]]) -> tuple[tuple[float, ...], ...]:
+    """Return the affine of a part, whose first pixel is another one."""
+    if not source.affine:
+        return ()
+    affine = np.array(source.affine)
+    affine[:, 3] = affine @ [*(cut.get(letter, (0, 0))[0] for letter in "XYZ"), 1]
+    return tuple(tuple(float(value) for value in row) for row in affine)
 
 
 def _selection_in_file(source: Source, cut: Mapping[str, tuple[int, int]]) -> Selection:

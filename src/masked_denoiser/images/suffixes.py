@@ -7,7 +7,9 @@ dialogs show, and for which files napari offers the reader: `images.discovery`, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,21 @@ FORMATS = (
     FileFormat("Leica LIF", (".lif", ".lof"), "", "metadata", extra="microscopes"),
     FileFormat("Olympus OIB, OIF", (".oib", ".oif"), "", "metadata", extra="microscopes"),
 )
+
+#: Format of an output.
+OutputKind = Literal["OME-Zarr", "OME-TIFF", "NIfTI", "DICOM", "MRC"]
+
+ZARR_SUFFIXES = (".ome.zarr", ".zarr")
+TIFF_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.btf")
+
+#: Suffixes of outputs, by format. Each DICOM output is a folder.
+OUTPUT_SUFFIXES: Mapping[OutputKind, tuple[str, ...]] = {
+    "OME-Zarr": ZARR_SUFFIXES,
+    "OME-TIFF": TIFF_SUFFIXES,
+    "NIfTI": (".nii.gz", ".nii"),
+    "DICOM": (".dicom",),
+    "MRC": (".mrc",),
+}
 
 #: Suffixes of all formats.
 IMAGE_SUFFIXES = tuple(suffix for each in FORMATS for suffix in each.suffixes)

@@ -66,6 +66,7 @@ class Layout:
     colour: str = ""
     renamed: Mapping[str, str] = field(default_factory=dict)
     shard: int = 0
+    keeps_dtype: bool = False
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -179,8 +180,16 @@ def tiff_layout(source: Source, chunk: int, dtype: Any = None, shard: int = 0) -
     return _layout(source, order, {"C": "S"} if colour_in_c else {}, chunk, dtype, shard)
 
 
-def volume_layout(source: Source, chunk: int, dtype: Any = None, shard: int = 0, kind: str = "this format") -> Layout:
+def volume_layout(source: Source, chunk: int, dtype: Any, shard: int, kind: str, *, keeps_dtype: bool) -> Layout:
     """Return a layout with axes in the order TZYX, and RGB as samples, of formats that have no channels.
+
+    Args:
+        source: the image.
+        chunk: side of a chunk.
+        dtype: in which pixels are collected.
+        shard: side of a shard; 0 for no shards.
+        kind: name of the format, for messages.
+        keeps_dtype: see `Layout`.
 
     Raises:
         ImageError: if the source has channels, or an alpha channel.
@@ -194,7 +203,8 @@ def volume_layout(source: Source, chunk: int, dtype: Any = None, shard: int = 0,
             f"select one with --select {colour}=0"
         )
     order = "TZYXS" if channels else "TZYX"
-    return _layout(source, order, {"C": "S"} if channels == ["C"] else {}, chunk, dtype, shard)
+    layout = _layout(source, order, {"C": "S"} if channels == ["C"] else {}, chunk, dtype, shard)
+    return replace(layout, keeps_dtype=keeps_dtype)
 
 
 def working_chunk(chunk: int) -> int:

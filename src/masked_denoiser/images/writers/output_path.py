@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from masked_denoiser.atomic_file import remove_leftovers, temporary_path
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES, OutputKind
 from masked_denoiser.images.validation.file_identity import find_overlap
 from masked_denoiser.images.writers.derived_folder import check_derived_folder, remove_derived_folder
 from masked_denoiser.images.writers.layout import same_layout
 from masked_denoiser.images.zarr_files import ZARR_FILES, extra_contents, is_working_folder
-
-#: Format of an output.
-OutputKind = Literal["OME-Zarr", "OME-TIFF", "NIfTI", "DICOM", "MRC"]
-
-ZARR_SUFFIXES = (".ome.zarr", ".zarr")
-TIFF_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.btf")
-
-#: Suffixes of outputs, by format. Each DICOM output is a folder.
-SUFFIXES: Mapping[OutputKind, tuple[str, ...]] = {
-    "OME-Zarr": ZARR_SUFFIXES,
-    "OME-TIFF": TIFF_SUFFIXES,
-    "NIfTI": (".nii.gz", ".nii"),
-    "DICOM": (".dicom",),
-    "MRC": (".mrc",),
-}
 
 _WORKING_SUFFIX = ".partial"
 
@@ -43,10 +29,10 @@ def kind_of(path: Path) -> OutputKind:
         ImageError: if it has the suffix of none.
     """
     name = path.name.lower()
-    for kind, suffixes in SUFFIXES.items():
+    for kind, suffixes in OUTPUT_SUFFIXES.items():
         if name.endswith(suffixes):
             return kind
-    known = ", ".join(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+    known = ", ".join(suffix for suffixes in OUTPUT_SUFFIXES.values() for suffix in suffixes)
     raise ImageError(f"{path} has no known suffix: use one of {known}")
 
 
@@ -65,7 +51,7 @@ def stores_scale(path: Path, dtype: Any) -> bool:
     Its sink then takes float32, which holds integers of up to 16 bits exactly.
     """
     stored = np.dtype(dtype)
-    return path.name.lower().endswith(SUFFIXES["NIfTI"]) and stored.kind in "iu" and stored.itemsize <= 2
+    return path.name.lower().endswith(OUTPUT_SUFFIXES["NIfTI"]) and stored.kind in "iu" and stored.itemsize <= 2
 
 
 def working_folder(path: Path) -> Path:

@@ -9,14 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from masked_denoiser.errors import ListError
-from masked_denoiser.images.discovery import find_images, is_address, is_image_folder, is_pattern, is_zarr, stem_of
+from masked_denoiser.images.discovery import (
+    find_images,
+    is_address,
+    is_dicom,
+    is_image_folder,
+    is_pattern,
+    is_zarr,
+    stem_of,
+)
+from masked_denoiser.images.locator import split_locator
+from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES, suffix_of
 from masked_denoiser.images.validation.file_identity import FileId, file_id
-from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES, ZARR_SUFFIXES
 
-#: Default suffix of outputs.
-DEFAULT_ENDING = ".ome.zarr"
+#: Stands for the format of each image, where it can be written: NIfTI, DICOM and MRC; OME-Zarr for all others.
+AUTO_ENDING = "auto"
 
-_ENDINGS = (*ZARR_SUFFIXES, *TIFF_SUFFIXES)
+_ENDINGS = tuple(suffix for suffixes in OUTPUT_SUFFIXES.values() for suffix in suffixes)
+_OWN_ENDINGS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".hdr": ".nii.gz", ".mrc": ".mrc", ".mrcs": ".mrc"}
+_OTHER_ENDING = ".ome.zarr"
 
 
 @dataclass(frozen=True)
@@ -34,13 +45,13 @@ def is_batch(inputs: Sequence[str], output: str) -> bool:
     return output.endswith(("/", os.sep)) or _is_plain_folder(Path(output))
 
 
-def plan_outputs(inputs: Sequence[str], folder: Path, ending: str = DEFAULT_ENDING, *, std: bool = False) -> list[Pair]:
+def plan_outputs(inputs: Sequence[str], folder: Path, ending: str = AUTO_ENDING, *, std: bool = False) -> list[Pair]:
     """Return the images in order, each with an output in `folder`: its name, with another suffix.
 
     Args:
         inputs: files, folders, patterns and addresses, as for `find_images`.
         folder: folder for the results; it need not exist, but its parent must.
-        ending: suffix of the outputs, such as ".ome.zarr" or ".ome.tif".
+        ending: suffix of the outputs, such as ".ome.zarr" or ".ome.tif"; "auto" for the format of each image.
         std: whether the standard deviation of each image is also written.
 
     Raises:
@@ -48,14 +59,26 @@ def plan_outputs(inputs: Sequence[str], folder: Path, ending: str = DEFAULT_ENDI
         ListError: if the folder or the suffix is not valid, two images would have the same output, or an output would
             be, contain or be inside an image of the list.
     """
-    if ending not in _ENDINGS:
-        raise ListError(f"outputs cannot end in {ending!r}; choose one of {', '.join(_ENDINGS)}")
+    if ending not in (AUTO_ENDING, *_ENDINGS):
+        raise ListError(f"outputs cannot end in {ending!r}; choose one of {', '.join((AUTO_ENDING, *_ENDINGS))}")
     images = find_images(inputs)
     _check_folder(folder, inputs)
-    pairs = [Pair(image, folder / f"{stem_of(image)}{ending}") for image in images]
+    pairs = [Pair(image, folder / f"{stem_of(image)}{_ending_of(image, ending)}") for image in images]
     _check_distinct(pairs, std)
     _check_apart(pairs, std)
     return pairs
+
+
+def _ending_of(image: str, ending: str) -> str:
+    """Return the suffix of an image's output; for "auto" that of its own format if that can be written."""
+    if ending != AUTO_ENDING:
+        return ending
+    if is_address(image):
+        return _OTHER_ENDING
+    path = Path(split_locator(image)[0]).expanduser()
+    if is_dicom(path):
+        return OUTPUT_SUFFIXES["DICOM"][0]
+    return _OWN_ENDINGS.get(suffix_of(path.name).lower(), _OTHER_ENDING)
 
 
 def make_folder(folder: Path) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.errors import JobError, PlanError
 from masked_denoiser.images.source import AXES
-from masked_denoiser.images.writers.output_path import ZARR_SUFFIXES
+from masked_denoiser.images.suffixes import ZARR_SUFFIXES
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.plain_json import parse_json
 

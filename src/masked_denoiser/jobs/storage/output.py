@@ -14,6 +14,7 @@ import numpy as np
 from masked_denoiser.errors import AlreadyCompleteError, JobError, OutputError
 from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES
 from masked_denoiser.images.validation.completeness import incompleteness
 from masked_denoiser.images.validation.fingerprint import Fingerprint, file_times
 from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress, subrange
@@ -236,13 +237,16 @@ def open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite:
 
 def _outputs(path: Path, job: Job) -> list[tuple[Path, Any]]:
     """Return the paths of the outputs, and their dtypes if they are not that of the image."""
-    same = job.result_dtype == np.dtype(job.dtype)
-    return [(path, None if same else job.result_dtype), (std_path(path), np.dtype(np.float32))][: 1 + job.std]
+    return [(path, job.result_dtype if job.output_dtype != "same" else None), (std_path(path), np.dtype(np.float32))][
+        : 1 + job.std
+    ]
 
 
 def std_path(output: Path) -> Path:
-    """Return the path of the standard deviation: `clean_std.ome.zarr` for `clean.ome.zarr`."""
+    """Return the path of the standard deviation: `clean_std.ome.zarr` for `clean.ome.zarr`; NIfTI for DICOM."""
     stem, dot, suffixes = output.name.partition(".")
+    if output.name.lower().endswith(OUTPUT_SUFFIXES["DICOM"]):
+        suffixes = "nii.gz"
     return output.with_name(f"{stem}_std{dot}{suffixes}")
 
 

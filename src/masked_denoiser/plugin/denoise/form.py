@@ -11,7 +11,7 @@ from typing import Literal
 
 from masked_denoiser.errors import FormError
 from masked_denoiser.images.source import LazyArray, Source
-from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES, ZARR_SUFFIXES
+from masked_denoiser.images.suffixes import TIFF_SUFFIXES, ZARR_SUFFIXES
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.region import Region
 

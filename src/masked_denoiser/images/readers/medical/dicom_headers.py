@@ -20,7 +20,7 @@ from pydicom.uid import (
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.medical import dicom_codecs
-from masked_denoiser.images.readers.signatures import is_dicom, read_head
+from masked_denoiser.images.readers.signatures import read_head
 from masked_denoiser.images.validation.size_limits import check_decoded_size
 
 Header = pydicom.Dataset
@@ -158,11 +158,6 @@ def _is_decodable(syntax: UID) -> bool:
         return bool(get_decoder(syntax).is_available) and syntax != DeflatedExplicitVRLittleEndian
     except NotImplementedError:
         return False
-
-
-def is_dicom_file(path: Path) -> bool:
-    """Return whether a file is DICOM by its content."""
-    return is_dicom(path, read_head(path))
 
 
 def _reason(error: BaseException) -> str:

@@ -14,10 +14,9 @@ from masked_denoiser.images.readers.medical.dicom_headers import (
     Header,
     check_header,
     has_pixels,
-    is_dicom_file,
     read_header,
 )
-from masked_denoiser.images.readers.medical.folders import files_in
+from masked_denoiser.images.readers.medical.folders import files_in, is_dicom_file
 from masked_denoiser.images.readers.registry import one_part, registered
 from masked_denoiser.images.validation.size_limits import MAX_PLANES, check_length
 

@@ -10,6 +10,7 @@ import gzip
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from math import floor, log2
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,7 +22,7 @@ from nibabel.nifti1 import Nifti1Extension, Nifti1Extensions
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.assembled.sink import AssembledSink
-from masked_denoiser.images.writers.base import ProgressCallback
+from masked_denoiser.images.writers.base import ProgressCallback, no_progress
 from masked_denoiser.images.writers.layout import Layout
 from masked_denoiser.plain_json import parse_json
 
@@ -61,41 +62,52 @@ class NiftiSink(AssembledSink):
             raise ImageError(f"NIfTI cannot store {layout.dtype}; write to .ome.zarr, or use --dtype float32")
 
     def _assemble(self, path: Path, progress: ProgressCallback) -> None:
-        layout = self._folder.layout
-        stored = _stored_dtype(self._source, layout)
-        header = _header(self._source, layout, stored)
-        slope, intercept = header_scale(self._source)
-        scaled = layout.dtype.kind == "f" and stored.kind in "iu"
-        if scaled:
-            slope /= 2 ** self._finer_bits(stored, slope, intercept)
-        header.set_slope_inter(*((slope, intercept) if scaled or stored.kind in "iu" else (1, 0)))
+        stored = _stored_dtype(self._source, self._folder.layout)
+        slope, intercept = header_scale(self._source) if self._folder.layout.keeps_dtype else (1.0, 0.0)
+        if stored.kind in "iu" and self._folder.layout.dtype.kind == "f":
+            extremes = self._extremes(slope, intercept)
+            stored, slope = _fit(stored, slope, *extremes)
+        header = _header(self._source, self._folder.layout, stored)
+        header.set_slope_inter(*((slope, intercept) if stored.kind in "iu" else (1, 0)))
         header.extensions.append(_extension(self._attributes))
-        planes = [(t, z) for t in range(layout.sizes.get("T", 1)) for z in range(layout.sizes.get("Z", 1))]
         with path.open("wb") as file, _compressed(file, self._path) as out:
             header.write_to(out)
-            for number, (t, z) in enumerate(planes):
-                progress(number / len(planes))
-                plane = self._plane({"T": t, "Z": z})
-                out.write(_encode(plane, stored, slope if scaled else 1, intercept if scaled else 0))
+            for plane in self._planes(progress):
+                out.write(_encode(plane, stored, slope, intercept))
 
-    def _finer_bits(self, stored: np.dtype[Any], slope: float, intercept: float) -> int:
-        """Return the number of binary places by which the scale can be finer, or coarser if negative."""
-        low, high = np.inf, -np.inf
-        layout = self._folder.layout
-        for t in range(layout.sizes.get("T", 1)):
-            for z in range(layout.sizes.get("Z", 1)):
-                plane = (self._plane({"T": t, "Z": z}) - intercept) / slope
-                low, high = min(low, float(plane.min())), max(high, float(plane.max()))
-        limits = np.iinfo(stored)
-        ratios = [limit / extreme for limit, extreme in ((limits.min, low), (limits.max, high)) if limit * extreme > 0]
-        return min(_MAX_FINER, floor(log2(min(ratios, default=2.0**_MAX_FINER))))
+    def _planes(self, progress: ProgressCallback = no_progress) -> Iterator[Array]:
+        """Yield the planes in the order of the file."""
+        sizes = self._folder.layout.sizes
+        planes = list(product(range(sizes.get("T", 1)), range(sizes.get("Z", 1))))
+        for number, (t, z) in enumerate(planes):
+            progress(number / len(planes))
+            yield self._plane({"T": t, "Z": z})
+
+    def _extremes(self, slope: float, intercept: float) -> tuple[float, float]:
+        """Return the lowest and the highest value in units of the stored integers at this scale."""
+        extremes = [(float(plane.min()), float(plane.max())) for plane in self._planes()]
+        low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
+        return (low - intercept) / slope, (high - intercept) / slope
+
+
+def _fit(stored: np.dtype[Any], slope: float, low: float, high: float) -> tuple[np.dtype[Any], float]:
+    """Return the integers and the scale in which values from `low` to `high` fit; floats if their sign does not fit.
+
+    The scale is that of the input, or finer by a power of two: values that are unchanged stay exact.
+    """
+    limits = np.iinfo(stored)
+    if low < limits.min <= 0 and limits.min == 0:
+        return np.dtype("<f4"), 1.0
+    ratios = [limit / extreme for limit, extreme in ((limits.min, low), (limits.max, high)) if limit * extreme > 0]
+    finer = min(_MAX_FINER, floor(log2(min(ratios, default=2.0**_MAX_FINER))))
+    return stored, slope / 2.0**finer
 
 
 def _encode(plane: Array, stored: np.dtype[Any], slope: float, intercept: float) -> bytes:
     """Return the bytes of a plane, [height, width] or [height, width, 3]."""
     if plane.ndim == 3:
         return np.ascontiguousarray(np.rint(plane), np.uint8).tobytes()
-    if stored.kind in "iu" and plane.dtype.kind == "f":
+    if stored.kind in "iu" and (plane.dtype.kind == "f" or (slope, intercept) != (1, 0)):
         limits = np.iinfo(stored)
         plane = np.clip(np.rint((plane.astype(np.float64) - intercept) / slope), limits.min, limits.max)
     return np.ascontiguousarray(plane, stored).tobytes()
@@ -112,8 +124,10 @@ def _stored_dtype(source: Source, layout: Layout) -> np.dtype[Any]:
     """Return the dtype on disk: that of the file for NIfTI, that of the pixels for others, in little endian."""
     template = _template(source)
     on_disk = template.get_data_dtype() if template is not None else np.dtype(source.dtype)
-    if on_disk.names:
+    if "S" in layout.axes:
         return _RGB
+    if not layout.keeps_dtype:
+        return layout.dtype.newbyteorder("<")
     return np.dtype(layout.dtype if on_disk.str[1:] not in _DTYPES else on_disk).newbyteorder("<")
 
 
