@@ -37,6 +37,7 @@ OPTIONS = {
     "cpu_as_last_resort": st.booleans(),
     "ome_zarr": st.sampled_from(("0.4", "0.5")),
     "on_error": st.sampled_from(("stop", "skip")),
+    "anonymize": st.booleans(),
 }
 
 

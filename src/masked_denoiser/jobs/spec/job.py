@@ -54,6 +54,7 @@ class Job:
         background: key and background levels of each channel and epoch; empty if background is not skipped.
         output_dtype: see `Options.dtype`.
         selection: the denoised part of the input, as `images.selection` formats it; "" for all of it.
+        anonymize: whether the output is without what identifies a patient.
     """
 
     #: Configuration of the validation of job files, which rejects unknown fields.
@@ -96,6 +97,7 @@ class Job:
     on_error: OnError
     version: str
     selection: str = ""
+    anonymize: bool = False
 
     @cached_property
     def plan(self) -> Plan:

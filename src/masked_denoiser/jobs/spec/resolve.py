@@ -119,7 +119,7 @@ def _noise_choice(
 
 def _option_fields(options: Options) -> dict[str, Any]:
     """Return the fields of a job that are taken over from the options."""
-    names = ("passes", "std", "seed", "channels", "compiled", "ome_zarr", "on_error")
+    names = ("passes", "std", "seed", "channels", "compiled", "ome_zarr", "on_error", "anonymize")
     renamed = {"output_dtype": options.dtype, "requested_noise": options.noise}
     return {name: getattr(options, name) for name in names} | renamed
 

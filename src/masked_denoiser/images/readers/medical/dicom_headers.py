@@ -50,7 +50,7 @@ _GRAY = ("MONOCHROME1", "MONOCHROME2")
 
 
 def read_header(path: Path) -> Header:
-    """Return the elements of a file that describe its pixels.
+    """Return the elements of a file that describe its pixels, and as `pixels_offset` where these begin.
 
     Raises:
         ImageError: if it is not a DICOM file, or a damaged one.
@@ -60,7 +60,9 @@ def read_header(path: Path) -> Header:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of elements that break the rules of their type
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS), force=forced)
+            with path.open("rb") as file:
+                header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=forced)
+                header.pixels_offset = file.tell()
             header.decode()
     except _ERRORS as error:
         raise ImageError(f"{path}: is a damaged DICOM file ({_reason(error)}); copy or export it again") from error
@@ -141,10 +143,9 @@ def _check_syntax(header: Header, path: Path) -> None:
         needed = prod(_frame_shape(header)) * (header.BitsAllocated // 8) * frames_of(header, path)
         if header.get("PhotometricInterpretation") == "YBR_FULL_422":
             needed = needed * 2 // 3
-        if path.stat().st_size < needed:
-            raise ImageError(
-                f"{path}: is truncated, it has {path.stat().st_size} of at least {needed} bytes; copy it again"
-            )
+        found = path.stat().st_size - header.pixels_offset
+        if found < needed:
+            raise ImageError(f"{path}: is truncated, it has {found} of {needed} bytes of pixels; copy it again")
         return
     if not _is_decodable(syntax):
         raise ImageError(

@@ -20,9 +20,6 @@ from masked_denoiser.images.writers.layout import Layout
 
 Array = np.ndarray[Any, Any]
 
-#: Attribute that requests the removal of what identifies a patient.
-ANONYMIZE_KEY = "anonymize"
-
 
 class DicomSink(AssembledSink):
     """A sink that writes a derived series: the elements of each original file with other pixels.
@@ -68,7 +65,7 @@ class DicomSink(AssembledSink):
             for at, f in enumerate(arrangement.frames)
             if f.path == original
         }
-        derive(dataset, self._attributes, number, anonymize=bool(self._attributes.get(ANONYMIZE_KEY)))
+        derive(dataset, self._attributes, number, anonymize=self._anonymizes)
         pixels = [_stored(dataset, *frames[index]) for index in sorted(frames)]
         if pixels[0].ndim == 3:
             set_colour(dataset, pixels[0].dtype.itemsize * 8)

@@ -19,7 +19,7 @@ from masked_denoiser.images.writers.layout import Layout
 _MODES = {"int8": 0, "int16": 1, "float32": 2, "uint16": 6, "float16": 12}
 _ANGSTROMS = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "millimeter": 1e7}
 #: Begin of the label of the header, of 80 characters, that states the job.
-_LABEL = "masked-denoiser job "
+_LABEL = "denoised by job "
 
 
 class MrcSink(AssembledSink):

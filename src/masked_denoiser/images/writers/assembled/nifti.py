@@ -69,6 +69,8 @@ class NiftiSink(AssembledSink):
             stored, slope = _fit(stored, slope, *extremes)
         header = _header(self._source, self._folder.layout, stored)
         header.set_slope_inter(*((slope, intercept) if stored.kind in "iu" else (1, 0)))
+        if self._anonymizes:
+            _remove_text(header)
         header.extensions.append(_extension(self._attributes))
         with path.open("wb") as file, _compressed(file, self._path) as out:
             header.write_to(out)
@@ -162,6 +164,14 @@ def _header(source: Source, layout: Layout, stored: np.dtype[Any]) -> Any:
     if source.windows and template is None:
         header["cal_min"], header["cal_max"] = source.windows[0]
     return header
+
+
+def _remove_text(header: Any) -> None:
+    """Remove extensions and texts, in which programs store names, dates and headers of DICOM."""
+    header.extensions = Nifti1Extensions()
+    for name in ("descrip", "db_name", "aux_file", "intent_name", "data_type"):
+        if name in header.keys():  # noqa: SIM118 - a header is no dict
+            header[name] = b""
 
 
 def _others(extensions: Any) -> list[Any]:

@@ -71,6 +71,11 @@ class AssembledSink(FolderSink):
     def _assemble(self, path: Path, progress: ProgressCallback) -> None:
         """Write the pixels of the working folder to `path`, a file or folder of another name than the output."""
 
+    @property
+    def _anonymizes(self) -> bool:
+        """Whether the job removes what identifies a patient."""
+        return bool(self._attributes.get("settings", {}).get("anonymize"))
+
     def _plane(self, index: Mapping[str, int]) -> np.ndarray[Any, Any]:
         """Return a stored plane, [height, width] or [height, width, samples]; `index` gives its other axes."""
         axes, array = self._folder.layout.axes, self._folder.levels[0]
