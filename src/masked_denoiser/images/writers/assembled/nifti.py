@@ -32,6 +32,8 @@ Array = np.ndarray[Any, Any]
 _KEY, _COMMENT = "masked_denoiser", 6
 #: Finest scale, as a power of two of that of the input: rounding by a 256th of a grey level is below any noise.
 _MAX_FINER = 8
+#: Relative error of values in float32, by which the extreme integers may seem not to fit.
+_FLOAT32_ERROR = 1e-5
 #: Largest side that NIfTI-1 can store.
 _MAX_SIDE_1 = 32767
 _RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
@@ -101,7 +103,8 @@ def _fit(stored: np.dtype[Any], slope: float, low: float, high: float) -> tuple[
     if low < limits.min <= 0 and limits.min == 0:
         return np.dtype("<f4"), 1.0
     ratios = [limit / extreme for limit, extreme in ((limits.min, low), (limits.max, high)) if limit * extreme > 0]
-    finer = min(_MAX_FINER, floor(log2(min(ratios, default=2.0**_MAX_FINER))))
+    ratio = min(ratios, default=2.0**_MAX_FINER) * (1 + _FLOAT32_ERROR)
+    finer = min(_MAX_FINER, floor(log2(ratio)))
     return stored, slope / 2.0**finer
 
 
