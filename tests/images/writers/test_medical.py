@@ -62,8 +62,8 @@ def test_nifti_keeps_header_and_fractions(
         _copy(source, folder / f"out{suffix}", change)
         before: Any = nib.load(folder / f"in{suffix}")
         after: Any = nib.load(folder / f"out{suffix}")
-        assert np.allclose(after.get_fdata(), before.get_fdata() + change, atol=0.51 * after.dataobj.slope)
-        assert after.dataobj.slope <= max(before.dataobj.slope, 1.1 * np.ptp(before.get_fdata()) / 255, 1 / 128)
+        assert np.allclose(after.get_fdata(), before.get_fdata() + change, atol=0.51 * abs(after.dataobj.slope))
+        assert abs(after.dataobj.slope) <= max(abs(before.dataobj.slope), 1.1 * np.ptp(before.get_fdata()) / 255, 0.01)
         if change == 0 and scale == (1, 0):
             assert np.array_equal(after.get_fdata(), before.get_fdata())
     assert np.array_equal(after.affine, before.affine)

@@ -91,7 +91,8 @@ class NiftiSink(AssembledSink):
         """Return the lowest and the highest value in units of the stored integers at this scale."""
         extremes = [(float(plane.min()), float(plane.max())) for plane in self._planes()]
         low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
-        return (low - intercept) / slope, (high - intercept) / slope
+        ends = sorted(((low - intercept) / slope, (high - intercept) / slope))  # some slopes are negative
+        return ends[0], ends[1]
 
 
 def _fit(stored: np.dtype[Any], slope: float, low: float, high: float) -> tuple[np.dtype[Any], float]:
