@@ -65,19 +65,18 @@ class NiftiSink(AssembledSink):
 
     def _assemble(self, path: Path, progress: ProgressCallback) -> None:
         stored = _stored_dtype(self._source, self._folder.layout)
-        slope, intercept = header_scale(self._source) if self._folder.layout.keeps_dtype else (1.0, 0.0)
+        scale = header_scale(self._source) if self._folder.layout.keeps_dtype else (1.0, 0.0)
         if stored.kind in "iu" and self._folder.layout.dtype.kind == "f":
-            extremes = self._extremes(slope, intercept)
-            stored, slope = _fit(stored, slope, *extremes)
+            scale = _fit(stored, scale, *self._extremes(*scale))
         header = _header(self._source, self._folder.layout, stored)
-        header.set_slope_inter(*((slope, intercept) if stored.kind in "iu" else (1, 0)))
+        header.set_slope_inter(*(scale if stored.kind in "iu" else (1, 0)))
         if self._anonymizes:
             _remove_text(header)
         header.extensions.append(_extension(self._attributes))
         with path.open("wb") as file, _compressed(file, self._path) as out:
             header.write_to(out)
             for plane in self._planes(progress):
-                out.write(_encode(plane, stored, slope, intercept))
+                out.write(_encode(plane, stored, *scale))
 
     def _planes(self, progress: ProgressCallback = no_progress) -> Iterator[Array]:
         """Yield the planes in the order of the file."""
@@ -95,18 +94,23 @@ class NiftiSink(AssembledSink):
         return ends[0], ends[1]
 
 
-def _fit(stored: np.dtype[Any], slope: float, low: float, high: float) -> tuple[np.dtype[Any], float]:
-    """Return the integers and the scale in which values from `low` to `high` fit; floats if their sign does not fit.
+def _fit(stored: np.dtype[Any], scale: tuple[float, float], low: float, high: float) -> tuple[float, float]:
+    """Return slope and intercept with which values from `low` to `high` fit into integers.
 
-    The scale is that of the input, or finer by a power of two: values that are unchanged stay exact.
+    They are those of the input, but finer (or coarser) by a power of two, and shifted by whole steps if unsigned
+    integers would become negative: values that are unchanged stay exact.
+
+    Args:
+        stored: the integers.
+        scale: slope and intercept of the input.
+        low, high: in units of the stored integers at this scale.
     """
-    limits = np.iinfo(stored)
-    if low < limits.min <= 0 and limits.min == 0:
-        return np.dtype("<f4"), 1.0
-    ratios = [limit / extreme for limit, extreme in ((limits.min, low), (limits.max, high)) if limit * extreme > 0]
-    ratio = min(ratios, default=2.0**_MAX_FINER) * (1 + _FLOAT32_ERROR)
-    finer = min(_MAX_FINER, floor(log2(ratio)))
-    return stored, slope / 2.0**finer
+    limits, (slope, intercept) = np.iinfo(stored), scale
+    shift = min(0, floor(low)) if limits.min == 0 else 0
+    ends = ((limits.min, low - shift), (limits.max, high - shift))
+    ratio = min((limit / end for limit, end in ends if limit * end > 0), default=2.0**_MAX_FINER)
+    finer = min(_MAX_FINER, floor(log2(ratio * (1 + _FLOAT32_ERROR))))
+    return slope / 2.0**finer, intercept + shift * slope
 
 
 def _encode(plane: Array, stored: np.dtype[Any], slope: float, intercept: float) -> bytes:
