@@ -74,6 +74,7 @@ def source_from_metadata(data: Any, meta: dict[str, Any]) -> Source:
         shear=_or_default(meta.get("shear"), np.zeros(ndim * (ndim - 1) // 2)),
         affine=_or_default(meta.get("affine"), np.eye(ndim + 1)),
         units=meta.get("units") or ("pixel",) * ndim,
+        metadata=meta.get("metadata") or {},
     )
     source, geometry = layer_source(layer), layer_geometry(layer)
     if geometry.rotated:

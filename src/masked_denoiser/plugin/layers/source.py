@@ -37,6 +37,9 @@ SPATIAL_SETTINGS = ("scale", "translate", "rotate", "shear", "affine", "units", 
 #: Key of a layer's metadata: channel of its file, as a selection such as "C=1".
 CHANNEL_KEY = "masked_denoiser_channel"
 
+#: Keys of a layer's metadata: where a medical image lies in the patient, and its kind; see `ImageMetadata`.
+AFFINE_KEY, MODALITY_KEY = "masked_denoiser_affine", "masked_denoiser_modality"
+
 
 @dataclass(frozen=True)
 class LayerAxes:
@@ -99,7 +102,15 @@ def layer_source(layer: Any, axes: str | None = None) -> Source:
         origin={axis: x for axis, x in zip(source.axes, geometry.origin, strict=False) if axis in "TZYX" and x},
         levels=(source.data,),
         notes=(),
+        affine=_affine(layer.metadata.get(AFFINE_KEY)),
+        modality=str(layer.metadata.get(MODALITY_KEY, "")),
     )
+
+
+def _affine(value: object) -> tuple[tuple[float, ...], ...]:
+    """Return an affine that our reader stored with a layer; () for anything else."""
+    array = np.asarray(value) if isinstance(value, list) else np.empty(0)
+    return tuple(tuple(map(float, row)) for row in array) if array.shape == (4, 4) else ()
 
 
 def layer_notes(layer: Any) -> list[str]:

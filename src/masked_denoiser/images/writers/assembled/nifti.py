@@ -20,6 +20,7 @@ import numpy as np
 from nibabel.nifti1 import Nifti1Extension, Nifti1Extensions
 
 from masked_denoiser.errors import ImageError
+from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.assembled.sink import AssembledSink
 from masked_denoiser.images.writers.base import ProgressCallback, no_progress
@@ -62,6 +63,10 @@ class NiftiSink(AssembledSink):
             )
         if layout.dtype.str[1:] not in _DTYPES:
             raise ImageError(f"NIfTI cannot store {layout.dtype}; write to .ome.zarr, or use --dtype float32")
+
+    def write(self, plane: Plane, y: int, x: int, pixels: Array) -> None:
+        """Write [channels, height, width] at (y, x) of `plane`; integers are stored exactly."""
+        super().write(plane, y, x, pixels.astype(self._folder.layout.dtype) if pixels.dtype.kind in "iu" else pixels)
 
     def _assemble(self, path: Path, progress: ProgressCallback) -> None:
         stored = _stored_dtype(self._source, self._folder.layout)
