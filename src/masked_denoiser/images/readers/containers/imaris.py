@@ -93,9 +93,7 @@ def _real_shape(channel: h5py.Group, stored: tuple[int, ...]) -> tuple[int, ...]
     sizes = [_numbers(_attribute(channel, f"ImageSize{axis}")) for axis in "ZYX"]
     if len(stored) != 3 or not all(len(size) == 1 for size in sizes):
         return tuple(stored)
-    return tuple(
-        min(side, int(size[0])) if size[0] >= 1 else side for size, side in zip(sizes, stored, strict=True)
-    )
+    return tuple(min(side, int(size[0])) if size[0] >= 1 else side for size, side in zip(sizes, stored, strict=True))
 
 
 def _pixel_sizes(file: h5py.File, shape: tuple[int, ...]) -> dict[str, float]:
