@@ -31,7 +31,7 @@ def check_compound_file(path: Path) -> None:
         if len(header) < _HEADER_BYTES:
             raise _broken(path, "its header is truncated")
         sector_bytes = 2 ** min(16, struct.unpack_from("<H", header, 30)[0])
-        tables, _, _, _, _, small_start, small_count, more_start, more_count = struct.unpack_from("<9I", header, 44)
+        tables, _, _, _, small_start, small_count, more_start, more_count = struct.unpack_from("<8I", header, 44)
         if max(tables, small_count, more_count) > size // sector_bytes:
             raise _broken(path, "its table of sectors is larger than the file")
 

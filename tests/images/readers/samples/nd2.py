@@ -48,14 +48,20 @@ def _attributes(frames: Any, compressed: bool) -> dict[str, Any]:
     bits = 8 * frames.itemsize
     return {
         "uiWidth": width, "uiWidthBytes": width * channels * frames.itemsize, "uiHeight": height, "uiComp": channels,
-        "uiBpcInMemory": bits, "uiBpcSignificant": bits, "uiSequenceCount": count, "eCompression": 0 if compressed else 2,
-        "dCompressionParam": 0.0,
+        "uiBpcInMemory": bits, "uiBpcSignificant": bits, "uiSequenceCount": count,
+        "eCompression": 0 if compressed else 2, "dCompressionParam": 0.0,
     }  # fmt: skip
 
 
 def _picture(channels: int) -> dict[str, Any]:
     planes = {
-        f"a{i}": {"uiCompCount": 1, "sDescription": f"channel {i}", "uiColor": 0x00FF00 << i, "uiSampleIndex": i}
+        f"a{i}": {
+            "uiCompCount": 1,
+            "sDescription": f"channel {i}",
+            "uiColor": 0x00FF00 << i,
+            "uiSampleIndex": i,
+            "pFluorescentProbe": {"m_sName": "dye"},
+        }
         for i in range(channels)
     }
     pictures = {"uiCount": channels, "sPlaneNew": planes}

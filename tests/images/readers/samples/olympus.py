@@ -47,21 +47,23 @@ def _tiffs(planes: Any) -> dict[str, bytes]:
 
 def _settings(shape: tuple[int, ...]) -> str:
     sizes = dict(zip("CZYX", shape, strict=True))
-    text = "[ProfileSaveInfo]\r\nName=a\r\nVersion=1\r\n[Axis Parameter Common]\r\nAxisOrder=\"XYCZ\"\r\n"
+    text = '[ProfileSaveInfo]\r\nName=a\r\nVersion=1\r\n[Axis Parameter Common]\r\nAxisOrder="XYCZ"\r\n'
     for number in range(8):
         axis, start, step, unit = _AXES[number] if number < len(_AXES) else ("", 0.0, 0.0, "")
         count = sizes.get(axis, 0)
         end = start + step * (count - (axis == "Z"))
-        text += f"[Axis {number} Parameters Common]\r\nAxisCode=\"{axis}\"\r\nMaxSize={count}\r\n"
-        text += f"StartPosition={start}\r\nEndPosition={end}\r\nUnitName=\"{unit}\"\r\n"
+        text += f'[Axis {number} Parameters Common]\r\nAxisCode="{axis}"\r\nMaxSize={count}\r\n'
+        text += f'StartPosition={start}\r\nEndPosition={end}\r\nUnitName="{unit}"\r\n'
     for channel in range(sizes["C"]):
-        text += f"[Channel {channel + 1} Parameters]\r\nDyeName=\"dye {channel + 1}\"\r\n"
+        text += f'[Channel {channel + 1} Parameters]\r\nDyeName="dye {channel + 1}"\r\n'
     return text + "[Reference Image Parameter]\r\nValidBitCounts=12\r\n"
 
 
 def _compound(streams: dict[str, bytes]) -> bytes:
     """Return a compound file of version 3 with streams in its root, linked as a list ([MS-CFB])."""
-    padded = {name: data.ljust(_SMALLEST, b"\0" if name.startswith("Stream") else b"\n") for name, data in streams.items()}
+    padded = {
+        name: data.ljust(_SMALLEST, b"\0" if name.startswith("Stream") else b"\n") for name, data in streams.items()
+    }
     padded = {
         name: (data if len(data) >= _SMALLEST and streams[name] == data else _padded_text(streams[name]))
         for name, data in padded.items()
@@ -89,7 +91,9 @@ def _compound(streams: dict[str, bytes]) -> bytes:
     body += table.ljust(tables * _SECTOR, b"\xff")
     numbers = [first_table + i if i < tables else _FREE for i in range(109)]
     head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 16
-    head += struct.pack("<HHHHHHIIIIIIIIII", 0x3E, 3, 0xFFFE, 9, 6, 0, 0, 0, tables, directory, 0, _SMALLEST, _END, 0, _END, 0)
+    head += struct.pack(
+        "<HHHHHHIIIIIIIIII", 0x3E, 3, 0xFFFE, 9, 6, 0, 0, 0, tables, directory, 0, _SMALLEST, _END, 0, _END, 0
+    )
     return head + struct.pack("<109I", *numbers) + bytes(body)
 
 

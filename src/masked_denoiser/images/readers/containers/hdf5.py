@@ -65,36 +65,45 @@ def _read_part(path: Path, file: h5py.File, part: str) -> ReaderResult:
     names = _names(path, file)
     if part and not part.startswith("/") and not part.isdecimal():
         part = f"/{part}"
-    name = names[one_part(path, part, names)]
+    known = names if part in names or not part else [*names, *_names(path, file, by_soft_links=True)]
+    name = part if part in known else names[one_part(path, part, names)]
     return read_imaris(path, file) if name == _IMARIS_PART and is_imaris(file) else _read_dataset(path, file, name)
 
 
-def _names(path: Path, file: h5py.File) -> list[str]:
+def _names(path: Path, file: h5py.File, *, by_soft_links: bool = False) -> list[str]:
+    """Return the paths of the data sets; by soft links, those that lead to them by a second name."""
     if is_imaris(file):
         return [_IMARIS_PART]
     found: list[str] = []
-    for count, (name, item) in enumerate(_items(path.parent, file, "", set())):
+    visited = {_identity(file)}
+    for count, (name, item) in enumerate(_items(path.parent, file, "", visited, by_soft_links)):
         check_length(count, _MAX_OBJECTS, "objects", str(path))
         if isinstance(item, h5py.Dataset) and _may_be_image(item):
             found.append(name)
     return found
 
 
-def _items(folder: Path, group: h5py.Group, at: str, visited: set[Any]) -> Iterator[tuple[str, Any]]:
+def _items(
+    folder: Path, group: h5py.Group, at: str, visited: set[Any], by_soft_links: bool
+) -> Iterator[tuple[str, Any]]:
     """Yield the objects below a group with their paths, each group once, as links may form circles."""
     for key in group:
         link = group.get(key, getlink=True)
         if isinstance(link, h5py.ExternalLink) and not is_inside(folder, link.filename):
             continue
-        item = group.get(key)
-        if item is None:  # a link to nothing
+        item = None if isinstance(link, h5py.SoftLink) and not by_soft_links else group.get(key)
+        if item is None:  # also a link to nothing
             continue
         yield f"{at}/{key}", item
-        if isinstance(item, h5py.Group):
-            info = h5py.h5o.get_info(item.id)
-            if (info.fileno, info.addr) not in visited:
-                visited.add((info.fileno, info.addr))
-                yield from _items(folder, item, f"{at}/{key}", visited)
+        if isinstance(item, h5py.Group) and _identity(item) not in visited:
+            visited.add(_identity(item))
+            yield from _items(folder, item, f"{at}/{key}", visited, by_soft_links)
+
+
+def _identity(item: Any) -> tuple[int, int]:
+    """Return what distinguishes an object from all others in the open files."""
+    info = h5py.h5o.get_info(item.id)
+    return info.fileno, info.addr
 
 
 def _may_be_image(dataset: h5py.Dataset) -> bool:

@@ -13,6 +13,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.lib import format as npy
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.lazy_arrays import ReorderedArray
 from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.library_errors import wrap_errors
@@ -36,7 +37,8 @@ def read(path: Path, part: str = "") -> ReaderResult:
     """
     with wrap_errors(path, "a NumPy file", BadZipFile):
         if not _is_archive(path):
-            one_part(path, part, [path.stem])
+            if part:
+                raise ImageError(f"{path}: holds one array; leave out '::{part}'")
             return _read_npy(path)
         names = list_parts(path)
         return _read_npz(path, names[one_part(path, part, names)])

@@ -16,6 +16,7 @@ import numpy as np
 from nd2 import ND2File
 from nd2.structures import ExpLoop
 
+from masked_denoiser.errors import one_line
 from masked_denoiser.images.axes import UNKNOWN
 from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
@@ -122,7 +123,7 @@ def _describe(path: Path, file: ND2File, position: int, has_positions: bool) -> 
     array, notes = _frames(file, loops, frame, dtype, position)
     outer = [axis if axis in AXES else UNKNOWN for axis in loops if axis != "P"]
     axes = "".join((*outer, *(axis for axis in _FRAME_AXES if axis in sizes)))
-    channels = (file.metadata.channels if not isinstance(file.metadata, dict) else None) or []
+    channels, more = _channels(file)
     steps = _pixel_sizes(file, channels)
 
     def close() -> None:
@@ -139,7 +140,7 @@ def _describe(path: Path, file: ND2File, position: int, has_positions: bool) -> 
         units={a: "second" if a == "T" else "micrometer" for a in steps},
         channel_names=tuple(str(channel.channel.name) for channel in channels),
         channel_colours=tuple(_hex(channel.channel.color) for channel in channels),
-        notes=notes,
+        notes=(*notes, *more),
         closer=close,
     )
 
@@ -185,6 +186,15 @@ def _stored(file: ND2File, count: int) -> set[int]:
     """Return the numbers of the frames that a file has; the older format has no table of them."""
     table = getattr(file._rdr, "chunkmap", None)
     return {n for n in range(count) if table is None or f"ImageDataSeq|{n}!".encode() in table}
+
+
+def _channels(file: ND2File) -> tuple[Sequence[Any], tuple[str, ...]]:
+    """Return the metadata of the channels, and a note if the library cannot read those that the file has."""
+    try:
+        metadata: Any = file.metadata
+    except (LookupError, TypeError, ValueError, AttributeError, NameError) as error:
+        return (), (f"its pixel sizes and channel names cannot be read ({one_line(error)})",)
+    return getattr(metadata, "channels", None) or (), ()
 
 
 def _pixel_sizes(file: ND2File, channels: Sequence[Any]) -> dict[str, float]:
