@@ -11,7 +11,15 @@ from masked_denoiser.errors import ImageError, one_line
 from masked_denoiser.images.source import DECODER_ERRORS
 
 #: What libraries raise for files that they cannot parse. The parser of XML raises a SyntaxError.
-_LIBRARY_ERRORS = (*DECODER_ERRORS, OSError, AssertionError, AttributeError, SyntaxError, MemoryError, ImportError)
+_LIBRARY_ERRORS: tuple[type[Exception], ...] = (
+    *DECODER_ERRORS,
+    OSError,
+    AssertionError,
+    AttributeError,
+    SyntaxError,
+    MemoryError,
+    ImportError,
+)
 
 
 @contextmanager

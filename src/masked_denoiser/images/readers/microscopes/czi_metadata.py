@@ -81,6 +81,6 @@ def _steps(root: ElementTree.Element) -> dict[str, float]:
 def _colours(root: ElementTree.Element, channels: Sequence[ElementTree.Element]) -> tuple[str, ...]:
     """Return the colours in which channels are shown, "#AARRGGBB" in the file; () if one is unknown."""
     shown = {channel.get("Id"): channel.findtext("Color", "") for channel in root.iterfind(_SHOWN_CHANNELS)}
-    found = [shown.get(channel.get("Id")) or channel.findtext("Color", "") for channel in channels]
+    found = [shown.get(channel.get("Id"), "") or channel.findtext("Color", "") for channel in channels]
     matches = [re.fullmatch("#(?:[0-9A-Fa-f]{2})?([0-9A-Fa-f]{6})", colour) for colour in found]
     return tuple(match[1].upper() for match in matches if match) if all(matches) else ()
