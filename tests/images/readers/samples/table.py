@@ -106,6 +106,14 @@ def _hdf5(**options: Any) -> Callable[[Path], Path]:
     return make
 
 
+def _plain_hdf5(folder: Path) -> Path:
+    """Write a data set without attributes of variable length."""
+    with h5py.File(folder / "a.h5", "w") as file:
+        data = file.create_dataset("volumes/raw", data=_SLICES, chunks=(1, 16, 32), compression="gzip", shuffle=True)
+        data.attrs["element_size_um"] = [2.0, 0.5, 0.25]
+    return folder / "a.h5"
+
+
 def _hdf5_array(path: Path) -> Array:
     with h5py.File(path) as file:
         return file["volumes/raw"][:]
@@ -251,6 +259,10 @@ SAMPLES: dict[str, Sample] = {
     ),
     "hdf5": Sample(_hdf5(), _SLICES, "ZYX", _hdf5_array, **_HDF5),
     "hdf5 in chunks": Sample(_hdf5(chunks=(2, 16, 16), compression="gzip"), _SLICES, "ZYX", _hdf5_array, **_HDF5),
+    "hdf5 without axes": Sample(
+        _plain_hdf5, _SLICES, "CYX", _hdf5_array, pixel_size=_PLANE, units={"Y": "micrometer", "X": "micrometer"},
+        extra="containers", part="/volumes/raw", wrong_part=True,
+    ),
     "imaris": Sample(
         lambda folder: imaris.write_imaris(folder / "a.ims", _MOVIE), _MOVIE, "TCZYX", _imaris_array,
         pixel_size={"T": 3.0, "Z": 1.0, "Y": 0.5, "X": 0.25}, units=_MICROMETERS | {"T": "second"},

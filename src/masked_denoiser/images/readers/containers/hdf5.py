@@ -142,7 +142,9 @@ def _axes(dataset: h5py.Dataset) -> str:
         except (ValueError, LookupError, TypeError, RecursionError):
             names = []
     else:
-        names = [dimension.label for dimension in dataset.dims]
+        # Not by dataset.dims, as HDF5's function for labels (H5DSget_label) crashes on damaged ones.
+        labels = dataset.attrs.get("DIMENSION_LABELS")
+        names = [_text(label) for label in labels] if isinstance(labels, np.ndarray) and labels.ndim == 1 else []
     axes = "".join(letter_of(name) for name in names)
     return axes if len(axes) == len(dataset.shape) and set(axes) != {UNKNOWN} else ""
 

@@ -5,6 +5,7 @@ h5py reads under a lock of its own, so that any thread may read.
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def _check_files(path: Path, dataset: h5py.Dataset) -> None:
 def _check_compression(path: Path, dataset: h5py.Dataset) -> None:
     missing = _missing_filters(dataset)
     if missing and find_spec(_PLUGIN) is not None:
-        __import__(_PLUGIN)  # registers its filters
+        import_module(_PLUGIN)  # registers its filters
         missing = _missing_filters(dataset)
     if missing:
         raise ImageError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
@@ -35,7 +36,7 @@ def read(path: Path, part: str = "") -> ReaderResult:
     Raises:
         ImageError: if the file is damaged, or holds no such array of numbers.
     """
-    with wrap_errors(path, "a NumPy file", BadZipFile):
+    with wrap_errors(path, "a NumPy file", BadZipFile, TokenError):
         if not _is_archive(path):
             if part:
                 raise ImageError(f"{path}: holds one array; leave out '::{part}'")
@@ -50,7 +51,7 @@ def list_parts(path: Path) -> list[str]:
     Raises:
         ImageError: if the file is damaged.
     """
-    with wrap_errors(path, "a NumPy file", BadZipFile):
+    with wrap_errors(path, "a NumPy file", BadZipFile, TokenError):
         return [name for name, shape, _ in _arrays(path) if len(shape) > 1] if _is_archive(path) else []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-from czifile import DirectoryEntryDV
+from czifile import DirectoryEntryDV, SegmentNotFoundError
 
 from masked_denoiser.images.validation.bounded_codecs import decompress
 from masked_denoiser.images.validation.declared_size import declared_shape
@@ -77,10 +77,15 @@ def decode_tile(tile: Tile) -> np.ndarray[Any, Any]:
         ValueError: if they are damaged, or not of the declared size.
     """
     shape = (tile.height, tile.width, tile.samples) if tile.samples > 1 else (tile.height, tile.width)
-    segment = tile.entry.data_segment()
+    try:
+        segment = tile.entry.data_segment()
+    except SegmentNotFoundError as error:
+        raise ValueError(f"a tile is missing: {error}") from error
     declared = segment.directory_entry
     if (declared.compression, declared.stored_shape) != (tile.entry.compression, tile.entry.stored_shape):
         raise ValueError("a tile differs from its entry in the directory")
+    if not 0 <= segment.data_size <= segment._fh.size - segment.data_offset:
+        raise ValueError(f"a tile of {segment.data_size} bytes extends beyond the end of the file")
     content, size = segment.data(raw=True), prod(shape) * tile.dtype.itemsize
     pixels = _decoded(content, tile.entry.compression, size, tile.dtype)
     if pixels.nbytes != size or pixels.dtype != tile.dtype:

@@ -38,11 +38,14 @@ class _Archive(GuardedStore):
         """Return the content at a key, or None.
 
         Raises:
-            ValueError: if the archive was closed.
+            ValueError: if the archive was closed, or is damaged there.
         """
         if self._was_closed:
             raise ValueError("the source was closed; open it again to read it")
-        return await super().get(key, prototype, byte_range)
+        try:
+            return await super().get(key, prototype, byte_range)
+        except BadZipFile as error:
+            raise ValueError(f"{key}: {error}") from error
 
 
 def read(path: Path, part: str = "") -> ReaderResult:
