@@ -5,9 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import h5py
+import mrcfile
 import numpy as np
 import psutil
 import pytest
@@ -65,6 +70,43 @@ def test_rectangles_equal_those_of_the_library(sample: Sample, tmp_path: Path) -
             (top, bottom), (left, right) = (sorted(random.integers(0, side + 1, 2)) for side in source.size_yx)
             ys, xs = slice(int(top), int(bottom)), slice(int(left), int(right))
             np.testing.assert_array_equal(source.read(plane, ys, xs), _expected(sample, plane, ys, xs))
+
+
+def _huge_mrc(folder: Path) -> tuple[Path, int]:
+    with mrcfile.new(folder / "a.mrc") as file:
+        file.set_data(np.zeros((2, 4, 4), np.int16))
+    content = bytearray((folder / "a.mrc").read_bytes()[:1024])
+    content[:12] = np.array([20_000, 20_000, 100], "<i4").tobytes()
+    (folder / "a.mrc").write_bytes(content)
+    return folder / "a.mrc", 1024 + 2 * 20_000 * 20_000 * 100
+
+
+def _huge_npy(folder: Path) -> tuple[Path, int]:
+    with (folder / "a.npy").open("wb") as file:
+        header = {"descr": "<u2", "fortran_order": False, "shape": (100, 20_000, 20_000)}
+        np.lib.format.write_array_header_1_0(file, header)
+        return folder / "a.npy", file.tell() + 2 * 20_000 * 20_000 * 100
+
+
+def _huge_hdf5(folder: Path) -> tuple[Path, int]:
+    with h5py.File(folder / "a.h5", "w") as file:
+        file.create_dataset("a", shape=(100, 20_000, 20_000), dtype="u2")
+    return folder / "a.h5", (folder / "a.h5").stat().st_size
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files of Windows are not sparse")
+@pytest.mark.parametrize("make", [_huge_mrc, _huge_npy, _huge_hdf5])
+def test_huge_uncompressed_file_is_read_in_little_memory(make: Any, tmp_path: Path) -> None:
+    """80 GB that take no space on disk."""
+    path, size = make(tmp_path)
+    os.truncate(path, size)
+    tracemalloc.start()
+    with open_image(path, axes="ZYX") as source:
+        plane = _planes(source)[-1]
+        assert not source.read(plane, slice(19_000, 19_256), slice(10_000, 10_256)).any()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32 * 2**20
 
 
 @every_sample

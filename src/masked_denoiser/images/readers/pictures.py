@@ -24,6 +24,9 @@ from masked_denoiser.images.readers.orientation import (
 from masked_denoiser.images.validation.declared_size import BMP, GIF, JPEG, PNG, declared_frames, declared_shape
 from masked_denoiser.images.validation.size_limits import check_decoded_size
 
+#: What Pillow raises for sizes that it does not trust.
+_TOO_LARGE = Image.DecompressionBombError
+
 
 def read(path: Path, part: str = "") -> ReaderResult:
     """Read a picture; `part` is always "". The frames of a GIF are T.
@@ -73,7 +76,10 @@ def _decode(
 
 
 def _read_bmp(path: Path, content: bytes) -> ReaderResult:
-    with wrap_errors(path, "a BMP"), Image.open(BytesIO(content), formats=("BMP",)) as image:
+    with (
+        wrap_errors(path, "a BMP", Image.DecompressionBombError),
+        Image.open(BytesIO(content), formats=("BMP",)) as image,
+    ):
         pixels = _gray_or_colour(np.asarray(image.convert("RGBA" if image.mode == "RGBA" else "RGB")))
     return ReaderResult((pixels,), "YXS"[: pixels.ndim], name=path.name, path=path)
 
@@ -85,7 +91,10 @@ def _read_gif(path: Path, content: bytes) -> ReaderResult:
         raise ImageError(f"{path}: is a truncated or broken GIF; copy or export it again")
     count = len(declared.delays)
     check_decoded_size((count, declared.height, declared.width, 3), 1, "an image", str(path))
-    with wrap_errors(path, "a GIF"), Image.open(BytesIO(content), formats=("GIF",)) as image:
+    with (
+        wrap_errors(path, "a GIF", Image.DecompressionBombError),
+        Image.open(BytesIO(content), formats=("GIF",)) as image,
+    ):
         if image.size != (declared.width, declared.height):
             raise ValueError(f"its frames exceed its screen of {declared.height} x {declared.width}")
         has_alpha = "transparency" in image.info

@@ -40,6 +40,18 @@ def test_missing_frame_is_an_error_and_not_zeros(tmp_path):
             source.read(planes[2], slice(0, 20), slice(0, 30))
 
 
+def test_bomb_is_not_expanded(tmp_path):
+    """The frames are those of an image that declares a hundredth of their size."""
+    path = write_nd2(tmp_path / "a.nd2", np.zeros((1, 2000, 30, 1), np.uint16), {}, compressed=True)
+    height = "uiHeight".encode("utf-16-le") + b"\0\0"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(height + (2000).to_bytes(4, "little"), height + (20).to_bytes(4, "little")))
+    with open_image(path) as source:
+        assert source.shape == (20, 30)
+        with pytest.raises(ValueError, match=r"larger|more"):
+            source.data[:]
+
+
 def test_file_that_shrinks_while_it_is_open_is_an_error(tmp_path):
     """A mapped file would kill the process, and the library would read zeros."""
     path = write_nd2(tmp_path / "a.nd2", FRAMES, {"T": 6})

@@ -29,6 +29,17 @@ def write_lif(path: Path, images: Mapping[str, tuple[str, Any]]) -> Path:
     return path
 
 
+def write_lof(path: Path, axes: str, array: Any) -> Path:
+    """Write a single image: a mark, the pixels and the XML."""
+    mark, data = "LMS_Object_File", np.ascontiguousarray(array).tobytes()
+    xml = f'<LMSDataContainerHeader Version="2">{_element("image", "MemBlock_0", axes, array)}</LMSDataContainerHeader>'
+    head = struct.pack("<IIBI", 0x70, 2 * len(mark) + 5, 0x2A, len(mark)) + mark.encode("utf-16-le")
+    pixels = struct.pack("<BIBI", 0x2A, 2, 0x2A, 0) + struct.pack("<BQ", 0x2A, len(data)) + data
+    text = struct.pack("<IIBI", 0x70, 2 * len(xml) + 5, 0x2A, len(xml)) + xml.encode("utf-16-le")
+    path.write_bytes(head + pixels + text)
+    return path
+
+
 def _block(name: str, data: bytes) -> bytes:
     text = name.encode("utf-16-le")
     return struct.pack("<IIBQBI", 0x70, len(text) + 14, 0x2A, len(data), 0x2A, len(name)) + text + data

@@ -287,6 +287,10 @@ SAMPLES: dict[str, Sample] = {
         _lif("stack", "colour"), _RGB[..., ::-1], "YXS", _lif_array("colour"), part="colour", pixel_size=_PLANE,
         units={"Y": "micrometer", "X": "micrometer"}, extra="microscopes", wrong_part=True,
     ),
+    "lof": Sample(
+        lambda folder: lif.write_lof(folder / "a.lof", "CZYX", _STACK), _STACK, "CZYX",
+        lambda path: liffile.imread(path), pixel_size=_VOXEL, units=_MICROMETERS, extra="microscopes", wrong_part=True,
+    ),
     "oib": Sample(
         lambda folder: olympus.write_oib(folder / "a.oib", _STACK), _STACK, "CZYX", oiffile.imread, **_OLYMPUS,
     ),

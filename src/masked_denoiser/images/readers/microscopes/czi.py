@@ -139,8 +139,8 @@ def _describe(path: Path, file: CziFile, scene: _Scene, metadata: CziMetadata, n
     samples = (first.samples,) if first.samples > 1 else ()
     lengths = tuple(length for _, length in scene.outer.values())
     check_pixels((*lengths, *scene.sides, *samples), first.dtype, str(path))
-    for tile in scene.tiles:
-        check_decoded_size((tile.height, tile.width, tile.samples), tile.dtype.itemsize, "a tile", str(path))
+    for shape in {(tile.height, tile.width, tile.samples) for tile in scene.tiles}:
+        check_decoded_size(shape, first.dtype.itemsize, "a tile", str(path))
     array = _array(scene, lengths, samples)
     axes = "".join(a if a in AXES else UNKNOWN for a in scene.outer) + "YX" + ("S" if samples else "")
     steps = {a: step for a, step in metadata.steps.items() if a in axes}

@@ -24,9 +24,12 @@ from masked_denoiser.images.readers.library_errors import wrap_errors
 from masked_denoiser.images.readers.microscopes.names import unique_names
 from masked_denoiser.images.readers.registry import one_part
 from masked_denoiser.images.source import AXES
+from masked_denoiser.images.validation.bounded_codecs import decompress
 from masked_denoiser.images.validation.size_limits import MAX_PLANES, check_decoded_size, check_length
 
 _FRAME_AXES = "CYXS"
+#: Bytes before the pixels of a frame.
+_TIME_STAMP_BYTES = 8
 
 
 class _File:
@@ -169,17 +172,33 @@ def _frames(
     kept = {axis: size for axis, size in loops.items() if axis != "P"}
     inner = tuple(side for axis, side in zip(_FRAME_AXES, frame, strict=True) if side > 1 or axis in "YX")
     stored = _stored(file, prod(loops.values()))
+    is_compressed = file.attributes.compressionType == "lossless" and not file.is_legacy
 
     def fetch(index: tuple[int, ...]) -> np.ndarray[Any, Any]:
         at = dict(zip(kept, index, strict=False)) | {"P": position}
         number = int(np.ravel_multi_index([at[axis] for axis in loops], list(loops.values()))) if loops else 0
         if number not in stored:
             raise ValueError(f"frame {number} is missing in the file")
-        return np.array(file.read_frame(number)).reshape(*(1,) * len(kept), *inner)
+        pixels = _decode(file, number) if is_compressed else np.array(file.read_frame(number))
+        return pixels.reshape(*(1,) * len(kept), *inner)
 
     array = ChunkedArray((*kept.values(), *inner), dtype, (*(1,) * len(kept), *inner), fetch)
     missing = prod(loops.values()) - len(stored)
     return array, (f"{missing} of its {prod(loops.values())} frames are missing",) if missing else ()
+
+
+def _decode(file: ND2File, number: int) -> np.ndarray[Any, Any]:
+    """Return a compressed frame [C, Y, X, S]; the library would decompress it without a limit."""
+    attributes = file.attributes
+    width, channels = int(attributes.widthPx or 1), int(attributes.channelCount or 1)
+    dtype = np.dtype(file.dtype)
+    samples = width * attributes.componentCount
+    row_bytes = int(attributes.widthBytes or samples * dtype.itemsize)
+    reader: Any = file._rdr
+    content = reader._load_chunk(f"ImageDataSeq|{number}!".encode())[_TIME_STAMP_BYTES:]
+    plain = decompress("zlib", content, attributes.heightPx * row_bytes)
+    rows = np.frombuffer(plain, dtype).reshape(attributes.heightPx, -1)[:, :samples]
+    return rows.reshape(attributes.heightPx, width, channels, -1).transpose(2, 0, 1, 3)
 
 
 def _stored(file: ND2File, count: int) -> set[int]:
