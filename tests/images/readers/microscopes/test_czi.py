@@ -82,11 +82,22 @@ def test_axes_of_planes_follow_their_positions(tmp_path):
         assert "gaps" in source.notes[0]
 
 
-def test_lower_resolutions_are_omitted_with_a_note(tmp_path):
-    blocks = [Block(GRAY, {}), Block(GRAY[::2, ::2], {}, size=(60, 80))]
-    with open_image(write_czi(tmp_path / "a.czi", blocks)) as source:
+def test_lower_resolutions_that_cover_the_scene_are_levels(tmp_path):
+    corner = {"Y": -13, "X": 7, "S": 0}
+    quarters = [
+        Block(GRAY[y : y + 30 : 2, x : x + 40 : 2], corner | {"Y": y - 13, "X": x + 7}, size=(30, 40))
+        for y in (0, 30)
+        for x in (0, 40)
+    ]
+    part = Block(GRAY[:30:4, ::4], corner, size=(30, 80))
+    whole = Block(GRAY[::3, ::3], {"Y": -13, "X": 7}, size=(60, 80))  # of no scene
+    path = write_czi(tmp_path / "a.czi", [Block(GRAY, corner), *quarters, part, whole], metadata_xml())
+    with open_image(path) as source:
+        assert [level.shape for level in source.levels] == [(60, 80), (30, 40)]
         np.testing.assert_array_equal(source.data[:], GRAY)
-        assert "lower resolution" in source.notes[0]
+        np.testing.assert_array_equal(source.levels[1][:], GRAY[::2, ::2])
+    with open_image(path, level=1) as source:
+        assert source.pixel_size == {"Y": 1.0, "X": 0.5}
 
 
 def _with_doctype(path: Path) -> Path:

@@ -24,13 +24,14 @@ _SUPPORTED = (_UNCOMPRESSED, _JPEG, _JPEG_XR, _ZSTD, _ZSTD_WITH_HEADER)
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile at full resolution.
+    """A tile.
 
     Attributes:
         entry: of the directory of the file.
         starts: position along the axes other than Y and X.
         row, column: of its first pixel in the coordinates of the file.
         height, width, samples, dtype: of its pixels [height, width, samples].
+        ratio: pixels of full resolution for each of its pixels along Y and along X; 1 at full resolution.
         order: number of the tile in its mosaic; later ones cover earlier ones.
     """
 
@@ -43,10 +44,11 @@ class Tile:
     samples: int
     dtype: np.dtype[Any]
     order: int
+    ratio: int
 
 
 def tile_of(entry: DirectoryEntryDV) -> Tile | None:
-    """Return the tile of a directory entry; None if it is of lower resolution.
+    """Return the tile of a directory entry; None if its resolution is not full or a whole fraction of that.
 
     Raises:
         ValueError: if the entry is damaged, the tile is more than a plane, or its compression is not supported.
@@ -57,17 +59,19 @@ def tile_of(entry: DirectoryEntryDV) -> Tile | None:
     if "Y" not in dimensions or "X" not in dimensions:
         raise ValueError("a tile has no axes Y and X")
     y, x = dimensions["Y"], dimensions["X"]
-    if (y.stored_size, x.stored_size) != (y.size, x.size):
-        return None
     others = {name: one for name, one in dimensions.items() if name not in ("Y", "X", "M")}
-    if min(y.size, x.size) < 1 or any(one.size > 1 for one in others.values()):
+    if min(y.size, x.size, y.stored_size, x.stored_size) < 1 or any(one.size > 1 for one in others.values()):
         raise ValueError(f"a tile has the sides { {name: one.size for name, one in dimensions.items()} }")
+    ratio = round(y.size / y.stored_size)
+    if any(abs(one.stored_size * ratio - one.size) >= max(1, ratio) for one in (y, x)):
+        return None
     if entry.compression not in _SUPPORTED:
         raise ValueError(f"compression {entry.compression} is not supported")
     dtype = np.dtype(entry.dtype)
     starts = {name: int(one.start) for name, one in others.items()}
     order = int(dimensions["M"].start) if "M" in dimensions else 0
-    return Tile(entry, starts, y.start, x.start, y.size, x.size, prod(dtype.shape), dtype.base, order)
+    sides = int(y.stored_size), int(x.stored_size)
+    return Tile(entry, starts, y.start, x.start, *sides, prod(dtype.shape), dtype.base, order, ratio)
 
 
 def decode_tile(tile: Tile) -> np.ndarray[Any, Any]:
