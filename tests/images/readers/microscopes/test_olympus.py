@@ -34,6 +34,11 @@ def test_missing_folder_is_named(tmp_path):
         open_image(path)
 
 
+def test_path_that_is_a_pattern_is_refused(tmp_path):
+    with pytest.raises(ImageError, match="rename it"):
+        open_image(write_oif(tmp_path / "a [1].oif", PLANES))
+
+
 def test_reference_images_are_omitted(tmp_path):
     path = write_oif(tmp_path / "a.oif", PLANES)
     tifffile.imwrite(tmp_path / "a.oif.files" / "s_C001-R001.tif", PLANES[0, 0])

@@ -12,6 +12,7 @@ import numpy as np
 from oiffile import OifFile
 from tifffile import TiffFile, TiffSequence
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import UNKNOWN, unit_name
 from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
@@ -26,6 +27,8 @@ from masked_denoiser.images.validation.size_limits import MAX_PLANES, check_deco
 _NUMBERED_AXES = 8
 #: File names of reference images, such as "s_C001-R001.tif".
 _REFERENCE = re.compile(r"-R\d+\.tif$", re.IGNORECASE)
+#: Characters for which oiffile finds no planes, as it looks for them by a pattern.
+_PATTERN = set("*?[")
 _REMEDY = "copy it again, an OIF with its folder of the same name"
 _PER_MICROMETER = {"nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3}
 _PER_SECOND = {"millisecond": 1e-3, "second": 1.0, "minute": 60.0}
@@ -65,6 +68,9 @@ def list_parts(path: Path) -> list[str]:
 def _open(path: Path) -> OifFile:
     if path.suffix.lower() == ".oib":
         check_compound_file(path)
+    elif _PATTERN & set(str(path.absolute())):
+        characters = " ".join(sorted(_PATTERN))
+        raise ImageError(f"{path}: has one of {characters} in its path, with which an OIF is not found; rename it")
     return OifFile(path)
 
 
