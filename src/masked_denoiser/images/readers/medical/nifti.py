@@ -177,7 +177,7 @@ class _Pixels:
         self.rgb = proxy.dtype.names == _RGB
         self.dtype = _value_dtype(proxy, self.rgb)
         self._proxy, self._lock = proxy, Lock()
-        self._file = ImageOpener(_data_path(image))
+        self._file = ImageOpener(str(_data_path(image)))
 
     def read(self, block: tuple[slice, ...]) -> Array:
         """Return the values in a block in the order of C, with a dimension for samples if it is RGB."""
@@ -223,7 +223,7 @@ def _value_dtype(proxy: Any, rgb: bool) -> np.dtype[Any]:
     """Return the dtype of values: that of the file, or float32 if the header scales its integers."""
     if rgb:
         return np.dtype(np.uint8)
-    stored = np.dtype(proxy.dtype).newbyteorder("=")
+    stored: np.dtype[Any] = np.dtype(proxy.dtype).newbyteorder("=")
     scaled = (float(proxy.slope), float(proxy.inter)) != (1.0, 0.0)
     if not scaled:
         return stored

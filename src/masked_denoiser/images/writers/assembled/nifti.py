@@ -167,7 +167,8 @@ def _header(source: Source, layout: Layout, stored: np.dtype[Any]) -> Any:
     while len(shape) > 2 and "XYZT"[len(shape) - 1] not in sizes:
         shape.pop()
     kind = nib.Nifti2Header if max(shape) > _MAX_SIDE_1 or isinstance(template, nib.Nifti2Header) else nib.Nifti1Header
-    header: Any = kind() if template is None else kind.from_header(template, check=False).as_byteswapped("<")
+    converted: Any = kind
+    header = converted() if template is None else converted.from_header(template, check=False).as_byteswapped("<")
     header["magic"] = kind.single_magic
     header.extensions = Nifti1Extensions(_others(template.extensions) if template is not None else ())
     header["vox_offset"] = 0  # computed from the extensions when it is written
