@@ -13,15 +13,15 @@ from masked_denoiser.errors import ImageError
 from masked_denoiser.images.locator import join_locator, split_locator
 from masked_denoiser.images.readers.medical.folders import is_dicom_file, is_dicom_folder
 from masked_denoiser.images.readers.registry import find_reader
+from masked_denoiser.images.readers.signatures import read_head
 from masked_denoiser.images.suffixes import IMAGE_SUFFIXES, last_parts, suffix_of
-from masked_denoiser.images.validation.declared_size import JPEG, PNG
 from masked_denoiser.images.zarr_files import ZARR_FILES
 
 #: Suffixes of files that unfinished jobs keep next to their output.
 _UNFINISHED_SUFFIXES = (".partial", ".creating", ".journal", ".journal.new", ".lock")
 
-#: First bytes of files that the readers open: TIFF and BigTIFF in both byte orders, PNG and JPEG.
-_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", PNG, JPEG)
+#: First bytes of TIFF and BigTIFF in both byte orders.
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 #: Characters that some file system does not allow in names, or that shells and users trip over.
 _NOT_IN_NAMES = re.compile(r"[^\w .+-]+")
@@ -181,8 +181,7 @@ def _unknown_images(folder: Path) -> Iterator[str]:
 def _has_signature(path: Path) -> bool:
     """Return whether a file begins like an image; False if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return file.read(8).startswith(_SIGNATURES)
+        return read_head(path).startswith(_TIFF_SIGNATURES) or find_reader(path) is not None
     except OSError:
         return False
 
