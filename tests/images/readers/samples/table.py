@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ import nd2
 import nibabel as nib
 import numpy as np
 import oiffile
+import pydicom
+import pydicom.data
 import SimpleITK as sitk  # noqa: N813 - its own convention
 import zarr
 from PIL import Image
@@ -258,6 +261,14 @@ def _dicom_file(folder: Path) -> Path:
     return path
 
 
+_OF_PYDICOM = Path(pydicom.data.__file__).parent / "test_files"
+_MR = pydicom.dcmread(_OF_PYDICOM / "MR_small.dcm").pixel_array
+
+
+def _compressed_dicom(folder: Path) -> Path:
+    return Path(shutil.copyfile(_OF_PYDICOM / "MR_small_jpeg_ls_lossless.dcm", folder / "a.dcm"))
+
+
 def _dicom_series(folder: Path) -> Path:
     write_series(folder / "series", _SLICES)
     return folder / "series"
@@ -273,6 +284,10 @@ SAMPLES: dict[str, Sample] = {
         _dicom_file, _SLICES[0].astype(np.int16) - 1024, "YX",
         lambda path: sitk.GetArrayFromImage(sitk.ReadImage(str(path))),
         pixel_size={"Y": 0.7, "X": 0.5}, units={"Y": "millimeter", "X": "millimeter"}, extra="medical",
+    ),
+    "compressed dicom": Sample(
+        _compressed_dicom, _MR, "YX", lambda path: sitk.GetArrayFromImage(sitk.ReadImage(str(path))),
+        pixel_size={"Y": 0.3125, "X": 0.3125}, units={"Y": "millimeter", "X": "millimeter"}, extra="medical",
     ),
     "dicom series": Sample(
         _dicom_series, _SLICES.astype(np.int16) - 1024, "ZYX", _gdcm_series,

@@ -63,7 +63,8 @@ def read_header(path: Path) -> Header:
             with path.open("rb") as file:
                 header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=forced)
                 header.pixels_offset = file.tell()
-            header.decode()
+            for _ in header.iterall():  # converts the values, which is otherwise done when they are used
+                pass
     except _ERRORS as error:
         raise ImageError(f"{path}: is a damaged DICOM file ({_reason(error)}); copy or export it again") from error
     return header
