@@ -80,6 +80,7 @@ def _describe(source: Source, channels: Any = "auto") -> dict[str, Any]:
         "levels": [list(level.shape) for level in source.levels],
         "planes": sum(not plane.copied for plane in planes),
         "megapixels": round(source.size_yx[0] * source.size_yx[1] * len(planes) / 1e6, 3),
+        "reader": source.reader,
         "notes": list(source.notes),
     }
 

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load, save
 
 from masked_denoiser.errors import JobError, MaskedDenoiserError, StoppedError
+from masked_denoiser.images.locator import split_locator
 from masked_denoiser.images.readers.damage import DamagedRegion, zero_fill_damage
 from masked_denoiser.images.selection import open_part
 from masked_denoiser.images.validation.fingerprint import take_fingerprint
@@ -223,7 +224,9 @@ def _make_pipeline(run: Run) -> Pipeline:
     model = Model(Card.from_json(run.model[0]), load(run.model[1]))
     runner = create_runner(model, chosen, job, report=logging.getLogger(__name__).info)
     with ExitStack() as undo:
-        source = open_part(job.input, axes=job.requested_axes, level=job.level, selection=job.selection)
+        source = open_part(
+            job.input, axes=job.requested_axes, level=job.level, selection=job.selection, reader=job.reader
+        )
         undo.callback(source.close)
         source = zero_fill_damage(source) if job.on_error == "skip" else source
         if source.shape != job.shape or take_fingerprint(source, job.planes) != job.fingerprint:
@@ -242,6 +245,6 @@ def _check_worker(run: Run, job: Job) -> None:
     for name, (own, expected) in versions.items():
         if own != expected:
             raise JobError(f"the worker on {platform.node()} has {name} {own}, not {expected}; update one of them")
-    for path in (job.input, str(Path(job.output).parent)):
+    for path in (split_locator(job.input)[0], str(Path(job.output).parent)):
         if "://" not in path and not Path(path).exists():
             raise JobError(f"the worker on {platform.node()} does not find {path}; {_REMEDY}")
