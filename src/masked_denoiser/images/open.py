@@ -13,6 +13,7 @@ from masked_denoiser.images.readers.base import ReaderResult, to_reader_result, 
 from masked_denoiser.images.readers.medical.folders import is_dicom_folder
 from masked_denoiser.images.readers.registry import find_reader
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.suffixes import suffix_of
 from masked_denoiser.images.zarr_files import is_zarr
 
 
@@ -107,7 +108,8 @@ def _read_tiff_or_other(path: Path, part: str, axes: str | None) -> ReaderResult
     try:
         result = read_tiff(path)
     except NotTiffError as error:
-        found = _read_automatically(path, part, axes)
+        # A file with a suffix of this package is more likely broken than of another format.
+        found = None if suffix_of(path.name) else _read_automatically(path, part, axes)
         if found is None:
             raise ImageError(f"{error}{reader_hint(path)}") from error
         return found

@@ -18,9 +18,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save
 
-from masked_denoiser.errors import JobError, MaskedDenoiserError, StoppedError
+from masked_denoiser.errors import ImageError, JobError, MaskedDenoiserError, StoppedError
 from masked_denoiser.images.locator import split_locator
 from masked_denoiser.images.readers.damage import DamagedRegion, zero_fill_damage
+from masked_denoiser.images.readers.plugins.choose import find_plugin
 from masked_denoiser.images.selection import open_part
 from masked_denoiser.images.validation.fingerprint import take_fingerprint
 from masked_denoiser.images.writers.output_path import output_exists
@@ -240,7 +241,7 @@ def _make_pipeline(run: Run) -> Pipeline:
 
 
 def _check_worker(run: Run, job: Job) -> None:
-    """Raise a JobError if versions differ, which could change the pixels, or files are missing."""
+    """Raise a JobError if versions differ, which could change the pixels, or files or the reader are missing."""
     versions = {"version": (program_version(), job.version), "torch": (torch.__version__, run.torch)}
     for name, (own, expected) in versions.items():
         if own != expected:
@@ -248,3 +249,8 @@ def _check_worker(run: Run, job: Job) -> None:
     for path in (split_locator(job.input)[0], str(Path(job.output).parent)):
         if "://" not in path and not Path(path).exists():
             raise JobError(f"the worker on {platform.node()} does not find {path}; {_REMEDY}")
+    if job.reader:
+        try:
+            find_plugin(job.reader)
+        except ImageError as error:
+            raise JobError(f"the worker on {platform.node()}: {error}; install it on all workers") from error

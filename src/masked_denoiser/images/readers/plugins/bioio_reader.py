@@ -5,6 +5,7 @@ They are code that the user installed, and run only when a file is opened with o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,6 +27,9 @@ from masked_denoiser.images.source import AXES
 ANY = "bioio"
 
 _GROUP = "bioio.readers"
+
+#: Names that bioio makes for channels without one, such as "Channel:0:1".
+_NUMBERED = re.compile(r"(Channel:)?[\d:]+")
 
 
 @dataclass(frozen=True)
@@ -129,9 +133,17 @@ def bioio_readers() -> list[str]:
 
 def readers_for(where: str) -> Iterator[BioioReader]:
     """Yield the readers that declare to read a file, those of its longest suffix and fewest other formats first."""
-    accepting = [reader for reader in map(BioioReader, bioio_readers()) if reader.accepts(where)]
+    accepting = [reader for reader in map(BioioReader, bioio_readers()) if _accepts(reader, where)]
     longest = {reader: max(len(s) for s in _suffixes(reader.name) if where.lower().endswith(s)) for reader in accepting}
     yield from sorted(accepting, key=lambda reader: (-longest[reader], len(_suffixes(reader.name)), reader.name))
+
+
+def _accepts(reader: BioioReader, where: str) -> bool:
+    """Return whether a reader declares to read a file; False for one that cannot be imported, unless it is named."""
+    try:
+        return reader.accepts(where)
+    except ImageError:
+        return False
 
 
 def find_reader(where: str) -> BioioReader | None:
@@ -156,9 +168,15 @@ def _image(opened: Any, reader: str, where: str) -> PluginImage:
         steps,
         (None,) * len(dimensions),
         units,
-        channel_names=tuple(map(str, opened.channel_names or ())) if "C" in dimensions else (),
+        channel_names=_channel_names(opened) if "C" in dimensions else (),
         notes=_notes(steps, units),
     )
+
+
+def _channel_names(opened: Any) -> tuple[str, ...]:
+    """Return the names of the channels; () if bioio only numbers them."""
+    names = tuple(map(str, opened.channel_names or ()))
+    return () if all(map(_NUMBERED.fullmatch, names)) else names
 
 
 def _native_array(standard: Any, native: str) -> tuple[Any, str]:

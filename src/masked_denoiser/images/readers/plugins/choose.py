@@ -2,7 +2,8 @@
 
 Automatically, a file that the readers of this package do not know is opened by the napari plugin that napari remembers
 for it, else by the only plugin that recognizes it, else by the reader of bioio that does. Napari's own readers are used
-only where they are named or remembered. Nothing is chosen among several plugins: the error lists them.
+only where they are named or remembered. Nothing is chosen among several plugins, nor for a file with a suffix of this
+package, which is more likely broken: the error lists the plugins.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def find_plugin(name: str) -> PluginReader:
     """
     if npe2_reader.is_installed() and npe2_reader.has_reader(name):
         reader = Npe2Reader(name)
-        if reader.plugin in _choices().disabled:
+        if npe2_reader.is_disabled(reader.plugin) or reader.plugin in _choices().disabled:
             raise ImageError(f"reader {name} is disabled in napari's settings; enable it there, or choose another one")
         return reader
     if bioio_reader.is_installed() and name in bioio_reader.bioio_readers():
@@ -115,7 +116,12 @@ def read_with(reader: PluginReader, where: str, part: str = "", requested_axes: 
 
 
 def reader_hint(path: Path) -> str:
-    """Return what to install for a file that no installed reader knows, as part of a sentence; "" if unknown."""
+    """Return which reader may open a file that was not recognized, as part of a sentence; "" if unknown."""
+    installed = [plugin.name for plugin in _plugins_for(path)]
+    if bioio_reader.is_installed():
+        installed += [reader.name for reader in bioio_reader.readers_for(str(path))]
+    if installed:
+        return f", or name a reader: --reader {' or '.join(installed)}"
     name = next((name for name, suffixes in _KNOWN_READERS.items() if path.name.lower().endswith(suffixes)), "")
     return f", or install a reader of such files: pip install bioio {name}" if name else ""
 

@@ -94,6 +94,8 @@ class _Layer:
         levels = list(self.data) if self._is_multiscale() else [self.data]
         found = [read_level(level, self.reader, self.name) for level in levels]
         ndim = len(found[0].levels[0].shape)
+        if any(len(result.levels[0].shape) != ndim for result in found):
+            raise ValueError(f"the levels of layer '{self.name}' differ in their number of dimensions")
         channel = self._channel_axis(ndim)
         axes = self._axes(ndim, channel, found[0].axes)
         free = [at for at in range(ndim) if at != channel and not (axes[at : at + 1] == "S" and at == ndim - 1)]

@@ -143,7 +143,7 @@ def plugin_manager() -> PluginManager:
 def _contributions(name: str) -> list[ReaderContribution]:
     """Return the readers of a plugin, or the one of a command, in the order of the manifest."""
     plugin, _, command = name.partition(".")
-    manifests = [each for each in plugin_manager().iter_manifests(disabled=False) if each.name == plugin]
+    manifests = [each for each in plugin_manager().iter_manifests() if each.name == plugin]
     readers = [each for manifest in manifests for each in manifest.contributions.readers or ()]
     return [each for each in readers if each.command != _RUNS_SCRIPTS and (not command or each.command == name)]
 
