@@ -144,6 +144,13 @@ def test_channel_axis_becomes_channels(plugin, file):
     assert source.channel_colours == ("0000FF", "00FF00")
 
 
+@pytest.mark.parametrize("limits", [None, [None, None], [(0, 9), None], [(0, 9)]])
+def test_channels_without_names_and_limits_have_none(plugin, file, limits):
+    image = np.zeros((2, 40, 50), np.uint8)
+    source = opened(plugin, file, (image, {"channel_axis": 0, "name": [None, None], "contrast_limits": limits}))
+    assert (source.axes, source.channel_names, source.windows) == ("CYX", (), ())
+
+
 def test_equal_layers_become_channels_and_each_can_be_named(foo, file):
     channels = [layer((3, 40, 50), seed, name=name, scale=(2, 0.5, 0.5)) for seed, name in enumerate(("DAPI", "GFP"))]
     write(file, *channels, layer(kind="points"))

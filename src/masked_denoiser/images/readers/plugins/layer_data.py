@@ -160,7 +160,9 @@ class _Layer:
 
     def _channel_names(self, channel: int | None) -> tuple[str, ...]:
         names = self.settings.get("name")
-        return tuple(map(str, names)) if channel is not None and isinstance(names, list | tuple) else ()
+        if channel is None or not isinstance(names, list | tuple):
+            return ()
+        return tuple(names) if all(isinstance(name, str) for name in names) else ()
 
     def _colours(self) -> tuple[str, ...]:
         """Return the colours of named colormaps; () if one has another."""
@@ -173,8 +175,9 @@ class _Layer:
         limits = self.settings.get("contrast_limits")
         if limits is None or not len(limits):
             return ()
-        pairs = limits if np.ndim(limits[0]) else [limits]
-        return tuple((float(low), float(high)) for low, high in pairs)
+        pairs = limits if isinstance(limits[0], list | tuple | np.ndarray) else [limits]
+        known = all(pair is not None and len(pair) == 2 and all(value is not None for value in pair) for pair in pairs)
+        return tuple((float(low), float(high)) for low, high in pairs) if known else ()
 
     def _notes(self, scale: Sequence[Any]) -> tuple[str, ...]:
         lost = [name for name in _TRANSFORMS if _has_effect(name, self.settings.get(name))]
