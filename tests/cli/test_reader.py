@@ -27,6 +27,7 @@ from masked_denoiser.jobs.prepare import prepare_file
 from masked_denoiser.jobs.resolve_job import resolve_job
 from masked_denoiser.jobs.spec.job_file import read_job_file, write_job_file
 from masked_denoiser.jobs.storage.journal import Journal
+from masked_denoiser.models.file import read_model
 from tests.images.readers.plugins import foo_plugin
 from tests.images.readers.plugins.foo_plugin import NAME, layer, pixels, write
 
@@ -129,6 +130,17 @@ def test_python_reads_with_the_plugin(foo, tmp_path, file, model, capsys):
             function(file, reader="x")
     assert main(["denoise", str(file), "x.ome.zarr", "--reader", "x"]) == 1
     assert "masked-denoiser: reader 'x' is not installed; installed are" in capsys.readouterr().err
+
+
+def test_a_model_is_fine_tuned_with_the_plugin(foo, tmp_path, model):
+    folder, output = tmp_path / "images", tmp_path / "mine.safetensors"
+    folder.mkdir()
+    for number in range(2):
+        write(folder / f"{number}.foo", layer((64, 64), number))
+    quick = ["--steps", "2", "--batch", "2", "--set", "patch=16", "--set", "unseen=[]", "--device", "cpu", "--quiet"]
+    command = ["fine-tune", str(folder), "--from", model, "--output", str(output), *quick]
+    assert main([*command, "--reader", NAME]) == 0
+    assert [text[:5] for text in read_model(output).card.data] == ["0.foo", "1.foo"]
 
 
 def test_a_job_is_resumed_with_the_same_reader(foo, tmp_path, file, model, capsys):

@@ -128,6 +128,7 @@ def _add_training(p: argparse.ArgumentParser) -> None:
     p.add_argument("--rate", type=float, help="learning rate")
     p.add_argument("--seed", type=int, help="seed of all random numbers")
     p.add_argument("--set", action="append", metavar="NAME=VALUE", help="set any other value of the recipe, as JSON")
+    add_reader(p)
     p.add_argument("--axes", help="axes of the images, such as ZYX, if the files do not name them")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     p.add_argument("--threads", type=int, help="number of CPU threads (default: all cores)")

@@ -174,12 +174,19 @@ def _expand_pattern(pattern: str, plugin: PluginReader | None) -> list[str]:
     return [part for path in images for part in _parts_of(path, plugin)]
 
 
-def images_in(folder: Path) -> list[str]:
+def images_in(folder: Path, reader: str = "") -> list[str]:
     """Return the images directly in a folder, sorted by name.
 
+    Args:
+        folder: the folder.
+        reader: as for `find_images`.
+
     Raises:
-        ImageError: if the folder cannot be read or holds no image.
+        ImageError: if the folder cannot be read or holds no image, or the reader is not installed.
     """
+    plugin = _plugin(reader)
+    if plugin is not None:
+        return _images_read_by(plugin, folder)
     images = [path for path in _list_folder(folder) if suffix_of(path.name) or is_dicom_folder(path)]
     if not images:
         known = ", ".join(last_parts(IMAGE_SUFFIXES))

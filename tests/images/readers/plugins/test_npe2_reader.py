@@ -16,6 +16,7 @@ from napari.layers import Image
 from masked_denoiser.errors import DamagedError, ImageError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
+from masked_denoiser.images.readers.chunk_cache import CACHE_BYTES
 from masked_denoiser.images.selection import open_part
 from masked_denoiser.images.source import DECODER_ERRORS
 from masked_denoiser.plugin.layers.source import layer_source
@@ -163,6 +164,8 @@ def test_equal_layers_become_channels_and_each_can_be_named(foo, file):
             "left out: 1 layer of points; only images are read",
         )
         assert "its layers are read as channels (DAPI, GFP)" in source.notes[2]
+        caches = [array.cache_bytes for array in source.data._arrays]
+        assert (len(caches), sum(caches)) == (2, CACHE_BYTES)
     with open_image(f"{file}::GFP", axes="TYX") as source:
         assert (source.axes, source.where, source.pixel_size["T"]) == ("TYX", f"{file}::GFP", 2.0)
         np.testing.assert_array_equal(source.data[...], pixels(channels[1]))

@@ -12,7 +12,8 @@ from masked_denoiser.images.indexing import Spans
 from masked_denoiser.images.lazy_arrays import BlockView
 from masked_denoiser.images.readers.arrays.objects import is_a, read_array_object
 from masked_denoiser.images.readers.base import ReaderResult
-from masked_denoiser.images.readers.chunk_cache import ChunkedArray
+from masked_denoiser.images.readers.chunk_cache import CACHE_BYTES, ChunkedArray
+from masked_denoiser.images.readers.converted import LevelView
 from masked_denoiser.images.readers.plugins.calls import PixelCall
 from masked_denoiser.images.source import LazyArray
 from masked_denoiser.images.validation.size_limits import check_decoded_size
@@ -80,12 +81,24 @@ class PluginArray(BlockView):
             return np.asarray(piece, dtype=self.dtype)
 
 
-class StackedArray(BlockView):
-    """Lazy array of equal arrays along a new first dimension."""
+class StackedArray(LevelView):
+    """Lazy array of equal arrays along a new first dimension; their caches together have the size of one.
+
+    Args:
+        arrays: the arrays, of equal shape and dtype.
+    """
 
     def __init__(self, arrays: Sequence[LazyArray]) -> None:
         self._arrays = tuple(arrays)
         self.shape, self.dtype = (len(arrays), *arrays[0].shape), np.dtype(arrays[0].dtype)
+        self.chunks = (1, *getattr(arrays[0], "chunks", arrays[0].shape))
+        self.limit_cache(CACHE_BYTES)
+
+    def limit_cache(self, cache_bytes: int) -> None:
+        """Reduce the caches of the arrays."""
+        for array in self._arrays:
+            if isinstance(array, ChunkedArray):
+                array.limit_cache(cache_bytes // len(self._arrays))
 
     def _read(self, spans: Spans) -> Array:
         inner = tuple(slice(*span) for span in spans[1:])
