@@ -11,6 +11,7 @@ import pint
 import pytest
 import xarray as xr
 import zarr
+from dask import delayed
 from napari.layers import Image
 
 from masked_denoiser.errors import DamagedError, ImageError
@@ -48,6 +49,10 @@ ARRAYS = {
     "numpy": lambda folder: STACK,
     "big-endian": lambda folder: STACK.astype(">u2"),
     "dask": lambda folder: da.from_array(STACK, chunks=(1, 16, 50)),
+    "stacked frames": lambda folder: da.stack(
+        [da.from_delayed(delayed(frame), STACK[0].shape, "u2") for frame in STACK]
+    ),
+    "computed dask": lambda folder: da.from_array(STACK - 1, chunks=(2, 16, 50)).rechunk((1, 13, 50)) + 1,
     "irregular dask": lambda folder: da.from_array(STACK, chunks=((2, 1), (7, 20, 13), (50,))),
     "zarr": zarr_array,
     "h5py": h5_dataset,
