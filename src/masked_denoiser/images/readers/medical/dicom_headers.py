@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     UID,
@@ -39,8 +39,8 @@ _TAGS = (
 
 #: What pydicom raises for damaged files.
 _ERRORS = (
-    InvalidDicomError, AttributeError, KeyError, ValueError, TypeError, NotImplementedError, EOFError, OSError,
-    RecursionError, ArithmeticError, LookupError,
+    BytesLengthException, InvalidDicomError, AttributeError, KeyError, ValueError, TypeError, NotImplementedError,
+    EOFError, OSError, RecursionError, ArithmeticError, LookupError,
 )  # fmt: skip
 
 _SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
