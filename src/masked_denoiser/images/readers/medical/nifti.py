@@ -24,6 +24,7 @@ from nibabel.spatialimages import HeaderDataError
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.base import ReaderResult
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
+from masked_denoiser.images.readers.medical.nifti_attributes import attributes_in
 from masked_denoiser.images.validation.size_limits import check_decoded_size
 
 Array = np.ndarray[Any, Any]
@@ -76,6 +77,7 @@ def read(path: Path, part: str = "") -> ReaderResult:
         units=units,
         windows=(window,) if isfinite(sum(window)) and window[0] < window[1] and not pixels.rgb else (),
         affine=tuple(tuple(float(value) for value in row) for row in image.affine) if _has_affine(header) else (),
+        modality=str(attributes_in(header).get("modality", "")),
         closer=close,
     )
 
