@@ -1,8 +1,8 @@
 """Round trips of every readable format through every writable format.
 
 What is lost, and why: OME-Zarr prescribes the order TCZYX and knows no samples; OME-TIFF knows fewer types, no contrast
-window and no step of time without a unit, and tifffile leaves out axes of length 1; NIfTI has no channels, always Z before
-T, and two units of length; MRC has few types and only angstrom.
+window and no step of time without a unit, and tifffile leaves out axes of length 1; NIfTI has no channels, always Z
+before T, and two units of length; MRC has few types and only angstrom.
 """
 
 from __future__ import annotations
