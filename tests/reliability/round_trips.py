@@ -291,7 +291,7 @@ def _changes_of_scale(before: Source, after: Source) -> Iterator[str]:
         units = [source.units.get(axis, "") for source in (before, after)]
         pairs = zip((before, after), units, strict=True)
         sizes = [source.pixel_size.get(axis, 0) * _UNITS.get(unit, 1) for source, unit in pairs]
-        if not np.isclose(*sizes, rtol=1e-6, atol=0):
+        if not np.isclose(sizes[0], sizes[1], rtol=1e-6, atol=0):
             yield f"the step of {axis} is lost"
         elif units[0] != units[1]:
             changed.setdefault(units[1], []).append(axis)

@@ -42,7 +42,7 @@ def own_attributes_in(text: str, name: str) -> dict[str, Any]:
     if OWN_ATTRIBUTE not in text:
         return {}
     values = ElementTree.fromstring(text).iterfind(".//{*}MapAnnotation/{*}Value/{*}M")
-    stored = next((parse_json(value.text or "") for value in values if value.get("K") == OWN_ATTRIBUTE), {})
+    stored: Any = next((parse_json(value.text or "") for value in values if value.get("K") == OWN_ATTRIBUTE), {})
     return stored if isinstance(stored, dict) else {}
 
 

@@ -122,7 +122,7 @@ def _plain_hdf5(folder: Path) -> Path:
 
 def _hdf5_array(path: Path) -> Array:
     with h5py.File(path) as file:
-        return file["volumes/raw"][:]
+        return np.asarray(file["volumes/raw"][:])
 
 
 def _imaris_array(path: Path) -> Array:
@@ -138,7 +138,7 @@ def _zarr_zip(top: str, **options: Any) -> Callable[[Path], Path]:
         scale = [{"type": "scale", "scale": [2.0, 0.5, 0.25]}]
         axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
         image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
-        ome = {"version": "0.5", "multiscales": [image]}
+        ome: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
         with zarr.storage.ZipStore(folder / "a.ome.zarr.zip", mode="w") as store:
             group = zarr.open_group(store, mode="w", path=top, attributes={"ome": ome})
             group.create_array("0", data=_SLICES, chunks=(1, 16, 32), **options)
@@ -190,7 +190,7 @@ def _czi_mosaic(folder: Path) -> Path:
 
 def _czi_array(path: Path) -> Array:
     with czifile.CziFile(path) as file:
-        return file.asarray(max_workers=1)
+        return np.asarray(file.asarray(max_workers=1))
 
 
 def _lif(*names: str) -> Callable[[Path], Path]:
@@ -253,7 +253,7 @@ def _nifti(name: str) -> Callable[[Path], Path]:
 
 def _nifti_array(path: Path) -> Array:
     image: Any = nib.load(path)
-    return np.asanyarray(image.dataobj).T
+    return np.asarray(image.dataobj).T
 
 
 def _dicom_file(folder: Path) -> Path:

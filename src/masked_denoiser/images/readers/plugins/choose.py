@@ -116,9 +116,12 @@ def read_with(reader: PluginReader, where: str, part: str = "", requested_axes: 
 
 
 def reader_hint(path: Path) -> str:
-    """Return which reader may open a file that was not recognized, as part of a sentence; "" if unknown."""
+    """Return which reader may open a file that was not recognized, as part of a sentence; "" if unknown.
+
+    Readers of bioio, which must be imported to ask them, are not asked about a damaged file of a format of ours.
+    """
     installed = [plugin.name for plugin in _plugins_for(path)]
-    if bioio_reader.is_installed():
+    if bioio_reader.is_installed() and not suffix_of(path.name):
         installed += [reader.name for reader in bioio_reader.readers_for(str(path))]
     if installed:
         return f", or name a reader: --reader {' or '.join(installed)}"
