@@ -92,5 +92,5 @@ def test_a_reader_that_cannot_be_imported_matters_only_if_named(file, bioio_foo,
     file.write_bytes(b"FOO")
     with pytest.raises(ImageError, match=r"the bioio reader bioio-foo \(ImportError: libfoo\.so is missing\)"):
         open_image(file, reader="bioio-foo")
-    with pytest.raises(ImageError, match=r"a\.foo: is not a TIFF"):
+    with pytest.raises(ImageError, match=r"a\.foo: is of no supported format"):
         open_image(file)

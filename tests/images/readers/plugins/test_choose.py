@@ -134,7 +134,7 @@ def test_napari_itself_is_only_used_if_named_and_runs_no_script(tmp_path, settin
     path, marker = tmp_path / "a.py", tmp_path / "ran"
     path.write_text(f"open({str(marker)!r}, 'w').close()")
     remember(settings, extension2reader={"*.py": "napari"})
-    with pytest.raises(ImageError, match=r"a\.py: is not a TIFF"):
+    with pytest.raises(ImageError, match=r"a\.py: is of no supported format"):
         open_image(path)
     for reader in ("napari", "napari.get_py_reader"):
         with pytest.raises(ImageError, match=r"refuses the file|is not installed"):
