@@ -1,6 +1,6 @@
 """Job files: a resolved job as one JSON file, shared by the command line, Python, the docks and clusters.
 
-{"format": 5, "job": {...}} with the fields of `Job`. A job file is data, never code, and may come from an untrusted
+{"format": 6, "job": {...}} with the fields of `Job`. A job file is data, never code, and may come from an untrusted
 source: its values are checked here, and against input and model when the job is run.
 """
 
@@ -23,12 +23,15 @@ from masked_denoiser.plain_json import parse_json
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-_FORMAT = 5
+_FORMAT = 6
 
 #: Largest size of a job file in bytes; typical ones have a few kilobytes.
 _MAX_BYTES = 2**24
 
 _DTYPE = re.compile(r"[<>=|]?[uif][1248]|u?int(8|16|32|64)|float(16|32|64)")
+
+#: Smallest standard deviation of Rician noise, as a share of the intensity range.
+_MIN_RICIAN = 1e-9
 
 #: Smallest and largest values of fields that a user can choose.
 _LIMITS = {
@@ -159,6 +162,8 @@ def _invalid_ranges_or_treatments(job: Job) -> str:
     """Return what is invalid in ranges, treatments, hot pixels and the resulting plan; empty if all are valid."""
     if any(scale.low >= scale.high for _, scale in job.ranges):
         return "an empty intensity range"
+    if any(scale.rician and not _MIN_RICIAN <= scale.rician / scale.span <= 1.0 for _, scale in job.ranges):
+        return "an impossible standard deviation of Rician noise"
     if {key for key, _ in job.ranges} != {key for key, _ in job.treatments}:
         return "ranges and treatments are of different channels"
     for _, treatment in job.treatments:
