@@ -38,6 +38,7 @@ from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.training.checkpoint import new_state
 from masked_denoiser.training.recipe import FINE_TUNE, PAPER_RECIPE, TrainingRecipe
 from tests.fuzz import mutate
+from tests.fuzz.format_targets import format_targets
 from tests.fuzz.run import Target, Tree
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (2, 3, 40, 48), np.uint8)
@@ -221,6 +222,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "photo": photos,
     "recipe": recipes,
     "noise": noises,
+    **format_targets(),
 }
 
 #: Number of inputs per target in a long run, more than 100 000 in total; checkpoints are slow.
@@ -236,6 +238,7 @@ INPUTS = {
     "photo": 10_000,
     "recipe": 15_000,
     "noise": 15_000,
+    **dict.fromkeys(format_targets(), 5_000),
 }
 
 

@@ -14,8 +14,14 @@ import masked_denoiser
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.discovery import find_images, images_in, skipped_files, stem_of
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.suffixes import FILE_SUFFIXES, FORMATS, IMAGE_SUFFIXES, suffix_of
-from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES, ZARR_SUFFIXES
+from masked_denoiser.images.suffixes import (
+    FILE_SUFFIXES,
+    FORMATS,
+    IMAGE_SUFFIXES,
+    TIFF_SUFFIXES,
+    ZARR_SUFFIXES,
+    suffix_of,
+)
 
 ROOT = Path(__file__).parents[2]
 NOISE = np.random.default_rng(0).integers(0, 255, (16, 16), dtype=np.uint8)

@@ -38,6 +38,7 @@ OPTIONS = {
     "cpu_as_last_resort": st.booleans(),
     "ome_zarr": st.sampled_from(("0.4", "0.5")),
     "on_error": st.sampled_from(("stop", "skip")),
+    "anonymize": st.booleans(),
 }
 
 
@@ -47,7 +48,8 @@ def test_strategies_cover_every_option():
 
 @given(st.builds(Options, **OPTIONS), words, words, words, words, words)
 def test_command_parses_to_the_same_options(options, input, output, model, device, select):
-    settings = {"model": model, "device": device, "select": select, "axes": "ZYX", "scheduler": "tcp://a:1"}
+    settings = {"model": model, "device": device, "select": select, "axes": "ZYX", "reader": "bioio-czi"}
+    settings["scheduler"] = "tcp://a:1"
     line = denoise_command(Path("x" + input), Path("-" + output), options=options, **settings)
     program, *arguments = shlex.split(line)
     assert program == "masked-denoiser"

@@ -18,6 +18,7 @@ def model():
     """Return a viewer model without a window."""
     from napari.components import ViewerModel
 
+    PluginManager.instance().discover()  # as napari does when its window opens
     return ViewerModel()
 
 
@@ -114,6 +115,7 @@ def test_slide_sample_opens_as_rgb(model):
 
 def test_reader_is_offered_for_supported_paths(tmp_path):
     manager = PluginManager.instance()
+    manager.discover()
     for name in ("a.tif", "A.TIFF", "b.svs", "c.btf", "d.ome.tif"):
         readers = {reader.plugin_name for reader in manager.iter_compatible_readers([str(tmp_path / name)])}
         assert PLUGIN in readers, name

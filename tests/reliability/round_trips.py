@@ -26,10 +26,10 @@ from yaozarrs import DimSpec, v05
 from yaozarrs.write.v05 import write_image
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.create import create_sink
 
 Pixels = np.ndarray[Any, Any]
 _CHUNK = 64

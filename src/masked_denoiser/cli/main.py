@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     if not options.debug:  # our errors already report damaged files and failed connections in one line
-        for library in ("tifffile", "asyncio"):
+        for library in ("tifffile", "asyncio", "pydicom", "nibabel"):
             logging.getLogger(library).setLevel(logging.CRITICAL)
     module, _, function = options.handler.partition(":")
     if module == "train":  # before torch is loaded: OpenMP threads that spin while idle slow each other down

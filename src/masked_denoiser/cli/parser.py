@@ -10,9 +10,11 @@ from masked_denoiser.cli.options import (
     add_last_resort,
     add_messages,
     add_option,
+    add_reader,
     add_reading,
     positive,
 )
+from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES
 from masked_denoiser.jobs.spec.options import OPTIONS
 from masked_denoiser.version import program_version
 
@@ -52,18 +54,23 @@ def _command(
 
 
 def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    p = _command(commands, "denoise", "denoise:denoise", "denoise one or more images to OME-Zarr or OME-TIFF")
+    p = _command(commands, "denoise", "denoise:denoise", "denoise one or more images")
     p.add_argument(
         "input",
         nargs="+",
-        help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr; several files, folders, or patterns such as 'in/*.tif'",
+        help="image of any supported format, or a folder of DICOM files; several files, folders, or patterns such as "
+        "'in/*.tif'; FILE::NAME is one image of a file that holds several",
     )
-    p.add_argument("output", help="path ending in .ome.zarr or .ome.tif; for several images a folder, such as out/")
+    p.add_argument(
+        "output",
+        help="path ending in .ome.zarr, .ome.tif, .nii.gz, .mrc or .dicom (a folder); for several images a folder",
+    )
     p.add_argument(
         "--ending",
-        default=".ome.zarr",
-        choices=(".ome.zarr", ".ome.tif"),
-        help="suffix of the outputs in a folder (default: .ome.zarr)",
+        default="auto",
+        choices=("auto", *(suffixes[0] for suffixes in OUTPUT_SUFFIXES.values())),
+        help="suffix of the outputs in a folder; auto: as the image for NIfTI, DICOM and MRC, else .ome.zarr "
+        "(default: auto)",
     )
     p.add_argument("--resume", action="store_true", help="continue an interrupted job or list of images")
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")
@@ -129,6 +136,7 @@ def _add_training(p: argparse.ArgumentParser) -> None:
     p.add_argument("--rate", type=float, help="learning rate")
     p.add_argument("--seed", type=int, help="seed of all random numbers")
     p.add_argument("--set", action="append", metavar="NAME=VALUE", help="set any other value of the recipe, as JSON")
+    add_reader(p)
     p.add_argument("--axes", help="axes of the images, such as ZYX, if the files do not name them")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     p.add_argument("--threads", type=int, help="number of CPU threads (default: all cores)")
@@ -148,6 +156,7 @@ def _add_noise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("output", help="path ending in .ome.zarr or .ome.tif")
     p.add_argument("--noise", required=True, help="noise recipe, such as 'poisson(alpha=2) + correlated(sigma=20)'")
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same noise (default: 0)")
+    add_reader(p)
     p.add_argument("--axes", help="axes of the input, such as ZYX, if the file does not name them")
     p.add_argument("--level", type=int, default=0, help="pyramid level; 0 is full resolution (default: 0)")
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")

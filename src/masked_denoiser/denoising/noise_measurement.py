@@ -60,6 +60,7 @@ def estimate_noise(
     image: Source | NDArray[Any] | str | os.PathLike[str],
     *,
     axes: str | None = None,
+    reader: str = "",
     seed: int = 0,
     modality: RequestedModality = "auto",
 ) -> NoiseEstimate:
@@ -67,7 +68,7 @@ def estimate_noise(
 
     Args:
         image: a source, a file, or an array of any real dtype.
-        axes: as for `open_image`, if the image does not name them.
+        axes, reader: as for `open_image`.
         seed: of the sample.
         modality: kind of the image, such as "mri"; by default that of the file, or else what the noise shows.
 
@@ -75,7 +76,7 @@ def estimate_noise(
         ImageError: if the axes are unknown, or the file cannot be read.
         NoiseError: if the image cannot have the modality.
     """
-    with open_image(image, axes=axes) as source:
+    with open_image(image, axes=axes, reader=reader) as source:
         return measure_noise(source, seed=seed, modality=modality).estimate
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,18 @@ def unit_name(unit: object) -> str:
     """Return a unit as OME-Zarr spells it ("micrometer"): "" for pixels, unknown units unchanged."""
     text = str(unit or "").strip()
     return _UNIT_NAMES.get(text.lower(), text)
+
+
+def orientation_of(affine: Sequence[Sequence[float]]) -> str:
+    """Return the directions in the patient in which X, Y and Z grow, such as "LPS"; "" without an affine.
+
+    Each is the nearest of right, left, anterior, posterior, superior (towards the head) and inferior.
+
+    Args:
+        affine: as in `ImageMetadata`.
+    """
+    columns = np.array(affine)[:3, :3].T if affine else ()
+    return "".join(("RL", "AP", "SI")[int(np.abs(c).argmax())][int(c[np.abs(c).argmax()] < 0)] for c in columns)
 
 
 def resolve_axes(

@@ -72,6 +72,16 @@ class FlippedArray(BlockView):
         return np.flip(np.asarray(self._array[tuple(slice(*span) for span in stored)]), self._flipped)
 
 
+class CroppedArray(BlockView):
+    """Lazy view of the part of an array that begins at its first pixel."""
+
+    def __init__(self, array: LazyArray, shape: tuple[int, ...]) -> None:
+        self._array, self.shape, self.dtype = array, shape, np.dtype(array.dtype)
+
+    def _read(self, spans: Spans) -> np.ndarray[Any, Any]:
+        return np.asarray(self._array[tuple(slice(*span) for span in spans)])
+
+
 def mirrored(spans: Spans, shape: tuple[int, ...], flipped: tuple[int, ...]) -> Spans:
     """Return the block of an array under a block of its view, which runs backwards along some dimensions."""
     sides = enumerate(zip(spans, shape, strict=True))

@@ -100,18 +100,21 @@ def crop(source: Source, selection: Selection) -> Source:
         channel_colours=source.channel_colours[channels],
         windows=source.windows[channels],
         origin=_cropped_origin(source, cut),
+        affine=_cropped_affine(source, cut),
         selection=str(_selection_in_file(source, cut)),
     )
 
 
-def open_part(where: str | os.PathLike[str], *, axes: str | None = None, level: int = 0, selection: str = "") -> Source:
+def open_part(
+    where: str | os.PathLike[str], *, axes: str | None = None, level: int = 0, selection: str = "", reader: str = ""
+) -> Source:
     """Open an image and select a part of it, as `open_image` and `crop` do.
 
     Raises:
         ImageError: see `open_image`, `parse_selection` and `crop`.
     """
     part = parse_selection(selection)
-    source = open_image(where, axes=axes, level=level)
+    source = open_image(where, axes=axes, level=level, reader=reader)
     try:
         return crop(source, part)
     except ImageError:
@@ -194,6 +197,15 @@ def _cropped_origin(source: Source, cut: Mapping[str, tuple[int, int]]) -> dict[
     }
     shifted = {letter: source.origin.get(letter, 0.0) + offset for letter, offset in offsets.items()}
     return {letter: position for letter, position in {**source.origin, **shifted}.items() if position}
+
+
+def _cropped_affine(source: Source, cut: Mapping[str, tuple[int, int]]) -> tuple[tuple[float, ...], ...]:
+    """Return the affine of a part, whose first pixel is another one."""
+    if not source.affine:
+        return ()
+    affine = np.array(source.affine)
+    affine[:, 3] = affine @ [*(cut.get(letter, (0, 0))[0] for letter in "XYZ"), 1]
+    return tuple(tuple(float(value) for value in row) for row in affine)
 
 
 def _selection_in_file(source: Source, cut: Mapping[str, tuple[int, int]]) -> Selection:

@@ -7,7 +7,9 @@ dialogs show, and for which files napari offers the reader: `images.discovery`, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,31 @@ FORMATS = (
     FileFormat("PNG, JPEG", (".png", ".jpg", ".jpeg"), in_napari=False),
     FileFormat("BMP; GIF, its frames as T", (".bmp", ".gif"), in_napari=False),
     FileFormat("NumPy", (".npy", ".npz"), in_napari=False),
-    FileFormat("HDF5: imaris, ilastik, any data set", (".h5", ".hdf5", ".ims"), extra="containers"),
+    FileFormat("HDF5: of ilastik, any data set", (".h5", ".hdf5"), extra="containers"),
+    FileFormat("Imaris", (".ims",), "yes", "extents", extra="containers"),
     FileFormat("DICOM: file, multi-frame, folder of a series", (".dcm", ".dicom", ".ima"), "", _DICOM, extra="medical"),
     FileFormat("NIfTI-1 and -2", (".nii", ".nii.gz", ".hdr"), "", "header", extra="medical"),
     FileFormat("MRC, CCP4", (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali"), "", "cell", extra="em"),
     FileFormat("Nikon ND2", (".nd2",), "", "metadata", extra="microscopes"),
-    FileFormat("Zeiss CZI", (".czi",), "", "metadata", extra="microscopes"),
+    FileFormat("Zeiss CZI", (".czi",), "yes", "metadata", extra="microscopes"),
     FileFormat("Leica LIF", (".lif", ".lof"), "", "metadata", extra="microscopes"),
     FileFormat("Olympus OIB, OIF", (".oib", ".oif"), "", "metadata", extra="microscopes"),
 )
+
+#: Format of an output.
+OutputKind = Literal["OME-Zarr", "OME-TIFF", "NIfTI", "DICOM", "MRC"]
+
+ZARR_SUFFIXES = (".ome.zarr", ".zarr")
+TIFF_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.btf")
+
+#: Suffixes of outputs, by format. Each DICOM output is a folder.
+OUTPUT_SUFFIXES: Mapping[OutputKind, tuple[str, ...]] = {
+    "OME-Zarr": ZARR_SUFFIXES,
+    "OME-TIFF": TIFF_SUFFIXES,
+    "NIfTI": (".nii.gz", ".nii"),
+    "DICOM": (".dicom",),
+    "MRC": (".mrc",),
+}
 
 #: Suffixes of all formats.
 IMAGE_SUFFIXES = tuple(suffix for each in FORMATS for suffix in each.suffixes)

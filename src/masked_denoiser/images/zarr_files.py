@@ -13,15 +13,20 @@ ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
 METADATA_FILES = (*ZARR_FILES, ".zattrs", ".zmetadata")
 #: Group attribute of an output for what OME-Zarr does not define.
 OWN_ATTRIBUTE = "masked_denoiser"
-#: Group attribute that marks the working folder of a TIFF.
+#: Group attribute that marks the working folder of a file that is written at the end.
 WORKING_FOLDER_ATTRIBUTE = "masked_denoiser_working_folder"
-#: File in a working folder that becomes the TIFF.
-UNFINISHED_TIFF = "unfinished.tif"
+#: File or folder in a working folder that becomes the output.
+UNFINISHED = "unfinished"
 _PARTIAL_CHUNK = re.compile(r".+\.[0-9a-f]{32}\.partial")
 #: Files of the file managers of Windows; those of others begin with a dot.
 _JUNK_FILES = ("Thumbs.db", "desktop.ini")
 #: Files to ignore: metadata, and those of the macOS file manager.
 _IGNORED_FILES = (*METADATA_FILES, ".DS_Store")
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether a folder is a zarr, thus one image."""
+    return path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in ZARR_FILES)
 
 
 def extra_contents(path: Path) -> list[str]:
@@ -48,7 +53,7 @@ def is_pixel_file(name: str) -> bool:
 
 
 def is_working_folder(path: Path) -> bool:
-    """Return whether a zarr folder is the working folder of a TIFF that this program is writing."""
+    """Return whether a zarr folder is the working folder of a file that this program is writing."""
     return WORKING_FOLDER_ATTRIBUTE in _attributes(path)
 
 
@@ -59,7 +64,7 @@ def _is_expected(child: Path, levels: set[str]) -> bool:
 
 
 def _is_of_working_folder(child: Path) -> bool:
-    return child.name == UNFINISHED_TIFF or _is_expected(child, {child.name} if child.name.isdecimal() else set())
+    return child.name == UNFINISHED or _is_expected(child, {child.name} if child.name.isdecimal() else set())
 
 
 def is_array(path: Path) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from masked_denoiser.denoising.noise_measurement import estimate_noise
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.output_path import kind_of
 from masked_denoiser.images.writers.provenance import read_attributes
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.storage.output import std_path
@@ -47,6 +48,8 @@ def job_messages(source: Source, model: Model, job: Job) -> list[str]:
         what = " of stabilized intensities" if any(scale.rician for _, scale in job.ranges) else ""
         more = " ..." if len(job.ranges) > 4 else ""
         messages.append(f"intensity range{what}, fixed for the whole job: {ranges}{more}")
+    if job.output and (source.modality or kind_of(Path(job.output)) in ("NIfTI", "DICOM")):
+        messages.append("for research use only: a denoised medical image must not be used for a diagnosis")
     return messages + noise_messages(job)
 
 

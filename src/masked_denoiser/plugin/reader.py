@@ -13,7 +13,7 @@ from masked_denoiser.images.readers.medical.folders import is_dicom_folder
 from masked_denoiser.images.readers.registry import READERS, find_reader
 from masked_denoiser.images.zarr_files import ZARR_FILES
 from masked_denoiser.plugin.layers.lazy_view import source_levels
-from masked_denoiser.plugin.layers.source import CHANNEL_KEY
+from masked_denoiser.plugin.layers.source import AFFINE_KEY, CHANNEL_KEY, MODALITY_KEY
 
 if TYPE_CHECKING:
     from masked_denoiser.images.source import LazyArray, Source
@@ -77,7 +77,7 @@ def to_layer_data(source: Source) -> LayerData:
         "translate": tuple(source.origin.get(letter, 0.0) for letter in dimensions),
         "scale": tuple(source.pixel_size.get(letter, 1.0) for letter in dimensions),
         "units": tuple(source.units.get(letter, "pixel") for letter in dimensions),
-        "metadata": {"notes": list(source.notes)},
+        "metadata": {"notes": list(source.notes)} | _medical(source),
     }
     data = levels if len(levels) > 1 else levels[0]
     sample = _read_sample(levels[-1], axes)
@@ -88,8 +88,15 @@ def to_layer_data(source: Source) -> LayerData:
         settings["metadata"] = [settings["metadata"] | {CHANNEL_KEY: f"{channel}={number}"} for number in range(count)]
         settings["contrast_limits"] = [contrast_limits(sample.take(number, at)) for number in range(count)]
     else:
-        settings["contrast_limits"] = contrast_limits(sample)
+        window = source.windows[0] if source.windows and source.modality else None  # such as that of soft tissue
+        settings["contrast_limits"] = window or contrast_limits(sample)
     return data, settings, "image"
+
+
+def _medical(source: Source) -> dict[str, Any]:
+    """Return the entries of a layer's metadata that only medical images have."""
+    affine = {AFFINE_KEY: [list(row) for row in source.affine]} if source.affine else {}
+    return affine | ({MODALITY_KEY: source.modality} if source.modality else {})
 
 
 def contrast_limits(sample: np.ndarray[Any, Any]) -> tuple[float, float]:

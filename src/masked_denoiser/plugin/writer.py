@@ -74,6 +74,7 @@ def source_from_metadata(data: Any, meta: dict[str, Any]) -> Source:
         shear=_or_default(meta.get("shear"), np.zeros(ndim * (ndim - 1) // 2)),
         affine=_or_default(meta.get("affine"), np.eye(ndim + 1)),
         units=meta.get("units") or ("pixel",) * ndim,
+        metadata=meta.get("metadata") or {},
     )
     source, geometry = layer_source(layer), layer_geometry(layer)
     if geometry.rotated:
@@ -86,8 +87,8 @@ def _or_default(value: Any, default: Any) -> Any:
 
 
 def _write(path: Path, source: Source) -> None:
-    from masked_denoiser.images.create import create_sink
     from masked_denoiser.images.planes import list_planes
+    from masked_denoiser.images.writers.create import create_sink
     from masked_denoiser.images.writers.downsample import regions
     from masked_denoiser.images.writers.output_path import discard_output
 

@@ -17,11 +17,11 @@ import tifffile
 import zarr
 
 from masked_denoiser.atomic_file import temporary_path
-from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import Sink
+from masked_denoiser.images.writers.create import create_sink
 from masked_denoiser.images.writers.memory import MemorySink
 
 CHUNK = 32
@@ -371,7 +371,7 @@ class TestOmeTiff:
             assert file.is_bigtiff == big
 
     def test_bigtiff_beyond_four_gigabytes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("masked_denoiser.images.writers.ome_tiff.BIGTIFF_THRESHOLD", 83 * 70 - 1)
+        monkeypatch.setattr("masked_denoiser.images.writers.assembled.ome_tiff.BIGTIFF_THRESHOLD", 83 * 70 - 1)
         with tifffile.TiffFile(write(tmp_path / "out.tif", make_source())) as file:
             assert file.is_bigtiff
 
@@ -385,7 +385,7 @@ class TestOmeTiff:
             raise OSError("disk full")
 
         with monkeypatch.context() as patch:
-            patch.setattr("masked_denoiser.images.writers.ome_tiff._tiles", broken)
+            patch.setattr("masked_denoiser.images.writers.assembled.ome_tiff._tiles", broken)
             with pytest.raises(OSError, match="disk full"):
                 sink.finish()
         assert not list(tmp_path.rglob("*.tif"))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from masked_denoiser.errors import AlreadyCompleteError, ImageError, JobError, ListError, MaskedDenoiserError
 from masked_denoiser.images.discovery import find_images, stem_of
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.writers.ome_tiff import OmeTiffSink
+from masked_denoiser.images.writers.assembled.ome_tiff import OmeTiffSink
 from masked_denoiser.jobs.api import denoise_file
 from masked_denoiser.jobs.batch.outputs import Pair, is_batch, plan_outputs
 from masked_denoiser.jobs.batch.prepare import Preparer

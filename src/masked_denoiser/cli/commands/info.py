@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from masked_denoiser.cli.input_image import open_input
+from masked_denoiser.images.axes import orientation_of
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
 
@@ -76,7 +77,11 @@ def _describe(source: Source, channels: Any = "auto") -> dict[str, Any]:
         "pixel_size": {axis: [size, source.units.get(axis, "")] for axis, size in source.pixel_size.items()},
         "channel_names": list(source.channel_names),
         "origin": {axis: [position, source.units.get(axis, "")] for axis, position in source.origin.items()},
+        "modality": source.modality,
+        "orientation": orientation_of(source.affine),
         "selection": source.selection,
+        "part": source.part,
+        "reader": source.reader,
         "levels": [list(level.shape) for level in source.levels],
         "planes": sum(not plane.copied for plane in planes),
         "megapixels": round(source.size_yx[0] * source.size_yx[1] * len(planes) / 1e6, 3),

@@ -60,17 +60,17 @@ class ChunkedArray(BlockView):
         self.chunks = chunks
         self._fetch: Fetch = fetch
         self.cache_bytes = cache_bytes
-        self._cache = _ChunkCache(cache_bytes)
+        self._cache = ChunkCache(cache_bytes)
 
     def limit_cache(self, cache_bytes: int) -> None:
         """Reduce the cache size, for many images open at the same time."""
         self.cache_bytes = min(self.cache_bytes, cache_bytes)
-        self._cache = _ChunkCache(self.cache_bytes)
+        self._cache = ChunkCache(self.cache_bytes)
 
     def close(self) -> None:
         """Release the cached chunks and the function that fetches them."""
         self._fetch = _closed
-        self._cache = _ChunkCache(0)
+        self._cache = ChunkCache(0)
 
     def _read(self, spans: Spans) -> Array:
         out = np.empty([stop - start for start, stop in spans], self.dtype)
@@ -99,7 +99,7 @@ def cache_blocks(array: Any, blocks: tuple[int, ...], cache_bytes: int = CACHE_B
     return ChunkedArray(tuple(array.shape), array.dtype, blocks, fetch, cache_bytes)
 
 
-class _ChunkCache:
+class ChunkCache:
     """A thread-safe cache of the chunks used last, up to a number of bytes."""
 
     def __init__(self, cache_bytes: int) -> None:
@@ -110,6 +110,7 @@ class _ChunkCache:
         self._fetching = tuple(Lock() for _ in range(16))
 
     def get(self, index: tuple[int, ...], fetch: Fetch) -> Chunk:
+        """Return a chunk, fetched unless it is cached."""
         with self._fetching[hash(index) % len(self._fetching)]:
             chunk = self._find(index)
             if chunk is None:

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from masked_denoiser.images.readers.chunk_cache import ChunkedArray
+
 #: Cost of one read in bytes, when the cheapest way to read a rectangle is chosen.
 _READ_COST_BYTES = 2**14
 #: Maximum bytes of a read that spans several rows.
@@ -101,3 +103,16 @@ class RawChunk:
         """Return the number of bytes from the first pixel to the end of the last one."""
         steps = zip(sides[axis:], self._strides[axis:], strict=True)
         return self._dtype.itemsize + sum((side - 1) * step for side, step in steps)
+
+
+def open_raw(path: Path, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ChunkedArray:
+    """Return a lazy array of uncompressed pixels in C order; closing it closes the file.
+
+    Raises:
+        EOFError: if the file ends before the last pixel.
+    """
+    end, size = start + prod(shape) * dtype.itemsize, path.stat().st_size
+    if size < end:
+        raise EOFError(f"it ends at byte {size}, and its pixels at byte {end}")
+    file = RawFile(path)
+    return ChunkedArray(shape, dtype, shape, lambda _: RawChunk(file, start, shape, dtype), cache_bytes=0)

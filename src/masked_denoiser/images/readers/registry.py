@@ -49,7 +49,7 @@ class FormatReader:
         """
         if part and not self.holds_several:
             raise ImageError(f"{path}: is {self.name}, which holds one image; leave out '::{part}'")
-        self._check_installed(path)
+        self.check_installed(path)
         result: ReaderResult = self._function("read")(path, part)
         return result
 
@@ -61,7 +61,7 @@ class FormatReader:
         """
         if not self.holds_several:
             return []
-        self._check_installed(path)
+        self.check_installed(path)
         names: list[str] = self._function("list_parts")(path)
         return names
 
@@ -70,7 +70,8 @@ class FormatReader:
         """Whether the library of the format is installed."""
         return not self.package or find_spec(self.package) is not None
 
-    def _check_installed(self, path: Path) -> None:
+    def check_installed(self, path: Path) -> None:
+        """Raise an ImageError that names the extra to install, if the library of the format is missing."""
         if not self.is_installed:
             raise ImageError(
                 f"{path}: is {self.name}, and reading it needs {self.package}: "
@@ -102,6 +103,11 @@ def find_reader(path: Path) -> FormatReader | None:
     """Return the reader of a file by its content; None for TIFF, and for formats that are not known."""
     head = signatures.read_head(path)
     return next((reader for reader in READERS if reader.recognizes(path, head)), None)
+
+
+def registered(module: str) -> FormatReader:
+    """Return the reader in a module under `images.readers`."""
+    return next(reader for reader in READERS if reader.module == module)
 
 
 def one_part(path: Path, part: str, names: list[str]) -> int:

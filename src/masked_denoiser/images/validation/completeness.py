@@ -39,6 +39,11 @@ def incompleteness(path: Path, attributes: Mapping[str, Any], most_files: int | 
     match attributes.get(COMPLETE_KEY):
         case True if path.is_file():
             return ""
+        case {"files": int(files), "bytes": int(size)} if path.is_dir() and "levels" not in attributes[COMPLETE_KEY]:
+            sizes = [each.stat().st_size for each in path.iterdir() if not each.name.startswith(".")]
+            if (len(sizes), sum(sizes)) == (files, size):
+                return ""
+            return f"it has {len(sizes)} of {files} files"
         case {"levels": int(levels), "files": int(files), "bytes": int(size)} if path.is_dir() and 0 < levels < 100:
             if most_files is not None and files > most_files:
                 return ""

@@ -34,7 +34,16 @@ def check_metadata_files(folder: Path, name: str) -> None:
     """
     for file in (folder / metadata for metadata in METADATA_FILES):
         if file.is_file():
-            check_length(file.stat().st_size, _MAX_METADATA_BYTES, f"bytes of metadata in {file.name}", name)
+            check_metadata_size(file.stat().st_size, file.name, name)
+
+
+def check_metadata_size(size: int, file: str, name: str) -> None:
+    """Raise an error if a metadata file of a zarr is too large to be read.
+
+    Raises:
+        ImageError: if its size in bytes exceeds the limit.
+    """
+    check_length(size, _MAX_METADATA_BYTES, f"bytes of metadata in {file}", name)
 
 
 def check_array(array: Any, name: str) -> None:

@@ -66,6 +66,7 @@ class Layout:
     colour: str = ""
     renamed: Mapping[str, str] = field(default_factory=dict)
     shard: int = 0
+    keeps_dtype: bool = False
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -177,6 +178,33 @@ def tiff_layout(source: Source, chunk: int, dtype: Any = None, shard: int = 0) -
     colour_in_c = source.rgb and "S" not in source.axes and source.sizes.get("C") in (3, 4)
     order = "TCZYX" if source.sizes.get("S") == 1 else "TCZYXS"
     return _layout(source, order, {"C": "S"} if colour_in_c else {}, chunk, dtype, shard)
+
+
+def volume_layout(source: Source, chunk: int, dtype: Any, shard: int, kind: str, *, keeps_dtype: bool) -> Layout:
+    """Return a layout with axes in the order TZYX, and RGB as samples, of formats that have no channels.
+
+    Args:
+        source: the image.
+        chunk: side of a chunk.
+        dtype: in which pixels are collected.
+        shard: side of a shard; 0 for no shards.
+        kind: name of the format, for messages.
+        keeps_dtype: see `Layout`.
+
+    Raises:
+        ImageError: if the source has channels, or an alpha channel.
+        ValueError: if `shard` is no multiple of `chunk`.
+    """
+    channels = [a for a in "CS" if source.sizes.get(a, 1) > 1]
+    colour = "S" if "S" in channels else "C"
+    if channels and not (source.rgb and channels == [colour] and source.sizes[colour] == 3):
+        raise ImageError(
+            f"{kind} has no channels, and the image has {source.sizes[colour]}; write to .ome.tif or .ome.zarr, or "
+            f"select one with --select {colour}=0"
+        )
+    order = "TZYXS" if channels else "TZYX"
+    layout = _layout(source, order, {"C": "S"} if channels == ["C"] else {}, chunk, dtype, shard)
+    return replace(layout, keeps_dtype=keeps_dtype)
 
 
 def working_chunk(chunk: int) -> int:

@@ -13,32 +13,49 @@ import numpy as np
 from masked_denoiser.atomic_file import remove_leftovers, temporary_path
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES, OutputKind
 from masked_denoiser.images.validation.file_identity import find_overlap
+from masked_denoiser.images.writers.derived_folder import check_derived_folder, remove_derived_folder
 from masked_denoiser.images.writers.layout import same_layout
 from masked_denoiser.images.zarr_files import ZARR_FILES, extra_contents, is_working_folder
-
-ZARR_SUFFIXES = (".ome.zarr", ".zarr")
-TIFF_SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".ome.btf")
 
 _WORKING_SUFFIX = ".partial"
 
 
-def is_tiff(path: Path) -> bool:
-    """Return whether an output path is an OME-TIFF; otherwise it is an OME-Zarr.
+def kind_of(path: Path) -> OutputKind:
+    """Return the format of an output by its suffix.
 
     Raises:
-        ImageError: if it has the suffix of neither.
+        ImageError: if it has the suffix of none.
     """
     name = path.name.lower()
-    if name.endswith(TIFF_SUFFIXES):
-        return True
-    if name.endswith(ZARR_SUFFIXES):
-        return False
-    raise ImageError(f"{path} has no known suffix: use one of {', '.join(ZARR_SUFFIXES + TIFF_SUFFIXES)}")
+    for kind, suffixes in OUTPUT_SUFFIXES.items():
+        if name.endswith(suffixes):
+            return kind
+    known = ", ".join(suffix for suffixes in OUTPUT_SUFFIXES.values() for suffix in suffixes)
+    raise ImageError(f"{path} has no known suffix: use one of {known}")
+
+
+def is_assembled(path: Path) -> bool:
+    """Return whether an output is written at the end from a working folder, unlike OME-Zarr.
+
+    Raises:
+        ImageError: if it has no known suffix.
+    """
+    return kind_of(path) != "OME-Zarr"
+
+
+def stores_scale(path: Path, dtype: Any) -> bool:
+    """Return whether an output stores these integers with a scale, which keeps fractions: NIfTI does.
+
+    Its sink then takes float32, which holds integers of up to 16 bits exactly.
+    """
+    stored = np.dtype(dtype)
+    return path.name.lower().endswith(OUTPUT_SUFFIXES["NIfTI"]) and stored.kind in "iu" and stored.itemsize <= 2
 
 
 def working_folder(path: Path) -> Path:
-    """Return the folder that collects the pixels of the TIFF at `path` until it is complete."""
+    """Return the folder that collects the pixels of the file at `path` until it is complete."""
     return path.with_name(f"{path.name}{_WORKING_SUFFIX}")
 
 
@@ -49,7 +66,7 @@ def check_output(path: Path, source: Source) -> None:
         ImageError: if `path` has no known suffix, is a link, is, contains or lies in an input, or its parent is
             missing, not a folder, or not writable.
     """
-    is_tiff(path)
+    kind_of(path)
     if path.is_symlink():
         raise ImageError(f"{path} is a link: write to {path.resolve()} itself, or elsewhere")
     for written in (path, *_working_folders(path)):
@@ -62,10 +79,10 @@ def check_output(path: Path, source: Source) -> None:
 
 
 def estimate_bytes(source: Source, path: Path, dtype: Any = None) -> int:
-    """Return the maximum bytes that writing to `path` takes: all pyramid levels uncompressed, twice for a TIFF."""
+    """Return the maximum bytes that writing to `path` takes: with pyramid levels, twice if it is assembled."""
     layout = same_layout(source, dtype)
     samples = sum(int(np.prod(level.shape, dtype=np.int64)) for level in layout.levels)
-    return samples * layout.dtype.itemsize * (2 if is_tiff(path) else 1)
+    return samples * layout.dtype.itemsize * (2 if is_assembled(path) else 1)
 
 
 def check_disk_space(path: Path, needed: int) -> None:
@@ -98,14 +115,16 @@ def clear_destination(path: Path, *, overwrite: bool) -> None:
         raise ImageError(f"{existing[0]} exists: resume, overwrite, or write elsewhere")
     check_replaceable(path)
     discard_output(path)
-    if is_tiff(path):
+    if is_assembled(path) and not path.is_dir():
         path.unlink(missing_ok=True)
+    elif kind_of(path) == "DICOM" and path.is_dir():
+        remove_derived_folder(path)
 
 
 def discard_output(path: Path) -> None:
-    """Remove the output of a cancelled job: an OME-Zarr folder, finished or not, or a TIFF's working folder.
+    """Remove the output of a cancelled job: an OME-Zarr folder, finished or not, or the working folder of a file.
 
-    A finished TIFF is kept.
+    A finished file is kept.
 
     Raises:
         ImageError: if a folder is not a zarr, or contains more than one image.
@@ -117,7 +136,7 @@ def discard_output(path: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Delete a zarr folder or the working folder of a TIFF.
+    """Delete a zarr folder or the working folder of a file.
 
     It is renamed first, so that an interrupted removal does not look like an image.
 
@@ -129,8 +148,8 @@ def remove_folder(path: Path) -> None:
 
 
 def _working_folders(path: Path) -> tuple[Path, ...]:
-    """Return the working folder of a TIFF; nothing for a zarr, which is written in place."""
-    return (working_folder(path),) if is_tiff(path) else ()
+    """Return the working folder of a file; nothing for a zarr, which is written in place."""
+    return (working_folder(path),) if is_assembled(path) else ()
 
 
 def _check_no_overlap(path: Path, inputs: Iterable[Path]) -> None:
@@ -149,7 +168,9 @@ def check_replaceable(path: Path) -> None:
     Raises:
         ImageError: if the path is a folder that is not an image, or contains more than one.
     """
-    if is_tiff(path) and path.is_dir():
+    if kind_of(path) == "DICOM" and path.exists():
+        check_derived_folder(path)
+    elif is_assembled(path) and path.is_dir():
         raise ImageError(f"{path} is a folder: remove it, or write elsewhere")
     for folder in _working_folders(path) or (path,):
         if folder.exists():

@@ -10,7 +10,10 @@ import zarr
 from tifffile import TiffFile, TiffFileError
 from zarr.errors import BaseZarrError
 
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.validation.ome_xml import check_no_doctype
+from masked_denoiser.images.writers.derived_folder import LISTING, read_listing
+from masked_denoiser.images.writers.output_path import kind_of
 from masked_denoiser.images.zarr_files import OWN_ATTRIBUTE
 from masked_denoiser.plain_json import parse_json
 
@@ -18,10 +21,25 @@ from masked_denoiser.plain_json import parse_json
 def read_attributes(path: Path) -> dict[str, Any]:
     """Return the attributes of an output; {} for other files and images without attributes."""
     try:
-        attributes = _from_zarr(path) if path.is_dir() else _from_tiff(path)
-    except (OSError, ValueError, RecursionError, ElementTree.ParseError, BaseZarrError, TiffFileError):
+        attributes = _read(path)
+    except (OSError, ValueError, RecursionError, ElementTree.ParseError, BaseZarrError, TiffFileError, ImageError):
         return {}
     return attributes if isinstance(attributes, dict) else {}
+
+
+def _read(path: Path) -> Any:
+    if path.is_dir():
+        return read_listing(path) if (path / LISTING).is_file() else _from_zarr(path)
+    kind = kind_of(path)
+    if kind == "NIfTI":
+        from masked_denoiser.images.writers.assembled.nifti import read_nifti_attributes
+
+        return read_nifti_attributes(path)
+    if kind == "MRC":
+        from masked_denoiser.images.writers.assembled.mrc import read_mrc_attributes
+
+        return read_mrc_attributes(path)
+    return _from_tiff(path)
 
 
 def _from_zarr(path: Path) -> Any:

@@ -20,6 +20,7 @@ from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.images.choices import Channels, OmeZarr
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.validation.fingerprint import Fingerprint
+from masked_denoiser.images.writers.output_path import stores_scale
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.jobs.spec.options import OnError, OutputDtype
 from masked_denoiser.noise.modalities.prior import Modality
@@ -38,7 +39,7 @@ class Job:
     """A resolved job. Equal jobs write the same bytes on the same kind of device.
 
     Attributes:
-        requested_axes, level: arguments of `open_image` for the input.
+        requested_axes, level, reader: arguments of `open_image` for the input.
         fingerprint: checksums of files and pixels of the input.
         model_from: name or path from which the model was loaded; empty for a model in memory.
         grid: grid of the model in pixels; that of the tiles is `stride` times as wide.
@@ -55,6 +56,7 @@ class Job:
         background: key and background levels of each channel and epoch; empty if background is not skipped.
         output_dtype: see `Options.dtype`.
         selection: the denoised part of the input, as `images.selection` formats it; "" for all of it.
+        anonymize: whether the output is without what identifies a patient.
     """
 
     #: Configuration of the validation of job files, which rejects unknown fields.
@@ -98,6 +100,8 @@ class Job:
     on_error: OnError
     version: str
     selection: str = ""
+    anonymize: bool = False
+    reader: str = ""
 
     @cached_property
     def plan(self) -> Plan:
@@ -145,8 +149,9 @@ class Job:
 
     @property
     def result_dtype(self) -> np.dtype[Any]:
-        """Data type of the result."""
-        return np.dtype(np.float32 if self.output_dtype == "float32" else self.dtype)
+        """Data type of the result; float32 for an output that stores integers with a scale, to keep fractions."""
+        scaled = bool(self.output) and stores_scale(Path(self.output), self.dtype)
+        return np.dtype(np.float32 if self.output_dtype == "float32" or scaled else self.dtype)
 
     def to_json(self) -> str:
         """Return the job as one line of JSON with sorted keys."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.errors import JobError, PlanError
 from masked_denoiser.images.source import AXES
-from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES
+from masked_denoiser.images.suffixes import ZARR_SUFFIXES
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.plain_json import parse_json
 
@@ -27,6 +27,9 @@ _FORMAT = 6
 
 #: Largest size of a job file in bytes; typical ones have a few kilobytes.
 _MAX_BYTES = 2**24
+
+#: Names of readers, which are looked up among the installed plugins.
+_READER = re.compile(r"[\w.-]{0,200}")
 
 _DTYPE = re.compile(r"[<>=|]?[uif][1248]|u?int(8|16|32|64)|float(16|32|64)")
 
@@ -143,6 +146,8 @@ def _invalid_value(job: Job) -> str:
         return f"group {job.group} and shard {job.shard}"
     if job.device not in ("cpu", "cuda", "mps") or not _is_real_dtype(job.dtype):
         return f"device {job.device[:20]!r} and dtype {job.dtype[:20]!r}"
+    if not _READER.fullmatch(job.reader):
+        return f"reader {job.reader[:40]!r}"
     return _invalid_ranges_or_treatments(job)
 
 
@@ -150,7 +155,7 @@ def _has_one_writer_per_shard(job: Job) -> bool:
     """Return whether each shard of the output is written by one group of tiles."""
     if not job.shard:
         return True
-    is_zarr = not job.output.lower().endswith(TIFF_SUFFIXES)
+    is_zarr = job.output.lower().endswith(ZARR_SUFFIXES)
     return (
         job.group == (job.shard // job.tile,) * 2
         and not job.shard % job.tile

@@ -149,6 +149,15 @@ class Options:
             choices={"0.5": "0.5", "0.4": "0.4"},
         ),
     )
+    anonymize: bool = field(
+        default=False,
+        metadata=_described(
+            "remove what identifies a patient from a DICOM output, by the basic profile of DICOM PS3.15, and free text "
+            "from a NIfTI output; pixels are not searched for burned-in text",
+            "output",
+            "storage",
+        ),
+    )
     passes: int = field(
         default=1,
         metadata=_described(

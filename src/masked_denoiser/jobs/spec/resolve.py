@@ -26,7 +26,7 @@ from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.validation.fingerprint import take_fingerprint
 from masked_denoiser.images.writers.layout import shard_side
-from masked_denoiser.images.writers.output_path import is_tiff
+from masked_denoiser.images.writers.output_path import is_assembled
 from masked_denoiser.inference.halo import resolve_halo, round_up_to_grid
 from masked_denoiser.inference.orientations import ORIENTATIONS
 from masked_denoiser.inference.precision import Precision
@@ -131,14 +131,14 @@ def _noise_choice(
 
 def _option_fields(options: Options) -> dict[str, Any]:
     """Return the fields of a job that are taken over from the options."""
-    names = ("passes", "std", "seed", "channels", "compiled", "ome_zarr", "on_error")
+    names = ("passes", "std", "seed", "channels", "compiled", "ome_zarr", "on_error", "anonymize")
     renamed = {"output_dtype": options.dtype, "requested_noise": options.noise}
     return {name: getattr(options, name) for name in names} | renamed
 
 
 def _shard(source: Source, planes: tuple[Plane, ...], tile: int, output: str, options: Options) -> int:
     """Return the side of the output's shards; 0 in memory and in OME-Zarr 0.4, which has no shards."""
-    if not output or (options.ome_zarr == "0.4" and not is_tiff(Path(output))):
+    if not output or (options.ome_zarr == "0.4" and not is_assembled(Path(output))):
         return 0
     return shard_side(source.size_yx, tile, chunk_side(tile), len(planes))
 
@@ -155,6 +155,7 @@ def _source_fields(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
         "dtype": str(source.dtype),
         "rgb": source.rgb,
         "selection": source.selection,
+        "reader": source.reader,
     }
 
 

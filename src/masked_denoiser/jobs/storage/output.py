@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.errors import AlreadyCompleteError, JobError, OutputError
-from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES
 from masked_denoiser.images.validation.completeness import incompleteness
 from masked_denoiser.images.validation.fingerprint import Fingerprint, file_times
 from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress, subrange
+from masked_denoiser.images.writers.create import create_sink
 from masked_denoiser.images.writers.output_path import (
     check_disk_space,
     check_output,
@@ -135,6 +136,8 @@ def check_same_job(path: Path, job: Job, *, measured_precision: bool = False) ->
     """
     attributes = read_attributes(path)
     then = attributes.get("settings")
+    if then is None and attributes.get("job") == provenance(job)["job"]:  # MRC has room for the digest only
+        return
     if not isinstance(then, dict):
         raise JobError(
             f"{path} exists and is not an output of this version; write elsewhere, or replace it with --overwrite"
@@ -240,8 +243,10 @@ def _outputs(path: Path, job: Job) -> list[tuple[Path, Any]]:
 
 
 def std_path(output: Path) -> Path:
-    """Return the path of the standard deviation: `clean_std.ome.zarr` for `clean.ome.zarr`."""
+    """Return the path of the standard deviation: `clean_std.ome.zarr` for `clean.ome.zarr`; NIfTI for DICOM."""
     stem, dot, suffixes = output.name.partition(".")
+    if output.name.lower().endswith(OUTPUT_SUFFIXES["DICOM"]):
+        suffixes = "nii.gz"
     return output.with_name(f"{stem}_std{dot}{suffixes}")
 
 

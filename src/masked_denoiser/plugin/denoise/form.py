@@ -11,18 +11,25 @@ from typing import Literal
 
 from masked_denoiser.errors import FormError
 from masked_denoiser.images.source import LazyArray, Source
-from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES, ZARR_SUFFIXES
+from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.region import Region
 
 #: Where a result is written.
-Output = Literal["memory", "zarr", "tiff"]
+Output = Literal["memory", "zarr", "tiff", "nifti"]
 
 #: Rectangle of each plane that is denoised.
 RegionKind = Literal["whole", "view", "shapes"]
 
 #: Suffix of the output by its kind.
-_SUFFIX: Mapping[Output, str] = {"zarr": ".ome.zarr", "tiff": ".ome.tif"}
+_SUFFIX: Mapping[Output, str] = {"zarr": ".ome.zarr", "tiff": ".ome.tif", "nifti": ".nii.gz"}
+
+#: Suffixes of a path that is kept as it was typed, by kind of the output.
+_KNOWN_SUFFIXES: Mapping[Output, tuple[str, ...]] = {
+    "zarr": OUTPUT_SUFFIXES["OME-Zarr"],
+    "tiff": OUTPUT_SUFFIXES["OME-TIFF"],
+    "nifti": OUTPUT_SUFFIXES["NIfTI"],
+}
 
 #: Longest side in pixels of a result that is shown without lower levels: other plugins take the data of a multiscale
 #: layer for an array and get its lowest level, and graphics cards show textures of this size.
@@ -157,8 +164,11 @@ def output_path(form: Form) -> Path | None:
     if not form.path.strip():
         raise FormError("choose a file for the result, or a new layer as output")
     path = Path(form.path.strip()).expanduser()
-    known = ZARR_SUFFIXES if form.output == "zarr" else TIFF_SUFFIXES
-    return path if path.name.lower().endswith(known) else path.with_name(path.name + _SUFFIX[form.output])
+    return (
+        path
+        if path.name.lower().endswith(_KNOWN_SUFFIXES[form.output])
+        else path.with_name(path.name + _SUFFIX[form.output])
+    )
 
 
 def default_path(output: Output, name: str, preferred: Path | None, input: Path | None, home: Path) -> str:

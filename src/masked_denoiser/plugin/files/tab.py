@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from masked_denoiser.jobs.batch.outputs import AUTO_ENDING
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.files.presenter import FilesPresenter
 from masked_denoiser.plugin.files.table import FilesTable
@@ -23,7 +24,7 @@ from masked_denoiser.plugin.shared.task_dock import TaskWidget
 from masked_denoiser.plugin.shared.widgets.form_widgets import combo, connect_buttons, form_layout, row, set_tooltips
 
 #: Suffix of the outputs by name of the format.
-_SUFFIXES = {"OME-Zarr": ".ome.zarr", "OME-TIFF": ".ome.tif"}
+_SUFFIXES = {"as the image": AUTO_ENDING, "OME-Zarr": ".ome.zarr", "OME-TIFF": ".ome.tif", "NIfTI": ".nii.gz"}
 
 
 class FilesTab(TaskWidget):

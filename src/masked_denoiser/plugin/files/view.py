@@ -35,7 +35,7 @@ class FilesForm:
 
     Attributes:
         folder: output folder, as typed.
-        suffix: suffix of the outputs, ".ome.zarr" or ".ome.tif".
+        suffix: suffix of the outputs, such as ".ome.zarr"; "auto" for the format of each image.
         axes: axes of images whose files do not name them, as typed.
     """
 

@@ -226,18 +226,18 @@ def build_memory_pyramid(array: np.ndarray[Any, Any], axes: str) -> tuple[LazyAr
 def live_on_disk(
     output: Path, source: Source, pyramid: bool, background: LiveBackground | None = None
 ) -> LiveResult | None:
-    """Return the growing result of an output on disk; None for a TIFF that is complete already."""
+    """Return the growing result of an output on disk; None for a file that is complete already."""
     import zarr
 
-    from masked_denoiser.images.writers.layout import tiff_layout, zarr_layout
-    from masked_denoiser.images.writers.output_path import is_tiff, working_folder
+    from masked_denoiser.images.writers.create import output_layout
+    from masked_denoiser.images.writers.output_path import is_assembled, working_folder
 
-    folder = working_folder(output) if is_tiff(output) else output
+    folder = working_folder(output) if is_assembled(output) else output
     if not folder.exists():
         return None
     group = zarr.open_group(folder, mode="r+")
     first: Any = group["0"]
-    layout = (tiff_layout if is_tiff(output) else zarr_layout)(source, _CHUNK, first.dtype)
+    layout = output_layout(output, source, _CHUNK, first.dtype)
     count = len(layout.levels) if pyramid else 1
     if first.shards is not None and count > _FINEST_SHARDED_LEVEL:
         # Each tile would rewrite whole shards of all levels: until the end, show coarse levels in memory instead.

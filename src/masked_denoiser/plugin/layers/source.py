@@ -11,6 +11,7 @@ import numpy as np
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import UNKNOWN, letter_of, resolve_axes, unit_name
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.readers.plugins.npe2_reader import OWN_PLUGIN
 from masked_denoiser.images.source import LazyArray, Source
 from masked_denoiser.plugin.layers.orientation import LayerGeometry, layer_geometry
 
@@ -36,6 +37,9 @@ SPATIAL_SETTINGS = ("scale", "translate", "rotate", "shear", "affine", "units", 
 
 #: Key of a layer's metadata: channel of its file, as a selection such as "C=1".
 CHANNEL_KEY = "masked_denoiser_channel"
+
+#: Keys of a layer's metadata: where a medical image lies in the patient, and its kind; see `ImageMetadata`.
+AFFINE_KEY, MODALITY_KEY = "masked_denoiser_affine", "masked_denoiser_modality"
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,15 @@ def layer_source(layer: Any, axes: str | None = None) -> Source:
         origin={axis: x for axis, x in zip(source.axes, geometry.origin, strict=False) if axis in "TZYX" and x},
         levels=(source.data,),
         notes=(),
+        affine=_affine(layer.metadata.get(AFFINE_KEY)),
+        modality=str(layer.metadata.get(MODALITY_KEY, "")),
     )
+
+
+def _affine(value: object) -> tuple[tuple[float, ...], ...]:
+    """Return an affine that our reader stored with a layer; () for anything else."""
+    array = np.asarray(value) if isinstance(value, list) else np.empty(0)
+    return tuple(tuple(map(float, row)) for row in array) if array.shape == (4, 4) else ()
 
 
 def layer_notes(layer: Any) -> list[str]:
@@ -119,6 +131,12 @@ def layer_path(layer: Any) -> Path | None:
     """Return the file or folder that a layer was opened from or that it shows as output; None if there is none."""
     path = getattr(layer.source, "path", None) or layer.metadata.get(OUTPUT_KEY)
     return Path(path) if path else None
+
+
+def other_plugin(layer: Any) -> str:
+    """Return the name of the napari plugin that opened a layer; "" for this one, and for layers of no file."""
+    name = getattr(layer.source, "reader_plugin", None) or ""
+    return "" if name == OWN_PLUGIN or layer.metadata.get(OUTPUT_KEY) else str(name)
 
 
 def result_state(layer: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ INDEX_NAME = "DICOMDIR"
 
 def is_dicom_folder(path: Path) -> bool:
     """Return whether one of the first files in a folder is DICOM; False if the folder cannot be read."""
-    return path.is_dir() and any(_is_dicom_file(file) for file in files_in(path)[:_EXAMINED])
+    return path.is_dir() and any(is_dicom_file(file) for file in files_in(path)[:_EXAMINED])
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -25,7 +25,8 @@ def files_in(folder: Path) -> list[Path]:
         return []
 
 
-def _is_dicom_file(path: Path) -> bool:
+def is_dicom_file(path: Path) -> bool:
+    """Return whether a file is DICOM by its content; False if it cannot be read."""
     try:
         return is_dicom(path, read_head(path))
     except OSError:

@@ -36,11 +36,16 @@ _UNSTITCHED = "tiles may overlap at seams: they are placed side by side, as the 
 _EXCHANGED = str.maketrans("YX", "XY")
 
 
+class NotTiffError(ImageError):
+    """A file that does not begin like a TIFF."""
+
+
 def read_tiff(path: Path) -> ReaderResult:
     """Open the largest image of a TIFF; uncompressed pixels are read directly from the file.
 
     Raises:
-        ImageError: if it is not a TIFF, truncated, corrupt, without image, of an unknown compression, or of colours
+        NotTiffError: if it does not begin like a TIFF.
+        ImageError: if it is truncated, corrupt, without image, of an unknown compression, or of colours
             that cannot be converted.
     """
     with _wrap_tiff_errors(path), ExitStack() as stack:
@@ -60,7 +65,7 @@ def _wrap_tiff_errors(path: Path) -> Iterator[None]:
         raise
     except TiffFileError as error:
         if "not a TIFF file" in str(error):
-            raise ImageError(f"{path}: is not a TIFF, PNG or JPEG; convert it to one, or to OME-Zarr") from error
+            raise NotTiffError(f"{path}: is not a TIFF, PNG or JPEG; convert it to one, or to OME-Zarr") from error
         raise ImageError(f"{path}: is a broken TIFF ({str(error)[:300]}); copy or export it again") from error
     except (
         struct.error,

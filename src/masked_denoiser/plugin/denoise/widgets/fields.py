@@ -18,9 +18,18 @@ _SHAPES_PREFIX = "shapes layer "
 
 
 #: Kinds of output by their label.
-_OUTPUTS: dict[str, Output] = {"New layer": "memory", "OME-Zarr on disk": "zarr", "OME-TIFF on disk": "tiff"}
+_OUTPUTS: dict[str, Output] = {
+    "New layer": "memory",
+    "OME-Zarr on disk": "zarr",
+    "OME-TIFF on disk": "tiff",
+    "NIfTI on disk": "nifti",
+}
 #: Filters of the file dialog.
-_FILTERS: dict[Output, str] = {"zarr": "OME-Zarr (*.ome.zarr *.zarr)", "tiff": "OME-TIFF (*.ome.tif *.ome.tiff *.tif)"}
+_FILTERS: dict[Output, str] = {
+    "zarr": "OME-Zarr (*.ome.zarr *.zarr)",
+    "tiff": "OME-TIFF (*.ome.tif *.ome.tiff *.tif)",
+    "nifti": "NIfTI (*.nii.gz *.nii)",
+}
 
 
 class RegionField(QComboBox):

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from masked_denoiser.atomic_file import remove_leftovers
 from masked_denoiser.images.choices import OmeZarr
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import Sink
-from masked_denoiser.images.writers.layout import Layout, tiff_layout, working_chunk, zarr_layout
+from masked_denoiser.images.writers.layout import Layout, tiff_layout, volume_layout, working_chunk, zarr_layout
 from masked_denoiser.images.writers.output_path import (
     check_output,
     clear_destination,
-    is_tiff,
+    is_assembled,
+    kind_of,
+    stores_scale,
     working_folder,
 )
+
+if TYPE_CHECKING:
+    from masked_denoiser.images.writers.assembled.sink import AssembledSink
 
 
 def create_sink(
@@ -35,13 +42,13 @@ def create_sink(
 
     Args:
         path: `.ome.zarr` or `.zarr` for OME-Zarr; `.ome.tif`, `.ome.tiff`, `.tif`, `.tiff` or `.ome.btf` for
-            OME-TIFF.
+            OME-TIFF; `.nii` or `.nii.gz` for NIfTI; `.mrc` for MRC; `.dicom` for a folder of DICOM files.
         source: image whose axes, shape, pixel size, units, channel names, colours and contrast windows are kept.
         chunk: side of a chunk in pixels; `Sink.write` takes rectangles that start at multiples of it.
         resume: continue the output of an interrupted run, or start a new one if there is none.
         overwrite: remove an existing output first.
         attributes: JSON values to store with the image.
-        dtype: of the output; None for that of the source.
+        dtype: of the output; None for that of the source. A NIfTI of integers takes float32 if it is None.
         ome_zarr: version of OME-Zarr.
         shard: side of a shard in pixels, a multiple of `chunk` as from `layout.shard_side`; 0 for no shards. A shard
             must have one writer at a time; writing less than a shard reads it and writes it again.
@@ -55,13 +62,27 @@ def create_sink(
         raise ValueError("an output can be either resumed or overwritten, not both")
     check_output(path, source)
     clear = None if resume else overwrite
-    if is_tiff(path):
-        return _open_tiff(
-            path, source, tiff_layout(source, working_chunk(chunk), dtype, shard), clear, attributes or {}
-        )
+    layout = output_layout(path, source, chunk, dtype, shard)
+    if is_assembled(path):
+        return _open_assembled(path, source, layout, clear, attributes or {})
     if shard and ome_zarr == "0.4":
         raise ValueError("OME-Zarr 0.4 has no shards; write version 0.5")
-    return _open_zarr(path, source, zarr_layout(source, chunk, dtype, shard), clear, attributes or {}, ome_zarr)
+    return _open_zarr(path, source, layout, clear, attributes or {}, ome_zarr)
+
+
+def output_layout(path: Path, source: Source, chunk: int, dtype: Any = None, shard: int = 0) -> Layout:
+    """Return the layout in which an output collects the pixels of a source; the arguments are those of `create_sink`.
+
+    Raises:
+        ImageError: if the format cannot store such an image.
+    """
+    kind = kind_of(path)
+    if kind == "OME-Zarr":
+        return zarr_layout(source, chunk, dtype, shard)
+    if kind == "OME-TIFF":
+        return tiff_layout(source, working_chunk(chunk), dtype, shard)
+    collected = np.float32 if dtype is None and stores_scale(path, source.dtype) else dtype
+    return volume_layout(source, working_chunk(chunk), collected, shard, kind, keeps_dtype=dtype is None)
 
 
 # Below, `overwrite` is None for a job to be resumed.
@@ -84,19 +105,38 @@ def _open_zarr(
     return OmeZarrSink(path, source, layout, version)
 
 
-def _open_tiff(
+def _open_assembled(
     path: Path, source: Source, layout: Layout, overwrite: bool | None, attributes: Mapping[str, Any]
 ) -> Sink:
-    from masked_denoiser.images.writers.ome_tiff import FinishedTiff, OmeTiffSink, make_working_folder
-    from masked_denoiser.images.writers.ome_tiff_metadata import check_ome_dtype
+    from masked_denoiser.images.writers.assembled.sink import FinishedFile, make_working_folder
 
-    check_ome_dtype(layout)
+    sink = _sink_class(path)
+    sink.check(source, layout)
     folder = working_folder(path)
     if overwrite is not None:
         clear_destination(path, overwrite=overwrite)
     if path.exists() and not folder.exists():
         remove_leftovers(folder)  # the process was killed while removing the folder of the finished file
-        return FinishedTiff(path)
+        return FinishedFile(path)
     if not folder.exists():
         make_working_folder(path, layout)
-    return OmeTiffSink(path, source, layout, attributes)
+    return sink(path, source, layout, attributes)
+
+
+def _sink_class(path: Path) -> type[AssembledSink]:
+    match kind_of(path):
+        case "NIfTI":
+            from masked_denoiser.images.writers.assembled.nifti import NiftiSink
+
+            return NiftiSink
+        case "DICOM":
+            from masked_denoiser.images.writers.assembled.dicom import DicomSink
+
+            return DicomSink
+        case "MRC":
+            from masked_denoiser.images.writers.assembled.mrc import MrcSink
+
+            return MrcSink
+    from masked_denoiser.images.writers.assembled.ome_tiff import OmeTiffSink
+
+    return OmeTiffSink

@@ -1,0 +1,83 @@
+"""MRC sink: MRC2014 with the voxel size (mrcfile; Cheng et al., Journal of Structural Biology 2015)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mrcfile
+import numpy as np
+
+from masked_denoiser.errors import ImageError
+from masked_denoiser.images.source import Source
+from masked_denoiser.images.validation.completeness import COMPLETE_KEY
+from masked_denoiser.images.writers.assembled.sink import AssembledSink
+from masked_denoiser.images.writers.base import ProgressCallback
+from masked_denoiser.images.writers.layout import Layout
+
+#: Modes of MRC2014 by data type.
+_MODES = {"int8": 0, "int16": 1, "float32": 2, "uint16": 6, "float16": 12}
+_ANGSTROMS = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "millimeter": 1e7}
+#: Begin of the label of the header, of 80 characters, that states the job.
+_LABEL = "denoised by job "
+
+
+class MrcSink(AssembledSink):
+    """A sink that writes an MRC file; a series along T is stored as a stack of images or volumes."""
+
+    @classmethod
+    def check(cls, source: Source, layout: Layout) -> None:
+        """Check that MRC can store the data type, and that there are no colours.
+
+        Raises:
+            ImageError: that names the data types that MRC can store.
+        """
+        if "S" in layout.axes:
+            raise ImageError("MRC has no colours; write to .ome.tif or .ome.zarr")
+        if layout.dtype.name not in _MODES:
+            raise ImageError(
+                f"MRC cannot store {layout.dtype}, only {', '.join(_MODES)}; write to .ome.tif, or use --dtype float32"
+            )
+
+    def _assemble(self, path: Path, progress: ProgressCallback) -> None:
+        layout = self._folder.layout
+        times, planes = layout.sizes.get("T", 0), layout.sizes.get("Z", 0)
+        shape = (*(side for side in (times, planes) if side), layout.sizes["Y"], layout.sizes["X"])
+        total = max(1, times) * max(1, planes)
+        with mrcfile.new_mmap(path, shape, mrc_mode=_MODES[layout.dtype.name], overwrite=True) as file:
+            self._describe(file, bool(times), bool(planes))
+            pixels = file.data.reshape(total, *shape[-2:])
+            for number in range(total):
+                progress(number / total)
+                pixels[number] = self._plane({"T": number // max(1, planes), "Z": number % max(1, planes)})
+            if layout.dtype.kind == "f" or total:
+                file.update_header_stats()
+
+    def _describe(self, file: Any, times: bool, planes: bool) -> None:
+        """Set kind, voxel size and the label of the header."""
+        if planes and not times:
+            file.set_volume()
+        elif times and not planes:
+            file.set_image_stack()
+        sizes = {a: self._angstroms(a) for a in "XYZ"}
+        if sizes["X"] and sizes["Y"]:
+            file.voxel_size = (sizes["X"], sizes["Y"], sizes["Z"] or 1.0)
+        file.header.label = b""
+        file.header.nlabl = 0
+        file.add_label(f"{_LABEL}{self._attributes.get('job', '')}"[:80])
+        file.add_label("Research use only")
+
+    def _angstroms(self, axis: str) -> float:
+        return self._source.pixel_size.get(axis, 0.0) * _ANGSTROMS.get(self._source.units.get(axis, ""), 0.0)
+
+
+def read_mrc_attributes(path: Path) -> dict[str, Any]:
+    """Return the digest of the job that an `MrcSink` stored, and that the file is complete; {} for other files.
+
+    Raises:
+        OSError, ValueError: if the file cannot be read.
+    """
+    with mrcfile.open(path, header_only=True) as file:
+        labels = [str(label) for label in np.atleast_1d(file.get_labels())]
+    job = next((label.removeprefix(_LABEL) for label in labels if label.startswith(_LABEL)), "")
+    return {"job": job.strip(), COMPLETE_KEY: True} if job else {}

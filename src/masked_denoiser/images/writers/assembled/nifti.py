@@ -1,0 +1,254 @@
+"""NIfTI sink: NIfTI-1 (or -2 for longer sides), compressed if the path ends in .gz, with the header of a NIfTI input.
+
+See https://nifti.nimh.nih.gov/nifti-1. Integers are stored with the finest scale, a power of two, in which all values
+fit: unchanged values stay exact, and rounding stays far below the noise.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import product
+from math import floor, log2
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import nibabel as nib
+import numpy as np
+from nibabel.nifti1 import Nifti1Extension, Nifti1Extensions
+
+from masked_denoiser.errors import ImageError
+from masked_denoiser.images.planes import Plane
+from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.assembled.sink import AssembledSink
+from masked_denoiser.images.writers.base import ProgressCallback, no_progress
+from masked_denoiser.images.writers.layout import Layout
+from masked_denoiser.plain_json import parse_json
+
+Array = np.ndarray[Any, Any]
+
+#: Key of our attributes in an extension of the header, which has the code of comments.
+_KEY, _COMMENT = "masked_denoiser", 6
+#: Finest scale, as a power of two of that of the input: rounding by a 256th of a grey level is below any noise.
+_MAX_FINER = 8
+#: Relative error of values in float32, by which the extreme integers may seem not to fit.
+_FLOAT32_ERROR = 1e-5
+#: Largest side that NIfTI-1 can store.
+_MAX_SIDE_1 = 32767
+_RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+_DTYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
+#: Millimeters per unit of length that NIfTI cannot name or where the affine needs millimeters.
+_MILLIMETERS = {
+    "millimeter": 1.0, "micrometer": 1e-3, "nanometer": 1e-6, "meter": 1e3, "centimeter": 10.0, "angstrom": 1e-7,
+    "inch": 25.4,
+}  # fmt: skip
+_SECONDS = {"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
+
+
+class NiftiSink(AssembledSink):
+    """A sink that writes a NIfTI file."""
+
+    @classmethod
+    def check(cls, source: Source, layout: Layout) -> None:
+        """Check that NIfTI can store the data type.
+
+        Raises:
+            ImageError: for half precision, and colours that are not of 8 bits.
+        """
+        if "S" in layout.axes and layout.dtype not in (np.uint8, np.float32):
+            raise ImageError(
+                f"NIfTI stores colours of 8 bits only, and the image has {layout.dtype}; write to .ome.tif"
+            )
+        if layout.dtype.str[1:] not in _DTYPES:
+            raise ImageError(f"NIfTI cannot store {layout.dtype}; write to .ome.zarr, or use --dtype float32")
+
+    def write(self, plane: Plane, y: int, x: int, pixels: Array) -> None:
+        """Write [channels, height, width] at (y, x) of `plane`; integers are stored exactly."""
+        super().write(plane, y, x, pixels.astype(self._folder.layout.dtype) if pixels.dtype.kind in "iu" else pixels)
+
+    def _assemble(self, path: Path, progress: ProgressCallback) -> None:
+        stored = _stored_dtype(self._source, self._folder.layout)
+        scale = header_scale(self._source) if self._folder.layout.keeps_dtype else (1.0, 0.0)
+        if stored.kind in "iu" and self._folder.layout.dtype.kind == "f":
+            scale = _fit(stored, scale, *self._extremes(*scale))
+        header = _header(self._source, self._folder.layout, stored)
+        header.set_slope_inter(*(scale if stored.kind in "iu" else (1, 0)))
+        if self._anonymizes:
+            _remove_text(header)
+        header.extensions.append(_extension(self._attributes))
+        with path.open("wb") as file, _compressed(file, self._path) as out:
+            header.write_to(out)
+            for plane in self._planes(progress):
+                out.write(_encode(plane, stored, *scale))
+
+    def _planes(self, progress: ProgressCallback = no_progress) -> Iterator[Array]:
+        """Yield the planes in the order of the file."""
+        sizes = self._folder.layout.sizes
+        planes = list(product(range(sizes.get("T", 1)), range(sizes.get("Z", 1))))
+        for number, (t, z) in enumerate(planes):
+            progress(number / len(planes))
+            yield self._plane({"T": t, "Z": z})
+
+    def _extremes(self, slope: float, intercept: float) -> tuple[float, float]:
+        """Return the lowest and the highest value in units of the stored integers at this scale."""
+        extremes = [(float(plane.min()), float(plane.max())) for plane in self._planes()]
+        low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
+        ends = sorted(((low - intercept) / slope, (high - intercept) / slope))  # some slopes are negative
+        return ends[0], ends[1]
+
+
+def _fit(stored: np.dtype[Any], scale: tuple[float, float], low: float, high: float) -> tuple[float, float]:
+    """Return slope and intercept with which values from `low` to `high` fit into integers.
+
+    They are those of the input, but finer (or coarser) by a power of two, and shifted by whole steps if unsigned
+    integers would become negative: values that are unchanged stay exact.
+
+    Args:
+        stored: the integers.
+        scale: slope and intercept of the input.
+        low, high: in units of the stored integers at this scale.
+    """
+    limits, (slope, intercept) = np.iinfo(stored), scale
+    shift = min(0, floor(low)) if limits.min == 0 else 0
+    ends = ((limits.min, low - shift), (limits.max, high - shift))
+    ratio = min((limit / end for limit, end in ends if limit * end > 0), default=2.0**_MAX_FINER)
+    finer = min(_MAX_FINER, floor(log2(ratio * (1 + _FLOAT32_ERROR))))
+    return slope / 2.0**finer, intercept + shift * slope
+
+
+def _encode(plane: Array, stored: np.dtype[Any], slope: float, intercept: float) -> bytes:
+    """Return the bytes of a plane, [height, width] or [height, width, 3]."""
+    if plane.ndim == 3:
+        return np.ascontiguousarray(np.rint(plane), np.uint8).tobytes()
+    if stored.kind in "iu" and (plane.dtype.kind == "f" or (slope, intercept) != (1, 0)):
+        limits = np.iinfo(stored)
+        plane = np.clip(np.rint((plane.astype(np.float64) - intercept) / slope), limits.min, limits.max)
+    return np.ascontiguousarray(plane, stored).tobytes()
+
+
+def header_scale(source: Source) -> tuple[float, float]:
+    """Return slope and intercept of a NIfTI input; (1, 0) for others."""
+    image = _nifti_input(source)
+    # nibabel moves them from the header to the pixels when it opens a file.
+    return (1.0, 0.0) if image is None else (float(image.dataobj.slope), float(image.dataobj.inter))
+
+
+def _stored_dtype(source: Source, layout: Layout) -> np.dtype[Any]:
+    """Return the dtype on disk: that of the file for NIfTI, that of the pixels for others, in little endian."""
+    template = _template(source)
+    on_disk = template.get_data_dtype() if template is not None else np.dtype(source.dtype)
+    if "S" in layout.axes:
+        return _RGB
+    if not layout.keeps_dtype:
+        return layout.dtype.newbyteorder("<")
+    return np.dtype(layout.dtype if on_disk.str[1:] not in _DTYPES else on_disk).newbyteorder("<")
+
+
+def _nifti_input(source: Source) -> Any:
+    """Return the NIfTI file of a source; None for other images."""
+    if source.path is None or not source.path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".img")):
+        return None
+    image = nib.load(source.path)
+    return image if isinstance(image, nib.Nifti1Pair) else None
+
+
+def _template(source: Source) -> Any:
+    """Return the header of a NIfTI input; None for other images."""
+    image = _nifti_input(source)
+    return None if image is None else image.header
+
+
+def _header(source: Source, layout: Layout, stored: np.dtype[Any]) -> Any:
+    """Return the header of the output: that of a NIfTI input, or a new one."""
+    template, sizes = _template(source), layout.sizes
+    shape = [sizes.get(a, 1) for a in "XYZT"]
+    while len(shape) > 2 and "XYZT"[len(shape) - 1] not in sizes:
+        shape.pop()
+    kind = nib.Nifti2Header if max(shape) > _MAX_SIDE_1 or isinstance(template, nib.Nifti2Header) else nib.Nifti1Header
+    converted: Any = kind
+    header = converted() if template is None else converted.from_header(template, check=False).as_byteswapped("<")
+    header["magic"] = kind.single_magic
+    header.extensions = Nifti1Extensions(_others(template.extensions) if template is not None else ())
+    header["vox_offset"] = 0  # computed from the extensions when it is written
+    header.set_data_dtype(stored)
+    header.set_data_shape(shape)
+    _set_geometry(header, source, shape, template is not None)
+    if source.windows and template is None:
+        header["cal_min"], header["cal_max"] = source.windows[0]
+    return header
+
+
+def _remove_text(header: Any) -> None:
+    """Remove extensions and texts, in which programs store names, dates and headers of DICOM."""
+    header.extensions = Nifti1Extensions()
+    for name in ("descrip", "db_name", "aux_file", "intent_name", "data_type"):
+        if name in header.keys():  # noqa: SIM118 - a header is no dict
+            header[name] = b""
+
+
+def _others(extensions: Any) -> list[Any]:
+    """Return the extensions of an input without ours, of an earlier run."""
+    return [extension for extension in extensions if not _own(extension)]
+
+
+def _set_geometry(header: Any, source: Source, shape: list[int], keeps_codes: bool) -> None:
+    """Set pixel sizes, units and the affine, whose codes are kept for a NIfTI input."""
+    space = {axis: _MILLIMETERS.get(source.units.get(axis, ""), 0.0) for axis in "XYZ"}
+    physical = all(space[axis] for axis in "XY")
+    zooms = [source.pixel_size.get(a, 1.0) * (space[a] or 1.0 if physical else 1.0) for a in "XYZ"]
+    seconds = _SECONDS.get(source.units.get("T", ""), 0.0)
+    header.set_zooms([*zooms, source.pixel_size.get("T", 1.0) * (seconds or 1.0)][: len(shape)])
+    if not keeps_codes:
+        header.set_xyzt_units("mm" if physical else 0, "sec" if seconds else 0)
+    if source.affine and keeps_codes:
+        _set_affine(header, np.array(source.affine), int(header["qform_code"]), int(header["sform_code"]))
+    elif source.affine:
+        _set_affine(header, np.array(source.affine), 1, 1)
+
+
+def _set_affine(header: Any, affine: Array, qform: int, sform: int) -> None:
+    if qform:
+        header.set_qform(affine, qform, strip_shears=True)
+    if sform or not qform:
+        header.set_sform(affine, sform or 1)
+
+
+@contextmanager
+def _compressed(file: BinaryIO, output: Path) -> Iterator[Any]:
+    """Yield a file that compresses what is written to it, if the name of the output says so."""
+    if not output.name.lower().endswith(".gz"):
+        yield file
+        return
+    with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as out:  # equal jobs write equal bytes
+        yield out
+
+
+def _extension(attributes: Mapping[str, Any]) -> Any:
+    note = "Research use only. Denoised by napari-masked-denoiser."
+    text = json.dumps({"note": note, _KEY: dict(attributes)}, sort_keys=True)
+    return Nifti1Extension(_COMMENT, text.encode())
+
+
+def _own(extension: Any) -> dict[str, Any]:
+    """Return our attributes in an extension of a header; {} for other extensions."""
+    if extension.get_code() != _COMMENT:
+        return {}
+    content = extension.get_content()
+    try:
+        values = parse_json(content if isinstance(content, bytes) else str(content).encode())
+    except ValueError:
+        return {}
+    attributes = values.get(_KEY) if isinstance(values, dict) else None
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def read_nifti_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes that a `NiftiSink` stored; {} for other files.
+
+    Raises:
+        OSError, ValueError: if the file cannot be read.
+    """
+    image: Any = nib.load(path)
+    return next(filter(None, map(_own, getattr(image.header, "extensions", ()))), {})

@@ -1,0 +1,107 @@
+"""NIfTI files, compared with what nibabel reads."""
+
+from __future__ import annotations
+
+import gzip
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from masked_denoiser.errors import ImageError
+from masked_denoiser.images.open import open_image
+from masked_denoiser.images.selection import crop, parse_selection
+
+FILES = Path(nib.__file__).parent / "tests" / "data"
+RNG = np.random.default_rng(4)
+PIXELS = RNG.integers(0, 4000, (9, 8, 7, 3)).astype(np.int16)  # X, Y, Z, T
+AFFINE = np.array([[-1.5, 0.1, 0, 20], [0.1, 1.4, 0.2, -30], [0, -0.2, 3.0, 5], [0, 0, 0, 1.0]])
+
+
+@pytest.mark.parametrize("name", ["anatomical.nii", "functional.nii", "example4d.nii.gz", "example_nifti2.nii.gz"])
+def test_real_files_equal_those_of_nibabel(name: str) -> None:
+    expected: Any = nib.load(FILES / name)
+    with open_image(FILES / name) as source:
+        assert source.axes == "TZYX"[-len(expected.shape) :]
+        pixels = np.asanyarray(expected.dataobj).T
+        assert np.allclose(source.data[...], pixels, rtol=1e-6)
+        assert np.array_equal(source.affine, expected.affine)
+        zooms = [float(zoom) for zoom in expected.header.get_zooms()]
+        assert [source.pixel_size[a] for a in "XYZT"[: len(zooms)]] == zooms
+        assert source.units["X"] == "millimeter"
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.hdr"])
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_blocks_equal_those_of_the_whole(name: str, tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    path = tmp_path_factory.getbasetemp() / name
+    if not path.exists():
+        kind = nib.Nifti1Pair if name == "a.hdr" else nib.Nifti1Image
+        nib.save(kind(PIXELS, AFFINE), path)
+    block = tuple(
+        slice(start, data.draw(st.integers(start + 1, side)))
+        for side in reversed(PIXELS.shape)
+        for start in [data.draw(st.integers(0, side - 1))]
+    )
+    with open_image(path) as source:
+        assert np.array_equal(source.data[block], PIXELS.T[block])
+
+
+def test_threads_read_the_same(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(PIXELS, AFFINE), tmp_path / "a.nii.gz")
+    with open_image(tmp_path / "a.nii.gz") as source, ThreadPoolExecutor(4) as pool:
+        planes = list(pool.map(lambda at: source.data[at % 3, at % 7], range(42)))
+    assert all(np.array_equal(plane, PIXELS.T[at % 3, at % 7]) for at, plane in enumerate(planes))
+
+
+def test_scaled_integers_are_the_values_that_they_mean(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(PIXELS, AFFINE)
+    image.header.set_slope_inter(0.25, -10)
+    image.header.set_data_dtype(np.int16)
+    image.header["cal_max"] = 900
+    nib.save(nib.Nifti1Image(PIXELS * 0.25 - 10, AFFINE, image.header), tmp_path / "a.nii")
+    with open_image(tmp_path / "a.nii") as source:
+        assert source.dtype == np.float32
+        assert np.allclose(source.data[...], PIXELS.T * 0.25 - 10, atol=0.2)
+        assert source.windows == ((0, 900),)
+
+
+def test_part_keeps_its_place_in_the_patient(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(PIXELS, AFFINE), tmp_path / "a.nii")
+    with open_image(tmp_path / "a.nii") as source:
+        part = crop(source, parse_selection("X=2:5,Z=3:6"))
+        assert np.allclose(np.array(part.affine) @ [1, 4, 2, 1], AFFINE @ [3, 4, 5, 1])
+
+
+def test_colours(tmp_path: Path) -> None:
+    colours = RNG.integers(0, 255, (9, 8, 7, 3), dtype=np.uint8)
+    stored = np.ascontiguousarray(colours).view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    nib.save(nib.Nifti1Image(stored, AFFINE), tmp_path / "a.nii")
+    with open_image(tmp_path / "a.nii") as source:
+        assert (source.axes, source.rgb) == ("ZYXS", True)
+        assert np.array_equal(source.data[...], colours.transpose(2, 1, 0, 3))
+
+
+def test_damaged_files_are_refused_before_work(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(RNG.integers(0, 4000, (40, 40, 20)).astype(np.int16), AFFINE), tmp_path / "a.nii.gz")
+    whole = (tmp_path / "a.nii.gz").read_bytes()
+    (tmp_path / "b.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "c.nii").write_bytes(gzip.decompress(whole)[:-1])
+    (tmp_path / "d.nii.gz").write_bytes(gzip.compress(gzip.decompress(whole)[:1000]) + gzip.compress(b"0" * 63352))
+    for name, message in {"b.nii.gz": "is truncated, it has", "c.nii": "has 64351 of 64352 bytes"}.items():
+        with pytest.raises(ImageError, match=message) as error:
+            open_image(tmp_path / name)
+        assert "\n" not in str(error.value)
+    with open_image(tmp_path / "d.nii.gz") as source:  # of two members, whose last one states its own size
+        assert source.shape == (20, 40, 40)
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4, 1, 3), np.float32), AFFINE), tmp_path / "v.nii")
+    with pytest.raises(ImageError, match="thus vectors or statistics"):
+        open_image(tmp_path / "v.nii")
+    with pytest.raises(ImageError, match=r"nifti1\.img"):
+        open_image(FILES / "nifti1.hdr")

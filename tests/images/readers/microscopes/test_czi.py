@@ -1,0 +1,131 @@
+"""CZI files of the minimal writer: mosaics, scenes, compressions, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from masked_denoiser.errors import ImageError
+from masked_denoiser.images.open import open_image
+
+from ..samples.czi import Block, metadata_xml, write_czi
+
+RNG = np.random.default_rng(0)
+GRAY = RNG.integers(0, 4000, (60, 80)).astype(np.uint16)
+RGB = RNG.integers(0, 256, (40, 50, 3)).astype(np.uint8)
+
+
+def _shuffled(pixels: Any) -> bytes:
+    """Return the low bytes of the samples, then the high bytes."""
+    return np.ascontiguousarray(pixels.reshape(-1).view(np.uint8).reshape(-1, 2).T).tobytes()
+
+
+COMPRESSED = {
+    "zstd": (5, GRAY, imagecodecs.zstd_encode(GRAY.tobytes())),
+    "zstd without header bits": (6, GRAY, b"\1" + imagecodecs.zstd_encode(GRAY.tobytes())),
+    "zstd of separated bytes": (6, GRAY, b"\3\1\1" + imagecodecs.zstd_encode(_shuffled(GRAY))),
+    "JPEG XR": (4, GRAY, imagecodecs.jpegxr_encode(GRAY, level=1.0)),
+    "JPEG XR in colour": (4, RGB, imagecodecs.jpegxr_encode(RGB, level=1.0)),
+}
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_compressed_tiles_are_decoded(tmp_path, kind):
+    compression, pixels, stored = COMPRESSED[kind]
+    with open_image(write_czi(tmp_path / "a.czi", [Block(pixels, {}, compression, stored)])) as source:
+        np.testing.assert_array_equal(source.data[:], pixels)
+        assert source.rgb == (pixels.ndim == 3)
+
+
+def test_colours_are_red_green_blue(tmp_path):
+    with open_image(write_czi(tmp_path / "a.czi", [Block(RGB[..., ::-1], {})])) as source:
+        assert (source.axes, source.rgb) == ("YXS", True)
+        np.testing.assert_array_equal(source.data[:], RGB)
+
+
+def test_later_tiles_cover_earlier_ones_and_gaps_are_zero(tmp_path):
+    first, second = GRAY[:40, :40], GRAY[40:60, 40:80]
+    blocks = [Block(second, {"Y": 30, "X": 25, "M": 1}), Block(first, {"Y": -5, "X": -5, "M": 0})]
+    expected = np.zeros((55, 70), np.uint16)
+    expected[:40, :40] = first
+    expected[35:, 30:] = second
+    with open_image(write_czi(tmp_path / "a.czi", blocks)) as source:
+        assert "gaps" in source.notes[0]
+        np.testing.assert_array_equal(source.data[:], expected)
+        np.testing.assert_array_equal(source.data[33:41, 28:50], expected[33:41, 28:50])
+
+
+def test_scenes_are_images_of_their_own_size(tmp_path):
+    blocks = [Block(GRAY, {"S": 0}), Block(GRAY[:20, :30], {"S": 1, "Y": 1000, "X": 2000})]
+    path = write_czi(tmp_path / "a.czi", blocks, metadata_xml(["left", "left"]))
+    with pytest.raises(ImageError, match=r"holds 2 images \(left, left 2\)"):
+        open_image(path)
+    with open_image(f"{path}::left 2") as source:
+        np.testing.assert_array_equal(source.data[:], GRAY[:20, :30])
+
+
+def test_axes_of_planes_follow_their_positions(tmp_path):
+    planes = RNG.integers(0, 99, (2, 3, 2, 20, 30)).astype(np.uint16)
+    blocks = [
+        Block(planes[t, c, z], {"T": t, "C": c, "Z": z + 5})
+        for t, c, z in np.ndindex(2, 3, 2)
+        if (t, c, z) != (1, 2, 1)
+    ]
+    with open_image(write_czi(tmp_path / "a.czi", blocks)) as source:
+        assert source.axes == "TCZYX"
+        np.testing.assert_array_equal(source.data[0], planes[0])
+        assert not source.data[1, 2, 1].any()
+        assert "gaps" in source.notes[0]
+
+
+def test_lower_resolutions_that_cover_the_scene_are_levels(tmp_path):
+    corner = {"Y": -13, "X": 7, "S": 0}
+    quarters = [
+        Block(GRAY[y : y + 30 : 2, x : x + 40 : 2], corner | {"Y": y - 13, "X": x + 7}, size=(30, 40))
+        for y in (0, 30)
+        for x in (0, 40)
+    ]
+    part = Block(GRAY[:30:4, ::4], corner, size=(30, 80))
+    whole = Block(GRAY[::3, ::3], {"Y": -13, "X": 7}, size=(60, 80))  # of no scene
+    path = write_czi(tmp_path / "a.czi", [Block(GRAY, corner), *quarters, part, whole], metadata_xml())
+    with open_image(path) as source:
+        assert [level.shape for level in source.levels] == [(60, 80), (30, 40)]
+        np.testing.assert_array_equal(source.data[:], GRAY)
+        np.testing.assert_array_equal(source.levels[1][:], GRAY[::2, ::2])
+    with open_image(path, level=1) as source:
+        assert source.pixel_size == {"Y": 1.0, "X": 0.5}
+
+
+def _with_doctype(path: Path) -> Path:
+    return write_czi(path, [Block(GRAY, {})], '<!DOCTYPE x [<!ENTITY a "b">]>' + metadata_xml())
+
+
+def _unknown_compression(path: Path) -> Path:
+    return write_czi(path, [Block(GRAY, {}, 2, b"abc")])
+
+
+def _different_types(path: Path) -> Path:
+    return write_czi(path, [Block(GRAY, {"C": 0}), Block(GRAY.astype(np.float32), {"C": 1})])
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (_with_doctype, "declares entities"),
+        (_unknown_compression, "compression 2 is not supported"),
+        (_different_types, "different types of pixels"),
+    ],
+)
+def test_unreadable_file_is_refused(tmp_path, write, words):
+    with pytest.raises(ImageError, match=words):
+        open_image(write(tmp_path / "a.czi"))
+
+
+def test_bomb_is_not_expanded(tmp_path):
+    stored = imagecodecs.zstd_encode(bytes(2**26))
+    with open_image(write_czi(tmp_path / "a.czi", [Block(GRAY, {}, 5, stored)])) as source, pytest.raises(ValueError):  # noqa: PT011
+        source.data[:]
