@@ -1,6 +1,6 @@
 """Job files: a resolved job as one JSON file, shared by the command line, Python, the docks and clusters.
 
-{"format": 5, "job": {...}} with the fields of `Job`. A job file is data, never code, and may come from an untrusted
+{"format": 6, "job": {...}} with the fields of `Job`. A job file is data, never code, and may come from an untrusted
 source: its values are checked here, and against input and model when the job is run.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masked_denoiser.atomic_file import replaced_atomically
+from masked_denoiser.denoising.context.planes import CONTEXT_AXES, MAX_PLANES, ContextPlanes
 from masked_denoiser.errors import JobError, PlanError
 from masked_denoiser.images.source import AXES
 from masked_denoiser.images.writers.output_path import TIFF_SUFFIXES
@@ -23,7 +24,7 @@ from masked_denoiser.plain_json import parse_json
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-_FORMAT = 5
+_FORMAT = 6
 
 #: Largest size of a job file in bytes; typical ones have a few kilobytes.
 _MAX_BYTES = 2**24
@@ -175,11 +176,24 @@ def _invalid_ranges_or_treatments(job: Job) -> str:
     sizes = dict(zip(job.axes, job.shape, strict=True))
     if any(not (0 <= y < sizes["Y"] and 0 <= x < sizes["X"]) for _, pixels in job.hot_pixels for y, x in pixels):
         return "a hot pixel outside of the image"
+    if not all(_is_valid_context(context, job.axes) for _, context in job.context_planes):
+        return f"context planes {job.context_planes}"
     try:
         _ = job.plan
     except PlanError as error:
         return str(error)
     return ""
+
+
+def _is_valid_context(context: ContextPlanes, axes: str) -> bool:
+    """Return whether the neighbours of a plane are along an axis of the image, and their figures are in range."""
+    return (
+        context.axis in CONTEXT_AXES
+        and context.axis in axes
+        and 1 <= context.count <= MAX_PLANES
+        and 0 <= context.shared_noise <= 1
+        and context.remaining > 0
+    )
 
 
 def _is_real_dtype(dtype: str) -> bool:

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from masked_denoiser.denoising.background import measure_background
+from masked_denoiser.denoising.context.choice import choose_context
+from masked_denoiser.denoising.context.neighbour_mean import REACH as CONTEXT_REACH
+from masked_denoiser.denoising.context.planes import CONTEXT_AXES, MAX_PLANES, ContextPlanes
 from masked_denoiser.denoising.correction_limits import MEAN_REACH
 from masked_denoiser.denoising.hot_pixels import Positions, find_hot_pixels
 from masked_denoiser.denoising.intensity.colours import colours_are_related
@@ -71,11 +74,13 @@ def make_job(
     ranges = _ranges(context, planes, options)
     choice = _noise_choice(context, planes, ranges, model, options)
     hot = _hot_pixels(source, planes, ranges, choice, options)
+    neighbours = _context_planes(context, planes, ranges, choice, hot, model, options)
     stride = lcm(*(treatment.stride for treatment in choice.treatments.values()))
     batch = options.batch or {"cuda": 8, "mps": 2}.get(device, 1)
     tile = _tile(options, grid, stride)
     shard = _shard(source, planes, tile, output, options)
     context_reach = _context_reach(choice.treatments.values()) + IMPULSE_REACH * bool(hot)
+    context_reach += CONTEXT_REACH * bool(neighbours)
     job = Job(
         **_source_fields(source, planes),
         **_option_fields(options),
@@ -94,6 +99,7 @@ def make_job(
         noise=choice.verdict,
         treatments=tuple(choice.treatments.items()),
         hot_pixels=tuple(hot.items()),
+        context_planes=tuple(neighbours.items()),
         device=device,
         precision=precision,
         background=_background(context, planes, ranges, options),
@@ -185,6 +191,7 @@ def _check_options(source: Source, model: Model, options: Options) -> None:
         raise JobError(f"strength is {options.strength:g}; choose 0.5 to 2; 1 is the noise as measured or given")
     if options.strength != 1 and options.noise.strip().lower() == NONE:
         raise JobError("strength scales the noise, which noise 'none' ignores; leave one of them out")
+    _check_neighbours(source, options)
     if options.passes < 1 or options.passes > 1000:
         raise JobError(f"passes is {options.passes}; choose 1 to 1000")
     if options.passes > ORIENTATIONS and not model.card.architecture.attention_mask:
@@ -204,6 +211,19 @@ def _check_options(source: Source, model: Model, options: Options) -> None:
         raise JobError(f"the intensity range {options.intensity} is not finite; give two finite numbers")
     if options.intensity is not None and not options.intensity[0] < options.intensity[1]:
         raise JobError(f"the intensity range {options.intensity} is empty; give LOW < HIGH")
+
+
+def _check_neighbours(source: Source, options: Options) -> None:
+    if options.neighbours in (AUTO, NONE):
+        return
+    if isinstance(options.neighbours, str) or not 1 <= options.neighbours <= MAX_PLANES:
+        raise JobError(f"neighbours is {options.neighbours}; choose 'auto', 'none', or 1 to {MAX_PLANES} planes")
+    if all(source.sizes.get(axis, 1) == 1 for axis in CONTEXT_AXES):
+        raise JobError(
+            f"neighbours is {options.neighbours}, but {source.name} has a single plane along T and Z; choose 'auto'"
+        )
+    if options.noise.strip().lower() == NONE:
+        raise JobError("neighbours are averaged according to the noise, which noise 'none' ignores; leave one out")
 
 
 def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> dict[int, IntensityRange]:
@@ -228,6 +248,23 @@ def _hot_pixels(
         return {}
     noise = {key: treatment.noise_variances[0] for key, treatment in choice.treatments.items() if treatment.noise}
     return find_hot_pixels(source, planes, ranges, noise)
+
+
+def _context_planes(
+    source: Source,
+    planes: tuple[Plane, ...],
+    ranges: dict[int, IntensityRange],
+    choice: NoiseChoice,
+    hot: dict[int, Positions],
+    model: Model,
+    options: Options,
+) -> dict[int, ContextPlanes]:
+    """Return the neighbouring planes that are averaged with those of each channel; none for channels without."""
+    channels = {plane.range_key: plane.channel for plane in planes if not plane.copied}
+    treatments = {
+        key: replace(treatment, hot_pixels=hot.get(channels[key], ())) for key, treatment in choice.treatments.items()
+    }
+    return choose_context(source, planes, ranges, treatments, model, options.neighbours, options.seed)
 
 
 def _background(

@@ -1,0 +1,249 @@
+"""Choice of the context: whether neighbouring planes lower the error, measured on a sample before a job starts.
+
+Each number of planes is tried on a few places and scored without the clean image, as noise treatments are: see
+`denoising.treatment_trial`. A little noise is added to the plane, and the part that it has in common with its
+neighbours to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from masked_denoiser.denoising.context.average import average_neighbours, plane_noise, uses_context
+from masked_denoiser.denoising.context.neighbour_mean import Context, relative_difference
+from masked_denoiser.denoising.context.planes import CONTEXT_AXES, ContextPlanes, PlaneNeighbours
+from masked_denoiser.denoising.intensity.ranges import IntensityRange, Pixels, group_planes
+from masked_denoiser.denoising.noise_treatment import NoiseTreatment, to_six_digits
+from masked_denoiser.denoising.tile_denoiser import TileDenoiser, replace_impulses
+from masked_denoiser.denoising.treatment_trial import run_trials
+from masked_denoiser.images.planes import Plane
+from masked_denoiser.images.source import Source
+from masked_denoiser.inference.runner import Batch, ModelRunner
+from masked_denoiser.models.file import Model
+from masked_denoiser.network.config import SwinConfig
+
+#: Requested number of neighbouring planes on each side: measured, none, or a number.
+RequestedNeighbours = int | Literal["auto", "none"]
+
+#: Numbers of planes on each side that are tried, in this order.
+_COUNTS = (2, 1)
+
+#: Side in pixels of the places on which they are tried, their number, and that for Swin networks, which take longer.
+_PLACE_SIDE, _PLACES, _PLACES_WITH_SWIN = 128, 4, 2
+
+#: Number of squares of a plane from which a place is chosen, and the largest share of missing pixels in it.
+_SQUARES, _MAX_MISSING = 6, 0.02
+
+#: Sigma in pixels of the Gaussian after which the variance of a square is its structure.
+_STRUCTURE_SIGMA = 2.0
+
+#: Share of the variance of the noise by which the error must fall.
+_MIN_GAIN = 0.001
+
+#: Ratio of the harmless squared difference of two planes to the variance of the noise that the network leaves, which is
+#: about its response to noise (it equals it for the best linear filter), and the least such response.
+_HARMLESS_RATIO, _MIN_RESPONSE = 1.5, 0.01
+
+#: Side in pixels of the blocks on which shared noise is measured, and the quantile over the blocks.
+_BLOCK, _BLOCK_QUANTILE = 32, 0.25
+
+#: By how much that quantile of the squared difference of planes is below that of noise by chance, and the share of
+#: the noise below which shared noise is negligible.
+_CHANCE, _NEGLIGIBLE = 0.15, 0.05
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A square of a plane.
+
+    Attributes:
+        plane: the plane.
+        rows, columns: of the square.
+    """
+
+    plane: Plane
+    rows: slice
+    columns: slice
+
+
+def choose_context(
+    source: Source,
+    planes: Sequence[Plane],
+    ranges: Mapping[int, IntensityRange],
+    treatments: Mapping[int, NoiseTreatment],
+    model: Model,
+    requested: RequestedNeighbours,
+    seed: int,
+) -> dict[int, ContextPlanes]:
+    """Return the context of each channel that has one, by `Plane.channel`.
+
+    Args:
+        source: the image, of which a sample is read.
+        planes: those that are denoised.
+        ranges, treatments: of the planes, by `Plane.range_key`.
+        model: contexts are tried with it on the CPU.
+        requested: "auto", "none", or the number of planes on each side, which are used even if no gain is measured.
+        seed: of the sample.
+    """
+    counts = {"auto": _COUNTS, "none": ()}.get(str(requested)) if isinstance(requested, str) else (requested,)
+    axes = [axis for axis in CONTEXT_AXES if source.sizes.get(axis, 1) > 1]
+    contexts = [ContextPlanes(axis, count) for axis in axes for count in counts or () if count]
+    trial = _Trial(source, planes, ranges, treatments, model)
+    chosen: dict[int, ContextPlanes] = {}
+    for channel, group in group_planes(planes, "channel").items() if contexts else ():
+        places = trial.choose_places([p for p in group if uses_context(treatments[p.range_key])], seed)
+        best = trial.select(contexts, places, always=requested != "auto") if places else None
+        if best is not None:
+            chosen[channel] = best
+    return chosen
+
+
+class _Trial:
+    """Trial of contexts on places of an image, on the CPU; the network is built when it is first needed."""
+
+    def __init__(
+        self,
+        source: Source,
+        planes: Sequence[Plane],
+        ranges: Mapping[int, IntensityRange],
+        treatments: Mapping[int, NoiseTreatment],
+        model: Model,
+    ) -> None:
+        self._source, self._ranges, self._treatments, self._model = source, ranges, treatments, model
+        self._neighbours = PlaneNeighbours(planes)
+
+    @cached_property
+    def _denoiser(self) -> TileDenoiser:
+        runner = ModelRunner(self._model, torch.device("cpu"))
+        return TileDenoiser(runner, runner.config.grid)
+
+    def choose_places(self, planes: Sequence[Plane], seed: int) -> list[_Place]:
+        """Return squares of evenly spaced planes, from the flattest of one to the most structured of another."""
+        if not planes:
+            return []
+        count = _PLACES_WITH_SWIN if isinstance(self._model.card.architecture, SwinConfig) else _PLACES
+        numbers = np.unique(np.linspace(0, len(planes) - 1, count + 2)[1:-1].round().astype(int))
+        rng = np.random.default_rng(seed)
+        return [
+            self._choose_place(planes[number], rng, rank / max(1, len(numbers) - 1))
+            for rank, number in enumerate(numbers)
+        ]
+
+    def _choose_place(self, plane: Plane, rng: np.random.Generator, quantile: float) -> _Place:
+        """Return the square of a plane that has this quantile of structure among some random squares."""
+        squares: list[tuple[bool, float, _Place]] = []
+        for _ in range(_SQUARES):
+            rows, columns = (
+                slice(start := int(rng.integers(max(1, side - _PLACE_SIDE + 1))), min(start + _PLACE_SIDE, side))
+                for side in self._source.size_yx
+            )
+            unit, missing = self._read(place := _Place(plane, rows, columns))
+            smooth = gaussian_filter(unit, (0, _STRUCTURE_SIGMA, _STRUCTURE_SIGMA), mode="nearest")
+            squares.append((missing > _MAX_MISSING, float(np.clip(smooth, -1.0, 3.0).var(axis=(1, 2)).max()), place))
+        complete = [square for square in squares if not square[0]] or squares
+        complete.sort(key=lambda square: square[1])
+        return complete[round(quantile * (len(complete) - 1))][2]
+
+    def _read(self, place: _Place) -> tuple[Batch, float]:
+        """Return a place in units of its range, and the share of its pixels that are missing."""
+        pixels, scale = self._source.read(place.plane, place.rows, place.columns), self._ranges[place.plane.range_key]
+        missing = scale.missing_mask(pixels)
+        return scale.to_unit(pixels), 0.0 if missing is None else float(missing.mean())
+
+    def select(
+        self, contexts: Sequence[ContextPlanes], places: Sequence[_Place], *, always: bool
+    ) -> ContextPlanes | None:
+        """Return the context with the least error; None if none is better than the plane alone, unless `always`."""
+        score, response = self._score(None, places)
+        best, least = None, np.inf if always else score - _MIN_GAIN
+        remaining = to_six_digits(_HARMLESS_RATIO * max(response, _MIN_RESPONSE))
+        shared = {axis: self._shared_noise(axis, places) for axis in dict.fromkeys(c.axis for c in contexts)}
+        for context in contexts:
+            context = replace(context, shared_noise=shared[context.axis], remaining=remaining)
+            score, _ = self._score(context, places)
+            if score < least:
+                best, least = context, score - _MIN_GAIN
+        return best
+
+    def _shared_noise(self, axis: str, places: Sequence[_Place]) -> float:
+        """Return the share of the variance of the noise that adjacent planes have in common.
+
+        It is what lacks in the difference of two planes where they show the same.
+        """
+        nearest = ContextPlanes(axis, 1)
+        blocks: list[float] = []
+        for place in places:
+            treatment = self._treatments[place.plane.range_key]
+            for neighbour in self._neighbours.of(place.plane, nearest):
+                units = [
+                    self._ranges[place.plane.range_key].to_unit(self._source.read(plane, place.rows, place.columns))
+                    for plane in (place.plane, neighbour)
+                ]
+                blocks += _block_means(relative_difference(*units, plane_noise(treatment, nearest)))
+        if not blocks:
+            return 0.0
+        shared = 1.0 - _CHANCE - float(np.quantile(blocks, _BLOCK_QUANTILE))
+        return to_six_digits(min(shared, 1.0)) if shared > _NEGLIGIBLE else 0.0
+
+    def _score(self, context: ContextPlanes | None, places: Sequence[_Place]) -> tuple[float, float]:
+        """Return the estimated mean square error, where 1 is that of the noise, and the share of noise that is left."""
+        removed, response = np.mean([self._try(context, place) for place in places], axis=0)
+        return float(removed + 2.0 * response - 1.0), float(response)
+
+    def _try(self, context: ContextPlanes | None, place: _Place) -> tuple[float, float]:
+        """Return how much is removed from a place, and which share of added noise is left."""
+        key = place.plane.range_key
+        pixels = self._source.read(place.plane, place.rows, place.columns)
+        origin = (place.rows.start, place.columns.start)
+        unit = replace_impulses(self._ranges[key].to_unit(pixels)[None], self._treatments[key], (origin,))[0]
+        treatment = replace(self._treatments[key], hot_pixels=())  # they are replaced now
+        others = self._neighbours.of(place.plane, context) if context else ()
+        neighbours = [
+            (self._source.read(other, place.rows, place.columns), self._ranges[other.range_key])
+            for other in others
+            if not self._ranges[other.range_key].blank
+        ]
+
+        def denoise(tiles: Batch, treatment: NoiseTreatment) -> Batch:
+            averaged = None
+            if context is not None:
+                added = context.shared_noise * (tiles[0] - unit)
+                averaged = self._average(pixels, tiles[0], neighbours, added, treatment, context, key, origin)
+            return self._denoiser.submit(tiles, ((0, 0),), treatment, averaged)().mean
+
+        result = run_trials([treatment], [unit], denoise, treatment.noise_variances, treatment.width)[0]
+        return result.removed, result.noise_response
+
+    def _average(
+        self,
+        pixels: Pixels,
+        tile: Batch,
+        neighbours: Sequence[tuple[Pixels, IntensityRange]],
+        added: NDArray[np.float32],
+        treatment: NoiseTreatment,
+        context: ContextPlanes,
+        key: int,
+        origin: tuple[int, int],
+    ) -> Context:
+        """Return a tile averaged with its neighbours, to which noise is added."""
+        scale = self._ranges[key]
+        moved = [(other.astype(np.float64) + added * scale.span, each) for other, each in neighbours]
+        mean = average_neighbours(pixels, tile, moved, scale, treatment, context, origin)
+        return Context(mean.mean[None], mean.sigma_share[None])
+
+
+def _block_means(values: NDArray[np.float32]) -> list[float]:
+    """Return the means over blocks of [H, W]; blocks that are cut off are left out, unless there are no others."""
+    height, width = (max(1, side // _BLOCK) for side in values.shape)
+    rows, columns = (
+        np.array_split(np.arange(side), count) for side, count in zip(values.shape, (height, width), strict=True)
+    )
+    return [float(values[np.ix_(ys, xs)].mean()) for ys in rows for xs in columns]
