@@ -33,8 +33,8 @@ from masked_denoiser.network.config import SwinConfig
 #: Requested number of neighbouring planes on each side: measured, none, or a number.
 RequestedNeighbours = int | Literal["auto", "none"]
 
-#: Numbers of planes on each side that are tried, in this order.
-_COUNTS = (2, 1)
+#: Numbers of planes on each side that are tried, in this order: a later one must be better.
+_COUNTS = (2, 4, 1)
 
 #: Side in pixels of the places on which they are tried, their number, and that for Swin networks, which take longer.
 _PLACE_SIDE, _PLACES, _PLACES_WITH_SWIN = 128, 4, 2
@@ -93,14 +93,15 @@ def choose_context(
         requested: "auto", "none", or the number of planes on each side, which are used even if no gain is measured.
         seed: of the sample.
     """
-    counts = {"auto": _COUNTS, "none": ()}.get(str(requested)) if isinstance(requested, str) else (requested,)
     axes = [axis for axis in CONTEXT_AXES if source.sizes.get(axis, 1) > 1]
-    contexts = [ContextPlanes(axis, count) for axis in axes for count in counts or () if count]
+    if requested == "none" or not axes:
+        return {}
+    counts = _COUNTS if isinstance(requested, str) else (requested,)
     trial = _Trial(source, planes, ranges, treatments, model)
     chosen: dict[int, ContextPlanes] = {}
-    for channel, group in group_planes(planes, "channel").items() if contexts else ():
+    for channel, group in group_planes(planes, "channel").items():
         places = trial.choose_places([p for p in group if uses_context(treatments[p.range_key])], seed)
-        best = trial.select(contexts, places, always=requested != "auto") if places else None
+        best = trial.select(axes, counts, places, always=requested != "auto") if places else None
         if best is not None:
             chosen[channel] = best
     return chosen
@@ -159,19 +160,22 @@ class _Trial:
         return scale.to_unit(pixels), 0.0 if missing is None else float(missing.mean())
 
     def select(
-        self, contexts: Sequence[ContextPlanes], places: Sequence[_Place], *, always: bool
+        self, axes: Sequence[str], counts: Sequence[int], places: Sequence[_Place], *, always: bool
     ) -> ContextPlanes | None:
-        """Return the context with the least error; None if none is better than the plane alone, unless `always`."""
-        score, response = self._score(None, places)
-        best, least = None, np.inf if always else score - _MIN_GAIN
+        """Return the context with the least error; None if none is better than the plane alone, unless `always`.
+
+        The axis is chosen with the first of the counts.
+        """
+        alone, response = self._score(None, places)
         remaining = to_six_digits(_HARMLESS_RATIO * max(response, _MIN_RESPONSE))
-        shared = {axis: self._shared_noise(axis, places) for axis in dict.fromkeys(c.axis for c in contexts)}
-        for context in contexts:
-            context = replace(context, shared_noise=shared[context.axis], remaining=remaining)
-            score, _ = self._score(context, places)
-            if score < least:
-                best, least = context, score - _MIN_GAIN
-        return best
+        first = [ContextPlanes(axis, counts[0], self._shared_noise(axis, places), remaining) for axis in axes]
+        scores = [self._score(context, places)[0] for context in first]
+        best, least = first[int(np.argmin(scores))], min(scores)
+        for count in counts[1:]:
+            score, _ = self._score(context := replace(best, count=count), places)
+            if score < least - _MIN_GAIN:
+                best, least = context, score
+        return best if always or least < alone - _MIN_GAIN else None
 
     def _shared_noise(self, axis: str, places: Sequence[_Place]) -> float:
         """Return the share of the variance of the noise that adjacent planes have in common.
@@ -187,7 +191,7 @@ class _Trial:
                     self._ranges[place.plane.range_key].to_unit(self._source.read(plane, place.rows, place.columns))
                     for plane in (place.plane, neighbour)
                 ]
-                blocks += _block_means(relative_difference(*units, plane_noise(treatment, nearest)))
+                blocks += _block_means(relative_difference(*units, plane_noise(treatment, nearest)).mean(axis=0))
         if not blocks:
             return 0.0
         shared = 1.0 - _CHANCE - float(np.quantile(blocks, _BLOCK_QUANTILE))

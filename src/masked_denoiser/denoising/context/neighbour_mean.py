@@ -3,8 +3,9 @@
 A neighbour contributes to a pixel as far as it differs from the plane by no more than noise explains. The difference of
 the two planes is smoothed, squared and divided by the variance that the measured noise would give it. The result is 1
 on average where only noise differs, and is compared at a pixel, over 7 x 7 and over 33 x 33 pixels: the first detects a
-moving bead, the last faint texture. The weight decreases exponentially with what exceeds chance, as in the weighted
-averages of V-BM4D (Maggioni et al., IEEE TIP 2012) and non-local means, which compare patches likewise.
+moving bead, the last faint texture that differs everywhere. The weight decreases exponentially with what exceeds
+chance, as in the weighted averages of non-local means (Buades, Coll and Morel, CVPR 2005), which compare patches
+likewise.
 
 As the measured noise is known, so is that of the weighted mean, and the network's noise map follows it.
 """
@@ -29,14 +30,21 @@ _SMOOTHING_SIGMA, _TRUNCATE = 1.2, 4.0
 #: Side in pixels of the square over which the intensity that determines the noise is averaged.
 _INTENSITY_SIDE = 9
 
-#: (side in pixels of a square, mean over it of the squared difference, relative to that of noise, that chance explains)
-_CHANCE = ((33, 1.2), (7, 2.5), (1, 6.0))
+#: Squared difference relative to that of noise that chance explains, at a pixel and averaged over two squares.
+_PIXEL_CHANCE, _SMALL_CHANCE, _LARGE_CHANCE = 6.0, 2.5, 1.2
+
+#: Sides of these squares in pixels.
+_SMALL_SIDE, _LARGE_SIDE = 7, 33
+
+#: The excess over the large square is at most this multiple of that over a square of this side, so that a strong
+#: difference affects only what is near.
+_NEAR_RATIO, _NEAR_SIDE = 2.0, 15
 
 #: Weights below this are 0, so that planes that differ do not affect each other at all.
 _MIN_WEIGHT = 0.02
 
 #: Distance in pixels up to which pixels affect a weight.
-REACH = int(_TRUNCATE * _SMOOTHING_SIGMA + 0.5) + _CHANCE[0][0] // 2
+REACH = int(_TRUNCATE * _SMOOTHING_SIGMA + 0.5) + _LARGE_SIDE // 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,17 +133,18 @@ def excess_difference(tile: Values, other: Values, noise: PlaneNoise, missing: M
         missing: [C, H, W], pixels that are missing in one of them; None for none.
     """
     squared = relative_difference(tile, other, noise, missing)
-    excess = np.zeros_like(squared)
-    for side, chance in _CHANCE:
-        mean = uniform_filter(squared, side, mode="reflect") if side > 1 else squared
-        excess = np.maximum(excess, mean - np.float32(chance))
-    return excess
+    small = _box_mean(squared, (1, _SMALL_SIDE, _SMALL_SIDE))
+    strong = np.maximum(squared - np.float32(_PIXEL_CHANCE), small - np.float32(_SMALL_CHANCE)).max(axis=0)
+    of_all = squared.mean(axis=0)
+    near, large = _box_mean(of_all, _NEAR_SIDE), _box_mean(of_all, _LARGE_SIDE)
+    faint = np.minimum(large - np.float32(_LARGE_CHANCE), np.float32(_NEAR_RATIO) * (near - 1))
+    return np.maximum(np.maximum(strong, faint), 0)
 
 
 def relative_difference(tile: Values, other: Values, noise: PlaneNoise, missing: Mask | None = None) -> Values:
-    """Return the squared difference of two smoothed planes, as a multiple of that of noise alone, [H, W].
+    """Return the squared difference of two smoothed planes, as a multiple of that of noise alone, [C, H, W].
 
-    Arguments are those of `excess_difference`. Of several channels the mean is returned.
+    Arguments are those of `excess_difference`.
     """
     difference = other - tile
     if missing is not None:
@@ -144,14 +153,17 @@ def relative_difference(tile: Values, other: Values, noise: PlaneNoise, missing:
     share = np.float32(2.0 * (1.0 - noise.shared) * _smoothed_variance_share(noise.width))
     models = [*noise.variances] * (len(tile) if len(noise.variances) == 1 else 1)
     variance = np.stack([_variance(model, one, two) for model, one, two in zip(models, tile, other, strict=True)])
-    return np.asarray((smoothed**2 / np.maximum(share * variance, 1e-12)).mean(axis=0), np.float32)
+    return np.asarray(smoothed**2 / np.maximum(share * variance, 1e-12), np.float32)
 
 
 def _variance(model: NoiseVariance, tile: Values, other: Values) -> Values:
     """Return the variance of the noise at the mean intensity of two planes, [H, W], or [1, 1] if it is constant."""
     if not model.gain and not model.quadratic:
         return np.full((1, 1), model.sigma(0.0) ** 2, np.float32)
-    intensity = uniform_filter((tile + other) / 2, _INTENSITY_SIDE, mode="reflect")
+    # Thin bright structure has the noise of its own intensity, dark pixels at most that of their surroundings.
+    both = (tile + other) / 2
+    fine = gaussian_filter(both, _SMOOTHING_SIGMA, mode="reflect", truncate=_TRUNCATE)
+    intensity = np.maximum(fine, _box_mean(both, _INTENSITY_SIDE))
     return np.asarray(model.sigma(intensity) ** 2, np.float32)
 
 
@@ -161,7 +173,18 @@ def _smoothed_variance_share(width: float) -> float:
     Args:
         width: sigma in pixels of the Gaussian blur that explains the correlation of the noise; 0 for white noise.
     """
-    return (4.0 * np.pi * width**2 + 1.0) / (4.0 * np.pi * (width**2 + _SMOOTHING_SIGMA**2) + 1.0)
+    return _energy(float(np.hypot(width, _SMOOTHING_SIGMA))) / _energy(width)
+
+
+def _energy(sigma: float) -> float:
+    """Return the sum of squares of a Gaussian kernel in two dimensions: the variance that it leaves of white noise."""
+    reach = int(np.ceil(_TRUNCATE * sigma))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(sigma, 1e-6)) ** 2)
+    return float(((kernel / kernel.sum()) ** 2).sum() ** 2)
+
+
+def _box_mean(values: Values, side: int | tuple[int, ...]) -> Values:
+    return np.asarray(uniform_filter(values, side, mode="reflect"), np.float32)
 
 
 def _union(one: Mask | None, two: Mask | None) -> Mask | None:
