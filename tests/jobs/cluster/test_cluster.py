@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tifffile
 import torch
+import zarr
 
 from masked_denoiser.errors import DamagedError, JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
@@ -105,12 +105,15 @@ def test_cluster_output_equals_single_process_output(cluster, image, tmp_path, s
 def test_workers_average_neighbouring_planes_as_a_single_process(cluster, image, tmp_path):
     y, x = np.mgrid[:64, :96]
     series = 120 + 50 * np.sin(x / 9) * np.sin(y / 7) + np.random.default_rng(0).normal(0, 15, (3, 64, 96))
-    tifffile.imwrite(image.parent / "series.tif", series.clip(1, 255).astype(np.uint8), metadata={"axes": "TYX"})
+    path = image.parent / "series.zarr"
+    zarr.create_array(
+        path, data=series.clip(1, 255).astype(np.uint8), chunks=(1, 32, 32), dimension_names=["t", "y", "x"]
+    )
     options = replace(OPTIONS, noise="sigma=15", neighbours=1, batch=2)
-    prepared = prepare(cluster, image.parent / "series.tif", tmp_path / "a.ome.zarr", options)
+    prepared = prepare(cluster, path, tmp_path / "a.ome.zarr", options)
     assert prepared.job.context_planes
     assert isinstance(list(prepared.pipeline.run())[-1], Finished)
-    here = denoise_locally(image.parent / "series.tif", tmp_path / "b.ome.zarr", options)
+    here = denoise_locally(path, tmp_path / "b.ome.zarr", options)
     assert fingerprint(tmp_path / "a.ome.zarr") == here
 
 

@@ -187,11 +187,13 @@ class _Trial:
         for place in places:
             treatment = self._treatments[place.plane.range_key]
             for neighbour in self._neighbours.of(place.plane, nearest):
-                units = [
-                    self._ranges[place.plane.range_key].to_unit(self._source.read(plane, place.rows, place.columns))
+                scale = self._ranges[place.plane.range_key]
+                own, other = (
+                    scale.to_unit(self._source.read(plane, place.rows, place.columns))
                     for plane in (place.plane, neighbour)
-                ]
-                blocks += _block_means(relative_difference(*units, plane_noise(treatment, nearest)).mean(axis=0))
+                )
+                difference = relative_difference(own, other, plane_noise(treatment, nearest))
+                blocks += _block_means(difference.mean(axis=0))
         if not blocks:
             return 0.0
         shared = 1.0 - _CHANCE - float(np.quantile(blocks, _BLOCK_QUANTILE))

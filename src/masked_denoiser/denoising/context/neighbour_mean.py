@@ -114,14 +114,14 @@ class NeighbourMean:
     @property
     def mean(self) -> Values:
         """[C, H, W], equal to the tile where no neighbour has a weight."""
-        return self._sum / self._weights
+        return np.asarray(self._sum / self._weights, np.float32)
 
     @property
     def sigma_share(self) -> Values:
         """[1, H, W], standard deviation of the noise of `mean`, as a share of that of the tile."""
         shared = np.float32(self._noise.shared)
         independent = self._squares / self._weights**2
-        return np.sqrt(independent * (1 - shared) + shared)
+        return np.asarray(np.sqrt(independent * (1 - shared) + shared), np.float32)
 
 
 def excess_difference(tile: Values, other: Values, noise: PlaneNoise, missing: Mask | None = None) -> Values:
@@ -138,7 +138,7 @@ def excess_difference(tile: Values, other: Values, noise: PlaneNoise, missing: M
     of_all = squared.mean(axis=0)
     near, large = _box_mean(of_all, _NEAR_SIDE), _box_mean(of_all, _LARGE_SIDE)
     faint = np.minimum(large - np.float32(_LARGE_CHANCE), np.float32(_NEAR_RATIO) * (near - 1))
-    return np.maximum(np.maximum(strong, faint), 0)
+    return np.asarray(np.maximum(np.maximum(strong, faint), 0), np.float32)
 
 
 def relative_difference(tile: Values, other: Values, noise: PlaneNoise, missing: Mask | None = None) -> Values:
@@ -161,7 +161,7 @@ def _variance(model: NoiseVariance, tile: Values, other: Values) -> Values:
     if not model.gain and not model.quadratic:
         return np.full((1, 1), model.sigma(0.0) ** 2, np.float32)
     # Thin bright structure has the noise of its own intensity, dark pixels at most that of their surroundings.
-    both = (tile + other) / 2
+    both = np.asarray((tile + other) / 2, np.float32)
     fine = gaussian_filter(both, _SMOOTHING_SIGMA, mode="reflect", truncate=_TRUNCATE)
     intensity = np.maximum(fine, _box_mean(both, _INTENSITY_SIDE))
     return np.asarray(model.sigma(intensity) ** 2, np.float32)
