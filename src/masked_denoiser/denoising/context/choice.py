@@ -33,11 +33,11 @@ from masked_denoiser.network.config import SwinConfig
 #: Requested number of neighbouring planes on each side: measured, none, or a number.
 RequestedNeighbours = int | Literal["auto", "none"]
 
-#: Numbers of planes on each side that are tried, in this order: a later one must be better.
-_COUNTS = (2, 4, 1)
+#: Numbers of planes on each side that are tried, in this order, as long as the error is not higher than without.
+_COUNTS = (1, 2, 4)
 
 #: Side in pixels of the places on which they are tried, their number, and that for Swin networks, which take longer.
-_PLACE_SIDE, _PLACES, _PLACES_WITH_SWIN = 128, 4, 2
+_PLACE_SIDE, _PLACES, _PLACES_WITH_SWIN = 96, 8, 4
 
 #: Number of squares of a plane from which a place is chosen, and the largest share of missing pixels in it.
 _SQUARES, _MAX_MISSING = 6, 0.02
@@ -45,8 +45,12 @@ _SQUARES, _MAX_MISSING = 6, 0.02
 #: Sigma in pixels of the Gaussian after which the variance of a square is its structure.
 _STRUCTURE_SIGMA = 2.0
 
-#: Share of the variance of the noise by which the error must fall.
-_MIN_GAIN = 0.001
+#: Share of the variance of the noise by which the error must fall, and the same in standard errors over the places.
+_MIN_GAIN, _MIN_STANDARD_ERRORS = 0.001, 1.0
+
+#: Largest mean variance of averaged noise, as a share of that of a plane, at which averaging is worth its time, and by
+#: how much more planes must lower it; they may then raise the error by as much as `_MIN_GAIN`.
+_MAX_VARIANCE, _LESS_VARIANCE = 0.95, 0.05
 
 #: Ratio of the harmless squared difference of two planes to the variance of the noise that the network leaves, which is
 #: about its response to noise (it equals it for the best linear filter), and the least such response.
@@ -72,6 +76,32 @@ class _Place:
     plane: Plane
     rows: slice
     columns: slice
+
+
+@dataclass(frozen=True, eq=False)
+class _Score:
+    """Result of a trial at each place.
+
+    Attributes:
+        error: estimated mean square error, where 1 is that of the noise; lower is better.
+        response: share of added noise that is left.
+        variance: of the noise after averaging, as a share of that of a plane.
+    """
+
+    error: NDArray[np.float64]
+    response: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+    def is_better_than(self, alone: _Score) -> bool:
+        """Return whether the error is lower than without neighbours, by more than chance, and at little cost."""
+        gains = alone.error - self.error
+        chance = _MIN_STANDARD_ERRORS * float(gains.std()) / max(1, len(gains) - 1) ** 0.5
+        return bool(gains.mean() > max(_MIN_GAIN, chance) and self.variance.mean() < _MAX_VARIANCE)
+
+    def is_worth_more_planes_than(self, fewer: _Score) -> bool:
+        """Return whether more planes flicker less than fewer do, at no greater error."""
+        flickers_less = self.variance.mean() < fewer.variance.mean() - _LESS_VARIANCE
+        return bool(flickers_less and self.error.mean() < fewer.error.mean() + _MIN_GAIN)
 
 
 def choose_context(
@@ -127,16 +157,18 @@ class _Trial:
         return TileDenoiser(runner, runner.config.grid)
 
     def choose_places(self, planes: Sequence[Plane], seed: int) -> list[_Place]:
-        """Return squares of evenly spaced planes, from the flattest of one to the most structured of another."""
+        """Return squares of evenly spaced planes, from the flattest of one to the most structured of another.
+
+        A plane of a short stack has several.
+        """
         if not planes:
             return []
         count = _PLACES_WITH_SWIN if isinstance(self._model.card.architecture, SwinConfig) else _PLACES
-        numbers = np.unique(np.linspace(0, len(planes) - 1, count + 2)[1:-1].round().astype(int))
+        numbers = np.linspace(0, len(planes) - 1, count + 2)[1:-1].round().astype(int)
         rng = np.random.default_rng(seed)
-        return [
-            self._choose_place(planes[number], rng, rank / max(1, len(numbers) - 1))
-            for rank, number in enumerate(numbers)
-        ]
+        # Structure must not be in step with the position along the stack.
+        quantiles = rng.permutation(np.linspace(0.0, 1.0, count))
+        return [self._choose_place(planes[n], rng, float(q)) for n, q in zip(numbers, quantiles, strict=True)]
 
     def _choose_place(self, plane: Plane, rng: np.random.Generator, quantile: float) -> _Place:
         """Return the square of a plane that has this quantile of structure among some random squares."""
@@ -166,16 +198,24 @@ class _Trial:
 
         The axis is chosen with the first of the counts.
         """
-        alone, response = self._score(None, places)
-        remaining = to_six_digits(_HARMLESS_RATIO * max(response, _MIN_RESPONSE))
+        alone = self._score(None, places)
+        remaining = to_six_digits(_HARMLESS_RATIO * max(float(alone.response.mean()), _MIN_RESPONSE))
         first = [ContextPlanes(axis, counts[0], self._shared_noise(axis, places), remaining) for axis in axes]
-        scores = [self._score(context, places)[0] for context in first]
-        best, least = first[int(np.argmin(scores))], min(scores)
-        for count in counts[1:]:
-            score, _ = self._score(context := replace(best, count=count), places)
-            if score < least - _MIN_GAIN:
-                best, least = context, score
-        return best if always or least < alone - _MIN_GAIN else None
+        scores = [self._score(context, places) for context in first]
+        number = int(np.argmin([score.error.mean() for score in scores]))
+        best, score = first[number], scores[number]
+        if always:
+            return best
+        chosen: ContextPlanes | None = None
+        least = alone
+        for count in counts:
+            context = replace(best, count=count)
+            score = score if count == best.count else self._score(context, places)
+            if score.error.mean() > alone.error.mean():
+                break
+            if score.is_better_than(alone) and (chosen is None or score.is_worth_more_planes_than(least)):
+                chosen, least = context, score
+        return chosen
 
     def _shared_noise(self, axis: str, places: Sequence[_Place]) -> float:
         """Return the share of the variance of the noise that adjacent planes have in common.
@@ -199,13 +239,15 @@ class _Trial:
         shared = 1.0 - _CHANCE - float(np.quantile(blocks, _BLOCK_QUANTILE))
         return to_six_digits(min(shared, 1.0)) if shared > _NEGLIGIBLE else 0.0
 
-    def _score(self, context: ContextPlanes | None, places: Sequence[_Place]) -> tuple[float, float]:
-        """Return the estimated mean square error, where 1 is that of the noise, and the share of noise that is left."""
-        removed, response = np.mean([self._try(context, place) for place in places], axis=0)
-        return float(removed + 2.0 * response - 1.0), float(response)
+    def _score(self, context: ContextPlanes | None, places: Sequence[_Place]) -> _Score:
+        removed, response, variance = np.transpose([self._try(context, place) for place in places])
+        return _Score(removed + 2.0 * response - 1.0, response, variance)
 
-    def _try(self, context: ContextPlanes | None, place: _Place) -> tuple[float, float]:
-        """Return how much is removed from a place, and which share of added noise is left."""
+    def _try(self, context: ContextPlanes | None, place: _Place) -> tuple[float, float, float]:
+        """Return what is removed from a place, the share of added noise that is left, and the variance after averaging.
+
+        The first and the last are shares of the variance of the noise.
+        """
         key = place.plane.range_key
         pixels = self._source.read(place.plane, place.rows, place.columns)
         origin = (place.rows.start, place.columns.start)
@@ -218,15 +260,18 @@ class _Trial:
             if not self._ranges[other.range_key].blank
         ]
 
+        variances = [1.0]
+
         def denoise(tiles: Batch, treatment: NoiseTreatment) -> Batch:
             averaged = None
             if context is not None:
                 added = context.shared_noise * (tiles[0] - unit)
                 averaged = self._average(pixels, tiles[0], neighbours, added, treatment, context, key, origin)
+                variances.append(float((averaged.sigma_share**2).mean()))
             return self._denoiser.submit(tiles, ((0, 0),), treatment, averaged)().mean
 
         result = run_trials([treatment], [unit], denoise, treatment.noise_variances, treatment.width)[0]
-        return result.removed, result.noise_response
+        return result.removed, result.noise_response, variances[-1]
 
     def _average(
         self,
