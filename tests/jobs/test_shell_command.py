@@ -31,6 +31,7 @@ OPTIONS = {
     "intensity": st.none() | st.tuples(reals, reals),
     "noise": st.sampled_from(("auto", "none")) | words,
     "strength": st.sampled_from((0.5, 1.0, 1.5)),
+    "neighbours": st.integers(1, 4) | st.sampled_from(("auto", "none")),
     "precision": st.sampled_from(("auto", "float32", "bfloat16", "float16")),
     "skip_background": st.booleans(),
     "dtype": st.sampled_from(["same", "float32"]),

@@ -73,14 +73,14 @@ def _parser_of(option: Option) -> Callable[[str], Any]:
 
 
 def _number_or_word(text: str, words: tuple[str, ...]) -> int | str:
-    """Return a number of pixels, or one of `words`."""
+    """Return a number, or one of `words`."""
     if text in words:
         return text
     try:
         return int(text)
     except ValueError:
         alternatives = " nor ".join(map(repr, words))
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of pixels nor {alternatives}") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor {alternatives}") from None
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:

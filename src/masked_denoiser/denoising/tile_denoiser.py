@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
+from masked_denoiser.denoising.context.neighbour_mean import Context
 from masked_denoiser.denoising.correction_limits import limit_correction, undo_soft_limit
 from masked_denoiser.denoising.intensity.exposures import Exposure, expose
 from masked_denoiser.denoising.intensity.transforms import Transform, make_transform
@@ -85,14 +86,21 @@ class TileDenoiser:
         """
         return self.submit(tiles, origins, treatment)()
 
-    def submit(self, tiles: Batch, origins: Origins, treatment: NoiseTreatment) -> Pending:
-        """Start to denoise tiles, as `ModelRunner.submit` does; the rest is done when the result is requested."""
+    def submit(
+        self, tiles: Batch, origins: Origins, treatment: NoiseTreatment, context: Context | None = None
+    ) -> Pending:
+        """Start to denoise tiles, as `ModelRunner.submit` does; the rest is done when the result is requested.
+
+        With a context the network receives the mean of each tile and its neighbours. The limits of the correction are
+        those of the tile alone.
+        """
         repaired = replace_impulses(tiles, treatment, origins)
         if not treatment.blend:
             return lambda: Denoised(repaired, remaining_noise(repaired, treatment))
-        views = _list_views(repaired, treatment)
-        sigma = _local_sigma(repaired, treatment) if treatment.noise_map else None
-        maps = [view.sigma(sigma) for view in views]
+        shown, sigma_share = (repaired, np.float32(1)) if context is None else (context.mean, context.sigma_share)
+        views = _list_views(shown, treatment)
+        sigma = _local_sigma(shown, treatment) if treatment.noise_map else None
+        maps = [view.sigma(sigma, sigma_share) for view in views]
         pending = [
             self._start(view.exposure.network_input, origins, treatment.strides, noise)
             for view, noise in zip(views, maps, strict=True)
@@ -103,21 +111,25 @@ class TileDenoiser:
         def result() -> Denoised:
             outputs = [get() for get in pending]
             mean = _finish(outputs, self._undo_soft_limit(outputs, views, maps), views, repaired, treatment)
-            return Denoised(mean, self._std(outputs, views, repaired, treatment))
+            return Denoised(mean, self._std(outputs, views, repaired, treatment, sigma_share))
 
         return result
 
     def _std(
-        self, outputs: list[Denoised], views: list[_View], tiles: Batch, treatment: NoiseTreatment
+        self,
+        outputs: list[Denoised],
+        views: list[_View],
+        tiles: Batch,
+        treatment: NoiseTreatment,
+        sigma_share: Batch | np.float32,
     ) -> Batch | None:
         """Return the standard deviation of the error, or of the passes if the model is not calibrated."""
         if any(output.std is None for output in outputs):
             return None
         std = _weighted_sum(views, [view.std(output) for view, output in zip(views, outputs, strict=True)])
         if self.network.uncertainty is not None:
-            std = self.network.uncertainty.calibrate(
-                std, _measured_sigma(tiles, treatment) if treatment.noise else None
-            )
+            noise = _measured_sigma(tiles, treatment) * sigma_share if treatment.noise else None
+            std = self.network.uncertainty.calibrate(std, noise)
         blend = np.float32(treatment.blend)
         return std if blend == 1 else np.hypot(blend * std, (1 - blend) * remaining_noise(tiles, treatment))
 
@@ -212,11 +224,16 @@ class _View:
         """Return the intensities that a network output stands for."""
         return np.asarray(self.transform.backward(self.exposure.to_values(output)), np.float32)
 
-    def sigma(self, noise: Batch | None) -> Batch | None:
-        """Return the noise in units of the network input, from that of the intensities; None if it is not known."""
+    def sigma(self, noise: Batch | None, share: Batch | np.float32) -> Batch | None:
+        """Return the noise in units of the network input, from that of the intensities; None if it is not known.
+
+        Args:
+            noise: standard deviation of the noise of a tile.
+            share: factor by which averaging has reduced it.
+        """
         if noise is None:
             return None
-        return np.asarray(self.transform.transform_sigma(noise) * self.exposure.contrast, np.float32)
+        return np.asarray(self.transform.transform_sigma(noise) * self.exposure.contrast, np.float32) * share
 
     def std(self, output: Denoised) -> Batch:
         """Return the standard deviation of the intensities over the passes, to first order."""

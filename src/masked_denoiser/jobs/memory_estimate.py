@@ -15,6 +15,9 @@ from masked_denoiser.network.build import NetworkConfig
 #: Bytes per sample of a waiting tile without its pixels: float32 in [0, 1], clipped parts in float64, float32 result.
 _WAITING_BYTES = 4 + 8 + 4
 
+#: Bytes per sample of a waiting tile that is averaged with its neighbours, and of one tile while it is averaged.
+_CONTEXT_BYTES, _AVERAGING_BYTES = 2 * 4, 16 * 4
+
 #: Bytes per sample of a tile while it is converted in float64.
 _CONVERSION_BYTES = 4 * 8
 
@@ -44,7 +47,9 @@ def estimate_memory(job: Job, config: NetworkConfig) -> MemoryEstimate:
     channels = max(plane.channels for plane in job.planes)
     samples = job.batch * height * width * channels
     batches = -(-len(job.plan) * len(job.planes) // job.batch)
-    waiting = min(batches, READ_AHEAD + 1) * samples * (_WAITING_BYTES + np.dtype(job.dtype).itemsize)
+    waiting_bytes = _WAITING_BYTES + np.dtype(job.dtype).itemsize + _CONTEXT_BYTES * bool(job.context_planes)
+    waiting = min(batches, READ_AHEAD + 1) * samples * waiting_bytes
+    waiting += height * width * channels * _AVERAGING_BYTES * bool(job.context_planes)
     rows, columns = job.group
     group = 2 * rows * columns * job.tile**2 * channels * np.dtype(job.dtype).itemsize * (rows * columns > job.batch)
     network = network_memory(config, job.batch * (channels if config.channels == 1 else 1), height, width)

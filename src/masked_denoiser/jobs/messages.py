@@ -50,7 +50,7 @@ def job_messages(source: Source, model: Model, job: Job) -> list[str]:
         messages.append(f"intensity range{what}, fixed for the whole job: {ranges}{more}")
     if job.output and (source.modality or kind_of(Path(job.output)) in ("NIfTI", "DICOM")):
         messages.append("for research use only: a denoised medical image must not be used for a diagnosis")
-    return messages + noise_messages(job)
+    return messages + noise_messages(job) + context_messages(job)
 
 
 def axis_order_messages(source: Source, path: Path) -> list[str]:
@@ -97,6 +97,20 @@ def noise_messages(job: Job) -> list[str]:
         return []
     lines = describe_treatments(job)
     return [f"noise: {job.noise}: {lines[0]}"] if len(lines) == 1 else [f"noise: {job.noise}", *lines]
+
+
+def context_messages(job: Job) -> list[str]:
+    """Return which neighbouring planes are averaged with each plane, a line for each group of channels."""
+    channels: dict[str, list[int]] = {}
+    for channel, context in job.context_planes:
+        planes = "plane on each side" if context.count == 1 else "planes on each side"
+        shared = f"; {context.shared_noise:.0%} of the noise is common to them" if context.shared_noise else ""
+        text = f"averages {context.count} neighbouring {planes} along {context.axis} where they show the same{shared}"
+        channels.setdefault(text, []).append(channel)
+    if len(channels) == 1 and len(job.context_planes) == len({p.channel for p in job.planes if not p.copied}):
+        return list(channels)
+    plural = {text: "s" if len(numbers) > 1 else "" for text, numbers in channels.items()}
+    return [f"channel{plural[text]} {', '.join(map(str, n))}: {text}" for text, n in channels.items()]
 
 
 def describe_unchanged(job: Job, source: Source) -> str:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from masked_denoiser.errors import DamagedError, JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
@@ -99,6 +100,21 @@ def test_cluster_output_equals_single_process_output(cluster, image, tmp_path, s
     assert fingerprint(tmp_path / f"a{suffix}") == denoise_locally(image, tmp_path / f"b{suffix}", options)
     assert fingerprint(tmp_path / f"a_std{suffix}") == fingerprint(tmp_path / f"b_std{suffix}")
     assert leftovers(tmp_path / f"a{suffix}") == []
+
+
+def test_workers_average_neighbouring_planes_as_a_single_process(cluster, image, tmp_path):
+    y, x = np.mgrid[:64, :96]
+    series = 120 + 50 * np.sin(x / 9) * np.sin(y / 7) + np.random.default_rng(0).normal(0, 15, (3, 64, 96))
+    path = image.parent / "series.zarr"
+    zarr.create_array(
+        path, data=series.clip(1, 255).astype(np.uint8), chunks=(1, 32, 32), dimension_names=["t", "y", "x"]
+    )
+    options = replace(OPTIONS, noise="sigma=15", neighbours=1, batch=2)
+    prepared = prepare(cluster, path, tmp_path / "a.ome.zarr", options)
+    assert prepared.job.context_planes
+    assert isinstance(list(prepared.pipeline.run())[-1], Finished)
+    here = denoise_locally(path, tmp_path / "b.ome.zarr", options)
+    assert fingerprint(tmp_path / "a.ome.zarr") == here
 
 
 def test_killed_worker_does_not_change_the_output(cluster, image, tmp_path):

@@ -96,6 +96,8 @@ def values():
         ({"device": "cpu; rm"}, "device"),
         ({"treatments": []}, "different channels"),
         ({"hot_pixels": [[0, [[5000, 3]]]]}, "hot pixel outside"),
+        ({"context_planes": [[0, {"axis": "Z", "count": 1, "shared_noise": 0.0, "remaining": 0.1}]]}, "context"),
+        ({"context_planes": [[0, {"axis": "C", "count": 1}]]}, "context"),
         ({"shard": 64, "group": [2, 1]}, "group .* and shard 64"),
         ({"shard": 64, "group": [2, 2], "ome_zarr": "0.4"}, "group .* and shard 64"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masked_denoiser.denoising.context.average import average_neighbours
+from masked_denoiser.denoising.context.neighbour_mean import Context, NeighbourMean
+from masked_denoiser.denoising.context.planes import ContextPlanes
 from masked_denoiser.denoising.intensity.missing_pixels import add_noise_to_missing
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.denoising.intensity.rounding import COARSE_NOISE_SIGMA, round_keeping_means
 from masked_denoiser.denoising.tile_denoiser import Runner, TileDenoiser, remaining_noise
 from masked_denoiser.images.planes import Plane
@@ -60,6 +64,7 @@ class LoadedBatch:
         skipped: number of tiles that are copied because they are background.
         damage: regions that could not be read.
         units: [len(selected), C, H, W], the tiles that are denoised, in units of their intensity range.
+        context: these tiles averaged with those of neighbouring planes; None without such.
     """
 
     inputs: list[Pixels]
@@ -67,6 +72,7 @@ class LoadedBatch:
     skipped: int = 0
     damage: tuple[DamagedRegion, ...] = ()
     units: NDArray[np.float32] | None = None
+    context: Context | None = None
 
 
 class TileStages:
@@ -98,7 +104,32 @@ class TileStages:
         skipped = len(readable) - len(selected)
         if not selected:
             return LoadedBatch(inputs, [], skipped, damage)
-        return LoadedBatch(inputs, selected, skipped, damage, np.stack([units[i] for i in selected]))
+        averaged = self._average(task, [(task.batch[i], inputs[i], units[i]) for i in selected])
+        return LoadedBatch(inputs, selected, skipped, damage, np.stack([units[i] for i in selected]), averaged)
+
+    def _average(self, task: BatchTask, tiles: list[tuple[Tile, Pixels, NDArray[np.float32]]]) -> Context | None:
+        """Return tiles, given as read and in units of their range, averaged with those of neighbouring planes."""
+        context = self._job.context_of(task.plane)
+        if context is None:
+            return None
+        means = [self._average_tile(task.plane, context, *tile) for tile in tiles]
+        return Context(np.stack([each.mean for each in means]), np.stack([each.sigma_share for each in means]))
+
+    def _average_tile(
+        self, plane: Plane, context: ContextPlanes, tile: Tile, pixels: Pixels, unit: NDArray[np.float32]
+    ) -> NeighbourMean:
+        scale, treatment = self._job.range_of(plane), self._job.treatment_of(plane)
+        neighbours = self._read_neighbours(plane, context, tile)
+        return average_neighbours(pixels, unit, neighbours, scale, treatment, context, tile.origin)
+
+    def _read_neighbours(
+        self, plane: Plane, context: ContextPlanes, tile: Tile
+    ) -> Iterator[tuple[Pixels, IntensityRange]]:
+        """Yield a tile of each neighbouring plane, unless it is damaged there."""
+        for neighbour in self._job.neighbours_of(plane, context):
+            pixels, damage = self._read_tile(neighbour, tile)
+            if not damage:
+                yield pixels, self._job.range_of(neighbour)
 
     def submit(self, task: BatchTask, loaded: LoadedBatch, runner: Runner) -> Pending | None:
         """Start to denoise the tiles; return None if all are copied."""
@@ -106,7 +137,7 @@ class TileStages:
             return None
         origins = tuple(task.batch[i].origin for i in loaded.selected)
         denoiser = TileDenoiser(runner, self._job.grid)
-        return denoiser.submit(loaded.units, origins, self._job.treatment_of(task.plane))
+        return denoiser.submit(loaded.units, origins, self._job.treatment_of(task.plane), loaded.context)
 
     def to_image_units(
         self, task: BatchTask, loaded: LoadedBatch, denoised: Denoised | None

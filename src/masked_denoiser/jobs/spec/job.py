@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from masked_denoiser.denoising.context.average import uses_context
+from masked_denoiser.denoising.context.planes import ContextPlanes, PlaneNeighbours
 from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.images.choices import Channels, OmeZarr
@@ -53,6 +55,8 @@ class Job:
         noise: result of the noise measurement as text; empty if the noise was not measured.
         treatments: key and `NoiseTreatment` of each channel and epoch.
         hot_pixels: channel and (row, column) of each of its detector pixels that are replaced first.
+        context_planes: channel and the neighbouring planes that are averaged with each of its planes; none for channels
+            whose planes are denoised by themselves.
         background: key and background levels of each channel and epoch; empty if background is not skipped.
         output_dtype: see `Options.dtype`.
         selection: the denoised part of the input, as `images.selection` formats it; "" for all of it.
@@ -92,6 +96,7 @@ class Job:
     noise: str
     treatments: tuple[tuple[int, NoiseTreatment], ...]
     hot_pixels: tuple[tuple[int, tuple[tuple[int, int], ...]], ...]
+    context_planes: tuple[tuple[int, ContextPlanes], ...]
     device: str
     precision: Precision
     compiled: bool
@@ -137,6 +142,21 @@ class Job:
         hot, treatments = dict(self.hot_pixels), dict(self.treatments)
         channels = {plane.range_key: plane.channel for plane in self.planes if not plane.copied}
         return {key: replace(value, hot_pixels=hot.get(channels.get(key, -1), ())) for key, value in treatments.items()}
+
+    def context_of(self, plane: Plane) -> ContextPlanes | None:
+        """Return the neighbouring planes that are averaged with a plane; None if it is denoised by itself."""
+        if plane.copied or not uses_context(self.treatment_of(plane)):
+            return None
+        return dict(self.context_planes).get(plane.channel)
+
+    def neighbours_of(self, plane: Plane, context: ContextPlanes) -> tuple[Plane, ...]:
+        """Return the neighbours of a plane, the nearest first; none that have a single intensity."""
+        neighbours = self._neighbours.of(plane, context)
+        return tuple(neighbour for neighbour in neighbours if not self.range_of(neighbour).blank)
+
+    @cached_property
+    def _neighbours(self) -> PlaneNeighbours:
+        return PlaneNeighbours(self.planes)
 
     def background_of(self, plane: Plane) -> tuple[float, ...] | None:
         """Return the background levels of a plane; None if its background is not skipped."""

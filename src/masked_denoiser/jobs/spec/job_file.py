@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from masked_denoiser.atomic_file import replaced_atomically
+from masked_denoiser.denoising.context.planes import CONTEXT_AXES, MAX_PLANES, ContextPlanes
 from masked_denoiser.errors import JobError, PlanError
 from masked_denoiser.images.source import AXES
 from masked_denoiser.images.suffixes import ZARR_SUFFIXES
@@ -185,11 +186,24 @@ def _invalid_ranges_or_treatments(job: Job) -> str:
     sizes = dict(zip(job.axes, job.shape, strict=True))
     if any(not (0 <= y < sizes["Y"] and 0 <= x < sizes["X"]) for _, pixels in job.hot_pixels for y, x in pixels):
         return "a hot pixel outside of the image"
+    if not all(_is_valid_context(context, job.axes) for _, context in job.context_planes):
+        return f"context planes {job.context_planes}"
     try:
         _ = job.plan
     except PlanError as error:
         return str(error)
     return ""
+
+
+def _is_valid_context(context: ContextPlanes, axes: str) -> bool:
+    """Return whether the neighbours of a plane are along an axis of the image, and their figures are in range."""
+    return (
+        context.axis in CONTEXT_AXES
+        and context.axis in axes
+        and 1 <= context.count <= MAX_PLANES
+        and 0 <= context.shared_noise <= 1
+        and context.remaining > 0
+    )
 
 
 def _is_real_dtype(dtype: str) -> bool:

@@ -109,6 +109,18 @@ class Options:
             },
         ),
     )
+    neighbours: int | Literal["auto", "none"] = field(
+        default="auto",
+        metadata=_described(
+            "neighbouring planes along T or Z, on each side, that are averaged with a plane where they show the same: "
+            "auto measures on a sample whether that lowers the error; none denoises each plane by itself; 1 to 4 are "
+            "used wherever planes agree",
+            "noise",
+            "pixels",
+            choices={"auto": "automatic", "none": "none"},
+            numbers=True,
+        ),
+    )
     channels: Channels = field(
         default="auto",
         metadata=_described(

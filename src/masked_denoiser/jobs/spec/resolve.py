@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from math import isfinite, lcm
+from math import lcm
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from masked_denoiser.denoising.background import measure_background
+from masked_denoiser.denoising.context.choice import choose_context
+from masked_denoiser.denoising.context.neighbour_mean import REACH as CONTEXT_REACH
+from masked_denoiser.denoising.context.planes import ContextPlanes
 from masked_denoiser.denoising.correction_limits import MEAN_REACH
 from masked_denoiser.denoising.hot_pixels import Positions, find_hot_pixels
 from masked_denoiser.denoising.intensity.colours import colours_are_related
 from masked_denoiser.denoising.intensity.epochs import count_epochs
 from masked_denoiser.denoising.intensity.exposures import REACH as EXPOSURE_REACH
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_ranges
-from masked_denoiser.denoising.measurement.given_noise import AUTO, NONE
+from masked_denoiser.denoising.measurement.given_noise import AUTO
 from masked_denoiser.denoising.noise_settings import NoiseChoice, resolve_noise
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment, with_strength
 from masked_denoiser.denoising.stride_pattern import pattern_reach
 from masked_denoiser.denoising.tile_denoiser import MAP_REACH
 from masked_denoiser.errors import JobError
-from masked_denoiser.images.choices import Channels, OmeZarr
+from masked_denoiser.images.choices import Channels
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.validation.fingerprint import take_fingerprint
@@ -30,11 +33,11 @@ from masked_denoiser.images.writers.output_path import is_assembled
 from masked_denoiser.inference.halo import resolve_halo, round_up_to_grid
 from masked_denoiser.inference.orientations import ORIENTATIONS
 from masked_denoiser.inference.precision import Precision
+from masked_denoiser.jobs.spec.check_options import check_options
 from masked_denoiser.jobs.spec.job import Job
-from masked_denoiser.jobs.spec.options import Options, OutputDtype
+from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.file import Model
 from masked_denoiser.noise.impulses import REACH as IMPULSE_REACH
-from masked_denoiser.noise.modalities.prior import RequestedModality
 from masked_denoiser.tiling.plan import chunk_side
 from masked_denoiser.version import program_version
 
@@ -63,7 +66,7 @@ def make_job(
         JobError: if options, image and model do not fit together.
         PlanError: if the tile does not fit the model's window.
     """
-    _check_options(source, model, options)
+    check_options(source, model, options)
     if options.std and options.passes == 1:
         options = replace(options, passes=ORIENTATIONS)
     grid = model.card.architecture.grid
@@ -73,11 +76,13 @@ def make_job(
     choice = _noise_choice(context, planes, _ranges(context, planes, options), model, options)
     ranges = dict(choice.ranges)
     hot = _hot_pixels(source, planes, ranges, choice, options)
+    neighbours = _context_planes(context, planes, ranges, choice, hot, model, options)
     stride = lcm(*(treatment.stride for treatment in choice.treatments.values()))
     batch = options.batch or {"cuda": 8, "mps": 2}.get(device, 1)
     tile = _tile(options, grid, stride)
     shard = _shard(source, planes, tile, output, options)
     context_reach = _context_reach(choice.treatments.values()) + IMPULSE_REACH * bool(hot)
+    context_reach += CONTEXT_REACH * bool(neighbours)
     job = Job(
         **_source_fields(source, planes),
         **_option_fields(options),
@@ -97,6 +102,7 @@ def make_job(
         noise=choice.verdict,
         treatments=tuple(choice.treatments.items()),
         hot_pixels=tuple(hot.items()),
+        context_planes=tuple(neighbours.items()),
         device=device,
         precision=precision,
         background=_background(context, planes, ranges, options),
@@ -191,36 +197,6 @@ def _context_reach(treatments: Collection[NoiseTreatment]) -> int:
     return max(map(sum, zip(before, limited, strict=True)), default=0)
 
 
-def _check_options(source: Source, model: Model, options: Options) -> None:
-    if source.dtype.kind not in "uif":
-        raise JobError(f"{source.name} has dtype {source.dtype}; only integers and real numbers can be denoised")
-    if not 0.5 <= options.strength <= 2:
-        raise JobError(f"strength is {options.strength:g}; choose 0.5 to 2; 1 is the noise as measured or given")
-    if options.strength != 1 and options.noise.strip().lower() == NONE:
-        raise JobError("strength scales the noise, which noise 'none' ignores; leave one of them out")
-    if options.modality not in get_args(RequestedModality):
-        raise JobError(f"modality is {options.modality}; choose one of {', '.join(get_args(RequestedModality))}")
-    if options.passes < 1 or options.passes > 1000:
-        raise JobError(f"passes is {options.passes}; choose 1 to 1000")
-    if options.passes > ORIENTATIONS and not model.card.architecture.attention_mask:
-        raise JobError(
-            f"passes is {options.passes}, but {model.card.name} has no attention masks, so that its passes are the "
-            f"{ORIENTATIONS} flips and rotations of the image; choose 1 to {ORIENTATIONS}"
-        )
-    if options.dtype not in get_args(OutputDtype):
-        raise JobError(f"dtype is {options.dtype}; choose {' or '.join(get_args(OutputDtype))}")
-    if options.ome_zarr not in get_args(OmeZarr):
-        raise JobError(f"OME-Zarr {options.ome_zarr} cannot be written; choose {' or '.join(get_args(OmeZarr))}")
-    if options.batch < 0 or options.seed < 0:
-        raise JobError(f"batch ({options.batch}) and seed ({options.seed}) cannot be negative")
-    if options.seed >= 2**63:
-        raise JobError(f"seed is {options.seed}; choose one below 2^63")
-    if options.intensity is not None and not all(map(isfinite, options.intensity)):
-        raise JobError(f"the intensity range {options.intensity} is not finite; give two finite numbers")
-    if options.intensity is not None and not options.intensity[0] < options.intensity[1]:
-        raise JobError(f"the intensity range {options.intensity} is empty; give LOW < HIGH")
-
-
 def _ranges(source: Source, planes: tuple[Plane, ...], options: Options) -> dict[int, IntensityRange]:
     """Return the intensity range of each channel and epoch that is denoised, by key, in the order of the keys."""
     keys = sorted({p.range_key for p in planes if not p.copied})
@@ -243,6 +219,23 @@ def _hot_pixels(
         return {}
     noise = {key: treatment.noise_variances[0] for key, treatment in choice.treatments.items() if treatment.noise}
     return find_hot_pixels(source, planes, ranges, noise)
+
+
+def _context_planes(
+    source: Source,
+    planes: tuple[Plane, ...],
+    ranges: dict[int, IntensityRange],
+    choice: NoiseChoice,
+    hot: dict[int, Positions],
+    model: Model,
+    options: Options,
+) -> dict[int, ContextPlanes]:
+    """Return the neighbouring planes that are averaged with those of each channel; none for channels without."""
+    channels = {plane.range_key: plane.channel for plane in planes if not plane.copied}
+    treatments = {
+        key: replace(treatment, hot_pixels=hot.get(channels[key], ())) for key, treatment in choice.treatments.items()
+    }
+    return choose_context(source, planes, ranges, treatments, model, options.neighbours, options.seed)
 
 
 def _background(

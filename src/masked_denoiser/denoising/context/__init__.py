@@ -1,0 +1,1 @@
+"""Context of a plane: neighbouring planes along T or Z, which show the same structure with other noise."""

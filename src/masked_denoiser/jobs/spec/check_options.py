@@ -1,0 +1,65 @@
+"""Checks of the options of a job, against image and model."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import get_args
+
+from masked_denoiser.denoising.context.planes import CONTEXT_AXES, MAX_PLANES
+from masked_denoiser.denoising.measurement.given_noise import AUTO, NONE
+from masked_denoiser.errors import JobError
+from masked_denoiser.images.choices import OmeZarr
+from masked_denoiser.images.source import Source
+from masked_denoiser.inference.orientations import ORIENTATIONS
+from masked_denoiser.jobs.spec.options import Options, OutputDtype
+from masked_denoiser.models.file import Model
+from masked_denoiser.noise.modalities.prior import RequestedModality
+
+
+def check_options(source: Source, model: Model, options: Options) -> None:
+    """Check the values of options, and that they fit image and model.
+
+    Raises:
+        JobError: that names the first value that does not.
+    """
+    if source.dtype.kind not in "uif":
+        raise JobError(f"{source.name} has dtype {source.dtype}; only integers and real numbers can be denoised")
+    if not 0.5 <= options.strength <= 2:
+        raise JobError(f"strength is {options.strength:g}; choose 0.5 to 2; 1 is the noise as measured or given")
+    if options.strength != 1 and options.noise.strip().lower() == NONE:
+        raise JobError("strength scales the noise, which noise 'none' ignores; leave one of them out")
+    if options.modality not in get_args(RequestedModality):
+        raise JobError(f"modality is {options.modality}; choose one of {', '.join(get_args(RequestedModality))}")
+    _check_neighbours(source, options)
+    if options.passes < 1 or options.passes > 1000:
+        raise JobError(f"passes is {options.passes}; choose 1 to 1000")
+    if options.passes > ORIENTATIONS and not model.card.architecture.attention_mask:
+        raise JobError(
+            f"passes is {options.passes}, but {model.card.name} has no attention masks, so that its passes are the "
+            f"{ORIENTATIONS} flips and rotations of the image; choose 1 to {ORIENTATIONS}"
+        )
+    if options.dtype not in get_args(OutputDtype):
+        raise JobError(f"dtype is {options.dtype}; choose {' or '.join(get_args(OutputDtype))}")
+    if options.ome_zarr not in get_args(OmeZarr):
+        raise JobError(f"OME-Zarr {options.ome_zarr} cannot be written; choose {' or '.join(get_args(OmeZarr))}")
+    if options.batch < 0 or options.seed < 0:
+        raise JobError(f"batch ({options.batch}) and seed ({options.seed}) cannot be negative")
+    if options.seed >= 2**63:
+        raise JobError(f"seed is {options.seed}; choose one below 2^63")
+    if options.intensity is not None and not all(map(isfinite, options.intensity)):
+        raise JobError(f"the intensity range {options.intensity} is not finite; give two finite numbers")
+    if options.intensity is not None and not options.intensity[0] < options.intensity[1]:
+        raise JobError(f"the intensity range {options.intensity} is empty; give LOW < HIGH")
+
+
+def _check_neighbours(source: Source, options: Options) -> None:
+    if options.neighbours in (AUTO, NONE):
+        return
+    if isinstance(options.neighbours, str) or not 1 <= options.neighbours <= MAX_PLANES:
+        raise JobError(f"neighbours is {options.neighbours}; choose 'auto', 'none', or 1 to {MAX_PLANES} planes")
+    if all(source.sizes.get(axis, 1) == 1 for axis in CONTEXT_AXES):
+        raise JobError(
+            f"neighbours is {options.neighbours}, but {source.name} has a single plane along T and Z; choose 'auto'"
+        )
+    if options.noise.strip().lower() == NONE:
+        raise JobError("neighbours are averaged according to the noise, which noise 'none' ignores; leave one out")
