@@ -182,11 +182,6 @@ def _czi_mosaic(folder: Path) -> Path:
     return czi.write_czi(folder / "a.czi", blocks, czi.metadata_xml(["left"]))
 
 
-def _czi_array(path: Path) -> Array:
-    with czifile.CziFile(path) as file:
-        return file.asarray(max_workers=1)
-
-
 def _lif(*names: str) -> Callable[[Path], Path]:
     """Return what writes two images in the order of their names; only the last one is damaged in a truncated file."""
     images = {"stack": ("CZYX", _STACK), "colour": ("YXS", _RGB)}
@@ -274,7 +269,7 @@ SAMPLES: dict[str, Sample] = {
     "nd2": Sample(_nd2(), _ND2_PIXELS, "TZCYX", _nd2_array, **_ND2),
     "compressed nd2": Sample(_nd2(compressed=True), _ND2_PIXELS, "TZCYX", _nd2_array, **_ND2),
     "czi": Sample(
-        _czi_mosaic, _STACK[:, 0], "CYX", _czi_array, pixel_size=_PLANE,
+        _czi_mosaic, _STACK[:, 0], "CYX", czifile.imread, pixel_size=_PLANE,
         units={"Y": "micrometer", "X": "micrometer"}, channel_names=("DAPI", "GFP"), extra="microscopes",
         wrong_part=True,
     ),
