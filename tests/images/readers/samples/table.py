@@ -205,6 +205,13 @@ def _nd2_array(path: Path) -> Array:
         return file.asarray()[:, 1]
 
 
+def _olympus_array(path: Path) -> Array:
+    """Return the planes as CZYX, as versions of oiffile differ in the order of the axes."""
+    with oiffile.OifFile(path) as file:
+        series = file.series[0]
+        return np.moveaxis(series.asarray(), [series.axes.index(axis) for axis in "CZ"], [0, 1])
+
+
 def _oif_plane(path: Path) -> Path:
     return sorted(path.with_name("a.oif.files").iterdir())[-1]
 
@@ -287,10 +294,10 @@ SAMPLES: dict[str, Sample] = {
         lambda path: liffile.imread(path), pixel_size=_VOXEL, units=_MICROMETERS, extra="microscopes", wrong_part=True,
     ),
     "oib": Sample(
-        lambda folder: olympus.write_oib(folder / "a.oib", _STACK), _STACK, "CZYX", oiffile.imread, **_OLYMPUS,
+        lambda folder: olympus.write_oib(folder / "a.oib", _STACK), _STACK, "CZYX", _olympus_array, **_OLYMPUS,
     ),
     "oif": Sample(
-        lambda folder: olympus.write_oif(folder / "a.oif", _STACK), _STACK, "CZYX", oiffile.imread, damaged=_oif_plane,
+        lambda folder: olympus.write_oif(folder / "a.oif", _STACK), _STACK, "CZYX", _olympus_array, damaged=_oif_plane,
         **_OLYMPUS,
     ),
 }  # fmt: skip
