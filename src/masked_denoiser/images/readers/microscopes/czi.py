@@ -211,7 +211,7 @@ def _array(level: _Level, lengths: tuple[int, ...], samples: tuple[int, ...]) ->
         at, corner = index[: len(lengths)], [i * side for i, side in zip(index[len(lengths) :], block, strict=False)]
         sides = tuple(min(b, s - c) for b, s, c in zip(block, level.sides, corner, strict=True))
         out = np.zeros((*sides, *samples), dtype)
-        for number in planes.get(at, ()):
+        for number in _overlapping(planes.get(at), corner, sides):
             _place(level, number, corner, out, cache)
         return out.reshape(*(1,) * len(lengths), *out.shape)
 
@@ -219,12 +219,24 @@ def _array(level: _Level, lengths: tuple[int, ...], samples: tuple[int, ...]) ->
     return ChunkedArray((*lengths, *level.sides, *samples), dtype, chunks, fetch)
 
 
-def _by_plane(level: _Level) -> dict[tuple[int, ...], list[int]]:
-    """Return the numbers of the tiles of each plane."""
-    planes: dict[tuple[int, ...], list[int]] = {}
+def _by_plane(level: _Level) -> dict[tuple[int, ...], np.ndarray[Any, Any]]:
+    """Return rows of number, top, left, bottom and right of the tiles of each plane."""
+    planes: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
     for number, tile in enumerate(level.tiles):
-        planes.setdefault(level.plane_of(tile), []).append(number)
-    return planes
+        top, left = level.offset_of(tile)
+        box = (number, top, left, top + tile.height, left + tile.width)
+        planes.setdefault(level.plane_of(tile), []).append(box)
+    return {plane: np.array(boxes, np.int64) for plane, boxes in planes.items()}
+
+
+def _overlapping(boxes: np.ndarray[Any, Any] | None, corner: Sequence[int], sides: Sequence[int]) -> list[int]:
+    """Return the numbers of the tiles of a plane that overlap a block, in their order; a slide has many thousands."""
+    if boxes is None:
+        return []
+    starts, stops = boxes[:, 1:3], boxes[:, 3:5]
+    overlap = (starts < np.add(corner, sides)) & (stops > np.array(corner))
+    numbers: list[int] = boxes[overlap.all(axis=1), 0].tolist()
+    return numbers
 
 
 def _block_sides(level: _Level) -> tuple[int, int]:
@@ -239,11 +251,10 @@ def _block_sides(level: _Level) -> tuple[int, int]:
 
 
 def _place(level: _Level, number: int, corner: Sequence[int], out: np.ndarray[Any, Any], cache: ChunkCache) -> None:
-    """Copy the part of a tile that lies in a block."""
+    """Copy the part of a tile that lies in a block, which it overlaps."""
     tile = level.tiles[number]
     top, left = (at - start for at, start in zip(level.offset_of(tile), corner, strict=True))
     low, high = max(0, top), min(out.shape[0], top + tile.height)
     start, stop = max(0, left), min(out.shape[1], left + tile.width)
-    if low < high and start < stop:
-        pixels = cache.get((number,), lambda _: decode_tile(tile))
-        out[low:high, start:stop] = pixels[low - top : high - top, start - left : stop - left]
+    pixels = cache.get((number,), lambda _: decode_tile(tile))
+    out[low:high, start:stop] = pixels[low - top : high - top, start - left : stop - left]
