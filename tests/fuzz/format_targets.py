@@ -18,6 +18,8 @@ from tests.images.readers.samples.table import SAMPLES
 #: Names of samples by target, and the number of first bytes that hold most metadata. The samples of HDF5 have no
 #: attributes of variable length: HDF5's own library follows a damaged heap of them without end.
 _FAMILIES: dict[str, tuple[tuple[str, ...], int]] = {
+    "dicom": (("dicom", "compressed dicom"), 1200),
+    "nifti": (("nifti", "nifti.gz"), 400),
     "mrc": (("mrc volume", "mrc volumes", "mrc.gz"), 1100),
     "numpy": (("npy", "npy in columns, big endian", "npz"), 128),
     "hdf5": (("hdf5 without axes",), 6000),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 CLASSES = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1.4", "PT": "1.2.840.10008.5.1.4.1.1.128"}
 PATIENT = {
@@ -67,7 +67,7 @@ def _dataset(path: Path, pixels: np.ndarray[Any, Any], modality: str, series: in
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID = meta.MediaStorageSOPClassUID = CLASSES[modality]
+    dataset.SOPClassUID = meta.MediaStorageSOPClassUID = UID(CLASSES[modality])
     identity = generate_uid(entropy_srcs=["image", str(series), str(number)])
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = identity
     dataset.StudyInstanceUID = generate_uid(entropy_srcs=["study"])

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.evaluation.tile_error import tiny_model
-from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.selection import Selection, crop, parse_selection
 from masked_denoiser.images.source import AXES, Source
+from masked_denoiser.images.writers.create import create_sink
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolve import make_job
 

@@ -47,7 +47,8 @@ def test_strategies_cover_every_option():
 
 @given(st.builds(Options, **OPTIONS), words, words, words, words, words)
 def test_command_parses_to_the_same_options(options, input, output, model, device, select):
-    settings = {"model": model, "device": device, "select": select, "axes": "ZYX", "scheduler": "tcp://a:1"}
+    settings = {"model": model, "device": device, "select": select, "axes": "ZYX", "reader": "bioio-czi"}
+    settings["scheduler"] = "tcp://a:1"
     line = denoise_command(Path("x" + input), Path("-" + output), options=options, **settings)
     program, *arguments = shlex.split(line)
     assert program == "masked-denoiser"

@@ -3,11 +3,13 @@
     python -m tests.reliability.round_trips
 
 Prints the table of docs/reliability.md. Each output is read by our reader and by other libraries: an OME-Zarr is
-validated by ome-zarr-models and its pixels are read by zarr; an OME-TIFF is read by tifffile.
+validated by ome-zarr-models and its pixels are read by zarr; an OME-TIFF is read by tifffile, NIfTI by nibabel and MRC
+by mrcfile.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +19,8 @@ from typing import Any
 
 import dask.array as da
 import imagecodecs
+import mrcfile
+import nibabel as nib
 import numpy as np
 import ome_zarr_models.v04
 import ome_zarr_models.v05
@@ -26,10 +30,13 @@ from yaozarrs import DimSpec, v05
 from yaozarrs.write.v05 import write_image
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.create import create_sink
+from masked_denoiser.images.locator import join_locator
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.create import create_sink
+from tests.images.dicom_files import write_series
+from tests.images.readers.samples.table import SAMPLES
 
 Pixels = np.ndarray[Any, Any]
 _CHUNK = 64
@@ -40,6 +47,8 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     "OME-Zarr 0.5": ("out.ome.zarr", {}),
     "OME-Zarr 0.5, sharded": ("out.ome.zarr", {"shard": 2 * _CHUNK}),
     "OME-TIFF": ("out.ome.tif", {}),
+    "NIfTI": ("out.nii.gz", {}),
+    "MRC": ("out.mrc", {}),
 }
 
 
@@ -129,6 +138,43 @@ def _ome_zarr_05(folder: Path, pixels: Pixels) -> Path:
     return folder / "in.ome.zarr"
 
 
+def _dicom(folder: Path, pixels: Pixels) -> Path:
+    write_series(folder / "in", pixels)
+    return folder / "in"
+
+
+def _nifti(folder: Path, pixels: Pixels) -> Path:
+    image = nib.Nifti1Image(pixels.T, np.array([[0.2, 0, 0, 5], [0, 0.3, 0, -9], [0, 0, 0.7, 1], [0, 0, 0, 1.0]]))
+    image.header.set_zooms((0.2, 0.3, 0.7, 1.5)[: pixels.ndim])
+    image.header.set_xyzt_units("mm", "sec")
+    nib.save(image, folder / "in.nii")
+    return folder / "in.nii"
+
+
+def _mrc(folder: Path, pixels: Pixels) -> Path:
+    with mrcfile.new(folder / "in.mrc", pixels) as file:
+        file.voxel_size = (2, 3, 7)
+    return folder / "in.mrc"
+
+
+def _npy(folder: Path, pixels: Pixels) -> Path:
+    np.save(folder / "in.npy", pixels)
+    return folder / "in.npy"
+
+
+def _sample(name: str) -> Case:
+    """Return a case of a format that only the samples of the contract tests write."""
+    sample = SAMPLES[name]
+
+    def make(folder: Path, _: Pixels) -> str:
+        return join_locator(sample.make(folder), sample.part)
+
+    return Case(sample.pixels.shape, str(sample.pixels.dtype), make)
+
+
+#: Meters and seconds in units, to compare sizes in different ones.
+_UNITS = {"meter": 1, "millimeter": 1e-3, "micrometer": 1e-6, "nanometer": 1e-9, "angstrom": 1e-10, "millisecond": 1e-3}
+
 _OME = {
     "axes": "TCZYX", "PhysicalSizeX": 500.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.5, "PhysicalSizeZ": 1.5,
     "TimeIncrement": 2.0, "Channel": {"Name": ["DAPI", "GFP"], "Color": [0x102030FF, -1]},
@@ -153,6 +199,11 @@ CASES: dict[str, Case] = {
     "numpy": Case((4, 2, 70, 90), "int32", lambda _, pixels: pixels, "ZCYX"),
     "numpy, Boolean": Case((70, 90), "bool", lambda _, pixels: pixels),
     "numpy, time step without unit": Case((4, 70, 90), "int8", lambda _, pixels: _without_unit(pixels)),
+    "DICOM series": Case((3, 40, 50), "uint16", _dicom),
+    "NIfTI": Case((2, 3, 40, 50), "int16", _nifti),
+    "MRC": Case((3, 40, 50), "int16", _mrc),
+    "NumPy file": Case((3, 40, 50), "float32", _npy, "ZYX"),
+    **{name: _sample(name) for name in ("hdf5", "imaris", "nd2", "czi", "lif", "oib", "gif")},
     "dask": Case((2, 70, 90, 3), "uint8", lambda _, a: da.from_array(a, chunks=32), "CYXS"),  # type: ignore[no-untyped-call]
 }
 
@@ -172,11 +223,16 @@ def round_trip(case: Case, target: str, folder: Path) -> list[str]:
         try:
             write(before, folder / name, **options)
         except ImageError as refusal:
-            return [f"refused: {str(refusal).rpartition(': write')[0].replace(' it', ' ')}"]
+            return [f"refused: {_reason(refusal)}"]
         with open_image(folder / name) as after:
             if not np.array_equal(np.squeeze(after.data[:]), np.squeeze(_read_independently(folder / name))):
                 raise ValueError(f"{name}: another library reads other pixels")
             return list(_list_changes(before, after))
+
+
+def _reason(refusal: ImageError) -> str:
+    """Return why a format was refused, without the remedy."""
+    return re.split(r"[:;] write|, only ", str(refusal))[0]
 
 
 def write(source: Source, path: Path, **options: Any) -> None:
@@ -194,6 +250,12 @@ def write(source: Source, path: Path, **options: Any) -> None:
 
 def _read_independently(path: Path) -> Pixels:
     """Return the pixels as read by other libraries."""
+    if path.suffix == ".gz":
+        image: Any = nib.load(path)
+        pixels = np.asanyarray(image.dataobj)
+        return np.stack([pixels[name] for name in "RGB"], -1).swapaxes(0, -2) if pixels.dtype.names else pixels.T
+    if path.suffix == ".mrc":
+        return np.asarray(mrcfile.read(path))
     if path.suffix == ".tif":
         with tifffile.TiffFile(path) as file:
             return np.asarray(file.asarray())
@@ -209,17 +271,32 @@ def _list_changes(before: Source, after: Source) -> Iterator[str]:
     if not np.array_equal(_comparable(before), _comparable(after)):
         yield "pixels differ"
     if before.dtype.newbyteorder("=") != after.dtype:
-        yield f"{before.dtype} becomes {after.dtype}"
+        scaled = after.name.endswith(".nii.gz") and before.dtype.kind in "iu"
+        yield f"{before.dtype} {'is stored with a scale' if scaled else f'becomes {after.dtype}'}"
     if before.rgb != after.rgb:
         yield "RGB is lost"
-    for axis in before.axes:
-        if before.pixel_size.get(axis) != after.pixel_size.get(axis):
-            yield f"the step of {axis} is lost"
-        elif before.units.get(axis) != after.units.get(axis):
-            yield f"the unit of {axis} is lost"
+    if before.affine and not np.allclose(before.affine, after.affine or np.inf, atol=1e-4):
+        yield "position in the patient is lost"
+    if before.modality != after.modality:
+        yield "modality is lost"
+    yield from _changes_of_scale(before, after)
     for name in ("channel_names", "channel_colours", "windows"):
         if getattr(before, name) and getattr(before, name) != getattr(after, name):
             yield f"{name.replace('_', ' ')} are lost"
+
+
+def _changes_of_scale(before: Source, after: Source) -> Iterator[str]:
+    changed: dict[str, list[str]] = {}
+    for axis in before.axes:
+        units = [source.units.get(axis, "") for source in (before, after)]
+        pairs = zip((before, after), units, strict=True)
+        sizes = [source.pixel_size.get(axis, 0) * _UNITS.get(unit, 1) for source, unit in pairs]
+        if not np.isclose(sizes[0], sizes[1], rtol=1e-6, atol=0):
+            yield f"the step of {axis} is lost"
+        elif units[0] != units[1]:
+            changed.setdefault(units[1], []).append(axis)
+    for unit, axes in changed.items():
+        yield f"units of {', '.join(axes)} {f'become {unit}' if unit else 'are lost'}"
 
 
 def _comparable(source: Source) -> Pixels:
@@ -229,15 +306,21 @@ def _comparable(source: Source) -> Pixels:
     return np.squeeze(pixels)
 
 
+def row(name: str, folder: Path) -> str:
+    """Return a row of the table; files are written to an empty folder."""
+    case, cells = CASES[name], []
+    for target in FORMATS:
+        (folder / target).mkdir()
+        cells.append("; ".join(round_trip(case, target, folder / target)) or "all kept")
+    return f"| {name}: {case.dtype}, {' x '.join(map(str, case.shape))} | {' | '.join(cells)} |"
+
+
 def main() -> None:
     """Print the table."""
     print(f"| from | {' | '.join(FORMATS)} |\n| --- |{' --- |' * len(FORMATS)}")
-    for name, case in CASES.items():
-        cells = []
-        for target in FORMATS:
-            with tempfile.TemporaryDirectory() as folder:
-                cells.append("; ".join(round_trip(case, target, Path(folder))) or "all kept")
-        print(f"| {name}: {case.dtype}, {' x '.join(map(str, case.shape))} | {' | '.join(cells)} |")
+    for name in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            print(row(name, Path(folder)))
 
 
 if __name__ == "__main__":

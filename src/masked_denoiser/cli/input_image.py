@@ -10,7 +10,7 @@ from masked_denoiser.images.source import Source
 
 
 def open_input(arguments: Namespace, path: str | Path | None = None) -> Source:
-    """Open an input with the requested axes, pyramid level and selection.
+    """Open an input with the requested reader, axes, pyramid level and selection.
 
     Args:
         arguments: command line that includes the options of `add_reading`.
@@ -20,5 +20,9 @@ def open_input(arguments: Namespace, path: str | Path | None = None) -> Source:
         ImageError: if the image cannot be opened with these options.
     """
     return open_part(
-        path or arguments.input, axes=arguments.axes, level=arguments.level, selection=arguments.select or ""
+        path or arguments.input,
+        axes=arguments.axes,
+        level=arguments.level,
+        selection=arguments.select or "",
+        reader=arguments.reader,
     )

@@ -85,6 +85,7 @@ def _number_or_word(text: str, words: tuple[str, ...]) -> int | str:
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Add the options for reading an input."""
+    add_reader(parser)
     parser.add_argument("--axes", help="axes of the input, such as ZYX, if the file does not name them")
     parser.add_argument("--level", type=int, default=0, help="pyramid level; 0 is full resolution (default: 0)")
     parser.add_argument(
@@ -95,6 +96,17 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "negative positions are counted from the end: Z=-1,T=-3:",
     )
     add_option(parser, OPTIONS["channels"])
+
+
+def add_reader(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the reader of an input."""
+    parser.add_argument(
+        "--reader",
+        default="",
+        metavar="PLUGIN",
+        help="read the input with an installed napari plugin or bioio reader, such as bioio-czi "
+        "(default: this program, and for files that it does not know the only plugin that does)",
+    )
 
 
 def positive(text: str) -> int:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from masked_denoiser.cli.options import add_cluster, add_job, add_last_resort, add_messages, add_reading, positive
+from masked_denoiser.cli.options import (
+    add_cluster,
+    add_job,
+    add_last_resort,
+    add_messages,
+    add_reader,
+    add_reading,
+    positive,
+)
 from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES
 from masked_denoiser.version import program_version
 
@@ -126,6 +134,7 @@ def _add_training(p: argparse.ArgumentParser) -> None:
     p.add_argument("--rate", type=float, help="learning rate")
     p.add_argument("--seed", type=int, help="seed of all random numbers")
     p.add_argument("--set", action="append", metavar="NAME=VALUE", help="set any other value of the recipe, as JSON")
+    add_reader(p)
     p.add_argument("--axes", help="axes of the images, such as ZYX, if the files do not name them")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     p.add_argument("--threads", type=int, help="number of CPU threads (default: all cores)")
@@ -145,6 +154,7 @@ def _add_noise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("output", help="path ending in .ome.zarr or .ome.tif")
     p.add_argument("--noise", required=True, help="noise recipe, such as 'poisson(alpha=2) + correlated(sigma=20)'")
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same noise (default: 0)")
+    add_reader(p)
     p.add_argument("--axes", help="axes of the input, such as ZYX, if the file does not name them")
     p.add_argument("--level", type=int, default=0, help="pyramid level; 0 is full resolution (default: 0)")
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")

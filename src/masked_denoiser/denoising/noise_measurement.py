@@ -99,19 +99,19 @@ class NoiseMeasurement:
 
 
 def estimate_noise(
-    image: Source | NDArray[Any] | str | os.PathLike[str], *, axes: str | None = None, seed: int = 0
+    image: Source | NDArray[Any] | str | os.PathLike[str], *, axes: str | None = None, reader: str = "", seed: int = 0
 ) -> NoiseEstimate:
     """Measure the noise of an image: `masked_denoiser.estimate_noise`.
 
     Args:
         image: a source, a file, or an array of any real dtype.
-        axes: as for `open_image`, if the image does not name them.
+        axes, reader: as for `open_image`.
         seed: of the sample.
 
     Raises:
         ImageError: if the axes are unknown, or the file cannot be read.
     """
-    with open_image(image, axes=axes) as source:
+    with open_image(image, axes=axes, reader=reader) as source:
         return measure_noise(source, seed=seed).estimate
 
 

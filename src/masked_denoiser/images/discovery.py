@@ -7,21 +7,25 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.locator import join_locator, split_locator
 from masked_denoiser.images.readers.medical.folders import is_dicom_file, is_dicom_folder
 from masked_denoiser.images.readers.registry import find_reader
+from masked_denoiser.images.readers.signatures import read_head
 from masked_denoiser.images.suffixes import IMAGE_SUFFIXES, last_parts, suffix_of
-from masked_denoiser.images.validation.declared_size import JPEG, PNG
-from masked_denoiser.images.zarr_files import ZARR_FILES
+from masked_denoiser.images.zarr_files import is_zarr
+
+if TYPE_CHECKING:
+    from masked_denoiser.images.readers.plugins.choose import PluginReader
 
 #: Suffixes of files that unfinished jobs keep next to their output.
 _UNFINISHED_SUFFIXES = (".partial", ".creating", ".journal", ".journal.new", ".lock")
 
-#: First bytes of files that the readers open: TIFF and BigTIFF in both byte orders, PNG and JPEG.
-_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", PNG, JPEG)
+#: First bytes of TIFF and BigTIFF in both byte orders.
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 #: Characters that some file system does not allow in names, or that shells and users trip over.
 _NOT_IN_NAMES = re.compile(r"[^\w .+-]+")
@@ -30,7 +34,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w .+-]+")
 _LISTED = 3
 
 
-def find_images(inputs: Sequence[str]) -> list[str]:
+def find_images(inputs: Sequence[str], reader: str = "") -> list[str]:
     """Return the images that the inputs stand for, without duplicates, sorted by name within a folder or pattern.
 
     Args:
@@ -38,13 +42,16 @@ def find_images(inputs: Sequence[str]) -> list[str]:
             them), shell patterns ("in/*.tif", "in/**/*.tif"), and addresses ("https://..."), which are returned
             unchanged. An existing file whose name has wildcard characters is that file. A file that holds several
             images stands for all of them, unless one is named, as in "stack.lif::Series 2".
+        reader: as for `open_image`. A reader of another package decides which files of a folder are images, by their
+            names, and whether a folder is one.
 
     Raises:
-        ImageError: if an input does not exist or holds no image.
+        ImageError: if an input does not exist or holds no image, or the reader is not installed.
     """
+    plugin = _plugin(reader)
     images: dict[str, str] = {}
     for text in inputs:
-        for image in _expand(text):
+        for image in _expand(text, plugin):
             # Links are not resolved: two names are two images.
             images.setdefault(image if is_address(image) else os.path.normpath(Path.cwd() / image), image)
     return list(images.values())
@@ -55,9 +62,17 @@ def is_address(text: str) -> bool:
     return "://" in text
 
 
-def is_image_folder(path: Path) -> bool:
-    """Return whether a folder is one image, or several series of DICOM files, rather than a folder of image files."""
-    return is_zarr(path) or is_dicom_folder(path)
+def is_image_folder(path: Path, reader: str = "") -> bool:
+    """Return whether a folder is one image, or several series of DICOM files, rather than a folder of image files.
+
+    Args:
+        path: of the folder.
+        reader: as for `find_images`.
+
+    Raises:
+        ImageError: if the reader is not installed.
+    """
+    return _is_image_folder(path, _plugin(reader))
 
 
 def is_dicom(path: Path) -> bool:
@@ -68,11 +83,6 @@ def is_dicom(path: Path) -> bool:
 def is_pattern(text: str) -> bool:
     """Return whether a string has wildcard characters and does not name an existing file."""
     return any(wildcard in text for wildcard in "*?[") and not is_address(text) and not Path(text).expanduser().exists()
-
-
-def is_zarr(path: Path) -> bool:
-    """Return whether a folder is a zarr, thus one image."""
-    return path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in ZARR_FILES)
 
 
 def name_of(image: str) -> str:
@@ -88,26 +98,42 @@ def stem_of(image: str) -> str:
     return f"{stem}_{_NOT_IN_NAMES.sub('-', part).strip('- ')}" if part else stem
 
 
-def _expand(text: str) -> list[str]:
+def _plugin(reader: str) -> PluginReader | None:
+    if not reader:
+        return None
+    from masked_denoiser.images.readers.plugins.choose import find_plugin
+
+    return find_plugin(reader)
+
+
+def _is_image_folder(path: Path, plugin: PluginReader | None) -> bool:
+    if plugin is None:
+        return is_zarr(path) or is_dicom_folder(path)
+    if is_zarr(path) or not plugin.accepts(str(path)):
+        return plugin.accepts(str(path))
+    return not any(plugin.accepts(str(file)) for file in _list_folder(path, plugin))
+
+
+def _expand(text: str, plugin: PluginReader | None) -> list[str]:
     if is_address(text):
         return [text]
     if is_pattern(text):
-        return _expand_pattern(text)
+        return _expand_pattern(text, plugin)
     located, part = split_locator(text)
     path = Path(located).expanduser()
     if not path.exists():
         raise ImageError(f"{text}: cannot be found; check the path, or remove it from the list")
     if part:
         return [join_locator(path, part)]
-    if path.is_dir() and not is_image_folder(path):
-        return images_in(path)
-    return _parts_of(path)
+    if path.is_dir() and not _is_image_folder(path, plugin):
+        return _images_read_by(plugin, path) if plugin is not None else images_in(path)
+    return _parts_of(path, plugin)
 
 
-def _parts_of(path: Path) -> list[str]:
+def _parts_of(path: Path, plugin: PluginReader | None = None) -> list[str]:
     """Return the images in a file or folder; the path itself if it holds one or cannot be read."""
     try:
-        parts = _list_parts(path)
+        parts = plugin.list_parts(str(path)) if plugin is not None else _list_parts(path)
     except (OSError, ImageError):
         parts = []
     return [join_locator(path, part) for part in parts] if len(parts) > 1 else [str(path)]
@@ -119,28 +145,53 @@ def _list_parts(path: Path) -> list[str]:
 
         return [] if is_zarr(path) else list_series(path)
     reader = find_reader(path)
-    return reader.list_parts(path) if reader is not None and reader.is_installed else []
+    if reader is not None and reader.is_installed:
+        return reader.list_parts(path)
+    return [] if suffix_of(path.name) or _has_signature(path) else _list_other_parts(path)
 
 
-def _expand_pattern(pattern: str) -> list[str]:
+def _list_other_parts(path: Path) -> list[str]:
+    """Return the images in a file that the readers of this package do not know."""
+    from masked_denoiser.images.readers.plugins.choose import choose_plugin
+
+    plugin = choose_plugin(path)
+    return plugin.list_parts(str(path)) if plugin is not None else []
+
+
+def _images_read_by(plugin: PluginReader, folder: Path) -> list[str]:
+    """Return the images in a folder that a reader of another package opens."""
+    paths = [path for path in _list_folder(folder, plugin) if plugin.accepts(str(path))]
+    if not paths:
+        raise ImageError(f"folder {folder} holds no file that {plugin.description} reads; choose another --reader")
+    return [part for path in paths for part in _parts_of(path, plugin)]
+
+
+def _expand_pattern(pattern: str, plugin: PluginReader | None) -> list[str]:
     """Return the matches of a shell pattern, except plain folders and files inside a zarr."""
     paths = map(Path, sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True)))  # noqa: PTH207 - may be absolute
     images: list[Path] = []
-    for path in filter(_is_image, paths):  # a folder is sorted before its contents
+    for path in (path for path in paths if _is_image(path, plugin)):  # a folder is sorted before its contents
         inside = any(parent in images for parent in path.parents)
         if not inside and (path.is_dir() or not any(map(is_zarr, path.parents))):
             images.append(path)
     if not images:
         raise ImageError(f"nothing matches {pattern}; check the folder and the suffix")
-    return [part for path in images for part in _parts_of(path)]
+    return [part for path in images for part in _parts_of(path, plugin)]
 
 
-def images_in(folder: Path) -> list[str]:
+def images_in(folder: Path, reader: str = "") -> list[str]:
     """Return the images directly in a folder, sorted by name.
 
+    Args:
+        folder: the folder.
+        reader: as for `find_images`.
+
     Raises:
-        ImageError: if the folder cannot be read or holds no image.
+        ImageError: if the folder cannot be read or holds no image, or the reader is not installed.
     """
+    plugin = _plugin(reader)
+    if plugin is not None:
+        return _images_read_by(plugin, folder)
     images = [path for path in _list_folder(folder) if suffix_of(path.name) or is_dicom_folder(path)]
     if not images:
         known = ", ".join(last_parts(IMAGE_SUFFIXES))
@@ -181,22 +232,22 @@ def _unknown_images(folder: Path) -> Iterator[str]:
 def _has_signature(path: Path) -> bool:
     """Return whether a file begins like an image; False if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return file.read(8).startswith(_SIGNATURES)
+        return read_head(path).startswith(_TIFF_SIGNATURES) or find_reader(path) is not None
     except OSError:
         return False
 
 
-def _list_folder(folder: Path) -> list[Path]:
+def _list_folder(folder: Path, plugin: PluginReader | None = None) -> list[Path]:
     """Return the files and zarr folders in a folder, sorted by name, except hidden and unfinished ones."""
     try:
-        return sorted(path for path in folder.iterdir() if _is_image(path))
+        paths = sorted(folder.iterdir())
     except OSError as error:
         raise ImageError(f"folder {folder} cannot be read ({error.strerror}); check its permissions") from error
+    return [path for path in paths if _is_image(path, plugin if path.is_file() else None)]
 
 
-def _is_image(path: Path) -> bool:
+def _is_image(path: Path, plugin: PluginReader | None = None) -> bool:
     """Return whether a path is neither hidden, nor part of an unfinished job, nor a folder of other files."""
     if path.name.startswith(".") or path.name.lower().endswith(_UNFINISHED_SUFFIXES):
         return False
-    return is_image_folder(path) if path.is_dir() else path.is_file()
+    return _is_image_folder(path, plugin) if path.is_dir() else path.is_file()

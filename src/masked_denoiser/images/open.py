@@ -13,9 +13,13 @@ from masked_denoiser.images.readers.base import ReaderResult, to_reader_result, 
 from masked_denoiser.images.readers.medical.folders import is_dicom_folder
 from masked_denoiser.images.readers.registry import find_reader
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.suffixes import suffix_of
+from masked_denoiser.images.zarr_files import is_zarr
 
 
-def open_image(source: str | os.PathLike[str] | Source | Any, *, axes: str | None = None, level: int = 0) -> Source:
+def open_image(
+    source: str | os.PathLike[str] | Source | Any, *, axes: str | None = None, level: int = 0, reader: str = ""
+) -> Source:
     """Open an image without reading its pixels.
 
     Args:
@@ -25,19 +29,27 @@ def open_image(source: str | os.PathLike[str] | Source | Any, *, axes: str | Non
         axes: one letter of TCZYXS for each dimension, such as "ZYX"; None takes them from the metadata or guesses
             them, which the source's `notes` mention.
         level: the pyramid level to take as full resolution; finer ones are omitted.
+        reader: napari plugin or reader of bioio that opens a file, such as "bioio-czi"; "" for the readers of this
+            package, or for a file that they do not know, the only installed plugin that does.
 
     Returns:
         A source, which any thread may read. Close it, or use it in a `with` statement.
 
     Raises:
         ImageError: before anything is read, where the image is missing, unreadable, truncated, empty, not an image,
-            of complex or structured pixels, or does not have these axes or this level.
+            of complex or structured pixels, or does not have these axes or this level; or if the reader is not
+            installed, fails, or opens only files.
     """
+    if reader and not isinstance(source, str | os.PathLike):
+        raise ImageError(f"reader {reader} opens files, and {type(source).__name__} is none; leave the reader out")
     if isinstance(source, Source):
         if axes is None and level == 0:
             return source
         return replace(to_source(to_reader_result(source), axes, level), selection=source.selection)
-    result = _read_path(os.fspath(source)) if isinstance(source, str | os.PathLike) else _read_array(source)
+    if isinstance(source, str | os.PathLike):
+        result = _read_with(os.fspath(source), reader, axes) if reader else _read_path(os.fspath(source), axes)
+    else:
+        result = _read_array(source)
     try:
         return to_source(result, axes, level)
     except ImageError:
@@ -46,7 +58,18 @@ def open_image(source: str | os.PathLike[str] | Source | Any, *, axes: str | Non
         raise
 
 
-def _read_path(name: str) -> ReaderResult:
+def _read_with(name: str, reader: str, axes: str | None) -> ReaderResult:
+    from masked_denoiser.images.readers.plugins.choose import find_plugin, read_with
+
+    if "://" in name:
+        return read_with(find_plugin(reader), name, "", axes)
+    text, part = split_locator(name)
+    path = Path(text).expanduser()
+    _check_readable(path)
+    return read_with(find_plugin(reader), str(path), part, axes)
+
+
+def _read_path(name: str, axes: str | None) -> ReaderResult:
     if "://" in name:
         from masked_denoiser.images.readers.zarr.remote import read_remote
 
@@ -55,27 +78,52 @@ def _read_path(name: str) -> ReaderResult:
     path = Path(text).expanduser()
     _check_readable(path)
     if path.is_dir():
-        return _read_folder(path, part)
+        return _read_folder(path, part, axes)
     reader = find_reader(path)
-    if reader is not None:
-        return replace(reader.read(path, part), part=part)
-    if part:
-        raise ImageError(f"{path}: holds one image; leave out '::{part}'")
-    from masked_denoiser.images.readers.tiff.reader import read_tiff
-
-    return read_tiff(path)
+    if reader is None:
+        return _read_tiff_or_other(path, part, axes)
+    found = None if reader.is_installed else _read_automatically(path, part, axes)
+    return found or replace(reader.read(path, part), part=part)
 
 
-def _read_folder(path: Path, part: str) -> ReaderResult:
+def _read_folder(path: Path, part: str, axes: str | None) -> ReaderResult:
     if is_dicom_folder(path):
         from masked_denoiser.images.readers.medical.dicom_series import read_series
 
         return replace(read_series(path, part), part=part)
+    found = None if is_zarr(path) else _read_automatically(path, part, axes)
+    if found is not None:
+        return found
     if part:
         raise ImageError(f"{path}: is a folder; name an image in it as {path}/{part}")
     from masked_denoiser.images.readers.zarr.reader import read_zarr
 
     return read_zarr(path)
+
+
+def _read_tiff_or_other(path: Path, part: str, axes: str | None) -> ReaderResult:
+    from masked_denoiser.images.readers.plugins.choose import reader_hint
+    from masked_denoiser.images.readers.tiff.reader import NotTiffError, read_tiff
+
+    try:
+        result = read_tiff(path)
+    except NotTiffError as error:
+        # A file with a suffix of this package is more likely broken than of another format.
+        found = None if suffix_of(path.name) else _read_automatically(path, part, axes)
+        if found is None:
+            raise ImageError(f"{error}{reader_hint(path)}") from error
+        return found
+    if part:
+        if result.closer is not None:
+            result.closer()
+        raise ImageError(f"{path}: holds one image; leave out '::{part}'")
+    return result
+
+
+def _read_automatically(path: Path, part: str, axes: str | None) -> ReaderResult | None:
+    from masked_denoiser.images.readers.plugins.choose import read_automatically
+
+    return read_automatically(path, part, axes)
 
 
 def _check_readable(path: Path) -> None:

@@ -105,14 +105,16 @@ def crop(source: Source, selection: Selection) -> Source:
     )
 
 
-def open_part(where: str | os.PathLike[str], *, axes: str | None = None, level: int = 0, selection: str = "") -> Source:
+def open_part(
+    where: str | os.PathLike[str], *, axes: str | None = None, level: int = 0, selection: str = "", reader: str = ""
+) -> Source:
     """Open an image and select a part of it, as `open_image` and `crop` do.
 
     Raises:
         ImageError: see `open_image`, `parse_selection` and `crop`.
     """
     part = parse_selection(selection)
-    source = open_image(where, axes=axes, level=level)
+    source = open_image(where, axes=axes, level=level, reader=reader)
     try:
         return crop(source, part)
     except ImageError:

@@ -24,6 +24,11 @@ _JUNK_FILES = ("Thumbs.db", "desktop.ini")
 _IGNORED_FILES = (*METADATA_FILES, ".DS_Store")
 
 
+def is_zarr(path: Path) -> bool:
+    """Return whether a folder is a zarr, thus one image."""
+    return path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in ZARR_FILES)
+
+
 def extra_contents(path: Path) -> list[str]:
     """Return the names in a zarr folder other than levels of its first image: labels, other images, unrelated files.
 

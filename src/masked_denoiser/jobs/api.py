@@ -73,6 +73,7 @@ def denoise_file(
     *,
     model: Model | str | Path = AUTO,
     axes: str | None = None,
+    reader: str = "",
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
@@ -87,6 +88,7 @@ def denoise_file(
         output: `.ome.zarr` or `.ome.tif`.
         model: a model, its name or its path; "auto" takes general-rgb or general-gray, depending on the image.
         axes: axes of the image, if its file does not name them.
+        reader: napari plugin or reader of bioio that opens the file; see `open_image`.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         resume: continue an interrupted job.
         overwrite: replace an existing output.
@@ -102,7 +104,10 @@ def denoise_file(
     """
     options = Options(**settings)
     local = LocalExecutor(cpu_fallback=options.cpu_as_last_resort)
-    with open_image(image, axes=axes) as source, open_executor(scheduler, workers, local=local) as executor:
+    with (
+        open_image(image, axes=axes, reader=reader) as source,
+        open_executor(scheduler, workers, local=local) as executor,
+    ):
         prepared = prepare_file(
             source,
             output,

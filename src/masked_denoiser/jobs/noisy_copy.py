@@ -12,9 +12,9 @@ import torch
 
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_recipe_ranges
 from masked_denoiser.errors import JobError
-from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.create import create_sink
 from masked_denoiser.images.writers.output_path import check_disk_space, check_output, discard_output, estimate_bytes
 from masked_denoiser.noise.synthetic.recipe import TYPICAL_DISTINCT_VALUES, NoiseRecipe, add_noise
 

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.lazy_arrays import with_axes
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.validation.file_identity import find_overlap
 from masked_denoiser.images.writers.base import ProgressCallback, no_progress
+from masked_denoiser.images.writers.create import create_sink
 from masked_denoiser.images.writers.downsample import regions
 from masked_denoiser.images.writers.output_path import check_disk_space, check_output, discard_output, estimate_bytes
 

@@ -30,6 +30,7 @@ def denoise_command(
     device: str = "auto",
     options: Options | None = None,
     axes: str = "",
+    reader: str = "",
     select: str = "",
     scheduler: str = "",
     quoting: Quoting = "posix",
@@ -43,12 +44,14 @@ def denoise_command(
         device: as in `prepare_file`.
         options: how to denoise.
         axes: axes of the input, if its file does not name them.
+        reader: plugin that opens the input; "" for the readers of this package.
         select: part of the input, in the notation of `images.selection`.
         scheduler: address of the scheduler of a cluster that runs the job.
         quoting: shell whose quoting rules apply.
     """
     words = ["masked-denoiser", "denoise", _path_word(input), _path_word(output)]
-    words += _flag_words("--model", model, AUTO) + _flag_words("--axes", axes, "") + _flag_words("--select", select, "")
+    words += _flag_words("--model", model, AUTO) + _flag_words("--reader", reader, "")
+    words += _flag_words("--axes", axes, "") + _flag_words("--select", select, "")
     words += _flag_words("--device", device, "auto") + _flag_words("--scheduler", scheduler, "")
     return join_words([*words, *_option_words(options or Options())], quoting)
 

@@ -87,8 +87,8 @@ def _or_default(value: Any, default: Any) -> Any:
 
 
 def _write(path: Path, source: Source) -> None:
-    from masked_denoiser.images.create import create_sink
     from masked_denoiser.images.planes import list_planes
+    from masked_denoiser.images.writers.create import create_sink
     from masked_denoiser.images.writers.downsample import regions
     from masked_denoiser.images.writers.output_path import discard_output
 

@@ -33,6 +33,7 @@ def fine_tune(
     clean: Iterable[ImageInput] = (),
     validation: Iterable[ImageInput] = (),
     axes: str | None = None,
+    reader: str = "",
     **settings: Any,
 ) -> Model:
     """Fine-tune a model on images: `masked_denoiser.fine_tune`.
@@ -44,6 +45,7 @@ def fine_tune(
         clean: clean images, for `way="pairs"`.
         validation: images for validation; by default a part of `images` is held out.
         axes: axes of images whose files do not name them.
+        reader: napari plugin or reader of bioio that opens the files; see `open_image`.
         settings: fields of `TrainingRecipe`, such as `noise="gaussian(sigma=15)"` or `steps=500`.
 
     Returns:
@@ -52,8 +54,8 @@ def fine_tune(
     Raises:
         MaskedDenoiserError: if the arguments or images are invalid.
     """
-    inputs = TrainingImages(tuple(images), tuple(clean), tuple(validation), axes=axes)
-    base = model if isinstance(model, Model) else load_base(model, inputs.images, axes)
+    inputs = TrainingImages(tuple(images), tuple(clean), tuple(validation), axes=axes, reader=reader)
+    base = model if isinstance(model, Model) else load_base(model, inputs.images, axes, reader)
     chosen, _ = choose_device(device)
     prepared = prepare_training(inputs, fine_tune_recipe(base, settings, chosen), base=base, device=chosen)
     *_, last = prepared.run()
@@ -61,7 +63,7 @@ def fine_tune(
     return prepared.model(last, f"{base.card.name}-tuned")
 
 
-def load_base(name: str | Path, images: Sequence[ImageInput], axes: str | None = None) -> Model:
+def load_base(name: str | Path, images: Sequence[ImageInput], axes: str | None = None, reader: str = "") -> Model:
     """Return the model to start from; for "auto" the general model for the channels of the first image.
 
     Raises:
@@ -70,7 +72,7 @@ def load_base(name: str | Path, images: Sequence[ImageInput], axes: str | None =
     if name != AUTO:
         return load_model(name)
     with ExitStack() as files:
-        first, *_ = open_images(first_input(images), files, axes)
+        first, *_ = open_images(first_input(images, reader), files, axes, reader=reader)
         return load_model(resolve_auto(AUTO, first.rgb))
 
 

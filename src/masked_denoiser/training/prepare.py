@@ -169,7 +169,7 @@ def prepare_training(
     model = base if isinstance(base, Model) else load_model(base)
     _check_sizes(recipe, model.card.architecture, ranks)
     with ExitStack() as files:
-        sources = open_images(images.images, files, images.axes, cancel)
+        sources = open_images(images.images, files, images.axes, cancel, images.reader)
         training, validation = make_samplers(images, sources, files, recipe, model.card.architecture, cancel)
         trainer = Trainer(
             recipe,

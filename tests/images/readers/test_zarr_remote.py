@@ -16,10 +16,10 @@ import tifffile
 import zarr
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.create import create_sink
 from tests.reliability.round_trips import write
 
 PIXELS = np.random.default_rng(3).integers(1, 200, (2, 150, 130)).astype("uint16")

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.create import create_sink
 from masked_denoiser.images.writers.provenance import read_attributes
 from tests.images.dicom_files import OBLIQUE, PATIENT, write_series
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from masked_denoiser.atomic_file import temporary_path
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.create import create_sink
 from masked_denoiser.images.writers.downsample import build_pyramid, halve, regions
 from masked_denoiser.images.writers.layout import MAX_UNSHARDED_CHUNKS, Layout, shard_side, tile_side, working_chunk
 from masked_denoiser.images.writers.output_path import (

@@ -17,11 +17,11 @@ import tifffile
 import zarr
 
 from masked_denoiser.atomic_file import temporary_path
-from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import Sink
+from masked_denoiser.images.writers.create import create_sink
 from masked_denoiser.images.writers.memory import MemorySink
 
 CHUNK = 32

@@ -89,6 +89,7 @@ def values():
         ({"dtype": "O"}, "dtype"),
         ({"ranges": [[0, {"low": 1.0, "high": 1.0}]]}, "range"),
         ({"surprise": 1}, "surprise"),
+        ({"reader": "os; rm"}, "reader 'os; rm'"),
         ({"device": "cpu; rm"}, "device"),
         ({"treatments": []}, "different channels"),
         ({"hot_pixels": [[0, [[5000, 3]]]]}, "hot pixel outside"),
@@ -99,6 +100,21 @@ def values():
 def test_invalid_values_are_named(change, words):
     with pytest.raises(JobError, match=words):
         job_from_json(values() | change, "job.json")
+
+
+def test_reader_is_kept_and_the_format_before_it_is_named(tmp_path):
+    job = replace(
+        make_job(open_image(IMAGE, axes="CYX"), tiny_model(), OPTIONS, "cpu", "out.ome.zarr"), reader="bioio-czi"
+    )
+    write_job_file(tmp_path / "job.json", job)
+    assert read_job_file(tmp_path / "job.json").reader == "bioio-czi"
+    content = json.loads((tmp_path / "job.json").read_text())
+    del content["job"]["reader"]
+    (tmp_path / "job.json").write_text(json.dumps(content | {"format": 5}))
+    with pytest.raises(
+        JobError, match=r"job\.json has format 5 of job files, and this version reads 6; write it again"
+    ):
+        read_job_file(tmp_path / "job.json")
 
 
 def test_job_file_only_overwrites_job_files(tmp_path):

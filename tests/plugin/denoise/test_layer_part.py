@@ -8,19 +8,23 @@ from dataclasses import replace
 from unittest.mock import MagicMock
 
 import dask.array as da
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
 from napari.layers import Image
+from npe2 import DynamicPlugin
 
 from masked_denoiser.cli.main import build_parser
 from masked_denoiser.errors import MaskedDenoiserError
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.selection import crop, parse_selection
+from masked_denoiser.images.readers.plugins import bioio_reader
+from masked_denoiser.images.selection import crop, open_part, parse_selection
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.jobs.prepare import prepare_array
 from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.plugin.denoise.command_line import file_source
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.layer_part import ShapesList, choose_part
 from masked_denoiser.plugin.denoise.request import RequestBuilder
@@ -29,6 +33,7 @@ from masked_denoiser.plugin.layers.source import layer_source
 from masked_denoiser.plugin.reader import read
 from masked_denoiser.plugin.shared.task_view import AskingView
 from masked_denoiser.tiling.plan import Span
+from tests.images.readers.plugins import foo_plugin
 
 OPTIONS = Options(noise="none", tile=64, intensity=(0.0, 255.0))
 FORM = Form(model="tiny-gray", region="shapes", shapes="box", options=OPTIONS)
@@ -209,6 +214,76 @@ class TestCommand:
         layer.data = np.zeros((25, 60), np.uint8)
         with pytest.raises(MaskedDenoiserError, match="the layer is a part of the file, or was changed; save"):
             self.command(viewer, layer)
+
+
+class TestCommandOfOtherPlugins(TestCommand):
+    """Command lines for layers that another plugin opened, which name it as the reader."""
+
+    @pytest.fixture(autouse=True)
+    def plugin(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("NAPARI_CONFIG", str(tmp_path / "none.yaml"))
+        with DynamicPlugin(foo_plugin.NAME) as plugin:
+            plugin.contribute.reader(foo_plugin.get_reader, filename_patterns=["*.foo", "*.tif"])
+            yield
+
+    def open(self, viewer, path):
+        return viewer.open(str(path), plugin=foo_plugin.NAME)
+
+    def selected(self, arguments):
+        """Return the pixels that a command line denoises."""
+        where, axes, level = arguments.input[0], arguments.axes, arguments.level
+        with open_part(where, axes=axes, level=level, selection=arguments.select, reader=arguments.reader) as source:
+            return np.asarray(source.data[...])
+
+    def test_command_selects_part_shown_by_layer(self, viewer, tmp_path):
+        first, second = (
+            foo_plugin.layer((3, 40, 50), seed, name=name, axis_labels=["z", "y", "x"])
+            for seed, name in enumerate("ab")
+        )
+        path = foo_plugin.write(tmp_path / "a.foo", first, second)
+        _, shown = self.open(viewer, path)
+        arguments = self.command(viewer, shown, slices="Z=1:3")
+        assert (arguments.input, arguments.reader) == ([str(path)], foo_plugin.NAME)
+        np.testing.assert_array_equal(self.selected(arguments)[0], foo_plugin.pixels(second)[1:3])
+        source = RequestBuilder(viewer, MagicMock(spec=AskingView))._part(shown, Form(model="auto")).cut()[0]
+        with file_source(shown, path, source) as opened:
+            assert (opened.reader, opened.selection) == (foo_plugin.NAME, "C=1")
+
+    def test_command_names_the_image_of_a_layer(self, viewer, tmp_path):
+        path = foo_plugin.write(
+            tmp_path / "a.foo", foo_plugin.layer(name="large"), foo_plugin.layer((20, 20), 1, name="small")
+        )
+        _, shown = self.open(viewer, path)
+        arguments = self.command(viewer, shown)
+        assert arguments.input == [f"{path}::small"]
+        np.testing.assert_array_equal(self.selected(arguments), foo_plugin.pixels(foo_plugin.layer((20, 20), 1)))
+
+    def test_axes_are_passed_only_if_changed(self, viewer, tmp_path):
+        (shown,) = self.open(viewer, foo_plugin.write(tmp_path / "a.foo", foo_plugin.layer((9, 50, 60))))
+        assert (self.command(viewer, shown).axes, self.command(viewer, shown, axes="TYX").axes) == (None, "TYX")
+
+    def test_layer_without_file_must_be_saved_first(self, viewer, tmp_path):
+        (shown,) = self.open(viewer, foo_plugin.write(tmp_path / "a.foo", foo_plugin.layer()))
+        shown.data = np.zeros((25, 60), np.uint8)
+        with pytest.raises(MaskedDenoiserError, match="the layer is a part of the file, or was changed; save"):
+            self.command(viewer, shown)
+
+    def test_our_readers_open_what_a_plugin_cannot_without_napari(self, viewer, tmp_path):
+        tifffile.imwrite(tmp_path / "a.tif", np.zeros((50, 60), np.uint8))
+        shown = viewer.add_image(np.zeros((50, 60), np.uint8))
+        for name in (foo_plugin.NAME, "napari", "not-installed"):
+            update = {"path": str(tmp_path / "a.tif"), "reader_plugin": name}
+            shown._source = shown.source.model_copy(update=update)
+            assert self.command(viewer, shown).reader == ""
+
+    def test_napari_itself_is_named_for_what_only_napari_opens(self, viewer, tmp_path, monkeypatch):
+        monkeypatch.setattr(bioio_reader, "is_installed", lambda: False)
+        pixels = np.random.default_rng(0).integers(0, 255, (50, 60), np.uint8)
+        imageio.imwrite(tmp_path / "a.pgm", pixels)
+        (shown,) = viewer.open(str(tmp_path / "a.pgm"), plugin="napari")
+        arguments = self.command(viewer, shown)
+        assert arguments.reader == "napari"
+        np.testing.assert_array_equal(self.selected(arguments), pixels)
 
 
 def test_output_keeps_translation_of_layer():

@@ -24,7 +24,7 @@ from masked_denoiser.models.catalogue import AUTO
 
 def denoise(arguments: Namespace) -> int:
     """Denoise a file to a file, or several into a folder; return 0 if done, 1 if one failed, 130 if cancelled."""
-    if is_batch(arguments.input, arguments.output):
+    if is_batch(arguments.input, arguments.output, arguments.reader):
         if arguments.residual or arguments.report:
             raise JobError("--residual and --report are files of one image; denoise the images one by one")
         return denoise_batch(arguments, options_of(arguments))
@@ -65,7 +65,9 @@ def run(arguments: Namespace) -> int:
 
 
 def _run(job: Job, arguments: Namespace) -> int:
-    opened_source = open_part(job.input, axes=job.requested_axes, level=job.level, selection=job.selection)
+    opened_source = open_part(
+        job.input, axes=job.requested_axes, level=job.level, selection=job.selection, reader=job.reader
+    )
     with opened_source as source, executor_of(arguments) as executor:
         prepared = prepare_job(
             executor, job, source, device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite

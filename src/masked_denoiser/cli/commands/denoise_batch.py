@@ -37,8 +37,8 @@ def denoise_batch(arguments: Namespace, options: Options) -> int:
     if arguments.save_job:
         raise JobError(f"--save-job {arguments.save_job} stores the job of one image; give one input and its output")
     folder = Path(arguments.output).expanduser()
-    pairs = plan_outputs(arguments.input, folder, arguments.ending, std=options.std)
-    for note in skipped_files(arguments.input):
+    pairs = plan_outputs(arguments.input, folder, arguments.ending, std=options.std, reader=arguments.reader)
+    for note in [] if arguments.reader else skipped_files(arguments.input):
         print_note(note, arguments.quiet)
     open_ = partial(open_input, arguments)
     mode = {"resume": arguments.resume, "overwrite": arguments.overwrite}

@@ -31,7 +31,7 @@ from masked_denoiser.noise.units import figures_in_image_units
 def add(arguments: Namespace) -> int:
     """Write a noisy copy of an image."""
     recipe = parse_noise(arguments.noise)
-    with open_image(arguments.input, axes=arguments.axes, level=arguments.level) as source:
+    with open_image(arguments.input, axes=arguments.axes, level=arguments.level, reader=arguments.reader) as source:
         for note in source.notes:
             print_note(note, arguments.quiet)
         bands = noisy_copy(source, Path(arguments.output), recipe, seed=arguments.seed, overwrite=arguments.overwrite)

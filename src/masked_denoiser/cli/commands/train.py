@@ -43,7 +43,7 @@ def train(arguments: Namespace) -> int:
 
 def fine_tune(arguments: Namespace) -> int:
     """Continue the training of a model on the user's images."""
-    base = load_base(arguments.start, arguments.images, arguments.axes)
+    base = load_base(arguments.start, arguments.images, arguments.axes, arguments.reader)
     device, _ = choose_device(arguments.device)
     resumed = training_folder(Path(arguments.output)) if arguments.resume else None
     return _run(arguments, fine_tune_recipe(base, _settings(arguments), device, resumed), base)
@@ -59,6 +59,7 @@ def _run(arguments: Namespace, recipe: TrainingRecipe, base: Model) -> int:
         tuple(arguments.validation or ()),
         tuple(getattr(arguments, "validation_clean", None) or ()),
         arguments.axes,
+        reader=arguments.reader,
     )
     requested, _ = choose_device(arguments.device)
     with process_group(requested) as (ranks, device):

@@ -96,6 +96,23 @@ def to_source(result: ReaderResult, requested_axes: str | None, level: int) -> S
     )
 
 
+def medical_metadata(attributes: object) -> dict[str, Any]:
+    """Return `affine` and `modality` of `ImageMetadata` among the attributes that an output stored; invalid ones not.
+
+    Args:
+        attributes: what the file holds under our name.
+    """
+    stored = attributes if isinstance(attributes, dict) else {}
+    affine, modality = stored.get("affine"), stored.get("modality")
+    rows = affine if isinstance(affine, list) and all(isinstance(row, list) for row in affine) else []
+    numbers = [value for row in rows for value in row if isinstance(value, int | float) and isfinite(value)]
+    valid = len(rows) == 4 and all(len(row) == 4 for row in rows) and len(numbers) == 16
+    return {
+        "affine": tuple(tuple(float(value) for value in row) for row in rows) if valid else (),
+        "modality": modality if isinstance(modality, str) else "",
+    }
+
+
 def to_reader_result(source: Source) -> ReaderResult:
     """Return what a reader would find of a source, to open it again with other axes or another level."""
     return ReaderResult(

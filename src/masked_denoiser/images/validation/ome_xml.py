@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import isfinite, prod
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 from xml.etree import ElementTree
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.validation.size_limits import MAX_PLANES, check_length
+from masked_denoiser.images.zarr_files import OWN_ATTRIBUTE
+from masked_denoiser.plain_json import parse_json
 
 #: The longest known OME-XML describes plates of some thousand images.
 _MAX_XML_BYTES = 256 * 2**20
@@ -26,6 +29,21 @@ def check_no_doctype(text: str, name: str) -> None:
     """
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ImageError(f"{name}: its XML declares entities and is not opened for safety; export it again")
+
+
+def own_attributes_in(text: str, name: str) -> dict[str, Any]:
+    """Return the attributes that this program stored in the OME-XML of an output; {} for other files.
+
+    Raises:
+        ImageError: if the XML declares entities.
+        ElementTree.ParseError, ValueError: if it is broken.
+    """
+    check_no_doctype(text, name)
+    if OWN_ATTRIBUTE not in text:
+        return {}
+    values = ElementTree.fromstring(text).iterfind(".//{*}MapAnnotation/{*}Value/{*}M")
+    stored: Any = next((parse_json(value.text or "") for value in values if value.get("K") == OWN_ATTRIBUTE), {})
+    return stored if isinstance(stored, dict) else {}
 
 
 def check_ome_xml(text: str, name: str, area_of: Callable[[int], int]) -> None:

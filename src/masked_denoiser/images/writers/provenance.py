@@ -11,11 +11,10 @@ from tifffile import TiffFile, TiffFileError
 from zarr.errors import BaseZarrError
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.validation.ome_xml import check_no_doctype
+from masked_denoiser.images.validation.ome_xml import own_attributes_in
 from masked_denoiser.images.writers.derived_folder import LISTING, read_listing
 from masked_denoiser.images.writers.output_path import kind_of
 from masked_denoiser.images.zarr_files import OWN_ATTRIBUTE
-from masked_denoiser.plain_json import parse_json
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -49,6 +48,4 @@ def _from_zarr(path: Path) -> Any:
 def _from_tiff(path: Path) -> Any:
     with TiffFile(path) as tif:
         text = tif.ome_metadata or ""
-    check_no_doctype(text, str(path))
-    values = ElementTree.fromstring(text).iterfind(".//{*}MapAnnotation/{*}Value/{*}M")
-    return next((parse_json(value.text or "") for value in values if value.get("K") == OWN_ATTRIBUTE), None)
+    return own_attributes_in(text, str(path))

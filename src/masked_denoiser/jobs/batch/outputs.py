@@ -9,18 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from masked_denoiser.errors import ListError
-from masked_denoiser.images.discovery import (
-    find_images,
-    is_address,
-    is_dicom,
-    is_image_folder,
-    is_pattern,
-    is_zarr,
-    stem_of,
-)
+from masked_denoiser.images.discovery import find_images, is_address, is_dicom, is_image_folder, is_pattern, stem_of
 from masked_denoiser.images.locator import split_locator
 from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES, suffix_of
 from masked_denoiser.images.validation.file_identity import FileId, file_id
+from masked_denoiser.images.zarr_files import is_zarr
 
 #: Stands for the format of each image, where it can be written: NIfTI, DICOM and MRC; OME-Zarr for all others.
 AUTO_ENDING = "auto"
@@ -38,14 +31,20 @@ class Pair:
     output: Path
 
 
-def is_batch(inputs: Sequence[str], output: str) -> bool:
-    """Return whether the inputs are several images, or one image to be written into a folder under its own name."""
-    if len(inputs) > 1 or is_pattern(inputs[0]) or _is_plain_folder(Path(inputs[0]).expanduser()):
+def is_batch(inputs: Sequence[str], output: str, reader: str = "") -> bool:
+    """Return whether the inputs are several images, or one image to be written into a folder under its own name.
+
+    Raises:
+        ImageError: if the reader is not installed.
+    """
+    if len(inputs) > 1 or is_pattern(inputs[0]) or _is_plain_folder(Path(inputs[0]).expanduser(), reader):
         return True
     return output.endswith(("/", os.sep)) or _is_plain_folder(Path(output))
 
 
-def plan_outputs(inputs: Sequence[str], folder: Path, ending: str = AUTO_ENDING, *, std: bool = False) -> list[Pair]:
+def plan_outputs(
+    inputs: Sequence[str], folder: Path, ending: str = AUTO_ENDING, *, std: bool = False, reader: str = ""
+) -> list[Pair]:
     """Return the images in order, each with an output in `folder`: its name, with another suffix.
 
     Args:
@@ -53,27 +52,28 @@ def plan_outputs(inputs: Sequence[str], folder: Path, ending: str = AUTO_ENDING,
         folder: folder for the results; it need not exist, but its parent must.
         ending: suffix of the outputs, such as ".ome.zarr" or ".ome.tif"; "auto" for the format of each image.
         std: whether the standard deviation of each image is also written.
+        reader: plugin that opens the images; see `find_images`.
 
     Raises:
-        ImageError: if an input does not exist, or a folder or a pattern has no image.
+        ImageError: if the reader is not installed, an input does not exist, or a folder or a pattern has no image.
         ListError: if the folder or the suffix is not valid, two images would have the same output, or an output would
             be, contain or be inside an image of the list.
     """
     if ending not in (AUTO_ENDING, *_ENDINGS):
         raise ListError(f"outputs cannot end in {ending!r}; choose one of {', '.join((AUTO_ENDING, *_ENDINGS))}")
-    images = find_images(inputs)
-    _check_folder(folder, inputs)
-    pairs = [Pair(image, folder / f"{stem_of(image)}{_ending_of(image, ending)}") for image in images]
+    images = find_images(inputs, reader)
+    _check_folder(folder, inputs, reader)
+    pairs = [Pair(image, folder / f"{stem_of(image)}{_ending_of(image, ending, reader)}") for image in images]
     _check_distinct(pairs, std)
     _check_apart(pairs, std)
     return pairs
 
 
-def _ending_of(image: str, ending: str) -> str:
+def _ending_of(image: str, ending: str, reader: str) -> str:
     """Return the suffix of an image's output; for "auto" that of its own format if that can be written."""
     if ending != AUTO_ENDING:
         return ending
-    if is_address(image):
+    if is_address(image) or reader:
         return _OTHER_ENDING
     path = Path(split_locator(image)[0]).expanduser()
     if is_dicom(path):
@@ -93,7 +93,7 @@ def make_folder(folder: Path) -> None:
         raise ListError(f"folder {folder} cannot be created ({error.strerror}); choose another one") from error
 
 
-def _check_folder(folder: Path, inputs: Sequence[str]) -> None:
+def _check_folder(folder: Path, inputs: Sequence[str], reader: str) -> None:
     if is_zarr(folder) or (folder.name.lower().endswith(_ENDINGS) and not folder.is_dir()):
         raise ListError(f"{folder} names one image, but several images need a folder: give one, such as {folder.stem}/")
     if folder.exists() and not folder.is_dir():
@@ -102,7 +102,7 @@ def _check_folder(folder: Path, inputs: Sequence[str]) -> None:
         raise ListError(f"{folder.resolve().parent} is not an existing folder: create it, or write elsewhere")
     if folder.exists() and not os.access(folder, os.W_OK):
         raise ListError(f"{folder} is not writable: change its permissions, or write elsewhere")
-    folders = [path for path in (Path(text).expanduser() for text in inputs) if _is_plain_folder(path)]
+    folders = [path for path in (Path(text).expanduser() for text in inputs) if _is_plain_folder(path, reader)]
     if any(_key(path) == _key(folder) or (folder.exists() and path.samefile(folder)) for path in folders):
         raise ListError(f"{folder} is both input and output: a second run would denoise the results; write elsewhere")
 
@@ -156,5 +156,5 @@ def _key(path: Path) -> str:
     return unicodedata.normalize("NFC", str(path.expanduser().resolve())).casefold()
 
 
-def _is_plain_folder(path: Path) -> bool:
-    return path.is_dir() and not is_image_folder(path)
+def _is_plain_folder(path: Path, reader: str = "") -> bool:
+    return path.is_dir() and not is_image_folder(path, reader)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,9 @@ class Preparer:
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         resume: continue interrupted jobs and keep complete outputs.
         overwrite: replace existing outputs.
-        open: function that opens an image; `open_image` by default.
+        open: function that opens an image; `open_image` with `reader` by default.
         executor: where the jobs run; this process by default.
+        reader: plugin that opens the images; see `open_image`.
     """
 
     model: str | Path = AUTO
@@ -40,6 +42,7 @@ class Preparer:
     overwrite: bool = False
     open: Callable[[str], Source] | None = None
     executor: Executor[Any] | None = None
+    reader: str = ""
     _loaded: dict[str | Path, Model] = field(default_factory=dict, init=False, repr=False)
 
     def check(self) -> None:
@@ -70,7 +73,7 @@ class Preparer:
         from masked_denoiser.jobs.spec.options import Options
         from masked_denoiser.jobs.spec.resolve import resolve_channels
 
-        with (self.open or open_image)(pair.input) as source:
+        with (self.open or partial(open_image, reader=self.reader))(pair.input) as source:
             options = resolve_channels(source, self.model, self.options or Options())
             prepared = prepare_file(
                 source,

@@ -18,8 +18,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save
 
-from masked_denoiser.errors import JobError, MaskedDenoiserError, StoppedError
+from masked_denoiser.errors import ImageError, JobError, MaskedDenoiserError, StoppedError
+from masked_denoiser.images.locator import split_locator
 from masked_denoiser.images.readers.damage import DamagedRegion, zero_fill_damage
+from masked_denoiser.images.readers.plugins.choose import find_plugin
 from masked_denoiser.images.selection import open_part
 from masked_denoiser.images.validation.fingerprint import take_fingerprint
 from masked_denoiser.images.writers.output_path import output_exists
@@ -223,7 +225,9 @@ def _make_pipeline(run: Run) -> Pipeline:
     model = Model(Card.from_json(run.model[0]), load(run.model[1]))
     runner = create_runner(model, chosen, job, report=logging.getLogger(__name__).info)
     with ExitStack() as undo:
-        source = open_part(job.input, axes=job.requested_axes, level=job.level, selection=job.selection)
+        source = open_part(
+            job.input, axes=job.requested_axes, level=job.level, selection=job.selection, reader=job.reader
+        )
         undo.callback(source.close)
         source = zero_fill_damage(source) if job.on_error == "skip" else source
         if source.shape != job.shape or take_fingerprint(source, job.planes) != job.fingerprint:
@@ -237,11 +241,16 @@ def _make_pipeline(run: Run) -> Pipeline:
 
 
 def _check_worker(run: Run, job: Job) -> None:
-    """Raise a JobError if versions differ, which could change the pixels, or files are missing."""
+    """Raise a JobError if versions differ, which could change the pixels, or files or the reader are missing."""
     versions = {"version": (program_version(), job.version), "torch": (torch.__version__, run.torch)}
     for name, (own, expected) in versions.items():
         if own != expected:
             raise JobError(f"the worker on {platform.node()} has {name} {own}, not {expected}; update one of them")
-    for path in (job.input, str(Path(job.output).parent)):
+    for path in (split_locator(job.input)[0], str(Path(job.output).parent)):
         if "://" not in path and not Path(path).exists():
             raise JobError(f"the worker on {platform.node()} does not find {path}; {_REMEDY}")
+    if job.reader:
+        try:
+            find_plugin(job.reader)
+        except ImageError as error:
+            raise JobError(f"the worker on {platform.node()}: {error}; install it on all workers") from error

@@ -42,6 +42,7 @@ def denoise_lazy(
     *,
     model: Model | str | Path = AUTO,
     axes: str | None = None,
+    reader: str = "",
     device: str = "auto",
     options: Options | None = None,
     cache_bytes: int = CACHE_BYTES,
@@ -56,6 +57,7 @@ def denoise_lazy(
         image: anything that `open_image` accepts.
         model: a model, its name or its path; "auto" takes general-rgb or general-gray, depending on the image.
         axes: one letter of TCZYXS for each dimension, if the image does not name them.
+        reader: napari plugin or reader of bioio that opens a file; see `open_image`.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         options: how to denoise; a standard deviation and `tile="auto"` are not available.
         cache_bytes: most bytes of denoised blocks that are kept in memory.
@@ -72,7 +74,7 @@ def denoise_lazy(
         UserWarning: about noise that is too weak to be removed.
     """
     _check_dask()
-    source = open_image(image, axes=axes)
+    source = open_image(image, axes=axes, reader=reader)
     options = replace(options or Options(), **settings)
     if options.std:
         raise JobError("denoise_lazy has no standard deviation; set std to False, or use denoise_file")

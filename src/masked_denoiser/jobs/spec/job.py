@@ -38,7 +38,7 @@ class Job:
     """A resolved job. Equal jobs write the same bytes on the same kind of device.
 
     Attributes:
-        requested_axes, level: arguments of `open_image` for the input.
+        requested_axes, level, reader: arguments of `open_image` for the input.
         fingerprint: checksums of files and pixels of the input.
         model_from: name or path from which the model was loaded; empty for a model in memory.
         grid: grid of the model in pixels; that of the tiles is `stride` times as wide.
@@ -98,6 +98,7 @@ class Job:
     version: str
     selection: str = ""
     anonymize: bool = False
+    reader: str = ""
 
     @cached_property
     def plan(self) -> Plan:

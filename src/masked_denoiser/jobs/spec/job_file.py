@@ -1,6 +1,6 @@
 """Job files: a resolved job as one JSON file, shared by the command line, Python, the docks and clusters.
 
-{"format": 5, "job": {...}} with the fields of `Job`. A job file is data, never code, and may come from an untrusted
+{"format": 6, "job": {...}} with the fields of `Job`. A job file is data, never code, and may come from an untrusted
 source: its values are checked here, and against input and model when the job is run.
 """
 
@@ -23,10 +23,13 @@ from masked_denoiser.plain_json import parse_json
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-_FORMAT = 5
+_FORMAT = 6
 
 #: Largest size of a job file in bytes; typical ones have a few kilobytes.
 _MAX_BYTES = 2**24
+
+#: Names of readers, which are looked up among the installed plugins.
+_READER = re.compile(r"[\w.-]{0,200}")
 
 _DTYPE = re.compile(r"[<>=|]?[uif][1248]|u?int(8|16|32|64)|float(16|32|64)")
 
@@ -140,6 +143,8 @@ def _invalid_value(job: Job) -> str:
         return f"group {job.group} and shard {job.shard}"
     if job.device not in ("cpu", "cuda", "mps") or not _is_real_dtype(job.dtype):
         return f"device {job.device[:20]!r} and dtype {job.dtype[:20]!r}"
+    if not _READER.fullmatch(job.reader):
+        return f"reader {job.reader[:40]!r}"
     return _invalid_ranges_or_treatments(job)
 
 

@@ -143,6 +143,7 @@ def _source_fields(source: Source, planes: tuple[Plane, ...]) -> dict[str, Any]:
         "dtype": str(source.dtype),
         "rgb": source.rgb,
         "selection": source.selection,
+        "reader": source.reader,
     }
 
 

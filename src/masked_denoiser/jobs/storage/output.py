@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.errors import AlreadyCompleteError, JobError, OutputError
-from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES
 from masked_denoiser.images.validation.completeness import incompleteness
 from masked_denoiser.images.validation.fingerprint import Fingerprint, file_times
 from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress, subrange
+from masked_denoiser.images.writers.create import create_sink
 from masked_denoiser.images.writers.output_path import (
     check_disk_space,
     check_output,

@@ -229,7 +229,7 @@ def live_on_disk(
     """Return the growing result of an output on disk; None for a file that is complete already."""
     import zarr
 
-    from masked_denoiser.images.create import output_layout
+    from masked_denoiser.images.writers.create import output_layout
     from masked_denoiser.images.writers.output_path import is_assembled, working_folder
 
     folder = working_folder(output) if is_assembled(output) else output

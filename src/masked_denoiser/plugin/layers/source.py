@@ -11,6 +11,7 @@ import numpy as np
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import UNKNOWN, letter_of, resolve_axes, unit_name
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.readers.plugins.npe2_reader import OWN_PLUGIN
 from masked_denoiser.images.source import LazyArray, Source
 from masked_denoiser.plugin.layers.orientation import LayerGeometry, layer_geometry
 
@@ -130,6 +131,12 @@ def layer_path(layer: Any) -> Path | None:
     """Return the file or folder that a layer was opened from or that it shows as output; None if there is none."""
     path = getattr(layer.source, "path", None) or layer.metadata.get(OUTPUT_KEY)
     return Path(path) if path else None
+
+
+def other_plugin(layer: Any) -> str:
+    """Return the name of the napari plugin that opened a layer; "" for this one, and for layers of no file."""
+    name = getattr(layer.source, "reader_plugin", None) or ""
+    return "" if name == OWN_PLUGIN or layer.metadata.get(OUTPUT_KEY) else str(name)
 
 
 def result_state(layer: Any) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class TrainingImages:
         axes: axes of images whose files do not name them.
         regions: for each of `images` the rectangles of rows and columns that training is confined to, empty for the
             whole image; an empty tuple if no image is confined.
+        reader: plugin that opens the files; see `open_image`.
     """
 
     images: tuple[ImageInput, ...]
@@ -48,10 +49,15 @@ class TrainingImages:
     validation_clean: tuple[ImageInput, ...] = ()
     axes: str | None = None
     regions: tuple[tuple[Rectangle, ...], ...] = ()
+    reader: str = ""
 
 
 def open_images(
-    inputs: Iterable[ImageInput], files: ExitStack, axes: str | None = None, cancel: threading.Event | None = None
+    inputs: Iterable[ImageInput],
+    files: ExitStack,
+    axes: str | None = None,
+    cancel: threading.Event | None = None,
+    reader: str = "",
 ) -> list[Source]:
     """Open files, zarr folders, arrays, and every image of other folders, sorted by name.
 
@@ -60,18 +66,19 @@ def open_images(
         files: closes what is opened here.
         axes: axes of images whose files do not name them.
         cancel: checked before each file.
+        reader: plugin that opens files, and decides which files of a folder are images; see `open_image`.
 
     Raises:
         StoppedEarlyError: if `cancel` is set.
         TrainingError: if there is nothing to open.
         ImageError: if an image cannot be opened, or a folder contains none.
     """
-    images = _expand_folders(inputs)
+    images = _expand_folders(inputs, reader)
     _allow_open_files(len(images))
     sources = []
     for image in images:
         raise_if_cancelled(cancel)
-        source = open_image(image, axes=axes)
+        source = open_image(image, axes=axes, reader=reader if isinstance(image, str | os.PathLike) else "")
         if source is not image:
             files.callback(source.close)
         sources.append(source)
@@ -83,17 +90,19 @@ def open_images(
     return sources
 
 
-def first_input(inputs: Iterable[ImageInput]) -> list[ImageInput]:
+def first_input(inputs: Iterable[ImageInput], reader: str = "") -> list[ImageInput]:
     """Return the first image of all inputs, in a list; an empty list if there are no inputs.
 
     Raises:
         ImageError: if a folder contains no images.
     """
-    return _expand_folders(inputs)[:1]
+    return _expand_folders(inputs, reader)[:1]
 
 
 def skipped_notes(images: TrainingImages) -> list[str]:
     """Return notes on files in folders that look like images but have unknown suffixes, and are not used."""
+    if images.reader:
+        return []
     return skipped_files((*images.images, *images.clean, *images.validation, *images.validation_clean))
 
 
@@ -119,13 +128,13 @@ def _allow_open_files(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def _expand_folders(inputs: Iterable[ImageInput]) -> list[ImageInput]:
+def _expand_folders(inputs: Iterable[ImageInput], reader: str) -> list[ImageInput]:
     """Return all inputs, with folders replaced by the images in them."""
     images: list[ImageInput] = []
     for item in inputs:
         folder = Path(item).expanduser() if isinstance(item, str | os.PathLike) else None
-        is_folder = folder is not None and folder.is_dir() and not is_image_folder(folder)
-        images += [Path(path) for path in images_in(folder)] if folder and is_folder else [item]
+        is_folder = folder is not None and folder.is_dir() and not is_image_folder(folder, reader)
+        images += [Path(path) for path in images_in(folder, reader)] if folder and is_folder else [item]
     return images
 
 

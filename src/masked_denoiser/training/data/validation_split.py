@@ -50,15 +50,17 @@ def make_samplers(
     """
     if (recipe.way == "pairs") != bool(images.clean):
         raise TrainingError("clean images (--clean) and --way pairs belong together; give both or neither")
-    clean = open_images(images.clean, files, images.axes, cancel) if images.clean else []
+    clean = open_images(images.clean, files, images.axes, cancel, images.reader) if images.clean else []
     training = make_images(sources, clean, config.channels)
     if images.regions:
         training = confine_to_regions(training, images.regions)
     if not images.validation:
         return split_for_validation(training, recipe.patch, config.grid, cancel)
-    others = open_images(images.validation, files, images.axes)
+    others = open_images(images.validation, files, images.axes, reader=images.reader)
     check_disjoint(sources, others)
-    truths = open_images(images.validation_clean, files, images.axes) if images.validation_clean else []
+    truths: list[Source] = []
+    if images.validation_clean:
+        truths = open_images(images.validation_clean, files, images.axes, reader=images.reader)
     if recipe.way == "pairs" and not truths:
         raise TrainingError("validation images of pairs need their clean images; give them with --validation-clean")
     validation = make_images(others, truths, config.channels)

@@ -68,7 +68,8 @@ def _compound(streams: dict[str, bytes]) -> bytes:
         name: (data if len(data) >= _SMALLEST and streams[name] == data else _padded_text(streams[name]))
         for name, data in padded.items()
     }
-    body, links, starts = bytearray(), [], {}
+    body, starts = bytearray(), {}
+    links: list[Any] = []
     for name, data in padded.items():
         starts[name] = len(links)
         count = -(-len(data) // _SECTOR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,16 @@ import h5py
 import liffile
 import mrcfile
 import nd2
+import nibabel as nib
 import numpy as np
 import oiffile
+import pydicom
+import pydicom.data
+import SimpleITK as sitk  # noqa: N813 - its own convention
 import zarr
 from PIL import Image
 
+from ...dicom_files import write_series
 from . import czi, imaris, lif, olympus
 from . import nd2 as nd2_files
 
@@ -116,7 +122,7 @@ def _plain_hdf5(folder: Path) -> Path:
 
 def _hdf5_array(path: Path) -> Array:
     with h5py.File(path) as file:
-        return file["volumes/raw"][:]
+        return np.asarray(file["volumes/raw"][:])
 
 
 def _imaris_array(path: Path) -> Array:
@@ -132,7 +138,7 @@ def _zarr_zip(top: str, **options: Any) -> Callable[[Path], Path]:
         scale = [{"type": "scale", "scale": [2.0, 0.5, 0.25]}]
         axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
         image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
-        ome = {"version": "0.5", "multiscales": [image]}
+        ome: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
         with zarr.storage.ZipStore(folder / "a.ome.zarr.zip", mode="w") as store:
             group = zarr.open_group(store, mode="w", path=top, attributes={"ome": ome})
             group.create_array("0", data=_SLICES, chunks=(1, 16, 32), **options)
@@ -234,8 +240,70 @@ _OLYMPUS: dict[str, Any] = {
     "wrong_part": True,
 }  # fmt: skip
 
-#: Samples by name. Samples of medical formats belong here, too.
+_MILLIMETERS = dict.fromkeys("ZYX", "millimeter")
+
+
+def _nifti(name: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        image = nib.Nifti1Image(_SLICES.T, np.diag([0.25, 0.5, 1.5, 1]))
+        image.header.set_xyzt_units("mm")
+        nib.save(image, folder / name)
+        return folder / name
+
+    return make
+
+
+def _nifti_array(path: Path) -> Array:
+    image: Any = nib.load(path)
+    return np.asarray(image.dataobj).T
+
+
+def _dicom_file(folder: Path) -> Path:
+    (path,) = write_series(folder, _SLICES[:1])
+    return path
+
+
+_OF_PYDICOM = Path(pydicom.data.__file__).parent / "test_files"
+_MR = pydicom.dcmread(_OF_PYDICOM / "MR_small.dcm").pixel_array
+
+
+def _compressed_dicom(folder: Path) -> Path:
+    return Path(shutil.copyfile(_OF_PYDICOM / "MR_small_jpeg_ls_lossless.dcm", folder / "a.dcm"))
+
+
+def _dicom_series(folder: Path) -> Path:
+    write_series(folder / "series", _SLICES)
+    return folder / "series"
+
+
+def _gdcm_series(folder: Path) -> Array:
+    return np.stack([sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0] for path in sorted(folder.iterdir())])
+
+
+#: Samples by name.
 SAMPLES: dict[str, Sample] = {
+    "dicom": Sample(
+        _dicom_file, _SLICES[0].astype(np.int16) - 1024, "YX",
+        lambda path: sitk.GetArrayFromImage(sitk.ReadImage(str(path))),
+        pixel_size={"Y": 0.7, "X": 0.5}, units={"Y": "millimeter", "X": "millimeter"}, extra="medical",
+    ),
+    "compressed dicom": Sample(
+        _compressed_dicom, _MR, "YX", lambda path: sitk.GetArrayFromImage(sitk.ReadImage(str(path))),
+        pixel_size={"Y": 0.3125, "X": 0.3125}, units={"Y": "millimeter", "X": "millimeter"}, extra="medical",
+    ),
+    "dicom series": Sample(
+        _dicom_series, _SLICES.astype(np.int16) - 1024, "ZYX", _gdcm_series,
+        pixel_size={"Z": 2.5, "Y": 0.7, "X": 0.5}, units=_MILLIMETERS, extra="medical", wrong_part=True,
+        damaged=lambda folder: folder / "0001.dcm",
+    ),
+    "nifti": Sample(
+        _nifti("a.nii"), _SLICES, "ZYX", _nifti_array, pixel_size={"Z": 1.5, "Y": 0.5, "X": 0.25},
+        units=_MILLIMETERS, extra="medical",
+    ),
+    "nifti.gz": Sample(
+        _nifti("a.nii.gz"), _SLICES, "ZYX", _nifti_array, pixel_size={"Z": 1.5, "Y": 0.5, "X": 0.25},
+        units=_MILLIMETERS, extra="medical",
+    ),
     "mrc volume": Sample(
         _mrc(_SLICES.astype(np.int16)), _SLICES.astype(np.int16), "ZYX", mrcfile.read,
         pixel_size={"Z": 3.0, "Y": 2.0, "X": 1.5}, units=_ANGSTROM, extra="em",

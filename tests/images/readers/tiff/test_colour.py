@@ -12,10 +12,10 @@ import tifffile
 from PIL import Image
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.create import create_sink
 
 RNG = np.random.default_rng(4)
 GRAY = RNG.integers(0, 256, (60, 80), np.uint8)

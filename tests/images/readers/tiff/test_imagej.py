@@ -12,9 +12,9 @@ import pytest
 import tifffile
 import zarr
 
-from masked_denoiser.images.create import create_sink
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.create import create_sink
 
 Opener = Callable[..., Source]
 

@@ -14,7 +14,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from pydicom import uid as uids
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 _LABEL = "imagecodecs"
 

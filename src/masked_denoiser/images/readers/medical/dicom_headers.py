@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels import get_decoder
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -39,8 +39,8 @@ _TAGS = (
 
 #: What pydicom raises for damaged files.
 _ERRORS = (
-    InvalidDicomError, AttributeError, KeyError, ValueError, TypeError, NotImplementedError, EOFError, OSError,
-    RecursionError, ArithmeticError, LookupError,
+    BytesLengthException, InvalidDicomError, AttributeError, KeyError, ValueError, TypeError, NotImplementedError,
+    EOFError, OSError, RecursionError, ArithmeticError, LookupError,
 )  # fmt: skip
 
 _SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6"
@@ -63,7 +63,8 @@ def read_header(path: Path) -> Header:
             with path.open("rb") as file:
                 header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=forced)
                 header.pixels_offset = file.tell()
-            header.decode()
+            for _ in header.iterall():  # converts the values, which is otherwise done when they are used
+                pass
     except _ERRORS as error:
         raise ImageError(f"{path}: is a damaged DICOM file ({_reason(error)}); copy or export it again") from error
     return header

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,18 +105,38 @@ def _modality(series: Series) -> str:
 def _find_series(folder: Path) -> tuple[list[Series], tuple[str, ...]]:
     """Return the series of the images in a folder, and a note on other files."""
     by_uid: dict[str, dict[Path, Header]] = defaultdict(dict)
+    without_pixels: dict[Path, str] = {}
     others = 0
     for path in files_in(folder):
-        header = read_header(path) if is_dicom_file(path) else None
-        if header is None or not has_pixels(header):
+        if not is_dicom_file(path):
             others += 1
             continue
-        by_uid[str(header.get("SeriesInstanceUID", ""))][path] = header
+        header = read_header(path)
+        uid = str(header.get("SeriesInstanceUID", ""))
+        if has_pixels(header):
+            by_uid[uid][path] = header
+        else:
+            without_pixels[path] = uid
+    _check_none_is_truncated(folder, without_pixels, by_uid.keys())
+    others += len(without_pixels)
     if not by_uid:
         raise ImageError(f"{folder}: its DICOM files hold no pixels; give a folder of images")
     groups = list(by_uid.values())
     note = f"{others} {'file that is no image was' if others == 1 else 'files that are no images were'} ignored"
     return [Series(n, h) for n, h in zip(_names(groups), groups, strict=True)], (note,) if others else ()
+
+
+def _check_none_is_truncated(folder: Path, without_pixels: dict[Path, str], series: Collection[str]) -> None:
+    """Check that files without pixels are objects of other series, such as reports, and no truncated slices.
+
+    Raises:
+        ImageError: that names a file that belongs to a series of images, or to none.
+    """
+    for path, uid in without_pixels.items():
+        if uid in series or not uid:
+            raise ImageError(
+                f"{folder}: {path.name} is truncated, it ends before its pixels; copy it again, or move it away"
+            )
 
 
 def _names(groups: list[dict[Path, Header]]) -> list[str]:

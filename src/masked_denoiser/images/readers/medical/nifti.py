@@ -24,6 +24,7 @@ from nibabel.spatialimages import HeaderDataError
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.base import ReaderResult
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
+from masked_denoiser.images.readers.medical.nifti_attributes import attributes_in
 from masked_denoiser.images.validation.size_limits import check_decoded_size
 
 Array = np.ndarray[Any, Any]
@@ -76,6 +77,7 @@ def read(path: Path, part: str = "") -> ReaderResult:
         units=units,
         windows=(window,) if isfinite(sum(window)) and window[0] < window[1] and not pixels.rgb else (),
         affine=tuple(tuple(float(value) for value in row) for row in image.affine) if _has_affine(header) else (),
+        modality=str(attributes_in(header).get("modality", "")),
         closer=close,
     )
 
@@ -177,7 +179,7 @@ class _Pixels:
         self.rgb = proxy.dtype.names == _RGB
         self.dtype = _value_dtype(proxy, self.rgb)
         self._proxy, self._lock = proxy, Lock()
-        self._file = ImageOpener(_data_path(image))
+        self._file = ImageOpener(str(_data_path(image)))
 
     def read(self, block: tuple[slice, ...]) -> Array:
         """Return the values in a block in the order of C, with a dimension for samples if it is RGB."""
@@ -223,7 +225,7 @@ def _value_dtype(proxy: Any, rgb: bool) -> np.dtype[Any]:
     """Return the dtype of values: that of the file, or float32 if the header scales its integers."""
     if rgb:
         return np.dtype(np.uint8)
-    stored = np.dtype(proxy.dtype).newbyteorder("=")
+    stored: np.dtype[Any] = np.dtype(proxy.dtype).newbyteorder("=")
     scaled = (float(proxy.slope), float(proxy.inter)) != (1.0, 0.0)
     if not scaled:
         return stored

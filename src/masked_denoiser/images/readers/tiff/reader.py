@@ -14,7 +14,7 @@ from tifffile import TIFF, TiffFile, TiffFileError, TiffPageSeries
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import UNKNOWN
-from masked_denoiser.images.readers.base import ReaderResult, check_pixels
+from masked_denoiser.images.readers.base import ReaderResult, check_pixels, medical_metadata
 from masked_denoiser.images.readers.converted import Conversion, LevelArray
 from masked_denoiser.images.readers.declared_fill_values import GDAL_NODATA, fill_values_of
 from masked_denoiser.images.readers.orientation import (
@@ -30,17 +30,23 @@ from masked_denoiser.images.readers.tiff.metadata import read_calibration
 from masked_denoiser.images.readers.tiff.pixels import cache_note, open_levels
 from masked_denoiser.images.readers.tiff.series import choose_series, file_paths, undeclared_pages_note
 from masked_denoiser.images.source import AXES
+from masked_denoiser.images.validation.ome_xml import own_attributes_in
 from masked_denoiser.images.validation.tiff import check_complete, check_xml, missing_pages_note
 
 _UNSTITCHED = "tiles may overlap at seams: they are placed side by side, as the scanner stored them"
 _EXCHANGED = str.maketrans("YX", "XY")
 
 
+class NotTiffError(ImageError):
+    """A file that does not begin like a TIFF."""
+
+
 def read_tiff(path: Path) -> ReaderResult:
     """Open the largest image of a TIFF; uncompressed pixels are read directly from the file.
 
     Raises:
-        ImageError: if it is not a TIFF, truncated, corrupt, without image, of an unknown compression, or of colours
+        NotTiffError: if it does not begin like a TIFF.
+        ImageError: if it is truncated, corrupt, without image, of an unknown compression, or of colours
             that cannot be converted.
     """
     with _wrap_tiff_errors(path), ExitStack() as stack:
@@ -60,7 +66,7 @@ def _wrap_tiff_errors(path: Path) -> Iterator[None]:
         raise
     except TiffFileError as error:
         if "not a TIFF file" in str(error):
-            raise ImageError(f"{path}: is not a TIFF, PNG or JPEG; convert it to one, or to OME-Zarr") from error
+            raise NotTiffError(f"{path}: is not a TIFF, PNG or JPEG; convert it to one, or to OME-Zarr") from error
         raise ImageError(f"{path}: is a broken TIFF ({str(error)[:300]}); copy or export it again") from error
     except (
         struct.error,
@@ -130,6 +136,7 @@ def _describe(
             *calibration.notes,
             *orientation_note(orientation),
         ),
+        **medical_metadata(own_attributes_in(tif.ome_metadata or "", str(path)) if tif.is_ome else {}),
     )
 
 

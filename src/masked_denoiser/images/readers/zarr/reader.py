@@ -20,7 +20,7 @@ from zarr.storage import FsspecStore, LocalStore
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import UNKNOWN, letter_of, unit_name
-from masked_denoiser.images.readers.base import ReaderResult, check_pixels
+from masked_denoiser.images.readers.base import ReaderResult, check_pixels, medical_metadata
 from masked_denoiser.images.readers.chunk_cache import cache_blocks
 from masked_denoiser.images.readers.declared_fill_values import fill_values_in_attributes
 from masked_denoiser.images.readers.zarr.checks import check_stored, labels_note, level_paths
@@ -180,6 +180,7 @@ def _describe_multiscale(
         notes=(*notes, *labels_note(group, name), *check_stored(arrays, name, attributes)),
         level_paths=level_paths(arrays),
         fill_values=fill_values_in_attributes(arrays[0].attrs.asdict(), np.dtype(arrays[0].dtype)),
+        **medical_metadata(attributes.get(OWN_ATTRIBUTE)),
     )
 
 

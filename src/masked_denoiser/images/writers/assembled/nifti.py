@@ -7,8 +7,7 @@ fit: unchanged values stay exact, and rounding stays far below the noise.
 from __future__ import annotations
 
 import gzip
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
 from math import floor, log2
@@ -17,20 +16,18 @@ from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
-from nibabel.nifti1 import Nifti1Extension, Nifti1Extensions
+from nibabel.nifti1 import Nifti1Extensions
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.planes import Plane
+from masked_denoiser.images.readers.medical.nifti_attributes import attributes_in, from_extension, to_extension
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.assembled.sink import AssembledSink
 from masked_denoiser.images.writers.base import ProgressCallback, no_progress
 from masked_denoiser.images.writers.layout import Layout
-from masked_denoiser.plain_json import parse_json
 
 Array = np.ndarray[Any, Any]
 
-#: Key of our attributes in an extension of the header, which has the code of comments.
-_KEY, _COMMENT = "masked_denoiser", 6
 #: Finest scale, as a power of two of that of the input: rounding by a 256th of a grey level is below any noise.
 _MAX_FINER = 8
 #: Relative error of values in float32, by which the extreme integers may seem not to fit.
@@ -77,11 +74,14 @@ class NiftiSink(AssembledSink):
         header.set_slope_inter(*(scale if stored.kind in "iu" else (1, 0)))
         if self._anonymizes:
             _remove_text(header)
-        header.extensions.append(_extension(self._attributes))
+        header.extensions.append(to_extension({**self._attributes, **self._modality()}))
         with path.open("wb") as file, _compressed(file, self._path) as out:
             header.write_to(out)
             for plane in self._planes(progress):
                 out.write(_encode(plane, stored, *scale))
+
+    def _modality(self) -> dict[str, str]:
+        return {"modality": self._source.modality} if self._source.modality else {}
 
     def _planes(self, progress: ProgressCallback = no_progress) -> Iterator[Array]:
         """Yield the planes in the order of the file."""
@@ -167,7 +167,8 @@ def _header(source: Source, layout: Layout, stored: np.dtype[Any]) -> Any:
     while len(shape) > 2 and "XYZT"[len(shape) - 1] not in sizes:
         shape.pop()
     kind = nib.Nifti2Header if max(shape) > _MAX_SIDE_1 or isinstance(template, nib.Nifti2Header) else nib.Nifti1Header
-    header: Any = kind() if template is None else kind.from_header(template, check=False).as_byteswapped("<")
+    converted: Any = kind
+    header = converted() if template is None else converted.from_header(template, check=False).as_byteswapped("<")
     header["magic"] = kind.single_magic
     header.extensions = Nifti1Extensions(_others(template.extensions) if template is not None else ())
     header["vox_offset"] = 0  # computed from the extensions when it is written
@@ -189,22 +190,26 @@ def _remove_text(header: Any) -> None:
 
 def _others(extensions: Any) -> list[Any]:
     """Return the extensions of an input without ours, of an earlier run."""
-    return [extension for extension in extensions if not _own(extension)]
+    return [extension for extension in extensions if not from_extension(extension)]
 
 
 def _set_geometry(header: Any, source: Source, shape: list[int], keeps_codes: bool) -> None:
-    """Set pixel sizes, units and the affine, whose codes are kept for a NIfTI input."""
-    space = {axis: _MILLIMETERS.get(source.units.get(axis, ""), 0.0) for axis in "XYZ"}
-    physical = all(space[axis] for axis in "XY")
-    zooms = [source.pixel_size.get(a, 1.0) * (space[a] or 1.0 if physical else 1.0) for a in "XYZ"]
+    """Set pixel sizes, units and the affine, whose codes are kept for a NIfTI input.
+
+    Lengths are in millimeters, or in micrometers if those are the unit of the image and its place is unknown.
+    """
+    known = [a for a in "XYZ" if a in source.pixel_size and source.units.get(a, "") in _MILLIMETERS]
+    small = not source.affine and {source.units[a] for a in known} == {"micrometer"}
+    unit = ("micron" if small else "mm") if {"X", "Y"} <= set(known) else "unknown"
+    factor = {a: _MILLIMETERS[source.units[a]] * (1e3 if small else 1) if a in known else 1.0 for a in "XYZ"}
     seconds = _SECONDS.get(source.units.get("T", ""), 0.0)
+    zooms = [source.pixel_size.get(a, 1.0) * (factor[a] if unit != "unknown" else 1.0) for a in "XYZ"]
     header.set_zooms([*zooms, source.pixel_size.get("T", 1.0) * (seconds or 1.0)][: len(shape)])
     if not keeps_codes:
-        header.set_xyzt_units("mm" if physical else 0, "sec" if seconds else 0)
-    if source.affine and keeps_codes:
-        _set_affine(header, np.array(source.affine), int(header["qform_code"]), int(header["sform_code"]))
-    elif source.affine:
-        _set_affine(header, np.array(source.affine), 1, 1)
+        header.set_xyzt_units(unit, "sec" if seconds else "unknown")
+    if source.affine:
+        codes = (int(header["qform_code"]), int(header["sform_code"])) if keeps_codes else (1, 1)
+        _set_affine(header, np.array(source.affine), *codes)
 
 
 def _set_affine(header: Any, affine: Array, qform: int, sform: int) -> None:
@@ -224,25 +229,6 @@ def _compressed(file: BinaryIO, output: Path) -> Iterator[Any]:
         yield out
 
 
-def _extension(attributes: Mapping[str, Any]) -> Any:
-    note = "Research use only. Denoised by napari-masked-denoiser."
-    text = json.dumps({"note": note, _KEY: dict(attributes)}, sort_keys=True)
-    return Nifti1Extension(_COMMENT, text.encode())
-
-
-def _own(extension: Any) -> dict[str, Any]:
-    """Return our attributes in an extension of a header; {} for other extensions."""
-    if extension.get_code() != _COMMENT:
-        return {}
-    content = extension.get_content()
-    try:
-        values = parse_json(content if isinstance(content, bytes) else str(content).encode())
-    except ValueError:
-        return {}
-    attributes = values.get(_KEY) if isinstance(values, dict) else None
-    return attributes if isinstance(attributes, dict) else {}
-
-
 def read_nifti_attributes(path: Path) -> dict[str, Any]:
     """Return the attributes that a `NiftiSink` stored; {} for other files.
 
@@ -250,4 +236,4 @@ def read_nifti_attributes(path: Path) -> dict[str, Any]:
         OSError, ValueError: if the file cannot be read.
     """
     image: Any = nib.load(path)
-    return next(filter(None, map(_own, getattr(image.header, "extensions", ()))), {})
+    return attributes_in(image.header)
