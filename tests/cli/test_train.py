@@ -167,6 +167,9 @@ def test_noise_estimate_is_in_image_units(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "gain" in text
     assert "recommended: --model general-gray --noise auto: " in text
+    assert "Rician" not in text
+    assert main(["noise", "estimate", str(tmp_path / "cells.tif"), "--modality", "mri"]) == 0
+    assert "Rician" in capsys.readouterr().out
 
 
 def test_imported_model_file_keeps_card(tmp_path, monkeypatch, capsys):

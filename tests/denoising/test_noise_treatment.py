@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import masked_denoiser as md
 from masked_denoiser.denoising.intensity.ranges import IntensityRange
-from masked_denoiser.denoising.noise_settings import parse_given_noise
+from masked_denoiser.denoising.measurement.given_noise import parse_given_noise
 from masked_denoiser.denoising.noise_treatment import (
     IDENTITY,
     NoiseTreatment,

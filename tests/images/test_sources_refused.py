@@ -106,7 +106,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "missing zarr": (lambda folder: folder / "no.zarr", "no.zarr: cannot be found"),
     "inside a file": (lambda folder: _file("a", b"x")(folder) / "b.tif", "b.tif: cannot be found (Not a directory)"),
     "empty": (_file("a.tif", b""), "a.tif: is an empty file; copy or export the image again"),
-    "text": (_file("a.tif", b"not an image\n" * 9), "a.tif: is not a TIFF, PNG or JPEG; convert it to one"),
+    "text": (_file("a.tif", b"not an image\n" * 9), "a.tif: is of no supported format; convert it to TIFF"),
     "png": (_file("a.png", PNG), "a.png: is a broken image"),
     "a header": (_file("a.tif", b"II*\0"), "a.tif: is a truncated or broken TIFF"),
     "no page": (_file("a.tif", b"II*\0\xff\xff\0\0...."), "a.tif: contains no image, or is truncated"),

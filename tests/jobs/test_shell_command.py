@@ -26,6 +26,7 @@ OPTIONS = {
     "passes": numbers,
     "std": st.booleans(),
     "seed": numbers,
+    "modality": st.sampled_from(("auto", "other", "ct", "mri", "ultrasound", "oct", "xray", "em")),
     "channels": st.sampled_from(("auto", "rgb", "each")),
     "intensity": st.none() | st.tuples(reals, reals),
     "noise": st.sampled_from(("auto", "none")) | words,

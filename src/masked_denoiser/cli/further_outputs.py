@@ -35,6 +35,7 @@ def write_further_outputs(arguments: Namespace, source: Source) -> None:
     """Write the requested residual and report of a finished job, and print a sentence about what was removed."""
     if not (arguments.residual or arguments.report):
         return
+    from masked_denoiser.denoising.noise_measurement import measure_noise
     from masked_denoiser.evaluation.report.write import write_report
     from masked_denoiser.evaluation.residual import judge_residual
     from masked_denoiser.images.writers.provenance import read_attributes
@@ -43,7 +44,8 @@ def write_further_outputs(arguments: Namespace, source: Source) -> None:
     with open_image(arguments.output) as result:
         if arguments.residual:
             write_residual(Path(arguments.residual), source, result, overwrite=arguments.overwrite)
-            print_note(f"wrote {arguments.residual}: {judge_residual(source, result)}", arguments.quiet)
+            measured = measure_noise(source, modality=arguments.modality)
+            print_note(f"wrote {arguments.residual}: {judge_residual(source, result, measured)}", arguments.quiet)
         if arguments.report:
             write_report(Path(arguments.report), source, result, read_attributes(Path(arguments.output)))
             print_note(f"wrote {arguments.report}", arguments.quiet)

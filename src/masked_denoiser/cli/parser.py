@@ -9,11 +9,13 @@ from masked_denoiser.cli.options import (
     add_job,
     add_last_resort,
     add_messages,
+    add_option,
     add_reader,
     add_reading,
     positive,
 )
 from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES
+from masked_denoiser.jobs.spec.options import OPTIONS
 from masked_denoiser.version import program_version
 
 
@@ -163,6 +165,7 @@ def _add_noise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
     add_reading(p)
     p.add_argument("--seed", type=int, default=0, help="seed of the sample that is read (default: 0)")
+    add_option(p, OPTIONS["modality"])
     p.add_argument("--plot", metavar="PNG", help="plot variance against intensity, with the fitted noise model")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
     _command(sub, "list", "noise:list_families", "list the noise families for recipes")

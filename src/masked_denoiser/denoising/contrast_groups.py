@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, common_range
-from masked_denoiser.denoising.noise_measurement import NoiseSample
+from masked_denoiser.denoising.measurement.sample import NoiseSample
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.estimation import rescale_noise
 

@@ -3,76 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.intensity.fill_values import quantization_step
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, common_range, group_planes, measure_ranges
+from masked_denoiser.denoising.measurement.modality import stated_modality
+from masked_denoiser.denoising.measurement.rician_noise import recognise_rician_noise, stated_rician_noise
+from masked_denoiser.denoising.measurement.sample import NoiseSample, RawSample, read_sample
+from masked_denoiser.errors import NoiseError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.noise.channel_noise import ChannelNoise
-from masked_denoiser.noise.estimation import NoiseEstimate, PlanePair, estimate_channels, nearly_gray
+from masked_denoiser.noise.estimation import NoiseEstimate, estimate_channels
+from masked_denoiser.noise.modalities.prior import Modality, RequestedModality, prior_of
 from masked_denoiser.noise.variance_model import VarianceBins
 
-#: Number of tiles that are read per channel, and their side in pixels.
-_TILES, _SIDE = 24, 256
-
-#: Largest number of pixels of a plane that is read as a whole instead.
-_WHOLE_PIXELS = 1024 * 1024
-
-#: Largest number of tiles kept of all channels together, and least number per channel; a tile takes half a megabyte.
-_MAX_TILES, _MIN_TILES = 384, 4
-
-#: Number of rectangles that are compared with the next plane.
-_COMPARED_RECTANGLES = 4
-
-#: Largest number of values from which the quantization step of a sample is derived.
-_STEP_VALUES = 200_000
-
-#: Share of unique values above which floats have no quantization step.
-_CONTINUOUS_SHARE = 0.2
-
-#: A plane, and the rows and columns of a rectangle in it.
-Rectangle = tuple[Plane, slice, slice]
+#: Number of tiles that are read per channel, largest number kept of all channels together, and least number per
+#: channel; a tile takes half a megabyte.
+_TILES, _MAX_TILES, _MIN_TILES = 24, 384, 4
 
 _COLOURS: tuple[str, ...] = ("red", "green", "blue")
-
-
-@dataclass(frozen=True, eq=False)
-class NoiseSample:
-    """Pixels on which the noise of the channels of a plane is measured.
-
-    Attributes:
-        stacks: [channels, H, W] each, in units of `intensity_range`; missing pixels are filled from their surroundings.
-        missing: mask of missing pixels of each stack; None for none.
-        neighbours: pairs of the same rectangle in a plane and the next one over T or Z, [2, H, W] each in the same
-            units, with their masks of missing pixels; for planes of one channel.
-        intensity_range: of the channel; over all epochs where planes differ.
-        step: quantization step, in units of `intensity_range`; 0 for none.
-        range_keys: `Plane.range_key` of the plane of each stack.
-    """
-
-    stacks: tuple[NDArray[np.float64], ...]
-    missing: tuple[NDArray[np.bool_] | None, ...]
-    intensity_range: IntensityRange
-    step: float
-    range_keys: tuple[int, ...] = ()
-    neighbours: tuple[PlanePair, ...] = ()
-
-    @property
-    def median_intensity(self) -> float:
-        """Median intensity, in units of `intensity_range`."""
-        return float(np.median(np.concatenate([stack[..., ::4, ::4].ravel() for stack in self.stacks])))
-
-    @property
-    def is_gray(self) -> bool:
-        """Whether red, green and blue are equal, except for coloured marks."""
-        return nearly_gray(self.stacks, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +39,8 @@ class NoiseMeasurement:
         channel_names: of the channels.
         channel_keys: `Plane.channel` of the channels; red, green and blue have the same.
         samples: by `Plane.channel`.
+        modality: of the image.
+        ranges: by `Plane.range_key`; of stabilized intensities where noise is Rician.
     """
 
     estimate: NoiseEstimate
@@ -92,6 +48,8 @@ class NoiseMeasurement:
     channel_names: tuple[str, ...]
     channel_keys: tuple[int, ...]
     samples: Mapping[int, NoiseSample] = field(default_factory=dict)
+    modality: Modality = "other"
+    ranges: Mapping[int, IntensityRange] = field(default_factory=dict)
 
     def of_channel(self, channel: int) -> list[ChannelNoise]:
         """Return the noise of the channels of a plane: one channel, or red, green and blue."""
@@ -99,7 +57,12 @@ class NoiseMeasurement:
 
 
 def estimate_noise(
-    image: Source | NDArray[Any] | str | os.PathLike[str], *, axes: str | None = None, reader: str = "", seed: int = 0
+    image: Source | NDArray[Any] | str | os.PathLike[str],
+    *,
+    axes: str | None = None,
+    reader: str = "",
+    seed: int = 0,
+    modality: RequestedModality = "auto",
 ) -> NoiseEstimate:
     """Measure the noise of an image: `masked_denoiser.estimate_noise`.
 
@@ -107,12 +70,14 @@ def estimate_noise(
         image: a source, a file, or an array of any real dtype.
         axes, reader: as for `open_image`.
         seed: of the sample.
+        modality: kind of the image, such as "mri"; by default that of the file, or else what the noise shows.
 
     Raises:
         ImageError: if the axes are unknown, or the file cannot be read.
+        NoiseError: if the image cannot have the modality.
     """
     with open_image(image, axes=axes, reader=reader) as source:
-        return measure_noise(source, seed=seed).estimate
+        return measure_noise(source, seed=seed, modality=modality).estimate
 
 
 def measure_noise(
@@ -121,6 +86,7 @@ def measure_noise(
     planes: Iterable[Plane] | None = None,
     ranges: Mapping[int, IntensityRange] | None = None,
     seed: int = 0,
+    modality: RequestedModality = "auto",
 ) -> NoiseMeasurement:
     """Measure the noise of each channel over all of its planes, as the noise of a detector depends on intensity alone.
 
@@ -129,23 +95,82 @@ def measure_noise(
         planes: those to measure; all by default.
         ranges: by `Plane.range_key`; measured by default.
         seed: of the sample; the same seed reads the same tiles.
+        modality: of the image; "auto" is that of the file, or else what the noise of a single gray channel shows.
+
+    Raises:
+        NoiseError: if the image cannot have the modality.
     """
     chosen = [p for p in (planes or list_planes(source.axes, source.sizes, source.rgb)) if not p.copied]
-    ranges = measure_ranges(source, chosen, seed) if ranges is None else ranges
+    ranges = dict(measure_ranges(source, chosen, seed) if ranges is None else ranges)
     channels = group_planes(chosen, "channel")
-    rows: list[tuple[ChannelNoise, VarianceBins, str, int]] = []
-    samples: dict[int, NoiseSample] = {}
+    stated = stated_modality(modality, source)
+    found: list[_Channel] = []
     count = max(_MIN_TILES, min(_TILES, _MAX_TILES // len(channels))) if channels else _TILES
-    for channel, group in channels.items():
-        intensity_range = common_range([ranges[key] for key in dict.fromkeys(plane.range_key for plane in group)])
-        samples[channel] = sample = _read_sample(source, group, intensity_range, seed, count)
-        estimates = estimate_channels(sample.stacks, sample.missing, sample.step, sample.neighbours)
-        named = zip(estimates, _channel_names(source, group[0]), strict=True)
+    for group in channels.values():
+        keys = list(dict.fromkeys(plane.range_key for plane in group))
+        raw = read_sample(source, group, common_range([ranges[key] for key in keys]), seed, count)
+        measured = _measure_channel(raw, stated, alone=len(channels) == 1)
+        _check_magnitudes(source, measured, modality)
+        found.append(measured)
+        rician = measured.sample.intensity_range.rician
+        ranges |= {key: ranges[key].with_rician(rician) for key in keys if rician}
+    return _combine(source, channels, found, ranges, stated)
+
+
+@dataclass(frozen=True, eq=False)
+class _Channel:
+    """Noise of a plane's channels, and the sample on which it was measured."""
+
+    sample: NoiseSample
+    estimates: list[tuple[ChannelNoise, VarianceBins]]
+    remark: str = ""
+
+
+def _measure_channel(raw: RawSample, stated: Modality | None, *, alone: bool) -> _Channel:
+    """Return the noise of a sample; `alone` if no other channel has to have the same kind of noise."""
+    plain = raw.in_units(raw.intensity_range)
+    prior = prior_of("other" if stated in (None, "mri") else stated)
+    estimates = estimate_channels(plain.stacks, plain.missing, plain.step, plain.neighbours, prior)
+    may_be_rician = stated == "mri" or (stated is None and alone)
+    if not may_be_rician or len(estimates) > 1 or raw.intensity_range.rician:
+        return _Channel(plain, estimates)
+    judge = stated_rician_noise if stated == "mri" else recognise_rician_noise
+    tiles, masks = [tile[0] for tile in raw.tiles], [None if mask is None else mask[0] for mask in raw.missing]
+    sigma, remark = judge(tiles, masks, raw.intensity_range, raw.step, estimates[0][1])
+    if not sigma:
+        return _Channel(plain, estimates, remark)
+    stabilized = raw.in_units(raw.intensity_range.with_rician(sigma))
+    sample = stabilized.stacks, stabilized.missing, stabilized.step, stabilized.neighbours
+    return _Channel(stabilized, estimate_channels(*sample, prior_of("mri")), remark)
+
+
+def _check_magnitudes(source: Source, measured: _Channel, modality: RequestedModality) -> None:
+    if modality == "mri" and not measured.sample.intensity_range.non_negative:
+        raise NoiseError(
+            f"{source.name} has negative intensities, so that it is no magnitude image of MRI; state another modality, "
+            "or 'auto'"
+        )
+
+
+def _combine(
+    source: Source,
+    channels: Mapping[int, Sequence[Plane]],
+    found: Sequence[_Channel],
+    ranges: Mapping[int, IntensityRange],
+    stated: Modality | None,
+) -> NoiseMeasurement:
+    """Return the noise of all channels; `stated` is the modality that the user or the file states."""
+    rows: list[tuple[ChannelNoise, VarianceBins, str, int]] = []
+    for (channel, group), measured in zip(channels.items(), found, strict=True):
+        named = zip(measured.estimates, _channel_names(source, group[0]), strict=True)
         rows += [(*estimated, name, channel) for estimated, name in named]
     noise, bins, names, keys = tuple(zip(*rows, strict=True)) or ((), (), (), ())
-    channel_ranges = (samples[channel].intensity_range for channel in keys)
-    estimate = NoiseEstimate(noise, tuple((each.low, each.high) for each in channel_ranges))
-    return NoiseMeasurement(estimate, bins, names, keys, samples)
+    samples = dict(zip(channels, (measured.sample for measured in found), strict=True))
+    ends = tuple((samples[channel].intensity_range.low, samples[channel].intensity_range.high) for channel in keys)
+    remarks = tuple(dict.fromkeys(measured.remark for measured in found if measured.remark))
+    is_rician = any(sample.intensity_range.rician for sample in samples.values())
+    modality: Modality = stated or ("mri" if is_rician else "other")
+    return NoiseMeasurement(NoiseEstimate(noise, ends, remarks), bins, names, keys, samples, modality, ranges)
 
 
 def _channel_names(source: Source, plane: Plane) -> tuple[str, ...]:
@@ -155,65 +180,3 @@ def _channel_names(source: Source, plane: Plane) -> tuple[str, ...]:
     if source.rgb and channel < len(_COLOURS):  # colours that are denoised separately
         return (_COLOURS[channel],)
     return (source.channel_names[channel] if channel < len(source.channel_names) else f"channel {channel}",)
-
-
-def _read_sample(
-    source: Source, planes: Sequence[Plane], intensity_range: IntensityRange, seed: int, count: int
-) -> NoiseSample:
-    rectangles = list(_choose_rectangles(source, planes, seed, count))
-    tiles = [source.read(*rectangle) for rectangle in rectangles]
-    masks = [intensity_range.missing_mask(tile) for tile in tiles]
-    valid = [tile.ravel() if mask is None else tile[~mask] for tile, mask in zip(tiles, masks, strict=True)]
-    step = _quantization_step(np.concatenate(valid))
-    return NoiseSample(
-        tuple(intensity_range.to_unit(tile).astype(np.float64) for tile in tiles),
-        tuple(masks),
-        intensity_range,
-        step / intensity_range.span,
-        tuple(plane.range_key for plane, _, _ in rectangles),
-        tuple(_with_next_plane(source, planes, rectangles[:_COMPARED_RECTANGLES], intensity_range)),
-    )
-
-
-def _with_next_plane(
-    source: Source, planes: Sequence[Plane], rectangles: Sequence[Rectangle], intensity_range: IntensityRange
-) -> Iterator[PlanePair]:
-    by_index = {plane.index: plane for plane in planes if plane.channels == 1}
-    for plane, ys, xs in rectangles:
-        adjacent = (by_index.get(index) for index in _adjacent_indices(plane.index))
-        other = next((p for p in adjacent if p is not None and p.range_key == plane.range_key), None)
-        if other is not None:
-            pair = np.concatenate([source.read(p, ys, xs) for p in (plane, other)])
-            yield intensity_range.to_unit(pair).astype(np.float64), intensity_range.missing_mask(pair)
-
-
-def _adjacent_indices(index: tuple[tuple[str, int], ...]) -> Iterator[tuple[tuple[str, int], ...]]:
-    """Yield the next and the previous plane, first over time: there, planes usually share the most structure."""
-    for axis in "TZ":
-        for step in (1, -1):
-            if axis in dict(index):
-                yield tuple((letter, at + step * (letter == axis)) for letter, at in index)
-
-
-def _quantization_step(values: NDArray[Any]) -> float:
-    """Return the quantization step of a sample of intensities; 0 for floats of which nearly all differ."""
-    few = values[:: max(1, values.size // _STEP_VALUES)]
-    unique = np.unique(few)
-    if few.dtype.kind == "f" and unique.size > _CONTINUOUS_SHARE * few.size:
-        return 0.0
-    return quantization_step(unique)
-
-
-def _choose_rectangles(source: Source, planes: Sequence[Plane], seed: int, count: int) -> Iterator[Rectangle]:
-    """Yield a few whole planes if they are small, otherwise random tiles."""
-    rng = np.random.default_rng(seed)
-    height, width = source.size_yx
-    if height * width <= _WHOLE_PIXELS:
-        few = max(1, count * _SIDE**2 // (height * width))
-        chosen = planes if len(planes) <= few else [planes[i] for i in sorted(rng.permutation(len(planes))[:few])]
-        yield from ((plane, slice(0, height), slice(0, width)) for plane in chosen)
-        return
-    for _ in range(count):
-        plane = planes[int(rng.integers(len(planes)))]
-        y, x = (int(rng.integers(max(1, side - _SIDE + 1))) for side in (height, width))
-        yield plane, slice(y, min(y + _SIDE, height)), slice(x, min(x + _SIDE, width))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from math import inf, isfinite
 
 import torch
 
 from masked_denoiser.denoising.contrast_groups import group_by_contrast, noise_of_group, samples_of_groups
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, group_planes
-from masked_denoiser.denoising.noise_measurement import NoiseMeasurement, NoiseSample, measure_noise
+from masked_denoiser.denoising.measurement.given_noise import NONE, parse_given_noise
+from masked_denoiser.denoising.measurement.modality import stated_modality
+from masked_denoiser.denoising.measurement.sample import NoiseSample
+from masked_denoiser.denoising.noise_measurement import NoiseMeasurement, measure_noise
 from masked_denoiser.denoising.noise_treatment import (
     IDENTITY,
     NoiseTreatment,
@@ -25,29 +26,20 @@ from masked_denoiser.denoising.tile_denoiser import TileDenoiser, replace_impuls
 from masked_denoiser.denoising.training_noise import TrainingNoise, training_noise
 from masked_denoiser.denoising.treatment_candidates import NoiseSummary, list_candidates
 from masked_denoiser.denoising.treatment_trial import TrialResult, choose_patches, run_trials, select_best
-from masked_denoiser.errors import NoiseError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.inference.runner import Batch, ModelRunner
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.ushape_config import UConfig
-from masked_denoiser.noise.blocks import DILATIONS
 from masked_denoiser.noise.channel_noise import ChannelNoise, below_rounding
-from masked_denoiser.noise.impulses import ImpulseNoise
-from masked_denoiser.noise.variance_model import NoiseVariance
+from masked_denoiser.noise.modalities.prior import Modality, RequestedModality
 
 #: Side in pixels of the places on which treatments are tried.
 _PLACE_SIDE = 96
 
 #: Number of such places; fewer if a candidate has strides or the network is a Swin network, which take longer.
 _PLACES, _PLACES_WITH_STRIDES, _PLACES_WITH_SWIN = 4, 3, 2
-
-#: Standard deviation, as a share of the range, above which given noise must be a mistake in units.
-_STRONGEST_SIGMA = 0.7
-
-#: Blur width in pixels after which noise is independent at a distance of 1, 2, ... pixels.
-_WIDTH_BY_CORRELATION = (0.0, 0.42, 0.65, 0.9, 1.15, 1.4)
 
 #: Reasons for leaving an image alone, or for applying only a share of the correction.
 _BLANK = "it has one intensity only"
@@ -57,57 +49,6 @@ _WEAK = "its noise is weak against its contrast"
 _NOT_WORTH_IT = "whatever was tried on a sample would remove about as much structure as noise"
 _PARTLY_STRUCTURE = "some of what would be removed may be structure"
 
-#: Settings for noise that is to be measured, and for noise that is not to be considered.
-AUTO, NONE = "auto", "none"
-
-#: Keys of given noise, and their synonyms.
-_KEYS, _SYNONYMS = ("sigma", "gain", "offset", "read", "correlation"), {"sigma": "read"}
-
-
-@dataclass(frozen=True)
-class GivenNoise:
-    """Noise given by the user, in units of the image: variance = gain * (intensity - offset) + read ** 2.
-
-    Attributes:
-        gain: intensity of one photon; 0 for noise that does not depend on the intensity.
-        offset: intensity without light.
-        read: standard deviation without light.
-        correlation: smallest distance in pixels at which noise is independent; 1 for white noise.
-    """
-
-    gain: float = 0.0
-    offset: float = 0.0
-    read: float = 0.0
-    correlation: int = 1
-
-    def to_channel_noise(self, intensity_range: IntensityRange) -> ChannelNoise:
-        """Return the noise in units of a range, in which white is 1.
-
-        Raises:
-            NoiseError: if there is no noise in bright regions, or implausibly much.
-        """
-        low, span = intensity_range.low, intensity_range.high - intensity_range.low
-        variance = NoiseVariance(self.gain / span, (self.read**2 - self.gain * (self.offset - low)) / span**2)
-        middle, bright = (float(variance.sigma(intensity)) for intensity in (0.5, 0.95))
-        if not 0 < bright <= _STRONGEST_SIGMA:
-            raise NoiseError(
-                f"noise of {bright * span:.3g} at the bright end of an image from {low:g} to {intensity_range.high:g} "
-                "is not plausible; give gain, offset, read and sigma in units of the image, or 'auto'"
-            )
-        return ChannelNoise(
-            gain=variance.gain,
-            offset=(self.offset - low) / span,
-            read=self.read / span,
-            sigma=middle,
-            bright=bright,
-            correlation=self.correlation,
-            impulses=ImpulseNoise(),
-            stripes=0.0,
-            clipped=(-inf, inf),
-            certain=True,
-            width=_WIDTH_BY_CORRELATION[min(self.correlation, len(_WIDTH_BY_CORRELATION)) - 1],
-        )
-
 
 @dataclass(frozen=True)
 class NoiseChoice:
@@ -115,42 +56,15 @@ class NoiseChoice:
 
     Attributes:
         treatments: by `Plane.range_key`.
+        ranges: by `Plane.range_key`; of stabilized intensities where noise is Rician.
+        modality: of the image, as it was stated or recognised.
         verdict: description of the noise for the user; empty if noise is not considered.
     """
 
     treatments: Mapping[int, NoiseTreatment]
+    ranges: Mapping[int, IntensityRange]
+    modality: Modality = "other"
     verdict: str = ""
-
-
-def parse_given_noise(text: str) -> GivenNoise | None:
-    """Parse `sigma=12` or `gain=2.1,offset=100,read=5,correlation=2`; return None for "auto" and "none".
-
-    Raises:
-        NoiseError: for anything else.
-    """
-    if text in (AUTO, NONE):
-        return None
-    if "sigma" in text and "read" in text:
-        raise NoiseError(f"noise {text!r}: sigma and read both mean the noise without light; give one of them")
-    values: dict[str, float] = {}
-    for part in text.split(","):
-        name, equals, number = (piece.strip() for piece in part.partition("="))
-        key = _SYNONYMS.get(name, name)
-        if key in values:
-            raise NoiseError(f"noise {text!r} gives {name} twice; give it once")
-        values[key] = _parse_number(text, number if equals else "")
-        if name not in _KEYS:
-            raise NoiseError(f"noise {text!r}: {name!r} is unknown; choose from {', '.join(_KEYS)}")
-    if values.get("gain", 0.0) < 0 or values.get("read", 0.0) < 0:
-        raise NoiseError(f"noise {text!r}: gain, read and sigma cannot be negative")
-    if not values.get("gain") and not values.get("read"):
-        raise NoiseError(f"noise {text!r} has no strength; give sigma, or gain and read, or 'none'")
-    correlation = values.pop("correlation", 1.0)
-    if correlation not in (1, *DILATIONS):
-        raise NoiseError(
-            f"noise {text!r}: correlation is {correlation:g}; give 1 (white noise) to {max(DILATIONS)} pixels"
-        )
-    return GivenNoise(**values, correlation=int(correlation))
 
 
 def resolve_noise(
@@ -162,6 +76,7 @@ def resolve_noise(
     seed: int,
     *,
     rounded_output: bool = True,
+    modality: RequestedModality = "auto",
 ) -> NoiseChoice:
     """Return the noise treatments that a setting stands for.
 
@@ -173,20 +88,25 @@ def resolve_noise(
         model: for "auto", treatments are tried with it on the CPU.
         seed: of the sample.
         rounded_output: whether the result has the quantization of the image; False for float32 results.
+        modality: of the image; "auto" is that of the file, or else what the noise shows.
 
     Raises:
-        NoiseError: if `noise` cannot be parsed.
+        NoiseError: if `noise` cannot be parsed, or the image cannot have the modality.
     """
     noise = noise.strip().lower()
     given = parse_given_noise(noise)
     if noise == NONE or not ranges:
-        return NoiseChoice({key: NoiseTreatment() for key in ranges})
+        stated = stated_modality(modality, source) or "other"
+        return NoiseChoice({key: NoiseTreatment() for key in ranges}, ranges, stated)
     if given is not None:
+        stated = stated_modality(modality, source) or "other"
         treat = partial(_treat_given, training=training_noise(model.card), noise_map=_takes_noise_map(model))
-        return NoiseChoice({key: treat(given.to_channel_noise(each)) for key, each in ranges.items()}, noise)
-    measured = measure_noise(source, planes=planes, ranges=ranges, seed=seed)
-    treatments = choose_treatments(measured, planes, ranges, model, rounded_output=rounded_output)
-    return NoiseChoice(treatments, measured.estimate.verdict)
+        of_noise = {key: given.stabilized(each) if stated == "mri" else each for key, each in ranges.items()}
+        treatments = {key: treat(given.to_channel_noise(each)) for key, each in of_noise.items()}
+        return NoiseChoice(treatments, of_noise, stated, f"{noise}{', Rician' if stated == 'mri' else ''}")
+    measured = measure_noise(source, planes=planes, ranges=ranges, seed=seed, modality=modality)
+    treatments = choose_treatments(measured, planes, measured.ranges, model, rounded_output=rounded_output)
+    return NoiseChoice(treatments, measured.ranges, measured.modality, measured.estimate.verdict)
 
 
 def _takes_noise_map(model: Model) -> bool:
@@ -285,12 +205,3 @@ class _Trial:
 
     def _denoise(self, tiles: Batch, treatment: NoiseTreatment) -> Batch:
         return self._denoiser(tiles, ((0, 0),) * len(tiles), treatment).mean
-
-
-def _parse_number(text: str, number: str) -> float:
-    with suppress(ValueError):
-        if isfinite(value := float(number)):
-            return value
-    raise NoiseError(
-        f"noise {text!r} is invalid; give 'auto', 'none', or values as in 'sigma=12' or 'gain=2,offset=100,read=5'"
-    )

@@ -16,6 +16,7 @@ from masked_denoiser.images.writers.provenance import read_attributes
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.storage.output import std_path
 from masked_denoiser.models.file import Model
+from masked_denoiser.noise.modalities.prior import Modality
 
 #: Side in pixels up to which a plane suggests wrong axes.
 _THIN_SIDE = 4
@@ -44,7 +45,9 @@ def job_messages(source: Source, model: Model, job: Job) -> list[str]:
         messages.append("the alpha channel is copied unchanged")
     if source.dtype != np.uint8:
         ranges = ", ".join(f"{scale.low:g} to {scale.high:g}" for _, scale in job.ranges[:4])
-        messages.append(f"intensity range, fixed for the whole job: {ranges}{' ...' if len(job.ranges) > 4 else ''}")
+        what = " of stabilized intensities" if any(scale.rician for _, scale in job.ranges) else ""
+        more = " ..." if len(job.ranges) > 4 else ""
+        messages.append(f"intensity range{what}, fixed for the whole job: {ranges}{more}")
     if job.output and (source.modality or kind_of(Path(job.output)) in ("NIfTI", "DICOM")):
         messages.append("for research use only: a denoised medical image must not be used for a diagnosis")
     return messages + noise_messages(job)
@@ -100,12 +103,12 @@ def describe_unchanged(job: Job, source: Source) -> str:
     """Return why a job leaves its image unchanged, with the measured noise of the image."""
     measured = f"Measured noise: {job.noise}. " if job.noise else ""
     reasons = dict.fromkeys(line.partition("; noise 'none'")[0] for line in describe_treatments(job))
-    return f"{_describe_sigma(source)}{measured}The image is {'; '.join(reasons)}."
+    return f"{_describe_sigma(source, job.modality)}{measured}The image is {'; '.join(reasons)}."
 
 
-def _describe_sigma(source: Source) -> str:
+def _describe_sigma(source: Source, modality: Modality) -> str:
     """Return the largest standard deviation of the noise of a channel, as a sentence; "" if nothing was measured."""
-    noise = estimate_noise(replace(source, closer=None))  # it closes the source that it is given
+    noise = estimate_noise(replace(source, closer=None), modality=modality)  # it closes the source that it is given
     channels = [(c.sigma, high - low) for c, (low, high) in zip(noise.channels, noise.ranges, strict=True)]
     if not channels:
         return ""

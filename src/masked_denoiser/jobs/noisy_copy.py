@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_recipe_ranges
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
+from masked_denoiser.denoising.intensity.recipe_ranges import measure_recipe_ranges
 from masked_denoiser.errors import JobError
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source

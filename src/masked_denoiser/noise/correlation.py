@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from masked_denoiser.noise.blocks import BLOCK, DILATIONS, Blocks, Values
 from masked_denoiser.noise.blur_fit import Blur, fit_blur
+from masked_denoiser.noise.modalities.prior import SharedBy
 from masked_denoiser.noise.variance_model import intensity_groups
 
 #: Noise is independent from the first dilation at which its residual has this share of its standard deviation.
@@ -41,6 +42,9 @@ _FLOOR_RATIO, _FLOOR_RATIO_OF_BLUR = 1.14, 0.115
 
 #: Limits of that ratio relative to noise, and the smallest ratio of noise: more regular blocks are not noise.
 _FLOOR_LIMITS, _MIN_FLOOR_RATIO = (1.28, 1.17), 1.09
+
+#: The limits for the noise of a tomographic reconstruction, which is stronger where fewer rays cross.
+_FLOOR_LIMITS_OF_KERNELS = (1.4, 1.25)
 
 #: Limits of the misfit of the blur.
 _MISFIT_LIMITS = (0.14, 0.09)
@@ -100,7 +104,12 @@ class Correlation:
 
 
 def measure_correlation(
-    blocks: Blocks, flat: list[NDArray[np.intp]], independent: float = 1.0, *, shares_structure: bool = False
+    blocks: Blocks,
+    flat: list[NDArray[np.intp]],
+    independent: float = 1.0,
+    *,
+    shares_structure: bool = False,
+    shared_by: SharedBy = "unknown",
 ) -> Correlation:
     """Measure the correlation of the noise of neighbouring pixels.
 
@@ -109,6 +118,7 @@ def measure_correlation(
         flat: indices of the flattest blocks of each intensity, from `flat_blocks`.
         independent: share of the residual at the plateau that other channels do not explain; 1 for a single channel.
         shares_structure: whether the channels share their structure, so that independent residuals must be noise.
+        shared_by: why pixels share noise, if it is known; such noise may have directions.
     """
     growth = _residual_growth(blocks, flat)
     if growth is None:
@@ -117,7 +127,7 @@ def measure_correlation(
     plateau = int(np.argmax(blur.residuals >= _PLATEAU_SHARE**2))
     if plateau == 0 or blur.residuals[plateau] < _MIN_GROWTH**2 * blur.residuals[0]:
         return Correlation()
-    confidence, evidence = _judge_confidence(blocks, blur, plateau, independent)
+    confidence, evidence = _judge_confidence(blocks, blur, plateau, independent, shared_by=shared_by)
     if shares_structure:
         shared_confidence = _ramp(independent, *_SHARED_LIMITS)
         if shared_confidence > confidence:
@@ -133,7 +143,9 @@ def _residual_growth(blocks: Blocks, flat: list[NDArray[np.intp]]) -> Values | N
     return np.asarray(np.median(ratios, axis=0)) if ratios else None
 
 
-def _judge_confidence(blocks: Blocks, blur: Blur, plateau: int, independent: float) -> tuple[float, str]:
+def _judge_confidence(
+    blocks: Blocks, blur: Blur, plateau: int, independent: float, *, shared_by: SharedBy
+) -> tuple[float, str]:
     """Return the smallest confidence of all criteria, and its reason."""
     floor_ratio = _floor_ratio(blocks, plateau)
     relative_floor = floor_ratio / (_FLOOR_RATIO + _FLOOR_RATIO_OF_BLUR * blur.width**2)
@@ -141,12 +153,17 @@ def _judge_confidence(blocks: Blocks, blur: Blur, plateau: int, independent: flo
     growth = float(blur.residuals[plateau] / blur.residuals[0]) - 1.0
     kurtosis = _quiet_kurtosis(blocks)
     excess = (kurtosis - 3.0) / _KURTOSIS_UNIT + max(relative_floor - 1.0, 0.0) / _FLOOR_UNIT
-    criteria = (
-        (_ramp(relative_floor, *_FLOOR_LIMITS), "differs between blocks, as structure does"),
-        (_ramp(floor_ratio, _MIN_FLOOR_RATIO - 0.02, _MIN_FLOOR_RATIO), "is more regular than noise"),
-        (_ramp(kurtosis, *_KURTOSIS_LIMITS), "is not normally distributed, unlike noise"),
+    floor_limits = _FLOOR_LIMITS_OF_KERNELS if shared_by == "kernel" else _FLOOR_LIMITS
+    normal = (_ramp(kurtosis, *_KURTOSIS_LIMITS), "is not normally distributed, unlike noise")
+    shapeless = (
         (_ramp(excess, *_SUM_LIMITS), "is uneven and not normally distributed, unlike noise"),
         (_ramp(_excess_coherence(blocks, blur.width), *_COHERENCE_LIMITS), "has directions, as fibres and edges do"),
+    )
+    criteria = (
+        (_ramp(relative_floor, *floor_limits), "differs between blocks, as structure does"),
+        (_ramp(floor_ratio, _MIN_FLOOR_RATIO - 0.02, _MIN_FLOOR_RATIO), "is more regular than noise"),
+        *((normal,) if shared_by != "speckle" else ()),
+        *(shapeless if shared_by == "unknown" else ()),
         (_ramp(blur.misfit, *_MISFIT_LIMITS), "does not grow with scale like blurred noise"),
         (_ramp(structure / growth, *_GROWTH_LIMITS), "may also be white noise on structure"),
         (

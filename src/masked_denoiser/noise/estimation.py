@@ -13,6 +13,7 @@ from masked_denoiser.noise.blocks import Blocks, Image, Mask, measure_blocks
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.correlation import MIN_CONFIDENCE, measure_correlation
 from masked_denoiser.noise.impulses import ImpulseNoise, measure_impulses
+from masked_denoiser.noise.modalities.prior import NO_PRIOR, NoisePrior
 from masked_denoiser.noise.shared_structure import channels_share_structure, independent_share
 from masked_denoiser.noise.stripes import measure_stripes
 from masked_denoiser.noise.units import figures_in_image_units
@@ -50,17 +51,19 @@ class NoiseEstimate:
     """Noise of an image.
 
     Attributes:
-        channels: noise of each channel; red, green and blue are channels.
+        channels: of each channel; red, green and blue are channels.
         ranges: intensities, in units of the image, that are 0 and 1 in the noise of each channel.
+        remarks: what else is known of the noise from the modality, as parts of a sentence.
     """
 
     channels: tuple[ChannelNoise, ...]
     ranges: tuple[tuple[float, float], ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
         """Description of the noise in one line."""
-        return describe_noise(self.channels, self.ranges)
+        return ", ".join([describe_noise(self.channels, self.ranges), *self.remarks])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values in units of the image; infinite values are None."""
@@ -73,9 +76,8 @@ def estimate_channel(
     tiles: Sequence[Image], missing: Sequence[Mask | None] | None = None, step: float = 0.0
 ) -> tuple[ChannelNoise, VarianceBins]:
     """Measure the noise of a single channel; see `estimate_channels`."""
-    stacks = [np.asarray(tile, np.float64)[None] for tile in tiles]
     masks = None if missing is None else [None if m is None else m[None] for m in missing]
-    return estimate_channels(stacks, masks, step)[0]
+    return estimate_channels([np.asarray(tile, np.float64)[None] for tile in tiles], masks, step)[0]
 
 
 def estimate_channels(
@@ -83,6 +85,7 @@ def estimate_channels(
     missing: Sequence[Mask | None] | None = None,
     step: float = 0.0,
     neighbours: Sequence[PlanePair] = (),
+    prior: NoisePrior = NO_PRIOR,
 ) -> list[tuple[ChannelNoise, VarianceBins]]:
     """Measure the noise of channels of the same region.
 
@@ -91,6 +94,7 @@ def estimate_channels(
         missing: mask of the samples without an intensity in each stack, in its shape, or None.
         step: quantization step of the intensities in the same units; 0 if there is none.
         neighbours: the same region of two neighbouring planes of a single channel, if there are any.
+        prior: what the modality says about the noise; used for a single channel.
 
     Returns:
         The noise of each channel, and its measured variance as a function of intensity.
@@ -98,8 +102,10 @@ def estimate_channels(
     stacks = [np.nan_to_num(np.asarray(stack, np.float64), posinf=0.0, neginf=0.0) for stack in stacks]
     masks = missing or [None] * len(stacks)
     if len(stacks[0]) == 1:
-        single = _estimate_noise([stack[0] for stack in stacks], [None if m is None else m[0] for m in masks], step)
-        return [_from_differences(neighbours, step) or single if single[0].is_doubtful and neighbours else single]
+        planes = [stack[0] for stack in stacks], [None if m is None else m[0] for m in masks]
+        single = _estimate_noise(*planes, step, prior=prior)
+        is_doubtful = single[0].is_doubtful and bool(neighbours)
+        return [(_from_differences(neighbours, step, prior) or single) if is_doubtful else single]
     gray = nearly_gray(stacks, step)
     shares = (np.ones(3), np.ones(3)) if gray else _independent_shares(stacks)
     shares_structure = not gray and channels_share_structure(stacks, _COMPARED_DILATION)
@@ -115,7 +121,9 @@ def estimate_channels(
     ]
 
 
-def _from_differences(neighbours: Sequence[PlanePair], step: float) -> tuple[ChannelNoise, VarianceBins] | None:
+def _from_differences(
+    neighbours: Sequence[PlanePair], step: float, prior: NoisePrior
+) -> tuple[ChannelNoise, VarianceBins] | None:
     """Return the noise measured on the differences of planes, or None if their structure differs.
 
     Differences separate texture from noise, but not noise that interpolated planes share, and are used only if the
@@ -126,7 +134,7 @@ def _from_differences(neighbours: Sequence[PlanePair], step: float) -> tuple[Cha
         return None
     noisy = [(first - second) / np.sqrt(2.0) for first, second in planes]
     masks = [None if mask is None else mask[0] | mask[1] for _, mask in neighbours]
-    estimate = _estimate_noise([pair[0] for pair in planes], masks, step, noisy=noisy)
+    estimate = _estimate_noise([pair[0] for pair in planes], masks, step, noisy=noisy, prior=prior)
     return estimate if estimate[0].certain else None
 
 
@@ -156,6 +164,7 @@ def _estimate_noise(
     *,
     shares_structure: bool = False,
     noisy: Sequence[Image] | None = None,
+    prior: NoisePrior = NO_PRIOR,
 ) -> tuple[ChannelNoise, VarianceBins]:
     """Return the noise of a channel, and its measured variance as a function of intensity."""
     impulses = measure_impulses([np.asarray(tile, np.float64) for tile in tiles], step)
@@ -163,13 +172,15 @@ def _estimate_noise(
     if len(blocks.mean) < _MIN_BLOCKS:
         return _fallback(tiles, missing, blocks, impulses, step), VarianceBins(np.zeros(0), np.zeros(0), np.zeros(0))
     flat = flat_blocks(blocks)
-    correlation = measure_correlation(blocks, flat, independent[1], shares_structure=shares_structure)
+    correlation = measure_correlation(
+        blocks, flat, independent[1], shares_structure=shares_structure, shared_by=prior.shared_by
+    )
     accepted = correlation.length > 1 and correlation.confidence >= MIN_CONFIDENCE
     plateau_bins = residual_bins(blocks, flat, correlation.length - 1)
     plateau_bins = replace(plateau_bins, variance=plateau_bins.variance / correlation.residual)
     bins, share = (plateau_bins, independent[1]) if accepted else (white_noise_bins(blocks, flat), independent[0])
     bins = replace(bins, variance=bins.variance * _noise_share(share))
-    variance = fit_variance(bins, blocks.limits, counts=blocks.counts)
+    variance = fit_variance(bins, blocks.limits, counts=blocks.counts, growth=prior.growth)
     median = float(np.median(blocks.mean))
     gain, offset, read = _camera_parameters(variance, darkest=float(np.percentile(blocks.mean, 1)))
     noise = ChannelNoise(

@@ -10,6 +10,7 @@ from scipy.optimize import least_squares
 from scipy.special import ndtr
 
 from masked_denoiser.noise.blocks import Blocks, Values
+from masked_denoiser.noise.modalities.prior import Growth
 
 #: Share of the blocks of an intensity, those with the least structure, on which noise is measured.
 _FLAT_SHARE = 0.25
@@ -140,7 +141,9 @@ def _robust_mean(variances: Values) -> float:
     return float(np.mean(variances[variances <= _MAX_MEDIAN_RATIO * median]))
 
 
-def fit_variance(bins: VarianceBins, limits: tuple[float, float], *, counts: bool = False) -> NoiseVariance:
+def fit_variance(
+    bins: VarianceBins, limits: tuple[float, float], *, counts: bool = False, growth: Growth = "any"
+) -> NoiseVariance:
     """Fit the noise variance before clipping as a function of intensity.
 
     The result is a line, as for photon noise, unless a parabola fits clearly better, as for speckle. The lowest value
@@ -151,11 +154,14 @@ def fit_variance(bins: VarianceBins, limits: tuple[float, float], *, counts: boo
         bins: measured variances.
         limits: lowest and highest intensity at which the image is clipped; infinite if it is not.
         counts: whether intensities are photon counts, of which many blocks may have the lowest value only.
+        growth: what is known of the growth with intensity.
     """
+    if growth == "constant":
+        return _fit_clipped(bins, limits, power=0)[0]
     if counts:
         return _fit_linear(bins)
     line, cost = _fit_clipped(bins, limits, power=1)
-    if cost < _GOOD_FIT_ERROR or len(bins.mean) < _MIN_PARABOLA_GROUPS:
+    if growth == "linear" or cost < _GOOD_FIT_ERROR or len(bins.mean) < _MIN_PARABOLA_GROUPS:
         return line
     parabola, other_cost = _fit_clipped(bins, limits, power=2)
     return parabola if other_cost < _BETTER_FIT_SHARE * cost else line
@@ -191,6 +197,8 @@ def _fit_linear(bins: VarianceBins) -> NoiseVariance:
 def _fit_power(bins: VarianceBins, limits: tuple[float, float], power: int) -> tuple[NoiseVariance, float]:
     """Fit a constant plus a multiple of this power of the intensity, 1 or 2; return the fit and its mean error.
 
+    For a power of 0, only a constant is fitted.
+
     The error is that of logarithms, as variances have a relative error. Groups far above the fit contain structure and
     have a smaller weight.
     """
@@ -200,7 +208,7 @@ def _fit_power(bins: VarianceBins, limits: tuple[float, float], power: int) -> t
     mean, measured, count = bins.mean[usable], bins.variance[usable], bins.count[usable]
     low, high = float(mean.min()), float(mean.max())
     weights = np.sqrt(count / count.max())
-    is_narrow = high - low < _MIN_RANGE_SIGMAS * float(np.sqrt(np.median(measured)))
+    is_narrow = not power or high - low < _MIN_RANGE_SIGMAS * float(np.sqrt(np.median(measured)))
 
     def variance(log_variances: Values) -> NoiseVariance:
         first, last = np.exp(log_variances[[0, -1]])

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_ranges, measure_recipe_ranges
+from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_ranges
+from masked_denoiser.denoising.intensity.recipe_ranges import measure_recipe_ranges
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
 

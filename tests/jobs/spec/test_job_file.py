@@ -88,6 +88,9 @@ def values():
         ({"shape": [3, 2**60, 48]}, "shape"),
         ({"dtype": "O"}, "dtype"),
         ({"ranges": [[0, {"low": 1.0, "high": 1.0}]]}, "range"),
+        ({"ranges": [[0, {"low": 0.0, "high": 1.0, "rician": -0.1}]]}, "Rician"),
+        ({"ranges": [[0, {"low": 0.0, "high": 1.0, "rician": 1e-300}]]}, "Rician"),
+        ({"modality": "nonsense"}, "modality"),
         ({"surprise": 1}, "surprise"),
         ({"reader": "os; rm"}, "reader 'os; rm'"),
         ({"device": "cpu; rm"}, "device"),
@@ -131,7 +134,7 @@ def test_job_file_only_overwrites_job_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"format": 4, "job": {}}', "[" * 100_000, '{"format": 1, "job": {"a": NaN}}']
+    "text", ["", "{", "[]", "null", '{"format": 5, "job": {}}', "[" * 100_000, '{"format": 1, "job": {"a": NaN}}']
 )
 def test_invalid_job_files_are_refused(tmp_path, text):
     (tmp_path / "job.json").write_text(text)

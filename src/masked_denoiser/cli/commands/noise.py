@@ -12,7 +12,6 @@ from tqdm import tqdm
 from masked_denoiser.cli.input_image import open_input
 from masked_denoiser.cli.progress import print_note
 from masked_denoiser.denoising.intensity.epochs import count_epochs
-from masked_denoiser.denoising.intensity.ranges import measure_ranges
 from masked_denoiser.denoising.noise_measurement import measure_noise
 from masked_denoiser.denoising.noise_settings import choose_treatments
 from masked_denoiser.evaluation.noise_plot import plot_noise
@@ -53,11 +52,10 @@ def estimate(arguments: Namespace) -> int:
         channels = resolve_channels(source, AUTO, Options(channels=arguments.channels, seed=arguments.seed)).channels
         epochs = count_epochs(source, planes_of(source, channels))
         planes = [plane for plane in planes_of(source, channels, epochs) if not plane.copied]
-        ranges = measure_ranges(source, planes, arguments.seed)
-        measured = measure_noise(source, planes=planes, ranges=ranges, seed=arguments.seed)
+        measured = measure_noise(source, planes=planes, seed=arguments.seed, modality=arguments.modality)
         model = load_model(resolve_auto(AUTO, any(plane.channels == 3 for plane in planes)))
     result = measured.estimate
-    treatments = choose_treatments(measured, planes, ranges, model)
+    treatments = choose_treatments(measured, planes, measured.ranges, model)
     advice = " / ".join(dict.fromkeys(treatment.summary for treatment in treatments.values()))
     if arguments.json:
         values = result.to_dict()

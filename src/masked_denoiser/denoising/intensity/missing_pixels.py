@@ -11,8 +11,24 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 
 from masked_denoiser.noise.variance_model import NoiseVariance
+
+#: Sides of the squares whose valid pixels fill missing pixels; the smallest square with a valid pixel is used.
+_FILL_SIDES = (31, 15, 7, 3)
+
+
+def fill_missing(unit: NDArray[np.float64], missing: NDArray[np.bool_], typical: float) -> NDArray[np.float64]:
+    """Return [C, H, W] with missing pixels replaced by the mean of nearby valid ones, or else by a typical value."""
+    valid = (~missing).astype(np.float64)
+    known = np.where(missing, 0.0, unit)
+    filled = np.full_like(unit, typical)
+    for side in _FILL_SIDES:
+        valid_share = uniform_filter(valid, (1, side, side), mode="constant")
+        mean = uniform_filter(known, (1, side, side), mode="constant") / np.maximum(valid_share, 1e-12)
+        filled = np.where(valid_share > 0.5 / side**2, mean, filled)
+    return np.where(missing, filled, unit)
 
 
 def add_noise_to_missing(

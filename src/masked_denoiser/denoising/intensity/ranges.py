@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 
 from masked_denoiser.denoising.intensity.fill_values import find_fill_values
+from masked_denoiser.denoising.intensity.missing_pixels import fill_missing
+from masked_denoiser.denoising.intensity.rician_stabilization import RicianStabilizer
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 
@@ -45,10 +46,7 @@ _CLIPPED_SHARE = 1e-3
 _CLIPPING_DISTANCE = 0.2
 
 #: Percentiles used where the bulk has no contrast, as with a few bright spots on a uniform background.
-_TAIL_PERCENTILES = (0.01, 99.99)
-
-#: Sides of the squares whose valid pixels fill missing pixels; the smallest square with a valid pixel is used.
-_FILL_SIDES = (31, 15, 7, 3)
+TAIL_PERCENTILES = (0.01, 99.99)
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,15 @@ class IntensityRange:
     """Intensities that the network sees as 0 and 1, and values that are not intensities.
 
     Attributes:
-        low, high: in units of the image; low < high.
-        typical: median of the sample, which fills missing pixels that are far from valid ones.
+        low, high: in units of the image; low < high. Of stabilized intensities if the noise is Rician.
+        typical: median of the sample, which fills missing pixels that are far from valid ones; likewise.
         has_nonfinite: whether the sample contained NaN or infinities.
         fill_values: values that mark missing pixels, such as the padding of a CT slice. They are excluded from every
             measurement, filled smoothly for the network, and unchanged in the result, as NaN and infinities are.
         non_negative: whether the sample had no negative intensity; then the result has none, either.
         blank: whether there was a single intensity, while other epochs of the channel have more.
+        rician: standard deviation of Rician noise in units of the image, which is stabilized before everything else, so
+            that noise has the same standard deviation everywhere; 0 for other noise.
     """
 
     low: float
@@ -72,6 +72,7 @@ class IntensityRange:
     fill_values: tuple[float, ...] = ()
     non_negative: bool = False
     blank: bool = False
+    rician: float = 0.0
 
     @property
     def span(self) -> float:
@@ -88,15 +89,15 @@ class IntensityRange:
 
     def to_unit(self, pixels: Pixels) -> NDArray[np.float32]:
         """Return pixels [C, H, W] of any real dtype in units of the range, as float32, not clipped to [0, 1]."""
-        unit = (pixels.astype(np.float64) - self.low) / self.span
+        unit = (self._stabilize(pixels.astype(np.float64)) - self.low) / self.span
         missing = self.missing_mask(pixels)
         if missing is not None:
-            unit = _fill_missing(unit, missing, (self.typical - self.low) / self.span)
+            unit = fill_missing(unit, missing, (self.typical - self.low) / self.span)
         return unit.astype(np.float32)
 
     def from_unit(self, unit: NDArray[Any], like: Pixels) -> Pixels:
         """Return values in units of the image and the dtype of `like`, with its missing pixels restored."""
-        return self._restore_missing(_to_dtype(unit.astype(np.float64) * self.span + self.low, like.dtype), like)
+        return self._restore_missing(_to_dtype(self._to_intensity(unit), like.dtype), like)
 
     def subtract(
         self,
@@ -113,11 +114,55 @@ class IntensityRange:
             dtype: of the result.
             rounding: function that rounds to integers, for integer dtypes.
         """
-        values = pixels.astype(np.float64) - correction.astype(np.float64) * self.span
+        values = pixels.astype(np.float64)
+        if self.rician:
+            stabilizer = RicianStabilizer(self.rician)
+            values = stabilizer.backward(stabilizer.forward(values) - correction.astype(np.float64) * self.span)
+        else:
+            values = values - correction.astype(np.float64) * self.span
         if self.non_negative:
             values = np.where((values < 0) & (pixels >= 0), 0.0, values)
         out = _to_dtype(values, dtype, rounding)
         return self._restore_missing(np.where(correction == 0, pixels.astype(out.dtype), out), pixels)
+
+    def std_from_unit(self, std: NDArray[Any], unit: NDArray[Any]) -> NDArray[np.float32]:
+        """Return standard deviations in units of the image, to first order, of values in units of the range."""
+        if not self.rician:
+            return np.asarray(std * np.float32(self.span), np.float32)
+        return np.asarray((self._to_intensity(unit + std) - self._to_intensity(unit - std)) / 2.0, np.float32)
+
+    def with_rician(self, sigma: float) -> IntensityRange:
+        """Return the range of stabilized intensities, given the standard deviation of Rician noise.
+
+        Raises:
+            ValueError: if the noise of this range is stabilized already.
+        """
+        if self.rician:
+            raise ValueError("the intensities of this range are stabilized already")
+        # A margin below zero would waste contrast, as no magnitude is negative.
+        lowest = max(self.low, 0.0) if self.high > 0 else self.low
+        ends = RicianStabilizer(sigma).forward(np.array([lowest, self.high, self.typical]))
+        low, high, typical = map(float, ends)
+        return replace(self, low=low, high=high, typical=typical, rician=sigma)
+
+    def comparable(self, before: Pixels, after: Pixels) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return image and result, in units of the image, such that noise is what they differ by.
+
+        Rician noise has another mean than its signal. So it is stabilized in the image, and the result becomes the mean
+        of such noise, except in pixels that are unchanged.
+        """
+        first, second = before.astype(np.float64), after.astype(np.float64)
+        if not self.rician:
+            return first, second
+        stabilized, means = self._stabilize(first), RicianStabilizer(self.rician).expected(second)
+        return stabilized, np.where(first == second, stabilized, means)
+
+    def _stabilize(self, intensities: NDArray[np.float64]) -> NDArray[np.float64]:
+        return RicianStabilizer(self.rician).forward(intensities) if self.rician else intensities
+
+    def _to_intensity(self, unit: NDArray[Any]) -> NDArray[np.float64]:
+        values = np.asarray(unit.astype(np.float64) * self.span + self.low)
+        return RicianStabilizer(self.rician).backward(values) if self.rician else values
 
     def _restore_missing(self, out: Pixels, like: Pixels) -> Pixels:
         missing = self.missing_mask(like)
@@ -141,18 +186,6 @@ def _clip_to(values: NDArray[np.float64], limits: np.iinfo[Any]) -> NDArray[np.f
     """Return values clipped to an integer type; float64 cannot hold the largest 64-bit integers, so it stops below."""
     highest = float(limits.max)
     return np.clip(values, float(limits.min), np.nextafter(highest, 0) if int(highest) > limits.max else highest)
-
-
-def _fill_missing(unit: NDArray[np.float64], missing: NDArray[np.bool_], typical: float) -> NDArray[np.float64]:
-    """Return [C, H, W] with missing pixels replaced by the mean of nearby valid ones, or else by a typical value."""
-    valid = (~missing).astype(np.float64)
-    known = np.where(missing, 0.0, unit)
-    filled = np.full_like(unit, typical)
-    for side in _FILL_SIDES:
-        valid_share = uniform_filter(valid, (1, side, side), mode="constant")
-        mean = uniform_filter(known, (1, side, side), mode="constant") / np.maximum(valid_share, 1e-12)
-        filled = np.where(valid_share > 0.5 / side**2, mean, filled)
-    return np.where(missing, filled, unit)
 
 
 def measure_ranges(source: Source, planes: Iterable[Plane], seed: int = 0) -> dict[int, IntensityRange]:
@@ -210,11 +243,11 @@ def _measure(source: Source, planes: list[Plane], seed: int) -> IntensityRange:
     low, high = bulk_ends(valid)
     blank = not high > low
     if blank:
-        high = low + _least_span(low, source.dtype)
+        high = low + least_span(low, source.dtype)
     return IntensityRange(low, high, float(np.median(valid)), has_nonfinite, fill_values, bool(valid.min() >= 0), blank)
 
 
-def _least_span(low: float, dtype: np.dtype[Any]) -> float:
+def least_span(low: float, dtype: np.dtype[Any]) -> float:
     """Return a span so small that no contrast is lost in it, but large enough for float64 at this intensity."""
     least = 1.0 if dtype.kind != "f" else max(abs(low) * 1e-3, float(np.finfo(np.float32).tiny))
     return max(least, 4.0 * float(np.spacing(abs(low))))
@@ -229,7 +262,7 @@ def bulk_ends(valid: NDArray[np.float64]) -> tuple[float, float]:
         margin, beyond = _MARGIN * contrast, _MAX_BEYOND * contrast
         ends = max(lowest - margin, low - beyond), min(highest + margin, high + beyond)
         return _snap(valid, float(valid.min()), ends[0]), _snap(valid, float(valid.max()), ends[1])
-    low, high = (float(v) for v in np.percentile(valid, _TAIL_PERCENTILES))
+    low, high = (float(v) for v in np.percentile(valid, TAIL_PERCENTILES))
     return (low, high) if high > low else (float(valid.min()), float(valid.max()))
 
 
@@ -238,34 +271,6 @@ def _snap(valid: NDArray[np.float64], extreme: float, end: float) -> float:
     is_clipped = np.count_nonzero(valid == extreme) > _CLIPPED_SHARE * valid.size
     contrast = float(np.ptp(np.percentile(valid, _BULK_PERCENTILES)))
     return extreme if is_clipped and abs(extreme - end) < _CLIPPING_DISTANCE * contrast else end
-
-
-def measure_recipe_ranges(source: Source, planes: Iterable[Plane], seed: int = 0) -> dict[int, IntensityRange]:
-    """Return the ranges in which noise recipes and training patches are expressed, by `Plane.range_key`.
-
-    8-bit images have a range of 0 to 255, so that "sigma=15" means 15 grey levels; floats within [0, 1] have a range of
-    0 to 1. Other images are stretched between the 0.01st and the 99.99th percentile of a sample.
-    """
-    by_key = group_planes(planes, "range_key")
-    if source.dtype == np.uint8:
-        return {key: IntensityRange(0.0, 255.0) for key in by_key}
-    return {key: _measure_recipe_range(source, group, seed) for key, group in by_key.items()}
-
-
-def _measure_recipe_range(source: Source, planes: list[Plane], seed: int) -> IntensityRange:
-    sample = np.concatenate([tile.astype(np.float64).ravel() for tile in sample_rectangles(source, planes, seed)])
-    finite = sample[np.isfinite(sample)]
-    has_nonfinite = finite.size < sample.size
-    if not finite.size:
-        return IntensityRange(0.0, 1.0, 0.0, has_nonfinite)
-    low, median, high = (float(v) for v in np.percentile(finite, (_TAIL_PERCENTILES[0], 50.0, _TAIL_PERCENTILES[1])))
-    if source.dtype.kind == "f" and float(finite.min()) >= 0.0 and 0.05 < float(finite.max()) <= 1.0:
-        low, high = 0.0, 1.0
-    if not high > low:
-        low, high = float(finite.min()), float(finite.max())
-    if not high > low:
-        high = low + _least_span(low, source.dtype)
-    return IntensityRange(low, high, median, has_nonfinite)
 
 
 def sample_rectangles(source: Source, planes: list[Plane], seed: int) -> Iterator[Pixels]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from masked_denoiser.atomic_file import replaced_atomically
+from masked_denoiser.denoising.measurement.modality import recorded_modality
 from masked_denoiser.denoising.noise_measurement import measure_noise
 from masked_denoiser.errors import PictureError
 from masked_denoiser.evaluation.report import figures, page
@@ -44,11 +45,12 @@ def write_report(path: Path, source: Source, result: Source, attributes: Mapping
         ImageError: if a pixel cannot be read.
         OSError: if the file cannot be written.
     """
-    measured = measure_noise(source)
+    modality = recorded_modality(attributes)
+    measured = measure_noise(source, modality=modality)
     parts = list(judged_removals(source, result, measured))
     removals = [removal for part in parts for removal in part.removals]
     summary = summarize(parts)
-    after = measure_noise(result).estimate.verdict
+    after = measure_noise(result, modality="other" if modality == "mri" else modality).estimate.verdict
     frequencies, power = figures.spectrum(removals)
     change = max((removal.mean_change for removal in removals), default=0.0)
     warnings = _warnings(summary, change, attributes, source)
@@ -79,7 +81,7 @@ def _facts(source: Source, attributes: Mapping[str, Any]) -> dict[str, object]:
         "program": f"napari-masked-denoiser {attributes.get('version', '(not recorded)')}",
         "SHA-256 of the job": attributes.get("job", "not recorded"),
     }
-    shown = ("noise", "tile", "halo", "passes", "seed", "precision", "device", "output_dtype", "selection")
+    shown = ("noise", "modality", "tile", "halo", "passes", "seed", "precision", "device", "output_dtype", "selection")
     return facts | {name.replace("_", " "): settings[name] for name in shown if settings.get(name) not in (None, "")}
 
 

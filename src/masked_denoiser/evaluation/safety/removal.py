@@ -84,10 +84,11 @@ def list_removals(source: Source, result: NDArray[Any], measured: NoiseMeasureme
         missing = intensity_range.missing_mask(before)
         usable = np.ones(before.shape, np.bool_) if missing is None else ~missing
         unit = intensity_range.to_unit(before).astype(np.float64)  # missing pixels are interpolated
+        images = intensity_range.comparable(before, after)
         for i, noise in enumerate(measured.of_channel(plane.channel)):
             valid = usable[i] & ~noise.impulses.mask(unit[i])
             interpolated = unit[i] * intensity_range.span + intensity_range.low
-            filled = [np.where(valid, image[i].astype(np.float64), interpolated) for image in (before, after)]
+            filled = [np.where(valid, image[i], interpolated) for image in images]
             yield _removal(filled[0], filled[1], valid, noise, intensity_range)
 
 

@@ -125,7 +125,9 @@ class TileStages:
             tile = task.batch[i]
             correction = loaded.units[number] - denoised.mean[number]
             std_core = (
-                None if denoised.std is None else denoised.std[number][cores[i]] * np.float32(intensity_range.span)
+                None
+                if denoised.std is None
+                else intensity_range.std_from_unit(denoised.std[number], denoised.mean[number])[cores[i]]
             )
             rounding = self._rounding(task.plane, (tile.read[0].start, tile.read[1].start))
             whole = intensity_range.subtract(loaded.inputs[i], correction, dtype, rounding)
@@ -139,8 +141,9 @@ class TileStages:
         core = (slice(None), *tile.core_in_read)
         if plane.copied:
             return np.zeros_like(pixels[core], np.float32)
-        noise = remaining_noise(self._to_unit(plane, tile, pixels)[None], self._job.treatment_of(plane))[0]
-        return np.asarray(noise[core] * np.float32(self._job.range_of(plane).span))
+        unit = self._to_unit(plane, tile, pixels)
+        noise = remaining_noise(unit[None], self._job.treatment_of(plane))[0]
+        return self._job.range_of(plane).std_from_unit(noise, unit)[core]
 
     def _to_unit(self, plane: Plane, tile: Tile, pixels: Pixels) -> NDArray[np.float32]:
         """Return a tile in units of its intensity range, with noise where pixels are missing."""

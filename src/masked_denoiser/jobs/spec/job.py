@@ -23,6 +23,7 @@ from masked_denoiser.images.validation.fingerprint import Fingerprint
 from masked_denoiser.images.writers.output_path import stores_scale
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.jobs.spec.options import OnError, OutputDtype
+from masked_denoiser.noise.modalities.prior import Modality
 from masked_denoiser.tiling.groups import TileGroups
 from masked_denoiser.tiling.plan import Plan
 
@@ -48,6 +49,7 @@ class Job:
         epochs: runs of planes with separate ranges and treatments; see `denoising.intensity.epochs`.
         ranges: key and `IntensityRange` of each channel and epoch.
         requested_noise: `Options.noise`.
+        modality: kind of the image, as it was stated or recognised.
         noise: result of the noise measurement as text; empty if the noise was not measured.
         treatments: key and `NoiseTreatment` of each channel and epoch.
         hot_pixels: channel and (row, column) of each of its detector pixels that are replaced first.
@@ -86,6 +88,7 @@ class Job:
     epochs: int
     ranges: tuple[tuple[int, IntensityRange], ...]
     requested_noise: str
+    modality: Modality
     noise: str
     treatments: tuple[tuple[int, NoiseTreatment], ...]
     hot_pixels: tuple[tuple[int, tuple[tuple[int, int], ...]], ...]

@@ -33,6 +33,9 @@ _READER = re.compile(r"[\w.-]{0,200}")
 
 _DTYPE = re.compile(r"[<>=|]?[uif][1248]|u?int(8|16|32|64)|float(16|32|64)")
 
+#: Smallest standard deviation of Rician noise, as a share of the intensity range.
+_MIN_RICIAN = 1e-9
+
 #: Smallest and largest values of fields that a user can choose.
 _LIMITS = {
     "tile": (1, 2**20),
@@ -164,6 +167,8 @@ def _invalid_ranges_or_treatments(job: Job) -> str:
     """Return what is invalid in ranges, treatments, hot pixels and the resulting plan; empty if all are valid."""
     if any(scale.low >= scale.high for _, scale in job.ranges):
         return "an empty intensity range"
+    if any(scale.rician and not _MIN_RICIAN <= scale.rician / scale.span <= 1.0 for _, scale in job.ranges):
+        return "an impossible standard deviation of Rician noise"
     if {key for key, _ in job.ranges} != {key for key, _ in job.treatments}:
         return "ranges and treatments are of different channels"
     for _, treatment in job.treatments:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from masked_denoiser.images.choices import Channels, OmeZarr
 from masked_denoiser.inference.precision import RequestedPrecision
+from masked_denoiser.noise.modalities.prior import RequestedModality
 
 #: What happens where the input cannot be read.
 OnError = Literal["stop", "skip"]
@@ -86,6 +87,26 @@ class Options:
             label="strength",
             limits=(0.5, 2.0, 0.1),
             metavar="X",
+        ),
+    )
+    modality: RequestedModality = field(
+        default="auto",
+        metadata=_described(
+            "kind of the image, which says what noise it has: auto is that of the file, or else what the noise shows; "
+            "mri is the magnitude of a complex signal (Rician noise)",
+            "noise",
+            "pixels",
+            label="modality",
+            choices={
+                "auto": "automatic",
+                "other": "microscopy, other",
+                "ct": "CT",
+                "mri": "MRI (magnitude)",
+                "ultrasound": "ultrasound",
+                "oct": "OCT",
+                "xray": "X-ray",
+                "em": "electron microscopy",
+            },
         ),
     )
     channels: Channels = field(

@@ -15,7 +15,8 @@ from masked_denoiser.denoising.intensity.colours import colours_are_related
 from masked_denoiser.denoising.intensity.epochs import count_epochs
 from masked_denoiser.denoising.intensity.exposures import REACH as EXPOSURE_REACH
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_ranges
-from masked_denoiser.denoising.noise_settings import AUTO, NONE, NoiseChoice, resolve_noise
+from masked_denoiser.denoising.measurement.given_noise import AUTO, NONE
+from masked_denoiser.denoising.noise_settings import NoiseChoice, resolve_noise
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment, with_strength
 from masked_denoiser.denoising.stride_pattern import pattern_reach
 from masked_denoiser.denoising.tile_denoiser import MAP_REACH
@@ -33,6 +34,7 @@ from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.options import Options, OutputDtype
 from masked_denoiser.models.file import Model
 from masked_denoiser.noise.impulses import REACH as IMPULSE_REACH
+from masked_denoiser.noise.modalities.prior import RequestedModality
 from masked_denoiser.tiling.plan import chunk_side
 from masked_denoiser.version import program_version
 
@@ -68,8 +70,8 @@ def make_job(
     context = source.context or source  # a small part may be too small to measure its noise
     epochs = 1 if options.intensity is not None else count_epochs(context, planes_of(source, options.channels))
     planes = planes_of(source, options.channels, epochs)
-    ranges = _ranges(context, planes, options)
-    choice = _noise_choice(context, planes, ranges, model, options)
+    choice = _noise_choice(context, planes, _ranges(context, planes, options), model, options)
+    ranges = dict(choice.ranges)
     hot = _hot_pixels(source, planes, ranges, choice, options)
     stride = lcm(*(treatment.stride for treatment in choice.treatments.values()))
     batch = options.batch or {"cuda": 8, "mps": 2}.get(device, 1)
@@ -91,6 +93,7 @@ def make_job(
         group=(shard // tile, shard // tile) if shard else (1, batch),
         epochs=epochs,
         ranges=tuple(ranges.items()),
+        modality=choice.modality,
         noise=choice.verdict,
         treatments=tuple(choice.treatments.items()),
         hot_pixels=tuple(hot.items()),
@@ -112,7 +115,16 @@ def _noise_choice(
 ) -> NoiseChoice:
     """Return the noise treatment of each channel and epoch, at the requested strength."""
     rounded = options.dtype == "same"
-    choice = resolve_noise(options.noise, source, planes, ranges, model, options.seed, rounded_output=rounded)
+    choice = resolve_noise(
+        options.noise,
+        source,
+        planes,
+        ranges,
+        model,
+        options.seed,
+        rounded_output=rounded,
+        modality=options.modality,
+    )
     treatments = {key: with_strength(treatment, options.strength) for key, treatment in choice.treatments.items()}
     return replace(choice, treatments=treatments)
 
@@ -186,6 +198,8 @@ def _check_options(source: Source, model: Model, options: Options) -> None:
         raise JobError(f"strength is {options.strength:g}; choose 0.5 to 2; 1 is the noise as measured or given")
     if options.strength != 1 and options.noise.strip().lower() == NONE:
         raise JobError("strength scales the noise, which noise 'none' ignores; leave one of them out")
+    if options.modality not in get_args(RequestedModality):
+        raise JobError(f"modality is {options.modality}; choose one of {', '.join(get_args(RequestedModality))}")
     if options.passes < 1 or options.passes > 1000:
         raise JobError(f"passes is {options.passes}; choose 1 to 1000")
     if options.passes > ORIENTATIONS and not model.card.architecture.attention_mask:

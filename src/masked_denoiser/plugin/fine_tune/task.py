@@ -209,7 +209,7 @@ def _read_patch(
     source: Source, centre: tuple[int, int] | None, side: int = _PREVIEW_SIDE
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return a patch of the middle plane, [channels, height, width] float32 in [0, 1]."""
-    from masked_denoiser.denoising.intensity.ranges import measure_recipe_ranges
+    from masked_denoiser.denoising.intensity.recipe_ranges import measure_recipe_ranges
     from masked_denoiser.images.planes import list_planes
 
     planes = [plane for plane in list_planes(source.axes, source.sizes, source.rgb) if not plane.copied]

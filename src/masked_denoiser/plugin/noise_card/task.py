@@ -59,7 +59,7 @@ def measure_card(source: Source, form: Form, cancel: threading.Event) -> Iterato
     from masked_denoiser.jobs.messages import describe_treatments
     from masked_denoiser.jobs.resolve_job import resolve_job
 
-    yield noise_figures(measure_noise(source))
+    yield noise_figures(measure_noise(source, modality=form.options.modality))
     if cancel.is_set():
         return
     job = resolve_job(source, model=form.model, options=form.options, device=form.device).job

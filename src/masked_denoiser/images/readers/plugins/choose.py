@@ -18,6 +18,7 @@ from masked_denoiser.images.readers.plugins import bioio_reader, npe2_reader
 from masked_denoiser.images.readers.plugins.bioio_reader import AnyBioio, BioioReader
 from masked_denoiser.images.readers.plugins.napari_settings import ReaderChoices, read_choices
 from masked_denoiser.images.readers.plugins.npe2_reader import BUILTIN_PLUGIN, Npe2Reader
+from masked_denoiser.images.suffixes import suffix_of
 
 _INSTALL = "pip install 'napari-masked-denoiser[readers]'"
 

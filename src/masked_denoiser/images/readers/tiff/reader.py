@@ -66,7 +66,7 @@ def _wrap_tiff_errors(path: Path) -> Iterator[None]:
         raise
     except TiffFileError as error:
         if "not a TIFF file" in str(error):
-            raise NotTiffError(f"{path}: is not a TIFF, PNG or JPEG; convert it to one, or to OME-Zarr") from error
+            raise NotTiffError(f"{path}: is of no supported format; convert it to TIFF or OME-Zarr") from error
         raise ImageError(f"{path}: is a broken TIFF ({str(error)[:300]}); copy or export it again") from error
     except (
         struct.error,

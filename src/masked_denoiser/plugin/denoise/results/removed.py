@@ -29,7 +29,8 @@ def removed_task(layer: Any, result: Any, form: Form) -> Task:
     """
     if result is None:
         raise FormError("there is no result yet; press Preview or Denoise")
-    return partial(judge_removed, *matching_parts(layer, result, form.axes or None))
+    provenance = result.metadata.get(RECORD_KEY, {}).get("provenance") or {}
+    return partial(judge_removed, *matching_parts(layer, result, form.axes or None), provenance)
 
 
 def report_task(layer: Any, result: Any, form: Form, path: Path) -> Task:
@@ -66,18 +67,23 @@ def write_report_page(
     yield Message(f"Report: {path}")
 
 
-def judge_removed(before: Source, after: Source, offset: tuple[float, ...], cancel: threading.Event) -> Iterator[Any]:
+def judge_removed(
+    before: Source, after: Source, offset: tuple[float, ...], provenance: dict[str, Any], cancel: threading.Event
+) -> Iterator[Any]:
     """Yield the difference of two images as an update of a layer, and a sentence about it.
 
     Args:
         before: the input, or a part of it.
         after: its result, of the same shape.
         offset: first pixel of both in the layer.
+        provenance: what is recorded of the job; empty for a preview.
         cancel: ignored, since a sample is judged.
     """
+    from masked_denoiser.denoising.measurement.modality import recorded_modality
+    from masked_denoiser.denoising.noise_measurement import measure_noise
     from masked_denoiser.evaluation.residual import judge_residual
 
-    summary = judge_residual(before, after)
+    summary = judge_residual(before, after, measure_noise(before, modality=recorded_modality(provenance)))
     limit = _LIMIT_SIGMAS * summary.sigma or 1.0
     removed = DifferenceArray(before.data, after.data, mean_colour=before.rgb and before.axes[-1] in "SC")
     yield LayerUpdate("residual", (removed,), offset, limits=(-limit, limit))

@@ -1,0 +1,1 @@
+"""Parts of the noise measurement: the sample of an image, its modality, and what follows from that."""

@@ -1,0 +1,169 @@
+"""Sample of the pixels of a channel, on which its noise is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from masked_denoiser.denoising.intensity.fill_values import quantization_step
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
+from masked_denoiser.images.planes import Plane
+from masked_denoiser.images.source import Source
+from masked_denoiser.noise.estimation import PlanePair, nearly_gray
+
+#: Side in pixels of a tile.
+_SIDE = 256
+
+#: Largest number of pixels of a plane that is read as a whole instead.
+_WHOLE_PIXELS = 1024 * 1024
+
+#: Number of rectangles that are compared with the next plane.
+_COMPARED_RECTANGLES = 4
+
+#: Largest number of values from which the quantization step of a sample is derived.
+_STEP_VALUES = 200_000
+
+#: Share of unique values above which floats have no quantization step.
+_CONTINUOUS_SHARE = 0.2
+
+#: A plane, and the rows and columns of a rectangle in it.
+Rectangle = tuple[Plane, slice, slice]
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseSample:
+    """Pixels on which the noise of the channels of a plane is measured.
+
+    Attributes:
+        stacks: [channels, H, W] each, in units of `intensity_range`; missing pixels are filled from their surroundings.
+        missing: mask of missing pixels of each stack; None for none.
+        neighbours: pairs of the same rectangle in a plane and the next one over T or Z, [2, H, W] each in the same
+            units, with their masks of missing pixels; for planes of one channel.
+        intensity_range: of the channel; over all epochs where planes differ.
+        step: quantization step, in units of `intensity_range`; 0 for none.
+        range_keys: `Plane.range_key` of the plane of each stack.
+    """
+
+    stacks: tuple[NDArray[np.float64], ...]
+    missing: tuple[NDArray[np.bool_] | None, ...]
+    intensity_range: IntensityRange
+    step: float
+    range_keys: tuple[int, ...] = ()
+    neighbours: tuple[PlanePair, ...] = ()
+
+    @property
+    def median_intensity(self) -> float:
+        """Median intensity, in units of `intensity_range`."""
+        return float(np.median(np.concatenate([stack[..., ::4, ::4].ravel() for stack in self.stacks])))
+
+    @property
+    def is_gray(self) -> bool:
+        """Whether red, green and blue are equal, except for coloured marks."""
+        return nearly_gray(self.stacks, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class RawSample:
+    """Tiles of a channel as read, [channels, H, W] each.
+
+    Attributes:
+        tiles, missing: pixels in the dtype of the image; masks in the same shape, or None for none.
+        pairs: the same rectangle in a plane and the next one over T or Z, [2, H, W] each.
+        range_keys: `Plane.range_key` of the plane of each tile.
+        intensity_range: of the channel.
+        step: quantization step in units of the image.
+    """
+
+    tiles: tuple[NDArray[Any], ...]
+    missing: tuple[NDArray[np.bool_] | None, ...]
+    pairs: tuple[NDArray[Any], ...]
+    range_keys: tuple[int, ...]
+    intensity_range: IntensityRange
+    step: float
+
+    def in_units(self, intensity_range: IntensityRange) -> NoiseSample:
+        """Return the sample in units of a range, which may stabilize the noise."""
+        return NoiseSample(
+            tuple(intensity_range.to_unit(tile).astype(np.float64) for tile in self.tiles),
+            self.missing,
+            intensity_range,
+            self.step / intensity_range.span,
+            self.range_keys,
+            tuple(
+                (intensity_range.to_unit(pair).astype(np.float64), intensity_range.missing_mask(pair))
+                for pair in self.pairs
+            ),
+        )
+
+
+def read_sample(
+    source: Source, planes: Sequence[Plane], intensity_range: IntensityRange, seed: int, count: int
+) -> RawSample:
+    """Read a few whole planes if they are small, otherwise random tiles.
+
+    Args:
+        source: the image.
+        planes: of one channel.
+        intensity_range: of all these planes.
+        seed: of the sample.
+        count: number of tiles of 256 x 256 pixels.
+    """
+    rectangles = list(_choose_rectangles(source, planes, seed, count))
+    tiles = [source.read(*rectangle) for rectangle in rectangles]
+    masks = [intensity_range.missing_mask(tile) for tile in tiles]
+    valid = [tile.ravel() if mask is None else tile[~mask] for tile, mask in zip(tiles, masks, strict=True)]
+    return RawSample(
+        tuple(tiles),
+        tuple(masks),
+        tuple(_with_next_plane(source, planes, rectangles[:_COMPARED_RECTANGLES])),
+        tuple(plane.range_key for plane, _, _ in rectangles),
+        intensity_range,
+        _quantization_step(np.concatenate(valid)),
+    )
+
+
+def _with_next_plane(
+    source: Source, planes: Sequence[Plane], rectangles: Sequence[Rectangle]
+) -> Iterator[NDArray[Any]]:
+    by_index = {plane.index: plane for plane in planes if plane.channels == 1}
+    for plane, ys, xs in rectangles:
+        adjacent = (by_index.get(index) for index in _adjacent_indices(plane.index))
+        other = next((p for p in adjacent if p is not None and p.range_key == plane.range_key), None)
+        if other is not None:
+            yield np.concatenate([source.read(p, ys, xs) for p in (plane, other)])
+
+
+def _adjacent_indices(index: tuple[tuple[str, int], ...]) -> Iterator[tuple[tuple[str, int], ...]]:
+    """Yield the next and the previous plane, first over time: there, planes usually share the most structure."""
+    for axis in "TZ":
+        for step in (1, -1):
+            if axis in dict(index):
+                yield tuple((letter, at + step * (letter == axis)) for letter, at in index)
+
+
+def _quantization_step(values: NDArray[Any]) -> float:
+    """Return the quantization step of a sample of intensities; 0 for floats of which nearly all differ."""
+    few = values[:: max(1, values.size // _STEP_VALUES)]
+    unique = np.unique(few)
+    if few.dtype.kind == "f" and unique.size > _CONTINUOUS_SHARE * few.size:
+        return 0.0
+    return quantization_step(unique)
+
+
+def _choose_rectangles(source: Source, planes: Sequence[Plane], seed: int, count: int) -> Iterator[Rectangle]:
+    """Yield a few whole planes if they are small, otherwise random tiles."""
+    rng = np.random.default_rng(seed)
+    height, width = source.size_yx
+    if height * width <= _WHOLE_PIXELS:
+        few = max(1, count * _SIDE**2 // (height * width))
+        chosen = planes if len(planes) <= few else [planes[i] for i in sorted(rng.permutation(len(planes))[:few])]
+        yield from ((plane, slice(0, height), slice(0, width)) for plane in chosen)
+        return
+    for _ in range(count):
+        plane = planes[int(rng.integers(len(planes)))]
+        y, x = (int(rng.integers(max(1, side - _SIDE + 1))) for side in (height, width))
+        yield plane, slice(y, min(y + _SIDE, height)), slice(x, min(x + _SIDE, width))
