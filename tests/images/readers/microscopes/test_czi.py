@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -145,9 +146,26 @@ def _no_directory(path: Path) -> Path:
     return path
 
 
+def _directory_of(count: int, axes: int) -> Callable[[Path], Path]:
+    """Return what writes a directory that declares a number of tiles, the first one with a number of axes."""
+
+    def write(path: Path) -> Path:
+        content = bytearray(write_czi(path, [Block(GRAY, {})]).read_bytes())
+        start = content.index(b"ZISRAWDIRECTORY") + 32
+        struct.pack_into("<i", content, start, count)
+        struct.pack_into("<i", content, start + 156, axes)
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
 @pytest.mark.parametrize(
     ("write", "words"),
     [
+        (_directory_of(2**31 - 1, 2), "beyond the end"),
+        (_directory_of(2**31 - 1, -2), "-2 axes"),
+        (_directory_of(1, 2**28), "268435456 axes"),
         (_unknown_type, "pixels of type 7 are not supported"),
         (_endless_metadata, "2147483647 bytes of XML"),
         (_no_directory, "directory of tiles is missing"),
@@ -186,7 +204,7 @@ def _of_many_axes(content: bytes) -> bytes:
         (_deleted, "a tile is missing"),
         (_of_other_sides, "differs from its entry"),
         (_beyond_the_end, "extends beyond the end"),
-        (_of_many_axes, "is damaged"),
+        (_of_many_axes, "has 2147483647 axes"),
     ],
 )
 def test_damaged_tile_is_an_error_of_its_plane(tmp_path, damage, words):

@@ -123,9 +123,7 @@ def test_a_broken_file_of_our_formats_is_not_given_to_a_plugin(plugin, tmp_path)
     opened = []
     plugin("reads-tiff", lambda path: opened.append(path), patterns=["*.tif"])
     (tmp_path / "a.tif").write_text("content")
-    with pytest.raises(
-        ImageError, match=r"a\.tif: is of no supported format.*, or name a reader: --reader reads-tiff"
-    ):
+    with pytest.raises(ImageError, match=r"a\.tif: is of no supported format.*, or name a reader: --reader reads-tiff"):
         open_image(tmp_path / "a.tif")
     assert opened == []
 

@@ -23,6 +23,12 @@ _MAX_XML_BYTES = 256 * 2**20
 #: Names of the segments in the format.
 _DIRECTORY, _METADATA, _SUB_BLOCK = "ZISRAWDIRECTORY", "ZISRAWMETADATA", "ZISRAWSUBBLOCK"
 
+#: Bytes of a directory before its entries, of an entry without dimensions, of a dimension, and of a sub-block before
+#: its entry.
+_DIRECTORY_HEAD_BYTES, _ENTRY_BYTES, _DIMENSION_BYTES, _SUB_BLOCK_HEAD_BYTES = 128, 32, 20, 16
+#: The format defines 11 axes.
+_MAX_DIMENSIONS = 64
+
 _LIBRARY: Any = czifile
 _IS_RENAMED = hasattr(_LIBRARY, "CziSegment")
 _Segment: Any = _LIBRARY.CziSegment if _IS_RENAMED else _LIBRARY.Segment
@@ -103,18 +109,40 @@ class CziSegments:
         """Return the directory of sub-blocks.
 
         Raises:
-            ValueError: if it is missing, or has pixels of a type that is not known.
+            ValueError: if it is missing, too long, or has pixels of a type that is not known.
         """
         with self._reading("its directory of tiles"):
             # The library would search a file without a directory for segments, a damaged one without end.
             segment = self._segment(self._file.header.directory_position)
             if segment.sid != _DIRECTORY:
                 raise ValueError("its directory of tiles is missing")
+            self._check_directory(segment.data_offset)
             try:
                 entries = segment.data().entries
             except KeyError as error:  # of version 2019.7.2.3
                 raise ValueError(f"pixels of type {error} are not supported") from error
             return [self._sub_block(entry) for entry in entries]
+
+    def _check_directory(self, position: int) -> None:
+        """Raise an error for a damaged directory, which the library would read almost without end."""
+        self._handle.seek(position)
+        count = int.from_bytes(self._handle.read(4), "little", signed=True)
+        position += _DIRECTORY_HEAD_BYTES
+        for _ in range(count):
+            position += self._entry_bytes(position)
+
+    def _entry_bytes(self, position: int) -> int:
+        """Return the length of the entry of a sub-block at a position.
+
+        Raises:
+            ValueError: if it is beyond the end of the file, or has too many dimensions.
+        """
+        self._handle.seek(position + _ENTRY_BYTES - 4)
+        data = self._handle.read(4)
+        count = int.from_bytes(data, "little", signed=True)
+        if len(data) < 4 or not 0 <= count <= _MAX_DIMENSIONS:
+            raise ValueError(f"an entry of its directory has {count} axes, or is beyond the end of the file")
+        return _ENTRY_BYTES + count * _DIMENSION_BYTES
 
     def metadata_xml(self) -> str:
         """Return the metadata; "" if there are none.
@@ -143,6 +171,7 @@ class CziSegments:
             segment = self._segment(block.position)
             if segment.sid != _SUB_BLOCK:
                 raise ValueError(f"a tile is missing: {segment.sid} is at its position")
+            self._entry_bytes(segment.data_offset + _SUB_BLOCK_HEAD_BYTES)
             data = segment.data()
             declared = data.directory_entry
             if (_compression_of(declared), declared.stored_shape) != (block.compression, block.stored_shape):
