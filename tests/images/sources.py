@@ -18,6 +18,8 @@ from . import slides
 
 Array = np.ndarray[Any, Any]
 MICRO = {"Y": "micrometer", "X": "micrometer"}
+#: Names that tifffile gives to the images of a BIF other than the slide; it renamed them in 2026.
+_BIF_NAMES = "Overview, Probability" if hasattr(tifffile, "TiffSeries") else "Label, Thumbnail"
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,7 @@ CASES = [
         "notes": ("image 2 of 2 was opened; omitted: image_0",)}),
     Case("BIF", (100, 120, 3), "YXS", slides.bif, "uint8", expect={
         "rgb": True, "levels": 2, "pixel_size": {"Y": 0.2325, "X": 0.2325}, "units": MICRO,
-        "notes": ("image 1 of 3 was opened; omitted: Label, Thumbnail",
+        "notes": (f"image 1 of 3 was opened; omitted: {_BIF_NAMES}",
                   "tiles may overlap at seams: they are placed side by side, as the scanner stored them")}),
     Case("NDPI", (100, 120, 3), "YXS", slides.ndpi, "uint8", expect={
         "rgb": True, "levels": 2, "pixel_size": {"Y": 0.4444, "X": 0.2222}, "units": MICRO,

@@ -27,6 +27,15 @@ def test_missing_plane_is_an_error(tmp_path):
             source.read(next(p for p in planes if dict(p.index)["Z"] == 1), slice(0, 50), slice(0, 60))
 
 
+def test_lengths_are_those_of_the_recorded_planes(tmp_path):
+    path = write_oif(tmp_path / "a.oif", PLANES)
+    for name in ("s_C001Z003.tif", "s_C002Z003.tif"):
+        (tmp_path / "a.oif.files" / name).unlink()
+    with open_image(path) as source:
+        assert source.axes == "CZYX"
+        np.testing.assert_array_equal(source.data[:], PLANES[:, :2])
+
+
 def test_missing_folder_is_named(tmp_path):
     path = write_oif(tmp_path / "a.oif", PLANES)
     (tmp_path / "a.oif.files").rename(tmp_path / "elsewhere")
@@ -59,4 +68,5 @@ def test_circle_of_sectors_is_refused(tmp_path):
 
 def test_single_plane_is_yx(tmp_path):
     with open_image(write_oib(tmp_path / "a.oib", PLANES[:1, :1])) as source:
-        np.testing.assert_array_equal(np.squeeze(source.data[:]), PLANES[0, 0])
+        assert source.axes == "YX"
+        np.testing.assert_array_equal(source.data[:], PLANES[0, 0])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-_PIXEL_TYPES = {("u1", 1): 0, ("u2", 1): 1, ("f4", 1): 2, ("u1", 3): 3}
+_PIXEL_TYPES = {("u1", 1): 0, ("u2", 1): 1, ("f4", 1): 2, ("u1", 3): 3, ("f8", 1): 13}
 
 
 @dataclass(frozen=True)

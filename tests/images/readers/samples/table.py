@@ -188,11 +188,6 @@ def _czi_mosaic(folder: Path) -> Path:
     return czi.write_czi(folder / "a.czi", blocks, czi.metadata_xml(["left"]))
 
 
-def _czi_array(path: Path) -> Array:
-    with czifile.CziFile(path) as file:
-        return np.asarray(file.asarray(max_workers=1))
-
-
 def _lif(*names: str) -> Callable[[Path], Path]:
     """Return what writes two images in the order of their names; only the last one is damaged in a truncated file."""
     images = {"stack": ("CZYX", _STACK), "colour": ("YXS", _RGB)}
@@ -214,6 +209,13 @@ def _nd2(**options: Any) -> Callable[[Path], Path]:
 def _nd2_array(path: Path) -> Array:
     with nd2.ND2File(path) as file:
         return file.asarray()[:, 1]
+
+
+def _olympus_array(path: Path) -> Array:
+    """Return the planes as CZYX, as versions of oiffile differ in the order of the axes."""
+    with oiffile.OifFile(path) as file:
+        series = file.series[0]
+        return np.moveaxis(series.asarray(), [series.axes.index(axis) for axis in "CZ"], [0, 1])
 
 
 def _oif_plane(path: Path) -> Path:
@@ -342,7 +344,7 @@ SAMPLES: dict[str, Sample] = {
     "nd2": Sample(_nd2(), _ND2_PIXELS, "TZCYX", _nd2_array, **_ND2),
     "compressed nd2": Sample(_nd2(compressed=True), _ND2_PIXELS, "TZCYX", _nd2_array, **_ND2),
     "czi": Sample(
-        _czi_mosaic, _STACK[:, 0], "CYX", _czi_array, pixel_size=_PLANE,
+        _czi_mosaic, _STACK[:, 0], "CYX", czifile.imread, pixel_size=_PLANE,
         units={"Y": "micrometer", "X": "micrometer"}, channel_names=("DAPI", "GFP"), extra="microscopes",
         wrong_part=True,
     ),
@@ -360,10 +362,10 @@ SAMPLES: dict[str, Sample] = {
         lambda path: liffile.imread(path), pixel_size=_VOXEL, units=_MICROMETERS, extra="microscopes", wrong_part=True,
     ),
     "oib": Sample(
-        lambda folder: olympus.write_oib(folder / "a.oib", _STACK), _STACK, "CZYX", oiffile.imread, **_OLYMPUS,
+        lambda folder: olympus.write_oib(folder / "a.oib", _STACK), _STACK, "CZYX", _olympus_array, **_OLYMPUS,
     ),
     "oif": Sample(
-        lambda folder: olympus.write_oif(folder / "a.oif", _STACK), _STACK, "CZYX", oiffile.imread, damaged=_oif_plane,
+        lambda folder: olympus.write_oif(folder / "a.oif", _STACK), _STACK, "CZYX", _olympus_array, damaged=_oif_plane,
         **_OLYMPUS,
     ),
 }  # fmt: skip

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from czifile import CziFile, Segment, SegmentNotFoundError, SubBlockDirectorySegment
 
 from masked_denoiser.images.axes import UNKNOWN
 from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.chunk_cache import CACHE_BYTES, ChunkCache, ChunkedArray
 from masked_denoiser.images.readers.library_errors import wrap_errors
+from masked_denoiser.images.readers.microscopes.czi_library import CziSegments
 from masked_denoiser.images.readers.microscopes.czi_metadata import CziMetadata, read_metadata
 from masked_denoiser.images.readers.microscopes.czi_tiles import Tile, decode_tile, tile_of
 from masked_denoiser.images.readers.registry import one_part
@@ -26,8 +25,6 @@ from masked_denoiser.images.validation.size_limits import check_decoded_size
 _BLOCK = 1024
 #: Order of the axes of a scene; the others that Zeiss defines (rotation, illumination, block, phase, view) go first.
 _ORDER = "VHIRBTCZ"
-
-
 #: Share of the area of a scene that the tiles of a lower resolution must have.
 _COVERED = 0.9
 
@@ -72,8 +69,8 @@ def read(path: Path, part: str = "") -> ReaderResult:
     Raises:
         ImageError: if the file is damaged, has no such scene, or a compression that is not supported.
     """
-    with wrap_errors(path, "a CZI", SegmentNotFoundError):
-        file = CziFile(str(path), multifile=False)
+    with wrap_errors(path, "a CZI"):
+        file = CziSegments(path)
         try:
             tiles, metadata = _contents(path, file)
             scenes = _by_scene(tiles)
@@ -91,26 +88,13 @@ def list_parts(path: Path) -> list[str]:
     Raises:
         ImageError: if the file is damaged.
     """
-    with wrap_errors(path, "a CZI", SegmentNotFoundError), _opened(path) as file:
+    with wrap_errors(path, "a CZI"), CziSegments(path) as file:
         tiles, metadata = _contents(path, file)
         return metadata.scene_names(list(_by_scene(tiles)))
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[CziFile]:
-    file = CziFile(str(path), multifile=False)
-    try:
-        yield file
-    finally:
-        file.close()
-
-
-def _contents(path: Path, file: CziFile) -> tuple[list[Tile], CziMetadata]:
-    file._fh.lock = True  # lets any thread read
-    # Without a directory czifile would search the file for segments, in a damaged one without end.
-    if Segment(file._fh, file.header.directory_position).sid != SubBlockDirectorySegment.SID:
-        raise ValueError("its directory of tiles is missing")
-    tiles = [tile for entry in file.subblock_directory if (tile := tile_of(entry)) is not None]
+def _contents(path: Path, file: CziSegments) -> tuple[list[Tile], CziMetadata]:
+    tiles = [tile for block in file.sub_blocks() if (tile := tile_of(block)) is not None]
     if all(tile.ratio > 1 for tile in tiles):
         raise ValueError("it has no tiles at full resolution")
     return tiles, read_metadata(file, str(path))
@@ -172,7 +156,7 @@ def _full_level(tiles: Sequence[Tile]) -> _Level:
     return _Level(_in_order(tiles), outer, (top, left), (height, width))
 
 
-def _describe(path: Path, file: CziFile, levels: Sequence[_Level], metadata: CziMetadata) -> ReaderResult:
+def _describe(path: Path, file: CziSegments, levels: Sequence[_Level], metadata: CziMetadata) -> ReaderResult:
     full, first = levels[0], levels[0].tiles[0]
     samples = (first.samples,) if first.samples > 1 else ()
     lengths = tuple(length for _, length in full.outer.values())
@@ -227,7 +211,7 @@ def _array(level: _Level, lengths: tuple[int, ...], samples: tuple[int, ...]) ->
         at, corner = index[: len(lengths)], [i * side for i, side in zip(index[len(lengths) :], block, strict=False)]
         sides = tuple(min(b, s - c) for b, s, c in zip(block, level.sides, corner, strict=True))
         out = np.zeros((*sides, *samples), dtype)
-        for number in planes.get(at, ()):
+        for number in _overlapping(planes.get(at), corner, sides):
             _place(level, number, corner, out, cache)
         return out.reshape(*(1,) * len(lengths), *out.shape)
 
@@ -235,12 +219,24 @@ def _array(level: _Level, lengths: tuple[int, ...], samples: tuple[int, ...]) ->
     return ChunkedArray((*lengths, *level.sides, *samples), dtype, chunks, fetch)
 
 
-def _by_plane(level: _Level) -> dict[tuple[int, ...], list[int]]:
-    """Return the numbers of the tiles of each plane."""
-    planes: dict[tuple[int, ...], list[int]] = {}
+def _by_plane(level: _Level) -> dict[tuple[int, ...], np.ndarray[Any, Any]]:
+    """Return rows of number, top, left, bottom and right of the tiles of each plane."""
+    planes: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
     for number, tile in enumerate(level.tiles):
-        planes.setdefault(level.plane_of(tile), []).append(number)
-    return planes
+        top, left = level.offset_of(tile)
+        box = (number, top, left, top + tile.height, left + tile.width)
+        planes.setdefault(level.plane_of(tile), []).append(box)
+    return {plane: np.array(boxes, np.int64) for plane, boxes in planes.items()}
+
+
+def _overlapping(boxes: np.ndarray[Any, Any] | None, corner: Sequence[int], sides: Sequence[int]) -> list[int]:
+    """Return the numbers of the tiles of a plane that overlap a block, in their order; a slide has many thousands."""
+    if boxes is None:
+        return []
+    starts, stops = boxes[:, 1:3], boxes[:, 3:5]
+    overlap = (starts < np.add(corner, sides)) & (stops > np.array(corner))
+    numbers: list[int] = boxes[overlap.all(axis=1), 0].tolist()
+    return numbers
 
 
 def _block_sides(level: _Level) -> tuple[int, int]:
@@ -255,11 +251,10 @@ def _block_sides(level: _Level) -> tuple[int, int]:
 
 
 def _place(level: _Level, number: int, corner: Sequence[int], out: np.ndarray[Any, Any], cache: ChunkCache) -> None:
-    """Copy the part of a tile that lies in a block."""
+    """Copy the part of a tile that lies in a block, which it overlaps."""
     tile = level.tiles[number]
     top, left = (at - start for at, start in zip(level.offset_of(tile), corner, strict=True))
     low, high = max(0, top), min(out.shape[0], top + tile.height)
     start, stop = max(0, left), min(out.shape[1], left + tile.width)
-    if low < high and start < stop:
-        pixels = cache.get((number,), lambda _: decode_tile(tile))
-        out[low:high, start:stop] = pixels[low - top : high - top, start - left : stop - left]
+    pixels = cache.get((number,), lambda _: decode_tile(tile))
+    out[low:high, start:stop] = pixels[low - top : high - top, start - left : stop - left]

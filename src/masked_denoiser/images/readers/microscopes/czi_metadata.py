@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
-from czifile import CziFile, MetadataSegment, Segment
-
+from masked_denoiser.images.readers.microscopes.czi_library import CziSegments
 from masked_denoiser.images.readers.microscopes.names import unique_names
 from masked_denoiser.images.readers.tiff.calibration import positive
 from masked_denoiser.images.validation.ome_xml import check_no_doctype
-from masked_denoiser.images.validation.size_limits import check_length
 
-_MAX_XML_BYTES = 256 * 2**20
 _MICROMETERS = 1e6
 _CHANNELS = "./Metadata/Information/Image/Dimensions/Channels/Channel"
 _SHOWN_CHANNELS = "./Metadata/DisplaySetting/Channels/Channel"
@@ -40,18 +37,16 @@ class CziMetadata:
         return unique_names([self.scenes.get(number, "") for number in numbers], "scene")
 
 
-def read_metadata(file: CziFile, name: str) -> CziMetadata:
+def read_metadata(file: CziSegments, name: str) -> CziMetadata:
     """Return the metadata of an open file, none if it has no XML.
 
     Raises:
         ImageError: if its XML is too long or declares entities.
         SyntaxError: if it is broken.
     """
-    position = file.header.metadata_position
-    if not position or Segment(file._fh, position).sid != MetadataSegment.SID:
+    text = file.metadata_xml()
+    if not text:
         return CziMetadata()
-    text = file.metadata(raw=True)
-    check_length(len(text), _MAX_XML_BYTES, "bytes of XML", name)
     check_no_doctype(text, name)
     root = ElementTree.fromstring(text.strip("\0 \r\n"))
     channels = root.findall(_CHANNELS)

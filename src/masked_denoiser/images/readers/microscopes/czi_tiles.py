@@ -13,8 +13,8 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-from czifile import DirectoryEntryDV, SegmentNotFoundError
 
+from masked_denoiser.images.readers.microscopes.czi_library import SubBlock
 from masked_denoiser.images.validation.bounded_codecs import decompress
 from masked_denoiser.images.validation.declared_size import declared_shape
 
@@ -27,7 +27,7 @@ class Tile:
     """A tile.
 
     Attributes:
-        entry: of the directory of the file.
+        block: sub-block that has its pixels.
         starts: position along the axes other than Y and X.
         row, column: of its first pixel in the coordinates of the file.
         height, width, samples, dtype: of its pixels [height, width, samples].
@@ -35,7 +35,7 @@ class Tile:
         order: number of the tile in its mosaic; later ones cover earlier ones.
     """
 
-    entry: DirectoryEntryDV
+    block: SubBlock
     starts: Mapping[str, int]
     row: int
     column: int
@@ -47,15 +47,15 @@ class Tile:
     ratio: int
 
 
-def tile_of(entry: DirectoryEntryDV) -> Tile | None:
-    """Return the tile of a directory entry; None if its resolution is not full or a whole fraction of that.
+def tile_of(block: SubBlock) -> Tile | None:
+    """Return the tile in a sub-block; None if its resolution is not full or a whole fraction of that.
 
     Raises:
         ValueError: if the entry is damaged, the tile is more than a plane, or its compression is not supported.
     """
-    if entry.file_part:
+    if block.file_part:
         raise ValueError("its tiles are in several files, which are not read; export it as one file")
-    dimensions = {dimension.dimension: dimension for dimension in entry.dimension_entries}
+    dimensions = block.dimensions
     if "Y" not in dimensions or "X" not in dimensions:
         raise ValueError("a tile has no axes Y and X")
     y, x = dimensions["Y"], dimensions["X"]
@@ -65,13 +65,12 @@ def tile_of(entry: DirectoryEntryDV) -> Tile | None:
     ratio = round(y.size / y.stored_size)
     if any(abs(one.stored_size * ratio - one.size) >= max(1, ratio) for one in (y, x)):
         return None
-    if entry.compression not in _SUPPORTED:
-        raise ValueError(f"compression {entry.compression} is not supported")
-    dtype = np.dtype(entry.dtype)
-    starts = {name: int(one.start) for name, one in others.items()}
-    order = int(dimensions["M"].start) if "M" in dimensions else 0
-    sides = int(y.stored_size), int(x.stored_size)
-    return Tile(entry, starts, y.start, x.start, *sides, prod(dtype.shape), dtype.base, order, ratio)
+    if block.compression not in _SUPPORTED:
+        raise ValueError(f"compression {block.compression} is not supported")
+    starts = {name: one.start for name, one in others.items()}
+    order = dimensions["M"].start if "M" in dimensions else 0
+    sides = y.stored_size, x.stored_size
+    return Tile(block, starts, y.start, x.start, *sides, block.stored_shape[-1], block.dtype, order, ratio)
 
 
 def decode_tile(tile: Tile) -> np.ndarray[Any, Any]:
@@ -81,22 +80,13 @@ def decode_tile(tile: Tile) -> np.ndarray[Any, Any]:
         ValueError: if they are damaged, or not of the declared size.
     """
     shape = (tile.height, tile.width, tile.samples) if tile.samples > 1 else (tile.height, tile.width)
-    try:
-        segment = tile.entry.data_segment()
-    except SegmentNotFoundError as error:
-        raise ValueError(f"a tile is missing: {error}") from error
-    declared = segment.directory_entry
-    if (declared.compression, declared.stored_shape) != (tile.entry.compression, tile.entry.stored_shape):
-        raise ValueError("a tile differs from its entry in the directory")
-    if not 0 <= segment.data_size <= segment._fh.size - segment.data_offset:
-        raise ValueError(f"a tile of {segment.data_size} bytes extends beyond the end of the file")
-    content, size = segment.data(raw=True), prod(shape) * tile.dtype.itemsize
-    pixels = _decoded(content, tile.entry.compression, size, tile.dtype)
+    compression, size = tile.block.compression, prod(shape) * tile.dtype.itemsize
+    pixels = _decoded(tile.block.read(), compression, size, tile.dtype)
     if pixels.nbytes != size or pixels.dtype != tile.dtype:
         raise ValueError(f"a tile has {pixels.nbytes} bytes of {pixels.dtype}, and {size} of {tile.dtype} are declared")
     pixels = pixels.reshape(shape)
     # All but JPEG XR store blue, green, red (and alpha).
-    return pixels if tile.samples == 1 or tile.entry.compression == _JPEG_XR else _reversed_colours(pixels)
+    return pixels if tile.samples == 1 or compression == _JPEG_XR else _reversed_colours(pixels)
 
 
 def _decoded(content: bytes, compression: int, size: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:

@@ -25,6 +25,8 @@ from masked_denoiser.images.validation.size_limits import MAX_PLANES, check_deco
 
 #: Axes of which settings are numbered in the main file.
 _NUMBERED_AXES = 8
+#: Order of the axes around a plane, after any others.
+_ORDER = "TCZ"
 #: File names of reference images, such as "s_C001-R001.tif".
 _REFERENCE = re.compile(r"-R\d+\.tif$", re.IGNORECASE)
 #: Characters for which oiffile finds no planes, as it looks for them by a pattern.
@@ -126,11 +128,18 @@ def _describe(path: Path, file: OifFile, series: TiffSequence) -> ReaderResult:
 
 
 def _planes(series: TiffSequence) -> tuple[dict[str, int], dict[tuple[int, ...], str]]:
-    """Return the axes around the planes with their lengths, and the file of each position."""
-    if not series.axes or (len(series) == 1 and not series.indices):
-        return {}, {(): str(series[0])}
-    outer = dict(zip(series.axes, series.shape, strict=True))
-    return outer, {tuple(at): str(file) for at, file in zip(series.indices, series, strict=True)}
+    """Return the axes around the planes with their lengths, if above 1, and the file of each position.
+
+    oiffile takes order and lengths from the names of the files, and since version 2026.10.15 from the main file, which
+    also counts planes that were not recorded. Here both are those of the files.
+    """
+    positions = np.array(series.indices, dtype=int).reshape(len(series), -1)
+    spans = dict(zip(series.axes, positions.T, strict=True)) if series.axes and positions.size else {}
+    starts = {axis: int(span.min()) for axis, span in spans.items()}
+    lengths = {axis: int(span.max()) - starts[axis] + 1 for axis, span in spans.items()}
+    outer = {axis: lengths[axis] for axis in sorted(lengths, key=_ORDER.find) if lengths[axis] > 1}
+    places = zip(*(spans[axis] - starts[axis] for axis in outer), strict=True) if outer else [()]
+    return outer, {tuple(map(int, at)): str(file) for at, file in zip(places, series, strict=False)}
 
 
 def _plane_shape(file: OifFile, name: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:

@@ -26,7 +26,7 @@ def open_levels(series: TiffPageSeries, levels: list[TiffPageSeries], stack: Exi
     arrays = [_uncompressed(level) for level in levels]
     if None in arrays:
         store = stack.enter_context(series.aszarr())
-        node = zarr.open(store, mode="r", zarr_format=2)
+        node = zarr.open(store, mode="r")  # of format 2, since tifffile 2026.5.2 of format 3
         nodes = [node] if isinstance(node, zarr.Array) else [node[str(series.levels.index(level))] for level in levels]
         for level in levels:
             limit_decoded_size(level)
