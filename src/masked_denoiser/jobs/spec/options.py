@@ -117,6 +117,7 @@ class Options:
             "used wherever planes agree",
             "noise",
             "pixels",
+            label="neighbours",
             choices={"auto": "automatic", "none": "none"},
             numbers=True,
         ),
