@@ -9,7 +9,7 @@ import pytest
 
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.writers import downsample as pyramid
-from masked_denoiser.images.writers import ome_tiff as ome_tiff_sink
+from masked_denoiser.images.writers.assembled import ome_tiff as ome_tiff_sink
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing, TileDone
 from masked_denoiser.jobs.pipeline.finalize import run_finalization
 from masked_denoiser.jobs.prepare import prepare_file
