@@ -43,7 +43,13 @@ def write_further_outputs(arguments: Namespace, source: Source) -> None:
 
     with open_image(arguments.output) as result:
         if arguments.residual:
-            write_residual(Path(arguments.residual), source, result, overwrite=arguments.overwrite)
+            write_residual(
+                Path(arguments.residual),
+                source,
+                result,
+                overwrite=arguments.overwrite,
+                anonymize=arguments.anonymize,
+            )
             measured = measure_noise(source, modality=arguments.modality)
             print_note(f"wrote {arguments.residual}: {judge_residual(source, result, measured)}", arguments.quiet)
         if arguments.report:

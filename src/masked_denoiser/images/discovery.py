@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.locator import join_locator, split_locator
-from masked_denoiser.images.readers.medical.folders import is_dicom_file, is_dicom_folder
+from masked_denoiser.images.readers.medical.folders import is_dicom_file, is_dicom_folder, nested_series
 from masked_denoiser.images.readers.registry import find_reader
 from masked_denoiser.images.readers.signatures import read_head
 from masked_denoiser.images.suffixes import IMAGE_SUFFIXES, last_parts, suffix_of
@@ -195,9 +195,17 @@ def images_in(folder: Path, reader: str = "") -> list[str]:
     images = [path for path in _list_folder(folder) if suffix_of(path.name) or is_dicom_folder(path)]
     if not images:
         known = ", ".join(last_parts(IMAGE_SUFFIXES))
-        others = "".join(f"; {note}" for note in skipped_files([folder]))
+        others = "".join(f"; {note}" for note in skipped_files([folder])) + _nested_note(folder)
         raise ImageError(f"folder {folder} holds no images; supported suffixes: {known}{others}")
     return [part for path in images for part in _parts_of(path)]
+
+
+def _nested_note(folder: Path) -> str:
+    """Return how to reach DICOM series in folders of a folder, as on a medium with an index; "" if there are none."""
+    nested = nested_series(folder)
+    return (
+        f"; {nested.relative_to(folder)} holds a DICOM series: '{folder}/**' stands for all of them" if nested else ""
+    )
 
 
 def skipped_files(inputs: Iterable[object]) -> list[str]:

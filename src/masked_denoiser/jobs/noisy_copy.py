@@ -16,7 +16,13 @@ from masked_denoiser.errors import JobError
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.create import create_sink
-from masked_denoiser.images.writers.output_path import check_disk_space, check_output, discard_output, estimate_bytes
+from masked_denoiser.images.writers.output_path import (
+    check_disk_space,
+    check_output,
+    discard_output,
+    estimate_bytes,
+    kind_of,
+)
 from masked_denoiser.noise.synthetic.recipe import TYPICAL_DISTINCT_VALUES, NoiseRecipe, add_noise
 
 #: Side of the chunks of the output, in pixels.
@@ -44,7 +50,7 @@ def noisy_copy(
 
     Args:
         source: the image.
-        output: `.ome.zarr` or `.ome.tif`.
+        output: path in any format that is written but DICOM.
         recipe: noise to add.
         seed: the same seed gives the same noise.
         overwrite: replace an existing output.
@@ -54,6 +60,8 @@ def noisy_copy(
         ImageError: if the output cannot be written.
     """
     check_output(output, source)
+    if kind_of(output) == "DICOM":
+        raise JobError(f"{output}: a noisy copy cannot be written as DICOM; write to .nii.gz or .ome.zarr")
     if output.exists() and not overwrite:
         raise JobError(f"{output} exists; write elsewhere, or replace it with --overwrite")
     check_disk_space(output, estimate_bytes(source, output, None))

@@ -17,7 +17,13 @@ from masked_denoiser.images.validation.file_identity import find_overlap
 from masked_denoiser.images.writers.base import ProgressCallback, no_progress
 from masked_denoiser.images.writers.create import create_sink
 from masked_denoiser.images.writers.downsample import regions
-from masked_denoiser.images.writers.output_path import check_disk_space, check_output, discard_output, estimate_bytes
+from masked_denoiser.images.writers.output_path import (
+    check_disk_space,
+    check_output,
+    discard_output,
+    estimate_bytes,
+    kind_of,
+)
 
 #: Side in pixels of the blocks that are read and written.
 _BLOCK_SIDE = 512
@@ -33,13 +39,21 @@ def check_residual(path: Path, source: Source, output: Path) -> None:
         ImageError: if the path has no known suffix, is the image or its result, or cannot be written.
     """
     check_output(path, source)
+    if kind_of(path) == "DICOM":
+        raise ImageError(f"{path}: a residual has negative values, which DICOM may not store; write to .nii.gz")
     if find_overlap(path, [output]) is not None:
         raise ImageError(f"{path} is, holds or lies in the result {output}: write the residual elsewhere")
     check_disk_space(path, estimate_bytes(source, path, np.float32))
 
 
 def write_residual(
-    path: Path, source: Source, result: Source, *, overwrite: bool = False, progress: ProgressCallback = no_progress
+    path: Path,
+    source: Source,
+    result: Source,
+    *,
+    overwrite: bool = False,
+    anonymize: bool = False,
+    progress: ProgressCallback = no_progress,
 ) -> None:
     """Write the difference of an image and its result as float32, block by block.
 
@@ -47,10 +61,11 @@ def write_residual(
     unfinished file.
 
     Args:
-        path: `.ome.zarr` or `.ome.tif`.
+        path: of any format that is written but DICOM.
         source: the image.
         result: the denoised image; its axes may be ordered otherwise.
         overwrite: whether to replace an existing file.
+        anonymize: whether texts of the image that may identify a patient are left out.
         progress: receives the fraction that is done.
 
     Raises:
@@ -66,7 +81,8 @@ def write_residual(
         levels=(),
         fill_values=(),
     )
-    sink = create_sink(path, gray, chunk=_BLOCK_SIDE, overwrite=overwrite, dtype=np.float32)
+    attributes = {"settings": {"anonymize": True}} if anonymize else {}
+    sink = create_sink(path, gray, chunk=_BLOCK_SIDE, overwrite=overwrite, dtype=np.float32, attributes=attributes)
     try:
         blocks = list(_blocks(source))
         for number, (plane, ys, xs) in enumerate(blocks):

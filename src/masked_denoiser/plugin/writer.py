@@ -23,7 +23,7 @@ def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     An existing file is replaced only after the layer is written, so that a layer can be saved over its own file.
 
     Args:
-        path: `.ome.tif`, `.ome.tiff`, `.tif`, `.tiff`, `.ome.zarr` or `.zarr`.
+        path: in any format that is written but DICOM.
         data: pixels of the layer; of a pyramid the finest level is written, with new lower levels.
         meta: settings of the layer.
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from masked_denoiser.cli.main import main
-from masked_denoiser.errors import AlreadyCompleteError, JobError
+from masked_denoiser.errors import AlreadyCompleteError, ImageError, JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.pipeline.events import Finished, TileDone
@@ -96,3 +96,52 @@ def test_folder_to_folder_by_one_command(tmp_path: Path, capsys: pytest.CaptureF
     texts = [shown, job.read_text(), *(p.read_bytes().decode("latin1") for p in (tmp_path / "again.dicom").iterdir())]
     assert [secret for secret in PATIENT.values() if len(secret) > 2 for text in texts if secret in text] == []
     assert json.loads(job.read_text())["job"]["anonymize"] is True
+
+
+def test_residual_and_copies_of_medical_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_series(tmp_path / "ct", VOLUME)
+    image = nib.Nifti1Image(VOLUME.T.astype(np.int16), np.eye(4))
+    image.header["descrip"] = b"Doe^Jane"
+    nib.save(image, tmp_path / "head.nii.gz")
+    MODEL.save(tmp_path / "tiny.safetensors")
+    settings = ["--model", str(tmp_path / "tiny.safetensors"), "--noise", "sigma=20", "--device", "cpu"]
+
+    def denoise(image: str, output: str, *more: str) -> tuple[int, str]:
+        code = main(["denoise", str(tmp_path / image), str(tmp_path / output), *settings, *more])
+        return code, capsys.readouterr().err
+
+    residual = str(tmp_path / "residual.nii.gz")
+    assert denoise("head.nii.gz", "out.nii.gz", "--anonymize", "--residual", residual)[0] == 0
+    removed = nib.load(residual)
+    assert (bytes(removed.header["descrip"]), bool(removed.get_fdata().min() < 0)) == (b"", True)  # type: ignore[attr-defined]
+    for output, more, reason in (
+        ("out.dicom", ("--residual", str(tmp_path / "r.dicom")), "a residual has negative values"),
+        ("out.dicom", ("--dtype", "float32"), "DICOM stores the integers of the original"),
+        ("out.dicom", ("--select", "Z=0"), "a part of a DICOM image"),
+    ):
+        code, message = denoise("ct", output, *more)
+        assert (code, reason in message) == (1, True), message
+    assert main(["noise", "add", str(tmp_path / "ct"), str(tmp_path / "noisy.dicom")]) == 1
+    assert not [path for path in tmp_path.iterdir() if "dicom" in path.name]
+    assert denoise("ct", "folder")[0] == 0
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["ct.dicom"]
+    write_series(tmp_path / "foreign.dicom", VOLUME)
+    code, message = denoise("ct", "foreign.dicom", "--overwrite")
+    assert (code, "was not written by this program" in message) == (1, True), message
+
+
+def test_encodings_of_originals(tmp_path: Path) -> None:
+    """Big endian is refused before work; files without preamble, as before 1993, are written with one."""
+    import pydicom
+    import pydicom.data
+
+    folder = Path(pydicom.data.__file__).parent / "test_files"
+    bare = pydicom.filebase.DicomBytesIO()
+    bare.is_little_endian, bare.is_implicit_VR = True, True
+    pydicom.filewriter.write_dataset(bare, pydicom.dcmread(folder / "MR_small_implicit.dcm"))
+    (tmp_path / "bare.dcm").write_bytes(bare.getvalue())
+    assert run((tmp_path / "bare.dcm", tmp_path / "bare.dicom"))
+    assert pydicom.dcmread(tmp_path / "bare.dicom" / "0001.dcm").pixel_array.shape == (64, 64)
+    with pytest.raises(ImageError, match="big-endian pixels cannot be written as DICOM"):
+        run((folder / "MR_small_bigendian.dcm", tmp_path / "big.dicom"))
+    assert not (tmp_path / "big.dicom").exists()

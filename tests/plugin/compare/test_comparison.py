@@ -257,7 +257,7 @@ def test_new_result_ends_split(viewer, open_dock, qtbot, plane):
     dock.denoise_button.click()
     wait(dock, qtbot)
     assert visible(viewer) == ["plane denoised"]
-    assert dock.compare.currentIndex() == 0
+    qtbot.waitUntil(lambda: dock.compare.currentIndex() == 0, timeout=TIMEOUT)
     dock.compare.choose("split")
     viewer.layers.remove(viewer.layers["plane denoised"])
     qtbot.waitUntil(lambda: "plane before | after" not in viewer.layers, timeout=TIMEOUT)

@@ -34,12 +34,21 @@ class Pair:
 def is_batch(inputs: Sequence[str], output: str, reader: str = "") -> bool:
     """Return whether the inputs are several images, or one image to be written into a folder under its own name.
 
+    The output of a folder is a folder if its name has no suffix.
+
     Raises:
         ImageError: if the reader is not installed.
     """
     if len(inputs) > 1 or is_pattern(inputs[0]) or _is_plain_folder(Path(inputs[0]).expanduser(), reader):
         return True
-    return output.endswith(("/", os.sep)) or _is_plain_folder(Path(output))
+    if output.endswith(("/", os.sep)) or (_is_plain_folder(Path(output)) and not _is_series(Path(output))):
+        return True
+    return not Path(output).suffix and Path(inputs[0]).expanduser().is_dir()
+
+
+def _is_series(output: Path) -> bool:
+    """Return whether an output is named as a DICOM series, which is a folder that is one image."""
+    return output.name.lower().endswith(OUTPUT_SUFFIXES["DICOM"])
 
 
 def plan_outputs(

@@ -127,8 +127,10 @@ class LiveView:
         self._panel.show_live(False, text, None)
 
     def pause(self, paused: bool) -> None:
-        """Leave the processor to a job, or continue after it."""
-        self._paused = paused
+        """Leave the processor to a job, or continue after it, unless its result is shown instead."""
+        ended, self._paused = self._paused and not paused, paused
+        if ended and self._engine is not None and self._shown() is None:
+            self.switch_off("switched off, since a result is shown")
 
     def stop(self) -> None:
         """Stop without changing layers, because the window closes."""

@@ -90,7 +90,7 @@ def test_several_series_in_a_folder_are_several_images(tmp_path: Path) -> None:
     with open_image(f"{folder}::12") as source:
         assert source.shape == (2, 20, 24)
         assert source.where == f"{folder}::12"
-        assert "1 file that is no image was ignored" in source.notes
+        assert "1 file that is no DICOM image was ignored: notes.txt" in source.notes
 
 
 def _without(index: int) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def test_truncated_files(tmp_path: Path) -> None:
     (path, *_) = write_series(tmp_path, VOLUME)
     whole = path.read_bytes()
     path.write_bytes(whole[:-61])
-    with pytest.raises(ImageError, match=r"is truncated, it has 9\d\d of 960 bytes of pixels; copy it again"):
+    with pytest.raises(ImageError, match=r"is truncated, it has 899 of 960 bytes of pixels; copy it again"):
         open_image(path)
     path.write_bytes(whole[:400])
     with pytest.raises(ImageError, match=r"copy|without pixels"):
@@ -187,3 +187,60 @@ def _affine(image: Any) -> np.ndarray[Any, Any]:
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def test_series_that_are_no_volume_are_refused(tmp_path: Path) -> None:
+    cases: dict[str, dict[str, Any]] = {
+        "different sizes": {"PixelSpacing": [[0.7, 0.5]] * 5 + [[0.9, 0.9]]},
+        "shifted by 30 mm": {"ImagePositionPatient": [[-50 + 30 * (z == 2), -60, 100 + 2.5 * z] for z in range(6)]},
+        "number of stored bits": {"BitsStored": [12] * 5 + [16], "HighBit": [11] * 5 + [15]},
+    }
+    for message, elements in cases.items():
+        write_series(tmp_path / message, VOLUME, elements=elements)
+        with pytest.raises(ImageError, match=message):
+            open_image(tmp_path / message)
+
+
+def test_tilted_gantry_and_rounded_positions_are_volumes(tmp_path: Path) -> None:
+    tilted = [[-50, -60 + 0.8 * z, 100 + 2.5 * z] for z in range(6)]
+    write_series(tmp_path / "tilted", VOLUME, elements={"ImagePositionPatient": tilted})
+    with open_image(tmp_path / "tilted") as source:
+        assert np.allclose(np.array(source.affine)[:3, 2], (0, -0.8, 2.5))
+    jitter = [[-50, -60, 100 + 2.5 * (z % 2) + 0.0006 * (z > 1)] for z in range(6)]
+    write_series(tmp_path / "4d", VOLUME, times=3, elements={"ImagePositionPatient": jitter})
+    with open_image(tmp_path / "4d") as source:
+        assert source.axes == "TZYX"
+        assert np.array_equal(source.data[...], VOLUME.reshape(3, 2, 20, 24).astype(int) - 1024)
+
+
+def test_padding_and_kind_of_image(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", VOLUME, elements={"PixelPaddingValue": 0, "PixelPaddingRangeLimit": 3})
+    with open_image(tmp_path / "ct") as source:
+        assert source.fill_values == (-1024, -1023, -1022, -1021)
+    write_series(tmp_path / "mr", VOLUME, modality="MR", elements={"ImageType": [["DERIVED", "PRIMARY", "ADC"]] * 6})
+    with open_image(tmp_path / "mr") as source:
+        assert source.modality == "MR derived"
+
+
+def test_folder_of_series_and_other_files(tmp_path: Path) -> None:
+    write_series(tmp_path / "study", VOLUME, names=[f"IM{z}" for z in range(6)])
+    for name in ("a.txt", "b.txt", "c.tif"):
+        (tmp_path / "study" / name).write_text("no image")
+    with open_image(tmp_path / "study") as source:
+        assert source.shape == VOLUME.shape
+        assert "3 files that are no DICOM images were ignored: a.txt, b.txt, c.tif" in source.notes
+    (tmp_path / "medium" / "DICOM").mkdir(parents=True)
+    (tmp_path / "study").rename(tmp_path / "medium" / "DICOM" / "S1")
+    with pytest.raises(ImageError, match=r"DICOM/S1 holds a DICOM series: '.*medium/\*\*' stands for all"):
+        find_images([str(tmp_path / "medium")])
+    assert find_images([str(tmp_path / "medium" / "**")]) == [str(tmp_path / "medium" / "DICOM" / "S1")]
+
+
+def test_data_set_without_preamble(tmp_path: Path) -> None:
+    whole = pydicom.dcmread(FILES / "MR_small_implicit.dcm")
+    bare = pydicom.filebase.DicomBytesIO()
+    bare.is_little_endian, bare.is_implicit_VR = True, True
+    pydicom.filewriter.write_dataset(bare, whole)
+    (tmp_path / "a.dcm").write_bytes(bare.getvalue())
+    with open_image(tmp_path / "a.dcm") as source:
+        assert np.array_equal(source.data[...], whole.pixel_array)

@@ -12,6 +12,12 @@ from masked_denoiser.images.readers.medical.dicom_pixels import open_pixels
 
 #: Modalities and objects whose frames without positions are slices instead of times.
 _SLICES = ("CT", "MR", "PT", "NM")
+#: Values of `ImageType` of MR images that are no magnitudes of one measurement.
+_NO_MAGNITUDE = frozenset(
+    ("DERIVED", "ADC", "EADC", "FA", "P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY", "T1 MAP", "T2 MAP")
+)
+#: Most values of a range of padding that are listed.
+_MAX_PADDING_VALUES = 256
 
 
 def read(path: Path, part: str = "") -> ReaderResult:
@@ -51,9 +57,9 @@ def describe(header: Header, arrangement: Arrangement, name: str, path: Path) ->
         pixel_sizes=(steps,),
         units=units,
         windows=(window,) if window and not is_colour(header) else (),
-        fill_values=_padding(header, first),
+        fill_values=_padding(header, arrangement.frames),
         affine=_affine(arrangement),
-        modality=str(header.get("Modality") or ""),
+        modality=_modality(header),
         notes=(*arrangement.notes, *spacing_notes, *_notes(header)),
         closer=data.close,
     )
@@ -115,10 +121,21 @@ def _window(frame: Frame) -> tuple[float, float] | None:
     return centre - width / 2, centre + width / 2
 
 
-def _padding(header: Header, frame: Frame) -> tuple[float, ...]:
-    """Return the values of pixels outside of what was measured (DICOM PS3.3, C.7.5.1.1.2)."""
-    stored = (number(header.get(name)) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
-    return tuple(value * frame.slope + frame.intercept for value in stored if value is not None)
+def _padding(header: Header, frames: tuple[Frame, ...]) -> tuple[float, ...]:
+    """Return the values of pixels outside of what was measured (DICOM PS3.3, C.7.5.1.1.2); () if slopes differ."""
+    value, limit = (number(header.get(name)) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    if value is None or len({(frame.slope, frame.intercept) for frame in frames}) > 1:
+        return ()
+    low, high = sorted((value, value if limit is None else limit))
+    stored = range(int(low), int(high) + 1) if high - low < _MAX_PADDING_VALUES else (low, high)
+    return tuple(one * frames[0].slope + frames[0].intercept for one in stored)
+
+
+def _modality(header: Header) -> str:
+    """Return the modality; "MR derived" for phase images and maps, whose noise is not that of magnitude images."""
+    modality = str(header.get("Modality") or "")
+    kinds = {str(kind).upper() for kind in header.get("ImageType") or ()}
+    return f"{modality} derived" if modality == "MR" and kinds & _NO_MAGNITUDE else modality
 
 
 def _notes(header: Header) -> tuple[str, ...]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,10 @@ from masked_denoiser.images.readers.medical.dicom_headers import Header, frames_
 
 #: Deviation from equal spacing, as a fraction of the spacing, that rounding in headers explains.
 _TOLERANCE = 0.02
+#: Distance between frames of one position, as a fraction of the largest distance between planes.
+_SAME_POSITION = 0.05
+#: Shift of a plane within itself in millimeters that rounding in headers explains.
+_SHIFT = 0.05
 #: Most deviation of the directions of two parallel planes.
 _PARALLEL = 1e-3
 
@@ -129,7 +133,8 @@ def arrange(frames: list[Frame], name: str) -> Arrangement:
         return Arrangement(tuple(frames), 1, 1)
     if not all(frame.position and frame.orientation for frame in frames):
         ordered = tuple(sorted(frames, key=lambda frame: frame.order))
-        note = "its files state no positions in the patient; they were ordered by their numbers"
+        by = "numbers" if len({frame.order for frame in frames}) == len(frames) else "names"
+        note = f"its files state no positions in the patient; they were ordered by their {by}"
         return Arrangement(ordered, 1, len(ordered), notes=(note,) if len({f.path for f in frames}) > 1 else ())
     first = frames[0]
     if any(np.abs(np.subtract(frame.orientation, first.orientation)).max() > _PARALLEL for frame in frames):
@@ -137,6 +142,8 @@ def arrange(frames: list[Frame], name: str) -> Arrangement:
             f"{name}: its planes are not parallel, as in a localizer; denoise its files one by one, such as "
             f"'{name}/*.dcm'"
         )
+    if any(frame.spacing and first.spacing and not np.allclose(frame.spacing, first.spacing) for frame in frames):
+        raise ImageError(f"{name}: its planes have pixels of different sizes; move files of other images away")
     stacks = _by_position(frames)
     times = {len(stack) for stack in stacks}
     if len(times) > 1:
@@ -152,10 +159,11 @@ def arrange(frames: list[Frame], name: str) -> Arrangement:
 
 def _by_position(frames: list[Frame]) -> list[list[Frame]]:
     """Return the frames at each position, from the lowest along the normal to the highest, ordered by time."""
-    positions: dict[float, list[Frame]] = defaultdict(list)
-    for frame in frames:
-        positions[round(frame.distance, 3)].append(frame)
-    return [sorted(positions[key], key=lambda frame: frame.order) for key in sorted(positions)]
+    ordered = sorted(frames, key=lambda frame: frame.distance)
+    gaps = np.diff([frame.distance for frame in ordered])
+    starts = [0, *(np.flatnonzero(gaps > _SAME_POSITION * gaps.max()) + 1).tolist(), len(ordered)]
+    groups = [ordered[a:b] for a, b in pairwise(starts)] if gaps.max() > 0 else [ordered]
+    return [sorted(group, key=lambda frame: frame.order) for group in groups]
 
 
 def _check_spacing(planes: list[Frame], name: str) -> tuple[float, ...]:
@@ -180,8 +188,15 @@ def _check_spacing(planes: list[Frame], name: str) -> tuple[float, ...]:
             f"{name}: its planes are {step:.4g} mm apart {between} and {typical:.4g} mm elsewhere; give the files of "
             "one spacing, or denoise its files one by one"
         )
-    total = np.subtract(planes[-1].position, planes[0].position)
-    return tuple(float(value) for value in total / (len(planes) - 1))
+    positions = np.array([plane.position for plane in planes])
+    step = (positions[-1] - positions[0]) / (len(planes) - 1)
+    away = np.linalg.norm(positions - positions[0] - np.arange(len(planes))[:, None] * step, axis=1)
+    if away.max() > max(_TOLERANCE * float(np.linalg.norm(step)), _SHIFT):
+        raise ImageError(
+            f"{name}: {planes[int(away.argmax())].path.name} is shifted by {away.max():.3g} mm within its plane; move "
+            "it away, or denoise its files one by one"
+        )
+    return tuple(float(value) for value in step)
 
 
 def _deviating(steps: np.ndarray[Any, Any], typical: float) -> Iterator[tuple[int, float]]:

@@ -56,18 +56,31 @@ def read_header(path: Path) -> Header:
         ImageError: if it is not a DICOM file, or a damaged one.
     """
     dicom_codecs.register()
-    forced = read_head(path)[128:132] != b"DICM"  # without preamble, as the format allowed until 1993
+    forced = not has_preamble(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of elements that break the rules of their type
             with path.open("rb") as file:
                 header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=forced)
-                header.pixels_offset = file.tell()
+                implicit, _ = header.original_encoding
+                header.pixels_offset = file.tell() + (8 if implicit else 12)  # of the element that holds the pixels
             for _ in header.iterall():  # converts the values, which is otherwise done when they are used
                 pass
     except _ERRORS as error:
         raise ImageError(f"{path}: is a damaged DICOM file ({_reason(error)}); copy or export it again") from error
     return header
+
+
+def has_preamble(path: Path) -> bool:
+    """Return whether a file has the preamble; until 1993 the format allowed files without it."""
+    return read_head(path)[128:132] == b"DICM"
+
+
+def read_without_preamble(path: Path) -> Header:
+    """Return all of a file without preamble, with the transfer syntax that its encoding shows."""
+    dataset = pydicom.dcmread(path, force=True)
+    dataset.file_meta.TransferSyntaxUID = syntax_of(dataset)
+    return dataset
 
 
 def has_pixels(header: Header) -> bool:
@@ -144,7 +157,7 @@ def _check_syntax(header: Header, path: Path) -> None:
         needed = prod(_frame_shape(header)) * (header.BitsAllocated // 8) * frames_of(header, path)
         if header.get("PhotometricInterpretation") == "YBR_FULL_422":
             needed = needed * 2 // 3
-        found = path.stat().st_size - header.pixels_offset
+        found = max(0, path.stat().st_size - header.pixels_offset)
         if found < needed:
             raise ImageError(f"{path}: is truncated, it has {found} of {needed} bytes of pixels; copy it again")
         return

@@ -12,7 +12,12 @@ from pydicom.pixels.utils import pixel_array
 
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.readers.medical.dicom_frames import Arrangement, Frame
-from masked_denoiser.images.readers.medical.dicom_headers import Header, is_colour
+from masked_denoiser.images.readers.medical.dicom_headers import (
+    Header,
+    has_preamble,
+    is_colour,
+    read_without_preamble,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -83,15 +88,25 @@ def decode(frame: Frame) -> Array:
     """
     palette = pydicom.Dataset()
     try:
-        pixels = pixel_array(frame.path, index=frame.index, ds_out=palette, specific_tags=list(_PALETTE_TAGS))
+        pixels = _pixels_of(frame, palette)
     except AttributeError as error:  # the file has lost elements since it was opened
         raise ValueError(str(error)) from error
     if palette.get("PhotometricInterpretation") == "PALETTE COLOR":
         return _to_uint8(apply_color_lut(pixels, palette))
-    bits, unused = int(palette.BitsStored), int(palette.BitsAllocated) - int(palette.BitsStored)
+    bits = int(palette.get("BitsStored") or palette.BitsAllocated)
+    unused = int(palette.BitsAllocated) - bits
     if unused and pixels.dtype.kind == "u":  # old files have overlays in the bits above
         pixels = pixels & ((1 << bits) - 1)
     return pixels
+
+
+def _pixels_of(frame: Frame, found: pydicom.Dataset) -> Array:
+    """Decode a frame, and copy the elements that describe it to `found`."""
+    if has_preamble(frame.path):
+        return pixel_array(frame.path, index=frame.index, ds_out=found, specific_tags=list(_PALETTE_TAGS))
+    dataset = read_without_preamble(frame.path)
+    found.update({element.tag: element for element in dataset if element.keyword != "PixelData"})
+    return pixel_array(dataset, index=frame.index)
 
 
 def _to_uint8(colours: Array) -> Array:

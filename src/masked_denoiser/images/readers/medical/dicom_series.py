@@ -24,7 +24,7 @@ from masked_denoiser.images.validation.size_limits import MAX_PLANES, check_leng
 #: Elements in which all images of a series must agree, and what they are for messages.
 _COMMON = {
     "Rows": "height", "Columns": "width", "BitsAllocated": "bits", "PhotometricInterpretation": "colours",
-    "PixelRepresentation": "sign",
+    "PixelRepresentation": "sign", "BitsStored": "number of stored bits",
 }  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def _one_series(folder: Path, part: str, found: list[Series]) -> int:
         counts = ", ".join(f"{s.name} with {len(s.headers)} {_modality(s)} files" for s in found[:8])
         raise ImageError(
             f"{folder}: holds {len(found)} series (numbers {counts}); name one of them, such as "
-            f"'{folder}::{names[0]}', or give a folder for the results to denoise all of them"
+            f"'{folder}::{names[0]}', or denoise all of them into a folder, with an output such as out/"
         )
     return one_part(folder, part, names)
 
@@ -106,10 +106,10 @@ def _find_series(folder: Path) -> tuple[list[Series], tuple[str, ...]]:
     """Return the series of the images in a folder, and a note on other files."""
     by_uid: dict[str, dict[Path, Header]] = defaultdict(dict)
     without_pixels: dict[Path, str] = {}
-    others = 0
+    others: list[Path] = []
     for path in files_in(folder):
         if not is_dicom_file(path):
-            others += 1
+            others.append(path)
             continue
         header = read_header(path)
         uid = str(header.get("SeriesInstanceUID", ""))
@@ -118,11 +118,17 @@ def _find_series(folder: Path) -> tuple[list[Series], tuple[str, ...]]:
         else:
             without_pixels[path] = uid
     _check_none_is_truncated(folder, without_pixels, by_uid.keys())
-    others += len(without_pixels)
+    others += without_pixels
     if not by_uid:
         raise ImageError(f"{folder}: its DICOM files hold no pixels; give a folder of images")
     groups = list(by_uid.values())
-    note = f"{others} {'file that is no image was' if others == 1 else 'files that are no images were'} ignored"
+    listed = ", ".join(path.name for path in others[:3]) + (" ..." if len(others) > 3 else "")
+    files = (
+        "1 file that is no DICOM image was"
+        if len(others) == 1
+        else f"{len(others)} files that are no DICOM images were"
+    )
+    note = f"{files} ignored: {listed}"
     return [Series(n, h) for n, h in zip(_names(groups), groups, strict=True)], (note,) if others else ()
 
 

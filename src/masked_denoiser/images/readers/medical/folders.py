@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import os
+from itertools import islice
 from pathlib import Path
 
 from masked_denoiser.images.readers.signatures import is_dicom, read_head
 
-#: Number of files of a folder, in the order of their names, of which one must be DICOM.
-_EXAMINED = 4
+#: Number of files of a folder, in the order of their names, of which at least half must be DICOM.
+_EXAMINED = 16
 #: Index of the files of a medium, which holds no pixels (DICOM PS3.10, 8.6).
 INDEX_NAME = "DICOMDIR"
+#: Most folders that are searched for series.
+_MOST_FOLDERS = 500
 
 
 def is_dicom_folder(path: Path) -> bool:
-    """Return whether one of the first files in a folder is DICOM; False if the folder cannot be read."""
-    return path.is_dir() and any(is_dicom_file(file) for file in files_in(path)[:_EXAMINED])
+    """Return whether half of the first files in a folder are DICOM; False if the folder cannot be read."""
+    found = [is_dicom_file(file) for file in files_in(path)[:_EXAMINED]] if path.is_dir() else []
+    return any(found) and 2 * sum(found) >= len(found)
+
+
+def nested_series(folder: Path) -> Path | None:
+    """Return a folder of DICOM files anywhere below a folder, as on media with an index; None if there is none."""
+    for parent, folders, _ in islice(os.walk(folder), _MOST_FOLDERS):
+        folders.sort()
+        if Path(parent) != folder and is_dicom_folder(Path(parent)):
+            return Path(parent)
+    return None
 
 
 def files_in(folder: Path) -> list[Path]:

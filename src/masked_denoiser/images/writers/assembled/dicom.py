@@ -7,9 +7,16 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.uid import ExplicitVRBigEndian
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.medical.dicom_frames import Arrangement, Frame
+from masked_denoiser.images.readers.medical.dicom_headers import (
+    has_preamble,
+    read_header,
+    read_without_preamble,
+    syntax_of,
+)
 from masked_denoiser.images.readers.medical.dicom_series import arrangement_of
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.assembled.dicom_elements import derive, set_colour
@@ -39,6 +46,13 @@ class DicomSink(AssembledSink):
                 f"{source.name}: DICOM is written only for DICOM images, whose elements it keeps; write to .nii.gz or "
                 ".ome.zarr"
             )
+        if not layout.keeps_dtype:
+            raise ImageError("DICOM stores the integers of the original; leave out --dtype, or write to .nii.gz")
+        header = read_header(arrangement_of(source.path, source.part).frames[0].path)
+        if "BitsStored" not in header or syntax_of(header) == ExplicitVRBigEndian:
+            raise ImageError(
+                f"{source.name}: its floating-point or big-endian pixels cannot be written as DICOM; write to .nii.gz"
+            )
         if source.selection or source.requested_axes:
             raise ImageError(
                 f"{source.name}: a part of a DICOM image, or one with other axes, cannot be written as DICOM; leave "
@@ -54,12 +68,13 @@ class DicomSink(AssembledSink):
         for number, original in enumerate(files, start=1):
             progress((number - 1) / len(files))
             dataset = self._derived(original, number, arrangement)
-            dataset.save_as(path / f"{number:0{digits}}.dcm", enforce_file_format=True)
+            name = path / f"{number:0{digits}}.dcm"
+            pydicom.dcmwrite(name, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
         write_listing(path, self._attributes)
 
     def _derived(self, original: Path, number: int, arrangement: Arrangement) -> pydicom.Dataset:
         """Return the data set of one output file."""
-        dataset = pydicom.dcmread(original)
+        dataset = pydicom.dcmread(original) if has_preamble(original) else read_without_preamble(original)
         frames = {
             f.index: (f, self._of_frame(at, arrangement))
             for at, f in enumerate(arrangement.frames)
