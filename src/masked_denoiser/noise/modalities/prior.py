@@ -22,6 +22,7 @@ SharedBy = Literal["unknown", "kernel", "speckle"]
 
 #: Modality by the abbreviation of DICOM (PS3.3, C.7.3.1.1.1, defined terms).
 _DICOM_MODALITIES: Mapping[str, Modality] = {
+    "MR DERIVED": "other",
     "CT": "ct",
     "MR": "mri",
     "US": "ultrasound",
