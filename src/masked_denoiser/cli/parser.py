@@ -152,8 +152,8 @@ def _add_noise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     group = commands.add_parser("noise", help="measure the noise of an image, or add synthetic noise")
     sub = group.add_subparsers(title="commands", required=True, metavar="COMMAND")
     p = _command(sub, "add", "noise:add", "write a noisy copy of an image")
-    p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
-    p.add_argument("output", help="path ending in .ome.zarr or .ome.tif")
+    p.add_argument("input", help="image of any supported format, or a folder of DICOM files")
+    p.add_argument("output", help="path ending in .ome.zarr, .ome.tif, .nii.gz or .mrc")
     p.add_argument("--noise", required=True, help="noise recipe, such as 'poisson(alpha=2) + correlated(sigma=20)'")
     p.add_argument("--seed", type=int, default=0, help="the same seed gives the same noise (default: 0)")
     add_reader(p)
@@ -162,7 +162,7 @@ def _add_noise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")
     p.add_argument("--quiet", action="store_true", help="print no progress bar and no notes")
     p = _command(sub, "estimate", "noise:estimate", "measure the noise of an image")
-    p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
+    p.add_argument("input", help="image of any supported format, or a folder of DICOM files")
     add_reading(p)
     p.add_argument("--seed", type=int, default=0, help="seed of the sample that is read (default: 0)")
     add_option(p, OPTIONS["modality"])
@@ -215,7 +215,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     p = _command(commands, "info", "info:info", "describe an image and how it would be denoised")
-    p.add_argument("input", help="TIFF, OME-TIFF, SVS, PNG, JPEG, zarr or OME-Zarr")
+    p.add_argument("input", help="image of any supported format, or a folder of DICOM files")
     add_reading(p)
     p.add_argument(
         "--plan", action="store_true", help="also show what `denoise` would do, and its memory and disk space"

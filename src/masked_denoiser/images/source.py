@@ -71,8 +71,8 @@ class ImageMetadata:
         reader: the napari or bioio reader that opened it; "" for the readers of this package.
         affine: 4 rows of 4 that take (column, row, slice, 1) of the first pixel's centre onwards to millimeters towards
             the patient's right-to-left, posterior-to-anterior and foot-to-head directions (RAS); () if unknown.
-        modality: kind of a medical image as DICOM abbreviates it, such as "CT" or "MR"; "MR derived" for phase images and
-            maps; "" if the file does not say.
+        modality: kind of a medical image as DICOM abbreviates it, such as "CT" or "MR"; "MR derived" for phase images
+            and maps; "" if the file does not say.
     """
 
     name: str = "image"

@@ -121,7 +121,7 @@ def test_residual_and_copies_of_medical_images(tmp_path: Path, capsys: pytest.Ca
     ):
         code, message = denoise("ct", output, *more)
         assert (code, reason in message) == (1, True), message
-    assert main(["noise", "add", str(tmp_path / "ct"), str(tmp_path / "noisy.dicom")]) == 1
+    assert main(["noise", "add", str(tmp_path / "ct"), str(tmp_path / "noisy.dicom"), "--noise", "gaussian"]) == 1
     assert not [path for path in tmp_path.iterdir() if "dicom" in path.name]
     assert denoise("ct", "folder")[0] == 0
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["ct.dicom"]
