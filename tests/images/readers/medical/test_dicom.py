@@ -244,3 +244,18 @@ def test_data_set_without_preamble(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_bytes(bare.getvalue())
     with open_image(tmp_path / "a.dcm") as source:
         assert np.array_equal(source.data[...], whole.pixel_array)
+
+
+def test_floating_point_pixels_and_index_of_a_medium(tmp_path: Path) -> None:
+    (path, *_) = write_series(tmp_path, VOLUME[:1], modality="MR")
+    dataset = pydicom.dcmread(path)
+    for name in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        del dataset[name]
+    dataset.BitsAllocated = 32
+    values = RNG.normal(0, 1, (20, 24)).astype("<f4")
+    dataset.FloatPixelData = values.tobytes()
+    dataset.save_as(path)
+    with open_image(path) as source:
+        assert np.array_equal(source.data[...], values)
+    with pytest.raises(ImageError, match="is the index of a DICOM medium; give a folder of images"):
+        open_image(FILES / "dicomdirtests" / "DICOMDIR")

@@ -16,6 +16,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
 )
 
 from masked_denoiser.errors import ImageError
@@ -88,6 +89,11 @@ def has_pixels(header: Header) -> bool:
     return "Rows" in header and "Columns" in header and "BitsAllocated" in header
 
 
+def is_index(header: Header) -> bool:
+    """Return whether a file is the index of a medium (DICOM PS3.10, 8.6)."""
+    return str(header.file_meta.get("MediaStorageSOPClassUID", "")) == MediaStorageDirectoryStorage
+
+
 def syntax_of(header: Header) -> UID:
     """Return the transfer syntax; implicit little endian if the file does not state it (DICOM PS3.5, 10)."""
     return UID(header.file_meta.get("TransferSyntaxUID") or _guessed_syntax(header))
@@ -107,6 +113,10 @@ def check_header(header: Header, path: Path) -> None:
         ImageError: that names what is missing, unsupported or damaged.
     """
     modality = str(header.get("Modality", "")) or "unknown"
+    if is_index(header):
+        raise ImageError(
+            f"{path}: is the index of a DICOM medium; give a folder of images, or '{path.parent}/**' for all"
+        )
     if not has_pixels(header):
         raise ImageError(f"{path}: is a DICOM file without pixels (modality {modality}); give an image")
     if str(header.get("SOPClassUID", "")) == _SLIDE:

@@ -15,6 +15,7 @@ from masked_denoiser.images.readers.medical.dicom_headers import (
     Header,
     check_header,
     has_pixels,
+    is_index,
     read_header,
 )
 from masked_denoiser.images.readers.medical.folders import files_in, is_dicom_file
@@ -115,6 +116,8 @@ def _find_series(folder: Path) -> tuple[list[Series], tuple[str, ...]]:
         uid = str(header.get("SeriesInstanceUID", ""))
         if has_pixels(header):
             by_uid[uid][path] = header
+        elif is_index(header):
+            others.append(path)
         else:
             without_pixels[path] = uid
     _check_none_is_truncated(folder, without_pixels, by_uid.keys())
