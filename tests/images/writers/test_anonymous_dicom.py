@@ -198,9 +198,11 @@ def _reread(dataset: Dataset, syntax: str) -> Dataset:
         (0x00200011, "IS", b"1\\2 "),
         (0x00200011, "US", b"JAN"),
         (0x00080008, "CS", b"JANE"),
+        (0x00080008, "CS", b"DERIVED\\PRIMARY\\of JANE Doe"),
+        (0x00180015, "CS", b"Head of JANE"),
         (0x0008103E, "US", b"JAN"),
         (0x0018A001, "UN", b"JANE"),
-        (0x00200012, "IS", b"JANE"),
+        (0x00200012, "IS", b"1JANE2"),
     ],
 )
 def test_invalid_elements_raise_nothing(anonymous: bool, tag: int, vr: str, value: bytes, tmp_path: Path) -> None:
@@ -214,6 +216,23 @@ def test_invalid_elements_raise_nothing(anonymous: bool, tag: int, vr: str, valu
     assert dataset.ImageType[:2] == ["DERIVED", "SECONDARY"]
     if anonymous:
         assert b"JAN" not in file.getvalue()
+
+
+def test_what_gives_values_their_meaning_stays() -> None:
+    values = {
+        "Units": "BQML", "DecayCorrection": "START", "DecayFactor": 1.25, "FrameReferenceTime": 1500, "EchoTime": 30.5,
+        "KVP": 120, "ExposureTime": 500, "ConvolutionKernel": "B30f", "RescaleType": "HU", "RescaleSlope": 0.5,
+        "ReconstructionMethod": "OSEM 3i 21s", "PatientPosition": "HFS", "SequenceName": "*se2d1",
+        "BodyPartExamined": "HEAD",
+        "PixelPaddingValue": 0, "WindowCenter": [40, 300], "SpacingBetweenSlices": 2.5, "SliceLocation": -12.5,
+    }  # fmt: skip
+    tracer = _items(RadionuclideTotalDose=3.7e8, RadionuclideHalfLife=6586, RadiopharmaceuticalStartTime="111213")
+    (dataset,) = _items(**values, PixelRepresentation=0, RadiopharmaceuticalInformationSequence=tracer)
+    dataset = _reread(dataset, ExplicitVRLittleEndian)
+    anonymize(dataset)
+    assert {name: dataset[name].value for name in values} == values
+    (injected,) = dataset.RadiopharmaceuticalInformationSequence
+    assert {element.keyword for element in injected} == {"RadionuclideTotalDose", "RadionuclideHalfLife"}
 
 
 def test_series_of_a_study_stay_together(tmp_path: Path) -> None:

@@ -46,6 +46,12 @@ _SAFE = {
     "AttenuationCorrectionMethod", "ScatterCorrectionMethod", "ReconstructionMethod", "DetectorLinesOfResponseUsed",
     "TriggerSourceOrType", "CardiacFramingType",
 }  # fmt: skip
+#: Characters of the types of values that are text but not free (DICOM PS3.5, 6.2); a value with others may be any text.
+_CHARACTERS = {
+    "CS": b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_",
+    "DS": b"0123456789+-.eE",
+    "IS": b"0123456789+-",
+}
 #: Elements of the items of a sequence that refers to other images, series or studies.
 _REFERENCES = ("ReferencedSOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 #: Sequences that say from what an image was derived, and refer to it further inside.
@@ -88,7 +94,8 @@ def _action(dataset: pydicom.Dataset, tag: BaseTag) -> Action:
         return _remove if keyword in _DERIVATIONS else _clean_items
     if types & _UNSAFE:
         return _keep if keyword in _SAFE else _remove
-    return _remove if types & {"DS", "IS"} and not _is_number(dataset.get_item(tag).value) else _keep
+    value = dataset.get_item(tag).value
+    return _remove if any(_has_others(value, _CHARACTERS[each]) for each in types & _CHARACTERS.keys()) else _keep
 
 
 def _types(dataset: pydicom.Dataset, tag: BaseTag) -> set[str]:
@@ -98,9 +105,9 @@ def _types(dataset: pydicom.Dataset, tag: BaseTag) -> set[str]:
     return standard if stated in (None, "UN") else standard | {stated}
 
 
-def _is_number(value: Any) -> bool:
-    """Return whether the value of a numeric string, unless it was parsed, has the characters of one (PS3.5, 6.2)."""
-    return not isinstance(value, bytes) or not value.strip(b"0123456789+-.eE \\\0")
+def _has_others(value: Any, characters: bytes) -> bool:
+    """Return whether the value of an element, as it is in the file, has others than these characters or separators."""
+    return isinstance(value, bytes) and bool(value.strip(characters + b" \\\0"))
 
 
 @cache

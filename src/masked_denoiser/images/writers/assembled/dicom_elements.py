@@ -52,10 +52,9 @@ def derive(dataset: pydicom.Dataset, attributes: Mapping[str, Any], number: int,
 def _derive(dataset: pydicom.Dataset, attributes: Mapping[str, Any], number: int, anonymize: bool) -> None:
     original = {name: str(_value(dataset, name) or "") for name in ("SOPClassUID", "SOPInstanceUID")}
     series, series_number = str(_value(dataset, "SeriesInstanceUID") or ""), _series_number(dataset)
-    image_type, description = _image_type(dataset), str(_value(dataset, "SeriesDescription") or "")
     if anonymize:
         remove_identity(dataset)
-        description = ""
+    image_type, description = _image_type(dataset), str(_value(dataset, "SeriesDescription") or "")
     for name in _OUTDATED:
         if name in dataset:
             del dataset[name]
