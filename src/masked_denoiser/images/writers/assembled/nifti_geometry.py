@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
-from masked_denoiser.images.selection import parse_selection
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.assembled.first_pixel import first_pixel
 
 Array = np.ndarray[Any, Any]
 
@@ -49,7 +49,7 @@ def _axes_of(template: Any) -> str:
 
 def _move_to_part(header: Any, source: Source) -> None:
     """Move the first pixel in both affines to that of the part of the file that the source is."""
-    starts = parse_selection(source.selection).starts
+    starts = first_pixel(source)
     first = [starts.get(axis, 0) for axis in "XYZ"]
     if not any(first):
         return
