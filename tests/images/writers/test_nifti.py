@@ -119,6 +119,25 @@ def test_qform_and_sform_are_kept_apart(kind: Any, codes: tuple[int, int], part:
         assert np.allclose(new[:, 3], old @ first if code else old[:, 3], atol=1e-4)
 
 
+def test_qform_that_is_no_rotation_does_not_stop_a_part(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(RNG.integers(0, 99, (9, 8, 7)).astype(np.int16), AFFINE)
+    image.header.set_sform(AFFINE, 2)
+    image.header.set_qform(TURNED, 1)
+    for name in "bcd":
+        image.header[f"quatern_{name}"] = 1
+    (tmp_path / "in.nii").write_bytes(
+        b"".join((image.header.binaryblock, b"\0" * 4, image.get_fdata().astype("<i2").tobytes("F")))
+    )
+    content = bytearray((tmp_path / "in.nii").read_bytes())
+    content[108:112] = np.float32(352).tobytes()
+    (tmp_path / "in.nii").write_bytes(content)
+    with open_image(tmp_path / "in.nii") as source:
+        copy_image(crop(source, parse_selection("X=2:5")), tmp_path / "out.nii")
+    after: Any = nib.load(tmp_path / "out.nii")
+    assert after.header["qform_code"] == 0
+    assert np.allclose(after.affine @ [0, 0, 0, 1], AFFINE @ [2, 0, 0, 1])
+
+
 @pytest.mark.parametrize("place", [False, True])
 @pytest.mark.parametrize("units", [("mm", "msec"), ("micron", "sec"), ("meter", "usec"), ("unknown", "unknown")])
 def test_sizes_and_units_are_kept(units: tuple[str, str], place: bool, tmp_path: Path) -> None:
