@@ -121,6 +121,22 @@ def test_each_image_gets_a_unique_output(tmp_path_factory, files, ending):
     assert not (folder / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("suffix", "ending"),
+    [
+        *((suffix, ".mrc") for suffix in (".mrc", ".mrcs", ".map", ".REC", ".st", ".ali")),
+        (".nii", ".nii"),
+        (".nii.gz", ".nii.gz"),
+        (".hdr", ".nii.gz"),
+        (".lif", ".ome.zarr"),
+    ],
+)
+def test_format_that_can_be_written_is_kept(suffix, ending, tmp_path):
+    (tmp_path / f"a{suffix}").write_bytes(b"x")
+    (pair,) = plan_outputs([str(tmp_path)], tmp_path / "out")
+    assert pair.output == tmp_path / "out" / f"a{ending}"
+
+
 def refusals(folder):
     """Return inputs, output, extension, and what the error must name."""
     return [

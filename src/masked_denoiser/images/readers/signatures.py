@@ -17,6 +17,9 @@ _DICOM_MAGIC = b"DICM"
 _DICOM_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08", b"\x00\x02")
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_GZIP = b"\x1f\x8b"
+#: Size of the header of NIfTI-1.
+_NIFTI_BYTES = 348
 #: Positions at which the superblock of an HDF5 file may start (HDF5 File Format Specification, II.A).
 _HDF5_STARTS = (0, 512)
 
@@ -25,7 +28,7 @@ def read_head(path: Path) -> bytes:
     """Return the first bytes of a file; of a gzip file, those of its content."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    if not head.startswith(b"\x1f\x8b"):
+    if not head.startswith(_GZIP):
         return head
     try:
         with gzip.open(path) as content:
@@ -47,11 +50,19 @@ def is_dicom(path: Path, head: bytes) -> bool:
 
 
 def is_nifti(path: Path, head: bytes) -> bool:
-    """Return whether a file is NIfTI-1 or -2, or the header of a pair of files, compressed or not."""
+    """Return whether a file is NIfTI-1 or -2, or one of a pair of header and image, compressed or not.
+
+    A damaged file is recognised by its suffix, and an image, which has only pixels, by the header next to it.
+    """
     if head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
         return True
+    if path.suffix.lower() == ".img":
+        header = next((each for each in map(path.with_suffix, (".hdr", ".HDR")) if each.is_file()), None)
+        return header is not None and is_nifti(header, read_head(header))
+    if path.name.lower().endswith((".nii", ".nii.gz")) and (len(head) < _NIFTI_BYTES or head.startswith(_GZIP)):
+        return True
     sizes = {struct.unpack(f"{order}i", head[:4])[0] for order in "<>"} if len(head) >= 4 else set()
-    return path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".img")) and bool(sizes & {348, 540})
+    return path.name.lower().endswith((".nii", ".nii.gz", ".hdr")) and bool(sizes & {348, 540})
 
 
 def is_mrc(path: Path, head: bytes) -> bool:

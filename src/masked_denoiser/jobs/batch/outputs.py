@@ -19,7 +19,10 @@ from masked_denoiser.images.zarr_files import is_zarr
 AUTO_ENDING = "auto"
 
 _ENDINGS = tuple(suffix for suffixes in OUTPUT_SUFFIXES.values() for suffix in suffixes)
-_OWN_ENDINGS = {".nii": ".nii", ".nii.gz": ".nii.gz", ".hdr": ".nii.gz", ".mrc": ".mrc", ".mrcs": ".mrc"}
+_OWN_ENDINGS = {
+    ".nii": ".nii", ".nii.gz": ".nii.gz", ".hdr": ".nii.gz",
+    **dict.fromkeys((".mrc", ".mrcs", ".map", ".rec", ".st", ".ali"), ".mrc"),
+}  # fmt: skip
 _OTHER_ENDING = ".ome.zarr"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -103,5 +104,35 @@ def test_damaged_files_are_refused_before_work(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4, 1, 3), np.float32), AFFINE), tmp_path / "v.nii")
     with pytest.raises(ImageError, match="thus vectors or statistics"):
         open_image(tmp_path / "v.nii")
-    with pytest.raises(ImageError, match=r"nifti1\.img"):
+    with pytest.raises(ImageError, match=r"is a header without its pixels, as .*nifti1\.img is missing; copy it"):
         open_image(FILES / "nifti1.hdr")
+
+
+@pytest.mark.parametrize(("left", "message"), [(2, "after byte 2;"), (30, "after byte 30;"), (200, "after byte 200;")])
+def test_file_that_is_cut_near_its_begin_is_truncated(left: int, message: str, tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(PIXELS, AFFINE), tmp_path / "a.nii.gz")
+    (tmp_path / "b.nii.gz").write_bytes((tmp_path / "a.nii.gz").read_bytes()[:left])
+    (tmp_path / "b.nii").write_bytes(gzip.decompress((tmp_path / "a.nii.gz").read_bytes())[:left])
+    for name in ("b.nii.gz", "b.nii"):
+        with pytest.raises(ImageError, match=f"{name}: is truncated {message} copy it again"):
+            open_image(tmp_path / name)
+
+
+def test_bytes_that_are_left_of_a_compressed_file_are_counted(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(PIXELS, AFFINE), tmp_path / "a.nii.gz")
+    whole = (tmp_path / "a.nii.gz").read_bytes()
+    (tmp_path / "b.nii.gz").write_bytes(whole[: len(whole) // 2])
+    expected = len(zlib.decompressobj(31).decompress(whole[: len(whole) // 2]))
+    with pytest.raises(ImageError, match=f"it has {expected} of {PIXELS.nbytes + 352} bytes"):
+        open_image(tmp_path / "b.nii.gz")
+
+
+def test_pair_is_opened_by_either_file(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Pair(PIXELS, AFFINE), tmp_path / "a.img")
+    for name in ("a.img", "a.hdr"):
+        with open_image(tmp_path / name) as source:
+            assert np.array_equal(source.data[...], PIXELS.T)
+            assert {path.name for path in source.inputs} == {"a.img", "a.hdr"}
+    (tmp_path / "a.hdr").write_text("ENVI")  # whose pixels have the same suffix
+    with pytest.raises(ImageError, match="of no supported format"):
+        open_image(tmp_path / "a.img")

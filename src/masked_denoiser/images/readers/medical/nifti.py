@@ -33,10 +33,15 @@ _ERRORS = (
     ImageFileError, HeaderDataError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, zlib.error,
 )  # fmt: skip
 _SPACE_UNITS = {"mm": "millimeter", "meter": "meter", "micron": "micrometer"}
+_MILLIMETERS = {"meter": 1e3, "micron": 1e-3}
 _TIME_UNITS = {"sec": "second", "msec": "millisecond", "usec": "microsecond"}
 _RGB = ("R", "G", "B")
 #: Bytes of a slab that is read at a time from a compressed file, which can only be read forwards.
 _SLAB_BYTES = 2**26
+#: Size of the header of NIfTI-1; that of NIfTI-2 is longer.
+_HEADER_BYTES = 348
+#: Bytes that nibabel needs to recognise a file, if it has as many.
+_BEGIN_BYTES = 1024
 _COMPRESSED = (".gz", ".bz2", ".zst")
 
 
@@ -49,6 +54,7 @@ def read(path: Path, part: str = "") -> ReaderResult:
         ImageError: if the file is damaged or truncated, or holds values that cannot be denoised, such as vectors.
     """
     with _wrap_errors(path):
+        _check_header(path)
         image: Any = nib.load(path)
         if not isinstance(image, nib.Nifti1Pair):
             raise ImageError(f"{path}: is {type(image).__name__}, which is not supported; convert it to NIfTI")
@@ -76,7 +82,7 @@ def read(path: Path, part: str = "") -> ReaderResult:
         pixel_sizes=(steps,),
         units=units,
         windows=(window,) if isfinite(sum(window)) and window[0] < window[1] and not pixels.rgb else (),
-        affine=tuple(tuple(float(value) for value in row) for row in image.affine) if _has_affine(header) else (),
+        affine=_affine(image),
         modality=str(attributes_in(header).get("modality", "")),
         closer=close,
     )
@@ -107,9 +113,14 @@ def _axes(shape: tuple[int, ...], path: Path) -> str:
     return "CTZYX"[-len(shape) :]
 
 
-def _has_affine(header: Any) -> bool:
-    """Return whether the header states where the image lies, rather than only its pixel size."""
-    return bool(header["qform_code"] > 0 or header["sform_code"] > 0)
+def _affine(image: Any) -> tuple[tuple[float, ...], ...]:
+    """Return the affine to millimeters; () if the header states only pixel sizes, and not where the image lies."""
+    header = image.header
+    if header["qform_code"] <= 0 and header["sform_code"] <= 0:
+        return ()
+    scale = _MILLIMETERS.get(header.get_xyzt_units()[0], 1.0)
+    affine = np.diag([scale, scale, scale, 1.0]) @ image.affine
+    return tuple(tuple(float(value) for value in row) for row in affine)
 
 
 def _steps(header: Any, axes: str) -> tuple[dict[str, float], dict[str, str]]:
@@ -123,6 +134,24 @@ def _steps(header: Any, axes: str) -> tuple[dict[str, float], dict[str, str]]:
     return known, {a: names[units[a]] for a in known if units[a] in names}
 
 
+def _check_header(path: Path) -> None:
+    """Check that a file has a whole header, compressed or not; the image of a pair has none.
+
+    Raises:
+        ImageError: if it ends within the header, or a compressed one soon after it.
+    """
+    name = path.name.lower()
+    if name.endswith((".img", ".img.gz")):
+        return
+    try:
+        with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
+            size = len(file.read(_BEGIN_BYTES))
+    except EOFError:
+        size = 0
+    if size < _HEADER_BYTES:
+        raise ImageError(f"{path}: is truncated after byte {path.stat().st_size}; copy it again")
+
+
 def _check_complete(image: Any, path: Path) -> None:
     """Check that the file of the pixels has all of them.
 
@@ -130,6 +159,8 @@ def _check_complete(image: Any, path: Path) -> None:
         ImageError: with both sizes; for gzip only where the size that its end states does not fit.
     """
     proxy, data = image.dataobj, _data_path(image)
+    if not data.exists():
+        raise ImageError(f"{path}: is a header without its pixels, as {data} is missing; copy it to there")
     needed = int(proxy.offset) + int(np.prod(proxy.shape, dtype=np.int64)) * proxy.dtype.itemsize
     if data.name.lower().endswith(".gz"):
         found = _gzip_size(data, needed)
@@ -153,7 +184,7 @@ def _gzip_size(path: Path, needed: int) -> int:
     size = 0
     try:
         with gzip.open(path) as content:
-            while size < needed and (block := content.read(2**20)):
+            while size < needed and (block := content.read1(2**20)):  # read() would lose what precedes the end
                 size += len(block)
     except EOFError:
         pass

@@ -1,4 +1,7 @@
-"""MRC sink: MRC2014 with the voxel size (mrcfile; Cheng et al., Journal of Structural Biology 2015)."""
+"""MRC sink: MRC2014 with the voxel size, and of an MRC input its place in the cell and its labels.
+
+It uses mrcfile. The format is described by Cheng et al., Journal of Structural Biology 192 (2015) 146-150.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,17 @@ import numpy as np
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.validation.completeness import COMPLETE_KEY
+from masked_denoiser.images.writers.assembled.mrc_header import copy_place, header_of_input, labels_of
 from masked_denoiser.images.writers.assembled.sink import AssembledSink
 from masked_denoiser.images.writers.base import ProgressCallback
 from masked_denoiser.images.writers.layout import Layout
 
-#: Modes of MRC2014 by data type.
-_MODES = {"int8": 0, "int16": 1, "float32": 2, "uint16": 6, "float16": 12}
+#: Modes of MRC2014 by data type. It has no unsigned bytes, which are stored as uint16.
+_MODES = {"int8": 0, "int16": 1, "float32": 2, "uint8": 6, "uint16": 6, "float16": 12}
 _ANGSTROMS = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "millimeter": 1e7}
 #: Begin of the label of the header, of 80 characters, that states the job.
 _LABEL = "denoised by job "
+_USE = "Research use only"
 
 
 class MrcSink(AssembledSink):
@@ -50,11 +55,10 @@ class MrcSink(AssembledSink):
             for number in range(total):
                 progress(number / total)
                 pixels[number] = self._plane({"T": number // max(1, planes), "Z": number % max(1, planes)})
-            if layout.dtype.kind == "f" or total:
-                file.update_header_stats()
+            file.update_header_stats()
 
     def _describe(self, file: Any, times: bool, planes: bool) -> None:
-        """Set kind, voxel size and the label of the header."""
+        """Set kind, voxel size, place and labels of the header."""
         if planes and not times:
             file.set_volume()
         elif times and not planes:
@@ -62,10 +66,14 @@ class MrcSink(AssembledSink):
         sizes = {a: self._angstroms(a) for a in "XYZ"}
         if sizes["X"] and sizes["Y"]:
             file.voxel_size = (sizes["X"], sizes["Y"], sizes["Z"] or 1.0)
+        template = header_of_input(self._source)
+        if template is not None:
+            copy_place(file.header, template, self._source, self._folder.layout.sizes)
         file.header.label = b""
         file.header.nlabl = 0
-        file.add_label(f"{_LABEL}{self._attributes.get('job', '')}"[:80])
-        file.add_label("Research use only")
+        kept = labels_of(template, (_LABEL, _USE)) if template is not None and not self._anonymizes else []
+        for label in (*kept, f"{_LABEL}{self._attributes.get('job', '')}"[:80], _USE):
+            file.add_label(label)
 
     def _angstroms(self, axis: str) -> float:
         return self._source.pixel_size.get(axis, 0.0) * _ANGSTROMS.get(self._source.units.get(axis, ""), 0.0)
