@@ -233,8 +233,13 @@ def skipped_files(inputs: Iterable[object]) -> list[str]:
 def _unknown_images(folder: Path) -> Iterator[str]:
     """Yield the names of files and zarr folders that are images by their content, but not by their suffix."""
     for path in _list_folder(folder):
-        if not suffix_of(path.name) and (is_zarr(path) if path.is_dir() else _has_signature(path)):
+        if not suffix_of(path.name) and (is_zarr(path) if path.is_dir() else _is_other_image(path)):
             yield path.name
+
+
+def _is_other_image(path: Path) -> bool:
+    """Return whether a file begins like an image, and is not the .img of a NIfTI whose .hdr has a known suffix."""
+    return _has_signature(path) and not (path.suffix.lower() == ".img" and path.with_suffix(".hdr").is_file())
 
 
 def _has_signature(path: Path) -> bool:
