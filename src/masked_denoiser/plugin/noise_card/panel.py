@@ -9,6 +9,7 @@ from typing import Any
 import pyqtgraph as pg
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtCore import Signal as QtSignal  # type: ignore[attr-defined]
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
 from masked_denoiser.plugin.denoise.form import Form
@@ -95,6 +96,7 @@ class NoiseCard(CollapsibleSection):
             self.figures.setText(_table(figures))
             self.figures.setMinimumHeight(self.figures.sizeHint().height())
             self._draw(figures)
+        self._fit_height()
 
     def show_plan(self, plan: TreatmentPlan | None) -> None:
         """Show what will be done, or nothing."""
@@ -102,6 +104,19 @@ class NoiseCard(CollapsibleSection):
         self.anyway_button.setVisible(plan is not None and not plan.changes)
         if plan is not None:
             self.plan.setText("\n".join(f"Each pixel is {line}." for line in plan.lines))
+        self._fit_height()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:  # noqa: N802 (Qt's name)
+        """Give the content the height that its texts need at the new width."""
+        super().resizeEvent(event)
+        self._fit_height()
+
+    def _fit_height(self) -> None:
+        """Reserve the height of wrapped texts, which the layouts around the content do not ask for."""
+        content = self.content()
+        layout = content.layout()
+        if layout is not None and layout.hasHeightForWidth():
+            content.setMinimumHeight(layout.totalHeightForWidth(content.width()))
 
     def stop(self) -> None:
         """Stop, because the window closes."""
