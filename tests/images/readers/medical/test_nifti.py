@@ -136,3 +136,12 @@ def test_pair_is_opened_by_either_file(tmp_path: Path) -> None:
     (tmp_path / "a.hdr").write_text("ENVI")  # whose pixels have the same suffix
     with pytest.raises(ImageError, match="of no supported format"):
         open_image(tmp_path / "a.img")
+
+
+def test_negative_sides_are_refused(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(PIXELS, AFFINE), tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[46:48] = (-7).to_bytes(2, "little", signed=True)  # dim[3]
+    (tmp_path / "a.nii").write_bytes(content)
+    with pytest.raises(ImageError, match=r"declares the shape \(9, 8, -7, 3\)"):
+        open_image(tmp_path / "a.nii")

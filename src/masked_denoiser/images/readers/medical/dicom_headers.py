@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,8 @@ def read_header(path: Path) -> Header:
                 header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS), force=forced)
                 implicit, _ = header.original_encoding
                 header.pixels_offset = file.tell() + (8 if implicit else 12)  # of the element that holds the pixels
-            for _ in header.iterall():  # converts the values, which is otherwise done when they are used
-                pass
+            for part in (header.file_meta, header):
+                deque(part.iterall(), 0)  # converts the values, which is otherwise done when they are used
     except _ERRORS as error:
         # Without the text of the error, which may quote an element that identifies a patient.
         kind = type(error).__name__
@@ -114,7 +115,7 @@ def check_header(header: Header, path: Path) -> None:
     Raises:
         ImageError: that names what is missing, unsupported or damaged.
     """
-    modality = str(header.get("Modality", "")) or "unknown"
+    modality = shown(header.get("Modality")) or "unknown"
     if is_index(header):
         raise ImageError(
             f"{path}: is the index of a DICOM medium; give a folder of images, or '{path.parent}/**' for all"
@@ -132,7 +133,7 @@ def check_header(header: Header, path: Path) -> None:
         )
     photometric = str(header.get("PhotometricInterpretation", "MONOCHROME2"))
     if photometric not in (*_COLOURS, *_GRAY):
-        raise ImageError(f"{path}: its colours ({photometric}) are not supported; convert it to RGB")
+        raise ImageError(f"{path}: its colours ({shown(photometric)}) are not supported; convert it to RGB")
     if photometric in _COLOURS and header.BitsAllocated > 16:
         raise ImageError(f"{path}: has colours of {header.BitsAllocated} bits; convert it to 8 or 16 bits")
     check_decoded_size(_frame_shape(header), header.BitsAllocated // 8, "a frame", str(path))
@@ -175,7 +176,7 @@ def _check_syntax(header: Header, path: Path) -> None:
         return
     if not _is_decodable(syntax):
         raise ImageError(
-            f"{path}: is compressed as {syntax.name}, which cannot be decoded; decompress it first, such as with "
+            f"{path}: is compressed as {shown(syntax.name)}, which cannot be decoded; decompress it, such as with "
             "gdcmconv --raw"
         )
 
@@ -185,6 +186,11 @@ def _is_decodable(syntax: UID) -> bool:
         return bool(get_decoder(syntax).is_available) and syntax != DeflatedExplicitVRLittleEndian
     except NotImplementedError:
         return False
+
+
+def shown(value: Any) -> str:
+    """Return the text of an element for a message, shortened if a damaged file holds a long one."""
+    return str("" if value is None else value)[:60]
 
 
 def number(value: Any) -> float | None:

@@ -17,6 +17,7 @@ from masked_denoiser.images.readers.medical.dicom_headers import (
     has_pixels,
     is_index,
     read_header,
+    shown,
 )
 from masked_denoiser.images.readers.medical.folders import files_in, is_dicom_file
 from masked_denoiser.images.readers.registry import one_part, registered
@@ -100,7 +101,7 @@ def _one_series(folder: Path, part: str, found: list[Series]) -> int:
 
 
 def _modality(series: Series) -> str:
-    return str(next(iter(series.headers.values())).get("Modality") or "DICOM")
+    return shown(next(iter(series.headers.values())).get("Modality")) or "DICOM"
 
 
 def _find_series(folder: Path) -> tuple[list[Series], tuple[str, ...]]:
@@ -169,8 +170,8 @@ def _check_common(series: Series, folder: Path) -> None:
         differing = next((tag for tag in _COMMON if header.get(tag) != first.get(tag)), None)
         if differing:
             raise ImageError(
-                f"{folder}: {path.name} has another {_COMMON[differing]} ({header.get(differing)}) than "
-                f"{first_path.name} ({first.get(differing)}); move files of other images away"
+                f"{folder}: {path.name} has another {_COMMON[differing]} ({shown(header.get(differing))}) than "
+                f"{first_path.name} ({shown(first.get(differing))}); move files of other images away"
             )
         identity = str(header.get("SOPInstanceUID", path))
         other = seen.setdefault(identity, path)

@@ -106,6 +106,8 @@ def _axes(shape: tuple[int, ...], path: Path) -> str:
     Raises:
         ImageError: if pixels are vectors, or there are more than five dimensions.
     """
+    if min(shape, default=0) < 1:
+        raise ImageError(f"{path}: declares the shape {shape[::-1]}; copy or export it again")
     if not 2 <= len(shape) <= 5 or (len(shape) == 5 and shape[0] > 1):
         raise ImageError(
             f"{path}: has the shape {shape[::-1]}, thus vectors or statistics instead of intensities; extract a volume"
