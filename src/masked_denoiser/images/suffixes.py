@@ -68,7 +68,9 @@ FORMATS = (
     FileFormat("Imaris", (".ims",), "yes", "extents", extra="containers"),
     FileFormat("DICOM: file, multi-frame, folder of a series", (".dcm", ".dicom", ".ima"), "", _DICOM, extra="medical"),
     FileFormat("NIfTI-1 and -2", (".nii", ".nii.gz", ".hdr"), "", "header", extra="medical"),
-    FileFormat("MRC, CCP4", (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali"), "", "cell", extra="em"),
+    FileFormat(
+        "MRC, CCP4", (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali", ".mrc.gz", ".map.gz"), "", "cell", extra="em"
+    ),
     FileFormat("Nikon ND2", (".nd2",), "", "metadata", extra="microscopes"),
     FileFormat("Zeiss CZI", (".czi",), "yes", "metadata", extra="microscopes"),
     FileFormat("Leica LIF", (".lif", ".lof"), "", "metadata", extra="microscopes"),

@@ -22,6 +22,8 @@ _GZIP = b"\x1f\x8b"
 _NIFTI_BYTES = 348
 #: Positions at which the superblock of an HDF5 file may start (HDF5 File Format Specification, II.A).
 _HDF5_STARTS = (0, 512)
+#: Suffixes of MRC; files older than MRC2014 have no signature.
+_MRC_SUFFIXES = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali", ".mrc.gz", ".map.gz")
 
 
 def read_head(path: Path) -> bytes:
@@ -67,7 +69,7 @@ def is_nifti(path: Path, head: bytes) -> bool:
 
 def is_mrc(path: Path, head: bytes) -> bool:
     """Return whether a file is MRC2014, or an older one by its suffix."""
-    return head[208:211] == b"MAP" or path.name.lower().endswith((".mrc", ".mrcs", ".map", ".rec", ".st", ".ali"))
+    return head[208:211] == b"MAP" or path.name.lower().endswith(_MRC_SUFFIXES)
 
 
 def is_nd2(path: Path, head: bytes) -> bool:

@@ -21,7 +21,7 @@ AUTO_ENDING = "auto"
 _ENDINGS = tuple(suffix for suffixes in OUTPUT_SUFFIXES.values() for suffix in suffixes)
 _OWN_ENDINGS = {
     ".nii": ".nii", ".nii.gz": ".nii.gz", ".hdr": ".nii.gz",
-    **dict.fromkeys((".mrc", ".mrcs", ".map", ".rec", ".st", ".ali"), ".mrc"),
+    **dict.fromkeys((".mrc", ".mrcs", ".map", ".rec", ".st", ".ali", ".mrc.gz", ".map.gz"), ".mrc"),
 }  # fmt: skip
 _OTHER_ENDING = ".ome.zarr"
 
