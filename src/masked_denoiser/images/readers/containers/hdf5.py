@@ -18,6 +18,7 @@ from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.containers.hdf5_pixels import is_inside, open_dataset
 from masked_denoiser.images.readers.containers.imaris import is_imaris, read_imaris
 from masked_denoiser.images.readers.library_errors import wrap_errors
+from masked_denoiser.images.readers.open_files import close_all, closed_on_error
 from masked_denoiser.images.readers.registry import one_part
 from masked_denoiser.images.validation.size_limits import check_length
 
@@ -40,13 +41,8 @@ def read(path: Path, part: str = "") -> ReaderResult:
         ImageError: if the file is damaged, there is no such data set, it lies in files outside the folder, or its
             compression is not installed.
     """
-    with wrap_errors(path, "an HDF5 file"):
-        file = h5py.File(path, "r", locking="best-effort")
-        try:
-            return _read_part(path, file, part)
-        except BaseException:
-            file.close()
-            raise
+    with wrap_errors(path, "an HDF5 file"), closed_on_error(h5py.File(path, "r", locking="best-effort")) as file:
+        return _read_part(path, file, part)
 
 
 def list_parts(path: Path) -> list[str]:
@@ -118,10 +114,6 @@ def _read_dataset(path: Path, file: h5py.File, name: str) -> ReaderResult:
     axes = _axes(dataset)
     steps = _pixel_sizes(dataset, axes)
 
-    def close() -> None:
-        array.close()
-        file.close()
-
     return ReaderResult(
         (array,),
         axes,
@@ -129,7 +121,7 @@ def _read_dataset(path: Path, file: h5py.File, name: str) -> ReaderResult:
         path=path,
         pixel_sizes=(steps,),
         units=dict.fromkeys(steps, "micrometer"),
-        closer=close,
+        closer=close_all(array, file),
     )
 
 

@@ -19,6 +19,7 @@ from masked_denoiser.images.axes import unit_name
 from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.readers.containers.hdf5_pixels import check_dataset
+from masked_denoiser.images.readers.open_files import close_all
 from masked_denoiser.images.validation.size_limits import MAX_PLANES, check_length
 
 _FIRST = "DataSet/ResolutionLevel 0/TimePoint 0/Channel 0"
@@ -45,11 +46,6 @@ def read_imaris(path: Path, file: h5py.File) -> ReaderResult:
     units = dict.fromkeys("ZYX", unit) | {"T": "second"}
     channels = [file.get(f"DataSetInfo/Channel {number}") for number in range(levels[0].shape[1])]
 
-    def close() -> None:
-        for level in levels:
-            level.close()
-        file.close()
-
     return ReaderResult(
         levels,
         "TCZYX",
@@ -61,7 +57,7 @@ def read_imaris(path: Path, file: h5py.File) -> ReaderResult:
         channel_names=_complete([_attribute(channel, "Name") for channel in channels]),
         channel_colours=_complete([_colour(_attribute(channel, "Color")) for channel in channels]),
         windows=_windows([_numbers(_attribute(channel, "ColorRange")) for channel in channels]),
-        closer=close,
+        closer=close_all(*levels, file),
     )
 
 

@@ -25,6 +25,7 @@ from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.base import ReaderResult
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.readers.medical.nifti_attributes import attributes_in
+from masked_denoiser.images.readers.open_files import close_all
 from masked_denoiser.images.validation.size_limits import check_decoded_size
 
 Array = np.ndarray[Any, Any]
@@ -68,10 +69,6 @@ def read(path: Path, part: str = "") -> ReaderResult:
         window = float(header["cal_min"]), float(header["cal_max"])
         steps, units = _steps(header, axes)
 
-    def close() -> None:
-        data.close()
-        pixels.close()
-
     return ReaderResult(
         (data,),
         axes + "S" * pixels.rgb,
@@ -84,7 +81,7 @@ def read(path: Path, part: str = "") -> ReaderResult:
         windows=(window,) if isfinite(sum(window)) and window[0] < window[1] and not pixels.rgb else (),
         affine=_affine(image),
         modality=str(attributes_in(header).get("modality", "")),
-        closer=close,
+        closer=close_all(data, pixels),
     )
 
 

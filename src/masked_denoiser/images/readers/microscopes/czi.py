@@ -17,6 +17,7 @@ from masked_denoiser.images.readers.library_errors import wrap_errors
 from masked_denoiser.images.readers.microscopes.czi_library import CziSegments
 from masked_denoiser.images.readers.microscopes.czi_metadata import CziMetadata, read_metadata
 from masked_denoiser.images.readers.microscopes.czi_tiles import Tile, decode_tile, tile_of
+from masked_denoiser.images.readers.open_files import close_all, closed_on_error
 from masked_denoiser.images.readers.registry import one_part
 from masked_denoiser.images.source import AXES
 from masked_denoiser.images.validation.size_limits import check_decoded_size
@@ -69,17 +70,12 @@ def read(path: Path, part: str = "") -> ReaderResult:
     Raises:
         ImageError: if the file is damaged, has no such scene, or a compression that is not supported.
     """
-    with wrap_errors(path, "a CZI"):
-        file = CziSegments(path)
-        try:
-            tiles, metadata = _contents(path, file)
-            scenes = _by_scene(tiles)
-            names = metadata.scene_names(list(scenes))
-            chosen = list(scenes)[one_part(path, part, names)]
-            return _describe(path, file, _levels(scenes[chosen]), metadata)
-        except BaseException:
-            file.close()
-            raise
+    with wrap_errors(path, "a CZI"), closed_on_error(CziSegments(path)) as file:
+        tiles, metadata = _contents(path, file)
+        scenes = _by_scene(tiles)
+        names = metadata.scene_names(list(scenes))
+        chosen = list(scenes)[one_part(path, part, names)]
+        return _describe(path, file, _levels(scenes[chosen]), metadata)
 
 
 def list_parts(path: Path) -> list[str]:
@@ -167,11 +163,6 @@ def _describe(path: Path, file: CziSegments, levels: Sequence[_Level], metadata:
     axes = "".join(a if a in AXES else UNKNOWN for a in full.outer) + "YX" + ("S" if samples else "")
     steps = [_steps_of(metadata, axes, full, level) for level in levels]
 
-    def close() -> None:
-        for array in arrays:
-            array.close()
-        file.close()
-
     return ReaderResult(
         tuple(arrays),
         axes,
@@ -183,7 +174,7 @@ def _describe(path: Path, file: CziSegments, levels: Sequence[_Level], metadata:
         channel_names=metadata.channel_names,
         channel_colours=metadata.channel_colours,
         notes=_gap_note(full, lengths),
-        closer=close,
+        closer=close_all(*arrays, file),
     )
 
 

@@ -22,6 +22,7 @@ from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.readers.library_errors import wrap_errors
 from masked_denoiser.images.readers.microscopes.names import unique_names
+from masked_denoiser.images.readers.open_files import close_all, closed_on_error
 from masked_denoiser.images.readers.registry import one_part
 from masked_denoiser.images.source import AXES
 from masked_denoiser.images.validation.bounded_codecs import decompress
@@ -79,14 +80,9 @@ def read(path: Path, part: str = "") -> ReaderResult:
     Raises:
         ImageError: if the file is damaged, or has no such position.
     """
-    with wrap_errors(path, "an ND2"):
-        file = ND2File(_File(path))  # type: ignore[arg-type]
-        try:
-            names = _positions(file)
-            return _describe(path, file, one_part(path, part, names or [path.stem]), bool(names))
-        except BaseException:
-            file.close()
-            raise
+    with wrap_errors(path, "an ND2"), closed_on_error(ND2File(_File(path))) as file:  # type: ignore[arg-type]
+        names = _positions(file)
+        return _describe(path, file, one_part(path, part, names or [path.stem]), bool(names))
 
 
 def list_parts(path: Path) -> list[str]:
@@ -129,10 +125,6 @@ def _describe(path: Path, file: ND2File, position: int, has_positions: bool) -> 
     channels, more = _channels(file)
     steps = _pixel_sizes(file, channels)
 
-    def close() -> None:
-        array.close()
-        file.close()
-
     return ReaderResult(
         (array,),
         axes,
@@ -144,7 +136,7 @@ def _describe(path: Path, file: ND2File, position: int, has_positions: bool) -> 
         channel_names=tuple(str(channel.channel.name) for channel in channels),
         channel_colours=tuple(_hex(channel.channel.color) for channel in channels),
         notes=(*notes, *more),
-        closer=close,
+        closer=close_all(array, file),
     )
 
 

@@ -18,6 +18,7 @@ from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.readers.library_errors import wrap_errors
 from masked_denoiser.images.readers.microscopes.names import unique_names
+from masked_denoiser.images.readers.open_files import close_all, closed_on_error
 from masked_denoiser.images.readers.registry import one_part
 from masked_denoiser.images.source import AXES
 from masked_denoiser.images.validation.compound_file import check_compound_file
@@ -46,15 +47,10 @@ def read(path: Path, part: str = "") -> ReaderResult:
     Raises:
         ImageError: if the file is damaged, its folder is missing, or it has no such series.
     """
-    with wrap_errors(path, "an Olympus file", remedy=_REMEDY):
-        file = _open(path)
-        try:
-            series = _series(file)
-            names = _names(series)
-            return _describe(path, file, series[one_part(path, part, names)])
-        except BaseException:
-            file.close()
-            raise
+    with wrap_errors(path, "an Olympus file", remedy=_REMEDY), closed_on_error(_open(path)) as file:
+        series = _series(file)
+        names = _names(series)
+        return _describe(path, file, series[one_part(path, part, names)])
 
 
 def list_parts(path: Path) -> list[str]:
@@ -110,10 +106,6 @@ def _describe(path: Path, file: OifFile, series: TiffSequence) -> ReaderResult:
     array = ChunkedArray((*outer.values(), *side), dtype, (*(1,) * len(outer), *side), fetch)
     steps = {a: step for a, step in _pixel_sizes(file.mainfile).items() if a in axes}
 
-    def close() -> None:
-        array.close()
-        file.close()
-
     return ReaderResult(
         (array,),
         axes,
@@ -123,7 +115,7 @@ def _describe(path: Path, file: OifFile, series: TiffSequence) -> ReaderResult:
         pixel_sizes=(steps,),
         units={a: "second" if a == "T" else "micrometer" for a in steps},
         channel_names=_channel_names(file.mainfile, outer.get("C", 1)),
-        closer=close,
+        closer=close_all(array, file),
     )
 
 
