@@ -2,6 +2,7 @@
 
 python -m benchmarks.neighbours                       # a table, about ten minutes on two cores
 python -m benchmarks.neighbours --scenes still drift --noises "sigma 30"
+python -m benchmarks.neighbours --events              # what is lost of faint events in one plane
 """
 
 from __future__ import annotations
@@ -56,7 +57,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.neighbours", description=__doc__.split("\n")[0])
     parser.add_argument("--scenes", nargs="+", help="only scenes whose name contains one of these words")
     parser.add_argument("--noises", nargs="+", choices=NOISES, default=list(NOISES), help="kinds of noise")
+    parser.add_argument("--events", action="store_true", help="print what remains of faint events in one plane")
     arguments = parser.parse_args()
+    if arguments.events:
+        print_events()
+        return
     print("| planes | noise | noisy, dB | alone, dB | with neighbours, dB | gain, dB | flicker | planes on each side |")
     print("|" + " --- |" * 8)
     for name, clean in scenes():
@@ -64,6 +69,22 @@ def main() -> None:
             continue
         for noise in arguments.noises:
             print(_format(measure(name, clean, noise)), flush=True)
+
+
+def print_events() -> None:
+    """Print how much of a disc that is brighter in one plane of a still series remains, without and with neighbours."""
+    print("| radius, pixels | brighter by, in sigma | alone | with neighbours |\n| --- | --- | --- | --- |")
+    sigma, y, x = 20 / 255, *np.mgrid[:SIDE, :SIDE]
+    clean = _repeated(_texture(9, 1.0)[0])
+    for radius, height in ((4, 0.5), (4, 1.0), (4, 2.0), (10, 0.5), (10, 1.0)):
+        disc = (y - SIDE // 2) ** 2 + (x - SIDE // 2) ** 2 <= radius**2
+        event = clean.copy()
+        event[PLANES // 2][disc] += height * sigma
+        noisy = (event + np.random.default_rng(5).normal(0, sigma, event.shape)).astype(np.float32)
+        choices: tuple[Literal["none"], Literal["auto"]] = ("none", "auto")
+        kept = [_denoise(noisy, "", choice)[0][PLANES // 2] for choice in choices]
+        shares = [float((plane - clean[0])[disc].mean() / (height * sigma)) for plane in kept]
+        print(f"| {radius} | {height:g} | {shares[0]:.2f} | {shares[1]:.2f} |", flush=True)
 
 
 def _format(row: Row) -> str:

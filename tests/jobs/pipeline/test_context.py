@@ -36,8 +36,9 @@ def stack(clean, seed=0, dtype=np.float32):
     return np.clip(np.asarray(clean) + noise, 1, 255).astype(dtype)  # 0 may mark missing pixels
 
 
-def run(image, axes="TYX", **options):
-    with prepare_array(open_image(image, axes=axes), device="cpu", options=Options(**options)) as prepared:
+def run(image, axes="TYX", neighbours="auto", **options):
+    options = Options(neighbours=neighbours, **options)
+    with prepare_array(open_image(image, axes=axes), device="cpu", options=options) as prepared:
         list(prepared.pipeline.run())
         return prepared.pipeline.sink.array, prepared
 
@@ -63,6 +64,17 @@ def test_planes_that_differ_are_bitwise_as_without_neighbours():
     assert np.mean((forced - alone) ** 2) < 0.02 * np.mean((alone - image) ** 2)
 
 
+def test_faint_event_in_one_frame_is_kept_by_default():
+    """Half a standard deviation in a disc: neighbours, which must be asked for, remove most of it."""
+    y, x = np.mgrid[:128, :128]
+    disc = (y - 64) ** 2 + (x - 64) ** 2 <= 10**2
+    clean = np.repeat(plane(0)[None], 7, axis=0)
+    clean[3][disc] += SIGMA / 2
+    result, prepared = run(stack(clean), neighbours=Options().neighbours)
+    assert prepared.job.context_planes == ()
+    assert (result[3] - plane(0))[disc].mean() > 0.7 * SIGMA / 2
+
+
 def test_moving_bead_leaves_no_ghost():
     y, x = np.mgrid[:128, :128]
     clean = np.stack([plane(0) + 110 * np.exp(-((y - 64) ** 2 + (x - 20 - 15 * t) ** 2) / 5) for t in range(6)])
@@ -81,7 +93,7 @@ def test_the_axis_that_is_alike_is_chosen_for_each_channel():
     still = [np.repeat(np.stack([plane(10 * c + z, 96) for z in range(3)])[None], 3, axis=0) for c in range(2)]
     unlike = np.stack([[plane(100 + 3 * t + z, 96) for z in range(3)] for t in range(3)])
     image = stack(np.stack([still[0], unlike, still[1]], axis=1))
-    with prepare_array(open_image(image, axes="TCZYX"), device="cpu") as prepared:
+    with prepare_array(open_image(image, axes="TCZYX"), device="cpu", options=Options(neighbours="auto")) as prepared:
         contexts = dict(prepared.job.context_planes)
         assert {channel: context.axis for channel, context in contexts.items()} == {0: "T", 2: "T"}
         (message,) = context_messages(replace(prepared.job, context_planes=prepared.job.context_planes[:1]))

@@ -110,11 +110,11 @@ class Options:
         ),
     )
     neighbours: int | Literal["auto", "none"] = field(
-        default="auto",
+        default="none",
         metadata=_described(
-            "neighbouring planes along T or Z, on each side, that are averaged with a plane where they show the same: "
-            "auto measures on a sample whether that lowers the error; none denoises each plane by itself; 1 to 4 are "
-            "used wherever planes agree",
+            "neighbouring planes along T or Z, on each side, that are averaged with a plane where they show the same, "
+            "which may remove what appears in one plane only and is fainter than its noise: auto measures on a sample "
+            "whether that lowers the error; none denoises each plane by itself; 1 to 4 are used wherever planes agree",
             "noise",
             "pixels",
             label="neighbours",
