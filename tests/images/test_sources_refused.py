@@ -111,7 +111,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a header": (_file("a.tif", b"II*\0"), "a.tif: is a truncated or broken TIFF"),
     "no page": (_file("a.tif", b"II*\0\xff\xff\0\0...."), "a.tif: contains no image, or is truncated"),
     "no tags": (_file("a.tif", b"II*\0\x08\0\0\0" + bytes(9)), "a.tif: contains no image, or is truncated"),
-    "folder": (_folder, "a: is a folder, but not a zarr; give an image file or a .zarr folder"),
+    "folder": (_folder, "a: is a folder, but neither a zarr nor a DICOM series"),
     "no json": (_json("zarr.json", "{"), "its zarr metadata cannot be read"),
     "no json 2": (_json(".zarray", "[]"), "its zarr metadata cannot be read"),
     "no shape": (_corrupt_array, "its zarr metadata cannot be read"),

@@ -80,7 +80,8 @@ def check_output(path: Path, source: Source) -> None:
 
 def estimate_bytes(source: Source, path: Path, dtype: Any = None) -> int:
     """Return the maximum bytes that writing to `path` takes: with pyramid levels, twice if it is assembled."""
-    layout = same_layout(source, dtype)
+    collected = np.float32 if dtype is None and stores_scale(path, source.dtype) else dtype
+    layout = same_layout(source, collected)
     samples = sum(int(np.prod(level.shape, dtype=np.int64)) for level in layout.levels)
     return samples * layout.dtype.itemsize * (2 if is_assembled(path) else 1)
 

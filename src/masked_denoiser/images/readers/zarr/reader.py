@@ -53,7 +53,9 @@ def read_zarr(path: Path) -> ReaderResult:
         try:
             node = zarr.open(GuardedStore(LocalStore(path, read_only=True)), mode="r")
         except FileNotFoundError as error:
-            raise ImageError(f"{path}: is a folder, but not a zarr; give an image file or a .zarr folder") from error
+            raise ImageError(
+                f"{path}: is a folder, but neither a zarr nor a DICOM series; give one of the images in it"
+            ) from error
         return read_zarr_node(node, path.name, path)
 
 

@@ -43,7 +43,7 @@ class DicomSink(AssembledSink):
         """
         if source.path is None or not source.modality or source.reader:
             raise ImageError(
-                f"{source.name}: DICOM is written only for DICOM images, whose elements it keeps; write to .nii.gz or "
+                f"{source.where}: DICOM is written only for DICOM images, whose elements it keeps; write to .nii.gz or "
                 ".ome.zarr"
             )
         if not layout.keeps_dtype:
@@ -51,11 +51,11 @@ class DicomSink(AssembledSink):
         header = read_header(arrangement_of(source.path, source.part).frames[0].path)
         if "BitsStored" not in header or syntax_of(header) == ExplicitVRBigEndian:
             raise ImageError(
-                f"{source.name}: its floating-point or big-endian pixels cannot be written as DICOM; write to .nii.gz"
+                f"{source.where}: its floating-point or big-endian pixels cannot be written as DICOM; write to .nii.gz"
             )
         if source.selection or source.requested_axes:
             raise ImageError(
-                f"{source.name}: a part of a DICOM image, or one with other axes, cannot be written as DICOM; leave "
+                f"{source.where}: a part of a DICOM image, or one with other axes, cannot be written as DICOM; leave "
                 "out --select and --axes, or write to .nii.gz"
             )
 
