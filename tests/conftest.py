@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from masked_denoiser.inference import measurement_cache
+from masked_denoiser.inference import measurement_cache, tune_precision
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,6 +34,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     path = tmp_path_factory.mktemp("cache") / "masked-denoiser" / "measured.json"
     monkeypatch.setattr(measurement_cache, "_file", lambda: path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def float32_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let precision "auto" be float32, so that results do not depend on the processor."""
+    monkeypatch.setattr(tune_precision, "computes_bfloat16", lambda device: False)
 
 
 @pytest.fixture(autouse=True)

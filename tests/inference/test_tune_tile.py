@@ -76,6 +76,7 @@ def test_probe_respects_memory_and_time(monkeypatch):
     monkeypatch.setattr(tune_tile, "free_memory", lambda device: 1000)
     assert Probe(tiny_model(), CPU, "float32", 8).speed(Size(64, 1)) is None
     monkeypatch.undo()
+    probe._runner.use_layers()
     probe._runner.network = lambda images, tokens: (
         (_ for _ in ()).throw(torch.OutOfMemoryError("out of memory")) if (len(images) > 1) else images
     )

@@ -37,6 +37,7 @@ def compile_network(runner: ModelRunner, batch: int, report: Callable[[str], Non
     """
     report(f"compiling the network for {runner.device}: this takes a minute or two before the first tile")
     start = time.monotonic()
+    runner.use_layers()
     compile_layers(runner.network, dynamic=True)
     side, channels = 4 * runner.config.grid, runner.config.channels
     try:

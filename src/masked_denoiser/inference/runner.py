@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from masked_denoiser.errors import DeviceError
+from masked_denoiser.inference.cpu.prepare import prepare_for_cpu
+from masked_denoiser.inference.cpu.swin import CpuSwin
+from masked_denoiser.inference.cpu.ushape import CpuU
 from masked_denoiser.inference.memory_limits import MemoryLimits, is_out_of_memory
 from masked_denoiser.inference.orientations import orient, restore
 from masked_denoiser.inference.precision import Precision
@@ -84,6 +87,7 @@ class ModelRunner:
         self.config = model.card.architecture
         self.device, self.passes, self.seed, self.std, self.precision = device, passes, seed, std, precision
         self.network = model.build().to(device)
+        self._fused = self._prepare_fused()
         # Pixels are masked only in training, and searching for them takes time.
         self._no_masked_pixels: dict[str, Any] = {"masked": False} if isinstance(self.config, UConfig) else {}
         self.overlap = -(-max(overlap, 1) // self.config.grid) * self.config.grid
@@ -101,6 +105,14 @@ class ModelRunner:
     def soft_limit(self) -> float:
         """Largest correction of a pixel, in standard deviations of the noise; 0 if the network has no such limit."""
         return self.config.limit if isinstance(self.config, UConfig) else 0.0
+
+    def use_layers(self) -> None:
+        """Run the layers of `network` from now on instead of fused kernels, so that changes of them take effect."""
+        self._fused = None
+
+    def _prepare_fused(self) -> CpuSwin | CpuU | None:
+        """Return the network with fused kernels, or None if they are not available for the device and precision."""
+        return prepare_for_cpu(self.network, getattr(torch, self.precision)) if self.device.type == "cpu" else None
 
     def add_message(self, text: str) -> None:
         """Add a message for the user."""
@@ -225,6 +237,7 @@ class ModelRunner:
         self.add_message(f"{reason}: continuing on the CPU, as requested, which is slower")
         self.device, self.limits = torch.device("cpu"), MemoryLimits()
         self.network = self.network.to(self.device)
+        self._fused = self._prepare_fused()
 
     def _run_pass(self, tiles: Batch, origins: tuple[tuple[int, int], ...], number: int) -> Tensor:
         """Return the result of one pass, [B, C, H, W] on the device."""
@@ -240,11 +253,19 @@ class ModelRunner:
             origins = tuple(origin for origin in origins for _ in range(3))
         elif channels == 1 and self.config.channels == 3:
             images = images.expand(-1, 3, -1, -1)
-        with torch.inference_mode(), precision_context(self.device, self.precision):
-            out: Tensor = restore(self.network(images, self._mask(origins, number), **arguments).float(), oriented)
+        with torch.inference_mode():
+            out = restore(self._forward(images, self._mask(origins, number), arguments), oriented)
         if self.config.channels == channels:
             return out
         return out.view(batch, 3, *out.shape[-2:]) if channels == 3 else out.mean(dim=1, keepdim=True)
+
+    def _forward(self, images: Tensor, mask: HashedTokenMask | None, arguments: dict[str, Any]) -> Tensor:
+        """Return the result of the network in float32."""
+        if self._fused is not None:
+            return self._fused(images, mask, **arguments)
+        with precision_context(self.device, self.precision):
+            out: Tensor = self.network(images, mask, **arguments)
+        return out.float()
 
     def _mask(self, origins: tuple[tuple[int, int], ...], number: int) -> HashedTokenMask | None:
         if not self.config.attention_mask:

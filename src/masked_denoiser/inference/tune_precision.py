@@ -1,64 +1,89 @@
-"""Tuning of `--precision auto`: the fastest precision for a model on a device, measured once and cached.
+"""Choice of the precision of `--precision auto`: bfloat16 where it is fast and loses next to nothing, else float32.
 
-A measurement at each start could change the bytes of a job from run to run, so the first one is kept
-(`measurement_cache`) until device, torch or model change.
+Devices with instructions for bfloat16 are about twice as fast in it. Its loss depends on the model, so it is measured
+on the sample slide, whose clean image is known, and cached. Nothing is timed: the choice must not change from run to
+run.
 """
 
 from __future__ import annotations
 
-import time
-from typing import get_args
-
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from masked_denoiser.inference.device import identify
+from masked_denoiser.inference.cpu.kernels import unavailable_reason
+from masked_denoiser.inference.device import computes_bfloat16, identify
 from masked_denoiser.inference.measurement_cache import recall, remember
 from masked_denoiser.inference.precision import Precision, RequestedPrecision
 from masked_denoiser.inference.runner import ModelRunner
 from masked_denoiser.models.file import Model
+from masked_denoiser.samples import sample_path
 
-#: Least ratio of the speed of half precision to that of float32.
-_MIN_SPEEDUP = 1.2
+#: Largest loss of PSNR in dB for which bfloat16 is chosen.
+MAX_LOSS = 0.02
 
-#: Number of runs that are timed per precision, and side in pixels of the square that they denoise.
-_RUNS, _SIDE = 2, 256
+#: Standard deviation of the noise, in units of the intensity range, below which jobs use float32: the weaker the noise,
+#: the larger the loss (`python -m benchmarks precision`).
+MIN_NOISE = 2.5 / 255
+
+#: Side in pixels of the square in the middle of the sample slide on which the loss is measured.
+_SIDE = 256
+
+#: Standard deviation of the noise of the sample slide, for models that take it.
+_SAMPLE_NOISE = 0.05
 
 
-def resolve_precision(requested: RequestedPrecision, model: Model, device: torch.device) -> tuple[Precision, str]:
-    """Return the precision, and a message for the user, which is empty unless "auto" was requested.
+def resolve_precision(requested: RequestedPrecision, model: Model, bfloat16: bool) -> tuple[Precision, str]:
+    """Return the precision, and a message for the user, which is empty unless "auto" had a choice.
 
     Args:
         requested: by the user.
         model: the model.
-        device: where it will run.
+        bfloat16: whether bfloat16 is fast on all devices of the job.
     """
     if requested != "auto":
         return requested, ""
-    key = f"precision of model {model.digest} on {identify(device)}"
-    if (cached := recall(key)) in get_args(Precision):
-        return cached, f"computing in {cached}, which was measured to be the fastest here"
-    seconds = {kind: _seconds(model, device, kind) for kind in _candidates(device)}
-    best = min(seconds, key=lambda kind: seconds[kind] * (1.0 if kind == "float32" else _MIN_SPEEDUP))
-    where = remember(key, best)
-    speeds = ", ".join(f"{kind} {seconds['float32'] / value:.1f}x" for kind, value in seconds.items())
-    return best, f"computing in {best}; measured speeds: {speeds}; {where}"
+    if not bfloat16:
+        return "float32", ""
+    loss = _loss(model)
+    if loss > MAX_LOSS:
+        return "float32", f"computing in float32, as bfloat16 would lose {loss:.2g} dB with this model"
+    return "bfloat16", f"computing in bfloat16, which loses at most {MAX_LOSS:g} dB and is about twice as fast"
 
 
-def _candidates(device: torch.device) -> tuple[Precision, ...]:
-    if device.type == "cuda":
-        return "float32", "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    return "float32", "float16" if device.type == "mps" else "bfloat16"
+def is_bfloat16_fast(device: torch.device) -> bool:
+    """Return whether a device has instructions for bfloat16 and, for a CPU, torch has kernels that use them well."""
+    return computes_bfloat16(device) and (device.type != "cpu" or not unavailable_reason(torch.bfloat16))
 
 
-def _seconds(model: Model, device: torch.device, kind: Precision) -> float:
-    """Return the shortest time of several runs, after one that is not timed."""
-    runner = ModelRunner(model, device, precision=kind)
-    side = -(-_SIDE // model.card.architecture.grid) * model.card.architecture.grid
-    tile = np.full((1, model.card.architecture.channels, side, side), 0.5, np.float32)
-    times = []
-    for _ in range(_RUNS + 1):
-        start = time.perf_counter()
-        runner(tile, ((0, 0),))
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+def _loss(model: Model) -> float:
+    """Return the loss of bfloat16 in dB on the sample slide, measured once per model, on the CPU."""
+    device = torch.device("cpu")
+    key = f"loss of model {model.digest} in bfloat16 on {identify(device)}"
+    cached = recall(key)
+    if isinstance(cached, float):
+        return cached
+    loss = round(measure_loss(model, device, "bfloat16"), 6)
+    remember(key, loss)
+    return loss
+
+
+def measure_loss(model: Model, device: torch.device, precision: Precision) -> float:
+    """Return the loss of PSNR in dB in half precision, compared with float32, on the middle of the sample slide."""
+    noisy, clean = (_sample(name, model.card.architecture.channels) for name in ("slide", "slide-clean"))
+    errors = []
+    for kind in ("float32", precision):
+        runner = ModelRunner(model, device, precision=kind)
+        noise = np.full_like(noisy[:, :1], _SAMPLE_NOISE) if runner.takes_noise_map else None
+        errors.append(float(np.square(runner(noisy, ((0, 0),), noise).mean.clip(0, 1) - clean).mean()))
+    return 10 * float(np.log10(errors[1] / errors[0]))
+
+
+def _sample(name: str, channels: int) -> NDArray[np.float32]:
+    """Return the middle of a sample image in [0, 1], [1, channels, side, side]."""
+    from tifffile import imread
+
+    image = imread(sample_path(name))
+    start = (np.array(image.shape[:2]) - _SIDE) // 2
+    middle: NDArray[np.float64] = np.moveaxis(image[start[0] :, start[1] :][:_SIDE, :_SIDE], 2, 0)[None] / 255
+    return (middle if channels == 3 else middle.mean(axis=1, keepdims=True)).astype(np.float32)

@@ -12,6 +12,7 @@ import torch
 from masked_denoiser.errors import JobError
 from masked_denoiser.inference.device import choose_device
 from masked_denoiser.inference.memory_limits import MemoryLimits
+from masked_denoiser.inference.tune_precision import is_bfloat16_fast
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.runner_factory import Report, create_runner
 from masked_denoiser.jobs.spec.resolved_job import ResolvedJob
@@ -33,6 +34,10 @@ class Executor(Protocol[PipelineT]):
     """
 
     can_measure: bool
+
+    def is_bfloat16_fast(self, device: torch.device) -> bool:
+        """Return whether bfloat16 is fast wherever a job runs: see `inference.tune_precision.is_bfloat16_fast`."""
+        ...
 
     def choose_device(self, device: str) -> tuple[torch.device, str]:
         """Return the device and a message about it."""
@@ -57,6 +62,10 @@ class LocalExecutor:
 
     def __init__(self, report: Report = _LOG.info, *, cpu_fallback: bool = False) -> None:
         self._report, self._cpu_fallback = report, cpu_fallback
+
+    def is_bfloat16_fast(self, device: torch.device) -> bool:
+        """Return whether bfloat16 is fast on a device."""
+        return is_bfloat16_fast(device)
 
     def choose_device(self, device: str) -> tuple[torch.device, str]:
         """Return the device and a message about it: see `inference.device.choose_device`."""

@@ -9,6 +9,7 @@ identity.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -99,15 +100,31 @@ class MaskedU(nn.Module):
         visible = torch.ones_like(images[:, :1])
         if masked:
             visible = (images != MASKED_PIXEL).any(dim=1, keepdim=True).to(images)
-        filled = fill_masked(images, visible) if masked else images
-        inputs = [(filled - self.mean) * visible, visible]
+            images = fill_masked(images, visible)
+        return self.denoise(images, visible, noise, lambda inputs: self._correction(inputs, tokens))
+
+    def denoise(
+        self, images: Tensor, visible: Tensor, noise: Tensor | None, correction_of: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Denoise images whose masked pixels are filled.
+
+        Args:
+            images: [B, C, H, W].
+            visible: [B, 1, H, W], 1 for pixels that were not masked, else 0.
+            noise: as in `forward`.
+            correction_of: returns the correction of the image [B, C, H, W] from all input channels.
+
+        Returns:
+            [B, C, H, W] float32, not clipped.
+        """
+        inputs = [(images - self.mean) * visible, visible]
         if self.config.noise_map:
             noise = torch.zeros_like(images[:, :1]).expand(-1, 2, -1, -1) if noise is None else noise
             inputs.append(noise.to(images))
-        correction = self._correction(torch.cat(inputs, dim=1), tokens)
+        correction = correction_of(torch.cat(inputs, dim=1))
         if self.config.limit and noise is not None:
             correction = _soft_limited(correction, noise, visible, self.config.limit)
-        return filled + correction
+        return images + correction
 
     def _correction(self, inputs: Tensor, tokens: TokenMask | None) -> Tensor:
         """Return the correction of the image [B, C, H, W], from all input channels."""

@@ -48,7 +48,7 @@ class Cluster:
             local: closed together with this object: the workers and settings of a local cluster.
         """
         self.client, self._threads, self._local = client, threads, local
-        self._device, self._torch = "auto", ""
+        self._device, self._torch, self._bfloat16 = "auto", "", False
 
     @classmethod
     def connect(cls, address: str) -> Self:
@@ -101,6 +101,10 @@ class Cluster:
         resources.callback(cluster.close)
         return cls(distributed.Client(cluster), share, resources)
 
+    def is_bfloat16_fast(self, device: torch.device) -> bool:
+        """Return whether bfloat16 is fast on the devices of all workers that `choose_device` has found."""
+        return self._bfloat16
+
     def choose_device(self, device: str) -> tuple[torch.device, str]:
         """Return the kind of device that all workers have, and a message about them.
 
@@ -122,6 +126,7 @@ class Cluster:
                 listed = ", ".join(f"{value} on {host}" for value, host in values.items())
                 raise JobError(f"workers differ in {name} ({listed}), so their pixels would differ; use equal workers")
         self._device, self._torch = device, next(iter(workers.values())).torch
+        self._bfloat16 = all(info.is_bfloat16_fast for info in workers.values())
         first = next(iter(workers.values()))
         count = f"{len(workers)} worker{'s' if len(workers) > 1 else ''}"
         return torch.device(first.device), f"computing on {count} of a cluster, each on {first.device_name}"

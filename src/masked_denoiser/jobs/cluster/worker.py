@@ -26,6 +26,7 @@ from masked_denoiser.images.selection import open_part
 from masked_denoiser.images.validation.fingerprint import take_fingerprint
 from masked_denoiser.images.writers.output_path import output_exists
 from masked_denoiser.inference.device import choose_device, describe
+from masked_denoiser.inference.tune_precision import is_bfloat16_fast
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.runner_factory import create_runner
 from masked_denoiser.jobs.spec.job import Job
@@ -52,6 +53,7 @@ class WorkerInfo:
         program, torch: versions of this program and of torch.
         device: kind of its device, "cpu", "cuda" or "mps".
         device_name: model of the device, for messages.
+        is_bfloat16_fast: see `inference.tune_precision.is_bfloat16_fast`.
     """
 
     host: str
@@ -59,6 +61,7 @@ class WorkerInfo:
     torch: str
     device: str
     device_name: str
+    is_bfloat16_fast: bool
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ def worker_info(device: str) -> WorkerInfo:
         JobError: if this worker lacks the device.
     """
     chosen, _ = choose_device(device)
-    return WorkerInfo(platform.node(), program_version(), torch.__version__, chosen.type, describe(chosen))
+    fast = is_bfloat16_fast(chosen)
+    return WorkerInfo(platform.node(), program_version(), torch.__version__, chosen.type, describe(chosen), fast)
 
 
 def pack_model(model: Model) -> tuple[str, bytes]:

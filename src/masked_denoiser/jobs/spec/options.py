@@ -233,16 +233,16 @@ class Options:
         metadata=_described("number of tiles that are denoised at a time; 0 lets the device decide", "expert", "speed"),
     )
     precision: RequestedPrecision = field(
-        default="float32",
+        default="auto",
         metadata=_described(
-            "precision of the network's products; half precision is faster on most GPUs and some processors, and loses "
-            "at most 0.02 dB; auto measures once which is fastest",
+            "precision of the network's products; auto is bfloat16 if the processor or GPU has instructions for it, "
+            "the loss is below 0.02 dB, and the noise is not weak, else float32",
             "expert",
             "pixels",
             label="precision",
             choices={
+                "auto": "automatic",
                 "float32": "float32 (exact)",
-                "auto": "fastest here",
                 "bfloat16": "bfloat16",
                 "float16": "float16",
             },

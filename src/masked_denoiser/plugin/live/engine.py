@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
-from masked_denoiser.inference.device import choose_device, computes_bfloat16
+from masked_denoiser.inference.device import choose_device
 from masked_denoiser.jobs.lazy.rectangles import RectangleDenoiser
 from masked_denoiser.jobs.messages import describe_unchanged
 from masked_denoiser.jobs.resolve_job import resolve_job
@@ -75,7 +75,7 @@ class LiveEngine:
         image: the image.
         model: name of a model, or "auto".
         device: "auto" or the name of a device.
-        options: options of the job; the precision is the fastest with a loss of at most 0.02 dB.
+        options: options of the job.
     """
 
     def __init__(self, image: LiveImage, model: str, device: str, options: Options) -> None:
@@ -138,11 +138,8 @@ class LiveEngine:
 
     def _resolve(self, number: int) -> RectangleDenoiser:
         device, _ = choose_device(self._device)
-        options = self._options
-        if options.precision == "float32" and computes_bfloat16(device):
-            options = replace(options, precision="bfloat16")
         source = self._image.sources[number]
-        resolved = resolve_job(source, model=self._model, options=options, device=self._device)
+        resolved = resolve_job(source, model=self._model, options=self._options, device=self._device)
         denoiser, level = RectangleDenoiser(resolved), self._image.levels[number]
         level.set_cells(cell_side(resolved.job.plan.window), denoiser.whole_axis)
         return denoiser

@@ -1,0 +1,60 @@
+"""Threads for batches of windows.
+
+Batches are independent, and their operations are too small to be divided between cores, so each thread computes whole
+batches with single-threaded operations.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+
+#: Serializes the creation of pools, which changes a setting of the process for a moment.
+_LOCK = threading.Lock()
+
+
+def run_in_threads(function: Callable[[Item], None], items: Iterable[Item]) -> None:
+    """Call a function for all items, in as many threads as torch uses in this one, and wait for all.
+
+    Args:
+        function: called without gradients; its errors are raised here.
+        items: arguments of the function.
+    """
+    count = torch.get_num_threads()
+    if count == 1:
+        for item in items:
+            function(item)
+        return
+    with _LOCK:
+        pool = _single_threaded_pool(count)
+    for future in [pool.submit(_without_gradients, function, item) for item in items]:
+        future.result()
+
+
+def _without_gradients(function: Callable[[Item], None], item: Item) -> None:
+    with torch.inference_mode():  # a setting of each thread
+        function(item)
+
+
+@lru_cache(maxsize=1)
+def _single_threaded_pool(count: int) -> ThreadPoolExecutor:
+    """Return a pool of threads in each of which torch's operations are single-threaded."""
+    started = threading.Barrier(count + 1)
+
+    def start() -> None:
+        torch.set_num_threads(1)
+        started.wait()
+
+    pool = ThreadPoolExecutor(count, "masked-denoiser-windows", start)
+    for _ in range(count):
+        pool.submit(lambda: None)
+    started.wait()
+    torch.set_num_threads(count)  # also the default of new threads, which the threads of the pool have changed
+    return pool
