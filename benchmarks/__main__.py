@@ -17,14 +17,23 @@ import torch
 from benchmarks.measure import describe_machine, measure_matrix_peak, peak_memory
 from benchmarks.network import Row, measure_network, measure_training
 from benchmarks.pipeline import measure_pipeline
-from benchmarks.start import measure_startup
+from benchmarks.precision import measure_precision, precision_table
+from benchmarks.start import measure_first_result, measure_startup
 from masked_denoiser.inference.device import choose_device
 
 #: Parts of the benchmark.
-_PARTS = ("network", "training", "pipeline", "start")
+_PARTS = ("network", "training", "pipeline", "start", "precision")
 
 #: Rows of the startup table, by key of its figures.
 _STARTUP_ROWS = {"help": "masked-denoiser --help", "import": "import masked_denoiser"}
+
+#: Parts of the time to the first result, by key of its figures.
+_FIRST_RESULT_PARTS = {
+    "torch": "import of torch",
+    "package": "other imports",
+    "noise": "model, measurement of the noise and trial of treatments",
+    "network": "network",
+}
 
 
 def main() -> None:
@@ -62,8 +71,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         rows += measure_training(device)
     figures["rows"] = [row.to_dict() for row in rows]
     figures["peak_memory"] = peak_memory(device)
+    if "precision" in parts:
+        figures["precision"] = measure_precision()
     if "start" in parts:
         figures["start"] = measure_startup()
+        figures["first_result"] = measure_first_result()
     if "pipeline" in parts:
         figures["pipeline"] = measure_pipeline(arguments.slide, arguments.device, torch.get_num_threads())
     return figures
@@ -84,6 +96,11 @@ def as_table(figures: dict[str, Any]) -> str:
     if "start" in figures:
         lines += ["", "| start, without Python's own | |", "| --- | --- |"]
         lines += [f"| `{what}` | {figures['start'][key]:.2f} s |" for key, what in _STARTUP_ROWS.items()]
+        parts = figures["first_result"]
+        named = ", ".join(f"{what} {parts[key]:.2f} s" for key, what in _FIRST_RESULT_PARTS.items())
+        lines.append(f"| first result, sample slide of 512 x 512 | {sum(parts.values()):.2f} s: {named} |")
+    if "precision" in figures:
+        lines += ["", *precision_table(figures["precision"])]
     return "\n".join(lines) + "\n"
 
 

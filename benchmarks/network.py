@@ -8,22 +8,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from tifffile import imread
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import measure_matrix_peak, seconds
 from benchmarks.plain import to_plain
-from masked_denoiser.evaluation.metrics import psnr
 from masked_denoiser.inference.precision import Precision
-from masked_denoiser.inference.runner import ModelRunner, precision_context
+from masked_denoiser.inference.runner import ModelRunner
+from masked_denoiser.inference.tune_precision import measure_loss
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.models.file import Model
+from masked_denoiser.network.exact import exact_float32
 from masked_denoiser.network.masks import HashedTokenMask, RandomTokenMask
-from masked_denoiser.samples import sample_path
 from masked_denoiser.training.recipe import PAPER_RECIPE
 
 #: Operations per pixel of the plain formulation of the paper's network.
 _PAPER_FLOP = 1.92e6
+
+#: Side of a tile of a job with its halo, on which the default model is measured.
+_TILE = 576
+
+#: Number of runs, of which the fastest counts.
+_RUNS = 4
 
 
 @dataclass(frozen=True)
@@ -32,11 +38,11 @@ class Row:
 
     Attributes:
         what: description of the run.
-        plain, ours: seconds of the plain formulation in float32, and of our network.
+        plain, ours: seconds of what it is compared with in float32, and of our network as jobs run it.
         megapixels: number of pixels processed, in millions.
         difference: largest absolute difference of the two results.
-        lost: loss of PSNR in dB by half precision on the sample slide; None for float32.
-        peak_share: operations of the plain formulation per second, as a share of the matrix peak in that precision.
+        lost: loss of PSNR in dB by half precision on the sample slide with weak noise; None for float32.
+        peak_share: operations of what it is compared with per second, as a share of the matrix peak in that precision.
     """
 
     what: str
@@ -53,32 +59,59 @@ class Row:
 
 
 def measure_network(sides: tuple[int, ...], device: torch.device, precisions: tuple[Precision, ...]) -> list[Row]:
-    """Compare the paper's network with its plain formulation, and the default model with the paper's network."""
+    """Compare the paper's network with its plain formulation, and the default model with its layers in turn."""
     peaks = {kind: measure_matrix_peak(device, getattr(torch, kind)) for kind in precisions}
     model = load_model("paper-rgb")
-    ours = model.build().to(device).eval()
-    plain = to_plain(ours).to(device)
+    plain = to_plain(model.build()).to(device).eval()
     tokens = HashedTokenMask(model.card.architecture.attention_mask, 0, 0, ((0, 0),))
     rows = []
     for side in sides:
         image = _image(side, device)
-        runs = 2 if side <= 512 else 1  # the plain formulation takes a minute or two for a large image
         outs: list[Tensor] = []
-        before = seconds(partial(_append_output, outs, plain, image, tokens), device, runs)
-        reference = outs[0]
-        for kind in precisions:
-            out = _run(ours, image, tokens, kind)
-            after = seconds(partial(_run, ours, image, tokens, kind), device, runs)
-            share = _PAPER_FLOP * side**2 / after / peaks[kind]
-            name = f"paper's network, {side} x {side}, {kind}"
-            lost = None if kind == "float32" else _psnr_loss(model, device, kind)
-            rows.append(Row(name, before, after, side**2 / 1e6, _largest_difference(out, reference), lost, share))
-    fast = load_model("general-rgb").build().to(device).eval()
-    image = _image(min(sides), device)
-    before = seconds(partial(_run, ours, image, tokens, "float32"), device)
-    after = seconds(partial(_run, fast, image, None, "float32"), device)
-    name = "general-rgb against our paper's network, float32"
-    return [*rows, Row(name, before, after, image[0, 0].numel() / 1e6, float("nan"), None, None)]
+        before = seconds(partial(_append_output, outs, plain, image, tokens), device, _runs(side))
+        name = f"paper's network, {side} x {side}"
+        rows += [
+            _compare(name, model, kind, before, outs[0], _PAPER_FLOP * side**2 / peaks[kind]) for kind in precisions
+        ]
+    return [*rows, *_measure_default(device, precisions, peaks)]
+
+
+def _measure_default(
+    device: torch.device, precisions: tuple[Precision, ...], peaks: dict[Precision, float]
+) -> list[Row]:
+    """Compare the default model with its layers, one by one in float32."""
+    model = load_model("general-rgb")
+    layers, image = model.build().to(device).eval(), _image(_TILE, device)
+    with FlopCounterMode(display=False) as counter:
+        reference = _run(layers, image, None)
+    before = seconds(partial(_run, layers, image, None), device, _RUNS)
+    name, flop = f"general-rgb, {_TILE} x {_TILE}", counter.get_total_flops()
+    return [_compare(name, model, kind, before, reference, flop / peaks[kind]) for kind in precisions]
+
+
+def _compare(name: str, model: Model, kind: Precision, before: float, reference: Tensor, at_peak: float) -> Row:
+    """Return the row of a model in a precision.
+
+    Args:
+        name: of the network and the image.
+        model: whose network is run as in jobs.
+        kind: precision.
+        before: seconds of what it is compared with.
+        reference: its result, [1, C, H, W].
+        at_peak: seconds of its operations at the peak of matrix products in this precision.
+    """
+    side = reference.shape[-1]
+    runner, image = ModelRunner(model, reference.device, precision=kind), _image(side, reference.device).cpu().numpy()
+    out = runner(image, ((0, 0),)).mean
+    after = seconds(partial(runner, image, ((0, 0),)), reference.device, _runs(side))
+    difference = float(np.abs(out - reference.cpu().numpy()).max())
+    lost = None if kind == "float32" else measure_loss(model, reference.device, kind)
+    return Row(f"{name}, {kind}", before, after, side**2 / 1e6, difference, lost, at_peak / after)
+
+
+def _runs(side: int) -> int:
+    """Return the number of timed runs; the plain formulation takes minutes for a large image."""
+    return _RUNS if side <= _TILE else 1
 
 
 def measure_training(device: torch.device) -> list[Row]:
@@ -96,14 +129,14 @@ def measure_training(device: torch.device) -> list[Row]:
     return rows
 
 
-def _run(network: nn.Module, image: Tensor, tokens: HashedTokenMask | None, kind: Precision) -> Tensor:
-    with torch.inference_mode(), precision_context(image.device, kind):
+def _run(network: nn.Module, image: Tensor, tokens: HashedTokenMask | None) -> Tensor:
+    with torch.inference_mode(), exact_float32():
         out: Tensor = network(image, tokens)
-    return out.float()
+    return out
 
 
 def _append_output(outs: list[Tensor], network: nn.Module, image: Tensor, tokens: HashedTokenMask) -> None:
-    outs.append(_run(network, image, tokens, "float32"))
+    outs.append(_run(network, image, tokens))
 
 
 def _step(network: nn.Module, images: Tensor, kind: Precision) -> None:
@@ -115,20 +148,5 @@ def _step(network: nn.Module, images: Tensor, kind: Precision) -> None:
     network.zero_grad()
 
 
-def _psnr_loss(model: Model, device: torch.device, kind: Precision) -> float:
-    """Return the PSNR in float32 minus that in half precision, on the middle of the noisy sample slide."""
-    noisy, clean = (
-        (np.moveaxis(imread(sample_path(name))[128:384, 128:384], 2, 0)[None] / 255).astype(np.float32)
-        for name in ("slide", "slide-clean")
-    )
-    outs = (ModelRunner(model, device, precision=p)(noisy, ((0, 0),)).mean for p in ("float32", kind))
-    exact, rounded = (psnr(np.clip(out, 0, 1), clean) for out in outs)
-    return exact - rounded
-
-
 def _image(side: int, device: torch.device) -> Tensor:
     return torch.from_numpy(np.random.default_rng(0).random((1, 3, side, side), np.float32)).to(device)
-
-
-def _largest_difference(a: Tensor, b: Tensor) -> float:
-    return float((a - b).abs().max())

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name)
@@ -192,10 +193,10 @@ def _attend_fused_part(qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
 
 def relative_position_index(window: int) -> Tensor:
     """Return the row of the bias table for each pair of tokens (i, j) of a window, [w*w, w*w] int64."""
-    indices = torch.arange(window)
-    grid = torch.stack(torch.meshgrid(indices, indices, indexing="ij")).flatten(1)
-    offset = grid[:, :, None] - grid[:, None, :] + window - 1
-    return offset[0] * (2 * window - 1) + offset[1]
+    # By NumPy, as networks are also built on torch's device "meta", where these operations take a second.
+    rows, columns = np.divmod(np.arange(window**2), window)
+    row_offset, column_offset = (each[:, None] - each[None, :] + window - 1 for each in (rows, columns))
+    return torch.from_numpy(row_offset * (2 * window - 1) + column_offset)
 
 
 def _matmul_in_float32(left: Tensor, right: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from masked_denoiser.noise.impulses import ImpulseNoise, measure_impulses
 from masked_denoiser.noise.modalities.prior import NO_PRIOR, NoisePrior
 from masked_denoiser.noise.shared_structure import channels_share_structure, independent_share
 from masked_denoiser.noise.stripes import measure_stripes
+from masked_denoiser.noise.threads import map_in_threads
 from masked_denoiser.noise.units import figures_in_image_units
 from masked_denoiser.noise.variance_model import (
     NoiseVariance,
@@ -109,16 +110,17 @@ def estimate_channels(
     gray = nearly_gray(stacks, step)
     shares = (np.ones(3), np.ones(3)) if gray else _independent_shares(stacks)
     shares_structure = not gray and channels_share_structure(stacks, _COMPARED_DILATION)
-    return [
-        _estimate_noise(
-            [stack[i] for stack in stacks],
-            [None if mask is None else mask[i] for mask in masks],
+
+    def estimate(channel: int) -> tuple[ChannelNoise, VarianceBins]:
+        return _estimate_noise(
+            [stack[channel] for stack in stacks],
+            [None if mask is None else mask[channel] for mask in masks],
             step,
-            (float(shares[0][i]), float(shares[1][i])),
+            (float(shares[0][channel]), float(shares[1][channel])),
             shares_structure=shares_structure,
         )
-        for i in range(len(stacks[0]))
-    ]
+
+    return map_in_threads(estimate, range(len(stacks[0])))
 
 
 def _from_differences(

@@ -142,7 +142,8 @@ class MaskedAttention:
         start = weighted_other[..., None] * others
         sums = start.flatten(0, 1).baddbmm_(weighted.flatten(0, 1).transpose(1, 2), kept.view(-1, count, area))
         sums = sums.view(windows, heads, -1, area)
-        return sums.div_(sums[:, :, -1:].clone())
+        out: Tensor = sums.div_(sums[:, :, -1:].clone())
+        return out
 
     def _attend_kept(
         self, parts: tuple[Tensor, Tensor, Tensor], other_logits: Tensor, kept: Tensor, others: Tensor

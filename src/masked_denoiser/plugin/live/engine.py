@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
-from masked_denoiser.inference.device import choose_device
 from masked_denoiser.jobs.lazy.rectangles import RectangleDenoiser
 from masked_denoiser.jobs.messages import describe_unchanged
 from masked_denoiser.jobs.resolve_job import resolve_job
@@ -137,7 +136,6 @@ class LiveEngine:
             missing[part[0].start : part[0].stop, part[1].start : part[1].stop] = False
 
     def _resolve(self, number: int) -> RectangleDenoiser:
-        device, _ = choose_device(self._device)
         source = self._image.sources[number]
         resolved = resolve_job(source, model=self._model, options=self._options, device=self._device)
         denoiser, level = RectangleDenoiser(resolved), self._image.levels[number]
