@@ -215,20 +215,21 @@ def test_default_models_lose_little_in_bfloat16(name):
 
 
 @pytest.mark.parametrize(
-    ("noise", "fast", "precision"),
+    ("noise", "halo", "fast", "precision"),
     [
-        ("sigma=15", True, "bfloat16"),
-        ("sigma=15", False, "float32"),
-        ("sigma=1", True, "float32"),
-        ("none", True, "float32"),
+        ("sigma=15", 32, True, "bfloat16"),
+        ("sigma=15", 32, False, "float32"),
+        ("sigma=15", "exact", True, "float32"),
+        ("sigma=2", 32, True, "float32"),
+        ("none", 32, True, "float32"),
     ],
 )
-def test_auto_precision_of_a_job_depends_on_its_noise(monkeypatch, noise, fast, precision):
+def test_auto_precision_of_a_job_depends_on_its_noise(monkeypatch, noise, halo, fast, precision):
     """Weak noise, and none that is known, is removed in float32."""
     monkeypatch.setattr("masked_denoiser.jobs.executor.is_bfloat16_fast", lambda device: fast)
     monkeypatch.setattr(tune_precision, "measure_loss", lambda *arguments: 0.0)
     image = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
-    options = Options(noise=noise, intensity=(0.0, 255.0))
+    options = Options(noise=noise, halo=halo, intensity=(0.0, 255.0))
     prepared = prepare_array(open_image(image, axes="YX"), model=tiny_model(1), options=options, device="cpu")
     assert prepared.job.precision == prepared.pipeline.runner.precision == precision
     assert any("bfloat16" in message for message in prepared.messages) == (precision == "bfloat16")

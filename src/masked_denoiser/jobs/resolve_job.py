@@ -62,7 +62,8 @@ def resolve_job(
     precision, precision_message = resolve_precision(options.precision, loaded, executor.is_bfloat16_fast(chosen))
     options = resolve_tile(options, loaded, chosen, precision, report)
     job = make_job(source, loaded, options, chosen.type, str(output), precision, name)
-    if options.precision == "auto" and precision != "float32" and not _has_clear_noise(job):
+    is_exact = options.halo == "exact" or not _has_clear_noise(job)
+    if options.precision == "auto" and precision != "float32" and is_exact:
         job, precision_message = replace(job, precision="float32"), ""
     return ResolvedJob(job, source, loaded, chosen, tuple(filter(None, (device_message, precision_message))))
 

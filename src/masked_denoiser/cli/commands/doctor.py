@@ -14,8 +14,10 @@ import torch
 
 from masked_denoiser.evaluation.tile_error import measure_halo_errors, self_test
 from masked_denoiser.images.open import open_image
+from masked_denoiser.inference.cpu.kernels import unavailable_reason
 from masked_denoiser.inference.device import choose_device, describe
 from masked_denoiser.inference.halo import resolve_halo
+from masked_denoiser.inference.tune_precision import is_bfloat16_fast
 from masked_denoiser.models.catalogue import DEFAULT, list_models, load_model
 from masked_denoiser.network.reach import exact_halo
 from masked_denoiser.samples import sample_path
@@ -61,7 +63,9 @@ def _examine() -> tuple[dict[str, Any], bool]:
         "device": device_message,
         "cuda": describe(torch.device("cuda")) if torch.cuda.is_available() else "no",
         "mps": "yes" if torch.backends.mps.is_available() else "no",
-        "attention": _describe_attention(choose_device("auto")[0].type),
+        "attention": _describe_attention(device.type),
+        "kernels": _describe_kernels(device),
+        "precision auto": "bfloat16, where it loses little" if is_bfloat16_fast(device) else "float32",
         "cores": os.cpu_count(),
         "memory": _memory(),
         "models": ", ".join(entry.name for entry in list_models()) or "none",
@@ -75,6 +79,14 @@ def _describe_attention(device: str) -> str:
     if device == "cuda":
         return "one fused kernel for all windows (scaled_dot_product_attention)"
     return "a few windows at a time; with most tokens masked, over the visible ones and one key for all masked ones"
+
+
+def _describe_kernels(device: torch.device) -> str:
+    """Return which kernels compute convolutions and linear layers."""
+    if device.type != "cpu":
+        return "torch's layers"
+    reason = unavailable_reason(torch.float32)
+    return f"torch's layers: {reason}" if reason else "oneDNN, with prepacked weights and fused pointwise operations"
 
 
 def _measure_halo(name: str) -> int:

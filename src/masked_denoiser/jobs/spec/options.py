@@ -235,8 +235,8 @@ class Options:
     precision: RequestedPrecision = field(
         default="auto",
         metadata=_described(
-            "precision of the network's products; auto is bfloat16 if the processor or GPU has instructions for it, "
-            "the loss is below 0.02 dB, and the noise is not weak, else float32",
+            "precision of the network's products; auto is bfloat16 if the processor or GPU has instructions for it and "
+            "the loss is below 0.02 dB, else float32, as for weak noise and an exact halo",
             "expert",
             "pixels",
             label="precision",
