@@ -15,7 +15,7 @@ from masked_denoiser.evaluation.tile_error import tiny_model
 
 ROOT = Path(__file__).parents[1]
 _NAMES = ("README.md", "CONTRIBUTING.md", "SECURITY.md")
-_FILES = [*(ROOT / name for name in _NAMES), *sorted((ROOT / "docs").glob("*.md"))]
+_FILES = [*(ROOT / name for name in _NAMES), *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in _FILES}
 
 
