@@ -2,6 +2,7 @@
 
 The pages of the repository are read on GitHub, too, so that they link to `../CONTRIBUTING.md` or to
 `../src/masked_denoiser/network/attention.py`. Here such targets are added to the site, and the links are changed.
+Pictures become links to themselves, to be seen in full size on a narrow screen.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _FILES = "repository"
 #: The target of a link or picture in Markdown, with what follows it in the parentheses.
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")
 
+#: A picture of a page, and a short option of the command line, which must not be broken after its hyphens.
+_PICTURE, _FLAG = re.compile(r'<img [^>]*\bsrc="([^"]+)"[^>]*>'), re.compile(r"<code>(--?\w[^<]{0,24})</code>")
+
 
 def on_files(files: Files, config: Any) -> Files:
     """Add pages from the top of the repository, and the other files that pages link to."""
@@ -45,6 +49,12 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Return the text of a page with links to the files of the site."""
     return _LINK.sub(lambda match: _relink(match[1], page.file), markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Return the HTML of a page with pictures that can be enlarged, and options that stay on one line."""
+    linked = _PICTURE.sub(lambda match: f'<a class="picture" href="{match[1]}">{match[0]}</a>', html)
+    return _FLAG.sub(r'<code class="flag">\1</code>', linked)
 
 
 def _outside_targets(page: File) -> list[str]:
