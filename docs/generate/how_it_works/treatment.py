@@ -27,7 +27,7 @@ from masked_denoiser.jobs.spec.options import Options
 sys.path.insert(0, str(Path(__file__).parents[1] / "site"))
 from figures import Image, panels, save
 
-_MODEL = "general-rgb"
+_MODEL = "paper-rgb"
 
 
 def main() -> None:
