@@ -2,7 +2,8 @@
 
 The pages of the repository are read on GitHub, too, so that they link to `../CONTRIBUTING.md` or to
 `../src/masked_denoiser/network/attention.py`. Here such targets are added to the site, and the links are changed.
-Pictures become links to themselves, to be seen in full size on a narrow screen.
+A link whose text is the name of its file shows the title of the page instead. Pictures become links to themselves, to
+be seen in full size on a narrow screen.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ _FILES = "repository"
 #: The target of a link or picture in Markdown, with what follows it in the parentheses.
 _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")
 
+#: A link whose text is the name of a page's file: its target and anchor.
+_FILE_NAME = re.compile(r"\[(?:[\w-]+/)?[\w-]+\.md\]\(([^)\s#:]+\.md)(#[^)\s]*)?\)")
+
 #: A picture of a page, and a short option of the command line, which must not be broken after its hyphens.
 _PICTURE, _FLAG = re.compile(r'<img [^>]*\bsrc="([^"]+)"[^>]*>'), re.compile(r"<code>(--?\w[^<]{0,24})</code>")
 
@@ -46,9 +50,10 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
     """Return the text of a page with links to the files of the site."""
-    return _LINK.sub(lambda match: _relink(match[1], page.file), markdown)
+    relinked = _LINK.sub(lambda match: _relink(match[1], page.file), markdown)
+    return _FILE_NAME.sub(lambda match: f"[{_title(match[1], page.file, files)}]({match[1]}{match[2] or ''})", relinked)
 
 
 def on_page_content(html: str, **_: Any) -> str:
@@ -76,6 +81,13 @@ def _relink(link: str, page: File) -> str:
     else:
         return link
     return posixpath.relpath(place, posixpath.dirname(page.src_uri) or ".")
+
+
+def _title(link: str, page: File, files: Files) -> str:
+    """Return the first heading of the page that a link leads to, or the link if there is no such page."""
+    target = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(page.src_uri), link)))
+    heading = re.search(r"^# (.+)$", target.content_string, flags=re.MULTILINE) if target else None
+    return heading[1] if heading else link
 
 
 def _in_repository(link: str, page: File) -> str:
