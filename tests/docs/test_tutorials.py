@@ -74,7 +74,7 @@ def test_ct_series(tmp_path):
 
 
 def test_fine_tune(tmp_path):
-    outputs = run("fine-tune", tmp_path, {"--minutes 10": "--steps 20"})
+    outputs = run("fine-tune", tmp_path, {"--minutes 10": "--steps 4 --batch 2"})
     scores = decibels(outputs[-1])
     assert scores["before"] > scores["noisy"] + 3
     assert scores["after"] != scores["before"]

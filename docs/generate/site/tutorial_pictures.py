@@ -2,8 +2,8 @@
 
     python docs/generate/site/tutorial_pictures.py whole-slide two-channel-stack ct-series fine-tune
 
-The commands of the pages are run in temporary folders. The fine-tuning takes as long as its page says; `--minutes 5`
-shortens it.
+The commands of the pages are run in temporary folders. The fine-tuning takes as long as its page says; `--steps 80`
+shortens it, to steps of two patches.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def main() -> None:
     }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="+", choices=drawers)
-    parser.add_argument("--minutes", type=float, help="length of the fine-tuning")
+    parser.add_argument("--steps", type=int, help="length of the fine-tuning, of two patches each")
     arguments = parser.parse_args()
     for page in arguments.pages:
         shorter = (
-            {"--minutes 10": f"--minutes {arguments.minutes:g}"} if arguments.minutes and page == "fine-tune" else {}
+            {"--minutes 10": f"--steps {arguments.steps} --batch 2"} if arguments.steps and page == "fine-tune" else {}
         )
         with tempfile.TemporaryDirectory() as name:
             outputs = run_steps(read_steps(PAGES / f"{page}.md"), Path(name), shorter)
