@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint clean debian-packages
+.PHONY: help demo test test-long lint docs docs-serve docs-links clean debian-packages
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -29,8 +29,18 @@ lint: $(STAMP) ## ruff, mypy and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(STAMP) ## build the documentation site into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(STAMP) ## show the documentation site at http://127.0.0.1:8000 while pages are edited
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+docs-links: docs ## follow the links of the site to other hosts, with LinkChecker (needs a network)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check LinkChecker
+	$(BIN)/linkchecker --check-extern --no-warnings site/index.html
+
 clean: ## remove the environment, caches and what the demo wrote
-	rm -rf $(VENV) build dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist site demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests docs tools benchmarks sample_data -name __pycache__ -type d -prune -exec rm -rf {} +
 
 debian-packages:

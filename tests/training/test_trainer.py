@@ -377,7 +377,9 @@ def test_fine_tuning_keeps_attention_mask_of_model(tiny):
 
 def test_fine_tuning_of_unmasked_model_masks_no_pixels(tiny):
     general = replace(tiny, card=replace(tiny.card, training={"recipe": json.loads(GENERAL.to_json())}))
+    described = replace(tiny, card=replace(tiny.card, training={"recipe": "as in the paper"}))  # as of paper-rgb
     assert fine_tune_recipe(tiny, {}).masked_patches == FINE_TUNE.masked_patches
+    assert fine_tune_recipe(described, {}).masked_patches == FINE_TUNE.masked_patches
     assert fine_tune_recipe(general, {}).masked_patches == 0.0
     assert fine_tune_recipe(general, {"masked_patches": 0.5}).masked_patches == 0.5
     assert fine_tune_recipe(general, {"way": "noisy"}).masked_patches == 1.0

@@ -68,7 +68,8 @@ def estimate_noise(
 
     Args:
         image: a source, a file, or an array of any real dtype.
-        axes, reader: as for `open_image`.
+        axes: axes of the image, as for `open_image`.
+        reader: what opens a file, as for `open_image`.
         seed: of the sample.
         modality: kind of the image, such as "mri"; by default that of the file, or else what the noise shows.
 

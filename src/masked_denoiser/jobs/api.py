@@ -92,7 +92,8 @@ def denoise_file(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         resume: continue an interrupted job.
         overwrite: replace an existing output.
-        scheduler, workers: cluster that runs the job; see `jobs.executor.open_executor`.
+        scheduler: address of the dask scheduler whose workers run the job.
+        workers: number of processes of this machine that run the job.
         settings: fields of `Options`, such as `passes=4`.
 
     Raises:

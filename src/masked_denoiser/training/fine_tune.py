@@ -97,7 +97,8 @@ def fine_tune_recipe(
     """
     mask = base.card.architecture.attention_mask
     preset = replace(FINE_TUNE, attention_mask=(mask, mask), **_for_device(device or torch.device("cpu")))
-    if base.card.training.get("recipe", {}).get("masked_patches", 1.0) < _MIN_MASKED_PATCHES:
+    recipe = base.card.training.get("recipe")  # text in cards that were written by hand
+    if isinstance(recipe, dict) and recipe.get("masked_patches", 1.0) < _MIN_MASKED_PATCHES:
         preset = replace(preset, masked_patches=0.0)
     if resumed is not None and (earlier := RunFolder(resumed).recipe()) is not None:
         preset = replace(preset, batch=earlier.batch, precision=earlier.precision)

@@ -41,7 +41,9 @@ class Job:
     """A resolved job. Equal jobs write the same bytes on the same kind of device.
 
     Attributes:
-        requested_axes, level, reader: arguments of `open_image` for the input.
+        requested_axes: `axes` of `open_image` for the input.
+        level: level of the pyramid of the input; 0 is full resolution.
+        reader: `reader` of `open_image` for the input.
         fingerprint: checksums of files and pixels of the input.
         model_from: name or path from which the model was loaded; empty for a model in memory.
         grid: grid of the model in pixels; that of the tiles is `stride` times as wide.
