@@ -21,7 +21,6 @@ from masked_denoiser.network.swin import MaskedSwin
 from masked_denoiser.network.ushape import MaskedU
 from masked_denoiser.network.windows import SEPARATED_LOGIT
 
-
 #: Keys of the token masks: those of the first pass of a job with the default seed.
 _SEED, _PASS = 0, 0
 
@@ -29,7 +28,7 @@ _SEED, _PASS = 0, 0
 class TraceableDenoiser(nn.Module):
     """Denoiser of images of any size, padded and cropped inside.
 
-    Tokens are masked as in the first pass of a job with the default seed, in an image that begins where the tile begins.
+    Tokens are masked as in the first pass of a job with the default seed, in an image whose origin is that of the tile.
 
     Args:
         model: whose network is rearranged; its weights are copied.
@@ -52,8 +51,8 @@ class TraceableDenoiser(nn.Module):
 
         Args:
             image: [B, C, H, W] float32 in [0, 1], of any height and width.
-            noise_std: for networks with a noise map: [B or 1, 1, H or 1, W or 1], standard deviation of the noise in the
-                units of the image; 0 where it is not known, as everywhere if it is None.
+            noise_std: for networks with a noise map: [B or 1, 1, H or 1, W or 1], standard deviation of the noise in
+                the units of the image; 0 where it is not known, as everywhere if it is None.
 
         Returns:
             [B, C, H, W], not clipped.
@@ -69,6 +68,10 @@ class TraceableDenoiser(nn.Module):
             noise = None if noise_std is None else self._noise_map(noise_std, batch, rows, columns)
             out = self.network(padded, masks, noise, masked=False)
         return cast("Tensor", out[:, :, :height, :width])
+
+    def with_noise_std(self, image: Tensor, noise_std: Tensor) -> Tensor:
+        """Denoise images whose noise is known: another method, as TorchScript methods have a fixed number of inputs."""
+        return self.forward(image, noise_std)
 
     def _padded_index(self, length: int) -> Tensor:
         """Return the index of the pixel at each position of a side that is padded by reflection to the grid."""
