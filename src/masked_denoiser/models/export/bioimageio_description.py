@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,16 +35,15 @@ def describe(model: Model, folder: Path, percentiles: tuple[float, float]) -> An
         folder: with the files of the package.
         percentiles: of a gray image that the model sees as 0 and 1.
     """
-    from bioimageio.spec.model import v0_5
-
+    v0_5: Any = import_module("bioimageio.spec.model.v0_5")
     card = model.card
     return v0_5.ModelDescr(
         name=_valid_name(card.name),
         description=card.description[:1000] or f"Denoiser {card.name}",
         authors=[v0_5.Author(name=_AUTHORS)],
         cite=[
-            v0_5.CiteEntry(text=_PAPER, doi="10.48550/arXiv.2303.13132"),
-            v0_5.CiteEntry(text=f"{_AUTHORS}: {DISTRIBUTION} {program_version()}", url=_PROJECT),
+            v0_5.CiteEntry(text=_PAPER, doi=v0_5.Doi("10.48550/arXiv.2303.13132")),
+            v0_5.CiteEntry(text=f"{_AUTHORS}: {DISTRIBUTION} {program_version()}", url=v0_5.HttpUrl(_PROJECT)),
         ],
         license=_spdx(card.licence),
         covers=[v0_5.FileDescr(source=folder / "cover.png")],
@@ -58,12 +58,13 @@ def describe(model: Model, folder: Path, percentiles: tuple[float, float]) -> An
 
 
 def _input(v0_5: Any, config: NetworkConfig, folder: Path, percentiles: tuple[float, float]) -> Any:
-    is_rgb, low_high = config.channels == 3, percentiles
+    is_rgb = config.channels == 3
+    as_float = v0_5.EnsureDtypeDescr(kwargs=v0_5.EnsureDtypeKwargs(dtype="float32"))
     if is_rgb:
         scale = v0_5.ScaleLinearDescr(kwargs=v0_5.ScaleLinearKwargs(gain=1 / 255, offset=0))
     else:
         kwargs = v0_5.ScaleRangeKwargs(
-            axes=["channel", "y", "x"], min_percentile=low_high[0], max_percentile=low_high[1]
+            axes=["channel", "y", "x"], min_percentile=percentiles[0], max_percentile=percentiles[1]
         )
         scale = v0_5.ScaleRangeDescr(kwargs=kwargs)
     size = v0_5.ParameterizedSize(min=2 * halo(config) + config.grid, step=config.grid)
@@ -74,7 +75,7 @@ def _input(v0_5: Any, config: NetworkConfig, folder: Path, percentiles: tuple[fl
         data=v0_5.IntervalOrRatioDataDescr(
             type="uint8" if is_rgb else "float32", range=(0, 255) if is_rgb else (None, None)
         ),
-        preprocessing=[v0_5.EnsureDtypeDescr(kwargs=v0_5.EnsureDtypeKwargs(dtype="float32")), scale],
+        preprocessing=[as_float, scale, as_float],  # without the last, it is converted to the type of `data`
         test_tensor=v0_5.FileDescr(source=folder / "test_input.npy"),
         sample_tensor=v0_5.FileDescr(source=folder / "sample_input.tif"),
     )

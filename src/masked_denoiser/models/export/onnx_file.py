@@ -19,8 +19,8 @@ from masked_denoiser.models.export.traceable import TraceableDenoiser
 from masked_denoiser.models.file import Model
 from masked_denoiser.version import DISTRIBUTION, program_version
 
-#: Version of the ONNX operators, which onnxruntime has since 1.14 (2023).
-OPSET = 18
+#: Version of the ONNX operators, and of the file format, of February 2023, so that older programs can read the files.
+OPSET, _IR_VERSION = 18, 8
 
 _PURPOSE = "exporting to ONNX"
 
@@ -82,10 +82,22 @@ def _record(model: Model, noise_input: bool) -> Any:
             dynamic_shapes=tuple(shapes.values()),
             verbose=False,
         )
-    proto = program.model_proto  # type: ignore[union-attr]
+    proto = _without_traces(program.model_proto)  # type: ignore[union-attr]
+    for index, name in shapes["image"].items():  # the exporter does not see that the result is as large as the image
+        proto.graph.output[0].type.tensor_type.shape.dim[index].dim_param = name
     if noise_input:  # an input with an initial value may be omitted
         onnx = optional_package("onnx", _PURPOSE)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((1, 1, 1, 1), np.float32), "noise_std"))
+    return proto
+
+
+def _without_traces(proto: Any) -> Any:
+    """Return a record without the stack traces of the exporter, which name folders of this machine and are large."""
+    for part in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    proto.graph.ClearField("metadata_props")
+    proto.ir_version = _IR_VERSION
     return proto
 
 

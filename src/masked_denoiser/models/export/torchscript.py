@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch.jit._trace import TracerWarning
 
 from masked_denoiser.models.export.check import Batch, check_export, takes_noise_map
 from masked_denoiser.models.export.facts import facts
@@ -35,10 +36,10 @@ def write_torchscript(model: Model, path: Path) -> float:
     if noise_input:
         inputs["with_noise_std"] = (image, torch.full_like(image[:, :1], 0.1))
     network = TraceableDenoiser(model).requires_grad_(False).eval()
-    with torchscript_accepted(), torch.no_grad():
-        traced = torch.jit.trace_module(network, inputs, check_trace=False)  # the written file is checked instead
+    with torchscript_accepted(), torch.no_grad():  # torch need not check the trace: the written file is checked
+        traced = torch.jit.trace_module(network, inputs, check_trace=False)  # type: ignore[no-untyped-call]
         torch.jit.save(traced, str(path), _extra_files={FACTS_FILE: json.dumps(facts(model.card, noise_input))})
-        loaded = torch.jit.load(str(path))
+        loaded = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
 
     def run(images: Batch, noise_std: Batch | None) -> Batch:
         with torch.inference_mode():
@@ -58,7 +59,5 @@ def torchscript_accepted() -> Iterator[None]:
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is", category=DeprecationWarning)
-        warnings.filterwarnings(
-            "ignore", message="torch.tensor results are registered", category=torch.jit.TracerWarning
-        )
+        warnings.filterwarnings("ignore", message="torch.tensor results are registered", category=TracerWarning)
         yield

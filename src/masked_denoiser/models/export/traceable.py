@@ -17,7 +17,7 @@ from masked_denoiser.models.file import Model
 from masked_denoiser.network.block import SwinBlock
 from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.masks import TokenMask, hash_state, kept_tokens, token_hashes
-from masked_denoiser.network.swin import MaskedSwin
+from masked_denoiser.network.swin import MaskedSwin, SwinGroup
 from masked_denoiser.network.ushape import MaskedU
 from masked_denoiser.network.windows import SEPARATED_LOGIT
 
@@ -39,10 +39,9 @@ class TraceableDenoiser(nn.Module):
         self.network = cast("MaskedU | MaskedSwin", model.build())
         self.counter = _Counter()
         self.grid = self.network.config.grid
-        for group in _groups(self.network):
-            blocks = group.residual_group.blocks
+        for blocks in _blocks_of_groups(self.network):
             for index, block in enumerate(blocks):
-                blocks[index] = _TraceableBlock(block, self.counter)
+                blocks[index] = _TraceableBlock(cast("SwinBlock", block), self.counter)
         swin = self.network.config.bottom if isinstance(self.network, MaskedU) else self.network.config
         self.masks = _HashedMasks(swin, self.counter) if swin.attention_mask else None
 
@@ -192,5 +191,6 @@ def _join(windows: Tensor, shape: tuple[int, int, int], window: int) -> Tensor:
     return image.reshape(*shape, channels)
 
 
-def _groups(network: MaskedU | MaskedSwin) -> list[nn.Module]:
-    return [network.attention] if isinstance(network, MaskedU) else list(network.layers)
+def _blocks_of_groups(network: MaskedU | MaskedSwin) -> list[nn.ModuleList]:
+    groups = [network.attention] if isinstance(network, MaskedU) else [cast("SwinGroup", g) for g in network.layers]
+    return [group.residual_group.blocks for group in groups]
