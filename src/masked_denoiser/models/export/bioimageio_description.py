@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
@@ -45,7 +45,7 @@ def describe(model: Model, folder: Path, percentiles: tuple[float, float]) -> An
             v0_5.CiteEntry(text=_PAPER, doi=v0_5.Doi("10.48550/arXiv.2303.13132")),
             v0_5.CiteEntry(text=f"{_AUTHORS}: {DISTRIBUTION} {program_version()}", url=v0_5.HttpUrl(_PROJECT)),
         ],
-        license=_spdx(card.licence),
+        license=_spdx(v0_5, card.licence),
         covers=[v0_5.FileDescr(source=folder / "cover.png")],
         documentation=v0_5.FileDescr(source=folder / "README.md"),
         attachments=[v0_5.FileDescr(source=folder / ATTACHED_MODEL)],
@@ -136,8 +136,9 @@ def _version(card: Card) -> str | None:
     return card.version if re.fullmatch(r"\d+(\.\d+)*", card.version) else None
 
 
-def _spdx(licence: str) -> str | None:
+def _spdx(v0_5: Any, licence: str) -> Any:
     """Return an SPDX identifier; None for other texts, which README.md states."""
-    from bioimageio.spec.generic.v0_3 import LicenseId
-
-    return licence if licence in get_args(LicenseId) else None
+    try:
+        return v0_5.LicenseId(licence)
+    except ValueError:
+        return None
