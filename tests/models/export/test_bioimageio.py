@@ -57,6 +57,7 @@ def test_package_passes_its_test_and_comes_back(tmp_path, kind):
     assert back.digest == model.digest
 
 
+@pytest.mark.long
 def test_a_package_that_fails_its_own_test_is_removed(tmp_path, monkeypatch):
     original = bioimageio_package.reference
     monkeypatch.setattr(bioimageio_package, "reference", lambda model, images: original(model, images) * 1.5)
