@@ -19,7 +19,7 @@ from masked_denoiser.models.export.traceable import TraceableDenoiser
 from masked_denoiser.models.file import Model
 from masked_denoiser.version import DISTRIBUTION, program_version
 
-#: Version of the ONNX operators, and of the file format, of February 2023, so that older programs can read the files.
+#: Versions of the ONNX operators and of the file format: those of early 2023, for programs with older runtimes.
 OPSET, _IR_VERSION = 18, 8
 
 _PURPOSE = "exporting to ONNX"
