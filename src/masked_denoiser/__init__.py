@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from masked_denoiser.jobs.lazy.denoise_lazy import denoise_lazy
     from masked_denoiser.jobs.spec.options import Options
     from masked_denoiser.models.catalogue import load_model
+    from masked_denoiser.models.export.api import export_model
     from masked_denoiser.samples import sample_path
     from masked_denoiser.training.fine_tune import fine_tune
 
@@ -26,6 +27,7 @@ _HOMES = {
     "denoise_file": "masked_denoiser.jobs.api",
     "denoise_lazy": "masked_denoiser.jobs.lazy.denoise_lazy",
     "estimate_noise": "masked_denoiser.denoising.noise_measurement",
+    "export_model": "masked_denoiser.models.export.api",
     "fine_tune": "masked_denoiser.training.fine_tune",
     "load_model": "masked_denoiser.models.catalogue",
     "open_image": "masked_denoiser.images.open",
@@ -39,6 +41,7 @@ __all__ = [
     "denoise_lazy",
     "errors",
     "estimate_noise",
+    "export_model",
     "fine_tune",
     "load_model",
     "open_image",

@@ -256,7 +256,8 @@ def test_models_are_imported_listed_shown_and_exported(tmp_path, monkeypatch, ca
     card = json.loads(capsys.readouterr().out)
     assert (card["licence"], card["architecture"]["embed"]) == ("MIT", 12)
     assert "exists" in error_of(capsys, "models", "import", tmp_path / "published.pth", "--name", "mine")
-    assert main(["models", "export", "mine", str(tmp_path / "back.pth")]) == 0
+    command = ["models", "export", "mine", "--to", "checkpoint", "--output", str(tmp_path / "back.pth")]
+    assert main(command) == 0
     assert torch.load(tmp_path / "back.pth", weights_only=True)["params"].keys()
 
 

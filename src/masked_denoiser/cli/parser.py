@@ -233,10 +233,11 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     p = _command(sub, "info", "models:info", "show the card of a model")
     p.add_argument("model", help="name or file")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
-    p = _command(sub, "import", "models:import_", "import a published checkpoint or a model file")
+    p = _command(sub, "import", "models:import_", "import a published checkpoint, a model file or a package")
     p.add_argument(
         "checkpoint",
-        help=".safetensors of this program, or a checkpoint of torch that has the weights of a SwinIR denoiser",
+        help=".safetensors of this program, a package of bioimage.io (.zip) that it exported, or a checkpoint of torch "
+        "that has the weights of a SwinIR denoiser",
     )
     p.add_argument("--name", help="name of the imported model (default: that of the file)")
     p.add_argument("--output", help="file to write (default: in your model folder)")
@@ -245,9 +246,15 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     p.add_argument("--attention-mask", type=float, metavar="SHARE", help="share of masked tokens (default: inferred)")
     p.add_argument("--licence", default="unknown", help="licence of the weights, as stated by their authors")
     p.add_argument("--overwrite", action="store_true", help="replace a model of the same name")
-    p = _command(sub, "export", "models:export", "write a model's weights as .pth in KAIR's layout")
+    p = _command(sub, "export", "models:export", "write a model for other programs, and check it")
     p.add_argument("model", help="name or file")
-    p.add_argument("checkpoint", help=".pth file to write")
+    p.add_argument(
+        "--to",
+        required=True,
+        choices=("onnx", "torchscript", "bioimageio", "checkpoint"),
+        help="ONNX; TorchScript, for QuPath and DeepImageJ; a package of bioimage.io; or the weights in KAIR's layout",
+    )
+    p.add_argument("--output", help="file to write (default: the name of the model, in the current folder)")
 
 
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

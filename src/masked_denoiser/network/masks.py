@@ -164,14 +164,29 @@ def hashed_windows(counters: tuple[int, ...], rows: Tensor, cols: Tensor, window
         window: side of a window, in tokens.
         kept: number of kept tokens in each window.
     """
-    state = torch.zeros((), dtype=torch.int64)  # on the CPU: sending a number to a GPU would synchronize
+    hashes = token_hashes(hash_state(counters), rows, cols, torch.arange(window * window, device=rows.device))
+    smallest = hashes.topk(kept, dim=-1, largest=False, sorted=False).indices
+    return torch.zeros_like(hashes, dtype=torch.bool).scatter_(-1, smallest, True)
+
+
+def hash_state(counters: tuple[int, ...]) -> Tensor:
+    """Return the hash of counters, [] int64, on the CPU: sending a number to a GPU would synchronize."""
+    state = torch.zeros((), dtype=torch.int64)
     for counter in counters:
         state = _mix(state, torch.tensor(counter))
-    per_window = _mix(_mix(state, rows)[:, None], cols[None, :])
-    hashes = _mix(per_window[..., None], torch.arange(window * window, device=rows.device))
+    return state
+
+
+def token_hashes(state: Tensor, rows: Tensor, cols: Tensor, tokens: Tensor) -> Tensor:
+    """Return the hashes of the tokens of windows, [..., rows, cols, tokens] int64.
+
+    Args:
+        state: [...], hashes of what else the masks depend on: see `hash_state`.
+        rows, cols, tokens: [n] int64, indices of the windows in the image, and of the tokens in a window.
+    """
+    per_window = _mix(_mix(state[..., None], rows)[..., None], cols)
     # The hashes are unsigned; flipping the sign bit makes the signed order equal to theirs.
-    smallest = (hashes ^ _SIGN_BIT).topk(kept, dim=-1, largest=False, sorted=False).indices
-    return torch.zeros_like(hashes, dtype=torch.bool).scatter_(-1, smallest, True)
+    return _mix(per_window[..., None], tokens) ^ _SIGN_BIT
 
 
 def _mix(state: Tensor, counter: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 #: Added to the logits of token pairs from different sides of the image; exp(-100) is negligible.
-_SEPARATED_LOGIT = -100.0
+SEPARATED_LOGIT = -100.0
 
 #: Number of shapes and shifts whose tables are cached; the tiles of a job have few shapes.
 _CACHE_SIZE = 8
@@ -79,7 +79,7 @@ def wrap_masks(window: int, shift: int, device: torch.device) -> Tensor:
     below = wraps[:, None].expand(window, window).flatten()
     right = wraps[None, :].expand(window, window).flatten()
     rows, columns = (side[:, None] != side[None, :] for side in (below, right))
-    return torch.stack([rows, columns, rows | columns]).to(device, torch.float32) * _SEPARATED_LOGIT
+    return torch.stack([rows, columns, rows | columns]).to(device, torch.float32) * SEPARATED_LOGIT
 
 
 def permute_rows(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:

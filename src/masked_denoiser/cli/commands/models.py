@@ -9,9 +9,11 @@ from typing import Any
 
 from masked_denoiser.errors import ModelError
 from masked_denoiser.models.card import Card
-from masked_denoiser.models.catalogue import DEFAULT, Entry, find_model, list_models, load_model, user_folder
+from masked_denoiser.models.catalogue import DEFAULT, Entry, find_model, list_models, user_folder
+from masked_denoiser.models.export.api import export_model
 from masked_denoiser.models.file import Model, read_card, read_model
-from masked_denoiser.models.reference import export_checkpoint, import_checkpoint, parameter_count
+from masked_denoiser.models.package_import import read_package
+from masked_denoiser.models.reference import import_checkpoint, parameter_count
 from masked_denoiser.network.config import SwinConfig
 
 
@@ -69,7 +71,7 @@ def _prefixed(training: dict[str, Any], name: str, prefix: str) -> str:
 
 
 def import_(arguments: Namespace) -> int:
-    """Import a published checkpoint, or a model file, into the user's models."""
+    """Import a published checkpoint, a model file, or a package of bioimage.io, into the user's models."""
     model = _read_model_file(arguments) or import_checkpoint(
         arguments.checkpoint,
         name=arguments.name,
@@ -86,8 +88,11 @@ def import_(arguments: Namespace) -> int:
 
 
 def _read_model_file(arguments: Namespace) -> Model | None:
-    """Return a renamed model that keeps its card; None if the file is not a model of this program."""
+    """Return a model that keeps its card except its name; None if the file is a checkpoint of another program."""
     path = Path(arguments.checkpoint)
+    if path.suffix == ".zip":
+        model = read_package(path)
+        return Model(model.card.renamed(arguments.name or model.card.name), model.weights)
     if path.suffix != ".safetensors":
         return None
     model = read_model(path)
@@ -95,12 +100,11 @@ def _read_model_file(arguments: Namespace) -> Model | None:
 
 
 def export(arguments: Namespace) -> int:
-    """Export the weights of a model for other programs."""
-    target = Path(arguments.checkpoint)
-    if target.exists():
-        raise ModelError(f"{target} exists; choose another name, or remove it")
-    export_checkpoint(load_model(arguments.model), target)
-    print(f"wrote {target}")
+    """Export a model for other programs."""
+    exported = export_model(arguments.model, arguments.to, arguments.output)
+    for note in exported.notes:
+        print(note)
+    print(f"wrote {exported.path}")
     return 0
 
 

@@ -1,0 +1,1 @@
+"""Models for other programs: ONNX, TorchScript and packages of bioimage.io."""
