@@ -2,8 +2,8 @@
 
     python denoise_for_imagej.py IMAGE RESULT "OPTIONS OF masked-denoiser denoise"
 
-Called by Denoise_Image.ijm, with the Python of the environment in which masked-denoiser is installed. Prints "done" at the
-end, or else one line that says what is wrong: ImageJ's `exec` returns no exit code.
+Called by Denoise_Image.ijm, with the Python of the environment in which masked-denoiser is installed. Prints "done" at
+the end, or else one line that says what is wrong: ImageJ's `exec` returns no exit code.
 """
 
 from __future__ import annotations

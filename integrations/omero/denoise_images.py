@@ -1,7 +1,7 @@
-"""Denoise images of an OMERO server into new images of the same dataset: a script for `omero script upload`.
+"""Denoise images of an OMERO server into new images of the same dataset (for `omero script upload`).
 
-The environment in which the server's processor runs scripts must have masked-denoiser (without extras). An image is held
-in memory; download large ones, and use the command line.
+The environment in which the server's processor runs scripts must have masked-denoiser (without extras). An image is
+held in memory; download large ones, and use the command line.
 """
 
 from __future__ import annotations

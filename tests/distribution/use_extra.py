@@ -24,10 +24,10 @@ import masked_denoiser as md
 _COMMAND = str(Path(sys.executable).with_name("masked-denoiser"))
 
 
-def _noisy(shape: tuple[int, ...] = (96, 96)) -> np.ndarray:
+def _noisy(shape: tuple[int, ...] = (96, 96), seed: int = 3) -> np.ndarray:
     """Return a wide ramp with Gaussian noise of standard deviation 500, uint16."""
     ramp = np.broadcast_to(np.linspace(5000, 30000, shape[-1]), shape)
-    return (ramp + np.random.default_rng(3).normal(0, 500, shape)).astype(np.uint16)
+    return (ramp + np.random.default_rng(seed).normal(0, 500, shape)).astype(np.uint16)
 
 
 def _run(*arguments: object) -> None:
@@ -96,8 +96,8 @@ def cluster(folder: Path) -> None:
 
 def train(folder: Path) -> None:
     """Fine-tune for two steps, with a log for TensorBoard."""
-    for name in ("a", "b", "c"):
-        tifffile.imwrite(folder / f"{name}.tif", _noisy((128, 128)))
+    for seed in range(3):
+        tifffile.imwrite(folder / f"{seed}.tif", _noisy((128, 128), seed))
     output = folder / "mine.safetensors"
     _run(
         "fine-tune",
@@ -119,7 +119,8 @@ def train(folder: Path) -> None:
 def evaluate(folder: Path) -> None:
     """Compare with wavelets, and plot."""
     tifffile.imwrite(folder / "a.tif", (_noisy() >> 8).astype(np.uint8))
-    options = ("--model", "general-gray", "--baseline", "wavelet", "--noise", "gaussian(sigma=15)", "--crop", 64)
+    noises = ("--noise", "gaussian(sigma=15)", "--noise", "gaussian(sigma=25)")
+    options = ("--model", "general-gray", "--baseline", "wavelet", *noises, "--crop", 64)
     _run("evaluate", folder / "a.tif", *options, "--plot", folder / "a.png")
     assert (folder / "a.png").is_file()
 
