@@ -13,11 +13,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tifffile
 
 import masked_denoiser as md
+
+if TYPE_CHECKING:
+    from masked_denoiser.images.source import Source
 
 #: Order of the axes in a hyperstack of ImageJ; S are the colours of RGB.
 _AXES = "TZCYXS"
@@ -42,7 +46,7 @@ def main(image: str, result: str, options: str) -> int:
     return 0
 
 
-def write_for_imagej(path: Path, source: md.images.source.Source) -> None:
+def write_for_imagej(path: Path, source: Source) -> None:
     """Write a source as a hyperstack with its pixel size; other data types than those of ImageJ become float32."""
     axes = [axis for axis in _AXES if axis in source.axes]
     pixels = np.asarray(source.levels[0][...]).transpose([source.axes.index(axis) for axis in axes])

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import masked_denoiser as md
 
 _AXES = "ZCTYX"
 
 
-def planes(image: Any) -> np.ndarray:
+def planes(image: Any) -> NDArray[Any]:
     """Return the pixels of an image of the gateway, [Z, C, T, Y, X]."""
     shape = (image.getSizeZ(), image.getSizeC(), image.getSizeT())
     positions = list(np.ndindex(*shape))
@@ -24,7 +25,7 @@ def planes(image: Any) -> np.ndarray:
     return stack.reshape(*shape, *stack.shape[1:])
 
 
-def in_order(pixels: np.ndarray) -> Iterator[np.ndarray]:
+def in_order(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
     """Yield the planes [Y, X] in the order that createImageFromNumpySeq expects: Z slowest, T fastest."""
     for position in np.ndindex(*pixels.shape[:3]):
         yield pixels[position]

@@ -43,3 +43,7 @@ def test_wheel_from_docker_context_is_the_same(wheel, tmp_path):
         copy = shutil.copytree if original.is_dir() else shutil.copy
         copy(original, source / name)
     assert build("wheel", source, tmp_path / "wheel").read_bytes() == wheel.read_bytes()
+
+
+def test_wheel_is_small(wheel):
+    assert wheel.stat().st_size < 10_000_000
