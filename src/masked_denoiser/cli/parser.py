@@ -233,6 +233,9 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     p = _command(sub, "info", "models:info", "show the card of a model")
     p.add_argument("model", help="name or file")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
+    p = _command(sub, "card", "model_card:write", "write the model card (README.md) for the Hugging Face hub")
+    p.add_argument("model", help="name or file")
+    p.add_argument("--output", metavar="FILE", help="file to write, which must not exist (default: print the card)")
     p = _command(sub, "import", "models:import_", "import a published checkpoint, a model file or a package")
     p.add_argument(
         "checkpoint",
