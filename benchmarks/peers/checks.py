@@ -23,7 +23,7 @@ RunArray = Callable[[Image, str], tuple[Outcome, Image | None]]
 RunFile = Callable[[Path], Outcome]
 
 #: Side of the images of the checks in pixels, and the larger one with which the growth of memory is measured.
-_SIDE, _LARGE = 256, 1536
+_SIDE, _LARGE = 256, 1024
 
 #: Pixel size in micrometres of the file of a check.
 _PIXEL_SIZE = 0.25
@@ -142,14 +142,14 @@ def _scene(side: int, seed: int) -> Image:
         centre, radius, level = generator.uniform(0, _SIDE, 2), generator.uniform(6, 40), generator.uniform(0.1, 0.5)
         distance = np.hypot(y - centre[0], x - centre[1])
         image += level / (1 + np.exp(np.clip((distance - radius) / 1.5, -50, 50)))
-    return image / image.max()
+    return np.asarray(image / image.max())
 
 
 def _counts(truth: Image) -> Image:
     """Return photon counts with read noise, uint16."""
     generator = np.random.default_rng(7)
     counts = generator.poisson(truth) + generator.normal(0, 5, truth.shape)
-    return np.clip(np.rint(counts), 0, 65535).astype(np.uint16)
+    return np.asarray(np.rint(np.clip(counts, 0, 65535)), np.uint16)
 
 
 def _verdict(result: Image, noisy: Image, truth: Image) -> str:

@@ -46,7 +46,9 @@ def main(arguments: Sequence[str], peers: Sequence[Peer] = PEERS) -> None:
     environments, missing = _install(chosen, given)
     store, limits = Store(given.cache / "results.jsonl"), Limits(given.limit, given.threads)
     runners = [
-        Runner(peer, environments[peer.name], store, limits, _report) for peer in chosen if peer.name in environments
+        Runner(peer, environments[peer.name], store, limits, _report, given.finished)
+        for peer in chosen
+        if peer.name in environments
     ]
     images = cases(given.data, given.images, given.crop, given.volume)
     entries = compare(runners, images, given.parts)
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--constraints", type=Path, default=ROOT / "constraints.txt", help="constraints for pip")
     cache = user_cache_path("masked-denoiser") / "peers"
     parser.add_argument("--cache", type=Path, default=cache, help=f"environments and results (default: {cache})")
+    parser.add_argument("--finished", action="store_true", help="run nothing; show the results that are finished")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="replace the tables of this page")
     return parser
 
@@ -84,7 +87,9 @@ def _install(peers: Sequence[Peer], given: argparse.Namespace) -> tuple[dict[str
     missing: dict[str, str] = {}
     for peer in peers:
         try:
-            environments[peer.name] = prepare(peer, given.cache, given.constraints, given.install_limit)
+            environments[peer.name] = prepare(
+                peer, given.cache, given.constraints, 0.0 if given.finished else given.install_limit
+            )
         except InstallError as error:
             missing[peer.name] = str(error)
             _report(f"{peer.name} is not installed: {error}")

@@ -47,6 +47,7 @@ class Runner:
         store: finished results.
         limits: of each process.
         report: called with a line for each result that is new.
+        finished_only: do not run anything; what is not in the store has no entry.
     """
 
     peer: Peer
@@ -54,8 +55,9 @@ class Runner:
     store: Store
     limits: Limits
     report: Callable[[str], None]
+    finished_only: bool = False
 
-    def score(self, case: Case) -> dict[str, Any]:
+    def score(self, case: Case) -> dict[str, Any] | None:
         """Return the entry of a program and an image: PSNR, SSIM, CPU seconds, memory; or the reason of a failure."""
         name = f"{case.kind.name}: {case.name}"
         fingerprint = self._fingerprint(case.noisy.tobytes(), case.truth.tobytes(), case.axes, case.kind)
@@ -72,7 +74,7 @@ class Runner:
 
         return self._finished(name, fingerprint, measure)
 
-    def check(self, heading: str) -> dict[str, Any]:
+    def check(self, heading: str) -> dict[str, Any] | None:
         """Return the entry of a program and a practical check, with its `verdict`."""
         source = Path(checks.__file__).read_bytes()
 
@@ -87,10 +89,10 @@ class Runner:
 
         return self._finished(f"check: {heading}", self._fingerprint(source), measure)
 
-    def _finished(self, case: str, fingerprint: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _finished(self, case: str, fingerprint: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
         """Return the stored result of a case, or measure and store it."""
         known = self.store.get(self.peer.name, case, fingerprint)
-        if known is not None:
+        if known is not None or self.finished_only:
             return known
         entry = {"peer": self.peer.name, "case": case, "fingerprint": fingerprint} | measure()
         self.store.add(entry)
@@ -125,7 +127,7 @@ def compare(
     runners: Sequence[Runner], cases: Iterable[Case], only: Sequence[str] = ("quality", "checks")
 ) -> list[dict[str, Any]]:
     """Return the entries of all programs on all images that they take, then those of the practical checks."""
-    entries = []
+    entries: list[dict[str, Any] | None] = []
     if "quality" in only:
         for case in cases:
             takers = [runner for runner in runners if runner.peer.takes(case.axes, case.kind.modality)]
@@ -133,7 +135,7 @@ def compare(
     if "checks" in only:
         checked = [runner for runner in runners if runner.peer.checked]
         entries += [runner.check(heading) for heading in (*CHECKS, *FILE_CHECKS) for runner in checked]
-    return entries
+    return [entry for entry in entries if entry is not None]
 
 
 def _summary(entry: dict[str, Any]) -> str:

@@ -49,7 +49,7 @@ def prepare(peer: Peer, cache: Path, constraints: Path | None, limit: float) -> 
         peer: the program.
         cache: folder of the environments.
         constraints: constraints for pip, such as a build of torch without CUDA.
-        limit: seconds after which an installation is given up.
+        limit: seconds after which an installation is given up; 0 to install nothing.
 
     Raises:
         InstallError: if the installation fails now, or failed before with the same requirements.
@@ -59,6 +59,8 @@ def prepare(peer: Peer, cache: Path, constraints: Path | None, limit: float) -> 
     wanted = _fingerprint(peer, constraints)
     known = json.loads(record.read_text()) if record.exists() else {}
     if known.get("fingerprint") != wanted:
+        if not limit:
+            raise InstallError("not tried")
         shutil.rmtree(folder, ignore_errors=True)
         known = {"fingerprint": wanted, "error": "", "packages": {}}
         try:

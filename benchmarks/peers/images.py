@@ -28,7 +28,7 @@ class Kind:
     Attributes:
         name: heading.
         noisy: pattern of files below the folder of validation data; clean images if `noise` is given.
-        clean: folder of the clean images, relative to that of the noisy ones; files are paired in the order of names.
+        clean: pattern of the clean images, which are paired with the noisy ones in the order of their names.
         noise: noise that is added to the images.
         fit_gain: whether gain and offset are fitted to the clean image before scoring.
         modality: what a DICOM file would state.
@@ -45,11 +45,11 @@ class Kind:
 #: All kinds with images of one plane.
 KINDS = (
     Kind("photographs (Kodak), Gaussian 25", "kodak24/*", noise="gaussian(sigma=25)"),
-    Kind("wide-field (W2S)", "w2s/noisy/*", "gt", fit_gain=True),
-    Kind("confocal, two-photon (FMD)", "fmd/noisy/[CT]*", "clean"),
-    Kind("wide-field, correlated (FMD)", "fmd/noisy/W*", "clean"),
-    Kind("camera (PolyU)", "polyu/noisy/*", "clean"),
-    Kind("low-dose CT", "ct/noisy/*", "clean", modality="ct"),
+    Kind("wide-field (W2S)", "w2s/noisy/*", "w2s/gt/*", fit_gain=True),
+    Kind("confocal, two-photon (FMD)", "fmd/noisy/[CT]*", "fmd/clean/[CT]*"),
+    Kind("wide-field, correlated (FMD)", "fmd/noisy/W*", "fmd/clean/W*"),
+    Kind("camera (PolyU)", "polyu/noisy/*", "polyu/clean/*"),
+    Kind("low-dose CT", "ct/noisy/*", "ct/clean/*", modality="ct"),
     Kind("clean H&E (MoNuSeg)", "tissue/*", noise="none"),
 )
 
@@ -100,11 +100,13 @@ def cases(data: Path, count: int, crop: int, volume: Path | None) -> Iterator[Ca
         volume: 8-bit gray volume [Z, Y, X] without noise; None omits it.
 
     Raises:
-        MaskedDenoiserError: if an image cannot be read.
+        MaskedDenoiserError: if an image cannot be read, or files do not form pairs.
     """
     for kind in KINDS:
         noisy = sorted(data.glob(kind.noisy))
-        clean = sorted((noisy[0].parents[1] / kind.clean).iterdir()) if noisy and kind.clean else noisy
+        clean = sorted(data.glob(kind.clean)) if kind.clean else noisy
+        if len(noisy) != len(clean):
+            raise EvaluationError(f"{len(noisy)} files {kind.noisy} and {len(clean)} files {kind.clean} are not pairs")
         for number in spread(len(noisy), count):
             yield _read_case(kind, noisy[number], clean[number], number, crop)
     if volume is not None:

@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 from planes import by_plane, on_unit_scale
 
-import masked_denoiser as md
+# The names of the package itself load torch when they are used first, which would be part of the work.
+from masked_denoiser.jobs import api
 
 Image = np.ndarray[Any, Any]
 
 
 def default(image: Image, axes: str, modality: str) -> Image:
     """Denoise as the first example of docs/python.md does."""
-    return np.asarray(md.denoise(image, axes=axes))
+    return np.asarray(api.denoise(image, axes=axes))
 
 
 def stated_modality(image: Image, axes: str, modality: str) -> Image:
     """Denoise with the modality that a DICOM file would state."""
-    return np.asarray(md.denoise(image, axes=axes, modality=modality))
+    return np.asarray(api.denoise(image, axes=axes, modality=modality))
 
 
 def vst_bm3d(image: Image, axes: str, modality: str) -> Image:
@@ -36,5 +37,5 @@ def vst_bm3d(image: Image, axes: str, modality: str) -> Image:
 def denoise_file(source: Path, folder: Path) -> Path:
     """Denoise a file to OME-TIFF, tile by tile."""
     target = folder / "result.ome.tif"
-    md.denoise_file(source, target)
+    api.denoise_file(source, target)
     return target

@@ -40,7 +40,7 @@ def main() -> None:
     work = _file_work(adapter, arguments) if arguments.what == "file" else _array_work(adapter, function, arguments)
     before = _cpu_seconds()
     result = work()
-    figures = {"start": before, "cpu": _cpu_seconds() - before, "memory": _peak_memory()}
+    figures: dict[str, Any] = {"start": before, "cpu": _cpu_seconds() - before, "memory": _peak_memory()}
     if isinstance(result, Path):
         figures["result"] = str(result)
     else:
