@@ -17,7 +17,7 @@ from benchmarks.peers import checks
 from benchmarks.peers.environments import Environment
 from benchmarks.peers.images import Case
 from benchmarks.peers.run import ADAPTERS, Limits, Outcome, run_worker
-from benchmarks.peers.store import Store
+from benchmarks.peers.store import NOT_RUN, Store
 from benchmarks.peers.table import Peer
 from masked_denoiser.errors import EvaluationError
 
@@ -47,7 +47,7 @@ class Runner:
         store: finished results.
         limits: of each process.
         report: called with a line for each result that is new.
-        finished_only: do not run anything; what is not in the store has no entry.
+        finished_only: do not run anything; what is not in the store has the error or verdict NOT_RUN.
     """
 
     peer: Peer
@@ -57,24 +57,25 @@ class Runner:
     report: Callable[[str], None]
     finished_only: bool = False
 
-    def score(self, case: Case) -> dict[str, Any] | None:
+    def score(self, case: Case) -> dict[str, Any]:
         """Return the entry of a program and an image: PSNR, SSIM, CPU seconds, memory; or the reason of a failure."""
         name = f"{case.kind.name}: {case.name}"
+        image = {"kind": case.kind.name, "pixels": case.noisy.size, "axes": case.axes}
         fingerprint = self._fingerprint(case.noisy.tobytes(), case.truth.tobytes(), case.axes, case.kind)
 
         def measure() -> dict[str, Any]:
             outcome, result = self._run_array(case.noisy, case.axes, case.kind.modality)
-            entry = {"start": outcome.start, "cpu": outcome.cpu, "memory": outcome.memory, "error": outcome.error}
+            entry: dict[str, Any] = {"error": outcome.error, "start": outcome.start, "cpu": outcome.cpu}
             if result is not None:
                 try:
                     entry["psnr"], entry["ssim"] = case.score(result)
                 except EvaluationError as error:
                     entry["error"] = str(error)
-            return entry | {"kind": case.kind.name, "pixels": case.noisy.size, "axes": case.axes}
+            return entry | image | {"memory": outcome.memory}
 
-        return self._finished(name, fingerprint, measure)
+        return self._finished(name, fingerprint, measure, image | {"error": NOT_RUN})
 
-    def check(self, heading: str) -> dict[str, Any] | None:
+    def check(self, heading: str) -> dict[str, Any]:
         """Return the entry of a program and a practical check, with its `verdict`."""
         source = Path(checks.__file__).read_bytes()
 
@@ -87,13 +88,17 @@ class Runner:
                     programs = checks.Programs(programs.array, partial(self._run_file, Path(folder)))
                 return {"verdict": FILE_CHECKS[heading](Path(folder), programs)}
 
-        return self._finished(f"check: {heading}", self._fingerprint(source), measure)
+        return self._finished(f"check: {heading}", self._fingerprint(source), measure, {"verdict": NOT_RUN})
 
-    def _finished(self, case: str, fingerprint: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    def _finished(
+        self, case: str, fingerprint: str, measure: Callable[[], dict[str, Any]], otherwise: dict[str, Any]
+    ) -> dict[str, Any]:
         """Return the stored result of a case, or measure and store it."""
         known = self.store.get(self.peer.name, case, fingerprint)
-        if known is not None or self.finished_only:
+        if known is not None:
             return known
+        if self.finished_only:
+            return {"peer": self.peer.name, "case": case} | otherwise
         entry = {"peer": self.peer.name, "case": case, "fingerprint": fingerprint} | measure()
         self.store.add(entry)
         self.report(f"{self.peer.name}: {case}: {_summary(entry)}")
@@ -127,7 +132,7 @@ def compare(
     runners: Sequence[Runner], cases: Iterable[Case], only: Sequence[str] = ("quality", "checks")
 ) -> list[dict[str, Any]]:
     """Return the entries of all programs on all images that they take, then those of the practical checks."""
-    entries: list[dict[str, Any] | None] = []
+    entries: list[dict[str, Any]] = []
     if "quality" in only:
         for case in cases:
             takers = [runner for runner in runners if runner.peer.takes(case.axes, case.kind.modality)]
@@ -135,7 +140,7 @@ def compare(
     if "checks" in only:
         checked = [runner for runner in runners if runner.peer.checked]
         entries += [runner.check(heading) for heading in (*CHECKS, *FILE_CHECKS) for runner in checked]
-    return [entry for entry in entries if entry is not None]
+    return entries
 
 
 def _summary(entry: dict[str, Any]) -> str:

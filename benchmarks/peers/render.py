@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean, median
 from typing import Any
 
+from benchmarks.peers.store import NOT_RUN
 from benchmarks.peers.table import Peer
 
 Entry = dict[str, Any]
@@ -60,6 +61,8 @@ def _quality(peers: Sequence[Peer], scores: Sequence[Entry]) -> str:
 def _mean(entries: Sequence[Entry]) -> str:
     if not entries:
         return "n/a"
+    if any(entry["error"] == NOT_RUN for entry in entries):
+        return NOT_RUN
     if any(entry["error"] for entry in entries):
         return "fails"
     return f"{fmean(entry['psnr'] for entry in entries):.2f} / {fmean(entry['ssim'] for entry in entries):.3f}"
@@ -99,7 +102,7 @@ def _verdicts(peers: Sequence[Peer], verdicts: Sequence[Entry]) -> str:
 def _failures(scores: Sequence[Entry]) -> str:
     reasons: dict[tuple[str, str], list[str]] = {}
     for entry in scores:
-        if entry["error"]:
+        if entry["error"] not in ("", NOT_RUN):
             reasons.setdefault((entry["peer"], entry["error"]), []).append(entry["kind"])
     lines = [
         f"- **{peer}** on {'; '.join(dict.fromkeys(kinds))}: {_cell(reason)}"

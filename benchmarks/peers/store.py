@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+#: Error or verdict of what was not run, when finished results are shown.
+NOT_RUN = "not run"
+
 
 class Store:
     """Results by peer, case and fingerprint of what determines them.

@@ -17,9 +17,10 @@ from benchmarks.peers.render import render
 from benchmarks.peers.run import ADAPTERS, Limits, Outcome
 from benchmarks.peers.store import Store
 from benchmarks.peers.table import PEERS, Peer
-from masked_denoiser.errors import EvaluationError
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+
+from masked_denoiser.errors import EvaluationError
 
 FAKE = """
 import numpy as np, pathlib
@@ -78,7 +79,11 @@ def test_program_is_scored_and_finished_results_are_used_again(make_runner):
 
 
 def test_finished_results_are_shown_without_running_anything(make_runner):
-    assert make_runner("return image", finished_only=True).score(case()) is None
+    absent = make_runner("return image", finished_only=True).score(case())
+    assert absent["error"] == "not run"
+    table = render("heading", [make_runner("return image").peer], [absent], {"fake": "1.0"}, {})
+    assert "| fake | not run |" in table
+    assert "Failures" not in table
     entry = make_runner("return image").score(case())
     assert make_runner("return image", finished_only=True).score(case()) == entry
     assert len(make_runner.logged()) == 1

@@ -29,7 +29,7 @@ from careamics.config.factories import create_advanced_n2v_config
 
 Image = np.ndarray[Any, Any]
 
-#: As in the examples of the package; 30 epochs are the default of its configuration. An image of 512 x 512 has 4 batches.
+#: As in the examples of the package, with the epochs of its default configuration. 512 x 512 pixels are 4 batches.
 _PATCH, _BATCH, _EPOCHS, _STEPS = 64, 16, 30, 4
 
 
