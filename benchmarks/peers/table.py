@@ -134,8 +134,8 @@ PEERS = (
         ("careamics",),
         "with_careamics:noise2void",
         "BSD-3-Clause",
-        "training on the noisy image itself, on the CPU: patches of 64, batches of 16, 30 epochs (its default), at most "
-        "4 batches each; planes as samples",
+        "training on the noisy image itself, on the CPU: patches of 64, batches of 16, 30 epochs (the default), "
+        "at most 4 batches each; planes as samples",
         omit=("torchvision",),
     ),
     Peer(

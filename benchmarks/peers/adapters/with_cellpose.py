@@ -18,7 +18,7 @@ def denoise(image: Image, axes: str, modality: str) -> Image:
     def run(plane: Image) -> Image:
         low, high = np.percentile(plane, (1, 99))  # the network returns images on this scale
         restored = np.asarray(model.eval(plane, channels=[0, 0], diameter=30.0)).reshape(plane.shape)
-        return restored * (high - low) + low
+        return np.asarray(restored * (high - low) + low)
 
     if axes == "YXS":
         return np.stack([run(channel) for channel in np.moveaxis(image, -1, 0)], axis=-1)
