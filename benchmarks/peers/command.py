@@ -53,8 +53,7 @@ def main(arguments: Sequence[str], peers: Sequence[Peer] = PEERS) -> None:
     images = cases(given.data, given.images, given.crop, given.volume)
     entries = compare(runners, images, given.parts)
     versions = {runner.peer.name: _version(runner.peer, runner.environment) for runner in runners}
-    command = shlex.join(["python", "-m", "benchmarks", "peers", *_public(arguments)])
-    text = render(_heading(command, limits), chosen, entries, versions, missing)
+    text = render(_heading(_command(given), limits), chosen, entries, versions, missing)
     if given.write:
         replace_between(given.write, _MARK, text)
     print(text)
@@ -117,9 +116,17 @@ def _heading(command: str, limits: Limits) -> str:
     )
 
 
-def _public(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with paths shortened to their last part: those of this machine say nothing to readers."""
-    return [Path(part).name if "/" in part and not part.startswith("docs/") else part for part in arguments]
+def _command(given: argparse.Namespace) -> str:
+    """Return the command that measures the same; folders are shortened, as those of this machine say nothing."""
+    parts = ["python", "-m", "benchmarks", "peers", "--data", given.data.name]
+    parts += ["--volume", given.volume.name] if given.volume else []
+    parser = _parser()
+    for name in ("images", "crop", "limit", "threads"):
+        value = getattr(given, name)
+        parts += [f"--{name}", f"{value:g}"] if value != parser.get_default(name) else []
+    parts += ["--only", *given.only] if given.only else []
+    parts += ["--parts", *given.parts] if given.parts != parser.get_default("parts") else []
+    return shlex.join(parts)
 
 
 def _report(line: str) -> None:
