@@ -92,7 +92,9 @@ def run_measured(command: list[str], limits: Limits) -> Outcome:
             reason = f"ended by {signal.Signals(-process.returncode).name} after {spent:.0f} CPU seconds"
         return Outcome(reason)
     if process.returncode:
-        return Outcome(_last_line(complaints) or f"exit status {process.returncode}")
+        return Outcome(_last_line(complaints)[:300] or f"exit status {process.returncode}")
+    if not _last_line(printed).startswith("{"):
+        return Outcome("the process ended by itself, without a result and without an error")
     figures = json.loads(_last_line(printed))
     return Outcome("", figures.pop("start"), figures.pop("cpu"), figures.pop("memory"), figures)
 
@@ -116,6 +118,6 @@ def _read(stream: IO[bytes]) -> str:
 
 
 def _last_line(text: str) -> str:
-    """Return the last line that is not blank, at most 300 characters."""
+    """Return the last line that is not blank."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    return lines[-1] if lines else ""

@@ -97,6 +97,7 @@ def test_finished_results_are_shown_without_running_anything(make_runner):
         ("return image * np.nan", "not finite"),
         ("import os; os.abort()", "ended by SIGABRT"),
         ("raise SystemExit(3)", "exit status 3"),
+        ("import os; os._exit(0)", "ended by itself, without a result"),
     ],
 )
 def test_failures_are_results_with_their_reason(make_runner, body, reason):
