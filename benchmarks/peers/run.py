@@ -64,7 +64,7 @@ def run_worker(
 
 
 def run_measured(command: list[str], limits: Limits) -> Outcome:
-    """Run a command whose last line of output is JSON with `start`, `cpu` and `memory`.
+    """Run a command that prints a line of JSON with `start`, `cpu` and `memory`, as adapters/worker.py does.
 
     The number of threads of each library is set by an environment variable, and GPUs are hidden: CPUs are compared.
     """
@@ -93,9 +93,10 @@ def run_measured(command: list[str], limits: Limits) -> Outcome:
         return Outcome(reason)
     if process.returncode:
         return Outcome(_last_line(complaints)[:300] or f"exit status {process.returncode}")
-    if not _last_line(printed).startswith("{"):
+    reports = [line for line in printed.splitlines() if line.startswith('{"start"')]
+    if not reports:
         return Outcome("the process ended by itself, without a result and without an error")
-    figures = json.loads(_last_line(printed))
+    figures = json.loads(reports[-1])
     return Outcome("", figures.pop("start"), figures.pop("cpu"), figures.pop("memory"), figures)
 
 

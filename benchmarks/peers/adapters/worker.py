@@ -7,7 +7,7 @@ MODULE is a file beside this one. FUNCTION takes an image, its axes and its moda
 the intensities of the input. `denoise_file` of MODULE takes the path of an image and a folder for the result, and
 returns the path of the result. The last line of the output is JSON: CPU seconds (user and system, with those of ended
 child processes) before and during the work, the peak of the resident memory in bytes, of this process or its largest
-child, and the data type of the result.
+child, and the data type of the result. Programs may print what they like before it, and some do after it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
     else:
         np.save(arguments.target, result)
         figures["dtype"] = str(result.dtype)
-    print(json.dumps(figures))
+    print("\n" + json.dumps(figures))  # on a line of its own, whatever the program printed
 
 
 def _array_work(adapter: Any, function: str, arguments: argparse.Namespace) -> Callable[[], Any]:
