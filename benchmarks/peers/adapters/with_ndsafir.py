@@ -21,7 +21,15 @@ def denoise(image: Image, axes: str, modality: str) -> Image:
 
 
 def denoise_file(source: Path, folder: Path) -> Path:
-    """Denoise a file with the command of the package."""
+    """Denoise a file with the command of the package.
+
+    Raises:
+        RuntimeError: with the first sentence of the command's last line, if it fails.
+    """
     target = folder / "result.ome.tif"
-    subprocess.run([sys.executable, "-m", "ndsafir", "--input", source, "--output", target], check=True)
+    command = [sys.executable, "-m", "ndsafir", "--input", source.name, "--output", target]
+    done = subprocess.run(command, cwd=source.parent, capture_output=True, text=True)
+    if done.returncode:
+        last = [line for line in done.stderr.splitlines() if line.strip()][-1]
+        raise RuntimeError(last.partition(". You")[0])
     return target
