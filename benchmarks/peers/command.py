@@ -46,7 +46,7 @@ def main(arguments: Sequence[str], peers: Sequence[Peer] = PEERS) -> None:
     environments, missing = _install(chosen, given)
     store, limits = Store(given.cache / "results.jsonl"), Limits(given.limit, given.threads)
     runners = [
-        Runner(peer, environments[peer.name], store, limits, _report, given.finished)
+        Runner(peer, environments[peer.name], store, limits, _report, given.finished, given.retry)
         for peer in chosen
         if peer.name in environments
     ]
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--constraints", type=Path, default=ROOT / "constraints.txt", help="constraints for pip")
     cache = user_cache_path("masked-denoiser") / "peers"
     parser.add_argument("--cache", type=Path, default=cache, help=f"environments and results (default: {cache})")
+    parser.add_argument("--retry", action="store_true", help="run again what failed on an image")
     parser.add_argument("--finished", action="store_true", help="run nothing; show the results that are finished")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="replace the tables of this page")
     return parser

@@ -48,6 +48,7 @@ class Runner:
         limits: of each process.
         report: called with a line for each result that is new.
         finished_only: do not run anything; what is not in the store has the error or verdict NOT_RUN.
+        retry: run again what failed, such as downloads.
     """
 
     peer: Peer
@@ -56,6 +57,7 @@ class Runner:
     limits: Limits
     report: Callable[[str], None]
     finished_only: bool = False
+    retry: bool = False
 
     def score(self, case: Case) -> dict[str, Any]:
         """Return the entry of a program and an image: PSNR, SSIM, CPU seconds, memory; or the reason of a failure."""
@@ -95,7 +97,7 @@ class Runner:
     ) -> dict[str, Any]:
         """Return the stored result of a case, or measure and store it."""
         known = self.store.get(self.peer.name, case, fingerprint)
-        if known is not None:
+        if known is not None and not (self.retry and known.get("error")):
             return known
         if self.finished_only:
             return {"peer": self.peer.name, "case": case} | otherwise

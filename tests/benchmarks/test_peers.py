@@ -106,6 +106,10 @@ def test_failures_are_results_with_their_reason(make_runner, body, reason):
     entry = runner.score(case())
     assert reason in entry["error"]
     assert "psnr" not in entry
+    assert runner.score(case()) == entry
+    assert make_runner.logged() == ["YX ct"]
+    make_runner(body, retry=True).score(case())
+    assert make_runner.logged() == ["YX ct", "YX ct"]
     table = render("heading", [runner.peer], [entry], {"fake": "1.0"}, {})
     assert "| fake | fails |" in table
     assert f"**fake** on slices: {entry['error']}" in table
