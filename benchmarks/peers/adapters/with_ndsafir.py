@@ -27,7 +27,7 @@ def denoise_file(source: Path, folder: Path) -> Path:
         RuntimeError: with the first sentence of the command's last line, if it fails.
     """
     target = folder / "result.ome.tif"
-    command = [sys.executable, "-m", "ndsafir", "--input", source.name, "--output", target]
+    command = [sys.executable, "-m", "ndsafir", "--input", source.name, "--output", str(target)]
     done = subprocess.run(command, cwd=source.parent, capture_output=True, text=True)
     if done.returncode:
         last = [line for line in done.stderr.splitlines() if line.strip()][-1]
