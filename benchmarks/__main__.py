@@ -3,12 +3,14 @@
 python -m benchmarks                     # network, training step, whole pipeline (about ten minutes on two cores)
 python -m benchmarks network --sides 256
 python -m benchmarks --json --write docs/speed.md
+python -m benchmarks peers --help         # comparison with other programs
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ import torch
 
 from benchmarks.measure import describe_machine, measure_matrix_peak, peak_memory
 from benchmarks.network import Row, measure_network, measure_training
+from benchmarks.pages import replace_between
+from benchmarks.peers import command as peers
 from benchmarks.pipeline import measure_pipeline
 from benchmarks.precision import measure_precision, precision_table
 from benchmarks.start import measure_first_result, measure_startup
@@ -37,7 +41,10 @@ _FIRST_RESULT_PARTS = {
 
 
 def main() -> None:
-    """Measure the chosen parts."""
+    """Measure the chosen parts, or compare with other programs."""
+    if sys.argv[1:2] == ["peers"]:
+        peers.main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(_PARTS)} (default: all)")
     parser.add_argument("--sides", type=int, nargs="+", default=[256, 1024], help="sides of images, multiples of 64")
@@ -54,7 +61,7 @@ def main() -> None:
     figures = measure(arguments)
     table = as_table(figures)
     if arguments.write:
-        _replace_table(arguments.write, table)
+        replace_between(arguments.write, "benchmarks", table)
     print(json.dumps(figures, indent=1) if arguments.json else table)
 
 
@@ -127,15 +134,6 @@ def _pipeline_table(figures: dict[str, Any]) -> list[str]:
     estimate = f"`info --plan` estimated {planned / 2**20:.0f} MiB ({planned / peak - 1:+.0%})"
     lines.append(f"| peak memory | {peak / 2**20:.0f} MiB; {estimate} |")
     return lines
-
-
-def _replace_table(page: Path, table: str) -> None:
-    """Replace the text between the marks of a page."""
-    begin, end = "<!-- benchmarks -->\n", "<!-- end of benchmarks -->"
-    text = page.read_text()
-    if text.count(begin) != 1 or text.count(end) != 1:
-        raise SystemExit(f"{page} lacks the lines {begin.strip()} and {end}")
-    page.write_text(text[: text.index(begin) + len(begin)] + "\n" + table + "\n" + text[text.index(end) :])
 
 
 if __name__ == "__main__":

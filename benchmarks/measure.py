@@ -46,10 +46,11 @@ def describe_machine(device: torch.device) -> str:
     """Return a description of the processor and of torch."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    return f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor."""
     try:
         with Path("/proc/cpuinfo").open() as lines:
             names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

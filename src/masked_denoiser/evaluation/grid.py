@@ -189,7 +189,7 @@ def score_pairs(
             )
         for name, run in denoisers.items():
             out = run(image)
-            fitted = _fit_gain(out, truth) if fit_gain else out
+            fitted = match_gain(out, truth) if fit_gain else out
             yield _score(name, "real", noisy_path.name, fitted, truth, lpips)
 
 
@@ -209,7 +209,7 @@ def read_8_bit(path: Path) -> Image:
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def _fit_gain(image: Image, truth: Image) -> Image:
+def match_gain(image: Image, truth: Image) -> Image:
     """Return the image with the gain and offset that fit it to the truth by least squares."""
     gain, offset = np.polyfit(image.astype(np.float64).ravel(), truth.astype(np.float64).ravel(), 1)
     return np.asarray(np.rint(np.clip(image * gain + offset, 0, 255)), np.uint8)
