@@ -15,7 +15,7 @@ from ..test_packaging import PROJECT, ROOT, run
 from .use_extra import USES
 
 #: Extras for development, which test nothing of a user.
-_OF_DEVELOPERS = {"test", "dev"}
+_OF_DEVELOPERS = {"test", "dev", "docs"}
 
 #: Packages that a user installs next to an extra.
 _FURTHER = {"readers": ["bioio-imageio"]}

@@ -192,6 +192,12 @@ def all_(folder: Path) -> None:
     viewer.close()
 
 
+def export(folder: Path) -> None:
+    """Export a model to ONNX, which is compared with the network in onnxruntime."""
+    _run("models", "export", "general-gray", "--to", "onnx", "--output", folder / "gray.onnx")
+    assert (folder / "gray.onnx").stat().st_size > 1_000_000
+
+
 USES = {
     "": base,
     "napari": napari,
@@ -204,6 +210,7 @@ USES = {
     "microscopes": microscopes,
     "containers": containers,
     "readers": readers,
+    "export": export,
     "all": all_,
 }
 
