@@ -376,7 +376,7 @@ def rewrite(journal, old, new):
 def test_resume_keeps_measured_treatment_and_precision(tmp_path):
     image = np.clip(np.random.default_rng(0).normal(120, 20, (128, 128)), 0, 255).astype(np.uint8)
     source, output = open_image(image, axes="YX"), tmp_path / "out.ome.zarr"
-    settings = {"model": tiny_model(), "options": Options(tile=64), "device": "cpu"}
+    settings = {"model": tiny_model(), "options": Options(tile=64, precision="float32"), "device": "cpu"}
     first = prepare_file(source, output, **settings)
     first.pipeline.run().close()
     first.pipeline.journal.close()

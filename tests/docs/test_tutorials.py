@@ -73,6 +73,7 @@ def test_ct_series(tmp_path):
     assert all("research" in file.DerivationDescription.lower() for file in written)
 
 
+@pytest.mark.long
 def test_fine_tune(tmp_path):
     outputs = run("fine-tune", tmp_path, {"--minutes 10": "--steps 4 --batch 2"})
     scores = decibels(outputs[-1])

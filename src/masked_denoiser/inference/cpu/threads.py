@@ -52,7 +52,7 @@ def _single_threaded_pool(count: int) -> ThreadPoolExecutor:
         torch.set_num_threads(1)
         started.wait()
 
-    pool = ThreadPoolExecutor(count, "masked-denoiser-windows", start)
+    pool = ThreadPoolExecutor(count, "window-batches", start)
     for _ in range(count):
         pool.submit(lambda: None)
     started.wait()
