@@ -67,8 +67,8 @@ def _losses(name: str, model: Model, sigma: float) -> dict[str, Any]:
 
 
 def _psnr(runner: ModelRunner, noisy: NDArray[np.float32], clean: NDArray[np.float32], sigma: float) -> float:
-    level = np.full_like(noisy[:, :1], sigma / 255.0) if runner.takes_noise_map else None
-    return float(psnr(np.clip(runner(noisy, ((0, 0),), level).mean, 0.0, 1.0), clean))
+    noise_map = np.full_like(noisy[:, :1], sigma / 255.0) if runner.takes_noise_map else None
+    return float(psnr(np.clip(runner(noisy, ((0, 0),), noise_map).mean, 0.0, 1.0), clean))
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def journals() -> Target:
 
     def use(folder: Path) -> None:
         output = folder / "out.ome.zarr"
-        Journal.resume(output, Journal.restore_measurements(output, job, measured_precision=True)).close()
+        Journal.resume(output, Journal.restore_measurements(output, job, chosen_precision=True)).close()
 
     return Target("journal", trees, lambda _: _any_line, use)
 

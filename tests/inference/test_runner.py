@@ -18,7 +18,7 @@ from masked_denoiser.inference import measurement_cache, tune_precision
 from masked_denoiser.inference import runner as runner_module
 from masked_denoiser.inference.memory_limits import MemoryLimits
 from masked_denoiser.inference.runner import ModelRunner
-from masked_denoiser.inference.tune_precision import resolve_precision
+from masked_denoiser.inference.tune_precision import bfloat16_loss
 from masked_denoiser.jobs.api import denoise
 from masked_denoiser.jobs.prepare import prepare_array
 from masked_denoiser.jobs.runner_factory import create_runner
@@ -188,51 +188,24 @@ def test_norms_residuals_and_softmax_stay_in_float32():
     assert set(kinds) == {torch.float32}
 
 
-def test_auto_precision_depends_on_device_and_loss(measured, tmp_path, monkeypatch):
-    losses, calls = {"value": 0.019}, []
+def test_loss_is_measured_once(measured, tmp_path, monkeypatch):
+    losses, calls, reports = {"value": 0.019}, [], []
     monkeypatch.setattr(tune_precision, "measure_loss", lambda *arguments: calls.append(arguments) or losses["value"])
     model = tiny_model(1)
-    assert resolve_precision("auto", model, False) == ("float32", "")
-    assert resolve_precision("float16", model, False) == ("float16", "")
-    assert calls == []
-    chosen, message = resolve_precision("auto", model, True)
-    assert (chosen, "at most 0.02 dB" in message) == ("bfloat16", True)
+    assert [bfloat16_loss(model, reports.append) for _ in range(2)] == [0.019, 0.019]
+    assert (len(calls), len(reports)) == (1, 1)
     losses["value"] = 0.021
-    assert resolve_precision("auto", model, True)[0] == "bfloat16"  # cached
-    assert len(calls) == 1
     for damaged in ("{", "[]", json.dumps(dict.fromkeys(json.loads(measured.read_text()), "0"))):
         measured.write_text(damaged)
-        chosen, message = resolve_precision("auto", model, True)
-        assert (chosen, "would lose 0.021 dB" in message) == ("float32", True)
+        assert bfloat16_loss(model, reports.append) == 0.021
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(measurement_cache, "_file", lambda: tmp_path / "file" / "measured.json")
-    assert resolve_precision("auto", model, True)[0] == "float32"
+    assert bfloat16_loss(model, reports.append) == 0.021
 
 
 @pytest.mark.parametrize("name", ["general-rgb", "general-gray"])
 def test_default_models_lose_little_in_bfloat16(name):
     assert tune_precision.measure_loss(load_model(name), CPU, "bfloat16") < tune_precision.MAX_LOSS
-
-
-@pytest.mark.parametrize(
-    ("noise", "halo", "fast", "precision"),
-    [
-        ("sigma=15", 32, True, "bfloat16"),
-        ("sigma=15", 32, False, "float32"),
-        ("sigma=15", "exact", True, "float32"),
-        ("sigma=2", 32, True, "float32"),
-        ("none", 32, True, "float32"),
-    ],
-)
-def test_auto_precision_of_a_job_depends_on_its_noise(monkeypatch, noise, halo, fast, precision):
-    """Weak noise, and none that is known, is removed in float32."""
-    monkeypatch.setattr("masked_denoiser.jobs.executor.is_bfloat16_fast", lambda device: fast)
-    monkeypatch.setattr(tune_precision, "measure_loss", lambda *arguments: 0.0)
-    image = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
-    options = Options(noise=noise, halo=halo, intensity=(0.0, 255.0))
-    prepared = prepare_array(open_image(image, axes="YX"), model=tiny_model(1), options=options, device="cpu")
-    assert prepared.job.precision == prepared.pipeline.runner.precision == precision
-    assert any("bfloat16" in message for message in prepared.messages) == (precision == "bfloat16")
 
 
 def test_precision_changes_the_job_digest():

@@ -79,7 +79,19 @@ def test_understated_size_is_noticed(tmp_path: Path, weights: bytes) -> None:
         read_package(path)
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-30], lambda data: b"", lambda data: data[:300] + bytes(999)])
+def with_invalid_name(data: bytes) -> bytes:
+    """Return a package whose central directory has a name that claims to be UTF-8 and is not."""
+    entry = data.index(b"PK\x01\x02")
+    broken = bytearray(data)
+    broken[entry + 9] |= 0x08  # the flag of UTF-8
+    broken[entry + 46] = 0xFF
+    return bytes(broken)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[:-30], lambda data: b"", lambda data: data[:300] + bytes(999), with_invalid_name],
+)
 def test_damaged_packages_are_refused(tmp_path: Path, weights: bytes, damage) -> None:  # type: ignore[no-untyped-def]
     path = package(tmp_path / "a.zip", {ATTACHED_MODEL: weights})
     path.write_bytes(damage(path.read_bytes()))

@@ -1,20 +1,22 @@
-"""Choice of the precision of `--precision auto`: bfloat16 where it is fast and loses next to nothing, else float32.
+"""Where bfloat16 is fast, and what it loses: measurements for `--precision auto` (`jobs.job_precision`).
 
-Devices with instructions for bfloat16 are about twice as fast in it. Its loss depends on the model, and grows as the
+Its loss depends on the model, and grows as the
 noise becomes weaker (`python -m benchmarks precision`). So it is measured on the clean sample slide with the weakest
 noise for which it is used, and cached. Nothing is timed: the choice must not change from run to run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from masked_denoiser.inference.cpu.kernels import unavailable_reason
-from masked_denoiser.inference.device import computes_bfloat16, identify
+from masked_denoiser.inference.device import computes_bfloat16
 from masked_denoiser.inference.measurement_cache import recall, remember
-from masked_denoiser.inference.precision import Precision, RequestedPrecision
+from masked_denoiser.inference.precision import Precision
 from masked_denoiser.inference.runner import ModelRunner
 from masked_denoiser.models.file import Model
 from masked_denoiser.samples import sample_path
@@ -29,37 +31,25 @@ MIN_NOISE = 5 / 255
 _SIDE = 256
 
 
-def resolve_precision(requested: RequestedPrecision, model: Model, bfloat16: bool) -> tuple[Precision, str]:
-    """Return the precision, and a message for the user, which is empty unless "auto" had a choice.
-
-    Args:
-        requested: by the user.
-        model: the model.
-        bfloat16: whether bfloat16 is fast on all devices of the job.
-    """
-    if requested != "auto":
-        return requested, ""
-    if not bfloat16:
-        return "float32", ""
-    loss = _loss(model)
-    if loss > MAX_LOSS:
-        return "float32", f"computing in float32, as bfloat16 would lose {loss:.2g} dB with this model"
-    return "bfloat16", f"computing in bfloat16, which loses at most {MAX_LOSS:g} dB and is about twice as fast"
-
-
 def is_bfloat16_fast(device: torch.device) -> bool:
     """Return whether a device has instructions for bfloat16 and, for a CPU, torch has kernels that use them well."""
     return computes_bfloat16(device) and (device.type != "cpu" or not unavailable_reason(torch.bfloat16))
 
 
-def _loss(model: Model) -> float:
-    """Return the loss of bfloat16 in dB on the sample slide, measured once per model, on the CPU."""
-    device = torch.device("cpu")
-    key = f"loss of model {model.digest} in bfloat16 on {identify(device)}"
+def bfloat16_loss(model: Model, report: Callable[[str], None]) -> float:
+    """Return the loss of bfloat16 in dB on the sample slide, measured once per model, on the CPU.
+
+    Args:
+        model: the model.
+        report: receives a message before a measurement.
+    """
+    capability = torch.backends.cpu.get_cpu_capability()
+    key = f"loss of model {model.digest} in bfloat16, {capability}, torch {torch.__version__}"
     cached = recall(key)
     if isinstance(cached, float):
         return cached
-    loss = round(measure_loss(model, device, "bfloat16"), 6)
+    report(f"measuring once what bfloat16 loses with {model.card.name}")
+    loss = round(measure_loss(model, torch.device("cpu"), "bfloat16"), 6)
     remember(key, loss)
     return loss
 
@@ -72,8 +62,8 @@ def measure_loss(model: Model, device: torch.device, precision: Precision) -> fl
     errors = []
     for kind in ("float32", precision):
         runner = ModelRunner(model, device, precision=kind)
-        level = np.full_like(noisy[:, :1], MIN_NOISE) if runner.takes_noise_map else None
-        errors.append(float(np.square(runner(noisy, ((0, 0),), level).mean.clip(0, 1) - clean).mean()))
+        noise_map = np.full_like(noisy[:, :1], MIN_NOISE) if runner.takes_noise_map else None
+        errors.append(float(np.square(runner(noisy, ((0, 0),), noise_map).mean.clip(0, 1) - clean).mean()))
     return 10 * float(np.log10(errors[1] / errors[0]))
 
 

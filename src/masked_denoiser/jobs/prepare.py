@@ -18,6 +18,7 @@ from masked_denoiser.images.validation.fingerprint import take_fingerprint
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.images.writers.output_path import check_output
 from masked_denoiser.jobs.executor import Executor, LocalExecutor, PipelineT
+from masked_denoiser.jobs.job_precision import continued_precision_message
 from masked_denoiser.jobs.messages import axis_order_messages, job_messages, old_std_messages
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.pipeline.region_sink import RegionSink
@@ -92,22 +93,30 @@ def prepare_file(
     check_output(path, source)
     source = readable_source(source, options)
     resolve = partial(resolve_job, source, output, model=model, device=device, executor=executor, report=report)
-    measured = options.precision == "auto"
+    chosen = options.precision == "auto"
     with ExitStack() as undo:
         lock = lock_output(path, *([std_path(path)] if options.std else []))
         undo.callback(lock.release)
         try:
             continued = check_existing(path, source, options.std, resume, overwrite)
         except AlreadyCompleteError:
-            check_same_job(path, resolve(options=options).job, measured_precision=measured)
+            check_same_job(path, resolve(options=options).job, chosen_precision=chosen)
             raise
         resolved = resolve(options=Journal.restore_tile(path, options) if continued else options)
         if continued:
-            job = Journal.restore_measurements(path, resolved.job, measured_precision=measured)
-            resolved = replace(resolved, job=job)
+            job = Journal.restore_measurements(path, resolved.job, chosen_precision=chosen)
+            resolved = _continued(resolved, job, executor)
         prepared = _open_pipeline(executor, resolved, lock, continued=continued, overwrite=overwrite)
         undo.pop_all()
     return prepared
+
+
+def _continued(resolved: ResolvedJob, job: Job, executor: Executor[Any]) -> ResolvedJob:
+    """Return a resolved job as it was recorded, with a message on its precision unless it is the plain one."""
+    is_fast = executor.is_bfloat16_fast(resolved.device)
+    is_plain = job.precision == "float32" and not is_fast
+    message = "" if is_plain else continued_precision_message(job.precision, is_fast)
+    return replace(resolved, job=job, precision_message=message)
 
 
 def _open_pipeline(
@@ -117,7 +126,7 @@ def _open_pipeline(
     job, source = resolved.job, resolved.source
     open_locked = partial(open_output, source, job, lock, resume=continued, overwrite=overwrite)
     limits = Journal.recorded_limits(Path(job.output)) if continued else None
-    messages = (*_describe(resolved), *resolved.messages)  # reads pixels, and may fail: before the output is opened
+    messages = (*_describe(resolved), *resolved.choices)  # reads pixels, and may fail: before the output is opened
     pipeline = executor.pipeline(resolved, open_locked, limits)
     return Prepared(pipeline, (*messages, *_resumed(pipeline.journal)))
 
@@ -166,7 +175,7 @@ def prepare_job(
         except AlreadyCompleteError:
             check_same_job(path, job)
             raise
-        resolved = ResolvedJob(job, source, model, chosen, (message,))
+        resolved = _continued(ResolvedJob(job, source, model, chosen, (message,)), job, executor)
         prepared = _open_pipeline(executor, resolved, lock, continued=continued, overwrite=overwrite)
         undo.pop_all()
     return prepared
@@ -227,7 +236,7 @@ def prepare_array(
         _memory(source, job, part, np.dtype(np.float32)) if options.std else None,
         region=part,
     )
-    return Prepared(pipeline, (*_describe(resolved), *resolved.messages))
+    return Prepared(pipeline, (*_describe(resolved), *resolved.choices))
 
 
 def _memory(source: Source, job: Job, region: Region | None, dtype: Any = None) -> MemorySink | RegionSink:

@@ -11,9 +11,9 @@ from typing import Any
 from masked_denoiser.errors import JobError
 from masked_denoiser.images.readers.damage import zero_fill_damage
 from masked_denoiser.images.source import Source
-from masked_denoiser.inference.tune_precision import MIN_NOISE, resolve_precision
+from masked_denoiser.inference.precision import Precision
 from masked_denoiser.jobs.executor import Executor, LocalExecutor
-from masked_denoiser.jobs.spec.job import Job
+from masked_denoiser.jobs.job_precision import choose_precision
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolve import make_job, resolve_channels
 from masked_denoiser.jobs.spec.resolved_job import ResolvedJob
@@ -22,9 +22,6 @@ from masked_denoiser.models.catalogue import AUTO, load_model, resolve_auto
 from masked_denoiser.models.file import Model
 
 _LOG = logging.getLogger(__name__)
-
-#: Intensity, in units of the range, at which the strength of the noise is judged.
-_MIDDLE = 0.25
 
 
 def resolve_job(
@@ -59,19 +56,15 @@ def resolve_job(
     loaded = model if isinstance(model, Model) else load_model(name)
     if options.tile == "auto" and not executor.can_measure:
         raise JobError("tile 'auto' is measured on one device; give its value for a cluster")
-    precision, precision_message = resolve_precision(options.precision, loaded, executor.is_bfloat16_fast(chosen))
+    # Speeds are measured in float32 if the precision is only chosen when the noise is known.
+    precision: Precision = "float32" if options.precision == "auto" else options.precision
     options = resolve_tile(options, loaded, chosen, precision, report)
     job = make_job(source, loaded, options, chosen.type, str(output), precision, name)
-    is_exact = options.halo == "exact" or not _has_clear_noise(job)
-    if options.precision == "auto" and precision != "float32" and is_exact:
-        job, precision_message = replace(job, precision="float32"), ""
-    return ResolvedJob(job, source, loaded, chosen, tuple(filter(None, (device_message, precision_message))))
-
-
-def _has_clear_noise(job: Job) -> bool:
-    """Return whether noise is removed that is strong enough for bfloat16 in all channels from which any is removed."""
-    variances = [noise for _, treatment in job.treatments for noise in treatment.noise_variances]
-    return bool(variances) and min(float(noise.sigma(_MIDDLE)) for noise in variances) >= MIN_NOISE
+    precision_message = ""
+    if options.precision == "auto":
+        precision, precision_message = choose_precision(job, loaded, executor.is_bfloat16_fast(chosen), report)
+        job = replace(job, precision=precision)
+    return ResolvedJob(job, source, loaded, chosen, (device_message,), precision_message)
 
 
 def readable_source(source: Source, options: Options) -> Source:

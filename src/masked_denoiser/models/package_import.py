@@ -47,7 +47,7 @@ def read_package(path: Path) -> Model:
                 copy = Path(folder) / ATTACHED_MODEL
                 copy.write_bytes(_read(archive, files[ATTACHED_MODEL], _MAX_MODEL, path))
                 return read_model(copy)
-    except (BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, ZlibError) as error:
+    except (BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, UnicodeError, ZlibError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(f"{path} cannot be read as a package of bioimage.io: {reason}") from error
 

@@ -1,5 +1,6 @@
 """Networks with fused kernels, compared with the layers that are trained."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.inference.cpu import kernels, prepare
 from masked_denoiser.inference.cpu.prepare import prepare_for_cpu
+from masked_denoiser.inference.cpu.threads import run_in_threads
 from masked_denoiser.inference.runner import ModelRunner, precision_context
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.network.config import SwinConfig
@@ -84,13 +86,25 @@ def test_threads_change_nothing_but_rounding():
     assert all(float((out - outs[0]).abs().max()) < 2e-5 * float(outs[0].abs().max()) for out in outs)
 
 
-@torch.inference_mode()
-def test_errors_in_threads_are_raised():
-    torch.set_num_threads(2)
-    with pytest.raises(ValueError, match="not on the grid"):
-        prepare_for_cpu(random_network(SWIN), torch.float32)(
-            torch.rand(1, 3, 64, 64), HashedTokenMask(0.75, 0, 0, ((3, 0),))
-        )
+@pytest.mark.parametrize("threads", [1, 3])
+def test_first_error_in_threads_is_raised_when_all_have_stopped(threads):
+    torch.set_num_threads(threads)
+    running, finished = [], []
+
+    def fail_at_four(item):
+        running.append(item)
+        assert not torch.is_grad_enabled() or threads == 1
+        if item == 4:
+            raise MemoryError("planted")
+        time.sleep(0.01)
+        finished.append(item)
+
+    with pytest.raises(MemoryError, match="planted"):
+        run_in_threads(fail_at_four, range(100))
+    assert sorted(running) == sorted([*finished, 4])
+    assert len(finished) < 50
+    time.sleep(0.05)
+    assert len(running) == len(finished) + 1
 
 
 def test_masked_pixels_are_refused():

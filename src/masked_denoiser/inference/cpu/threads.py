@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -24,7 +24,7 @@ def run_in_threads(function: Callable[[Item], None], items: Iterable[Item]) -> N
     """Call a function for all items, in as many threads as torch uses in this one, and wait for all.
 
     Args:
-        function: called without gradients; its errors are raised here.
+        function: called without gradients. Its first error is raised here, when no other call is running any more.
         items: arguments of the function.
     """
     count = torch.get_num_threads()
@@ -34,7 +34,12 @@ def run_in_threads(function: Callable[[Item], None], items: Iterable[Item]) -> N
         return
     with _LOCK:
         pool = _single_threaded_pool(count)
-    for future in [pool.submit(_without_gradients, function, item) for item in items]:
+    futures = [pool.submit(_without_gradients, function, item) for item in items]
+    finished, pending = wait(futures, return_when=FIRST_EXCEPTION)
+    for future in pending:
+        future.cancel()
+    wait(pending)  # none may hold memory when the caller starts again with smaller batches
+    for future in finished:
         future.result()
 
 
@@ -43,9 +48,13 @@ def _without_gradients(function: Callable[[Item], None], item: Item) -> None:
         function(item)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _single_threaded_pool(count: int) -> ThreadPoolExecutor:
-    """Return a pool of threads in each of which torch's operations are single-threaded."""
+    """Return a pool of threads in each of which torch's operations are single-threaded.
+
+    Torch has one default for new threads, which is 1 until the pool has started: another thread that uses torch for the
+    first time in these milliseconds stays single-threaded.
+    """
     started = threading.Barrier(count + 1)
 
     def start() -> None:

@@ -154,6 +154,7 @@ class Cluster:
             device=self._device,
             threads=self._threads,
             torch=self._torch,
+            is_bfloat16_fast=self._bfloat16,
         )
 
     def close(self) -> None:

@@ -34,6 +34,7 @@ class ClusterPipeline:
         output: sinks and journal of the output.
         device, threads: device and CPU threads of each worker.
         torch: version of torch that all workers have.
+        is_bfloat16_fast: whether bfloat16 is fast on all workers.
         cancel: set from any thread to stop.
     """
 
@@ -44,6 +45,7 @@ class ClusterPipeline:
     device: str = "auto"
     threads: int | None = None
     torch: str = ""
+    is_bfloat16_fast: bool = False
     cancel: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -103,6 +105,7 @@ class ClusterPipeline:
             pack_model(self.model),
             self.device,
             self.torch,
+            self.is_bfloat16_fast,
             self.threads,
         )
 

@@ -93,6 +93,7 @@ class Run:
         model: model card as JSON, and tensors as safetensors.
         device: argument of `choose_device`, which must return a device of the job's kind.
         torch: version of torch that all workers have.
+        is_bfloat16_fast: whether bfloat16 is fast on all workers.
         threads: CPU threads to compute with; None for as many as the worker has.
     """
 
@@ -101,6 +102,7 @@ class Run:
     model: tuple[str, bytes]
     device: str
     torch: str
+    is_bfloat16_fast: bool
     threads: int | None = None
 
 
@@ -226,6 +228,11 @@ def _make_pipeline(run: Run) -> Pipeline:
     chosen, _ = choose_device(run.device)
     if chosen.type != job.device:
         raise JobError(f"the worker on {platform.node()} computes on {chosen.type}, but the job is for {job.device}")
+    if job.precision == "bfloat16" and is_bfloat16_fast(chosen) != run.is_bfloat16_fast:
+        raise JobError(
+            f"the worker on {platform.node()} differs from the others in its instructions for bfloat16, so its pixels "
+            "would differ; use equal workers, or --precision float32 for a new job"
+        )
     model = Model(Card.from_json(run.model[0]), load(run.model[1]))
     runner = create_runner(model, chosen, job, report=logging.getLogger(__name__).info)
     with ExitStack() as undo:

@@ -20,7 +20,8 @@ class ResolvedJob:
         source: the image as the job reads it.
         model: the loaded model.
         device: the device that computes.
-        messages: how device and precision were chosen, for the user.
+        messages: how the device was chosen, for the user.
+        precision_message: how the precision was chosen; empty if there was no choice.
     """
 
     job: Job
@@ -28,3 +29,9 @@ class ResolvedJob:
     model: Model
     device: torch.device
     messages: tuple[str, ...]
+    precision_message: str = ""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """All messages on what was chosen."""
+        return (*self.messages, self.precision_message) if self.precision_message else self.messages

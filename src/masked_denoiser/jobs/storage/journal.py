@@ -131,7 +131,7 @@ class Journal:
         return journal
 
     @staticmethod
-    def restore_measurements(output: Path, job: Job, *, measured_precision: bool = False) -> Job:
+    def restore_measurements(output: Path, job: Job, *, chosen_precision: bool = False) -> Job:
         """Return a job with the noise measurement that the journal records, if the noise was measured.
 
         A measurement on another machine or with another version of SciPy may differ in its last digits.
@@ -139,7 +139,7 @@ class Journal:
         Args:
             output: path of the output.
             job: the job as it would start now.
-            measured_precision: whether the precision was also measured.
+            chosen_precision: whether the precision was left to be chosen.
         """
         values = read_records(Journal.path_for(output))[0][0].get("job")
         if not isinstance(values, dict) or values.get("version") != job.version:
@@ -148,7 +148,7 @@ class Journal:
         recorded = job_from_json(values | locations, str(Journal.path_for(output)))
         if recorded.requested_noise != job.requested_noise:
             return job
-        if measured_precision:
+        if chosen_precision:
             job = replace(job, precision=recorded.precision)
         return replace(job, noise=recorded.noise, treatments=recorded.treatments, hot_pixels=recorded.hot_pixels)
 

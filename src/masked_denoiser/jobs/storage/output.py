@@ -123,13 +123,13 @@ def _check_absent(path: Path) -> None:
         raise JobError(f"{path} exists; write elsewhere, or replace it with --overwrite")
 
 
-def check_same_job(path: Path, job: Job, *, measured_precision: bool = False) -> None:
+def check_same_job(path: Path, job: Job, *, chosen_precision: bool = False) -> None:
     """Check that a complete output was written by a job with the same settings.
 
     Args:
         path: path of the output.
         job: the job as it would start now.
-        measured_precision: whether the precision was measured.
+        chosen_precision: whether the precision was left to be chosen.
 
     Raises:
         JobError: that names the differences.
@@ -143,7 +143,7 @@ def check_same_job(path: Path, job: Job, *, measured_precision: bool = False) ->
             f"{path} exists and is not an output of this version; write elsewhere, or replace it with --overwrite"
         )
     measured = {"noise", "treatments", "hot_pixels"} if job.requested_noise == "auto" else set()
-    ignored = {"version", *measured, *(["precision"] if measured_precision else [])}
+    ignored = {"version", *measured, *(["precision"] if chosen_precision else [])}
     now = json.loads(json.dumps(job.settings()))
     differing = [
         describe_difference(key, then.get(key), now[key])
