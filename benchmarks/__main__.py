@@ -22,11 +22,12 @@ from benchmarks.pages import replace_between
 from benchmarks.peers import command as peers
 from benchmarks.pipeline import measure_pipeline
 from benchmarks.precision import measure_precision, precision_table
+from benchmarks.profile import measure_profile, profile_table
 from benchmarks.start import measure_first_result, measure_startup
 from masked_denoiser.inference.device import choose_device
 
 #: Parts of the benchmark.
-_PARTS = ("network", "training", "pipeline", "start", "precision")
+_PARTS = ("network", "training", "pipeline", "start", "precision", "profile")
 
 #: Rows of the startup table, by key of its figures.
 _STARTUP_ROWS = {"help": "masked-denoiser --help", "import": "import masked_denoiser"}
@@ -78,6 +79,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         rows += measure_training(device)
     figures["rows"] = [row.to_dict() for row in rows]
     figures["peak_memory"] = peak_memory(device)
+    if "profile" in parts:
+        figures["profile"] = measure_profile()
     if "precision" in parts:
         figures["precision"] = measure_precision()
     if "start" in parts:
@@ -106,6 +109,8 @@ def as_table(figures: dict[str, Any]) -> str:
         parts = figures["first_result"]
         named = ", ".join(f"{what} {parts[key]:.2f} s" for key, what in _FIRST_RESULT_PARTS.items())
         lines.append(f"| first result, sample slide of 512 x 512 | {sum(parts.values()):.2f} s: {named} |")
+    if "profile" in figures:
+        lines += ["", *profile_table(figures["profile"])]
     if "precision" in figures:
         lines += ["", *precision_table(figures["precision"])]
     return "\n".join(lines) + "\n"

@@ -53,7 +53,7 @@ def precision_table(rows: list[dict[str, Any]]) -> list[str]:
 def _losses(name: str, model: Model, sigma: float) -> dict[str, Any]:
     clean = _clean(model.card.architecture.channels)
     noise = np.random.default_rng(0).normal(0.0, sigma / 255.0, clean.shape)
-    noisy = (np.clip(clean + noise, 0.0, 1.0) * 255.0).round().astype(np.float32) / 255.0
+    noisy = np.clip(clean + noise, 0.0, 1.0).astype(np.float32)
     exact = _psnr(ModelRunner(model, _CPU), noisy, clean, sigma)
     kinds: tuple[Precision, ...] = ("bfloat16", "float16")
     losses: dict[str, float] = {

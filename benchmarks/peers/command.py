@@ -50,7 +50,9 @@ def main(arguments: Sequence[str], peers: Sequence[Peer] = PEERS) -> None:
         for peer in chosen
         if peer.name in environments
     ]
-    images = cases(given.data, given.images, given.crop, given.volume)
+    images = list(cases(given.data, given.images, given.crop, given.volume))
+    if not images:
+        raise SystemExit(f"no images in {given.data}; docs/comparison.md lists the folders that are looked for")
     entries = compare(runners, images, given.parts)
     versions = {runner.peer.name: _version(runner.peer, runner.environment) for runner in runners}
     text = render(_heading(_command(given), limits), chosen, entries, versions, missing)
@@ -63,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder with kodak24/, w2s/, fmd/ and so on")
+    parser.add_argument("--data", type=Path, required=True, help="folder of images: see docs/comparison.md")
     parser.add_argument("--volume", type=Path, help="8-bit gray volume without noise, for MRI")
     parser.add_argument("--images", type=int, default=2, help="images of each kind (default: 2; 0 for all)")
     parser.add_argument("--crop", type=int, default=512, help="largest side in pixels (default: 512; 0 for any)")
@@ -125,6 +127,7 @@ def _command(given: argparse.Namespace) -> str:
     for name in ("images", "crop", "limit", "threads"):
         value = getattr(given, name)
         parts += [f"--{name}", f"{value:g}"] if value != parser.get_default(name) else []
+    parts += ["--finished"] if given.finished else []
     parts += ["--only", *given.only] if given.only else []
     parts += ["--parts", *given.parts] if given.parts != parser.get_default("parts") else []
     return shlex.join(parts)

@@ -32,8 +32,11 @@ def in_order(pixels: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def denoise_image(gateway: Any, image: Any, options: dict[str, Any]) -> Any:
-    """Denoise an image, and return the new image in the same dataset, with the channels of its source."""
-    pixels = planes(image)
+    """Denoise an image, and return the new image with the channels of its source, in its dataset if it has one.
+
+    The result of an image of a plate, whose parent is the sample of a well, is in no dataset.
+    """
+    pixels, parent = planes(image), image.getParent()
     result = md.denoise(pixels, axes=_AXES, **options)
     sizes = pixels.shape[:3]
     return gateway.createImageFromNumpySeq(
@@ -41,7 +44,7 @@ def denoise_image(gateway: Any, image: Any, options: dict[str, Any]) -> Any:
         f"{image.getName()} denoised",
         *sizes,
         description=f"Denoised by masked-denoiser from image {image.getId()}",
-        dataset=image.getParent(),
+        dataset=parent if parent is not None and parent.OMERO_CLASS == "Dataset" else None,
         sourceImageId=image.getId(),
     )
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import runpy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,8 +37,8 @@ def test_options_exist(name):
 class ServerImage:
     """Image of an OMERO server: the methods of the gateway that the script uses."""
 
-    def __init__(self, pixels):
-        self._pixels = pixels
+    def __init__(self, pixels, parent):
+        self._pixels, self.parent = pixels, parent
 
     def getSizeZ(self):
         return self._pixels.shape[0]
@@ -55,7 +56,7 @@ class ServerImage:
         return 7
 
     def getParent(self):
-        return "dataset"
+        return self.parent
 
     def getPrimaryPixels(self):
         return self
@@ -74,12 +75,14 @@ class Gateway:
         return np.array(stack)
 
 
-def test_omero_script_keeps_order_of_planes(monkeypatch):
+@pytest.mark.parametrize(("kind", "linked"), [("Dataset", True), ("WellSample", False)])
+def test_omero_script_keeps_order_of_planes(kind, linked):
     pixels = np.random.default_rng(1).integers(0, 4000, (2, 3, 2, 48, 56)).astype(np.uint16)
     gateway = Gateway()
     script = runpy.run_path(str(FOLDER / "omero" / "denoise_images.py"))
     options = {"model": tiny_model(channels=1), "noise": "none"}
-    result = script["denoise_image"](gateway, ServerImage(pixels), options)
-    assert gateway.facts == ("cells denoised", "dataset", 7)
+    parent = SimpleNamespace(OMERO_CLASS=kind)
+    result = script["denoise_image"](gateway, ServerImage(pixels, parent), options)
+    assert gateway.facts == ("cells denoised", parent if linked else None, 7)
     assert np.array_equal(result, masked_denoiser.denoise(pixels, axes="ZCTYX", **options))
     assert not np.array_equal(result, pixels)

@@ -270,7 +270,7 @@ class Options:
     )
     compiled: bool = field(
         default=False,
-        metadata=_described("compile the network first, which takes minutes", "expert", "pixels", flag="--compile"),
+        metadata=_described("compile the network first, which can take minutes", "expert", "pixels", flag="--compile"),
     )
     cpu_as_last_resort: bool = field(
         default=False,
