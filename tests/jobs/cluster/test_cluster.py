@@ -209,6 +209,7 @@ def test_orphaned_worker_cannot_write_to_a_new_job(image, tmp_path, monkeypatch)
         ({"job": ("input", "/nowhere/in.zarr")}, "does not find /nowhere/in.zarr"),
         ({"job": ("output", "gone.ome.zarr")}, "does not find .*gone.ome.zarr"),
         ({"job": ("fingerprint", {"files": 0, "pixels": 1})}, "finds another image"),
+        ({"job": ("precision", "bfloat16"), "is_bfloat16_fast": True}, "differs .* in its instructions for bfloat16"),
     ],
 )
 def test_mismatched_worker_refuses(image, tmp_path, change, words):
@@ -217,11 +218,12 @@ def test_mismatched_worker_refuses(image, tmp_path, change, words):
     if "job" in change:
         key, value = change["job"]
         job[key] = str(tmp_path / value) if key == "output" else value
-        change = {"job": json.dumps(job)}
+        change = change | {"job": json.dumps(job)}
     refused = denoise_group(register_local_run(pipeline, image, **change), 0, 0)
     assert isinstance(refused, JobError)
     assert re.search(words, str(refused))
     assert not any((tmp_path / "a.ome.zarr" / "0" / "c").rglob("*"))
+    pipeline.close()
 
 
 def test_driver_waits_for_workers(image, tmp_path):

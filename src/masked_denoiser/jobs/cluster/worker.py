@@ -102,7 +102,7 @@ class Run:
     model: tuple[str, bytes]
     device: str
     torch: str
-    is_bfloat16_fast: bool
+    is_bfloat16_fast: bool = False
     threads: int | None = None
 
 
