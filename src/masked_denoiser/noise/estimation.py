@@ -108,17 +108,14 @@ def estimate_channels(
         is_doubtful = single[0].is_doubtful and bool(neighbours)
         return [(_from_differences(neighbours, step, prior) or single) if is_doubtful else single]
     gray = nearly_gray(stacks, step)
-    shares = (np.ones(3), np.ones(3)) if gray else _independent_shares(stacks)
+    small, large = (np.ones(3), np.ones(3)) if gray else _independent_shares(stacks)
     shares_structure = not gray and channels_share_structure(stacks, _COMPARED_DILATION)
 
     def estimate(channel: int) -> tuple[ChannelNoise, VarianceBins]:
-        return _estimate_noise(
-            [stack[channel] for stack in stacks],
-            [None if mask is None else mask[channel] for mask in masks],
-            step,
-            (float(shares[0][channel]), float(shares[1][channel])),
-            shares_structure=shares_structure,
-        )
+        tiles = [stack[channel] for stack in stacks]
+        tile_masks = [None if mask is None else mask[channel] for mask in masks]
+        independent = float(small[channel]), float(large[channel])
+        return _estimate_noise(tiles, tile_masks, step, independent, shares_structure=shares_structure)
 
     return map_in_threads(estimate, range(len(stacks[0])))
 
