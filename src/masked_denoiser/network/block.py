@@ -126,7 +126,7 @@ class SwinBlock(nn.Module):
     def _attend(self, x: Tensor, batch: _WindowBatch) -> Tensor:
         if batch.keep is None:
             return self._attend_all(self.norm1(x), batch)
-        positions = _kept_positions(batch.keep) if x.device.type == "cpu" else None
+        positions = kept_positions(batch.keep) if x.device.type == "cpu" else None
         if positions is None or batch.key_bias is None:
             return self._attend_all(_masked(self.norm1(x), batch.keep), batch)
         rows = (positions + batch.keep.shape[1] * torch.arange(len(positions), device=x.device)[:, None]).flatten()
@@ -144,7 +144,7 @@ def _masked(tokens: Tensor, keep: Tensor) -> Tensor:
     return tokens * keep.flatten()[:, None].to(tokens.dtype)
 
 
-def _kept_positions(keep: Tensor) -> Tensor | None:
+def kept_positions(keep: Tensor) -> Tensor | None:
     """Return the positions [n, k] of the kept tokens of each window, or None if a window keeps more than half.
 
     A window that keeps fewer than others also gets positions of masked tokens.

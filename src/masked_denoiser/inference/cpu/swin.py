@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name)
 from masked_denoiser.inference.cpu.attention import KeyWeights, MaskedAttention, attend_all
 from masked_denoiser.inference.cpu.kernels import PackedConv, PackedLinear
 from masked_denoiser.inference.cpu.threads import run_in_threads
-from masked_denoiser.network.block import SwinBlock
+from masked_denoiser.network.block import SwinBlock, kept_positions
 from masked_denoiser.network.masks import TokenMask
 from masked_denoiser.network.swin import MaskedSwin, SwinGroup
 from masked_denoiser.network.windows import Windows, make_windows, wrap_masks
@@ -199,20 +199,6 @@ class _ResidualConv:
         for conv, slope in self._inner:
             x = conv.leaky_relu(x, slope)
         return x
-
-
-def kept_positions(keep: Tensor) -> Tensor | None:
-    """Return the positions [n, k] of the kept tokens of each window, or None if a window keeps more than half.
-
-    A window that keeps fewer than others also gets positions of masked tokens.
-    """
-    counts = keep.sum(dim=1)
-    largest = max(1, int(counts.max()))
-    if 2 * largest > keep.shape[1]:
-        return None
-    if int(counts.min()) == largest:
-        return keep.nonzero()[:, 1].view(-1, largest)
-    return keep.int().topk(largest, sorted=False).indices
 
 
 def _add(linear: PackedLinear, x: Tensor, tokens: Tensor) -> Tensor:
