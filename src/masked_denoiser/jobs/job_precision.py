@@ -22,11 +22,14 @@ def choose_precision(
     Args:
         job: resolved but for its precision.
         model: its model.
-        is_bfloat16_fast: whether bfloat16 is fast on all devices of the job; if not, there is no choice and no message.
+        is_bfloat16_fast: whether bfloat16 is fast on all devices of the job. If not, or if all channels are left alone,
+            there is no choice and no message.
         report: receives a message before the loss of a model is measured, which is done once.
     """
     if not is_bfloat16_fast:
         return "float32", ""
+    if not any(treatment.blend for _, treatment in job.treatments):
+        return "float32", ""  # everything is left alone
     if job.halo >= exact_halo(model.card.architecture):
         return "float32", "computing in float32, as with this halo tiles equal the whole image"
     if not _has_clear_noise(job):
@@ -34,7 +37,7 @@ def choose_precision(
     loss = bfloat16_loss(model, report)
     if loss > MAX_LOSS:
         return "float32", f"computing in float32, as bfloat16 would lose {loss:.2g} dB with this model"
-    return "bfloat16", f"computing in bfloat16, which is faster and loses at most {MAX_LOSS:g} dB"
+    return "bfloat16", f"computing in bfloat16, which is faster and loses less than {MAX_LOSS:g} dB on the sample slide"
 
 
 def _has_clear_noise(job: Job) -> bool:

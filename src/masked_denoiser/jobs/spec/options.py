@@ -236,7 +236,7 @@ class Options:
         default="auto",
         metadata=_described(
             "precision of the network's products; auto is bfloat16 if the processor or GPU has instructions for it and "
-            "the loss is below 0.02 dB, else float32, as for weak noise and an exact halo",
+            "the model loses below 0.02 dB on a sample, else float32, as for weak noise and an exact halo",
             "expert",
             "pixels",
             label="precision",
