@@ -16,21 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tifffile import imread
 from torch import Tensor, nn
 
 from masked_denoiser.evaluation.metrics import psnr
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.inference.runner import ModelRunner
+from masked_denoiser.inference.tune_precision import clean_sample
 from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.models.file import Model
-from masked_denoiser.samples import sample_path
 
 #: Models and standard deviations of the noise, in gray levels of 8 bits.
 _MODELS, _SIGMAS = ("general-rgb", "general-gray", "paper-rgb"), (1.0, 2.5, 5.0, 15.0, 50.0)
-
-#: Side of the square in the middle of the slide.
-_SIDE = 256
 
 _CPU = torch.device("cpu")
 
@@ -51,7 +47,7 @@ def precision_table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _losses(name: str, model: Model, sigma: float) -> dict[str, Any]:
-    clean = _clean(model.card.architecture.channels)
+    clean = clean_sample(model.card.architecture.channels)
     noise = np.random.default_rng(0).normal(0.0, sigma / 255.0, clean.shape)
     noisy = np.clip(clean + noise, 0.0, 1.0).astype(np.float32)
     exact = _psnr(ModelRunner(model, _CPU), noisy, clean, sigma)
@@ -92,10 +88,3 @@ def _rounded(values: Tensor, axes: tuple[int, ...] | None) -> Tensor:
     largest = values.abs().amax() if axes is None else values.abs().amax(axes, keepdim=True)
     step = largest.clamp(min=1e-12) / 127.0
     return (values / step).round() * step
-
-
-def _clean(channels: int) -> NDArray[np.float32]:
-    image = imread(sample_path("slide-clean"))
-    start = (image.shape[0] - _SIDE) // 2
-    middle = np.moveaxis(image[start:, start:][:_SIDE, :_SIDE], 2, 0)[None] / 255.0
-    return (middle if channels == 3 else middle.mean(axis=1, keepdims=True)).astype(np.float32)

@@ -56,7 +56,7 @@ def bfloat16_loss(model: Model, report: Callable[[str], None]) -> float:
 
 def measure_loss(model: Model, device: torch.device, precision: Precision) -> float:
     """Return the loss of PSNR in dB in half precision, compared with float32, on the sample slide with weak noise."""
-    clean = _clean_sample(model.card.architecture.channels)
+    clean = clean_sample(model.card.architecture.channels)
     noise = np.random.default_rng(0).normal(0.0, MIN_NOISE, clean.shape)
     noisy = np.clip(clean + noise, 0.0, 1.0).astype(np.float32)
     errors = []
@@ -67,7 +67,7 @@ def measure_loss(model: Model, device: torch.device, precision: Precision) -> fl
     return 10 * float(np.log10(errors[1] / errors[0]))
 
 
-def _clean_sample(channels: int) -> NDArray[np.float32]:
+def clean_sample(channels: int) -> NDArray[np.float32]:
     """Return the middle of the clean sample slide in [0, 1], [1, channels, side, side]."""
     from tifffile import imread
 
