@@ -84,6 +84,7 @@ def test_fine_tune(tmp_path):
     )
 
 
+@pytest.mark.long
 def test_cluster(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
