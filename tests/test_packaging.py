@@ -19,6 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 INSPECT = """
 import json
+import masked_denoiser
 from importlib.metadata import distribution
 from importlib.resources import files
 from masked_denoiser.samples import SAMPLES, sample_path
@@ -27,7 +28,7 @@ package = files("masked_denoiser")
 metadata = distribution("napari-masked-denoiser")
 print(json.dumps({
     "package": str(package),
-    "version": metadata.version,
+    "version": masked_denoiser.__version__,
     "entry points": [[point.group, point.name, point.value] for point in metadata.entry_points],
     "samples": [str(sample_path(name)) for name in SAMPLES],
     "weights": [str(path) for path in package.joinpath("models", "bundled").glob("*.safetensors")],

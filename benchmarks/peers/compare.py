@@ -17,7 +17,7 @@ from benchmarks.peers import checks
 from benchmarks.peers.environments import Environment
 from benchmarks.peers.images import Case
 from benchmarks.peers.run import ADAPTERS, Limits, Outcome, run_worker
-from benchmarks.peers.store import NOT_RUN, Store
+from benchmarks.peers.store import CHECK, NOT_RUN, Store
 from benchmarks.peers.table import Peer
 from masked_denoiser.errors import EvaluationError
 
@@ -90,7 +90,7 @@ class Runner:
                     programs = checks.Programs(programs.array, partial(self._run_file, Path(folder)))
                 return {"verdict": FILE_CHECKS[heading](Path(folder), programs)}
 
-        return self._finished(f"check: {heading}", self._fingerprint(source), measure, {"verdict": NOT_RUN})
+        return self._finished(f"{CHECK}{heading}", self._fingerprint(source), measure, {"verdict": NOT_RUN})
 
     def _finished(
         self, case: str, fingerprint: str, measure: Callable[[], dict[str, Any]], otherwise: dict[str, Any]

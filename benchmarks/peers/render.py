@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean, median
 from typing import Any
 
-from benchmarks.peers.store import NOT_RUN
+from benchmarks.peers.store import CHECK, NOT_RUN
 from benchmarks.peers.table import Peer
 
 Entry = dict[str, Any]
@@ -34,7 +34,7 @@ def render(
         parts += [_quality(present, scores), _cost(present, scores)]
     if verdicts:
         parts.append(_verdicts(present, verdicts))
-    if failures := _failures(scores):
+    if failures := _failures([*scores, *verdicts]):
         parts.append(failures)
     return "\n\n".join(parts) + "\n"
 
@@ -48,14 +48,14 @@ def _quality(peers: Sequence[Peer], scores: Sequence[Entry]) -> str:
     """Return mean PSNR and SSIM by program and kind; a program that failed on one image of a kind has no mean there."""
     kinds = list(dict.fromkeys(entry["kind"] for entry in scores))
     counts = {kind: len({entry["case"] for entry in scores if entry["kind"] == kind}) for kind in kinds}
-    rows = []
-    for peer in peers:
-        cells = []
-        for kind in kinds:
-            own = _of(peer, scores, kind)
-            cells.append(_mean(own))
-        rows.append([peer.name, *cells])
-    return "### Quality: PSNR in dB / SSIM\n\n" + _table(["", *(f"{kind} ({counts[kind]})" for kind in kinds)], rows)
+    rows = [[peer.name, *(_mean(_of(peer, scores, kind)) for kind in kinds)] for peer in peers]
+    heads = kinds if len(set(counts.values())) == 1 else [f"{kind} ({counts[kind]})" for kind in kinds]
+    number = "In parentheses: number of images." if heads is not kinds else _number_of_images(counts[kinds[0]])
+    return f"### Quality: PSNR in dB / SSIM\n\n{number}\n\n" + _table(["", *heads], rows)
+
+
+def _number_of_images(count: int) -> str:
+    return "One image of each kind." if count == 1 else f"{count} images of each kind."
 
 
 def _mean(entries: Sequence[Entry]) -> str:
@@ -71,10 +71,11 @@ def _mean(entries: Sequence[Entry]) -> str:
 def _cost(peers: Sequence[Peer], scores: Sequence[Entry]) -> str:
     rows = []
     for peer in peers:
-        done = [entry for entry in _of(peer, scores) if not entry["error"]]
+        own = _of(peer, scores)
+        done = [entry for entry in own if not entry["error"]]
         if not done:
             continue
-        by_axes = [_seconds_per_megapixel(done, axes) for axes in ("YX", "YXS", "ZYX")]
+        by_axes = [_seconds_per_megapixel([e for e in own if e["axes"] == axes], axes) for axes in ("YX", "YXS", "ZYX")]
         start, memory = median(entry["start"] for entry in done), max(entry["memory"] for entry in done)
         rows.append([peer.name, f"{start:.1f}", *by_axes, f"{memory / 1e6:.0f}"])
     heads = ["", "start, CPU s", "gray, CPU s / Mpx", "RGB, CPU s / Mpx", "volume, CPU s / Mvoxel", "peak memory, MB"]
@@ -83,9 +84,9 @@ def _cost(peers: Sequence[Peer], scores: Sequence[Entry]) -> str:
 
 def _seconds_per_megapixel(entries: Sequence[Entry], axes: str) -> str:
     """Return the median of CPU seconds per megapixel; the three values of an RGB pixel are one pixel."""
-    values = [entry["cpu"] / entry["pixels"] * 1e6 for entry in entries if entry["axes"] == axes]
+    values = [entry["cpu"] / entry["pixels"] * 1e6 for entry in entries if not entry["error"]]
     if not values:
-        return "n/a"
+        return _mean(entries)
     return f"{median(values) * (3 if axes == 'YXS' else 1):.3g}"
 
 
@@ -93,22 +94,30 @@ def _verdicts(peers: Sequence[Peer], verdicts: Sequence[Entry]) -> str:
     cases = list(dict.fromkeys(entry["case"] for entry in verdicts))
     rows = []
     for peer in peers:
-        own = {entry["case"]: entry["verdict"] for entry in _of(peer, verdicts)}
+        own = {entry["case"]: "fails" if _reason(entry) else entry["verdict"] for entry in _of(peer, verdicts)}
         if own:
             rows.append([peer.name, *(own.get(case, "n/a") for case in cases)])
-    return "### Practical checks\n\n" + _table(["", *(case.removeprefix("check: ") for case in cases)], rows)
+    return "### Practical checks\n\n" + _table(["", *(case.removeprefix(CHECK) for case in cases)], rows)
 
 
-def _failures(scores: Sequence[Entry]) -> str:
+def _failures(entries: Sequence[Entry]) -> str:
+    """Return a list of the reasons of failures, by program."""
     reasons: dict[tuple[str, str], list[str]] = {}
-    for entry in scores:
-        if entry["error"] not in ("", NOT_RUN):
-            reasons.setdefault((entry["peer"], entry["error"]), []).append(entry["kind"])
+    for entry in entries:
+        if (reason := _reason(entry)) not in ("", NOT_RUN):
+            place = entry["kind"] if "kind" in entry else f'"{entry["case"].removeprefix(CHECK)}"'
+            reasons.setdefault((entry["peer"], reason), []).append(place)
     lines = [
-        f"- **{peer}** on {'; '.join(dict.fromkeys(kinds))}: {_cell(reason)}"
-        for (peer, reason), kinds in reasons.items()
+        f"- **{peer}** on {'; '.join(dict.fromkeys(places))}: {_cell(reason)}"
+        for (peer, reason), places in reasons.items()
     ]
     return "### Failures\n\n" + "\n".join(lines) if lines else ""
+
+
+def _reason(entry: Entry) -> str:
+    """Return the reason of a failure on an image or in a check; empty if it did not fail."""
+    reason: str = entry["error"] if "error" in entry else entry["verdict"].partition("fails: ")[2]
+    return reason
 
 
 def _of(peer: Peer, entries: Sequence[Entry], kind: str | None = None) -> list[Entry]:

@@ -9,6 +9,9 @@ from typing import Any
 #: Error or verdict of what was not run, when finished results are shown.
 NOT_RUN = "not run"
 
+#: Begin of the names of practical checks, which distinguishes them from images.
+CHECK = "check: "
+
 
 class Store:
     """Results by peer, case and fingerprint of what determines them.

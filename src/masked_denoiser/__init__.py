@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from masked_denoiser.samples import sample_path
     from masked_denoiser.training.fine_tune import fine_tune
 
+    __version__: str
+
 _HOMES = {
     "Options": "masked_denoiser.jobs.spec.options",
     "denoise": "masked_denoiser.jobs.api",
@@ -51,6 +53,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its module on first use."""
+    if name == "__version__":
+        return import_module("masked_denoiser.version").program_version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -84,6 +84,7 @@ def test_finished_results_are_shown_without_running_anything(make_runner):
     assert absent["error"] == "not run"
     table = render("heading", [make_runner("return image").peer], [absent], {"fake": "1.0"}, {})
     assert "| fake | not run |" in table
+    assert "One image of each kind." in table
     assert "Failures" not in table
     entry = make_runner("return image").score(case())
     assert make_runner("return image", finished_only=True).score(case()) == entry
@@ -145,17 +146,21 @@ def test_tables_hold_means_and_costs_per_megapixel():
         entry("slow|er", 1, 40, 8),
         entry("slow|er", 2, 41, 8),
         entry("fast", 1, 20, 1, "YXS", 3_000_000),
+        {"peer": "slow|er", "case": "YXS1", "kind": "YXS", "axes": "YXS", "pixels": 3_000_000, "error": "not run"},
         {"peer": "fast", "case": "check: blank", "verdict": "NaN"},
+        {"peer": "slow|er", "case": "check: blank", "verdict": "fails: ValueError: no"},
     ]
     text = render("heading", peers, entries, {"fast": "2", "slow|er": "3"}, {"gone": "no wheel"})
     assert "- Not installed: **gone**: no wheel" in text
     assert "|  | YX (2) | YXS (1) |" in text
     assert "| fast | 30.50 / 0.305 | 20.00 / 0.200 |" in text
-    assert "| slow\\|er | 40.50 / 0.405 | n/a |" in text
+    assert "| slow\\|er | 40.50 / 0.405 | not run |" in text
     # The values of three colours are one pixel: one CPU second for one megapixel.
     assert "| fast | 1.5 | 2.5 | 1 | n/a | 30 |" in text
+    assert "| slow\\|er | 1.5 | 4 | not run | n/a | 40 |" in text
     assert "| fast | NaN |" in text
-    assert "Failures" not in text
+    assert "| slow\\|er | fails |" in text
+    assert text.endswith('### Failures\n\n- **slow|er** on "blank": ValueError: no\n')
 
 
 def in_process(function):

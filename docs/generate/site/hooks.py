@@ -3,7 +3,8 @@
 The pages of the repository are read on GitHub, too, so that they link to `../CONTRIBUTING.md` or to
 `../src/masked_denoiser/network/attention.py`. Here such targets are added to the site, and the links are changed.
 A link whose text is the name of its file shows the title of the page instead. Pictures become links to themselves, to
-be seen in full size on a narrow screen.
+be seen in full size on a narrow screen. Pages with wide tables have no table of contents at the side, which would leave
+too little room for them.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(?=[)#])")
 #: A link whose text is the name of a page's file: its target and anchor.
 _FILE_NAME = re.compile(r"\[(?:[\w-]+/)?[\w-]+\.md\]\(([^)\s#:]+\.md)(#[^)\s]*)?\)")
 
+#: A table of at least seven columns: the line below its head.
+_WIDE_TABLE = re.compile(r"^\|(?: *-+ *\|){7,}$", flags=re.MULTILINE)
+
 #: A picture of a page, and a short option of the command line, which must not be broken after its hyphens.
 _PICTURE, _FLAG = re.compile(r'<img [^>]*\bsrc="([^"]+)"[^>]*>'), re.compile(r"<code>(--?\w[^<]{0,24})</code>")
 
@@ -52,6 +56,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
     """Return the text of a page with links to the files of the site."""
+    if _WIDE_TABLE.search(markdown):
+        page.meta["hide"] = ["toc"]
     relinked = _LINK.sub(lambda match: _relink(match[1], page.file), markdown)
     return _FILE_NAME.sub(lambda match: f"[{_title(match[1], page.file, files)}]({match[1]}{match[2] or ''})", relinked)
 

@@ -42,10 +42,10 @@ _PLACE_SIDE = 96
 _PLACES, _PLACES_WITH_STRIDES, _PLACES_WITH_SWIN = 4, 3, 2
 
 #: Reasons for leaving an image alone, or for applying only a share of the correction.
-_BLANK = "it has one intensity only"
-_BELOW_ROUNDING = "its noise is below the rounding of its values"
-_TOO_LITTLE = "there is too little of it to measure its noise on"
-_WEAK = "its noise is weak against its contrast"
+_BLANK = "there is one intensity only"
+_BELOW_ROUNDING = "the noise is below the rounding of the values"
+_TOO_LITTLE = "there is too little to measure the noise on"
+_WEAK = "the noise is weak against the contrast"
 _NOT_WORTH_IT = "whatever was tried on a sample would remove about as much structure as noise"
 _PARTLY_STRUCTURE = "some of what would be removed may be structure"
 
