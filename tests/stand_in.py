@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from masked_denoiser.inference.memory_limits import MemoryLimits
 from masked_denoiser.inference.runner import Batch, Denoised
 
@@ -12,6 +14,7 @@ class StandIn:
 
     def __init__(self, function: Callable[..., Any], soft_limit: float = 0.0) -> None:
         self.function, self.soft_limit = function, soft_limit
+        self.device = torch.device("cpu")
         self.limits, self.wait_seconds, self.uncertainty = MemoryLimits(), 0.0, None
         self._messages: list[str] = []
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.denoising.correction_limits import limit_correction, undo_soft_limit
+from masked_denoiser.denoising.correction import limits
+from masked_denoiser.denoising.correction.limits import limit_correction, undo_soft_limit
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.prepare import prepare_array
@@ -113,3 +115,31 @@ def test_given_noise_limits_the_correction():
     assert run("none") == pytest.approx(0.1, rel=0.05)
     assert run("sigma=0.01") < 0.014
     assert run("sigma=0.1") == pytest.approx(0.1, rel=0.05)
+
+
+def test_limits_are_computed_on_the_cpu_if_memory_runs_out(monkeypatch):
+    truth = np.full((1, 1, 64, 64), 0.5, np.float32)
+    tiles = truth + noise(0.05, truth.shape)
+    devices, transfer = [], limits.to_device
+
+    def to_device(pixels, device):
+        devices.append(device.type)
+        if device.type == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return transfer(pixels, device)
+
+    monkeypatch.setattr(limits, "to_device", to_device)
+    limited = limit_correction(truth, tiles, [WHITE], device=torch.device("cuda"))
+    np.testing.assert_array_equal(limited, limit_correction(truth, tiles, [WHITE]))
+    assert devices[:2] == ["cuda", "cpu"]
+
+
+@pytest.mark.gpu
+def test_gpu_limits_as_the_cpu_does():
+    truth = np.linspace(0.0, 1.0, 300 * 300, dtype=np.float32).reshape(1, 1, 300, 300).repeat(3, axis=1)
+    tiles = np.clip(truth + noise(0.1, truth.shape), 0, 1)
+    models = [NoiseVariance(0.01, 0.001), NoiseVariance(0.0, 0.01), NoiseVariance(0.0, 0.0, 1e-5, 0.02)]
+    ours, theirs = (
+        limit_correction(truth, tiles, models, 0.5, (0.0, 1.0), device=torch.device(d)) for d in ("cuda", "cpu")
+    )
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from masked_denoiser.denoising.stride_pattern import pattern_reach, remove_pattern
+from masked_denoiser.denoising.correction.stride_pattern import pattern_reach, remove_pattern
 
 SIDE = 120
 SCENE = gaussian_filter(np.random.default_rng(0).normal(size=(SIDE, SIDE)), 3) * 2

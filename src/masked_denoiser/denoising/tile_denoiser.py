@@ -12,16 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from masked_denoiser.denoising.context.neighbour_mean import Context
-from masked_denoiser.denoising.correction_limits import limit_correction, undo_soft_limit
+from masked_denoiser.denoising.correction.limits import limit_correction, undo_soft_limit
+from masked_denoiser.denoising.correction.stride_pattern import remove_pattern
 from masked_denoiser.denoising.intensity.exposures import Exposure, expose
 from masked_denoiser.denoising.intensity.transforms import Transform, make_transform
 from masked_denoiser.denoising.intensity.variance_stabilization import make_stabilizer
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
-from masked_denoiser.denoising.stride_pattern import remove_pattern
 from masked_denoiser.inference.memory_limits import MemoryLimits
 from masked_denoiser.inference.runner import Batch, Denoised, Pending, reflect
 from masked_denoiser.models.uncertainty import Uncertainty
@@ -41,11 +42,13 @@ class Runner(Protocol):
     """A network on a device: a `ModelRunner`, or a stand-in in tests.
 
     Attributes:
+        device: on which it runs.
         limits: known limits of the device memory.
         wait_seconds: time spent waiting for the device.
         uncertainty: calibration of the spread of the passes; None if the model has none.
     """
 
+    device: torch.device
     limits: MemoryLimits
     wait_seconds: float
     uncertainty: Uncertainty | None
@@ -110,7 +113,8 @@ class TileDenoiser:
 
         def result() -> Denoised:
             outputs = [get() for get in pending]
-            mean = _finish(outputs, self._undo_soft_limit(outputs, views, maps), views, repaired, treatment)
+            unlimited = self._undo_soft_limit(outputs, views, maps)
+            mean = _finish(outputs, unlimited, views, repaired, treatment, self.network.device)
             return Denoised(mean, self._std(outputs, views, repaired, treatment, sigma_share))
 
         return result
@@ -266,7 +270,12 @@ def _stabilizer_of_noise(treatment: NoiseTreatment) -> Transform | None:
 
 
 def _finish(
-    outputs: list[Denoised], unlimited: list[Batch] | None, views: list[_View], tiles: Batch, treatment: NoiseTreatment
+    outputs: list[Denoised],
+    unlimited: list[Batch] | None,
+    views: list[_View],
+    tiles: Batch,
+    treatment: NoiseTreatment,
+    device: torch.device,
 ) -> Batch:
     """Return the denoised tiles in units of their range, with all limits applied."""
     mean = _merge_intensities(views, [output.mean for output in outputs])
@@ -277,7 +286,7 @@ def _finish(
         mean = _to_gray(mean, tiles)
     if treatment.noise:
         noise, clipped = treatment.noise_variances, treatment.clipping_limits
-        mean = limit_correction(mean, tiles, noise, treatment.width, clipped, unlimited_mean)
+        mean = limit_correction(mean, tiles, noise, treatment.width, clipped, unlimited_mean, device)
     blend = np.float32(treatment.blend)
     return mean if blend == 1 else tiles + blend * (mean - tiles)
 

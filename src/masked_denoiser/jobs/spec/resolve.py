@@ -12,7 +12,8 @@ from masked_denoiser.denoising.background import measure_background
 from masked_denoiser.denoising.context.choice import choose_context
 from masked_denoiser.denoising.context.neighbour_mean import REACH as CONTEXT_REACH
 from masked_denoiser.denoising.context.planes import ContextPlanes
-from masked_denoiser.denoising.correction_limits import MEAN_REACH
+from masked_denoiser.denoising.correction.limits import MEAN_REACH
+from masked_denoiser.denoising.correction.stride_pattern import pattern_reach
 from masked_denoiser.denoising.hot_pixels import Positions, find_hot_pixels
 from masked_denoiser.denoising.intensity.colours import colours_are_related
 from masked_denoiser.denoising.intensity.epochs import count_epochs
@@ -21,7 +22,6 @@ from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_r
 from masked_denoiser.denoising.measurement.given_noise import AUTO
 from masked_denoiser.denoising.noise_settings import NoiseChoice, resolve_noise
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment, with_strength
-from masked_denoiser.denoising.stride_pattern import pattern_reach
 from masked_denoiser.denoising.tile_denoiser import MAP_REACH
 from masked_denoiser.errors import JobError
 from masked_denoiser.images.choices import Channels
