@@ -218,6 +218,22 @@ def test_gray_pixels_stay_gray_and_colours_are_kept():
     np.testing.assert_allclose(out[0, 1, 3:6, 3:6], tiles[0, 1, 3:6, 3:6], rtol=1e-6)
 
 
+def test_brighter_pixels_than_in_the_sample_take_one_more_pass():
+    passes = []
+
+    def network(tiles, origins, noise):
+        passes.append(float(tiles.max()))
+        return tiles
+
+    tiles = np.random.default_rng(0).uniform(0.1, 0.9, (1, 1, 50, 70)).astype(np.float32)
+    tiles[0, 0, 20:30, 30:40] = 2.0
+    treatment = NoiseTreatment(noise=((0.01, 0.0, 0.0, 0.0),), noise_map=True)
+    out = TileDenoiser(StandIn(network), 16)(tiles, ((0, 0),), treatment).mean
+    assert len(passes) == 2
+    assert max(passes[1:]) < 1  # nothing is clipped in the second
+    np.testing.assert_allclose(out, tiles, atol=0.3 * 0.01)
+
+
 def test_stride_images_have_independent_pixels():
     seen = []
 

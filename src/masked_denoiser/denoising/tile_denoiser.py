@@ -258,7 +258,8 @@ def _list_views(tiles: Batch, treatment: NoiseTreatment) -> list[_View]:
     if len(views) == 1 or treatment.gain or stabilizer is None:
         return views
     remaining = 1.0 - views[0].exposure.weight
-    stabilized = expose(np.asarray(stabilizer.forward(tiles), np.float32))
+    # The finest exposure would show the same range again, of which nothing is left to show but the margins.
+    stabilized = expose(np.asarray(stabilizer.forward(tiles), np.float32), first=1)
     return [views[0], *(_View(stabilizer, replace(e, weight=e.weight * remaining)) for e in stabilized)]
 
 

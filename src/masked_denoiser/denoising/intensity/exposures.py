@@ -62,17 +62,18 @@ def _black_level(number: int) -> float:
     return -(FACTOR**number - 1.0) / 4.0
 
 
-def expose(values: Batch) -> list[Exposure]:
+def expose(values: Batch, first: int = 0) -> list[Exposure]:
     """Return the exposures that the pixels of some tiles need; for most tiles the finest alone.
 
     The finest comes first even if no pixel uses it, because a tile must not depend on the others of its batch.
 
     Args:
         values: [B, C, H, W], unlimited, with the bulk in [0, 1].
+        first: number of the finest exposure to use.
     """
     exposures: list[Exposure] = []
     remaining = np.ones((len(values), 1, *values.shape[2:]), np.float32)
-    for number in range(_MAX_EXPOSURES):
+    for number in range(first, _MAX_EXPOSURES):
         shown = (values - np.float32(_black_level(number))) / np.float32(FACTOR**number)
         clipped = ((shown < _LOW) | (shown > _HIGH)).any(axis=1, keepdims=True)
         if not clipped.any() or number == _MAX_EXPOSURES - 1:
@@ -82,6 +83,6 @@ def expose(values: Batch) -> list[Exposure]:
         unclipped = 1.0 - uniform_filter(near, (1, 1, _BLEND_SIDE, _BLEND_SIDE), mode="nearest")
         weight = np.minimum(remaining, unclipped).astype(np.float32)
         remaining = remaining - weight
-        if weight.any() or number == 0:
+        if weight.any() or number == first:
             exposures.append(Exposure(number, np.clip(shown, _LOW, _HIGH), weight))
     return exposures
