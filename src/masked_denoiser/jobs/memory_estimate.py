@@ -21,6 +21,9 @@ _CONTEXT_BYTES, _AVERAGING_BYTES = 2 * 4, 16 * 4
 #: Bytes per sample of a tile while it is converted in float64.
 _CONVERSION_BYTES = 4 * 8
 
+#: Ratio of the memory of a job to that of its live arrays: glibc keeps freed blocks, separately for each thread.
+_RETAINED = 1.6
+
 
 @dataclass(frozen=True)
 class MemoryEstimate:
@@ -56,7 +59,7 @@ def estimate_memory(job: Job, config: NetworkConfig) -> MemoryEstimate:
     network += 2 * (job.passes - 1) * samples * 4  # the results of all passes are kept, and then stacked
     on_cpu = job.device == "cpu"
     now = psutil.Process().memory_info().rss
-    process = now + waiting + group + samples * _CONVERSION_BYTES + (network if on_cpu else 0)
+    process = now + _RETAINED * (waiting + group + samples * _CONVERSION_BYTES + (network if on_cpu else 0))
     return MemoryEstimate(int(process), 0 if on_cpu else network)
 
 
