@@ -184,7 +184,7 @@ def _plausible_share(removed: Tensor, denoised: Tensor, least_variance: Tensor, 
     known, the larger of the two is allowed.
     """
     sigma = torch.maximum(model.at(denoised), least_variance).sqrt_()
-    skew = (_FULL_CORRECTION_SIGMAS**2 - 1.0) / 3.0 * model.gain
+    skew = (_FULL_CORRECTION_SIGMAS**2 - 1.0) / 3.0 * model.gain.clamp(min=0.0)
     distance = torch.maximum(removed - skew, -removed).clamp_(min=0.0).div_(sigma)
     return ((_NO_CORRECTION_SIGMAS - distance) / (_NO_CORRECTION_SIGMAS - _FULL_CORRECTION_SIGMAS)).clamp_(0.0, 1.0)
 
