@@ -29,6 +29,9 @@ from careamics.config.factories import create_advanced_n2v_config
 
 Image = np.ndarray[Any, Any]
 
+#: Sides of images that the network takes are multiples of this.
+_GRID = 4
+
 #: As in the examples of the package, with the epochs of its default configuration. 512 x 512 pixels are 4 batches.
 _PATCH, _BATCH, _EPOCHS, _STEPS = 64, 16, 30, 4
 
@@ -38,11 +41,13 @@ def noise2void(image: Image, axes: str, modality: str) -> Image:
     logging.getLogger("lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     data = np.moveaxis(image, -1, 0) if axes == "YXS" else image
+    height, width = data.shape[-2:]
+    data = np.pad(data, [(0, 0)] * (data.ndim - 2) + [(0, -side % _GRID) for side in (height, width)], mode="reflect")
     with tempfile.TemporaryDirectory() as folder:
         careamist = _train(data.astype(np.float32), {"YXS": "CYX", "ZYX": "SYX"}.get(axes, axes), "array", Path(folder))
         tile = {"tile_size": (256, 256), "tile_overlap": (48, 48)} if min(image.shape[:2]) > 512 else {}
         result, _ = careamist.predict(data.astype(np.float32), **tile)
-    out = np.squeeze(np.stack([np.asarray(part) for part in result]))
+    out = np.squeeze(np.stack([np.asarray(part) for part in result]))[..., :height, :width]
     return np.moveaxis(out, 0, -1) if axes == "YXS" else out
 
 
