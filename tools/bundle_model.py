@@ -20,9 +20,14 @@ from masked_denoiser.models.file import Model, read_model
 
 _NATURAL = "BSDS500 train and test, 400 photographs (no licence stated; research use is customary)"
 _NUCLEI = "Data Science Bowl 2018 stage 1 (CC0)"
+_OTHERS = ["CMU-1-Small-Region of the OpenSlide test data (CC0), a slide in H&E", "synthetic microscope images"]
 _TRAINING_DATA = {
-    "general-rgb": [_NATURAL, f"{_NUCLEI}: 107 stained tissue images, 4 bright-field images"],
-    "general-gray": [_NATURAL, f"{_NUCLEI}: 140 fluorescence images, 107 stained tissue images, 4 bright-field images"],
+    "general-rgb": [_NATURAL, f"{_NUCLEI}: 107 stained tissue images, 4 bright-field images", *_OTHERS],
+    "general-gray": [
+        _NATURAL,
+        f"{_NUCLEI}: 140 fluorescence images, 107 stained tissue images, 4 bright-field images",
+        *_OTHERS,
+    ],
 }
 _IMAGE_KIND = {"general-rgb": "RGB images", "general-gray": "gray and fluorescence images, channel by channel"}
 
