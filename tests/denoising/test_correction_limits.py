@@ -22,6 +22,19 @@ def noise(sigma, shape=(1, 1, 128, 128)):
     return np.random.default_rng(0).normal(0, sigma, shape).astype(np.float32)
 
 
+coefficients = st.floats(-0.01, 0.01)
+
+
+@given(st.lists(st.tuples(coefficients, coefficients, st.floats(0, 1e-3), coefficients), min_size=1, max_size=3))
+def test_variance_is_that_of_the_noise(rows):
+    """Coefficients may be negative: a variance that is negative without light means an offset."""
+    models = [NoiseVariance(*row) for row in rows]
+    intensity = np.linspace(-1, 3, 40, dtype=np.float32)[None].repeat(len(models), axis=0)[:, :, None]
+    ours = limits.VarianceModel.of(models, torch.device("cpu")).at(torch.from_numpy(intensity)).numpy()
+    expected = np.stack([model.sigma(row) ** 2 for model, row in zip(models, intensity, strict=True)])
+    np.testing.assert_allclose(np.broadcast_to(ours, expected.shape), expected, rtol=1e-4, atol=1e-8)
+
+
 def test_corrections_beyond_the_noise_are_limited():
     """Channel 0 has a correction as strong as its noise, channel 1 one three times as strong."""
     truth = np.full((1, 2, 128, 128), 0.5, np.float32)

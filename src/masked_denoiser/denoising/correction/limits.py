@@ -63,7 +63,7 @@ _CHANCE_SIGMAS = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class _VarianceModel:
+class VarianceModel:
     """Variance as a function of intensity for each channel; coefficients [C, 1, 1].
 
     Attributes:
@@ -78,13 +78,12 @@ class _VarianceModel:
     has_quadratic: bool
 
     @classmethod
-    def of(cls, noise: Sequence[NoiseVariance], device: torch.device) -> _VarianceModel:
+    def of(cls, noise: Sequence[NoiseVariance], device: torch.device) -> VarianceModel:
         """Return the model of the noise of each channel."""
-        names = ("gain", "variance", "floor", "quadratic")
-        coefficients = [[max(getattr(each, name), 1e-12 * (name == "floor")) for each in noise] for name in names]
-        tensors = torch.tensor(coefficients, dtype=torch.float32, device=device)[..., None, None]
-        grows = (any(getattr(each, name) for each in noise) for name in ("gain", "quadratic"))
-        return cls(tensors[0], tensors[1], tensors[2], tensors[3], *grows)
+        coefficients = [(each.gain, each.variance, max(each.floor, 1e-12), each.quadratic) for each in noise]
+        by_name = torch.tensor(coefficients, dtype=torch.float32, device=device).T[..., None, None]
+        grows = (any(each.gain for each in noise), any(each.quadratic for each in noise))
+        return cls(by_name[0], by_name[1], by_name[2], by_name[3], *grows)
 
     @property
     def constant(self) -> Tensor | None:
@@ -155,14 +154,14 @@ def _limit_on(
     clipped: tuple[float, float],
 ) -> Batch:
     denoised, tiles, unlimited = (to_device(np.ascontiguousarray(batch), device) for batch in batches)
-    return to_host(_limit(denoised, tiles, unlimited, _VarianceModel.of(noise, device), width, clipped))()
+    return to_host(_limit(denoised, tiles, unlimited, VarianceModel.of(noise, device), width, clipped))()
 
 
 def _limit(
     denoised: Tensor,
     tiles: Tensor,
     unlimited: Tensor,
-    model: _VarianceModel,
+    model: VarianceModel,
     width: float,
     clipped: tuple[float, float],
 ) -> Tensor:
@@ -175,7 +174,7 @@ def _limit(
     return tiles - removed
 
 
-def _plausible_share(removed: Tensor, denoised: Tensor, least_variance: Tensor, model: _VarianceModel) -> Tensor:
+def _plausible_share(removed: Tensor, denoised: Tensor, least_variance: Tensor, model: VarianceModel) -> Tensor:
     """Return the share of each correction that can be noise: 1 for small corrections, 0 for large ones.
 
     Photon noise extends farther upwards than downwards: by the expansion of Cornish and Fisher (1938) its quantile at z
@@ -193,7 +192,7 @@ def _bias(
     removed: Tensor,
     kept: Tensor,
     least_variance: Tensor,
-    model: _VarianceModel,
+    model: VarianceModel,
     width: float,
     clipped: tuple[float, float],
 ) -> Tensor:
@@ -217,7 +216,7 @@ def _bias(
     return torch.lerp(significant, mean, few).mul_(sigma)
 
 
-def _share_of_few_photons(kept: Tensor, model: _VarianceModel) -> Tensor:
+def _share_of_few_photons(kept: Tensor, model: VarianceModel) -> Tensor:
     """Return 1 where a pixel has few photons and its local mean is kept entirely, 0 where it has many."""
     gain = model.gain.clamp(min=1e-12)
     photons = kept / gain + model.variance / gain**2
