@@ -98,7 +98,7 @@ def _layers() -> list[str]:
     contracts = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     layers = next(contract["layers"] for contract in contracts["contracts"] if contract["type"] == "layers")
     packages = [[name.strip(" ()") for name in layer.split("|")] for layer in layers]
-    modules = sorted(name for layer in packages for name in layer if name not in _PURPOSES)
+    modules = sorted(name for layer in packages for name in layer if name not in {*_PURPOSES, "__main__"})
     rows = [layer for layer in packages if layer[0] in _PURPOSES]
     parts, top, width = [], 60, 430
     for row in rows:

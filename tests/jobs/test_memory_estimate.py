@@ -37,4 +37,4 @@ def test_estimate_matches_measured_peak_memory(model, tile):
     planned, on_device, measured = json.loads(output)
     assert on_device == 0
     assert measured <= 1.25 * planned
-    assert planned <= 1.5 * measured  # a system that takes back idle pages leaves less to be measured
+    assert planned <= 2 * measured  # a system that takes back idle pages leaves less to be measured
