@@ -47,7 +47,7 @@ def main(folder: Path) -> None:
         if not path.exists():
             md.export_model(name, "onnx", path)
         scores = [_score(noisy, clean), _exported(path, noisy, clean), "-"]
-        if name == "general-gray":
+        if name.startswith("general"):
             scores[2] = _exported(path, noisy, clean, _STD)
         scores.append(_score(md.denoise(noisy, axes="YXS", model=name), clean))
         print(f"| `{name}` | {' | '.join(scores)} |", flush=True)
