@@ -26,8 +26,8 @@ def main() -> None:
     parts = [
         "# The bundled models in figures\n",
         "Written by `python docs/generate/model_tables.py kodak24/ w2s/`. PSNR in dB / SSIM, on RGB or gray in [0, 1] "
-        "after rounding to 8 bit, no border cut; `none` is a clean image against itself, without the little noise that some "
-        "photographs have of their own. Noises are defined in "
+        "after rounding to 8 bit, no border cut; `none` is a clean image against itself, without the little noise that "
+        "some photographs have of their own. Noises are defined in "
         "[families.py](../src/masked_denoiser/noise/synthetic/families.py).\n",
         f"## Photographs: {_describe(photographs)} of Kodak24\n",
         _table([*map(str, photographs), "--model", "general-rgb", "--baseline", "noisy"]),
