@@ -17,7 +17,7 @@ from tifffile import imread
 
 from masked_denoiser.samples import sample_path
 
-_COMMAND = (sys.executable, "-m", "masked_denoiser.cli")
+_COMMAND = (sys.executable, "-m", "masked_denoiser")
 _TINY = "from masked_denoiser.evaluation.tile_error import tiny_model; tiny_model(3).save(__import__('sys').argv[1])"
 
 

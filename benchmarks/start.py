@@ -9,7 +9,7 @@ import time
 
 #: Number of runs, of which the fastest counts.
 _RUNS = 3
-_HELP = [sys.executable, "-m", "masked_denoiser.cli", "--help"]
+_HELP = [sys.executable, "-m", "masked_denoiser", "--help"]
 _IMPORT = [sys.executable, "-c", "import masked_denoiser, sys; assert 'torch' not in sys.modules"]
 _PYTHON_ONLY = [sys.executable, "-c", ""]
 

@@ -34,7 +34,7 @@ def main(image: str, result: str, options: str) -> int:
     """Denoise an image, and write it for ImageJ; return 0 if done, 1 if not."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "clean.ome.tif"
-        command = [sys.executable, "-m", "masked_denoiser.cli", "denoise", image, str(output)]
+        command = [sys.executable, "-m", "masked_denoiser", "denoise", image, str(output)]
         process = subprocess.run([*command, "--quiet", *shlex.split(options)], capture_output=True, text=True)
         if process.returncode:
             lines = process.stderr.strip().splitlines() or [f"masked-denoiser ended with code {process.returncode}"]

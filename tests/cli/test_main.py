@@ -19,7 +19,7 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.samples import sample_path
 from tests.models.test_models import PAPER_LIKE, reference_state
 
-COMMAND = [sys.executable, "-m", "masked_denoiser.cli"]
+COMMAND = [sys.executable, "-m", "masked_denoiser"]
 
 
 @pytest.fixture(scope="session")

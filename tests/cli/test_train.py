@@ -98,7 +98,7 @@ def test_invalid_arguments_are_one_line_errors(slide, tiny, tmp_path, capsys, ex
 def test_interrupt_saves_checkpoint_and_model(slide, tiny, tmp_path):
     """Interrupt a separate process: it exits with 130 and writes a checkpoint and a model."""
     output = tmp_path / "mine.safetensors"
-    command = [sys.executable, "-m", "masked_denoiser.cli", "fine-tune", slide, "--from", tiny, "--output", str(output)]
+    command = [sys.executable, "-m", "masked_denoiser", "fine-tune", slide, "--from", tiny, "--output", str(output)]
     process = subprocess.Popen(
         [*command, *QUICK, "--steps", "100000"], stderr=subprocess.PIPE, text=True, env=os.environ
     )
