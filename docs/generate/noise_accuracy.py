@@ -89,7 +89,11 @@ def main() -> None:
             cells.append(_cell(truth, measured, image, missed))
         print(f"| {truth} | " + " | ".join(cells) + " |", flush=True)
     count = len(TRUTHS) * len(images)
-    print(f"\nOf {count} measurements missed: " + ", ".join(f"{name} {number}" for name, number in missed.items()))
+    sigma, gain, distance = missed.values()
+    print(
+        f"\nOf {count} measurements, {sigma} have a star for sigma, {gain} for the gain and {distance} for the "
+        "correlation."
+    )
 
 
 def _cell(truth: Truth, noise: ChannelNoise, image: Image, missed: dict[str, int]) -> str:

@@ -67,7 +67,8 @@ def main() -> None:
         "hidden learns what images look like, and so removes noises that it never saw. Here are its figures with "
         f"networks that were trained on a CPU: {recipe.steps} steps of {recipe.batch} patches instead of 200 000 of "
         "64. They are far from what the paper's training gives, and say what so little training can say. They were "
-        "trained before the network lost a skip around its body, which the paper's network does not have. "
+        "trained with an earlier version of the network, which had an additional skip connection that the paper's does "
+        "not have. "
         "[paper-u.md](paper-u.md) repeats the comparison with a network that converges faster.\n",
         _training_table(models),
         "## Figure 10: noises that were never trained\n",
@@ -187,9 +188,11 @@ def _tissue(kodak: Path, folder: Path) -> str:
     )
     return "\n".join(
         [
-            "Both twins again, from random weights, on stained tissue only (107 images of the Data Science Bowl 2018), "
-            f"{card.training['steps']} steps; the noise is the one that was trained, then others; the images are of a "
-            "kind that was not. Their weights are not kept here; these commands train them:\n",
+            "The masked and the unmasked network again, trained from random weights on stained tissue only (107 images "
+            f"of the Data Science Bowl 2018) for {card.training['steps']} steps, and tested on photographs. The first "
+            "row is the noise of the training, the others are not. Where a network scores about 8 dB, far below the "
+            "noisy image, it has not learned to restore masked pixels in so few steps. Their weights are not part of "
+            "this project; these commands train them:\n",
             *(f"`{command}`\n" for command in commands),
             _evaluate(kodak, [*map(str, paths)], (_TRAINED, *_UNSEEN), "--baseline", "noisy"),
         ]

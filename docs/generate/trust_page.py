@@ -16,7 +16,7 @@ from command_page import DOCS, run_for_page
 _INTRODUCTION = """# What is removed from which image
 
 Written by `python docs/generate/trust_page.py`, by the command under each heading: the default settings on each image,
-the worst result first.
+the worst result first. {summary}
 
 - **PSNR before -> after, gain**: against the truth, where it is known. A gain below zero means that the result is
   worse than the image. An image left alone has a gain of 0; 100 dB stand for no error at all. The peak is 255 for
@@ -41,6 +41,18 @@ Definitions: [safety.py](../src/masked_denoiser/evaluation/safety/report.py) and
 [synthetic.py](../src/masked_denoiser/evaluation/safety/synthetic.py).
 """
 
+#: Headings of the folders of the page.
+_TITLES = {
+    "fmd": "Fluorescence microscopy (FMD)",
+    "tissue": "Stained tissue without noise (MoNuSeg)",
+    "ct": "Low-dose CT, modality not stated",
+    "polyu": "Photographs of a camera (PolyU)",
+    "w2s": "Wide-field fluorescence (W2S)",
+}
+
+#: Gain in dB beyond which an image counts as changed.
+_CLEAR_GAIN = 0.01
+
 
 def main() -> None:
     """Run the command on each folder and on the synthetic images and write the page."""
@@ -55,12 +67,26 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=DOCS / "trust.md")
     arguments = parser.parse_args()
-    parts = [_INTRODUCTION]
+    parts = []
     for folder in arguments.folders:
-        parts += [f"## {folder.name}\n", _section(folder, folder.name in arguments.stretched, arguments.crop)]
+        title = _TITLES.get(folder.name, folder.name)
+        parts += [f"## {title}\n", _section(folder, folder.name in arguments.stretched, arguments.crop)]
     if not arguments.no_synthetic:
         parts += ["## Synthetic images\n", run_for_page(["evaluate", "--safety", "--synthetic", "--quiet"])]
-    arguments.output.write_text("\n".join(parts))
+    text = "\n".join(parts)
+    arguments.output.write_text(f"{_INTRODUCTION.format(summary=_summarise(text))}\n{text}")
+
+
+def _summarise(tables: str) -> str:
+    """Return how many images of known truth are better, unchanged and worse, from the column of gains."""
+    rows = [line.split(" | ") for line in tables.splitlines() if line.startswith("| ")]
+    gains = [float(row[2]) for row in rows if len(row) > 3 and row[2].lstrip("+-").replace(".", "", 1).isdigit()]
+    better, worse = (sum(gain * sign > _CLEAR_GAIN for gain in gains) for sign in (1, -1))
+    unchanged = len(gains) - better - worse
+    return (
+        f"Of {len(gains)} images whose truth is known, {better} are better than before, {unchanged} are the same "
+        f"within {_CLEAR_GAIN} dB, and {worse} are worse."
+    )
 
 
 def _section(folder: Path, stretched: bool, crop: int) -> str:

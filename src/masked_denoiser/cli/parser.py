@@ -75,7 +75,9 @@ def _add_denoise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     p.add_argument("--resume", action="store_true", help="continue an interrupted job or list of images")
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")
     p.add_argument("--residual", metavar="FILE", help="also write what was removed to FILE, and judge it")
-    p.add_argument("--report", metavar="FILE", help="also write a report to FILE.html: places, noise, spectrum, bias")
+    p.add_argument(
+        "--report", metavar="FILE", help="also write a report to FILE (.html): places, noise, spectrum, bias"
+    )
     p.add_argument("--save-job", metavar="FILE", help="write the job to FILE for `run`, instead of running it")
     add_reading(p)
     add_job(p)

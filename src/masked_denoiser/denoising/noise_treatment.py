@@ -108,7 +108,7 @@ class NoiseTreatment:
         """Description of the treatment for the user."""
         because = f", because {self.reason}" if self.reason else ""
         if self.is_identity:
-            return f"left alone{because}; noise 'none' denoises it all the same"
+            return f"left alone{because}"
         if not self.blend:
             return f"dead and hot pixels are replaced, the rest is left alone{because}"
         parts = ["dead and hot pixels are replaced first"] if self.replaces_pixels else []

@@ -85,7 +85,7 @@ def denoise_file(
 
     Args:
         image: anything that `open_image` accepts.
-        output: `.ome.zarr` or `.ome.tif`.
+        output: path that ends in `.ome.zarr`, `.ome.tif`, `.nii.gz`, `.mrc` or `.dicom`.
         model: a model, its name or its path; "auto" takes general-rgb or general-gray, depending on the image.
         axes: axes of the image, if its file does not name them.
         reader: napari plugin or reader of bioio that opens the file; see `open_image`.

@@ -96,7 +96,10 @@ def noise_messages(job: Job) -> list[str]:
     if not job.noise:
         return []
     lines = describe_treatments(job)
-    return [f"noise: {job.noise}: {lines[0]}"] if len(lines) == 1 else [f"noise: {job.noise}", *lines]
+    messages = [f"noise: {job.noise}: {lines[0]}"] if len(lines) == 1 else [f"noise: {job.noise}", *lines]
+    if any(treatment.is_identity for _, treatment in job.treatments):
+        messages.append("what is left alone is denoised nevertheless with noise 'none'")
+    return messages
 
 
 def context_messages(job: Job) -> list[str]:
@@ -116,8 +119,7 @@ def context_messages(job: Job) -> list[str]:
 def describe_unchanged(job: Job, source: Source) -> str:
     """Return why a job leaves its image unchanged, with the measured noise of the image."""
     measured = f"Measured noise: {job.noise}. " if job.noise else ""
-    reasons = dict.fromkeys(line.partition("; noise 'none'")[0] for line in describe_treatments(job))
-    return f"{_describe_sigma(source, job.modality)}{measured}The image is {'; '.join(reasons)}."
+    return f"{_describe_sigma(source, job.modality)}{measured}The image is {'; '.join(describe_treatments(job))}."
 
 
 def _describe_sigma(source: Source, modality: Modality) -> str:

@@ -248,6 +248,8 @@ GENERAL = TrainingRecipe(
         "blurred(sigma=3..25, width=0.3..1.5) + gaussian(sigma=0..10), "
         "bayer(sigma=1..30, gain=0..6), "
         "gaussian(sigma=0..25) + jpeg(quality=60..95), "
+        "bayer(sigma=2..25, gain=0..6) + jpeg(quality=80..98), "
+        "blurred(sigma=2..20, gain=0..4, width=0.6..1.5) + jpeg(quality=80..98), "
         "rician(sigma=1..25), "
         "gaussian(sigma=0..10) + stripes(sigma=1..10, vertical=0..1), "
         "gaussian(sigma=0..10) + salt_and_pepper(density=0.002..0.04), "

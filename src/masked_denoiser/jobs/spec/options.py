@@ -71,8 +71,8 @@ class Options:
     noise: str = field(
         default="auto",
         metadata=_described(
-            "auto measures the noise and chooses the treatment; none gives the image to the network unchanged; or the "
-            "noise in units of the image: sigma=12, or gain=2,offset=100,read=5,correlation=2",
+            "auto measures the noise and chooses the treatment; none skips both and sets no limits to the network; or "
+            "the noise in units of the image: sigma=12, or gain=2,offset=100,read=5,correlation=2",
             "noise",
             "pixels",
             label="noise",
