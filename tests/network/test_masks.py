@@ -94,3 +94,9 @@ def test_hashed_mask_matches_splitmix64(seed, number, start):
     rows, cols = np.arange(max(start, 0), max(start, 0) + 3), np.arange(4)
     ours = hashed_windows((seed, number, 5), torch.from_numpy(rows), torch.from_numpy(cols), 8, 16)
     np.testing.assert_array_equal(ours.numpy(), plain.hashed_windows((seed, number, 5), rows, cols, 8, 16))
+
+
+def test_masks_of_another_device_do_not_combine_its_tensors_with_those_of_the_cpu():
+    keep = HashedTokenMask(0.75, 0, 0, ((0, 0), (64, 8)), device="meta").keep(1, 4, 8, (2, 32, 32))
+    assert keep.device.type == "meta"
+    assert keep.shape == (2, 32, 32, 1)

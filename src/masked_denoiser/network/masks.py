@@ -184,7 +184,9 @@ def token_hashes(state: Tensor, rows: Tensor, cols: Tensor, tokens: Tensor) -> T
         state: [...], hashes of what else the masks depend on: see `hash_state`.
         rows, cols, tokens: [n] int64, indices of the windows in the image, and of the tokens in a window.
     """
-    per_window = _mix(_mix(state[..., None], rows)[..., None], cols)
+    # A GPU combines its tensors with a CPU tensor of no dimension only, without synchronizing.
+    per_row = _mix(state[..., None] if state.ndim else state, rows)
+    per_window = _mix(per_row[..., None], cols)
     # The hashes are unsigned; flipping the sign bit makes the signed order equal to theirs.
     return _mix(per_window[..., None], tokens) ^ _SIGN_BIT
 

@@ -264,3 +264,39 @@ def test_shares_are_equal_and_add_up(count, choices, seed):
     shares = recipe.shares(count, np.random.default_rng(seed))
     assert shares.sum() == count
     assert shares.max() - shares.min() <= 1
+
+
+@given(st.integers(0, 15), st.integers(0, 15))
+def test_jpeg_of_any_phase_is_that_of_a_part_of_a_larger_image(row, column):
+    image = torch.rand(1, 3, 96, 96, generator=generator(0))
+    whole = FAMILIES["jpeg"].add(image, generator(1), quality=60)[..., row : row + 64, column : column + 64]
+    part = image[..., row : row + 64, column : column + 64]
+    got = FAMILIES["jpeg"].add(part, generator(1), quality=60, phase=torch.tensor([[row, column]]))
+    inside = (..., slice(16, 48), slice(16, 48))  # blocks at the border also contain pixels outside of the part
+    torch.testing.assert_close(got[inside], whole[inside])
+
+
+def test_bayer_noise_of_another_phase_belongs_to_other_pixels():
+    images, phases = torch.full((64, 3, 32, 32), 0.5), torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
+    for row, column in phases.tolist():
+        phase = torch.tensor([[row, column]]).expand(64, 2)
+        noise = FAMILIES["bayer"].add(images, generator(0), sigma=20, gain=0, phase=phase) - images
+        power = noise.square().mean(dim=0).view(3, 16, 2, 16, 2).mean(dim=(1, 3))
+        # Measured pixels have the full noise, the others are means of neighbours.
+        red, blue = ((power[colour] / (20 * GREY) ** 2 > 0.75).nonzero().tolist() for colour in (0, 2))
+        assert blue == [[row, column]]
+        assert red == [[1 - row, 1 - column]]
+
+
+def test_patches_of_a_training_step_have_all_phases():
+    image = torch.full((256, 3, 32, 32), 0.5)
+    noisy = add_noise_to_batch(image, parse_noise("bayer(sigma=20)"), generator(0), np.random.default_rng(0))
+    power = (noisy - image)[:, 2].square().view(256, 16, 2, 16, 2).mean(dim=(1, 3)).flatten(1)
+    assert set(power.argmax(dim=1).tolist()) == {0, 1, 2, 3}
+
+
+def test_blocks_of_a_training_step_begin_anywhere():
+    ramp = (torch.arange(64) / 63).expand(64, 1, 64, 64)
+    noisy = add_noise_to_batch(ramp, parse_noise("jpeg(quality=5)"), generator(0), np.random.default_rng(0))
+    steps = (noisy - ramp).diff(dim=3).abs().mean(dim=(1, 2))  # largest between blocks
+    assert len(set((steps[:, :-7].unfold(1, 8, 8).mean(dim=1).argmax(dim=1)).tolist())) == 8

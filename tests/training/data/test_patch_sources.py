@@ -140,3 +140,14 @@ def test_large_images_are_not_resident():
 
     assert not fits_on_device(PatchSampler((image(Huge()),), 16), CPU)
     assert fits_on_device(PatchSampler((image(np.zeros((400, 400), np.uint8)),), 16), CPU)
+
+
+@both_sources
+def test_patches_begin_at_every_phase_of_the_blocks_of_a_jpeg(kind):
+    rows, columns = np.mgrid[:256, :256]
+    pool = PatchSampler((image((16 * (rows % 8) + columns % 8).astype(np.uint8)),), 64)
+    patches = torch.cat([images for images, _ in draw(kind, pool, replace(RECIPE, patch=64), steps=range(20))])
+    lowest = patches[:, 0].amin(dim=(1, 2))  # of any orientation
+    assert lowest.max() == 0
+    corners = {round(float(patch[0, 0, 0]) * 255) for patch in patches}
+    assert len(corners) == 64

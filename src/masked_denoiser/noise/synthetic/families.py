@@ -54,6 +54,7 @@ class Family:
         parameters: parameters in recipes.
         add: function that adds the noise.
         needs_distinct: whether `add` takes `distinct`, the number of distinct values in the whole image.
+        has_grid: whether `add` takes `phase`, where the grid of the noise begins.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Family:
     parameters: tuple[Parameter, ...]
     add: Callable[..., Tensor]
     needs_distinct: bool = False
+    has_grid: bool = False
 
 
 def mixture(images: Tensor, generator: Generator, *, level: Amount, distinct: int | None = None) -> Tensor:
@@ -136,6 +138,7 @@ FAMILIES = {
                 Parameter("gain", 0.0, 0.0, 255.0, "growth of the variance with intensity, in grey levels", (0.0, 6.0)),
             ),
             bayer,
+            has_grid=True,
         ),
         Family("rician", "noise of magnitude images in MRI, which raises the background", (_SIGMA,), rician),
         Family(
@@ -152,6 +155,7 @@ FAMILIES = {
             "blocks and ringing of JPEG compression",
             (Parameter("quality", 30.0, 1.0, 100.0, "JPEG quality"),),
             jpeg,
+            has_grid=True,
         ),
         Family(
             "mixture",

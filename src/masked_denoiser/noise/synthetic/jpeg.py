@@ -7,6 +7,7 @@ quality for each image.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -41,30 +42,50 @@ _RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.4186
 _YCC_TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 
-def jpeg(images: Tensor, generator: Generator, *, quality: Amount) -> Tensor:
+def jpeg(images: Tensor, generator: Generator, *, quality: Amount, phase: Tensor | None = None) -> Tensor:
     """Return images after JPEG compression with colour at half resolution (4:2:0); it draws no random numbers.
 
     Args:
         images, generator: see `pixelwise`; three channels are RGB.
         quality: quality from 1 to 100, on the scale of the Independent JPEG Group.
+        phase: [B, 2] int64, row and column of the blocks at which each image begins, 0 to 15, as if it were cut out of
+            a larger one; 0 by default.
     """
-    _, channels, height, width = images.shape
-    pixels = (images.clamp(0, 1) * 255).round()
-    pixels = _pad(pixels, -height % (2 * _BLOCK), -width % (2 * _BLOCK)) - 128
+    pixels = (images.clamp(0, 1) * 255).round() - 128
     scale = _quality_scale(torch.as_tensor(quality, dtype=torch.float32, device=images.device).round())
-    if channels != 3:
-        return ((_quantise(pixels, scale, _LUMINANCE) + 128).round().clamp(0, 255) * GREY_LEVEL)[..., :height, :width]
+    start = torch.zeros(len(images), 2, dtype=torch.int64, device=images.device) if phase is None else phase
+    margin = 0 if phase is None else 2 * _BLOCK
+    sides = [side + margin + -side % (2 * _BLOCK) for side in images.shape[-2:]]
+    compressed = _compress(_shifted(pixels, -start, sides), scale)
+    return _shifted(compressed, start, images.shape[-2:]) * GREY_LEVEL
+
+
+def _compress(pixels: Tensor, scale: Tensor) -> Tensor:
+    """Return pixels from 0 to 255 after compression of pixels from -128 to 127 whose sides are multiples of 16."""
+    if pixels.shape[1] != 3:
+        return (_quantise(pixels, scale, _LUMINANCE) + 128).round().clamp(0, 255)
     luminance, colour = torch.split(_convert_colours(pixels, _RGB_TO_YCC).round(), [1, 2], dim=1)
     luminance = _quantise(luminance, scale, _LUMINANCE)
     colour = _quantise(F.avg_pool2d(colour, 2).round(), scale, _CHROMINANCE)
     colour = F.interpolate(colour, scale_factor=2, mode="bilinear", align_corners=False)
     out = _convert_colours(torch.cat([luminance, colour], dim=1), _YCC_TO_RGB) + 128
-    return (out.round().clamp(0, 255) * GREY_LEVEL)[..., :height, :width]
+    return out.round().clamp(0, 255)
 
 
-def _pad(pixels: Tensor, rows: int, columns: int) -> Tensor:
-    """Return pixels padded by repetition of the last row and column."""
-    return F.pad(pixels, (0, columns, 0, rows), mode="replicate")
+def _shifted(pixels: Tensor, start: Tensor, sides: Sequence[int]) -> Tensor:
+    """Return a part of each image, which repeats its border beyond it.
+
+    Args:
+        pixels: [B, C, H, W].
+        start: [B, 2] int64, its first row and column.
+        sides: its height and width.
+    """
+    rows, columns = (
+        (torch.arange(side, device=pixels.device) + first[:, None]).clamp(0, whole - 1)
+        for side, first, whole in zip(sides, start.T, pixels.shape[-2:], strict=True)
+    )
+    images = torch.arange(len(pixels), device=pixels.device)[:, None, None]
+    return pixels.movedim(1, -1)[images, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
 
 def _quality_scale(quality: Tensor) -> Tensor:

@@ -44,7 +44,9 @@ def blurred(images: Tensor, generator: Generator, *, sigma: Amount, gain: Amount
     return images + blurred_noise.view(images.shape) * _pixel_sigma(images, sigma, gain)
 
 
-def bayer(images: Tensor, generator: Generator, *, sigma: Amount, gain: Amount) -> Tensor:
+def bayer(
+    images: Tensor, generator: Generator, *, sigma: Amount, gain: Amount, phase: Tensor | None = None
+) -> Tensor:
     """Add the noise of a colour sensor: white noise of each red, green or blue pixel, interpolated bilinearly.
 
     Gray images get the mean of the three colours.
@@ -53,12 +55,14 @@ def bayer(images: Tensor, generator: Generator, *, sigma: Amount, gain: Amount) 
         images, generator: see `pixelwise`; 1 or 3 channels.
         sigma: standard deviation of the pixels of the sensor at black, in grey levels.
         gain: growth of the variance with intensity, as in `blurred`.
+        phase: [B, 2] int64, row and column at which the pattern of each image begins; 0 by default.
     """
     batch, channels, height, width = images.shape
     white = torch.randn(batch, 1, height + 2, width + 2, generator=generator, device=images.device)
-    rows = torch.arange(height + 2, device=images.device)[:, None] % 2
-    columns = torch.arange(width + 2, device=images.device)[None, :] % 2
-    sites = torch.stack([(rows + columns) == 0, (rows + columns) == 1, (rows + columns) == 2]).float()
+    first_row, first_column = (0, 0) if phase is None else phase.T[..., None, None, None]
+    rows = (torch.arange(height + 2, device=images.device).view(1, 1, -1, 1) + first_row) % 2
+    columns = (torch.arange(width + 2, device=images.device).view(1, 1, 1, -1) + first_column) % 2
+    sites = torch.cat([rows + columns == colour for colour in range(3)], dim=1).float()
     colours = images if channels == 3 else images.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
     intensity = F.pad(colours, (1, 1, 1, 1), mode="replicate")
     sampled = white * sites * _pixel_sigma(intensity, sigma, gain)

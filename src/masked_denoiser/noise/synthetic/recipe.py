@@ -24,6 +24,9 @@ _MIXTURE_FAMILIES = {"poisson", "speckle", "gaussian", "correlated", "salt_and_p
 #: Number of distinct values of a typical 8-bit image, assumed for patches of unknown images.
 TYPICAL_DISTINCT_VALUES = 256
 
+#: Period in pixels of the grids of all families; the longest is that of the colour blocks of JPEG.
+_GRID_PERIOD = 16
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -68,13 +71,25 @@ class Step:
     def add_to_batch(self, images: Tensor, generator: Generator, choices: np.random.Generator) -> Tensor:
         """Add the noise to a batch, with individual numbers for each image; see `add_noise_to_batch`."""
         drawn = [value.draw_each(len(images), generator) for value in self.values]
-        return self._add(images, generator, drawn, TYPICAL_DISTINCT_VALUES)
+        phase = None
+        if FAMILIES[self.family].has_grid:  # with one phase only, a network that has a grid itself would learn only that
+            phase = torch.randint(_GRID_PERIOD, (len(images), 2), generator=generator, device=images.device)
+        return self._add(images, generator, drawn, TYPICAL_DISTINCT_VALUES, phase)
 
-    def _add(self, images: Tensor, generator: Generator, values: Sequence[Amount], distinct: int | None) -> Tensor:
+    def _add(
+        self,
+        images: Tensor,
+        generator: Generator,
+        values: Sequence[Amount],
+        distinct: int | None,
+        phase: Tensor | None = None,
+    ) -> Tensor:
         family = FAMILIES[self.family]
         named: dict[str, Amount | None] = {p.name: v for p, v in zip(family.parameters, values, strict=True)}
         if family.needs_distinct:
             named["distinct"] = distinct
+        if phase is not None:
+            named["phase"] = phase
         return family.add(images, generator, **named)
 
     def __str__(self) -> str:

@@ -260,7 +260,8 @@ def _starts(side: int, size: int, plane: _LoadedPlane, axis: int) -> Indices:
     holes = [hole[axis] for hole in plane.image.held_out]
     origin = plane.image.area[axis].start
     extra = [at - origin for hole in holes for at in (hole.stop, hole.start - size)]
-    starts = np.array([*range(0, side - size + 1, max(1, size // _ORIGINS_PER_SIDE)), side - size, *extra], np.int64)
+    step = max(1, size // _ORIGINS_PER_SIDE) | 1  # odd: the blocks of a JPEG must not always begin at the same pixel
+    starts = np.array([*range(0, side - size + 1, step), side - size, *extra], np.int64)
     return np.unique(starts[(starts >= 0) & (starts <= side - size)])
 
 
