@@ -16,6 +16,7 @@ import masked_denoiser as md
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.jobs.storage.journal import Journal
+from masked_denoiser.plugin.denoise.task import LayerUpdate
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
 from masked_denoiser.plugin.writer import write_image
 from masked_denoiser.version import program_version
@@ -259,6 +260,23 @@ def test_result_layer_is_updated_during_job(viewer, open_dock, qtbot, plane, pau
     assert viewer.layers["plane denoised"] is growing
     assert isinstance(growing.data, np.ndarray)
     assert not np.array_equal(growing.data[64:], plane[64:])
+
+
+def test_result_of_a_failed_job_is_marked_and_not_judged(viewer, open_dock, qtbot, plane, monkeypatch):
+    def fail_late(request, cancel):
+        yield LayerUpdate("result", (plane.copy(),))
+        raise OSError("share disconnected")
+
+    viewer.add_image(plane, name="late")
+    dock = open_dock()
+    monkeypatch.setattr("masked_denoiser.plugin.denoise.task.denoise", fail_late)
+    dock.denoise_button.click()
+    wait_until_idle(dock, qtbot)
+    assert "share disconnected" in dock.messages.toPlainText()
+    assert "late denoised (incomplete)" in viewer.layers
+    dock.removed_button.click()
+    wait_until_idle(dock, qtbot)
+    assert "'late denoised (incomplete)' is not complete" in dock.messages.toPlainText()
 
 
 @off_screen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +145,36 @@ def test_result_says_what_was_done(viewer: ViewerModel, results: ResultLayers) -
     assert viewer.layers["source denoised"].metadata == {"mine": 1, "masked_denoiser": {"model": "general-gray"}}
     show(results, viewer.layers["source denoised"], preview())
     assert "masked_denoiser" not in viewer.layers["source denoised preview"].metadata
+
+
+def test_result_follows_an_input_that_is_placed_anew(viewer: ViewerModel, results: ResultLayers) -> None:
+    source = viewer.add_image(PIXELS, name="source")
+    results.begin(source, None)
+    results.show(preview((10.0, 20.0)))
+    source.scale, source.translate = (0.5, 0.25), (100.0, 0.0)
+    results.end()
+    placed = viewer.layers["source preview"]
+    np.testing.assert_allclose(source.world_to_data(placed.data_to_world((0, 0))), (10, 20))
+    np.testing.assert_allclose(source.world_to_data(placed.data_to_world((31, 31))), (41, 51))
+
+
+def test_layer_has_its_name_again_when_a_job_completes_it(viewer: ViewerModel, results: ResultLayers) -> None:
+    source = viewer.add_image(PIXELS, name="source")
+    results.begin(source, None)
+    results.show(preview())
+    results.mark_incomplete()
+    results.end()
+    layer = viewer.layers["source preview (incomplete)"]
+    show(results, source, preview())
+    assert layer.name == "source preview"
+    layer.name = "mine"  # a name of the user is kept
+    show(results, source, preview())
+    assert layer.name == "mine"
+
+
+def test_removed_result_is_freed(viewer: ViewerModel, results: ResultLayers) -> None:
+    show(results, viewer.add_image(PIXELS, name="source"), result())
+    pixels = weakref.ref(viewer.layers["source denoised"])
+    viewer.layers.remove("source denoised")
+    gc.collect()
+    assert pixels() is None

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from napari.components import ViewerModel
 from napari.layers import Image
 
 from masked_denoiser.images.open import open_image
 from masked_denoiser.plugin.layers.source import layer_axes, layer_source, result_state
+from masked_denoiser.plugin.layers.view_region import slider_position
+from masked_denoiser.plugin.layers.world import viewer_to_data
 from masked_denoiser.plugin.reader import get_reader, read
 from masked_denoiser.plugin.sample_data import noisy_slide, noisy_stack
 from masked_denoiser.plugin.writer import write_image
@@ -97,3 +100,16 @@ def test_layer_is_saved_over_its_own_file(tmp_path):
     layer = Image(data, **settings)
     write_image(str(path), *layer.as_layer_data_tuple()[:2])
     np.testing.assert_array_equal(tifffile.imread(path), pixels((40, 50)))
+
+
+@pytest.mark.parametrize("unit", ["um", "mm"])
+def test_positions_in_a_viewer_are_converted_to_the_units_of_a_layer(unit):
+    viewer = ViewerModel()
+    for name, size in (("um", 2.0), ("mm", 0.002)):
+        viewer.add_image(pixels((6, 40, 50)), name=name, scale=(size, size, size), units=name)
+    layer = viewer.layers[unit]
+    viewer.dims.set_current_step(0, 3)
+    assert slider_position(viewer, layer, "ZYX") == {"Z": 3}
+    other = viewer.layers["um"]  # in whose units the viewer shows both
+    corner = viewer_to_data(viewer, layer, np.array(other.data_to_world((2, 7, 9))))
+    np.testing.assert_allclose(corner, (2, 7, 9))

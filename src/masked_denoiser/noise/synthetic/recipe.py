@@ -72,7 +72,7 @@ class Step:
         """Add the noise to a batch, with individual numbers for each image; see `add_noise_to_batch`."""
         drawn = [value.draw_each(len(images), generator) for value in self.values]
         phase = None
-        if FAMILIES[self.family].has_grid:  # with one phase only, a network that has a grid itself would learn only that
+        if FAMILIES[self.family].has_grid:  # else a network, which has a grid too, learns one phase only
             phase = torch.randint(_GRID_PERIOD, (len(images), 2), generator=generator, device=images.device)
         return self._add(images, generator, drawn, TYPICAL_DISTINCT_VALUES, phase)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from masked_denoiser.errors import FormError
 from masked_denoiser.plugin.compare.split_array import SplitLine
 from masked_denoiser.plugin.compare.split_levels import split_levels
@@ -13,6 +15,7 @@ from masked_denoiser.plugin.denoise.task import LayerUpdate
 from masked_denoiser.plugin.layers.removal import remove_layer
 from masked_denoiser.plugin.layers.source import layer_axes
 from masked_denoiser.plugin.layers.view_region import camera_of
+from masked_denoiser.plugin.layers.world import viewer_to_data
 
 #: Distance from the line in pixels of the screen within which it is grabbed, and half of its width.
 _GRAB_PIXELS, _LINE_PIXELS = 8.0, 1.0
@@ -79,9 +82,10 @@ class Split:
 
     def move_to(self, point: Any) -> None:
         """Move the line to a point of the world, and draw it as wide as the zoom requires."""
-        scale = abs(self._layer.scale[self._axis])
-        self._line.half_width = float(_LINE_PIXELS / camera_of(self._viewer).zoom / scale)
+        beside = np.array(point, float)
+        beside[self._viewer.dims.displayed[-1]] += _LINE_PIXELS / camera_of(self._viewer).zoom
         self._line.position = self._position_of(point)
+        self._line.half_width = abs(self._position_of(beside) - self._line.position)
         self._layer.refresh(extent=False, thumbnail=False, highlight=False)
 
     def centre(self) -> Any:
@@ -116,4 +120,4 @@ class Split:
         return displayed[-1] if len(displayed) == 2 and min(displayed) >= 0 else None
 
     def _position_of(self, point: Any) -> float:
-        return float(self._layer.world_to_data(point)[self._axis])
+        return float(viewer_to_data(self._viewer, self._layer, point)[self._axis])

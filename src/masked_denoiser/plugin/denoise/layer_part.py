@@ -52,7 +52,7 @@ class LayerPart:
     def preview_region(self, viewer: Any, layer: Any, tile: int) -> tuple[Region, str]:
         """Return whole tiles of the current plane around the centre of the view, and a message about them."""
         axes = self.slices.axes
-        sliders = slider_position(layer, viewer.dims.point, axes)
+        sliders = slider_position(viewer, layer, axes)
         highest = {letter: side - 1 for letter, side in self.slices.sizes.items()}
         position = {
             letter: min(max(0, index - self.start.get(letter, 0)), highest[letter]) for letter, index in sliders.items()

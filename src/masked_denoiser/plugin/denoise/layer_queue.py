@@ -108,12 +108,14 @@ class LayerQueue:
             self._layers.clear()
 
     def _start_next(self) -> None:
-        layer = self._layers.pop(0)
-        self._jobs.announce(f"layer {self._total - len(self._layers)} of {self._total}: '{layer.name}'")
-        if not self._jobs.has(layer):
-            self._jobs.announce("it was removed")
-            return
-        self._jobs.choose(layer)
-        self._jobs.denoise()
-        if not self._jobs.running:  # it was refused
-            self.advance()
+        while self._layers:
+            layer = self._layers.pop(0)
+            title = f"layer {self._total - len(self._layers)} of {self._total}: '{layer.name}'"
+            if self._jobs.has(layer):
+                self._jobs.announce(title)
+                self._jobs.choose(layer)
+                self._jobs.denoise()
+                if not self._jobs.running:  # it was refused
+                    self.advance()
+                return
+            self._jobs.announce(f"{title} was removed")

@@ -235,7 +235,7 @@ class DenoisePresenter:
                 self._view.show_progress(event.share or None, str(event))
             case Finished() | Cancelled():
                 self._finished = isinstance(event, Finished)
-                if not self._finished and self._request is not None and self._request.output is None:
+                if not self._finished:
                     self._results.mark_incomplete()
                 self._results.refresh(force=True)
                 self._view.show_end(self._describe_end(event), event.progress.seconds >= NOTIFIED_SECONDS)
@@ -255,11 +255,12 @@ class DenoisePresenter:
         self._view.set_running(False)
         self._view.show_progress(1.0 if self._finished else 0.0, "")
         if error is not None:
+            self._results.mark_incomplete()
             self._show_error(error)
         elif self._existing is not None:
             self._resolve_existing(self._existing)
         if not self._runner.running:
-            self._request = self._source_layer = None
+            self._request = self._source_layer = self.actions.layer = None
             self._results.end()
 
     def _resolve_existing(self, existing: tasks.OutputExists) -> None:
@@ -280,12 +281,12 @@ class DenoisePresenter:
         self._view.show_error(describe_error(error))
 
     def _layer_removed(self, event: Any) -> None:
-        """Cancel the job if its input layer was removed, or the layer of its result in memory."""
+        """Cancel the task if its input layer was removed, or the layer of its result in memory."""
         self._results.layer_removed(event.value)
         self.update_comparison()
-        if not self._runner.running or self._request is None:
+        if not self._runner.running:
             return
-        if event.value is self._source_layer:
+        if event.value in (self._source_layer, self.actions.layer):
             self.cancel(f", because layer '{event.value.name}' was removed")
-        elif self._request.output is None and self._results.is_current(event.value):
+        elif self._request is not None and self._request.output is None and self._results.is_current(event.value):
             self.cancel(", because its result was removed")

@@ -62,7 +62,7 @@ class RequestBuilder:
 
     def current_slice(self, layer: Any, form: Form) -> dict[str, int]:
         """Return the displayed slice of the layer by axis letter."""
-        return slider_position(layer, self._viewer.dims.point, form.axes or layer_axes(layer).letters)
+        return slider_position(self._viewer, layer, form.axes or layer_axes(layer).letters)
 
     def _with_levels(self, request: Request, layer: Any) -> Request:
         """Return a request with the levels of a pyramid that is denoised as a whole, and say that the result is one."""

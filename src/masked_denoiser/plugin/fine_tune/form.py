@@ -15,6 +15,7 @@ from masked_denoiser.errors import FormError
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.suffixes import suffix_of
 from masked_denoiser.models import catalogue
+from masked_denoiser.plugin.layers.world import world_to_data
 from masked_denoiser.tiling.plan import Span
 
 #: Training images: clean ones to which noise is added, noisy ones alone, or pairs of both; a recipe calls it "way".
@@ -209,7 +210,7 @@ def shape_boxes(shapes: Any, layer: Any, size: tuple[int, int]) -> list[Rectangl
     """
     world = [[shapes.data_to_world(vertex) for vertex in vertices] for vertices in shapes.data]
     return bounding_boxes(
-        [np.array([layer.world_to_data(point[-layer.ndim :]) for point in vertices]) for vertices in world], size
+        [np.array([world_to_data(layer, point, shapes.units) for point in vertices]) for vertices in world], size
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from masked_denoiser.errors import FormError
 from masked_denoiser.plugin.layers.view_region import Rectangle
+from masked_denoiser.plugin.layers.world import world_to_data
 from masked_denoiser.tiling.plan import Span
 
 #: Distance in pixels below which corners are equal.
@@ -52,18 +52,8 @@ def shape_rectangle(shapes: Any, layer: Any, axes: str, size: tuple[int, int]) -
 def _corners(shapes: Any, number: int, layer: Any, axes: str) -> np.ndarray[Any, Any]:
     """Return the corners of a shape in the layer's pixels, [corners, 2], along Y and X."""
     yx = [axes.index("Y"), axes.index("X")]
-    factors = _unit_factors(shapes.units, layer.units)
-    world = (np.asarray(shapes.data_to_world(point), dtype=float) for point in shapes.data[number])
-    return np.asarray([layer.world_to_data(point * factors)[yx] for point in world], dtype=float)
-
-
-def _unit_factors(units: Sequence[Any], target_units: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """Return the factors from world coordinates in `units` to `target_units`; 1 if not convertible, as in napari."""
-    pairs = list(zip(reversed(units), reversed(target_units), strict=False))
-    if not all(unit.is_compatible_with(other) for unit, other in pairs):
-        return np.ones(len(units))
-    factors = [float((1.0 * unit).to(other).magnitude) for unit, other in pairs]
-    return np.asarray([*[1.0] * (len(units) - len(factors)), *reversed(factors)])
+    world = (shapes.data_to_world(point) for point in shapes.data[number])
+    return np.asarray([world_to_data(layer, point, shapes.units)[yx] for point in world])
 
 
 def _is_box(corners: np.ndarray[Any, Any], low: Any, high: Any) -> bool:

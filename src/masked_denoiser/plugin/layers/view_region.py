@@ -10,6 +10,7 @@ import numpy as np
 
 from masked_denoiser.images.source import Source
 from masked_denoiser.jobs.spec.region import Region
+from masked_denoiser.plugin.layers.world import viewer_to_data
 from masked_denoiser.tiling.plan import Span
 
 #: Maximum height and width of a preview in pixels; a larger tile is previewed whole.
@@ -85,16 +86,16 @@ def visible_part(viewer: Any, layer: Any, axes: str) -> Rectangle | None:
     return visible_rectangle(layer, [axis - dims.ndim + layer.ndim for axis in dims.displayed], axes)
 
 
-def slider_position(layer: Any, point: Sequence[float], axes: str) -> dict[str, int]:
+def slider_position(viewer: Any, layer: Any, axes: str) -> dict[str, int]:
     """Return the positions of a viewer's sliders in a layer, by axis letter.
 
     Args:
-        layer: an image layer.
-        point: world coordinates of the viewer (`viewer.dims.point`).
+        viewer: the viewer.
+        layer: one of its image layers.
         axes: axes of the layer.
     """
     shape = layer.level_shapes[0] if layer.multiscale else layer.data.shape
-    point_in_layer = layer.world_to_data(point)
+    point_in_layer = viewer_to_data(viewer, layer, viewer.dims.point)
     return {
         letter: int(np.clip(round(float(coordinate)), 0, side - 1))
         for letter, coordinate, side in zip(axes, point_in_layer, shape, strict=False)

@@ -13,6 +13,7 @@ from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
 from masked_denoiser.plugin.denoise.task import LayerUpdate
 from masked_denoiser.plugin.layers.removal import remove_layer
+from masked_denoiser.plugin.layers.source import SPATIAL_SETTINGS
 from masked_denoiser.plugin.live.cell_cache import CellCache
 from masked_denoiser.plugin.live.cells import View
 from masked_denoiser.plugin.live.engine import LiveEngine, LiveImage, LiveStatus
@@ -108,7 +109,8 @@ class LiveView:
             return
         self.switch_off()
         self._source, self._ended = layer, None
-        layer.events.data.connect(self._data_changed)
+        for event in _watched(layer):
+            event.connect(self._data_changed)
         self._panel.show_live(True, "loading the model", None)
         self._follow()
 
@@ -121,7 +123,8 @@ class LiveView:
         source, layer = self._source, self._layer
         self.stop()
         if source is not None:
-            source.events.data.disconnect(self._data_changed)
+            for event in _watched(source):
+                event.disconnect(self._data_changed)
         if layer is not None:
             remove_layer(self._viewer, layer)
         self._panel.show_live(False, text, None)
@@ -237,3 +240,8 @@ class LiveView:
             self._layer, self._ended = None, ""
         elif event.value is self._source:
             self._ended = f"layer '{event.value.name}' was removed"
+
+
+def _watched(layer: Any) -> tuple[Any, ...]:
+    """Return the events of a layer after which its live view begins anew: of its pixels, and of where they lie."""
+    return layer.events.data, *(getattr(layer.events, name) for name in SPATIAL_SETTINGS)

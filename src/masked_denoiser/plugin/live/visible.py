@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.plugin.layers.view_region import camera_of, grid_shape, slider_position
+from masked_denoiser.plugin.layers.world import viewer_to_data
 from masked_denoiser.plugin.live.cells import View
 from masked_denoiser.tiling.plan import Span
 
@@ -44,7 +45,7 @@ def current_view(viewer: Any, layer: Any, axes: str, levels: int, canvas: tuple[
             return None
         spans[axes[axis]] = Span(start, stop)
     sides = {a: (int(shapes[0][i]), int(shapes[level][i])) for i, a in enumerate(axes) if i < layer.ndim}
-    position = slider_position(layer, viewer.dims.point, axes)
+    position = slider_position(viewer, layer, axes)
     at_level = {a: min(at * sides[a][1] // sides[a][0], sides[a][1] - 1) for a, at in position.items()}
     return View(level, tuple((a, at_level[a]) for a in axes if a in at_level), spans["Y"], spans["X"])
 
@@ -57,5 +58,5 @@ def _canvas_corners(viewer: Any, layer: Any, displayed: Sequence[int], canvas: t
     for signs in product((-0.5, 0.5), repeat=2):
         point = np.array(viewer.dims.point, float)
         point[list(viewer.dims.displayed)] = centre + np.array(signs) * canvas / zoom
-        corners.append(layer.world_to_data(point))
+        corners.append(viewer_to_data(viewer, layer, point))
     return np.array(corners)

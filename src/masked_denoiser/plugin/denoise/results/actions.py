@@ -24,7 +24,11 @@ class ResultActions:
         view: the dock.
         runner: runner of its tasks, whose events its presenter handles.
         results: its result layers.
-        layer: returns the chosen layer; raises MaskedDenoiserError if there is none.
+        chosen_layer: returns the chosen layer; raises MaskedDenoiserError if there is none.
+        preview: returns the request of a preview.
+
+    Attributes:
+        layer: the layer of the running task; None if there is none.
     """
 
     def __init__(
@@ -32,11 +36,12 @@ class ResultActions:
         view: DenoiseView,
         runner: TaskRunner,
         results: ResultLayers,
-        layer: Callable[[], Any],
+        chosen_layer: Callable[[], Any],
         preview: Callable[[], Request],
     ) -> None:
         self._view, self._runner, self._results = view, runner, results
-        self._layer, self._preview = layer, preview
+        self._chosen_layer, self._preview = chosen_layer, preview
+        self.layer: Any = None
 
     def show_removed(self) -> None:
         """Show what the result has removed, and say whether it looks like noise."""
@@ -51,34 +56,34 @@ class ResultActions:
         if self._runner.running:
             return
         with errors_shown(self._view):
-            layer, request = self._layer(), self._preview()
+            layer, request = self._chosen_layer(), self._preview()
             task = partial(compare_models, (request, replace(request, model=other)))
             self._begin(layer, f"previews by {request.model} and {other}", task)
 
     def show_compared(self, event: ModelsCompared) -> None:
         """Show the previews of two models next to each other, with their names and times."""
-        layer = self._layer()
-        previews = self._results.previews(layer)
+        previews = self._results.previews(self.layer)
         if {"preview", "second"} <= set(previews):
             pair = previews["preview"], previews["second"]
             for preview, name in zip(pair, event.names, strict=True):
-                preview.name = f"{layer.name}: {name}"
+                self._results.rename(preview, f"{self.layer.name}: {name}")
             self._view.show_side_by_side(*pair)
 
     def clear(self) -> None:
         """Remove all results of the layer from the viewer."""
         with errors_shown(self._view):
-            self._results.clear(self._layer())
+            self._results.clear(self._chosen_layer())
 
     def _start(self, progress: str, make_task: Callable[[Any, Any, Form], Task]) -> None:
         if self._runner.running:
             return
         with errors_shown(self._view):
-            layer = self._layer()
+            layer = self._chosen_layer()
             task = make_task(layer, self._results.latest_result(layer), self._view.form())
             self._begin(layer, progress, task)
 
     def _begin(self, layer: Any, progress: str, task: Task) -> None:
+        self.layer = layer
         self._results.begin(layer, None)
         self._runner.start(task)
         self._view.set_running(True)

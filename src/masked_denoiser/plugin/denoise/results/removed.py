@@ -27,9 +27,7 @@ def removed_task(layer: Any, result: Any, form: Form) -> Task:
     Raises:
         FormError: if there is no result, or it does not lie on pixels of the layer.
     """
-    if result is None:
-        raise FormError("there is no result yet; press Preview or Denoise")
-    provenance = result.metadata.get(RECORD_KEY, {}).get("provenance") or {}
+    provenance = _record(result).get("provenance") or {}
     return partial(judge_removed, *matching_parts(layer, result, form.axes or None), provenance)
 
 
@@ -42,11 +40,26 @@ def report_task(layer: Any, result: Any, form: Form, path: Path) -> Task:
     """
     from masked_denoiser.evaluation.report.write import check_report_path
 
-    if result is None or not (record := result.metadata.get(RECORD_KEY, {})).get("provenance"):
+    record = _record(result)
+    if not record.get("provenance"):
         raise FormError("there is no finished result yet; press Preview or Denoise")
     check_report_path(path, overwrite=True)
     before, after, _ = matching_parts(layer, result, form.axes or None)
     return partial(write_report_page, path, before, after, dict(record["provenance"]))
+
+
+def _record(result: Any) -> dict[str, Any]:
+    """Return what is recorded of a result layer.
+
+    Raises:
+        FormError: if there is no result, or it shows the input in some places.
+    """
+    if result is None:
+        raise FormError("there is no result yet; press Preview or Denoise")
+    record: dict[str, Any] = result.metadata.get(RECORD_KEY, {})
+    if record.get("complete") is False:
+        raise FormError(f"'{result.name}' is not complete; finish the job or repeat it first")
+    return record
 
 
 def write_report_page(

@@ -10,17 +10,10 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-import numpy as np
-
 from masked_denoiser.plugin.denoise.results.job_layers import JobLayers
 from masked_denoiser.plugin.denoise.task import LayerUpdate, Role
 from masked_denoiser.plugin.layers.removal import remove_layer
-from masked_denoiser.plugin.layers.source import (
-    OUTPUT_KEY,
-    RECORD_KEY,
-    SPATIAL_SETTINGS,
-    translation_at,
-)
+from masked_denoiser.plugin.layers.source import OUTPUT_KEY, RECORD_KEY
 from masked_denoiser.plugin.shared.refresh_pace import RefreshPace
 
 #: Suffix of a layer's name by its role.
@@ -48,6 +41,9 @@ class ResultLayers:
         self._hidden: WeakSet[Any] = WeakSet()  # input layers that were hidden here
         self._seen: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # result that was visible before the input
         self._output_layers: dict[tuple[Path, Role], Any] = {}
+        self._temporary_names: WeakKeyDictionary[Any, str] = (
+            WeakKeyDictionary()
+        )  # until a job replaces the pixels
         self._pace = RefreshPace()
         self._job = JobLayers()
 
@@ -56,8 +52,12 @@ class ResultLayers:
         self._job = JobLayers.of(layer, output)
 
     def end(self) -> None:
-        """Release the input layer."""
-        self._job.source = None
+        """Place the layers where the input is now, and release them and the input."""
+        self._follow_source()
+        for role, layer in self._job.current.items():
+            if layer in self._viewer.layers:
+                _place(layer, self._job.placement(self._job.updates[role]))
+        self._job = JobLayers()
 
     def show_separately(self, layer: Any, update: LayerUpdate) -> Any:
         """Show a layer that belongs to an input layer, but to no job; return it."""
@@ -103,10 +103,15 @@ class ResultLayers:
         return bool(results) and layer.visible and not any(result.visible for result in results)
 
     def mark_incomplete(self) -> None:
-        """Say in name and metadata that a result in memory holds the input where the job was cancelled."""
+        """Say in name and metadata that layers of the job show the input where it was cancelled or has failed."""
         for layer in self._job.current.values():
-            layer.name = f"{layer.name} (incomplete)"
+            self.rename(layer, f"{layer.name} (incomplete)")
             layer.metadata[RECORD_KEY] = {"complete": False}
+
+    def rename(self, layer: Any, name: str) -> None:
+        """Give a layer a name until a job replaces its pixels."""
+        layer.name = name
+        self._temporary_names[layer] = layer.name
 
     def latest_result(self, layer: Any, live: bool = False) -> Any:
         """Return the visible result or preview of an input layer, or else its last one; None if there is none.
@@ -164,6 +169,7 @@ class ResultLayers:
         layer = self._job.current.get(update.role)
         if layer is not None and layer not in self._viewer.layers:
             return  # the user has removed it
+        self._follow_source()
         is_new = layer is None
         layer = layer if layer is not None else self._previous_layer(update.role)
         data: Any = list(update.levels) if len(update.levels) > 1 else update.levels[0]
@@ -171,8 +177,9 @@ class ResultLayers:
             self._replace(layer, self._make(update, data), update)
             return
         layer.data = data
-        for name, value in self._placement(update).items():
-            setattr(layer, name, value)
+        _place(layer, self._job.placement(update))
+        if self._temporary_names.pop(layer, None) == layer.name:
+            layer.name = self._name(update.role)
         if update.limits is not None:
             layer.contrast_limits = update.limits
         self._remember(layer, update)
@@ -188,15 +195,22 @@ class ResultLayers:
         with self._pace.measure():
             layer.refresh(extent=False)
 
+    def _name(self, role: Role) -> str:
+        return f"{self._job.name} {_SUFFIXES[role]}"
+
+    def _follow_source(self) -> None:
+        if self._job.source in self._viewer.layers:
+            self._job.follow_source()
+
     def _make(self, update: LayerUpdate, data: Any) -> Any:
         """Return a new layer."""
         from napari.layers import Image
 
         state = self._job.state | {
-            "name": f"{self._job.name} {_SUFFIXES[update.role]}",
+            "name": self._name(update.role),
             "multiscale": len(update.levels) > 1,
         }
-        state |= self._placement(update)
+        state |= self._job.placement(update)
         if update.role in ("std", "residual"):
             state |= {"rgb": False, "visible": update.role == "residual"}
         if update.role == "residual":
@@ -251,7 +265,7 @@ class ResultLayers:
 
     def _remember(self, layer: Any, update: LayerUpdate) -> None:
         """Remember a layer for the rest of the job, and for later jobs that replace its pixels."""
-        self._job.current[update.role] = layer
+        self._job.current[update.role], self._job.updates[update.role] = layer, update
         if update.record:
             layer.metadata[RECORD_KEY] = dict(update.record)
         if update.role in ("result", "std") and self._job.output is not None:
@@ -273,13 +287,8 @@ class ResultLayers:
         kind = (layer.multiscale, layer.ndim, bool(layer.rgb)) == (len(update.levels) > 1, ndim, colour)
         return kind and self._inputs.get(layer) is self._job.source
 
-    def _placement(self, update: LayerUpdate) -> dict[str, Any]:
-        """Return the settings that place the pixels of an update where those of the input are now."""
-        placement = {name: self._job.state[name] for name in SPATIAL_SETTINGS}
-        scale = np.array(placement["scale"], float)
-        offset = list(update.offset) or [0.0] * len(scale)
-        for axis in update.flipped:  # from the last pixel of the input on, in steps of the other sign
-            scale[axis] = -scale[axis]
-            offset[axis] += update.levels[0].shape[axis] - 1
-        translate = translation_at(self._job.transform, tuple(offset)) if any(offset) else placement["translate"]
-        return placement | {"scale": scale, "translate": translate}
+
+def _place(layer: Any, placement: dict[str, Any]) -> None:
+    """Set the transform of a layer."""
+    for name, value in placement.items():
+        setattr(layer, name, value)

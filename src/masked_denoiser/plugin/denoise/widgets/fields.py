@@ -129,6 +129,7 @@ class OutputChoice(QWidget):
         self._name = "image"
         self._input: Path | None = None
         self._folder: Path | None = None
+        self._suggested = ""
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.kind)
@@ -149,14 +150,17 @@ class OutputChoice(QWidget):
         self._kind_changed()
 
     def suggest(self, name: str, input: Path | None) -> None:
-        """Suggest a path for a layer of this name and file."""
+        """Suggest a path for a layer of this name and file, in the folder that the user has chosen before."""
         self._name, self._input = name, input
+        if self.path.text() != self._suggested:
+            self._folder = Path(self.path.text()).parent
         self._kind_changed()
 
     def _kind_changed(self, _index: int = 0) -> None:
         self._path_row.setVisible(self.output != "memory")
-        self.path.setText(default_path(self.output, self._name, self._folder, self._input, Path.home()))
-        self.path.setToolTip(self.path.text())
+        self._suggested = default_path(self.output, self._name, self._folder, self._input, Path.home())
+        self.path.setText(self._suggested)
+        self.path.setToolTip(self._suggested)
 
     def _choose(self, _checked: bool = False) -> None:
         chosen, _ = QFileDialog.getSaveFileName(
