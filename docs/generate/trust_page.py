@@ -38,7 +38,8 @@ the worst result first. {summary}
 
 Definitions: [safety.py](../src/masked_denoiser/evaluation/safety/report.py) and
 [removed_structure.py](../src/masked_denoiser/evaluation/safety/removed_structure.py). The synthetic images are made by
-[synthetic.py](../src/masked_denoiser/evaluation/safety/synthetic.py).
+[synthetic.py](../src/masked_denoiser/evaluation/safety/synthetic.py) and
+[patterns.py](../src/masked_denoiser/evaluation/safety/patterns.py).
 """
 
 #: Headings of the folders of the page.

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
-from masked_denoiser.denoising.treatment_trial import TrialResult, choose_patches, run_trials, select_best
+from masked_denoiser.denoising.treatment_trial import (
+    AddedNoise,
+    TrialResult,
+    choose_patches,
+    run_trials,
+    select_best,
+)
 from masked_denoiser.noise.variance_model import NoiseVariance
 
 SIGMA = 0.06
@@ -47,7 +53,7 @@ def sharpen(tiles, _):
 
 
 def run_trial(denoise, scene, noise=WHITE, width=0.0, sigma=SIGMA):
-    (result,) = run_trials([DIRECT], noisy_patches(scene, sigma, width), denoise, noise, width)
+    (result,) = run_trials([DIRECT], noisy_patches(scene, sigma, width), denoise, AddedNoise(noise, width))
     return result
 
 
@@ -96,7 +102,7 @@ def test_photon_noise_is_scored_at_its_intensity():
     def denoise(tiles, _):
         return np.concatenate([smooth(tiles[..., :48], _), tiles[..., 48:]], axis=-1)
 
-    (result,) = run_trials([DIRECT], tiles, denoise, [NoiseVariance(1 / 50, 0.0)], 0.0)
+    (result,) = run_trials([DIRECT], tiles, denoise, AddedNoise([NoiseVariance(1 / 50, 0.0)]))
     assert result.noise_share > 0.8
     assert 0.6 < result.noise_response < 0.9
 

@@ -183,3 +183,42 @@ def test_pure_noise_shows_no_gain(sigma):
     found = estimate(image)
     assert found.gain == 0 or sigma > 50
     assert found.sigma * 255 == pytest.approx(sigma, rel=0.1)
+
+
+@pytest.mark.parametrize("vertical", [False, True])
+def test_random_lines_are_stripes_and_predictable_ones_are_structure(vertical):
+    lines = {
+        "random": np.random.default_rng(0).normal(0, 0.04, 256),
+        "alternating": np.where(np.arange(256) % 2, 0.04, -0.04),
+        "period 6": 0.06 * np.sin(np.arange(256) * np.pi / 3),
+    }
+    for name, profile in lines.items():
+        image = 0.5 + np.broadcast_to(profile, (256, 256))
+        found = estimate(image if vertical else image.T)
+        assert bool(found.stripes) == (name == "random")
+        assert found.vertical_stripes == (vertical and name == "random")
+
+
+def test_white_noise_is_not_measured_on_alternating_pixels():
+    rows, columns = np.indices((256, 256))
+    checkerboard = (rows + columns) % 2 * 0.5 + rows / 1000
+    assert estimate(checkerboard).sigma < 1e-6
+    found = estimate(checkerboard + np.random.default_rng(0).normal(0, 0.04, checkerboard.shape))
+    assert found.sigma == pytest.approx(0.04, rel=0.15)
+
+
+def test_noise_is_measured_alike_on_images_of_any_size():
+    """Small images have overlapping blocks, since background would otherwise fill the only group of intensities."""
+    truth = cells() * 3000
+    counts = np.random.default_rng(0).poisson(truth / 10) * 10 / 3000
+    gains = [estimate(counts[:side, :side]).gain for side in (88, 104, 136, 168, 512)]
+    assert gains == pytest.approx([10 / 3000] * len(gains), rel=0.25)
+
+
+def test_impulses_are_not_the_pixels_of_a_text():
+    text = data.text()[:100, :200] < 90
+    image = cells()[:200, :200] * 0.5
+    image[50:150][text] = 1.0
+    assert not estimate(image).impulses.share
+    image[np.random.default_rng(0).random(image.shape) < 0.03] = 0.0  # dead pixels, as well
+    assert estimate(image).impulses.share == pytest.approx(0.025, abs=0.01)

@@ -25,7 +25,13 @@ from masked_denoiser.denoising.noise_treatment import (
 from masked_denoiser.denoising.tile_denoiser import TileDenoiser, replace_impulses
 from masked_denoiser.denoising.training_noise import TrainingNoise, training_noise
 from masked_denoiser.denoising.treatment_candidates import NoiseSummary, list_candidates
-from masked_denoiser.denoising.treatment_trial import TrialResult, choose_patches, run_trials, select_best
+from masked_denoiser.denoising.treatment_trial import (
+    AddedNoise,
+    TrialResult,
+    choose_patches,
+    run_trials,
+    select_best,
+)
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.inference.runner import Batch, ModelRunner
@@ -161,14 +167,12 @@ def _choose_treatment(
     summary = NoiseSummary.of(channels)
     striped = any(c.stripes for c in channels)
     finish = partial(finish_treatment, channels=channels, gray=sample.is_gray)
-    if not striped and not noise_limits(channels):
+    if not noise_limits(channels):
         return finish(replace(IDENTITY, reason=_TOO_LITTLE))
     visibility = 1.0 if striped else summary.visibility
     if not visibility:
         return finish(replace(IDENTITY, reason=_BELOW_ROUNDING if all(map(below_rounding, channels)) else _WEAK))
     candidates = [finish(candidate) for candidate in trial.candidates(summary, sample.median_intensity)]
-    if striped:
-        return replace(candidates[0], noise_map=False)
     best = select_best(trial.run(candidates, sample, summary))
     if best is None:
         return finish(replace(IDENTITY, reason=_NOT_WORTH_IT))
@@ -201,7 +205,8 @@ class _Trial:
             replace_impulses(place[None], candidates[0])[0]
             for place in choose_patches(sample.stacks, sample.missing, _PLACE_SIDE, count)
         ]
-        return run_trials(candidates, places, self._denoise, candidates[0].noise_variances, noise.width, noise.box)
+        added = AddedNoise(candidates[0].noise_variances, noise.width, noise.box, noise.stripes, noise.vertical_stripes)
+        return run_trials(candidates, places, self._denoise, added)
 
     def _denoise(self, tiles: Batch, treatment: NoiseTreatment) -> Batch:
         return self._denoiser(tiles, ((0, 0),) * len(tiles), treatment).mean

@@ -172,10 +172,14 @@ def _clipped_low(noise: ChannelNoise) -> float:
 
 
 def noise_limits(channels: Sequence[ChannelNoise]) -> tuple[VarianceFields, ...]:
-    """Return what may be removed from each channel; empty where noise is uncertain, or stripes are added to it."""
-    if any(c.stripes or not (c.certain or c.is_constant) for c in channels):
+    """Return what may be removed from each channel, noise and stripes; empty where noise is uncertain."""
+    if not all(c.certain or c.is_constant for c in channels):
         return ()
-    return tuple(_to_fields(replace(c.variance, floor=c.floor)) for c in channels)
+    return tuple(_to_fields(_with_stripes(replace(c.variance, floor=c.floor), c.stripes)) for c in channels)
+
+
+def _with_stripes(variance: NoiseVariance, stripes: float) -> NoiseVariance:
+    return replace(variance, variance=variance.variance + stripes**2, floor=variance.floor + stripes**2)
 
 
 def _to_fields(variance: NoiseVariance) -> VarianceFields:

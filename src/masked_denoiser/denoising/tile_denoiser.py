@@ -288,6 +288,7 @@ def _finish(
     if treatment.noise:
         noise, clipped = treatment.noise_variances, treatment.clipping_limits
         mean = limit_correction(mean, tiles, noise, treatment.width, clipped, unlimited_mean, device)
+        mean = np.clip(mean, np.minimum(clipped[0], tiles), np.maximum(clipped[1], tiles))
     blend = np.float32(treatment.blend)
     return mean if blend == 1 else tiles + blend * (mean - tiles)
 

@@ -44,6 +44,8 @@ class NoiseSummary:
         box: side of the mean filter that explains it better, in pixels; 0 for none.
         step: quantization step of the result.
         contrast: of the image within 16 x 16 pixels.
+        stripes: standard deviation of whole rows or columns; 0 without stripes.
+        vertical_stripes: whether these are columns.
     """
 
     variance: NoiseVariance
@@ -52,6 +54,8 @@ class NoiseSummary:
     box: int
     step: float
     contrast: float
+    stripes: float = 0.0
+    vertical_stripes: bool = False
 
     @classmethod
     def of(cls, channels: Sequence[ChannelNoise]) -> NoiseSummary:
@@ -69,6 +73,8 @@ class NoiseSummary:
             median_low(c.box for c in noisy),
             max(c.step for c in noisy),
             median(c.contrast for c in noisy),
+            median(c.stripes for c in noisy),
+            all(c.vertical_stripes for c in noisy if c.stripes),
         )
 
     @property

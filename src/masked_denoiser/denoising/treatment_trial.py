@@ -91,13 +91,29 @@ class TrialResult:
         return min(1.0, _BLEND_PER_NOISE_SHARE * self.noise_share)
 
 
+@dataclass(frozen=True)
+class AddedNoise:
+    """Noise of the measured kind that a trial adds.
+
+    Attributes:
+        variances: of each channel, or one for all of them, with the stripes.
+        width: of the blur that explains the correlation of the noise, in pixels.
+        box: side of the mean filter that explains it better, in pixels; 0 for none.
+        stripes: standard deviation of whole rows, or of columns if `vertical_stripes` is set; 0 without stripes.
+    """
+
+    variances: Sequence[NoiseVariance]
+    width: float = 0.0
+    box: int = 0
+    stripes: float = 0.0
+    vertical_stripes: bool = False
+
+
 def run_trials(
     treatments: Sequence[NoiseTreatment],
     places: Sequence[Batch],
     denoise: Denoise,
-    noise: Sequence[NoiseVariance],
-    width: float,
-    box: int = 0,
+    noise: AddedNoise,
     seed: int = 0,
 ) -> list[TrialResult]:
     """Try treatments on a few places.
@@ -106,13 +122,11 @@ def run_trials(
         treatments: to try.
         places: [C, H, W] each, all of one size, in units of the range.
         denoise: applies a treatment to [places, C, H, W].
-        noise: as measured, of each channel, or one item for all of them.
-        width: of the blur that explains its correlation, in pixels.
-        box: side of the mean filter that explains it better, in pixels; 0 for none.
+        noise: as measured.
         seed: of the added noise.
     """
     tiles = np.stack(places)
-    probe, variance = _draw_probe(tiles, noise, width, box, np.random.default_rng(seed))
+    probe, variance = _draw_probe(tiles, noise, np.random.default_rng(seed))
     return [_try(treatment, tiles, probe, variance, denoise) for treatment in treatments]
 
 
@@ -120,8 +134,8 @@ def _try(treatment: NoiseTreatment, tiles: Batch, probe: Batch, variance: Batch,
     ys, xs = (_inside(side) for side in tiles.shape[2:])
     denoised = denoise(tiles, treatment)
     response = (denoise(tiles + _PROBE_SHARE * probe, treatment) - denoised) / _PROBE_SHARE
-    # Neither bright objects nor dark pixels, which have hardly any noise, may dominate.
-    weight = 1.0 / (variance + float(np.median(variance)))
+    # Neither bright objects, nor dark pixels or colours, which have hardly any noise, may dominate.
+    weight = 1.0 / (variance + float(np.median(variance.mean(axis=1))))
     noise, correlated, added, removed = (
         float(np.mean((products * weight)[:, :, ys, xs], dtype=np.float64))
         for products in (variance, probe * response, probe**2, (tiles - denoised) ** 2)
@@ -134,20 +148,24 @@ def _inside(side: int) -> slice:
     return slice(margin, side - margin)
 
 
-def _draw_probe(
-    tiles: Batch, noise: Sequence[NoiseVariance], width: float, box: int, rng: np.random.Generator
-) -> tuple[Batch, Batch]:
+def _draw_probe(tiles: Batch, noise: AddedNoise, rng: np.random.Generator) -> tuple[Batch, Batch]:
     """Return noise of the measured kind [B, C, H, W], and its variance."""
     intensity = gaussian_filter(tiles, (0, 0, _INTENSITY_SIGMA, _INTENSITY_SIGMA), mode="nearest")
-    channels = zip(noise if len(noise) > 1 else [*noise] * tiles.shape[1], np.moveaxis(intensity, 1, 0), strict=True)
+    models = noise.variances if len(noise.variances) > 1 else [*noise.variances] * tiles.shape[1]
+    channels = zip(models, np.moveaxis(intensity, 1, 0), strict=True)
     variance = np.maximum(np.stack([model.sigma(channel) ** 2 for model, channel in channels], axis=1), 1e-12)
     unit_noise = rng.normal(size=tiles.shape)
-    if box:
-        unit_noise = uniform_filter(unit_noise, (1, 1, box, box), mode="wrap")
-    elif width:
-        unit_noise = gaussian_filter(unit_noise, (0, 0, width, width), mode="wrap")
+    if noise.box:
+        unit_noise = uniform_filter(unit_noise, (1, 1, noise.box, noise.box), mode="wrap")
+    elif noise.width:
+        unit_noise = gaussian_filter(unit_noise, (0, 0, noise.width, noise.width), mode="wrap")
     unit_noise /= unit_noise.std()
-    return (unit_noise * np.sqrt(variance)).astype(np.float32), variance.astype(np.float32)
+    probe = unit_noise * np.sqrt(np.maximum(variance - noise.stripes**2, 0.0))
+    if noise.stripes:
+        count, _, height, width = tiles.shape
+        lines = (count, 1, 1, width) if noise.vertical_stripes else (count, 1, height, 1)
+        probe += noise.stripes * rng.normal(size=lines)
+    return probe.astype(np.float32), variance.astype(np.float32)
 
 
 def select_best(results: Sequence[TrialResult]) -> TrialResult | None:

@@ -32,8 +32,11 @@ Mask = NDArray[np.bool_]
 #: Side of a block in pixels.
 BLOCK = 16
 
-#: Tiles with a side below this have overlapping blocks and a narrow margin, to have enough blocks.
-_SMALL_TILE, _SMALL_STEP, _SMALL_MARGIN = 96, 8, 2
+#: Tiles with a side below this have a narrow margin, to have more blocks.
+_SMALL_TILE, _SMALL_MARGIN = 96, 2
+
+#: Blocks overlap by half if there would otherwise be fewer than this number, which several intensities need.
+_MIN_BLOCKS, _OVERLAPPING_STEP = 100, BLOCK // 2
 
 #: Dilations of the mask, in pixels.
 DILATIONS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
@@ -97,10 +100,12 @@ def measure_blocks(
     masks = missing or [None] * len(tiles)
     limits = clipping_limits(tiles, masks, step)
     found = impulses or ImpulseNoise()
+    block_step = BLOCK if sum(_block_count(tile.shape) for tile in tiles) >= _MIN_BLOCKS else _OVERLAPPING_STEP
 
     def measure(images: tuple[Image, Image, Mask | None]) -> Values | None:
         tile, noisy_tile, mask = images
-        return _measure_tile(np.asarray(tile, np.float64), np.asarray(noisy_tile, np.float64), mask, limits, found)
+        pixels = np.asarray(tile, np.float64), np.asarray(noisy_tile, np.float64)
+        return _measure_tile(*pixels, mask, limits, found, block_step)
 
     rows_of_tiles = map_in_threads(measure, list(zip(tiles, noisy or tiles, masks, strict=True)))
     measured = [rows for rows in rows_of_tiles if rows is not None]
@@ -139,12 +144,22 @@ def are_photon_counts(values: Values, step: float) -> bool:
     return step > 0 and float(np.percentile(values, 99) - values.min()) <= _MAX_COUNT_STEPS * step
 
 
+def _margin(shape: tuple[int, ...]) -> int:
+    """Return the width of the border of a tile that is in no block."""
+    return _SMALL_MARGIN if min(shape) < _SMALL_TILE else MARGIN
+
+
+def _block_count(shape: tuple[int, ...]) -> int:
+    """Return the number of blocks of a tile that do not overlap."""
+    rows, columns = (max(0, side - 2 * _margin(shape)) // BLOCK for side in shape)
+    return rows * columns
+
+
 def _measure_tile(
-    tile: Values, noisy: Values, missing: Mask | None, limits: tuple[float, float], impulses: ImpulseNoise
+    tile: Values, noisy: Values, missing: Mask | None, limits: tuple[float, float], impulses: ImpulseNoise, step: int
 ) -> Values | None:
     """Return mean, variance after smoothing, residuals, fourth moment and coherence, [4 + dilations, blocks]."""
-    small = min(tile.shape) < _SMALL_TILE
-    margin, step = (_SMALL_MARGIN, _SMALL_STEP) if small else (MARGIN, BLOCK)
+    margin = _margin(tile.shape)
     if min(tile.shape) < BLOCK + 2 * margin:
         return None
     to_blocks = partial(blocks_of, step=step)

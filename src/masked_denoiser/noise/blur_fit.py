@@ -67,12 +67,12 @@ def residual_share(width: float, box: int = 0) -> Values:
     The mask is separable; along each axis, its response to noise with correlation c has the variance
     (6 - 8 c(d) + 2 c(2 d)) / 6 at dilation d.
     """
-    correlation = _blur_correlation(width, box)
+    correlation = blur_correlation(width, box)
     near, far = correlation[list(DILATIONS)], correlation[[2 * dilation for dilation in DILATIONS]]
     return np.asarray(((6.0 - 8.0 * near + 2.0 * far) / 6.0) ** 2)
 
 
-def _blur_correlation(width: float, box: int) -> Values:
+def blur_correlation(width: float, box: int) -> Values:
     """Return the correlation of blurred white noise along one axis, at distances of 0 to `_KERNEL_RADIUS` pixels."""
     offsets = np.arange(-_KERNEL_RADIUS, _KERNEL_RADIUS + 1)
     kernel = np.exp(-(offsets**2) / (2.0 * max(width, 1e-2) ** 2))

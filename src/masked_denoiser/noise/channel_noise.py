@@ -24,7 +24,8 @@ class ChannelNoise:
         bright: standard deviation at the 95th percentile of the intensity.
         correlation: the smallest distance in pixels at which noise is independent; 1 for white noise.
         impulses: dead and hot pixels.
-        stripes: standard deviation of whole rows or columns relative to their neighbours.
+        stripes: standard deviation of whole rows or columns relative to their neighbours, in addition to the noise.
+        vertical_stripes: whether these are columns.
         clipped: lowest and highest intensity if the image is clipped there, else infinite.
         certain: whether there were enough blocks for a reliable measurement.
         width: standard deviation in pixels of the Gaussian blur that explains the correlation; 0 for white noise.
@@ -57,6 +58,7 @@ class ChannelNoise:
     step: float = 0.0
     floor: float = 0.0
     quadratic: float = 0.0
+    vertical_stripes: bool = False
 
     @property
     def is_constant(self) -> bool:

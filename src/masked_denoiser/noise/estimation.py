@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from masked_denoiser.noise.averaging import averaging_excess
 from masked_denoiser.noise.blocks import Blocks, Image, Mask, measure_blocks
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.correlation import MIN_CONFIDENCE, measure_correlation
@@ -172,7 +174,12 @@ def _estimate_noise(
         return _fallback(tiles, missing, blocks, impulses, step), VarianceBins(np.zeros(0), np.zeros(0), np.zeros(0))
     flat = flat_blocks(blocks)
     correlation = measure_correlation(
-        blocks, flat, independent[1], shares_structure=shares_structure, shared_by=prior.shared_by
+        blocks,
+        flat,
+        independent[1],
+        shares_structure=shares_structure,
+        shared_by=prior.shared_by,
+        averaging=partial(averaging_excess, noisy or tiles, missing),
     )
     accepted = correlation.length > 1 and correlation.confidence >= MIN_CONFIDENCE
     plateau_bins = residual_bins(blocks, flat, correlation.length - 1)
@@ -182,6 +189,7 @@ def _estimate_noise(
     variance = fit_variance(bins, blocks.limits, counts=blocks.counts, growth=prior.growth)
     median = float(np.median(blocks.mean))
     gain, offset, read = _camera_parameters(variance, darkest=float(np.percentile(blocks.mean, 1)))
+    stripes = measure_stripes(tiles, float(variance.sigma(median)))
     noise = ChannelNoise(
         gain=gain,
         offset=offset,
@@ -190,7 +198,8 @@ def _estimate_noise(
         bright=float(variance.sigma(np.percentile(blocks.mean, 95))),
         correlation=correlation.length if accepted else 1,
         impulses=impulses,
-        stripes=measure_stripes(tiles, float(variance.sigma(median))),
+        stripes=stripes.deviation,
+        vertical_stripes=stripes.vertical,
         clipped=blocks.limits,
         certain=True,
         width=correlation.width if accepted else 0.0,

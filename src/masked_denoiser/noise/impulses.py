@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter, uniform_filter
+from scipy.ndimage import binary_dilation, binary_opening, median_filter, uniform_filter
 
 from masked_denoiser.noise.threads import map_in_threads
 
@@ -35,6 +35,10 @@ _MIN_SHARE, _MIN_COUNT, _MIN_EXTREME_SHARE = 5e-5, 8, 0.8
 
 #: Largest distance, as a share of the range, that an extreme value must have from its neighbours to be an impulse.
 _MAX_THRESHOLD = 0.12
+
+#: Impulses are independent of each other: at least this part of the share that chance predicts has no neighbour with
+#: the same value. The pixels of a text or a scale bar have neighbours.
+_MIN_ALONE = 0.5
 
 #: Optics raise the four nearest neighbours of a point by more than this share of its height, at any position.
 _POINT_LIFT = 0.04
@@ -111,24 +115,32 @@ class _Candidates:
         height: distance of each candidate from the median of its neighbourhood.
         lift: mean distance of its four nearest neighbours from that median, in the same direction.
         extreme: whether it has the extreme value of the tiles.
+        prominent: number of pixels with that value that are far from their surroundings, and in no solid area of it.
+        alone: number of those that have no such neighbour.
         total: number of all pixels.
     """
 
     height: NDArray[np.float64]
     lift: NDArray[np.float64]
     extreme: NDArray[np.bool_]
+    alone: int
+    prominent: int
     total: int
 
     @classmethod
     def join(cls, parts: Sequence[tuple[NDArray[Any], ...]], total: int) -> _Candidates:
-        """Return the candidates of all tiles, given by height, lift and extreme of each tile."""
+        """Return the candidates of all tiles, given by height, lift, extreme, alone and prominent of each tile."""
         height, lift, extreme = (np.concatenate([part[i] for part in parts]) for i in range(3))
-        return cls(height, lift, extreme.astype(np.bool_), total)
+        alone, prominent = (sum(int(part[i]) for part in parts) for i in (3, 4))
+        return cls(height, lift, extreme.astype(np.bool_), alone, prominent, total)
 
     @property
     def are_impulses(self) -> bool:
         """Whether optics cannot have produced them."""
         if self.height.size < max(_MIN_COUNT, _MIN_SHARE * self.total) or self.extreme.mean() < _MIN_EXTREME_SHARE:
+            return False
+        chance_of_alone = (1.0 - self.prominent / self.total) ** len(_NEIGHBOUR_OFFSETS)
+        if self.alone < _MIN_ALONE * chance_of_alone * self.prominent:
             return False
         return float(self.lift.mean()) < _POINT_LIFT * float(self.height.mean()) + 2.0 * self._error
 
@@ -164,8 +176,23 @@ def _candidates(
         background = _local_median(tile, isolated)
         nearest = neighbours[:, isolated][[1, 3, 4, 6]].mean(axis=0)  # above, left, right, below
         value = tile[isolated]
-        parts.append((sign * (value - background), sign * (nearest - background), value == extremum))
+        alone, prominent = _count_prominent(tile, tile == extremum, min_distance)
+        parts.append((sign * (value - background), sign * (nearest - background), value == extremum, alone, prominent))
     return tuple(parts)
+
+
+def _count_prominent(
+    tile: NDArray[np.float64], extreme: NDArray[np.bool_], min_distance: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers of extreme pixels far from their surroundings: of those without such a neighbour, and of all.
+
+    Solid areas of the extreme value are saturated, and do not count.
+    """
+    solid = binary_dilation(binary_opening(extreme, np.ones((3, 3))), np.ones((3, 3)))
+    prominent = extreme & ~solid
+    prominent[prominent] = np.abs(tile[prominent] - _local_median(tile, prominent)) > min_distance[prominent]
+    accompanied = np.any(_neighbours(prominent), axis=0)
+    return np.asarray(np.count_nonzero(prominent & ~accompanied)), np.asarray(np.count_nonzero(prominent))
 
 
 def _local_median(tile: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from masked_denoiser.noise.blocks import BLOCK, Image
 
@@ -18,28 +20,70 @@ _MEDIAN_OF_SQUARES = 0.455
 _SEGMENTS = 4
 
 
-def measure_stripes(tiles: Sequence[Image], sigma: float) -> float:
-    """Return the standard deviation of whole rows or columns relative to their neighbours; 0 without stripes.
+#: Distances of lines at which the second differences of random stripes are uncorrelated, and the largest correlation
+#: there that is chance. The lines of a grating, of a text or of an interlaced image are correlated.
+_UNRELATED_DISTANCES, _MAX_CORRELATION = range(3, 13), 0.4
+
+#: Largest second difference, in standard deviations, that contributes to correlations.
+_MAX_DIFFERENCE = 3.0
+
+
+@dataclass(frozen=True)
+class Stripes:
+    """Noise that whole rows or columns have in common.
+
+    Attributes:
+        deviation: standard deviation relative to the neighbouring lines; 0 without stripes.
+        vertical: whether the lines are columns.
+    """
+
+    deviation: float = 0.0
+    vertical: bool = False
+
+
+def measure_stripes(tiles: Sequence[Image], sigma: float) -> Stripes:
+    """Return the noise of whole rows or columns.
 
     Distant segments of a line share its stripe, but neither noise nor structure, so that the covariance of their second
-    differences is 6 times the variance of the stripes.
+    differences is 6 times the variance of the stripes. Stripes are random: lines that are predictable from other lines
+    are structure.
+
+    Args:
+        tiles: [H, W] each.
+        sigma: standard deviation of the noise of single pixels.
     """
-    covariances = []
-    for transpose in (False, True):
-        of_tiles = [c for tile in tiles if (c := _segment_covariance(tile.T if transpose else tile)) is not None]
-        covariances.append(float(np.median(of_tiles)) if of_tiles else 0.0)
-    variance = max(covariances) / 6.0
-    deviation = float(np.sqrt(max(variance, 0.0)))
+    directions = tiles, [tile.T for tile in tiles]
+    used = [[p for tile in of_tiles if (p := _second_differences(tile)) is not None] for of_tiles in directions]
+    covariances = [float(np.median([*map(_covariance, profiles)])) if profiles else 0.0 for profiles in used]
+    vertical = covariances[1] > covariances[0]
+    deviation = float(np.sqrt(max(*covariances, 0.0) / 6.0))
     is_striped = deviation > max(0.15 * sigma, _MIN_STRIPES) and max(covariances) > 4.0 * max(min(covariances), 0.0)
-    return deviation if is_striped else 0.0
+    return Stripes(deviation, vertical) if is_striped and not _is_predictable(used[vertical]) else Stripes()
 
 
-def _segment_covariance(tile: Image) -> float | None:
-    """Return a robust covariance between segments of the second differences of their row means."""
+def _second_differences(tile: Image) -> NDArray[np.float64] | None:
+    """Return the second differences of the row means of segments, [segments, lines]; None if the tile is small."""
     if tile.shape[1] < _SEGMENTS * 8 or tile.shape[0] < BLOCK:
         return None
     row_means = [segment.mean(axis=1) for segment in np.array_split(np.asarray(tile, np.float64), _SEGMENTS, axis=1)]
-    second_differences = np.stack([p[:-2] - 2 * p[1:-1] + p[2:] for p in row_means])
-    products = second_differences[:-2] * second_differences[2:]
+    return np.stack([p[:-2] - 2 * p[1:-1] + p[2:] for p in row_means])
+
+
+def _covariance(lines: NDArray[np.float64]) -> float:
+    """Return a robust covariance between distant segments."""
     # The median ignores the few lines along which an edge of the image runs.
-    return float(np.median(products)) / _MEDIAN_OF_SQUARES
+    return float(np.median(lines[:-2] * lines[2:])) / _MEDIAN_OF_SQUARES
+
+
+def _is_predictable(tiles: Sequence[NDArray[np.float64]]) -> bool:
+    """Return whether the lines of most tiles are correlated with other lines of the tile."""
+    return float(np.median([_largest_correlation(lines) for lines in tiles])) > _MAX_CORRELATION
+
+
+def _largest_correlation(lines: NDArray[np.float64]) -> float:
+    """Return the largest correlation of the second differences of different lines, in distant segments."""
+    limit = _MAX_DIFFERENCE * np.sqrt(max(_covariance(lines), 1e-300))
+    first, second = np.clip(lines[:-2], -limit, limit), np.clip(lines[2:], -limit, limit)
+    variance = max(float(np.mean(first * second)), 1e-300)
+    distances = [distance for distance in _UNRELATED_DISTANCES if distance < lines.shape[1] // 2]
+    return max((abs(float(np.mean(first[:, d:] * second[:, :-d]))) / variance for d in distances), default=0.0)

@@ -25,6 +25,9 @@ _MIN_RANGE_SIGMAS = 0.5
 #: measured, its limits, and the minimum number of intensities to measure it on.
 _DEFAULT_RATIO, _RATIO_LIMITS, _MIN_RATIOS = 0.25, (0.03, 0.5), 3
 
+#: Largest variance of white noise, as a multiple of the least variance of residuals at larger dilations.
+_MAX_OTHERS = 1.25
+
 #: Quantiles of blocks with little and with more structure, and the minimum excess of structure in the latter.
 _COMPARED_QUANTILES, _MIN_EXCESS = ((0.0, 0.25), (0.4, 0.75)), 0.5
 
@@ -100,12 +103,14 @@ def white_noise_bins(blocks: Blocks, flat: list[NDArray[np.intp]]) -> VarianceBi
     """Return mean and white noise variance of each group, from the residuals at the first and second dilation.
 
     The variance of white noise is equal at both, that of structure is smaller at the first by a ratio q, so that the
-    variance of white noise is (v1 - q v2) / (1 - q) for residuals of variance v1 and v2.
+    variance of white noise is (v1 - q v2) / (1 - q) for residuals of variance v1 and v2. As white noise is in the
+    residuals of all dilations, the others limit it, too: a pattern of alternating pixels is not in all of them.
     """
-    fine, coarse = residual_bins(blocks, flat, 0), residual_bins(blocks, flat, 1)
+    fine, coarse, third = (residual_bins(blocks, flat, dilation) for dilation in (0, 1, 2))
     ratio = structure_ratio(blocks)
     white = (fine.variance - ratio * coarse.variance) / (1.0 - ratio)
-    return VarianceBins(fine.mean, np.clip(white, 0.0, fine.variance), fine.count)
+    others = np.minimum(coarse.variance, third.variance)
+    return VarianceBins(fine.mean, np.clip(white, 0.0, np.minimum(fine.variance, _MAX_OTHERS * others)), fine.count)
 
 
 def structure_ratio(blocks: Blocks) -> float:

@@ -23,7 +23,7 @@ from masked_denoiser.denoising.context.planes import CONTEXT_AXES, ContextPlanes
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, Pixels, group_planes
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment, to_six_digits
 from masked_denoiser.denoising.tile_denoiser import TileDenoiser, replace_impulses
-from masked_denoiser.denoising.treatment_trial import run_trials
+from masked_denoiser.denoising.treatment_trial import AddedNoise, run_trials
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.inference.runner import Batch, ModelRunner
@@ -270,7 +270,8 @@ class _Trial:
                 variances.append(float((averaged.sigma_share**2).mean()))
             return self._denoiser.submit(tiles, ((0, 0),), treatment, averaged)().mean
 
-        result = run_trials([treatment], [unit], denoise, treatment.noise_variances, treatment.width)[0]
+        added = AddedNoise(treatment.noise_variances, treatment.width)
+        result = run_trials([treatment], [unit], denoise, added)[0]
         return result.removed, result.noise_response, variances[-1]
 
     def _average(

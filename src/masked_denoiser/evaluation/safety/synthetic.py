@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
+from masked_denoiser.evaluation.safety.patterns import PATTERN_CASES
 from masked_denoiser.evaluation.safety.report import SafetyCase
 from masked_denoiser.evaluation.safety.scenes import (
     SIDE,
@@ -25,12 +23,7 @@ from masked_denoiser.evaluation.safety.scenes import (
     photograph,
     tissue,
 )
-
-#: Noisy pixels and their truth, of the same shape.
-Pair = tuple[NDArray[Any], Scene]
-
-#: Function that makes an image from random numbers.
-Maker = Callable[[np.random.Generator], Pair]
+from masked_denoiser.evaluation.safety.values import Maker, Pair, draw_noise, to_integers
 
 #: Widths in pixels of the blur of correlated noise; 0 for white noise.
 _BLURS = (0.0, 0.3, 0.5, 0.7, 1.0, 1.5)
@@ -82,6 +75,7 @@ def _list_makers() -> Iterator[tuple[str, str, Maker]]:
     for photons in _PHOTONS:
         yield f"flat field, {photons:g} photons", "YX", partial(_flat_field, photons)
     yield from _SPECIAL_CASES
+    yield from PATTERN_CASES
 
 
 def _content_with_noise(content: str, blur: float | None, rng: np.random.Generator) -> Pair:
@@ -90,13 +84,13 @@ def _content_with_noise(content: str, blur: float | None, rng: np.random.Generat
     truth = make_scene(rng) * factor
     if blur is None:
         return to_integers(truth, dtype), truth
-    return to_integers(truth + _noise(truth.shape, sigma, rng, blur), dtype), truth
+    return to_integers(truth + draw_noise(truth.shape, sigma, rng, blur), dtype), truth
 
 
 def _gray(make: Callable[[np.random.Generator], Scene], sigma: float, rng: np.random.Generator) -> Pair:
     """Make an 8-bit image of a scene in [0, 1] with white noise in gray levels."""
     truth = make(rng) * 235 + 10
-    return to_integers(truth + _noise(truth.shape, sigma, rng), "u1"), truth
+    return to_integers(truth + draw_noise(truth.shape, sigma, rng), "u1"), truth
 
 
 def _flat_field(photons: float, rng: np.random.Generator) -> Pair:
@@ -144,13 +138,13 @@ def _camera_with_debris(rng: np.random.Generator) -> Pair:
 def _underexposed(rng: np.random.Generator) -> Pair:
     """Make an underexposed 8-bit image of 5 to 30 gray levels."""
     truth = fluorescence(rng) * 25 + 5
-    return to_integers(truth + _noise(truth.shape, 1.5, rng), "u1"), truth
+    return to_integers(truth + draw_noise(truth.shape, 1.5, rng), "u1"), truth
 
 
 def _small_floats(rng: np.random.Generator) -> Pair:
     """Make an image of floats from 0 to 0.055."""
     truth = fluorescence(rng) * 0.055
-    return (truth + _noise(truth.shape, 0.004, rng)).astype("f4"), truth
+    return (truth + draw_noise(truth.shape, 0.004, rng)).astype("f4"), truth
 
 
 def _ct(padding: bool, metal: bool, rng: np.random.Generator) -> Pair:
@@ -158,7 +152,7 @@ def _ct(padding: bool, metal: bool, rng: np.random.Generator) -> Pair:
     truth = ct(rng)
     if metal:
         truth[90:98, 60:68] = 3071.0
-    noisy = truth + _noise(truth.shape, 25.0, rng)
+    noisy = truth + draw_noise(truth.shape, 25.0, rng)
     noisy[truth == 3071.0] = 3071.0
     if padding:
         truth[~field_of_view()] = noisy[~field_of_view()] = -2000.0
@@ -169,33 +163,33 @@ def _bleaching_series(rng: np.random.Generator) -> Pair:
     """Make a series [6, H, W] that loses 40 % of its light per frame, with photon noise, offset and read noise."""
     scene = fluorescence(rng)
     light = np.stack([scene * 4000 * 0.6**frame for frame in range(6)])
-    return to_integers(rng.poisson(light) + 100 + _noise(light.shape, 5.0, rng), "u2"), light + 100
+    return to_integers(rng.poisson(light) + 100 + draw_noise(light.shape, 5.0, rng), "u2"), light + 100
 
 
 def _decaying_stack(rng: np.random.Generator) -> Pair:
     """Make a stack [8, H, W] whose intensity halves from plane to plane, with constant noise."""
     truth = np.stack([fluorescence(rng) * 4000 * 0.5**plane for plane in range(8)]) + 100
-    return to_integers(truth + _noise(truth.shape, 8.0, rng), "u2"), truth
+    return to_integers(truth + draw_noise(truth.shape, 8.0, rng), "u2"), truth
 
 
 def _series_with_flash(rng: np.random.Generator) -> Pair:
     """Make a series [10, H, W] with one frame that is 20 times as bright."""
     truth = np.repeat((fluorescence(rng) * 400 + 100)[None], 10, axis=0)
     truth[4] *= 20
-    return to_integers(truth + _noise(truth.shape, 20.0, rng), "u2"), truth
+    return to_integers(truth + draw_noise(truth.shape, 20.0, rng), "u2"), truth
 
 
 def _bright_object(rng: np.random.Generator) -> Pair:
     """Make an image with an object on 3 % of its area that is 15 times as bright as the rest."""
     truth = fluorescence(rng) * 2000 + 500
     truth[20:54, 30:62] += 30000
-    return to_integers(truth + _noise(truth.shape, 60.0, rng), "u2"), truth
+    return to_integers(truth + draw_noise(truth.shape, 60.0, rng), "u2"), truth
 
 
 def _cropped(side: int, rng: np.random.Generator) -> Pair:
     """Make an 8-bit image of side x side pixels."""
     truth = fluorescence(rng)[60 : 60 + side, 60 : 60 + side] * 200 + 20
-    return to_integers(truth + _noise(truth.shape, 12.0, rng), "u1"), truth
+    return to_integers(truth + draw_noise(truth.shape, 12.0, rng), "u1"), truth
 
 
 def _gray_tissue(rng: np.random.Generator) -> Pair:
@@ -230,20 +224,6 @@ def _gray_as_rgb(rng: np.random.Generator) -> Pair:
     """Make a gray image saved as RGB, [H, W, 3]."""
     noisy, truth = _gray(fluorescence, 12.0, rng)
     return np.repeat(noisy[..., None], 3, axis=2), np.repeat(truth[..., None], 3, axis=2)
-
-
-def _noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator, blur: float = 0.0) -> Scene:
-    """Make Gaussian noise of this standard deviation, blurred in rows and columns; channels are independent."""
-    values = rng.normal(size=shape)
-    if blur:
-        values = gaussian_filter(values, (blur, blur, 0.0) if len(shape) == 3 else blur)
-    return np.asarray(values * (sigma / values.std()), np.float64)
-
-
-def to_integers(values: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Round and clip values to an integer dtype."""
-    limits = np.iinfo(dtype)
-    return np.asarray(np.clip(np.rint(values), limits.min, limits.max), dtype)
 
 
 _SPECIAL_CASES: tuple[tuple[str, str, Maker], ...] = (
