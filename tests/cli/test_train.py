@@ -172,7 +172,7 @@ def test_noise_estimate_is_in_image_units(tmp_path, capsys):
     assert "Rician" in capsys.readouterr().out
 
 
-def test_imported_model_file_keeps_card(tmp_path, monkeypatch, capsys):
+def test_imported_model_file_keeps_card_and_is_found_as_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     tiny_model().save(tmp_path / "mine.safetensors")
     target = tmp_path / "copy.safetensors"
@@ -181,3 +181,7 @@ def test_imported_model_file_keeps_card(tmp_path, monkeypatch, capsys):
     )
     card = read_model(target).card
     assert card == tiny_model().card.renamed("ours")
+    assert main(["models", "import", str(target), "--name", "theirs"]) == 0
+    for line, model in zip(capsys.readouterr().out.splitlines()[1::2], (str(target), "theirs"), strict=True):
+        assert line.endswith(f"; use it with --model {model}")
+        assert main(["models", "info", model]) == 0

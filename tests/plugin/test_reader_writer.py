@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 from npe2 import PluginManager
 
 from masked_denoiser.images.open import open_image
+from masked_denoiser.plugin.layers.source import layer_notes
 from masked_denoiser.plugin.reader import contrast_limits, get_reader, read
 from masked_denoiser.plugin.writer import write_image
 
@@ -111,6 +113,24 @@ def test_slide_sample_opens_as_rgb(model):
     assert layer.rgb
     assert layer.name == "slide"
     assert type(layer.data[0] if layer.multiscale else layer.data).__module__.startswith("dask")
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown", "note"),
+    [
+        ("mil", "mil", ""),
+        ("Angstrom", "angstrom", ""),  # napari's registry knows the lower case alone
+        ("cell", "pixel", "napari does not know the unit 'cell' of Y, X: the layer is in pixels there"),
+        ("2**9", "pixel", "napari does not know the unit '2**9' of Y, X: the layer is in pixels there"),
+    ],
+)
+def test_unit_that_napari_does_not_know_becomes_a_note(model, tmp_path, unit, shown, note):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((64, 64), np.uint8), imagej=True, resolution=(2, 2), metadata={"unit": unit})
+    (layer,) = model.open(str(path), plugin=PLUGIN)
+    assert [str(each) for each in layer.units] == [shown] * 2
+    np.testing.assert_array_equal(layer.scale, (0.5, 0.5))
+    assert layer_notes(layer) == ([note] if note else [])
 
 
 def test_reader_is_offered_for_supported_paths(tmp_path):

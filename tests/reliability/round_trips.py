@@ -118,8 +118,10 @@ def _ome_zarr_04(folder: Path, pixels: Pixels) -> Path:
     axes = [{"name": a, "type": units.get(a, ("space", ""))[0]} for a in "tczyx"]
     for axis, unit in zip(axes, ("second", None, "nanometer", "micrometer", "micrometer"), strict=True):
         axis |= {"unit": unit} if unit else {}
-    scale = [{"type": "scale", "scale": [1.5, 1, 700, 0.3, 0.2]}]
-    multiscale = {"version": "0.4", "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
+    scale = {"type": "scale", "scale": [1.5, 1, 700, 0.3, 0.2]}
+    place = {"type": "translation", "translation": [3, 0, -2100, 400.5, 0.1]}
+    dataset = {"path": "0", "coordinateTransformations": [scale, place]}
+    multiscale = {"version": "0.4", "axes": axes, "datasets": [dataset]}
     attributes = {"multiscales": [multiscale], "omero": _omero(2)}
     group = zarr.create_group(folder / "in.ome.zarr", zarr_format=2, attributes=attributes)
     group.create_array("0", data=pixels, chunk_key_encoding={"name": "v2", "separator": "/"})
@@ -154,6 +156,7 @@ def _nifti(folder: Path, pixels: Pixels) -> Path:
 def _mrc(folder: Path, pixels: Pixels) -> Path:
     with mrcfile.new(folder / "in.mrc", pixels) as file:
         file.voxel_size = (2, 3, 7)
+        file.header.origin = (40, -50, 60)
     return folder / "in.mrc"
 
 
@@ -289,8 +292,11 @@ def _changes_of_scale(before: Source, after: Source) -> Iterator[str]:
     changed: dict[str, list[str]] = {}
     for axis in before.axes:
         units = [source.units.get(axis, "") for source in (before, after)]
-        pairs = zip((before, after), units, strict=True)
+        pairs = list(zip((before, after), units, strict=True))
         sizes = [source.pixel_size.get(axis, 0) * _UNITS.get(unit, 1) for source, unit in pairs]
+        places = [source.origin.get(axis, 0) * _UNITS.get(unit, 1) for source, unit in pairs]
+        if not np.isclose(places[0], places[1], rtol=1e-6, atol=1e-6 * sizes[0]):
+            yield f"the origin along {axis} is lost"
         if not np.isclose(sizes[0], sizes[1], rtol=1e-6, atol=0):
             yield f"the step of {axis} is lost"
         elif units[0] != units[1]:

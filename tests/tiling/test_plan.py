@@ -82,7 +82,8 @@ def test_plan_of_a_huge_slide_is_lazy():
 def test_cores_end_on_chunk_borders(tile):
     side = chunk_side(tile)
     assert tile % side == 0
-    assert side <= 512 or side == tile
+    assert 128 <= side <= 512 or side == tile
+    assert side % 16 == 0 or tile % 16
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import numpy as np
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, common_range
 from masked_denoiser.denoising.measurement.sample import NoiseSample
 from masked_denoiser.noise.channel_noise import ChannelNoise
-from masked_denoiser.noise.estimation import rescale_noise
+from masked_denoiser.noise.rescale import rescale_noise
 
 #: Ratio of contrasts within a group; it grows where a channel would otherwise have more groups than `_MAX_GROUPS`.
 _CONTRAST_RATIO = 2.5

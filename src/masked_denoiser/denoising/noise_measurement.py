@@ -16,7 +16,7 @@ from masked_denoiser.denoising.measurement.sample import NoiseSample, RawSample,
 from masked_denoiser.errors import NoiseError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
-from masked_denoiser.images.source import Source
+from masked_denoiser.images.source import Source, closed_unless_given
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.estimation import NoiseEstimate, estimate_channels
 from masked_denoiser.noise.modalities.prior import Modality, RequestedModality, prior_of
@@ -67,7 +67,7 @@ def estimate_noise(
     """Measure the noise of an image: `masked_denoiser.estimate_noise`.
 
     Args:
-        image: a source, a file, or an array of any real dtype.
+        image: a source, which stays open, a file, or an array of any real dtype.
         axes: axes of the image, as for `open_image`.
         reader: what opens a file, as for `open_image`.
         seed: of the sample.
@@ -77,7 +77,7 @@ def estimate_noise(
         ImageError: if the axes are unknown, or the file cannot be read.
         NoiseError: if the image cannot have the modality.
     """
-    with open_image(image, axes=axes, reader=reader) as source:
+    with closed_unless_given(open_image(image, axes=axes, reader=reader), image) as source:
         return measure_noise(source, seed=seed, modality=modality).estimate
 
 

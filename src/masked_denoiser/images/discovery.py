@@ -81,8 +81,9 @@ def is_dicom(path: Path) -> bool:
 
 
 def is_pattern(text: str) -> bool:
-    """Return whether a string has wildcard characters and does not name an existing file."""
-    return any(wildcard in text for wildcard in "*?[") and not is_address(text) and not Path(text).expanduser().exists()
+    """Return whether a string has wildcard characters and does not name an existing file, or an image in one."""
+    path = text if is_address(text) else split_locator(text)[0]
+    return any(wildcard in path for wildcard in "*?[") and not is_address(text) and not Path(path).expanduser().exists()
 
 
 def name_of(image: str) -> str:
@@ -168,15 +169,23 @@ def _images_read_by(plugin: PluginReader, folder: Path) -> list[str]:
 
 def _expand_pattern(pattern: str, plugin: PluginReader | None) -> list[str]:
     """Return the matches of a shell pattern, except plain folders and files inside a zarr."""
-    paths = map(Path, sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True)))  # noqa: PTH207 - may be absolute
     images: list[Path] = []
-    for path in (path for path in paths if _is_image(path, plugin)):  # a folder is sorted before its contents
+    for path in _matches(Path(pattern).expanduser()):  # a folder is sorted before its contents
+        if not _is_image(path, plugin):
+            continue
         inside = any(parent in images for parent in path.parents)
         if not inside and (path.is_dir() or not any(map(is_zarr, path.parents))):
             images.append(path)
     if not images:
         raise ImageError(f"nothing matches {pattern}; check the folder and the suffix")
     return [part for path in images for part in _parts_of(path, plugin)]
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """Return the matches of a shell pattern, sorted; the name of an existing folder in it is no pattern."""
+    folder = next((parent for parent in pattern.parents if parent.is_dir()), pattern.parents[-1])
+    escaped = Path(glob.escape(str(folder)), pattern.relative_to(folder))
+    return [Path(path) for path in sorted(glob.glob(str(escaped), recursive=True))]  # noqa: PTH207 - may be absolute
 
 
 def images_in(folder: Path, reader: str = "") -> list[str]:

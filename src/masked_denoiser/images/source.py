@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields
 from gzip import BadGzipFile
 from pathlib import Path
@@ -30,6 +32,11 @@ DECODER_ERRORS = (
 )  # fmt: skip
 
 
+#: Characters that UTF-8, and others that XML 1.0 cannot hold (https://www.w3.org/TR/xml/#charsets).
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+
+
 class LazyArray(Protocol):
     """The part of the array interface that a source needs; numpy, zarr and dask arrays have it."""
 
@@ -51,7 +58,7 @@ class ImageMetadata:
     """What a reader knows of an image, apart from its pixels and axes.
 
     Attributes:
-        name: shown in messages.
+        name: shown in messages. It, units and channel names of a source have only characters that files can hold.
         units: axis letter to the unit of its pixel size, as OME writes it ("micrometer", "second").
         channel_names: one for each position of "C", or a single one without "C"; or empty.
         channel_colours: six hex digits of red, green, blue for each channel; empty for RGB.
@@ -109,6 +116,26 @@ class ImageMetadata:
         return {name: value for name, value in stored.items() if value}
 
 
+class Closer:
+    """Function that closes the files behind a source; all copies of the source share it, and know that it was called.
+
+    Args:
+        close: closes the files.
+
+    Attributes:
+        closed: whether it was called.
+    """
+
+    def __init__(self, close: Callable[[], None]) -> None:
+        self._close, self.closed = close, False
+
+    def __call__(self) -> None:
+        """Close the files; a second call does nothing."""
+        if not self.closed:
+            self.closed = True
+            self._close()
+
+
 @dataclass(frozen=True)
 class Source(ImageMetadata):
     """A lazily read image.
@@ -142,6 +169,11 @@ class Source(ImageMetadata):
             object.__setattr__(self, "levels", (self.data,))
         if self.path is not None and self.path not in self.inputs:
             object.__setattr__(self, "inputs", (self.path, *self.inputs))
+        object.__setattr__(self, "name", clean_text(self.name))
+        object.__setattr__(self, "channel_names", tuple(map(clean_text, self.channel_names)))
+        object.__setattr__(self, "units", {axis: clean_text(unit) for axis, unit in self.units.items()})
+        if self.closer is not None and not isinstance(self.closer, Closer):
+            object.__setattr__(self, "closer", Closer(self.closer))
 
     @property
     def where(self) -> str:
@@ -173,12 +205,14 @@ class Source(ImageMetadata):
 
         Raises:
             DamagedError: if the file is damaged there.
-            ImageError: if the file has become unreachable, or its decoder is missing.
+            ImageError: if the file has become unreachable, its decoder is missing, or the source was closed.
         """
         where = f"rows {ys.start} to {ys.stop}, columns {xs.start} to {xs.stop}{_position(plane)}"
         try:
             pixels = np.asarray(self.data[plane_index(self.axes, plane, ys, xs)])
         except (*DECODER_ERRORS, OSError, ImportError) as error:
+            if isinstance(self.closer, Closer) and self.closer.closed:
+                raise ImageError(f"{self.where}: was closed; open it again, or close it after it is read") from error
             if self.path is None and not self.url:
                 raise
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -205,6 +239,24 @@ class Source(ImageMetadata):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def closed_unless_given(source: Source, given: object) -> AbstractContextManager[Source]:
+    """Return a context manager that closes a source, unless it was made of another source, whose owner closes both.
+
+    Args:
+        source: what `open_image` returned.
+        given: what `open_image` was called with.
+    """
+    return nullcontext(source) if isinstance(given, Source) else source
+
+
+def clean_text(text: str) -> str:
+    """Return text that UTF-8 and XML 1.0 can hold: without control characters, and U+FFFD for lone surrogates.
+
+    Python reads the bytes of file names that are not UTF-8 as surrogates.
+    """
+    return _FORBIDDEN.sub("", _SURROGATES.sub("\ufffd", text))
 
 
 def _position(plane: Plane) -> str:

@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
-from collections.abc import Generator, Iterable
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from masked_denoiser.errors import JobError, MaskedDenoiserError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.readers.arrays.results import like_input
-from masked_denoiser.images.source import Source
+from masked_denoiser.images.source import Source, closed_unless_given
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.jobs.executor import LocalExecutor, open_executor
 from masked_denoiser.jobs.messages import unremoved_noise_messages
 from masked_denoiser.jobs.pipeline.events import Event, Finished
 from masked_denoiser.jobs.prepare import prepare_array, prepare_file
-from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.jobs.spec.options import OPTIONS, Options, flag_of
 from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import AUTO
 from masked_denoiser.models.file import Model
 
 _LOG = logging.getLogger(__name__)
 
+#: Parameters by the flag that messages, which are those of the command line, name.
+_PARAMETERS = {flag_of(option): name for name, option in OPTIONS.items()} | {
+    f"--{name}": name for name in ("model", "axes", "reader", "device", "resume", "overwrite", "scheduler", "workers")
+}
 
+#: Parameters that are switched on by True.
+_SWITCHES = ("resume", "overwrite", *(name for name, option in OPTIONS.items() if option.default is False))
+
+_FLAG = re.compile(r"(?<![\w/-])(?P<flag>--[a-z]+(?:-[a-z]+)*)(?: (?P<word>\w+))?")
+
+
+@contextmanager
+def _parameters_in_errors() -> Iterator[None]:
+    """Let errors name parameters of Python instead of flags."""
+    try:
+        yield
+    except MaskedDenoiserError as error:
+        error.args = (_with_parameters(str(error)), *error.args[1:])
+        raise
+
+
+@_parameters_in_errors()
 def denoise(
     array: Any,
     *,
@@ -43,7 +66,7 @@ def denoise(
         model: a model, its name or its path; "auto" takes general-rgb or general-gray, depending on the image.
         axes: one letter of TCZYXS for each dimension; guessed from the shape by default.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        options: how to denoise.
+        options: how to denoise; a standard deviation is not available.
         settings: fields of `Options`, such as `noise="none"`.
 
     Returns:
@@ -57,8 +80,11 @@ def denoise(
         UserWarning: about guessed axes, about noise that is too weak to be removed, and about NaN and infinite pixels,
             which are kept.
     """
+    options = replace(options or Options(), **settings)
+    if options.std:
+        raise JobError("denoise returns no standard deviation; set std to False, or use denoise_file")
     source = open_image(array, axes=axes)
-    prepared = prepare_array(source, model=model, options=replace(options or Options(), **settings), device=device)
+    prepared = prepare_array(source, model=model, options=options, device=device)
     _warn([*_axes_notes(source), *unremoved_noise_messages(prepared.job)])
     for event in prepared.pipeline.run():
         _warn([event.text] if isinstance(event, Message) else [])
@@ -67,6 +93,7 @@ def denoise(
     return like_input(array, sink.array, same_dtype=prepared.job.output_dtype == "same")
 
 
+@_parameters_in_errors()
 def denoise_file(
     image: str | Path | Source,
     output: str | Path,
@@ -84,7 +111,7 @@ def denoise_file(
     """Denoise a file to a file, tile by tile, and return its last event: `masked_denoiser.denoise_file`.
 
     Args:
-        image: anything that `open_image` accepts.
+        image: anything that `open_image` accepts; a source stays open.
         output: path that ends in `.ome.zarr`, `.ome.tif`, `.nii.gz`, `.mrc` or `.dicom`.
         model: a model, its name or its path; "auto" takes general-rgb or general-gray, depending on the image.
         axes: axes of the image, if its file does not name them.
@@ -106,7 +133,7 @@ def denoise_file(
     options = Options(**settings)
     local = LocalExecutor(cpu_fallback=options.cpu_as_last_resort)
     with (
-        open_image(image, axes=axes, reader=reader) as source,
+        closed_unless_given(open_image(image, axes=axes, reader=reader), image) as source,
         open_executor(scheduler, workers, local=local) as executor,
     ):
         prepared = prepare_file(
@@ -130,10 +157,26 @@ def denoise_file(
 
 def _axes_notes(source: Source) -> list[str]:
     """Return the notes on guessed or ignored axes; a single plane leaves nothing to guess."""
-    return [note.replace("--axes", "axes=") for note in source.notes] if set(source.axes) - set("YXS") else []
+    return list(source.notes) if set(source.axes) - set("YXS") else []
 
 
 def _warn(texts: Iterable[str]) -> None:
-    """Issue warnings that point to the caller of the public function."""
+    """Issue warnings that name parameters, and point to the caller of the public function."""
     for text in texts:
-        warnings.warn(text, UserWarning, stacklevel=3)
+        warnings.warn(_with_parameters(text), UserWarning, stacklevel=4)  # between them is `_parameters_in_errors`
+
+
+def _with_parameters(text: str) -> str:
+    """Return a message with the parameters of Python in place of flags."""
+    return _FLAG.sub(_to_parameter, text)
+
+
+def _to_parameter(match: re.Match[str]) -> str:
+    """Return the parameter of a flag; with its value, if the next word is one."""
+    flag, word = match["flag"], match["word"] or ""
+    if flag not in _PARAMETERS:
+        return match[0]
+    name = _PARAMETERS[flag]
+    if word and (word in OPTIONS[name].choices if name in OPTIONS else name == "axes" and word.isupper()):
+        return f"{name}={word!r}"
+    return f"{name}{'=True' if name in _SWITCHES else ''}{word and f' {word}'}"

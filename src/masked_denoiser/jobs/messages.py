@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +97,7 @@ def noise_messages(job: Job) -> list[str]:
     lines = describe_treatments(job)
     messages = [f"noise: {job.noise}: {lines[0]}"] if len(lines) == 1 else [f"noise: {job.noise}", *lines]
     if any(treatment.is_identity for _, treatment in job.treatments):
-        messages.append("what is left alone is denoised nevertheless with noise 'none'")
+        messages[-1] += "; noise 'none' denoises what is left alone"
     return messages
 
 
@@ -124,7 +123,7 @@ def describe_unchanged(job: Job, source: Source) -> str:
 
 def _describe_sigma(source: Source, modality: Modality) -> str:
     """Return the largest standard deviation of the noise of a channel, as a sentence; "" if nothing was measured."""
-    noise = estimate_noise(replace(source, closer=None), modality=modality)  # it closes the source that it is given
+    noise = estimate_noise(source, modality=modality)
     channels = [(c.sigma, high - low) for c, (low, high) in zip(noise.channels, noise.ranges, strict=True)]
     if not channels:
         return ""

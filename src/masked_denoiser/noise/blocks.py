@@ -13,7 +13,7 @@ dilation of its correlation length.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -52,6 +52,9 @@ _MAX_RESIDUAL_RATIO = 3.0
 
 #: Missing pixels are scattered if they and their neighbours are more than this many times their number.
 _MAX_DILATED_RATIO = 2.0
+
+#: Range of block means, in units of the intensity range, beyond which blocks are rare bright objects.
+_BULK_RANGE = (-1.0, 3.0)
 
 #: Largest range of intensities, in quantization steps, that is taken for photon counts.
 _MAX_COUNT_STEPS = 40
@@ -119,6 +122,24 @@ def measure_blocks(
     # Photon noise differs between blocks, but a single bright pixel is not noise and must not make its block look flat.
     noise = np.minimum(residuals[0], _MAX_RESIDUAL_RATIO * np.median(residuals[0])) if rows.size else residuals[0]
     return Blocks(rows[0], rows[1] - noise / 25.0, residuals, kurtosis, coherence, limits, counts)
+
+
+def bulk_blocks(blocks: Blocks) -> Blocks:
+    """Return the blocks without those of rare bright objects."""
+    inside = (blocks.mean >= _BULK_RANGE[0]) & (blocks.mean <= _BULK_RANGE[1])
+    return replace(
+        blocks,
+        mean=blocks.mean[inside],
+        structure=blocks.structure[inside],
+        residual=blocks.residual[:, inside],
+        kurtosis=blocks.kurtosis[inside],
+        coherence=blocks.coherence[inside],
+    )
+
+
+def median_contrast(blocks: Blocks) -> float:
+    """Return the median standard deviation of blocks after smoothing, without the share of white noise."""
+    return float(np.sqrt(np.median(np.maximum(blocks.structure, 0.0))))
 
 
 def clipping_limits(tiles: Sequence[Image], missing: Sequence[Mask | None], step: float = 0.0) -> tuple[float, float]:

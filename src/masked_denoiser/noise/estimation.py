@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.noise.averaging import averaging_excess
-from masked_denoiser.noise.blocks import Blocks, Image, Mask, measure_blocks
+from masked_denoiser.noise.blocks import Blocks, Image, Mask, bulk_blocks, measure_blocks, median_contrast
 from masked_denoiser.noise.channel_noise import ChannelNoise
-from masked_denoiser.noise.correlation import MIN_CONFIDENCE, measure_correlation
+from masked_denoiser.noise.correlated.averaging import averaging_excess
+from masked_denoiser.noise.correlated.correlation import MIN_CONFIDENCE, measure_correlation
 from masked_denoiser.noise.impulses import ImpulseNoise, measure_impulses
 from masked_denoiser.noise.modalities.prior import NO_PRIOR, NoisePrior
 from masked_denoiser.noise.shared_structure import channels_share_structure, independent_share
@@ -38,9 +38,6 @@ _MAX_COLOURED_SHARE = 0.1
 
 #: Smallest number of blocks for a reliable measurement.
 _MIN_BLOCKS = 12
-
-#: Range of block means, in units of the intensity range, beyond which blocks are rare bright objects.
-_BULK_RANGE = (-1.0, 3.0)
 
 #: Lower limit of the variance at any intensity, as a share of the smallest measured one.
 _FLOOR_SHARE = 0.5
@@ -169,7 +166,7 @@ def _estimate_noise(
 ) -> tuple[ChannelNoise, VarianceBins]:
     """Return the noise of a channel, and its measured variance as a function of intensity."""
     impulses = measure_impulses([np.asarray(tile, np.float64) for tile in tiles], step)
-    blocks = _bulk_blocks(measure_blocks(tiles, missing, impulses, step, noisy))
+    blocks = bulk_blocks(measure_blocks(tiles, missing, impulses, step, noisy))
     if len(blocks.mean) < _MIN_BLOCKS:
         return _fallback(tiles, missing, blocks, impulses, step), VarianceBins(np.zeros(0), np.zeros(0), np.zeros(0))
     flat = flat_blocks(blocks)
@@ -207,7 +204,7 @@ def _estimate_noise(
         confidence=correlation.confidence,
         evidence=correlation.evidence,
         suspected=0.0 if accepted or correlation.length == 1 else float(np.sqrt(np.median(plateau_bins.variance))),
-        contrast=_contrast(blocks),
+        contrast=median_contrast(blocks),
         step=step,
         floor=_FLOOR_SHARE * float(bins.variance.min()),
         quadratic=variance.quadratic,
@@ -215,69 +212,9 @@ def _estimate_noise(
     return noise, bins
 
 
-def rescale_noise(
-    noise: ChannelNoise, ratio: float, shift: float, values: NDArray[np.float64], tiles: Sequence[Image], step: float
-) -> ChannelNoise:
-    """Return the noise of a channel in other units, intensity * ratio + shift, and at other intensities.
-
-    Args:
-        noise: noise in the original units.
-        ratio, shift: conversion from the original units.
-        values: intensities in the new units, whose 50th and 95th percentiles determine `sigma` and `bright`.
-        tiles: [H, W] each, in the new units, to measure the contrast.
-        step: quantization step in the new units.
-    """
-    variance = noise.variance.in_units(ratio, shift)
-    gain, floor = variance.gain, variance.floor
-    old, clipped = noise.impulses, tuple(end * ratio + shift for end in noise.clipped)
-    offset, read = _rescaled_offset(noise, variance, ratio, shift)
-    blocks = _bulk_blocks(measure_blocks(tiles, None, None, step))
-    return replace(
-        noise,
-        gain=gain,
-        offset=offset,
-        read=read if gain or noise.quadratic else float(variance.sigma(float(np.median(values)))),
-        sigma=float(variance.sigma(float(np.median(values)))),
-        bright=float(variance.sigma(float(np.percentile(values, 95)))),
-        impulses=replace(old, height=old.height * ratio, low=old.low * ratio + shift, high=old.high * ratio + shift),
-        stripes=noise.stripes * ratio,
-        clipped=(clipped[0], clipped[1]),
-        suspected=noise.suspected * ratio,
-        contrast=_contrast(blocks) if len(blocks.mean) else noise.contrast * ratio,
-        step=step,
-        floor=floor,
-    )
-
-
-def _rescaled_offset(noise: ChannelNoise, variance: NoiseVariance, ratio: float, shift: float) -> tuple[float, float]:
-    """Return offset and read noise in other units, in which the noise has this variance."""
-    if not noise.quadratic:
-        return (noise.offset * ratio + shift) if variance.gain else 0.0, noise.read * ratio
-    at_zero = min(variance.variance, 0.0)
-    offset = -at_zero / variance.gain if variance.gain else 0.0
-    return offset, float(np.sqrt(max(variance.variance, 0.0)))
-
-
 def _noise_share(independent: float) -> float:
     """Return the share of the residual that is noise: all if nearly all is independent, as some is shared by chance."""
     return 1.0 if independent > 0.8 else independent
-
-
-def _bulk_blocks(blocks: Blocks) -> Blocks:
-    inside = (blocks.mean >= _BULK_RANGE[0]) & (blocks.mean <= _BULK_RANGE[1])
-    return replace(
-        blocks,
-        mean=blocks.mean[inside],
-        structure=blocks.structure[inside],
-        residual=blocks.residual[:, inside],
-        kurtosis=blocks.kurtosis[inside],
-        coherence=blocks.coherence[inside],
-    )
-
-
-def _contrast(blocks: Blocks) -> float:
-    """Return the median standard deviation of blocks after smoothing, without the share of white noise."""
-    return float(np.sqrt(np.median(np.maximum(blocks.structure, 0.0))))
 
 
 def _camera_parameters(variance: NoiseVariance, darkest: float) -> tuple[float, float, float]:

@@ -57,7 +57,7 @@ def read(path: str) -> list[LayerData]:
     from masked_denoiser.images.open import open_image
 
     source = open_image(path)
-    for note in source.notes:
+    for note in _notes(source):
         show_info(note)
     return [to_layer_data(source)]
 
@@ -76,8 +76,8 @@ def to_layer_data(source: Source) -> LayerData:
         "axis_labels": tuple(dimensions.lower()),
         "translate": tuple(source.origin.get(letter, 0.0) for letter in dimensions),
         "scale": tuple(source.pixel_size.get(letter, 1.0) for letter in dimensions),
-        "units": tuple(source.units.get(letter, "pixel") for letter in dimensions),
-        "metadata": {"notes": list(source.notes)} | _medical(source),
+        "units": tuple(_napari_unit(source.units.get(letter, "")) or "pixel" for letter in dimensions),
+        "metadata": {"notes": _notes(source)} | _medical(source),
     }
     data = levels if len(levels) > 1 else levels[0]
     sample = _read_sample(levels[-1], axes)
@@ -91,6 +91,32 @@ def to_layer_data(source: Source) -> LayerData:
         window = source.windows[0] if source.windows and source.modality else None  # such as that of soft tissue
         settings["contrast_limits"] = window or contrast_limits(sample)
     return data, settings, "image"
+
+
+def _notes(source: Source) -> list[str]:
+    """Return the notes of a source, and one on each unit that napari, which refuses such layers, does not know."""
+    unknown = dict.fromkeys(unit for unit in source.units.values() if unit and not _napari_unit(unit))
+    axes = {unit: ", ".join(a for a in source.axes if source.units.get(a) == unit) for unit in unknown}
+    return [
+        *source.notes,
+        *(f"napari does not know the unit {unit!r} of {axes[unit]}: the layer is in pixels there" for unit in unknown),
+    ]
+
+
+def _napari_unit(unit: str) -> str:
+    """Return a unit as napari's registry spells it: unchanged or in lower case; "" if it has none of the name."""
+    import pint
+
+    registry = pint.get_application_registry()  # type: ignore[no-untyped-call]
+    for name in (unit, unit.lower()):
+        if not name.isidentifier():  # the registry would compute other text as an expression
+            continue
+        try:
+            registry.parse_expression(name)
+        except (pint.UndefinedUnitError, pint.OffsetUnitCalculusError):
+            continue
+        return name
+    return ""
 
 
 def _medical(source: Source) -> dict[str, Any]:

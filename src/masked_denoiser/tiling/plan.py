@@ -19,6 +19,9 @@ from typing import overload
 
 from masked_denoiser.errors import PlanError
 
+#: Least side of output chunks in pixels, a multiple of 16, unless the tile is smaller.
+_SMALLEST_CHUNK = 128
+
 
 @dataclass(frozen=True)
 class Span:
@@ -155,7 +158,8 @@ def chunk_side(tile: int, largest: int = 512) -> int:
     """Return the side of output chunks for a tile: its largest divisor up to `largest` that is valid in TIFF.
 
     Cores then end on chunk borders, so that no two tiles write the same chunk. Sides are multiples of 16 if the
-    side of the tile is, as TIFF requires.
+    side of the tile is, as TIFF requires. A tile without such a divisor of at least `_SMALLEST_CHUNK` is one chunk, as
+    small chunks are many files.
     """
-    divisors = [side for side in range(16, min(tile, largest) + 1, 16) if tile % side == 0]
+    divisors = [side for side in range(_SMALLEST_CHUNK, min(tile, largest) + 1, 16) if tile % side == 0]
     return divisors[-1] if divisors else tile

@@ -433,7 +433,7 @@ def test_stale_standard_deviation_is_reported_and_kept(tmp_path, suffix):
 def test_api_warns_of_guessed_axes_and_nan():
     model = tiny_model(1)
     stack = np.random.default_rng(0).random((2, 40, 40), np.float32)
-    with pytest.warns(UserWarning, match="axes guessed as CYX .* axes="):
+    with pytest.warns(UserWarning, match="axes guessed as CYX .* set axes to"):
         denoise(stack, model=model, noise="none")
     stack[0, 3, 4] = np.nan
     with pytest.warns(UserWarning, match="NaN or infinite"):

@@ -206,8 +206,8 @@ def test_journal_on_a_full_disk_releases_the_output(image, tmp_path, monkeypatch
         def close(self):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    pipeline.journal._file.close()
-    pipeline.journal._file = Full()
+    pipeline.journal._records.close()
+    pipeline.journal._records._file = Full()
     with pytest.raises((OutputError, OSError), match="No space left"):
         list(pipeline.run())
     assert isinstance(finish(image, output, resume=True)[-1], Finished)

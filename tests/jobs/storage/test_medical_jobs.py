@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import nibabel as nib
 import numpy as np
@@ -14,6 +15,7 @@ from masked_denoiser.cli.main import main
 from masked_denoiser.errors import AlreadyCompleteError, ImageError, JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.writers.assembled import sink
 from masked_denoiser.jobs.pipeline.events import Finished, TileDone
 from masked_denoiser.jobs.prepare import prepare_file
 from masked_denoiser.jobs.spec.options import Options
@@ -66,6 +68,45 @@ def test_resumed_job_equals_an_uninterrupted_one(case: tuple[Path, Path]) -> Non
         assert result.shape == source.shape
         assert result.pixel_size == source.pixel_size
         assert 0 < np.abs(np.asarray(result.data[...]).astype(float) - source.data[...]).mean() < 100
+
+
+class KilledError(BaseException):
+    """End of the process."""
+
+
+def kill(*_: object, **__: object) -> NoReturn:
+    """Do nothing further, as a killed process."""
+    raise KilledError
+
+
+def test_job_that_was_killed_after_the_output_got_its_name_is_resumed(
+    case: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the resumed job is killed while it removes the output that it replaces."""
+    image, output = case
+    run((image, output.with_name(f"whole{''.join(output.suffixes)}")))
+    for place in (f"{sink.__name__}.remove_folder", "shutil.rmtree"):
+        with monkeypatch.context() as patched:
+            patched.setattr(place, kill)
+            with pytest.raises(KilledError):
+                run(case, resume=place == "shutil.rmtree")
+        assert output.exists() == (place != "shutil.rmtree" or output.suffix == ".gz")
+    assert run(case, resume=True)
+    assert fingerprint(output) == fingerprint(output.with_name(f"whole{''.join(output.suffixes)}"))
+    names = {path.name for path in output.parent.iterdir()}
+    assert names == {image.name, output.name, f"whole{''.join(output.suffixes)}"}
+
+
+def test_leftovers_of_an_interrupted_removal_are_removed(
+    case: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(case)
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", kill)
+        with pytest.raises(KilledError):
+            run(case, overwrite=True)
+    assert run(case, overwrite=True)
+    assert {path.name for path in case[1].parent.iterdir()} == {path.name for path in case}
 
 
 def test_complete_job_is_kept_and_another_one_refused(case: tuple[Path, Path]) -> None:

@@ -15,14 +15,10 @@ from qtpy.QtGui import QDropEvent
 
 import masked_denoiser as md
 from masked_denoiser.errors import FormError
-from masked_denoiser.jobs.batch.outputs import Pair
-from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, Outcome
-from masked_denoiser.jobs.pipeline.events import Progress
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
 from masked_denoiser.plugin.files.presenter import FilesPresenter
-from masked_denoiser.plugin.files.task import BatchProgress
 from masked_denoiser.plugin.files.view import FilesForm, FilesView
 
 TIMEOUT = 30_000
@@ -247,6 +243,19 @@ def test_skipped_files_of_a_folder_are_reported(presenter_and_view, images):
     assert message.startswith(f"skipped 1 file with unknown suffixes in {images}: a.flex")
 
 
+def test_images_in_a_file_with_wildcard_characters_are_listed_and_planned(presenter_and_view, images, tmp_path, plane):
+    presenter, view, ask, _ = presenter_and_view
+    np.savez(tmp_path / "x[1].npz", **{"cells//1": plane, "cells//2": plane})  # names inside of a file are no paths
+    (tmp_path / "out" / "a.ome.zarr").mkdir(parents=True)
+    presenter.add([f"{tmp_path}/./x[1].npz", str(images / "a.tif")])
+    (files,) = view.show_files.call_args.args
+    file = tmp_path / "x[1].npz"
+    assert [one.image for one in files] == [f"{file}::cells//1", f"{file}::cells//2", str(images / "a.tif")]
+    presenter.start()
+    view.show_error.assert_not_called()
+    assert ask.call_args.args[0].startswith("1 of 3 outputs already exist. ")
+
+
 def test_existing_outputs_need_confirmation(presenter_and_view, images, tmp_path):
     presenter, view, ask, _ = presenter_and_view
     presenter.add([str(images)])
@@ -257,24 +266,3 @@ def test_existing_outputs_need_confirmation(presenter_and_view, images, tmp_path
     view.set_running.assert_not_called()
     presenter.remove([0, 2])
     assert [row.image for row in view.show_files.call_args.args[0]] == [str(images / "b.tif")]
-
-
-def test_progress_of_list():
-    now = 0.0
-    progress = BatchProgress(4, clock=lambda: now)
-    pair = Pair("a.tif", Path("a.ome.zarr"))
-    assert str(progress) == "0 of 4 files"
-    progress.update(FileBegun(0, 4, pair))
-    progress.update(FileEnded(0, Outcome(pair, "already complete")))
-    assert (progress.share, progress.seconds_left) == (0.25, None)  # unknown before the first image is done
-    now = 10.0
-    progress.update(FileBegun(1, 4, pair))
-    progress.update(Progress(2, 4, 5_000_000, 5_000_000, 10.0))
-    assert progress.share == 0.375
-    assert progress.seconds_left == 50.0  # 2.5 images at 20 s each
-    assert str(progress) == "1 of 4 files, 0.5 megapixels/s, about 50 s left"
-    progress.update(FileEnded(1, Outcome(pair, "failed")))
-    progress.update(FileBegun(2, 4, pair))
-    now = 20.0
-    progress.update(Progress(4, 4, 5_000_000, 0, 5.0))
-    assert str(progress) == "2 of 4 files, 0.5 megapixels/s, about 10 s left"

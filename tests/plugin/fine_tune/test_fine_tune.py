@@ -18,7 +18,7 @@ from masked_denoiser.plugin.fine_tune.history import TrainingHistory
 from masked_denoiser.plugin.fine_tune_dock import FineTuneDock
 from masked_denoiser.plugin.shared.wording import describe_training_end
 from masked_denoiser.tiling.plan import Span
-from masked_denoiser.training.events import Stepped, Trained, Validated
+from masked_denoiser.training.events import ESTIMATED, HIDDEN_PIXELS, Stepped, Trained, Validated
 
 TIMEOUT = 60_000
 
@@ -279,6 +279,11 @@ def test_long_loss_curves_are_binned_to_means():
     [
         (Trained(9, 5, 30.0, "finished", {"n": 28.0}, {"n": 30.0}), r"The best step, 5, .* \(\+2\.00 dB"),
         (Trained(9, 0, 30.0, "finished", {"n": 30.0}, {"n": 30.0}), "No step was better"),
+        (
+            Trained(9, 5, 30.0, "finished", {ESTIMATED: 28.0}, {ESTIMATED: 30.0}),
+            r"\(\+2\.00 dB relative to the original model\), estimated from the measured noise",
+        ),
+        (Trained(9, 5, 22.0, "finished", {}, {HIDDEN_PIXELS: 22.0}), r"^(?!.* dB).*compare both by eye"),
         (Trained(9, 5, 30.0, "diverged"), "try a lower learning rate"),
         (Trained(9, 9, None, "stopped"), "press Continue to resume. Save writes the last weights"),
     ],

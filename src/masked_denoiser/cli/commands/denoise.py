@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from masked_denoiser.cli.commands.denoise_batch import denoise_batch
 from masked_denoiser.cli.commands.run_job import executor_of, report_complete, run_job
@@ -14,6 +16,7 @@ from masked_denoiser.cli.options import options_of
 from masked_denoiser.cli.progress import print_note
 from masked_denoiser.errors import AlreadyCompleteError, JobError
 from masked_denoiser.images.selection import open_part
+from masked_denoiser.images.source import Source
 from masked_denoiser.jobs.batch.outputs import is_batch
 from masked_denoiser.jobs.prepare import prepare_file, prepare_job
 from masked_denoiser.jobs.resolve_job import resolve_job
@@ -28,31 +31,54 @@ def denoise(arguments: Namespace) -> int:
         if arguments.residual or arguments.report:
             raise JobError("--residual and --report are files of one image; denoise the images one by one")
         return denoise_batch(arguments, options_of(arguments))
+    _check_one(arguments)
     arguments.input = arguments.input[0]
+    with open_input(arguments) as source, executor_of(arguments) as executor:
+        request: dict[str, Any] = {
+            "model": arguments.model or AUTO,
+            "options": options_of(arguments),
+            "device": arguments.device,
+            "executor": executor,
+            "report": partial(print_note, quiet=arguments.quiet),
+        }
+        check_further_outputs(arguments, source)
+        if arguments.save_job:
+            return _save_job(resolve_job(source, arguments.output, **request).job, arguments)
+        return _run_one(source, request, arguments)
+
+
+def _check_one(arguments: Namespace) -> None:
+    """Refuse the options that a job with this single output would ignore."""
+    if arguments.ending != "auto":
+        raise JobError(
+            f"--ending {arguments.ending} is for outputs in a folder, and {arguments.output} is one output: leave it "
+            "out, or give an existing folder, or several images"
+        )
+    if arguments.save_job and (arguments.residual or arguments.report):
+        raise JobError("--save-job stores no --residual and no --report: leave them out, or run the job now")
+
+
+def _save_job(job: Job, arguments: Namespace) -> int:
+    """Write a job file, print how to run it, and return 0."""
+    write_job_file(Path(arguments.save_job), job)
+    print_note(f"wrote {arguments.save_job}; run it with: masked-denoiser run {arguments.save_job}", arguments.quiet)
+    if arguments.json:
+        print(json.dumps({"job": arguments.save_job}))
+    return 0
+
+
+def _run_one(source: Source, request: dict[str, Any], arguments: Namespace) -> int:
+    """Run a job, and write its residual and report even if it was already complete; return 0, or 130 if cancelled."""
+    mode = {"resume": arguments.resume, "overwrite": arguments.overwrite}
     try:
-        return _denoise_one(arguments)
+        prepared = prepare_file(source, arguments.output, **request, **mode)
     except AlreadyCompleteError:
-        return report_complete(arguments.output, arguments)
-
-
-def _denoise_one(arguments: Namespace) -> int:
-    with open_input(arguments) as source:
-        report = partial(print_note, quiet=arguments.quiet)
-        request = {"model": arguments.model or AUTO, "options": options_of(arguments), "device": arguments.device}
-        with executor_of(arguments) as executor:
-            request |= {"executor": executor, "report": report}
-            check_further_outputs(arguments, source)
-            if arguments.save_job:
-                resolved = resolve_job(source, arguments.output, **request)
-                write_job_file(Path(arguments.save_job), resolved.job)
-                report(f"wrote {arguments.save_job}; run it with: masked-denoiser run {arguments.save_job}")
-                return 0
-            request |= {"resume": arguments.resume, "overwrite": arguments.overwrite}
-            prepared = prepare_file(source, arguments.output, **request)
-            code = run_job(prepared, arguments)
-            if not code:
-                write_further_outputs(arguments, source)
-            return code
+        code = report_complete(arguments.output, arguments)
+    else:
+        code = run_job(prepared, arguments)
+    if not code:
+        write_further_outputs(arguments, source)
+    return code
 
 
 def run(arguments: Namespace) -> int:

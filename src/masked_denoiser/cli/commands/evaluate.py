@@ -91,6 +91,9 @@ def _print_scores(arguments: Namespace) -> int:
 
 def _score_pairs(arguments: Namespace, denoisers: dict[str, Any], lpips: Any) -> tuple[Iterator[Score], int]:
     """Return the scores on real pairs, and their number."""
+    unused = next((name for name in ("noise", "crop", "pictures") if getattr(arguments, name)), None)
+    if unused:
+        raise EvaluationError(f"--{unused} is for clean images to which noise is added; remove it, or --noisy")
     noisy, clean = list_pairs(arguments.noisy, arguments.clean)
     if arguments.images:
         raise EvaluationError(f"{arguments.images[0]} is a clean image for the noise grid; remove it, or --noisy")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from masked_denoiser.errors import ModelError
+from masked_denoiser.jobs.shell_command import join_words, system_quoting
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.catalogue import DEFAULT, Entry, find_model, list_models, user_folder
 from masked_denoiser.models.export.api import export_model
@@ -83,7 +84,7 @@ def import_(arguments: Namespace) -> int:
     target = _target(arguments, model.card)
     model.save(target)
     print(model.card.description)
-    print(f"wrote {target}; its name is now {target.stem!r}")
+    print(f"wrote {target}; use it with {join_words(['--model', _reference(target)], system_quoting())}")
     return 0
 
 
@@ -114,6 +115,11 @@ def _describe(entry: Entry) -> str:
         return read_card(entry.path).description
     except ModelError as error:
         return f"cannot be used: {error}"
+
+
+def _reference(target: Path) -> str:
+    """Return how `--model` finds a model: by its name in the user's folder, by its path elsewhere."""
+    return target.stem if target.resolve().parent == user_folder().resolve() else str(target)
 
 
 def _target(arguments: Namespace, card: Card) -> Path:

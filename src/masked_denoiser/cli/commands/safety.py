@@ -67,6 +67,8 @@ def print_safety(arguments: Namespace) -> int:
 def _list_cases(arguments: Namespace) -> list[SafetyCase]:
     """Return the requested images: files, pairs and synthetic ones."""
     cases: list[SafetyCase] = []
+    if arguments.noise and not arguments.images:
+        raise EvaluationError(f"--noise {arguments.noise[0]} is added to clean images; name some, or remove it")
     if arguments.noisy or arguments.clean:
         cases += cases_of_pairs(*list_pairs(arguments.noisy, arguments.clean), arguments.crop)
     if arguments.images or not (cases or arguments.synthetic):

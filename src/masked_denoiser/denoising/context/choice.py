@@ -270,8 +270,7 @@ class _Trial:
                 variances.append(float((averaged.sigma_share**2).mean()))
             return self._denoiser.submit(tiles, ((0, 0),), treatment, averaged)().mean
 
-        added = AddedNoise(treatment.noise_variances, treatment.width)
-        result = run_trials([treatment], [unit], denoise, added)[0]
+        (result,) = run_trials([treatment], [unit], denoise, AddedNoise(treatment.noise_variances, treatment.width))
         return result.removed, result.noise_response, variances[-1]
 
     def _average(

@@ -11,9 +11,10 @@ import numpy as np
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import resolve_axes
-from masked_denoiser.images.source import ImageMetadata, LazyArray, Source
+from masked_denoiser.images.source import AXES, ImageMetadata, LazyArray, Source
 from masked_denoiser.images.validation.size_limits import MAX_PLANES, check_length
 
+_LARGEST = float(np.finfo(np.float64).max)
 _DTYPES = "integers, or floats of 16 to 64 bits"
 
 
@@ -111,6 +112,18 @@ def medical_metadata(attributes: object) -> dict[str, Any]:
         "affine": tuple(tuple(float(value) for value in row) for row in rows) if valid else (),
         "modality": modality if isinstance(modality, str) else "",
     }
+
+
+def stored_origin(attributes: object) -> dict[str, float]:
+    """Return `origin` of `Source` among the attributes that an output stored; invalid values not.
+
+    Args:
+        attributes: what the file holds under our name.
+    """
+    stored = attributes.get("origin") if isinstance(attributes, dict) else None
+    values = stored if isinstance(stored, dict) else {}
+    known = {a: at for a, at in values.items() if a in AXES and isinstance(at, int | float)}
+    return {a: float(at) for a, at in known.items() if abs(at) <= _LARGEST}
 
 
 def to_reader_result(source: Source) -> ReaderResult:

@@ -24,10 +24,10 @@ def check_complete(tif: TiffFile, series: TiffPageSeries, path: Path) -> None:
     """
     for page in series.pages:
         if page is not None:
-            _check_end(_end_of_page(page), page.parent.filehandle.size, path)
+            _check_end(_end_of_page(page), page.parent, path)
     if series.dataoffset is not None and not series.is_multifile:
-        _check_end(series.dataoffset + series.nbytes, tif.filehandle.size, path)
-    _check_end(_end_of_imagej(tif), tif.filehandle.size, path)
+        _check_end(series.dataoffset + series.nbytes, series.keyframe.parent, path)
+    _check_end(_end_of_imagej(tif), tif, path)
     if _next_page(tif):
         raise ImageError(f"{path}: is truncated: pages after the first {len(tif.pages)} are missing; copy it again")
 
@@ -52,9 +52,12 @@ def _end_of_imagej(tif: TiffFile) -> int:
     return int(first.dataoffsets[0] + first.nbytes * prod(int(declared.get(key, 1)) for key in counts))
 
 
-def _check_end(end: int, size: int, path: Path) -> None:
+def _check_end(end: int, tif: TiffFile, path: Path) -> None:
+    """Check that a file has as many bytes; it may be another one than that at `path`, in the same folder."""
+    size = tif.filehandle.size
     if end > size:
-        raise ImageError(f"{path}: is truncated: it has {size} bytes, and its pixels end at byte {end}; copy it again")
+        file = path.with_name(tif.filename)
+        raise ImageError(f"{file}: is truncated: it has {size} bytes, and its pixels end at byte {end}; copy it again")
 
 
 def _next_page(tif: TiffFile) -> int:

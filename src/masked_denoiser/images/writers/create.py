@@ -15,6 +15,7 @@ from masked_denoiser.images.writers.base import Sink
 from masked_denoiser.images.writers.layout import Layout, tiff_layout, volume_layout, working_chunk, zarr_layout
 from masked_denoiser.images.writers.output_path import (
     check_output,
+    check_replaceable,
     clear_destination,
     is_assembled,
     kind_of,
@@ -65,9 +66,24 @@ def create_sink(
     layout = output_layout(path, source, chunk, dtype, shard)
     if is_assembled(path):
         return _open_assembled(path, source, layout, clear, attributes or {})
-    if shard and ome_zarr == "0.4":
-        raise ValueError("OME-Zarr 0.4 has no shards; write version 0.5")
     return _open_zarr(path, source, layout, clear, attributes or {}, ome_zarr)
+
+
+def check_sink(
+    path: Path, source: Source, *, chunk: int, dtype: Any = None, ome_zarr: OmeZarr = "0.5", shard: int = 0
+) -> None:
+    """Check that `create_sink` can open a new output with these arguments, before anything is removed or written.
+
+    Raises:
+        ImageError, ValueError: as `create_sink` does, unless an existing output is to be kept.
+    """
+    check_output(path, source)
+    check_replaceable(path)
+    layout = output_layout(path, source, chunk, dtype, shard)
+    if is_assembled(path):
+        _sink_class(path).check(source, layout)
+    else:
+        _zarr_metadata(source, layout, {}, ome_zarr)
 
 
 def output_layout(path: Path, source: Source, chunk: int, dtype: Any = None, shard: int = 0) -> Layout:
@@ -98,11 +114,25 @@ def _open_zarr(
 ) -> Sink:
     from masked_denoiser.images.writers.ome_zarr import OmeZarrSink, make_ome_zarr
 
+    metadata = _zarr_metadata(source, layout, attributes, version)  # may fail: before an output is removed
     if overwrite is not None:
         clear_destination(path, overwrite=overwrite)
     if not path.exists():
-        make_ome_zarr(path, source, layout, attributes, version)
+        make_ome_zarr(path, layout, metadata, version)
     return OmeZarrSink(path, source, layout, version)
+
+
+def _zarr_metadata(source: Source, layout: Layout, attributes: Mapping[str, Any], version: OmeZarr) -> dict[str, Any]:
+    """Return the attributes of the group.
+
+    Raises:
+        ValueError: if the version has no shards.
+    """
+    from masked_denoiser.images.writers.ome_zarr_metadata import group_attributes
+
+    if layout.shard and version == "0.4":
+        raise ValueError("OME-Zarr 0.4 has no shards; write version 0.5")
+    return group_attributes(source, layout, dict(attributes), version)
 
 
 def _open_assembled(

@@ -5,10 +5,14 @@ After a power cut, a journal must not report tiles as done whose pixels were los
 
 from __future__ import annotations
 
+import errno
 import os
 from itertools import product
 from pathlib import Path
 from typing import Any
+
+#: Errors of file systems that cannot flush a folder.
+_UNSUPPORTED = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)
 
 
 def sync_file(path: Path) -> None:
@@ -67,6 +71,9 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     except PermissionError:  # Windows flushes only files that are open for writing
         if os.name != "nt":
+            raise
+    except OSError as error:  # some file systems, such as of shared folders and FUSE, flush folders by themselves
+        if error.errno not in _UNSUPPORTED or not path.is_dir():
             raise
     finally:
         os.close(descriptor)

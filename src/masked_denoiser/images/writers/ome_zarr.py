@@ -20,7 +20,6 @@ from masked_denoiser.images.writers.layout import Layout
 from masked_denoiser.images.writers.ome_zarr_metadata import (
     ZARR_FORMATS,
     contrast_window,
-    group_attributes,
     source_windows,
 )
 from masked_denoiser.images.writers.zarr_pyramid import FolderSink, ZarrFolder, make_folder
@@ -78,21 +77,17 @@ class OmeZarrSink(FolderSink):
         self._folder.set_attributes(attributes)
 
 
-def make_ome_zarr(
-    path: Path, source: Source, layout: Layout, attributes: Mapping[str, Any], version: OmeZarr = "0.5"
-) -> None:
+def make_ome_zarr(path: Path, layout: Layout, metadata: dict[str, Any], version: OmeZarr = "0.5") -> None:
     """Create the folder with all metadata and empty arrays.
 
     Args:
         path: of the folder, which must not exist.
-        source: image whose name, pixel size, units, channel names, colours and contrast windows are kept.
         layout: from `zarr_layout`.
-        attributes: JSON values to store with the image.
+        metadata: attributes of the group, from `group_attributes`.
         version: of OME-Zarr.
     """
 
     def make(folder: Path) -> None:
-        metadata = group_attributes(source, layout, dict(attributes), version)
         group = zarr.create_group(folder, zarr_format=ZARR_FORMATS[version], attributes=metadata)
         for number, level in enumerate(layout.levels):
             group.create_array(

@@ -86,19 +86,33 @@ def estimate_bytes(source: Source, path: Path, dtype: Any = None) -> int:
     return samples * layout.dtype.itemsize * (2 if is_assembled(path) else 1)
 
 
-def check_disk_space(path: Path, needed: int) -> None:
+def check_disk_space(path: Path, needed: int, replaced: Iterable[Path] = ()) -> None:
     """Raise an error if an output may not fit on the disk.
 
+    Args:
+        path: of the output.
+        needed: bytes.
+        replaced: outputs that are removed before it is written, which frees their space.
+
     Raises:
-        ImageError: if fewer than `needed` bytes are free on the disk of `path`.
+        ImageError: if fewer than `needed` bytes are or will be free on the disk of `path`.
     """
     folder = next(p for p in path.resolve().parents if p.exists())
     free = shutil.disk_usage(folder).free
+    if free < needed:
+        free += sum(_used_bytes(part) for output in replaced for part in (output, *_working_folders(output)))
     if free < needed:
         raise ImageError(
             f"{path.name} needs up to {_format_bytes(needed)}, only {_format_bytes(free)} are free on {folder}: "
             "free space or write elsewhere"
         )
+
+
+def _used_bytes(path: Path) -> int:
+    """Return the bytes that a file, or the files in a folder, take; 0 if there is none."""
+    if path.is_dir():
+        return sum(Path(folder, name).lstat().st_size for folder, _, names in os.walk(path) for name in names)
+    return path.lstat().st_size if path.is_file() else 0
 
 
 def _format_bytes(count: int) -> str:
@@ -134,6 +148,7 @@ def discard_output(path: Path) -> None:
         if folder.exists():
             remove_folder(folder)
         remove_leftovers(folder)
+    remove_leftovers(path)  # also of an earlier DICOM folder, whose removal was interrupted
 
 
 def remove_folder(path: Path) -> None:

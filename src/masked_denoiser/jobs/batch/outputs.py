@@ -132,9 +132,10 @@ def _check_distinct(pairs: Sequence[Pair], std: bool) -> None:
 
 
 def _check_apart(pairs: Sequence[Pair], std: bool) -> None:
-    inputs = {_key(Path(pair.input)): pair.input for pair in pairs if not is_address(pair.input)}
+    located = {pair.input: Path(split_locator(pair.input)[0]) for pair in pairs if not is_address(pair.input)}
+    inputs = {_key(path): text for text, path in located.items()}
     parents = {str(parent): text for key, text in inputs.items() for parent in PurePath(key).parents}
-    files = [Path(text).resolve() for text in inputs.values()]
+    files = [path.expanduser().resolve() for path in located.values()]
     by_id = {identity: str(path) for path in files if (identity := file_id(path))}
     parents_by_id = {identity: str(path) for path in files for p in path.parents if (identity := file_id(p))}
     for pair in pairs:

@@ -16,6 +16,7 @@ from masked_denoiser.errors import JobError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
+from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.images.writers.layout import SMALLEST_LEVEL
 from masked_denoiser.jobs.lazy.rectangles import RectangleDenoiser
@@ -83,7 +84,7 @@ def denoise_lazy(
         warnings.warn(text, UserWarning, stacklevel=2)
     blocks = LazyBlocks(resolved)
     fine = _to_dask(blocks.array(cache_bytes))
-    if source.closer is not None:
+    if source.closer is not None and not isinstance(image, Source):
         weakref.finalize(blocks, source.close)
     return _pyramid(fine, source.axes) if len(source.levels) > 1 else fine
 

@@ -21,20 +21,25 @@ import json
 import os
 import socket
 from dataclasses import replace
-from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
-from masked_denoiser.atomic_file import remove_leftovers, temporary_path
+from masked_denoiser.atomic_file import remove_leftovers
 from masked_denoiser.errors import JobError
 from masked_denoiser.images.readers.damage import DamagedRegion
-from masked_denoiser.images.writers.fsync import sync_file
 from masked_denoiser.inference.memory_limits import MemoryLimits
 from masked_denoiser.jobs.spec.job import Job, describe_difference
 from masked_denoiser.jobs.spec.job_file import job_from_json
 from masked_denoiser.jobs.spec.options import Options
-from masked_denoiser.jobs.storage.journal_records import Checksums, check_is_journal, format_record, read_records
+from masked_denoiser.jobs.storage.journal_records import (
+    Checksums,
+    RecordWriter,
+    check_is_journal,
+    parse_region,
+    read_records,
+    write_header,
+)
 from masked_denoiser.jobs.storage.lock import OutputLock
 
 _FORMAT = 3
@@ -70,7 +75,8 @@ class Journal:
         self.damage: list[DamagedRegion] = []
         self.limits = MemoryLimits()
         self.run = uuid4().hex
-        self._file: FileIO | None = None
+        self._known_damage: set[DamagedRegion] = set()
+        self._records: RecordWriter | None = None
 
     @staticmethod
     def path_for(output: Path) -> Path:
@@ -95,17 +101,13 @@ class Journal:
         try:
             check_is_journal(journal.path)
             remove_leftovers(journal.path)
-            temporary = temporary_path(journal.path, "creating")
-            temporary.write_bytes(format_record({"format": _FORMAT, "job": job.identity()}))
-            sync_file(temporary)
-            temporary.replace(journal.path)  # so that no journal lacks its header
-            sync_file(journal.path)
+            write_header(journal.path, {"format": _FORMAT, "job": job.identity()})
             journal._open(files)
         except OSError as error:
-            journal._lock.release()
+            journal.close()
             raise JobError(f"{output.parent} cannot be written to ({error.strerror}); choose another output") from error
         except JobError:
-            journal._lock.release()
+            journal.close()
             raise
         return journal
 
@@ -179,8 +181,8 @@ class Journal:
     def add(self, group_id: GroupId, checksums: Checksums, damage: tuple[DamagedRegion, ...] = ()) -> None:
         """Record a group whose pixels are on disk, and sync the record to disk."""
         self.done[group_id] = checksums
-        new = [region for region in damage if region not in self.damage]  # a group may be computed again
-        self.damage += new
+        new = [region for region in damage if region not in self._known_damage]  # a group may be computed again
+        self._add_damage(new)
         if new:
             self._append({"damage": [[list(map(list, p.index)), p.rows, p.columns] for p in new]})
         self._append({"done": list(group_id), "read": checksums.read, "written": list(checksums.written)})
@@ -194,28 +196,31 @@ class Journal:
     def close(self) -> None:
         """Close the journal and keep it, so that the job can be resumed."""
         try:
-            if self._file is not None:
-                self._file.close()
+            if self._records is not None:
+                self._records.close()
         finally:
             self._lock.release()
 
     def remove(self) -> None:
         """Close and remove the journal: the output is complete."""
         try:
-            if self._file is not None:
-                self._file.close()
+            if self._records is not None:
+                self._records.close()
             self.path.unlink()
         finally:
             self._lock.release()
 
     def _open(self, files: int) -> None:
-        self._file = self.path.open("ab", buffering=0)  # so that closing writes nothing
+        self._records = RecordWriter(self.path)
         self._append({"by": f"process {os.getpid()} on {socket.gethostname()}", "run": self.run, "files": files})
 
     def _append(self, record: dict[str, Any]) -> None:
-        assert self._file is not None
-        self._file.write(format_record(record))
-        os.fsync(self._file.fileno())
+        assert self._records is not None
+        self._records.append(record)
+
+    def _add_damage(self, regions: list[DamagedRegion]) -> None:
+        self.damage += regions
+        self._known_damage |= set(regions)
 
     def _restore(self, record: dict[str, Any], job: Job) -> None:
         """Restore the state from a record of an earlier run."""
@@ -225,7 +230,7 @@ class Journal:
             ):
                 self.done[plane, group] = Checksums(read, tuple(written))
             case {"damage": [*regions]}:
-                self.damage += [_parse_region(values, self.path) for values in regions]
+                self._add_damage([parse_region(values, self.path) for values in regions])
             case {"limits": [int() | None as at_once, int() | None as side]}:
                 self.limits = MemoryLimits(at_once, side)
             case {"by": str(), "files": int(files)}:
@@ -284,13 +289,3 @@ def _check_same_job(header: dict[str, Any], job: Job, path: Path) -> None:
         raise JobError(
             f"cannot resume another job: {'; '.join(differing[:3])}{more}. Use the original settings, or --overwrite"
         )
-
-
-def _parse_region(values: Any, path: Path) -> DamagedRegion:
-    match values:
-        case [[*index], [int(top), int(bottom)], [int(left), int(right)]] if all(
-            isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], int)
-            for pair in index
-        ):
-            return DamagedRegion(tuple((letter, at) for letter, at in index), (top, bottom), (left, right))
-    raise JobError(f"journal {path} contains an invalid region: {str(values)[:80]}; start again with --overwrite")

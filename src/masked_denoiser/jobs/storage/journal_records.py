@@ -6,14 +6,20 @@ A line is the CRC-32 of a record in eight hexadecimal digits, a space, and the r
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+from masked_denoiser.atomic_file import temporary_path
 from masked_denoiser.errors import JobError
+from masked_denoiser.images.readers.damage import DamagedRegion
+from masked_denoiser.images.writers.fsync import sync_file
 from masked_denoiser.plain_json import parse_json
 
 #: Seconds after which a missing journal counts as removed.
@@ -42,10 +48,12 @@ def format_record(record: dict[str, Any]) -> bytes:
 def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Return the records of a journal, the header first, and their length in bytes.
 
-    Invalid lines at the end are left out, since a power failure leaves such lines, torn or never written.
+    Torn lines, as a power failure or a full disk leaves, are left out, so that their groups are computed again; those
+    at the end are not counted in the length. A group after a torn line, which may have been the record of its damage,
+    is left out, too.
 
     Raises:
-        JobError: if there is no journal, or an invalid line precedes a valid one.
+        JobError: if there is no journal, its header is damaged, or it has lines that this program does not write.
     """
     if not path.is_file():
         raise JobError(f"journal {path} does not exist: its output is complete, or was not written by this program")
@@ -53,11 +61,73 @@ def read_records(path: Path) -> tuple[list[dict[str, Any]], int]:
     parsed = [parse_record(line) for line in lines]
     while parsed and parsed[-1] is None:
         parsed.pop()
-    records = [record for record in parsed if record is not None]
-    if not records or len(records) < len(parsed):
-        position = f"line {parsed.index(None) + 1}" if parsed else "its first line"
-        raise JobError(f"journal {path} is damaged at {position}; start again with --overwrite")
-    return records, sum(len(line) + 1 for line in lines[: len(records)])
+    for number, record in enumerate(parsed or [None]):
+        if record is None and (number == 0 or not _is_torn(lines[number])):
+            raise JobError(f"journal {path} is damaged at line {number + 1}; start again with --overwrite")
+    after_torn = [False, *(record is None for record in parsed)]
+    records = [
+        record
+        for record, is_doubtful in zip(parsed, after_torn, strict=False)
+        if record is not None and not (is_doubtful and "done" in record)
+    ]
+    return records, sum(len(line) + 1 for line in lines[: len(parsed)])
+
+
+def _is_torn(line: bytes) -> bool:
+    """Return whether an invalid line may be the begin of a record, or a block that was never written."""
+    return b"\0" in line or re.match(rb"[0-9a-f]{8}", line) is not None
+
+
+def write_header(path: Path, header: dict[str, Any]) -> None:
+    """Replace a journal by one with a header, at once, so that none lacks it.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    temporary = temporary_path(path, "creating")
+    try:
+        temporary.write_bytes(format_record(header))
+        sync_file(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_file(path)
+
+
+class RecordWriter:
+    """The file of a journal, to whose end records are added."""
+
+    def __init__(self, path: Path) -> None:
+        """Open an existing file.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        self._path = path
+        self._file = path.open("ab", buffering=0)  # so that closing writes nothing
+        self._length = path.stat().st_size
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a record and sync it to disk; if this fails, nothing is left of it.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        line = format_record(record)
+        try:
+            left = memoryview(line)
+            while left:  # a nearly full disk takes a part, and raises an error for the rest
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        except OSError:
+            with suppress(OSError):  # the error above is the one to report; `read_records` leaves torn lines out
+                os.truncate(self._path, self._length)
+            raise
+        self._length += len(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def check_is_journal(path: Path) -> None:
@@ -90,6 +160,21 @@ def parse_record(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+def parse_region(values: Any, path: Path) -> DamagedRegion:
+    """Return a damaged region of a record.
+
+    Raises:
+        JobError: if it is invalid.
+    """
+    match values:
+        case [[*index], [int(top), int(bottom)], [int(left), int(right)]] if all(
+            isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], int)
+            for pair in index
+        ):
+            return DamagedRegion(tuple((letter, at) for letter, at in index), (top, bottom), (left, right))
+    raise JobError(f"journal {path} contains an invalid region: {str(values)[:80]}; start again with --overwrite")
+
+
 class RunGuard:
     """Check by a worker that its run is still the one that writes an output.
 
@@ -99,6 +184,8 @@ class RunGuard:
 
     def __init__(self, path: Path, run: str) -> None:
         self._path, self._run = path, run
+        self._lock = Lock()
+        self._begin, self._end, self._line, self._last = 0, 0, b"", ""
 
     def is_current(self) -> bool:
         """Return whether the journal exists and names no later run.
@@ -113,10 +200,31 @@ class RunGuard:
         return False
 
     def _last_run(self) -> str:
-        """Return the last run named in the journal, which is read whole: it is short and may have been replaced."""
+        """Return the last run named in the journal, of which only what was added since the last call is read.
+
+        It is read whole if it was replaced: then the line of the last run, whose name is unique, is not in its place.
+        """
         try:
-            lines = self._path.read_bytes().split(b"\n")
+            with self._lock, self._path.open("rb") as file:
+                file.seek(self._begin)
+                if file.read(len(self._line)) != self._line:
+                    self._begin, self._end, self._line, self._last = 0, 0, b"", ""
+                file.seek(self._end)
+                self._parse(file.read())
+                return self._last
         except FileNotFoundError:
             return ""
-        records = map(parse_record, reversed(lines))
-        return str(next((record["run"] for record in records if record is not None and "run" in record), ""))
+
+    def _parse(self, added: bytes) -> None:
+        """Store the last run in lines that were added, and where the last valid line ends.
+
+        Invalid lines at the end are read again, since a resumed job replaces them.
+        """
+        start = self._end
+        for line in added.splitlines(keepends=True):
+            record = parse_record(line[:-1]) if line.endswith(b"\n") else None
+            if record is not None:
+                self._end = start + len(line)
+                if "run" in record:
+                    self._begin, self._line, self._last = start, line, str(record["run"])
+            start += len(line)

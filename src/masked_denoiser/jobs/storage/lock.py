@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +11,17 @@ from filelock import FileLock, Timeout
 
 from masked_denoiser.errors import JobError
 
+#: What a lock holds without `flock`: process and computer, a line each, and what else identifies the process.
+_MARKER = re.compile(rb"(\d+(\n[^\n]*)*)?")
+_MAX_MARKER_BYTES = 1024
+
 
 class OutputLock:
     """Exclusive right to write outputs, until it is released or the process ends in any way.
 
     The operating system manages it (`flock`, or its equivalent on Windows), so that a killed process leaves only an
-    empty file `<output>.lock`, which the next run takes over.
+    empty file `<output>.lock`, which the next run takes over. On a file system without `flock`, the file holds number
+    and computer of the process instead; the next run takes it over if it is on the same computer.
     """
 
     def __init__(self, outputs: Sequence[Path], owner: str) -> None:
@@ -47,7 +53,8 @@ class OutputLock:
 
 def _lock(output: Path, owner: str) -> FileLock:
     path = output.with_name(f"{output.name}.lock")
-    if path.is_dir() or _size(path):
+    content = _content(path)
+    if content is None or not _MARKER.fullmatch(content):
         raise JobError(f"{path} exists and is not a lock of this program; move it, or choose another output")
     # Not thread-local, since another thread may release it.
     lock = FileLock(path, timeout=0, thread_local=False)
@@ -55,15 +62,23 @@ def _lock(output: Path, owner: str) -> FileLock:
         lock.acquire()
     except Timeout as error:
         by = f" by {owner}" if owner else ""
-        raise JobError(f"{output} is being written{by}; wait for it, cancel it, or write elsewhere") from error
+        ended = f"remove {path.name} if it has ended, " if content else ""
+        raise JobError(f"{output} is being written{by}; wait for it, cancel it, {ended}or write elsewhere") from error
+    except NotImplementedError as error:  # by older versions of the library
+        raise JobError(
+            f"{output.parent} is on a file system without locks; write elsewhere, or update the package filelock"
+        ) from error
     except OSError as error:
         raise JobError(f"{output.parent} cannot be written to ({error.strerror}); choose another output") from error
     return lock
 
 
-def _size(path: Path) -> int:
-    """Return the size of a file in bytes; 0 if there is none, or another process has just removed it."""
+def _content(path: Path) -> bytes | None:
+    """Return the begin of a file; b"" if there is none, or another process has just removed it; None for a folder."""
+    if path.is_dir():
+        return None
     try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+        with path.open("rb") as file:
+            return file.read(_MAX_MARKER_BYTES)
+    except (FileNotFoundError, PermissionError):  # Windows does not open a file that another process has locked
+        return b""

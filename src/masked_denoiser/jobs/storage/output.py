@@ -17,11 +17,10 @@ from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES
 from masked_denoiser.images.validation.completeness import incompleteness
 from masked_denoiser.images.validation.fingerprint import Fingerprint, file_times
 from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress, subrange
-from masked_denoiser.images.writers.create import create_sink
+from masked_denoiser.images.writers.create import check_sink, create_sink
 from masked_denoiser.images.writers.output_path import (
     check_disk_space,
     check_output,
-    check_replaceable,
     discard_output,
     estimate_bytes,
     output_exists,
@@ -174,13 +173,16 @@ def open_output(source: Source, job: Job, lock: OutputLock, *, resume: bool, ove
     """
     path = Path(job.output)
     with ExitStack() as undo:
-        # The journal is created before the output, since an output without a journal counts as complete.
+        undo.callback(lock.release)
         files = file_times(source)
+        if not resume:  # an interrupted job must not lose its journal if this one is refused
+            _check_new_outputs(source, job, path)
+        # The journal is created before the output, since an output without a journal counts as complete.
         journal = Journal.resume(path, job, lock) if resume else Journal.start(path, job, lock, files=files)
         undo.callback(journal.close if resume else journal.remove)
         started = bool(journal.done)
-        if not started:
-            _check_disk_space(source, job, path)
+        if resume and not started:
+            _check_new_outputs(source, job, path)
         sinks = open_sinks(path, source, job, resume=started, overwrite=overwrite or resume)
         if resume:
             check_input(job, source, journal, files)
@@ -190,8 +192,17 @@ def open_output(source: Source, job: Job, lock: OutputLock, *, resume: bool, ove
     return Output(*sinks, journal)
 
 
-def _check_disk_space(source: Source, job: Job, path: Path) -> None:
-    check_disk_space(path, sum(estimate_bytes(source, p, dtype) for p, dtype in _outputs(path, job)))
+def _check_new_outputs(source: Source, job: Job, path: Path) -> None:
+    """Check that all outputs of a job can be created, and fit on the disk once those that they replace are removed.
+
+    Raises:
+        ImageError: if one cannot.
+    """
+    outputs = _outputs(path, job)
+    for p, dtype in outputs:
+        check_sink(p, source, chunk=chunk_side(job.tile), dtype=dtype, ome_zarr=job.ome_zarr, shard=job.shard)
+    needed = sum(estimate_bytes(source, p, dtype) for p, dtype in outputs)
+    check_disk_space(path, needed, [p for p, _ in outputs])
 
 
 def open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite: bool) -> tuple[Sink, Sink | None]:
@@ -210,9 +221,7 @@ def open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite:
     """
     for p, _ in _outputs(path, job):
         check_output(p, source)
-        if not resume:
-            check_replaceable(p)
-        elif not output_exists(p):
+        if resume and not output_exists(p):
             raise JobError(f"{p} is missing, although its journal lists finished tiles; start again with --overwrite")
     with ExitStack() as undo:
         sinks = []

@@ -44,9 +44,7 @@ def blurred(images: Tensor, generator: Generator, *, sigma: Amount, gain: Amount
     return images + blurred_noise.view(images.shape) * _pixel_sigma(images, sigma, gain)
 
 
-def bayer(
-    images: Tensor, generator: Generator, *, sigma: Amount, gain: Amount, phase: Tensor | None = None
-) -> Tensor:
+def bayer(images: Tensor, generator: Generator, *, sigma: Amount, gain: Amount, phase: Tensor | None = None) -> Tensor:
     """Add the noise of a colour sensor: white noise of each red, green or blue pixel, interpolated bilinearly.
 
     Gray images get the mean of the three colours.

@@ -82,10 +82,10 @@ class Split:
 
     def move_to(self, point: Any) -> None:
         """Move the line to a point of the world, and draw it as wide as the zoom requires."""
-        beside = np.array(point, float)
-        beside[self._viewer.dims.displayed[-1]] += _LINE_PIXELS / camera_of(self._viewer).zoom
+        shifted = np.array(point, float)
+        shifted[self._viewer.dims.displayed[-1]] += _LINE_PIXELS / camera_of(self._viewer).zoom
         self._line.position = self._position_of(point)
-        self._line.half_width = abs(self._position_of(beside) - self._line.position)
+        self._line.half_width = abs(self._position_of(shifted) - self._line.position)
         self._layer.refresh(extent=False, thumbnail=False, highlight=False)
 
     def centre(self) -> Any:

@@ -19,7 +19,7 @@ class LayerChoiceView(Protocol):
         """Set the list of image layers."""
 
     def show_models(self, names: list[str], chosen: str) -> None:
-        """Set the list of models."""
+        """Set the list of models; a `chosen` of "" keeps the choice."""
 
     def show_axes(self, letters: str, hint: str) -> None:
         """Show the axes of the chosen layer, and a hint where they come from."""
@@ -95,9 +95,9 @@ class LayerChooser:
         layers = [layer for layer in self._layers if layer in selection and not self._is_result(layer)]
         return layers if len(layers) > 1 else [self.layer] if self.layer is not None else []
 
-    def _model_saved(self, name: str) -> None:
-        """Select a model that the Fine-tune dock has saved."""
-        self._view.show_models(_model_names(), name)
+    def _model_saved(self, name: str, viewer: Any) -> None:
+        """List a model that a Fine-tune dock has saved; select it if that dock is in this viewer."""
+        self._view.show_models(_model_names(), name if viewer is self._viewer else "")
 
     def _layers_changed(self, event: Any = None) -> None:
         for layer in self._layers:

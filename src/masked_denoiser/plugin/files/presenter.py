@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from masked_denoiser.errors import FormError, MaskedDenoiserError
-from masked_denoiser.images.discovery import find_images, name_of, skipped_files
+from masked_denoiser.images.discovery import find_images, is_address, name_of, skipped_files
+from masked_denoiser.images.locator import join_locator, split_locator
 from masked_denoiser.jobs.batch.outputs import Pair, make_folder, plan_outputs
 from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, Outcome, Summary
 from masked_denoiser.jobs.pipeline.events import Finishing, Progress
@@ -59,7 +60,7 @@ class FilesPresenter:
         images = [file.image for file in self._files]
         for path in paths:
             try:
-                images += map(os.path.normpath, find_images([path]))
+                images += map(_normalized, find_images([path]))
                 for note in skipped_files([path]):
                     self._view.show_message(note)
             except MaskedDenoiserError as error:
@@ -220,3 +221,11 @@ class FilesPresenter:
         """Update the row of the current image."""
         self._files[self._current] = replace(self._files[self._current], **changes)
         self._view.show_file(self._current, self._files[self._current])
+
+
+def _normalized(image: str) -> str:
+    """Return the name of an image with the path of its file normalized; the name inside of the file is no path."""
+    if is_address(image):
+        return image
+    path, part = split_locator(image)
+    return join_locator(os.path.normpath(path), part)

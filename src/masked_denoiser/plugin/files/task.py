@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from masked_denoiser.jobs.batch.outputs import Pair
 from masked_denoiser.jobs.batch.prepare import Preparer
-from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, FileReady, run_batch
+from masked_denoiser.jobs.batch.run import FileEnded, FileReady, run_batch
 from masked_denoiser.jobs.pipeline.events import Progress, TileDone
 from masked_denoiser.messages import readable_time
 from masked_denoiser.plugin.denoise.form import Form
@@ -74,7 +74,8 @@ def denoise_files(request: BatchRequest, cancel: threading.Event) -> Iterator[An
 class BatchProgress:
     """Progress of a list: finished images, and the finished tiles of the current one.
 
-    Images that were already complete count as progress but not in the estimate of the time left.
+    What was done before this run, and images that failed before their first tile, count as progress but not in the
+    estimate of the time left.
 
     Args:
         total: number of images.
@@ -83,22 +84,24 @@ class BatchProgress:
 
     def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._total, self._clock, self._start = total, clock, clock()
-        self._finished = self._processed = 0
+        self._finished, self._processed = 0, 0.0
         self._current = 0.0
+        self._earlier: float | None = None  # share of the current image that an earlier run did; None before tiles
         self._pixels = self._finished_pixels = 0
 
     def update(self, event: Any) -> None:
         """Update the progress with an event of `denoise_files`."""
         match event:
-            case FileBegun():
-                self._current = 0.0
             case Progress():
                 self._current = event.done / max(1, event.total)
+                if self._earlier is None:
+                    self._earlier = 0.0 if event.pixels else self._current
                 self._pixels = self._finished_pixels + event.pixels
             case FileEnded():
+                self._current = 1.0 if event.outcome.state == "done" else self._current
+                self._processed += self._current_processed
                 self._finished += 1
-                self._processed += event.outcome.state != "already complete"
-                self._current, self._finished_pixels = 0.0, self._pixels
+                self._current, self._earlier, self._finished_pixels = 0.0, None, self._pixels
 
     @property
     def share(self) -> float:
@@ -106,9 +109,14 @@ class BatchProgress:
         return (self._finished + self._current) / max(1, self._total)
 
     @property
+    def _current_processed(self) -> float:
+        """Share of the current image that this run has processed, 0 to 1."""
+        return self._current - (self._earlier or 0.0)
+
+    @property
     def seconds_left(self) -> float | None:
         """Estimated time left in seconds, from the images so far; None at the start."""
-        processed = self._processed + self._current
+        processed = self._processed + self._current_processed
         left = self._total - self._finished - self._current
         if processed <= _MIN_ESTIMATE_SHARE * self._total:
             return None

@@ -109,7 +109,7 @@ class FineTunePresenter:
             return ""
         if name:
             self._view.show_message(f"saved as '{name}' ({model_path(name)}); the Denoise dock offers it now")
-            SIGNALS.model_saved.emit(name)
+            SIGNALS.model_saved.emit(name, self._viewer)
         return name
 
     def update_noise_preview(self) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
-def viewer_to_data(viewer: Any, layer: Any, point: Sequence[float]) -> NDArray[np.float64]:
+def viewer_to_data(viewer: Any, layer: Any, point: ArrayLike) -> NDArray[np.float64]:
     """Return a point of a viewer's world in pixels of a layer at full resolution.
 
     Args:
@@ -26,7 +26,7 @@ def viewer_to_data(viewer: Any, layer: Any, point: Sequence[float]) -> NDArray[n
     return world_to_data(layer, point, units)
 
 
-def world_to_data(layer: Any, point: Sequence[float], units: Sequence[Any] | None) -> NDArray[np.float64]:
+def world_to_data(layer: Any, point: ArrayLike, units: Sequence[Any] | None) -> NDArray[np.float64]:
     """Return a point of the world in pixels of a layer at full resolution.
 
     Args:
@@ -34,9 +34,9 @@ def world_to_data(layer: Any, point: Sequence[float], units: Sequence[Any] | Non
         point: coordinates, of which the last ones are those of the layer.
         units: units of the coordinates; None if they are those of the layer.
     """
-    point = np.asarray(point, float)
-    factors = np.ones(len(point)) if units is None else unit_factors(units, layer.units)
-    return np.asarray(layer.world_to_data(point * factors), float)
+    coordinates = np.asarray(point, float)
+    factors = np.ones(len(coordinates)) if units is None else unit_factors(units, layer.units)
+    return np.asarray(layer.world_to_data(coordinates * factors), float)
 
 
 def unit_factors(units: Sequence[Any], target_units: Sequence[Any]) -> NDArray[np.float64]:

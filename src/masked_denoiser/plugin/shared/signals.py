@@ -10,8 +10,8 @@ from psygnal import Signal
 class _Signals:
     """Signals between docks; bound methods are connected weakly."""
 
-    #: Emitted with the name of a model that was saved in the user's folder.
-    model_saved = Signal(str)
+    #: Emitted with the name of a model that was saved in the user's folder, and the viewer whose dock trained it.
+    model_saved = Signal(str, object)
 
 
 SIGNALS = _Signals()

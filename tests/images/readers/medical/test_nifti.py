@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.selection import crop, parse_selection
+from tests.images.writers.copies import copy_image
 
 FILES = Path(nib.__file__).parent / "tests" / "data"
 RNG = np.random.default_rng(4)
@@ -145,3 +148,16 @@ def test_negative_sides_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(content)
     with pytest.raises(ImageError, match=r"declares the shape \(9, 8, -7, 3\)"):
         open_image(tmp_path / "a.nii")
+
+
+def test_place_that_is_no_number_is_unknown(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(PIXELS, AFFINE), tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[280:284] = struct.pack("<f", float("nan"))  # the first value of srow_x
+    (tmp_path / "a.nii").write_bytes(content)
+    with open_image(tmp_path / "a.nii") as source:
+        assert (source.affine, source.pixel_size["Z"] > 0) == ((), True)
+        assert any("its affine has values that are no numbers" in note for note in source.notes)
+        copy_image(source, tmp_path / "out.ome.zarr")
+    text = (tmp_path / "out.ome.zarr" / "zarr.json").read_text()
+    json.loads(text, parse_constant=lambda value: pytest.fail(f"{value} is no JSON"))

@@ -142,3 +142,15 @@ def test_declared_levels_and_images_are_no_undeclared_pages(tmp_path: Path) -> N
     with open_image(tmp_path / "a.ome.tif") as source:
         assert [note for note in source.notes if "declared" in note] == []
         assert len(source.levels) == 2
+
+
+@pytest.mark.parametrize("text", ["", "0,25", "NaN", "inf"])
+def test_ome_sizes_that_are_no_numbers_are_unknown(text: str, opened: Opener) -> None:
+    xml = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="48" SizeY="64" SizeC="1" SizeZ="1" SizeT="1" '
+        f'PhysicalSizeX="{text}" PhysicalSizeY="0.5"><TiffData/></Pixels></Image></OME>'
+    )
+    source = opened(GRAY[0], description=xml.encode(), metadata=None)
+    assert (source.pixel_size, source.units) == ({"Y": 0.5}, {"Y": "micrometer"})
+    assert [note for note in source.notes if f"PhysicalSizeX={text!r}" in note and "step of X is not known" in note]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from masked_denoiser.images.readers.medical.dicom_headers import (
     is_colour,
     read_without_preamble,
 )
+from masked_denoiser.images.readers.medical.dicom_multiframe import MultiFrameFile
 
 Array = np.ndarray[Any, Any]
 
@@ -62,17 +64,18 @@ def open_pixels(header: Header, arrangement: Arrangement, axes: str) -> ChunkedA
     chunks = tuple(1 if axis in "TZ" else sides[axis] for axis in axes)
     dtype = value_dtype(header, arrangement.frames)
     integral = dtype.kind in "iu"
+    counts = Counter(frame.path for frame in arrangement.frames)
+    files = {path: MultiFrameFile(path) for path, count in counts.items() if count > 1}
 
     def fetch(index: tuple[int, ...]) -> Array:
         at = dict(zip(axes, index, strict=True))
         frame = arrangement.frames[at.get("T", 0) * arrangement.planes + at.get("Z", 0)]
-        return _values(frame, integral, dtype).reshape(chunks)
+        return _values(frame, decode(frame, files.get(frame.path)), integral, dtype).reshape(chunks)
 
     return ChunkedArray(shape, dtype, chunks, fetch)
 
 
-def _values(frame: Frame, integral: bool, dtype: np.dtype[Any]) -> Array:
-    stored = decode(frame)
+def _values(frame: Frame, stored: Array, integral: bool, dtype: np.dtype[Any]) -> Array:
     if stored.ndim == 3 or (frame.slope, frame.intercept) == (1, 0):
         return stored.astype(dtype, copy=False)
     if integral:
@@ -80,15 +83,20 @@ def _values(frame: Frame, integral: bool, dtype: np.dtype[Any]) -> Array:
     return (stored.astype(np.float64) * frame.slope + frame.intercept).astype(dtype)
 
 
-def decode(frame: Frame) -> Array:
+def decode(frame: Frame, file: MultiFrameFile | None = None) -> Array:
     """Return the stored samples of a frame, colours as red, green and blue.
+
+    Args:
+        frame: the frame.
+        file: that it is in, if it has several.
 
     Raises:
         ValueError, RuntimeError, NotImplementedError: by pydicom, for damaged data.
     """
     palette = pydicom.Dataset()
     try:
-        pixels = _pixels_of(frame, palette)
+        pixels = file.decode(frame.index) if file else _pixels_of(frame, palette)
+        palette = file.header if file else palette
     except AttributeError as error:  # the file has lost elements since it was opened
         raise ValueError(str(error)) from error
     if palette.get("PhotometricInterpretation") == "PALETTE COLOR":

@@ -22,7 +22,7 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.readers.base import ReaderResult
+from masked_denoiser.images.readers.base import ReaderResult, stored_origin
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.readers.medical.nifti_attributes import attributes_in
 from masked_denoiser.images.readers.open_files import close_all
@@ -68,6 +68,8 @@ def read(path: Path, part: str = "") -> ReaderResult:
         data = _lazy(pixels, chunks)
         window = float(header["cal_min"]), float(header["cal_max"])
         steps, units = _steps(header, axes)
+        attributes = attributes_in(header)
+        affine, notes = _affine(image)
 
     return ReaderResult(
         (data,),
@@ -79,8 +81,10 @@ def read(path: Path, part: str = "") -> ReaderResult:
         pixel_sizes=(steps,),
         units=units,
         windows=(window,) if isfinite(sum(window)) and window[0] < window[1] and not pixels.rgb else (),
-        affine=_affine(image),
-        modality=str(attributes_in(header).get("modality", "")),
+        affine=affine,
+        notes=notes,
+        origins=(stored_origin(attributes),),
+        modality=str(attributes.get("modality", "")),
         closer=close_all(data, pixels),
     )
 
@@ -112,14 +116,19 @@ def _axes(shape: tuple[int, ...], path: Path) -> str:
     return "CTZYX"[-len(shape) :]
 
 
-def _affine(image: Any) -> tuple[tuple[float, ...], ...]:
-    """Return the affine to millimeters; () if the header states only pixel sizes, and not where the image lies."""
+def _affine(image: Any) -> tuple[tuple[tuple[float, ...], ...], tuple[str, ...]]:
+    """Return the affine to millimeters, and a note if it is invalid.
+
+    It is () if the header states only pixel sizes, and not where the image lies.
+    """
     header = image.header
     if header["qform_code"] <= 0 and header["sform_code"] <= 0:
-        return ()
+        return (), ()
+    if not np.isfinite(image.affine).all():
+        return (), ("its affine has values that are no numbers, so that its position in the patient is not known",)
     scale = _MILLIMETERS.get(header.get_xyzt_units()[0], 1.0)
     affine = np.diag([scale, scale, scale, 1.0]) @ image.affine
-    return tuple(tuple(float(value) for value in row) for row in affine)
+    return tuple(tuple(float(value) for value in row) for row in affine), ()
 
 
 def _steps(header: Any, axes: str) -> tuple[dict[str, float], dict[str, str]]:

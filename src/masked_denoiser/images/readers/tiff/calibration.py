@@ -18,6 +18,7 @@ class Calibration:
         channel_names, channel_colours, windows, value_calibration: as in `ImageMetadata`.
         offset: to add to the stored pixels, which are uint16, to get the true ones, which are int16; 0 for none.
         notes: what is not kept, in sentences for the user.
+        origin: as in `Source`.
     """
 
     steps: dict[str, float] = field(default_factory=dict)
@@ -28,6 +29,7 @@ class Calibration:
     value_calibration: Mapping[str, Any] = field(default_factory=dict)
     offset: int = 0
     notes: tuple[str, ...] = ()
+    origin: dict[str, float] = field(default_factory=dict)
 
 
 def in_micrometers(**steps: float) -> Calibration:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from tifffile import PHOTOMETRIC, TiffFile, TiffPageSeries
 
-from masked_denoiser.images.axes import unit_name
 from masked_denoiser.images.readers.tiff import microscopes
-from masked_denoiser.images.readers.tiff.calibration import Calibration, parse_xml
+from masked_denoiser.images.readers.tiff.calibration import Calibration
 from masked_denoiser.images.readers.tiff.imagej import read_imagej
+from masked_denoiser.images.readers.tiff.ome import read_ome
 from masked_denoiser.images.readers.tiff.slides import from_aperio, from_leica, from_perkin_elmer, from_ventana
 
 _INCH_UNIT, _CENTIMETER_UNIT = 2, 3
@@ -34,7 +33,7 @@ _MICROSCOPES: dict[str, Callable[[Mapping[str, Any]], Calibration]] = {
 def read_calibration(tif: TiffFile, series: TiffPageSeries) -> Calibration:
     """Return the calibration of the full-resolution pixels of a series."""
     if tif.is_ome and tif.ome_metadata:
-        return _from_ome(tif.ome_metadata, [s.index for s in tif.series].index(series.index), len(tif.series))
+        return read_ome(tif, series)
     if tif.is_imagej and tif.imagej_metadata:
         page = series.keyframe
         inverted = page.photometric == PHOTOMETRIC.MINISWHITE and 262 in page.tags
@@ -62,30 +61,6 @@ def _from_microscope(tif: TiffFile, from_tags: Calibration) -> Calibration:
             found = read(metadata)
             return found if found.steps else replace(found, steps=from_tags.steps, units=from_tags.units)
     return from_tags
-
-
-def _from_ome(xml: str, index: int, series_count: int) -> Calibration:
-    """Read OME-XML (https://docs.openmicroscopy.org/ome-model/latest); units default to micrometers and seconds."""
-    images = parse_xml(xml).findall("{*}Image")
-    chosen = images[index if len(images) == series_count else 0 :][:1]  # empty if another file holds the metadata
-    pixels = chosen[0].find("{*}Pixels") if chosen else None
-    if pixels is None:
-        return Calibration()
-    steps, units = {}, {}
-    for letter, key, default in (*((a, f"PhysicalSize{a}", "µm") for a in "ZYX"), ("T", "TimeIncrement", "s")):
-        if key in pixels.attrib:
-            steps[letter] = float(pixels.attrib[key])
-            units[letter] = unit_name(pixels.attrib.get(f"{key}Unit", default))
-    channels = pixels.findall("{*}Channel")
-    names = [channel.get("Name") for channel in channels]
-    labels = tuple(name or f"channel {i}" for i, name in enumerate(names)) if any(names) else ()
-    return Calibration(steps, units, labels, _colours(channel.get("Color") for channel in channels))
-
-
-def _colours(values: Iterable[str | None]) -> tuple[str, ...]:
-    """Return RRGGBB of signed 32-bit RGBA numbers; () if a channel has none."""
-    numbers = [int(text) if text and re.fullmatch(r"-?\d{1,10}", text) else None for text in values]
-    return tuple(f"{n % 2**32 >> 8:06X}" for n in numbers if n is not None) if None not in numbers else ()
 
 
 def _from_resolution(unit: int, x_per_unit: float, y_per_unit: float) -> Calibration:

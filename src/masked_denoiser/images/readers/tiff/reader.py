@@ -28,7 +28,7 @@ from masked_denoiser.images.readers.tiff.calibration import Calibration
 from masked_denoiser.images.readers.tiff.colour import read_colour
 from masked_denoiser.images.readers.tiff.metadata import read_calibration
 from masked_denoiser.images.readers.tiff.pixels import cache_note, open_levels
-from masked_denoiser.images.readers.tiff.series import choose_series, file_paths, undeclared_pages_note
+from masked_denoiser.images.readers.tiff.series import choose_series, other_files, undeclared_pages_note
 from masked_denoiser.images.source import AXES
 from masked_denoiser.images.validation.ome_xml import own_attributes_in
 from masked_denoiser.images.validation.tiff import check_complete, check_xml, missing_pages_note
@@ -118,13 +118,14 @@ def _describe(
         "".join(a if a in AXES else UNKNOWN for a in levels[0].axes),
         rgb=colour.rgb,
         pixel_sizes=tuple(_exchange_if_transposed(step, orientation) for step in steps),
+        origins=tuple(_origin_of_level(calibration, step) for step in steps),
         name=path.name,
         units=_exchange_if_transposed(calibration.units, orientation),
         channel_names=calibration.channel_names,
         channel_colours=calibration.channel_colours or ((colour.channel_colour,) if colour.channel_colour else ()),
         windows=calibration.windows,
         path=path,
-        inputs=file_paths(series),
+        inputs=other_files(tif, series),
         fill_values=_fill_values(levels[0]),
         alpha=colour.alpha,
         value_calibration=calibration.value_calibration,
@@ -197,6 +198,12 @@ def _fill_values(level: _Level) -> tuple[float, ...]:
     for conversion in level.conversions:
         values, dtype = conversion.of_values(values, dtype), conversion.dtype
     return values
+
+
+def _origin_of_level(calibration: Calibration, steps: dict[str, float]) -> dict[str, float]:
+    """Return the origin of a level with these pixel sizes: the centre of the pixels that its first is the mean of."""
+    finest = calibration.steps
+    return {a: at + (steps.get(a, 0.0) - finest.get(a, 0.0)) / 2 for a, at in calibration.origin.items()}
 
 
 def _scale_to_level(steps: dict[str, float], series: TiffPageSeries, level: TiffPageSeries) -> dict[str, float]:

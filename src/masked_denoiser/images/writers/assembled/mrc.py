@@ -15,6 +15,7 @@ from masked_denoiser.errors import ImageError
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.validation.completeness import COMPLETE_KEY
 from masked_denoiser.images.writers.assembled.mrc_header import copy_place, header_of_input, labels_of
+from masked_denoiser.images.writers.assembled.mrc_statistics import Statistics
 from masked_denoiser.images.writers.assembled.sink import AssembledSink
 from masked_denoiser.images.writers.base import ProgressCallback
 from masked_denoiser.images.writers.layout import Layout
@@ -48,14 +49,16 @@ class MrcSink(AssembledSink):
         layout = self._folder.layout
         times, planes = layout.sizes.get("T", 0), layout.sizes.get("Z", 0)
         shape = (*(side for side in (times, planes) if side), layout.sizes["Y"], layout.sizes["X"])
-        total = max(1, times) * max(1, planes)
+        total, statistics = max(1, times) * max(1, planes), Statistics()
         with mrcfile.new_mmap(path, shape, mrc_mode=_MODES[layout.dtype.name], overwrite=True) as file:
             self._describe(file, bool(times), bool(planes))
             pixels = file.data.reshape(total, *shape[-2:])
             for number in range(total):
                 progress(number / total)
-                pixels[number] = self._plane({"T": number // max(1, planes), "Z": number % max(1, planes)})
-            file.update_header_stats()
+                plane = self._plane({"T": number // max(1, planes), "Z": number % max(1, planes)})
+                pixels[number] = plane
+                statistics.add(plane)
+            _set_statistics(file.header, statistics)
 
     def _describe(self, file: Any, times: bool, planes: bool) -> None:
         """Set kind, voxel size, place and labels of the header."""
@@ -67,7 +70,9 @@ class MrcSink(AssembledSink):
         if sizes["X"] and sizes["Y"]:
             file.voxel_size = (sizes["X"], sizes["Y"], sizes["Z"] or 1.0)
         template = header_of_input(self._source)
-        if template is not None:
+        if template is None:
+            self._set_origin(file.header)
+        else:
             copy_place(file.header, template, self._source, self._folder.layout.sizes)
         file.header.label = b""
         file.header.nlabl = 0
@@ -75,8 +80,21 @@ class MrcSink(AssembledSink):
         for label in (*kept, f"{_LABEL}{self._attributes.get('job', '')}"[:80], _USE):
             file.add_label(label)
 
+    def _set_origin(self, header: Any) -> None:
+        """Set the place of the first pixel, where units are known."""
+        for axis in "XYZ":
+            factor = _ANGSTROMS.get(self._source.units.get(axis, ""), 0.0)
+            header.origin[axis.lower()] = self._source.origin.get(axis, 0.0) * factor
+
     def _angstroms(self, axis: str) -> float:
         return self._source.pixel_size.get(axis, 0.0) * _ANGSTROMS.get(self._source.units.get(axis, ""), 0.0)
+
+
+def _set_statistics(header: Any, statistics: Statistics) -> None:
+    """Set the statistics of a header, which says that they are unknown where there is no finite pixel."""
+    if statistics.count:
+        header.dmin, header.dmax = statistics.low, statistics.high
+        header.dmean, header.rms = statistics.mean, statistics.deviation
 
 
 def read_mrc_attributes(path: Path) -> dict[str, Any]:

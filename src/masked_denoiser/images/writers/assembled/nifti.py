@@ -76,7 +76,7 @@ class NiftiSink(AssembledSink):
         header.set_slope_inter(*(scale if stored.kind in "iu" else (1, 0)))
         if self._anonymizes:
             _remove_text(header)
-        header.extensions.append(to_extension({**self._attributes, **self._modality()}))
+        header.extensions.append(to_extension({**self._attributes, **self._modality(), **self._origin(header)}))
         with path.open("wb") as file, _compressed(file, self._path) as out:
             header.write_to(out)
             for plane in self._planes(progress):
@@ -84,6 +84,13 @@ class NiftiSink(AssembledSink):
 
     def _modality(self) -> dict[str, str]:
         return {"modality": self._source.modality} if self._source.modality else {}
+
+    def _origin(self, header: Any) -> dict[str, dict[str, float]]:
+        """Return the origin in the units of the pixel sizes of the header, which need not be those of the source."""
+        source = self._source
+        zooms = dict(zip("XYZT", map(float, header.get_zooms()), strict=False))
+        ratios = {a: zooms.get(a, 1.0) / source.pixel_size.get(a, 1.0) for a in source.origin}
+        return {"origin": {a: source.origin[a] * ratio for a, ratio in ratios.items()}} if ratios else {}
 
     def _planes(self, progress: ProgressCallback = no_progress) -> Iterator[Array]:
         """Yield the planes in the order of the file."""

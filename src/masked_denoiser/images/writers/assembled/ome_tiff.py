@@ -35,8 +35,9 @@ class OmeTiffSink(AssembledSink):
 
     @classmethod
     def check(cls, source: Source, layout: Layout) -> None:
-        """Check that OME-XML has a name for the data type."""
+        """Check that OME-XML has a name for the data type, and can hold the metadata."""
         check_ome_dtype(layout)
+        ome_metadata(source, layout, {})
 
     def note(self, values: Mapping[str, Any]) -> None:
         """Add values to the annotation of the image."""

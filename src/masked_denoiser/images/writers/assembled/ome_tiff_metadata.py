@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -42,6 +43,8 @@ def ome_metadata(source: Source, layout: Layout, attributes: Mapping[str, Any]) 
     The names are those of https://www.openmicroscopy.org/Schemas/OME/2016-06/.
     """
     described = {"rgb": source.rgb, "axes": source.axes, "shape": list(source.shape), **source.own_attributes()}
+    if source.origin:
+        described["origin"] = dict(source.origin)  # exact, while the positions of planes are for other programs
     provenance = {**described, **attributes}
     annotation = json.dumps(provenance, sort_keys=True)
     metadata: dict[str, Any] = {
@@ -51,7 +54,8 @@ def ome_metadata(source: Source, layout: Layout, attributes: Mapping[str, Any]) 
         "UUID": str(uuid5(NAMESPACE_URL, f"{source.name} {layout.shape} {layout.dtype} {annotation}")),
         "MapAnnotation": {"Namespace": "napari-masked-denoiser", "masked_denoiser": annotation},
     }
-    return metadata | _physical_sizes(source) | _time_increment(source) | {"Channel": _channels(source, layout)}
+    metadata |= _physical_sizes(source) | _time_increment(source) | {"Channel": _channels(source, layout)}
+    return metadata | ({"Plane": _positions(source, layout)} if {*source.origin} & {*"XYZ"} else {})
 
 
 def _physical_sizes(source: Source) -> dict[str, Any]:
@@ -59,6 +63,20 @@ def _physical_sizes(source: Source) -> dict[str, Any]:
     sizes: dict[str, Any] = {f"PhysicalSize{axis}": size for axis, size in known.items()}
     # OME assumes micrometres for a size without a unit, so a unit is always written.
     return sizes | {f"PhysicalSize{axis}Unit": _length_symbol(source.units.get(axis, "pixel")) for axis in known}
+
+
+def _positions(source: Source, layout: Layout) -> dict[str, list[Any]]:
+    """Return the position of the first pixel of each stored plane, and its unit, along X, Y and Z."""
+    slices = layout.sizes.get("Z", 1)  # they follow each other, in the order TCZ
+    count = prod(layout.sizes.get(axis, 1) for axis in "TCZ")
+    positions: dict[str, list[Any]] = {}
+    for axis in "XYZ":
+        if axis in layout.axes:
+            step = source.pixel_size.get("Z", 1.0) if axis == "Z" else 0.0
+            start = float(source.origin.get(axis, 0.0))
+            positions[f"Position{axis}"] = [start + step * (number % slices) for number in range(count)]
+            positions[f"Position{axis}Unit"] = [_length_symbol(source.units.get(axis, "pixel"))] * count
+    return positions
 
 
 def _length_symbol(unit: str) -> str:

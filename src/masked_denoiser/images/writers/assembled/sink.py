@@ -12,11 +12,13 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
+from masked_denoiser.atomic_file import remove_leftovers
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.validation.completeness import COMPLETE_KEY
 from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress
+from masked_denoiser.images.writers.derived_folder import remove_derived_folder
 from masked_denoiser.images.writers.fsync import sync_file, sync_tree
 from masked_denoiser.images.writers.layout import Layout
 from masked_denoiser.images.writers.output_path import remove_folder, working_folder
@@ -61,10 +63,13 @@ class AssembledSink(FolderSink):
         try:
             self._assemble(unfinished, progress)
             (sync_tree if unfinished.is_dir() else sync_file)(unfinished)
+            if self._path.is_dir():  # a finished folder, whose process was killed before it removed the working folder
+                remove_derived_folder(self._path)
             unfinished.replace(self._path)
             sync_file(self._path)
         finally:
             _remove(unfinished)
+        remove_leftovers(self._path)
         remove_folder(self._folder.path)
 
     @abstractmethod

@@ -41,9 +41,7 @@ class ResultLayers:
         self._hidden: WeakSet[Any] = WeakSet()  # input layers that were hidden here
         self._seen: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # result that was visible before the input
         self._output_layers: dict[tuple[Path, Role], Any] = {}
-        self._temporary_names: WeakKeyDictionary[Any, str] = (
-            WeakKeyDictionary()
-        )  # until a job replaces the pixels
+        self._temporary_names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # until a job replaces the pixels
         self._pace = RefreshPace()
         self._job = JobLayers()
 

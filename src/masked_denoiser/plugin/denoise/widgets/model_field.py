@@ -48,17 +48,21 @@ class ModelField:
 
     def __init__(self) -> None:
         self.combo, self.description = combo([]), QLabel()
+        self._descriptions: dict[str, str] = {}
         self.description.setWordWrap(True)
         self.combo.currentIndexChanged.connect(self._show_description)
 
     def show_models(self, names: list[str], chosen: str) -> None:
-        """Set the list of models."""
+        """Set the list of models, with the descriptions that are known; a `chosen` of "" keeps the choice."""
+        chosen = chosen or self.combo.currentText()
         self.combo.clear()
         self.combo.addItems(names)
         self.combo.setCurrentText(chosen)
+        self.describe(self._descriptions)
 
     def describe(self, descriptions: dict[str, str]) -> None:
         """Show descriptions of models, by name."""
+        self._descriptions = descriptions
         for number in range(self.combo.count()):
             text = descriptions.get(self.combo.itemText(number), "")
             self.combo.setItemData(number, text, Qt.ItemDataRole.ToolTipRole)

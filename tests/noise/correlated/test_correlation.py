@@ -5,10 +5,10 @@ import pytest
 from scipy.ndimage import gaussian_filter, uniform_filter
 from skimage import data
 
-from masked_denoiser.noise import correlation
 from masked_denoiser.noise.blocks import DILATIONS, measure_blocks, residual
-from masked_denoiser.noise.blur_fit import fit_blur, residual_share
-from masked_denoiser.noise.correlation import MIN_CONFIDENCE, measure_correlation
+from masked_denoiser.noise.correlated import correlation
+from masked_denoiser.noise.correlated.blur_fit import fit_blur, residual_share
+from masked_denoiser.noise.correlated.correlation import MIN_CONFIDENCE, measure_correlation
 from masked_denoiser.noise.estimation import estimate_channel, estimate_channels
 from masked_denoiser.noise.shared_structure import independent_share
 from masked_denoiser.noise.variance_model import flat_blocks

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from masked_denoiser.noise.blocks import Image, Mask, residual
-from masked_denoiser.noise.blur_fit import blur_correlation
+from masked_denoiser.noise.correlated.blur_fit import blur_correlation
 
 #: Sides in pixels of the squares whose means are compared.
 _SMALL_SQUARE, _LARGE_SQUARE = 2, 4
@@ -55,12 +55,13 @@ def _window_variances(tile: Image, missing: Mask | None, side: int) -> NDArray[n
         return np.zeros(0)
     means = _square_means(np.asarray(tile, np.float64), side)
     squares = residual(means, 1)[1:-1, 1:-1] ** 2
-    variances = sliding_window_view(squares, (window, window))[:: window // 2, :: window // 2].mean(axis=(2, 3))
+    windows = sliding_window_view(squares, (window, window))[:: window // 2, :: window // 2]
+    variances = np.asarray(windows.mean(axis=(2, 3)), np.float64)
     if missing is None:
         return variances.ravel()
     unusable = _square_means(missing.astype(np.float64), side)[1:-1, 1:-1]
     is_whole = sliding_window_view(unusable, (window, window))[:: window // 2, :: window // 2].max(axis=(2, 3)) == 0
-    return np.asarray(variances[is_whole])
+    return np.asarray(variances[is_whole], np.float64)
 
 
 def _square_means(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.noise.blocks import BLOCK, DILATIONS, Blocks, Values
-from masked_denoiser.noise.blur_fit import Blur, fit_blur
+from masked_denoiser.noise.correlated.blur_fit import Blur, fit_blur
 from masked_denoiser.noise.modalities.prior import SharedBy
 from masked_denoiser.noise.variance_model import intensity_groups
 

@@ -1,0 +1,1 @@
+"""Noise that neighbouring pixels share, distinguished from structure."""

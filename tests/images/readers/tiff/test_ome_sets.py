@@ -1,0 +1,74 @@
+"""Sets of OME-TIFF, whose files describe the images of all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from masked_denoiser.errors import ImageError
+from masked_denoiser.images.open import open_image
+from masked_denoiser.images.writers.output_path import check_output
+
+SCHEMA = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+SIDES = (64, 96, 80)
+
+
+def describe(number: int, planes: int = 1) -> str:
+    """Return the element of an image; plane `i` is the only page of the file `number + i`."""
+    size = SIDES[number]
+    data = "".join(
+        f'<TiffData IFD="0" PlaneCount="1" FirstZ="{z}">'
+        f'<UUID FileName="{number + z}.ome.tif">urn:uuid:{number + z}</UUID></TiffData>'
+        for z in range(planes)
+    )
+    return (
+        f'<Image ID="Image:{number}" Name="position"><Pixels ID="Pixels:{number}" DimensionOrder="XYZCT" Type="uint16" '
+        f'SizeX="{size}" SizeY="{size}" SizeC="1" SizeZ="{planes}" SizeT="1" PhysicalSizeX="{number + 1}" '
+        f'PhysicalSizeY="{number + 1}"><Channel ID="Channel:{number}:0" Name="dye {number}"/>{data}</Pixels></Image>'
+    )
+
+
+def write_set(folder: Path, images: str, sides: tuple[int, ...], **options: Any) -> None:
+    """Write files of one page each, whose pixels have the number of the file."""
+    for number, side in enumerate(sides):
+        xml = f'<?xml version="1.0"?><OME xmlns="{SCHEMA}" UUID="urn:uuid:{number}">{images}</OME>'
+        pixels = np.full((side, side), number, np.uint16)
+        tifffile.imwrite(folder / f"{number}.ome.tif", pixels, description=xml.encode(), metadata=None, **options)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("missing", [(), (0,), (0, 2)])
+def test_each_file_opens_its_own_image(compression: str | None, missing: tuple[int, ...], tmp_path: Path) -> None:
+    """The files may be alone, renamed, and smaller than the others."""
+    write_set(tmp_path, "".join(map(describe, range(3))), SIDES, compression=compression)
+    for number in missing:
+        (tmp_path / f"{number}.ome.tif").unlink()
+    (tmp_path / "1.ome.tif").rename(tmp_path / "renamed.ome.tif")
+    for number in {0, 1, 2} - {*missing}:
+        path = tmp_path / ("renamed.ome.tif" if number == 1 else f"{number}.ome.tif")
+        with open_image(path) as source:
+            assert source.shape == (SIDES[number],) * 2
+            assert (np.asarray(source.data[:]) == number).all()
+            assert (source.pixel_size, source.channel_names) == ({"Y": number + 1, "X": number + 1}, (f"dye {number}",))
+            assert (source.inputs, source.notes) == ((path,), ())
+
+
+@pytest.mark.parametrize("opened", ["0.ome.tif", "no pixels.ome.tif"])
+def test_files_that_are_read_may_neither_be_written_nor_be_truncated(opened: str, tmp_path: Path) -> None:
+    write_set(tmp_path, describe(0, planes=2), (64, 64))
+    xml = (tmp_path / "0.ome.tif").read_bytes()
+    start = xml.index(b"<?xml")
+    description = xml[start : xml.index(b"</OME>") + 6].replace(b'UUID="urn:uuid:0">', b'UUID="urn:uuid:9">', 1)
+    tifffile.imwrite(tmp_path / "no pixels.ome.tif", np.zeros((8, 8), np.uint8), description=description, metadata=None)
+    with open_image(tmp_path / opened) as source:
+        assert np.asarray(source.data[:]).mean(axis=(1, 2)).tolist() == [0, 1]
+        with pytest.raises(ImageError, match=r"1\.ome\.tif is, holds or lies in the input"):
+            check_output(tmp_path / "1.ome.tif", source)
+    other = tmp_path / "1.ome.tif"
+    other.write_bytes(other.read_bytes()[:-100])
+    with pytest.raises(ImageError, match=r"1\.ome\.tif: is truncated: it has"):
+        open_image(tmp_path / opened)

@@ -1,0 +1,71 @@
+"""Python interface: sources that the caller keeps, and messages in its terms."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from masked_denoiser.denoising.noise_measurement import estimate_noise
+from masked_denoiser.errors import AlreadyCompleteError, ImageError, JobError
+from masked_denoiser.evaluation.tile_error import tiny_model
+from masked_denoiser.images.open import open_image
+from masked_denoiser.images.planes import list_planes
+from masked_denoiser.jobs.api import denoise, denoise_file
+
+HOW: dict[str, Any] = {"model": tiny_model(), "noise": "none", "tile": 32, "halo": 8, "device": "cpu"}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 200, (70, 90), dtype=np.uint8))
+    return path
+
+
+def test_a_given_source_stays_open_and_a_closed_one_says_so(path: Path, tmp_path: Path) -> None:
+    source = open_image(path)
+    measured = estimate_noise(source)
+    for name in ("1.ome.tif", "2.ome.tif"):  # each call would have closed the source of the next one
+        denoise_file(source, tmp_path / name, **HOW)
+    assert estimate_noise(source, axes="YX").channels == measured.channels
+    pixels = source.read(next(list_planes("YX", source.sizes, False)), slice(0, 70), slice(0, 90))
+    np.testing.assert_array_equal(pixels[0], tifffile.imread(path))
+    source.close()
+    with pytest.raises(ImageError, match=r"in\.tif: was closed"):
+        estimate_noise(source)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, "exists; write elsewhere, or replace it with overwrite=True"),
+        ({"resume": True}, "is complete; use overwrite=True to start again"),
+        ({"resume": True, "overwrite": True}, "resume=True continues a job and overwrite=True restarts it"),
+        ({"workers": 0}, "workers is 0; give 1 or more"),
+    ],
+)
+def test_errors_of_python_name_its_parameters(path: Path, tmp_path: Path, more: dict[str, Any], words: str) -> None:
+    denoise_file(path, tmp_path / "out.ome.tif", **HOW)
+    with pytest.raises(JobError, match=words) as raised:
+        denoise_file(path, tmp_path / "out.ome.tif", **HOW, **more)
+    assert "--" not in str(raised.value)
+    assert isinstance(raised.value, AlreadyCompleteError) == (more == {"resume": True})
+
+
+def test_warnings_name_parameters_and_the_line_of_the_caller() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        denoise(np.zeros((2, 40, 40), np.float32), **HOW)
+    (warning,) = (each for each in caught if "axes guessed as" in str(each.message))
+    assert "set axes to correct" in str(warning.message)
+    assert warning.filename == __file__
+
+
+def test_denoise_refuses_a_standard_deviation_that_it_cannot_return() -> None:
+    with pytest.raises(JobError, match="denoise returns no standard deviation; set std to False"):
+        denoise(np.zeros((40, 40), np.uint8), axes="YX", **HOW, std=True, passes=2)
