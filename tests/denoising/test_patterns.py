@@ -5,6 +5,7 @@ from zlib import crc32
 
 import numpy as np
 import pytest
+from scipy.ndimage import uniform_filter
 
 import masked_denoiser
 from masked_denoiser.evaluation.safety.patterns import PATTERN_CASES
@@ -45,6 +46,12 @@ def test_structure_stays_and_noise_goes(name):
 def test_no_pixel_exceeds_the_intensity_at_which_the_detector_saturates():
     noisy, _, axes = make("12 bits, saturated")
     assert denoise(noisy, axes).max() == noisy.max() == 4095
+
+
+def test_background_of_inverted_photons_keeps_its_means():
+    noisy, truth, axes = make("inverted photon counts")
+    errors = uniform_filter(denoise(noisy, axes) - truth, 33)[16:-16, 16:-16]
+    assert np.abs(errors[truth[16:-16, 16:-16] > 240]).max() < 1
 
 
 def test_mean_of_rare_photons_is_kept():

@@ -222,3 +222,14 @@ def test_impulses_are_not_the_pixels_of_a_text():
     assert not estimate(image).impulses.share
     image[np.random.default_rng(0).random(image.shape) < 0.03] = 0.0  # dead pixels, as well
     assert estimate(image).impulses.share == pytest.approx(0.025, abs=0.01)
+
+
+@pytest.mark.parametrize("background", [0.02, 0.3])
+def test_noise_of_inverted_photons_falls_with_intensity(background):
+    truth = cells() - 0.08 + background
+    photons = np.random.default_rng(0).poisson(truth * 100) / 100
+    inverted = 1 - photons
+    found = estimate(inverted)
+    assert found.gain == pytest.approx(-0.01, rel=0.25)
+    levels = 1 - np.percentile(truth, [10, 50, 95])
+    assert found.variance.sigma(levels) == pytest.approx(np.sqrt((1 - levels) * 0.01), rel=0.2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
-from math import inf, lcm
+from math import inf, isfinite, lcm
 from statistics import median
 
 from masked_denoiser.denoising.intensity.ranges import IntensityRange
@@ -144,7 +144,7 @@ def finish_treatment(
         impulse_high=_finite_or_none(min(i.high for i in impulses)) if impulses else None,
         noise=noise_limits(channels),
         clipped_low=_finite_or_none(min(_clipped_low(c) for c in channels)),
-        clipped_high=_finite_or_none(max(c.clipped[1] for c in channels)),
+        clipped_high=_finite_or_none(max(_clipped_high(c) for c in channels)),
         width=to_six_digits(max(c.width for c in channels)),
         gray=gray,
     )
@@ -166,9 +166,20 @@ def with_strength(treatment: NoiseTreatment, strength: float) -> NoiseTreatment:
 
 def _clipped_low(noise: ChannelNoise) -> float:
     """Return the intensity at which a channel was clipped in the dark; -inf for photon counts, which end at zero."""
-    low = noise.clipped[0]
-    is_count = noise.variance.sigma(low) ** 2 < (1.0 - SIGNAL_DEPENDENT_SHARE) * noise.sigma**2 if low > -inf else True
-    return -inf if is_count else low
+    return noise.clipped[0] if _has_noise_at(noise.clipped[0], noise) else -inf
+
+
+def _clipped_high(noise: ChannelNoise) -> float:
+    """Return the intensity at which a channel was clipped in the light; inf for photon counts that are inverted."""
+    falls = noise.gain < 0 and not _has_noise_at(noise.clipped[1], noise)
+    return inf if falls else noise.clipped[1]
+
+
+def _has_noise_at(intensity: float, noise: ChannelNoise) -> bool:
+    """Return whether noise at an intensity is not much weaker than at the median."""
+    if not isfinite(intensity):
+        return False
+    return bool(noise.variance.sigma(intensity) ** 2 >= (1.0 - SIGNAL_DEPENDENT_SHARE) * noise.sigma**2)
 
 
 def noise_limits(channels: Sequence[ChannelNoise]) -> tuple[VarianceFields, ...]:

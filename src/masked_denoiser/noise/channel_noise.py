@@ -17,7 +17,7 @@ class ChannelNoise:
 
     Attributes:
         gain: intensity of one photon, by which the variance grows for each unit of intensity; 0 for noise that does
-            not grow with intensity.
+            not depend on intensity, negative for noise that falls with it, as that of an inverted image.
         offset: intensity without light; 0 if it cannot be distinguished from read noise.
         read: standard deviation without light.
         sigma: standard deviation at the median intensity.

@@ -39,6 +39,10 @@ _MAX_COLOURED_SHARE = 0.1
 #: Smallest number of blocks for a reliable measurement.
 _MIN_BLOCKS = 12
 
+#: Largest variance in bright regions, as a share of that in dark ones, of noise that falls with intensity, as that of
+#: photons does in an inverted image. Clipping lets it seem to fall a little.
+_FALLING = 0.5
+
 #: Lower limit of the variance at any intensity, as a share of the smallest measured one.
 _FLOOR_SHARE = 0.5
 
@@ -185,7 +189,7 @@ def _estimate_noise(
     bins = replace(bins, variance=bins.variance * _noise_share(share))
     variance = fit_variance(bins, blocks.limits, counts=blocks.counts, growth=prior.growth)
     median = float(np.median(blocks.mean))
-    gain, offset, read = _camera_parameters(variance, darkest=float(np.percentile(blocks.mean, 1)))
+    gain, offset, read = _camera_parameters(variance, *map(float, np.percentile(blocks.mean, (1, 99))))
     stripes = measure_stripes(tiles, float(variance.sigma(median)))
     noise = ChannelNoise(
         gain=gain,
@@ -217,7 +221,7 @@ def _noise_share(independent: float) -> float:
     return 1.0 if independent > 0.8 else independent
 
 
-def _camera_parameters(variance: NoiseVariance, darkest: float) -> tuple[float, float, float]:
+def _camera_parameters(variance: NoiseVariance, darkest: float, brightest: float) -> tuple[float, float, float]:
     """Return gain, offset and read noise of a line. The offset is its zero, but at most the darkest intensity.
 
     A line cannot distinguish an offset from read noise: a positive variance at intensity zero is attributed to read
@@ -226,9 +230,15 @@ def _camera_parameters(variance: NoiseVariance, darkest: float) -> tuple[float, 
     if variance.quadratic > 0.0:
         return 0.0, 0.0, float(np.sqrt(max(variance.variance, 0.0)))
     if variance.gain <= 0.0:
-        return 0.0, 0.0, float(variance.sigma(darkest))
+        falls = variance.variance > 0.0 and variance.sigma(brightest) ** 2 < _FALLING * variance.sigma(darkest) ** 2
+        return (variance.gain, 0.0, float(np.sqrt(variance.variance))) if falls else _constant(variance, darkest)
     offset = float(min(max(0.0, -variance.variance / variance.gain), max(darkest, 0.0)))
     return float(variance.gain), offset, float(np.sqrt(max(variance.variance + variance.gain * offset, 0.0)))
+
+
+def _constant(variance: NoiseVariance, darkest: float) -> tuple[float, float, float]:
+    """Return gain, offset and read noise of noise that does not depend on intensity."""
+    return 0.0, 0.0, float(variance.sigma(darkest))
 
 
 def _fallback(

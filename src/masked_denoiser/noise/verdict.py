@@ -51,6 +51,8 @@ def describe_noise(channels: Sequence[ChannelNoise], ranges: Sequence[tuple[floa
 
 
 def _intensity_dependence(noise: ChannelNoise) -> str:
+    if noise.gain < 0:
+        return "falling with intensity"
     if noise.read**2 >= _UNIFORM_SHARE * noise.sigma**2 or max(noise.gain, noise.quadratic) <= 0:
         return "independent of intensity"
     return "proportional to intensity" if noise.quadratic else "growing with intensity"

@@ -77,7 +77,7 @@ def _figures(noise: ChannelNoise, black: float, white: float) -> str:
     """Return the noise of a channel in one line, in units of the image."""
     scaled = figures_in_image_units(noise, black, white)
     text = f"sigma {scaled['sigma']:.4g} at the median intensity"
-    if noise.gain:
+    if noise.gain > 0:
         text += f", gain {scaled['gain']:.4g} per photon, offset {scaled['offset']:.4g}"
         text += f", read noise {scaled['read']:.4g}"
     text += ", white" if noise.correlation == 1 else f", independent at {noise.correlation} pixels or more"

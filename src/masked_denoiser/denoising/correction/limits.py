@@ -183,13 +183,18 @@ def _plausible_share(removed: Tensor, denoised: Tensor, least_variance: Tensor, 
     known, the larger of the two is allowed.
     """
     sigma = torch.maximum(model.at(denoised), least_variance).sqrt_()
-    distance = torch.maximum(removed - _skew(model), -removed).clamp_(min=0.0).div_(sigma)
+    upwards, downwards = _skew(model)
+    distance = torch.maximum(removed - upwards, -removed - downwards).clamp_(min=0.0).div_(sigma)
     return ((_NO_CORRECTION_SIGMAS - distance) / (_NO_CORRECTION_SIGMAS - _FULL_CORRECTION_SIGMAS)).clamp_(0.0, 1.0)
 
 
-def _skew(model: VarianceModel) -> Tensor:
-    """Return how much farther photon noise extends upwards than normal noise, [C, 1, 1]; see `_plausible_share`."""
-    return (_FULL_CORRECTION_SIGMAS**2 - 1.0) / 3.0 * model.gain.clamp(min=0.0)
+def _skew(model: VarianceModel) -> tuple[Tensor, Tensor]:
+    """Return how much farther photon noise extends than normal noise: upwards, and downwards in an inverted image.
+
+    [C, 1, 1] each; see `_plausible_share`.
+    """
+    photons = (_FULL_CORRECTION_SIGMAS**2 - 1.0) / 3.0
+    return photons * model.gain.clamp(min=0.0), photons * (-model.gain).clamp(min=0.0)
 
 
 def _bias(
@@ -208,8 +213,8 @@ def _bias(
     # The intensity is smoothed because what was removed from a pixel is not independent of what is kept of it.
     sigma = torch.maximum(model.around(kept, _INTENSITY_SIDE), least_variance).sqrt_()
     # Where the measured noise is too low, no pixel may outweigh its neighbourhood; a rare photon may.
-    largest = _MAX_SIGMAS_OF_PIXEL + _skew(model) / sigma
-    mean = box_mean((removed / sigma).clamp_(min=-_MAX_SIGMAS_OF_PIXEL).minimum(largest), _LOCAL_SIDE)
+    upwards, downwards = (_MAX_SIGMAS_OF_PIXEL + skew / sigma for skew in _skew(model))
+    mean = box_mean((removed / sigma).minimum(upwards).maximum(-downwards), _LOCAL_SIDE)
     if np.isfinite(clipped).any():
         expected = box_mean(_mean_after_clipping(kept, sigma, clipped), _LOCAL_SIDE)
         mean -= mean.clamp(expected.clamp(max=0.0), expected.clamp(min=0.0))

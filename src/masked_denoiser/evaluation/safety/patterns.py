@@ -84,6 +84,12 @@ def _saturated(rng: np.random.Generator) -> Pair:
     return np.minimum(to_integers(rng.poisson(truth / 4) * 4, "u2"), 4095).astype("u2"), truth
 
 
+def _inverted_photons(rng: np.random.Generator) -> Pair:
+    """Make an 8-bit image of inverted photon counts, as of blots and films: the background is bright and quiet."""
+    truth = fluorescence(rng) * 100 + 2
+    return to_integers(255 - 1.9 * rng.poisson(truth), "u1"), 255 - 1.9 * truth
+
+
 def _photons_of_size(side: int, rng: np.random.Generator) -> Pair:
     """Make photon counts of side x side pixels, most of which are background."""
     truth = (fluorescence(rng) * 3000 + 100)[:side, :side]
@@ -104,5 +110,6 @@ PATTERN_CASES: tuple[tuple[str, str, Maker], ...] = (
     ("burned-in text, noise 10", "YX", partial(_text, 10.0)),
     ("tissue, noise in blue", "YXS", _one_noisy_colour),
     ("12 bits, saturated", "YX", _saturated),
+    ("inverted photon counts", "YX", _inverted_photons),
     ("photon counts, 104 x 104 pixels", "YX", partial(_photons_of_size, 104)),
 )
