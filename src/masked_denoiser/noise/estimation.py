@@ -25,6 +25,7 @@ from masked_denoiser.noise.variance_model import (
     VarianceBins,
     fit_variance,
     flat_blocks,
+    is_noise_in_light,
     residual_bins,
     white_noise_bins,
 )
@@ -189,7 +190,8 @@ def _estimate_noise(
     bins = replace(bins, variance=bins.variance * _noise_share(share))
     variance = fit_variance(bins, blocks.limits, counts=blocks.counts, growth=prior.growth)
     median = float(np.median(blocks.mean))
-    gain, offset, read = _camera_parameters(variance, *map(float, np.percentile(blocks.mean, (1, 99))))
+    ends = np.percentile(blocks.mean, (1, 99))
+    gain, offset, read = _camera_parameters(variance, ends, may_fall=is_noise_in_light(blocks, flat))
     stripes = measure_stripes(tiles, float(variance.sigma(median)))
     noise = ChannelNoise(
         gain=gain,
@@ -221,24 +223,28 @@ def _noise_share(independent: float) -> float:
     return 1.0 if independent > 0.8 else independent
 
 
-def _camera_parameters(variance: NoiseVariance, darkest: float, brightest: float) -> tuple[float, float, float]:
+def _camera_parameters(
+    variance: NoiseVariance, ends: NDArray[np.float64], *, may_fall: bool
+) -> tuple[float, float, float]:
     """Return gain, offset and read noise of a line. The offset is its zero, but at most the darkest intensity.
 
     A line cannot distinguish an offset from read noise: a positive variance at intensity zero is attributed to read
     noise, a negative one to an offset.
+
+    Args:
+        variance: a line or a parabola.
+        ends: the darkest and the brightest intensity.
+        may_fall: whether noise that falls with intensity is taken for such, and not for constant noise.
     """
+    darkest, brightest = (float(variance.sigma(end)) ** 2 for end in ends)
     if variance.quadratic > 0.0:
         return 0.0, 0.0, float(np.sqrt(max(variance.variance, 0.0)))
     if variance.gain <= 0.0:
-        falls = variance.variance > 0.0 and variance.sigma(brightest) ** 2 < _FALLING * variance.sigma(darkest) ** 2
-        return (variance.gain, 0.0, float(np.sqrt(variance.variance))) if falls else _constant(variance, darkest)
-    offset = float(min(max(0.0, -variance.variance / variance.gain), max(darkest, 0.0)))
+        if may_fall and variance.variance > 0.0 and brightest < _FALLING * darkest:
+            return float(variance.gain), 0.0, float(np.sqrt(variance.variance))
+        return 0.0, 0.0, float(np.sqrt(darkest))
+    offset = float(min(max(0.0, -variance.variance / variance.gain), max(float(ends[0]), 0.0)))
     return float(variance.gain), offset, float(np.sqrt(max(variance.variance + variance.gain * offset, 0.0)))
-
-
-def _constant(variance: NoiseVariance, darkest: float) -> tuple[float, float, float]:
-    """Return gain, offset and read noise of noise that does not depend on intensity."""
-    return 0.0, 0.0, float(variance.sigma(darkest))
 
 
 def _fallback(

@@ -28,6 +28,9 @@ _DEFAULT_RATIO, _RATIO_LIMITS, _MIN_RATIOS = 0.25, (0.03, 0.5), 3
 #: Largest variance of white noise, as a multiple of the least variance of residuals at larger dilations.
 _MAX_OTHERS = 1.25
 
+#: Largest growth of the variance of the residual from the first to the second dilation of white noise on flat regions.
+_MAX_GROWTH_OF_WHITE = 1.25
+
 #: Quantiles of blocks with little and with more structure, and the minimum excess of structure in the latter.
 _COMPARED_QUANTILES, _MIN_EXCESS = ((0.0, 0.25), (0.4, 0.75)), 0.5
 
@@ -111,6 +114,16 @@ def white_noise_bins(blocks: Blocks, flat: list[NDArray[np.intp]]) -> VarianceBi
     white = (fine.variance - ratio * coarse.variance) / (1.0 - ratio)
     others = np.minimum(coarse.variance, third.variance)
     return VarianceBins(fine.mean, np.clip(white, 0.0, np.minimum(fine.variance, _MAX_OTHERS * others)), fine.count)
+
+
+def is_noise_in_light(blocks: Blocks, flat: list[NDArray[np.intp]]) -> bool:
+    """Return whether the residuals of the brighter third of the intensities are those of white noise.
+
+    If they are those of structure, the noise there is uncertain, and usually measured too low.
+    """
+    fine, coarse = residual_bins(blocks, flat, 0).variance, residual_bins(blocks, flat, 1).variance
+    bright = slice(-max(1, len(fine) // 3), None)
+    return bool(np.median(coarse[bright] / np.maximum(fine[bright], 1e-300)) < _MAX_GROWTH_OF_WHITE)
 
 
 def structure_ratio(blocks: Blocks) -> float:
