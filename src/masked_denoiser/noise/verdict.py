@@ -45,7 +45,7 @@ def describe_noise(channels: Sequence[ChannelNoise], ranges: Sequence[tuple[floa
         parts.append(f"{_percent(share)} isolated bright or dark pixels, which may be structure")
     if any(c.stripes for c in channels):
         parts.append("stripes")
-    if not all(c.certain for c in channels):
+    if not all(c.certain or c.is_constant for c in channels):
         parts.append("measured on few pixels, so uncertain")
     return ", ".join(parts)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 from skimage.data import astronaut, immunohistochemistry
 
 import masked_denoiser as md
-from masked_denoiser.denoising.intensity.colours import colours_are_related
+from masked_denoiser.denoising.intensity.colours import colours_are_related, is_one_channel_in_colour
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.dry_run import plan_job
 from masked_denoiser.jobs.prepare import prepare_array
@@ -78,3 +80,23 @@ def test_batch_and_single_file_agree_on_colours(tmp_path):
     tifffile.imwrite(path, noisy(merged(side=128), 15), photometric="rgb")
     with Preparer()(Pair(path, tmp_path / "out.ome.tif")) as prepared:
         assert (prepared.job.channels, prepared.job.model) == ("each", "general-gray")
+
+
+@pytest.mark.parametrize("tint", [(0, 1, 1), (1, 0.6, 0.1), (0, 1, 0), (0.95, 0.9, 0.85)])
+def test_one_channel_in_colour_is_denoised_as_that_channel(tint):
+    truth = merged()[:128, :128, :1]
+    channel = np.rint(truth + np.random.default_rng(1).normal(0, 12, truth.shape)).clip(0, 255)
+    tinted = np.rint(channel * tint).astype(np.uint8)
+    assert is_one_channel_in_colour(source(tinted))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of empty colours
+        result = md.denoise(tinted, axes="YXS", device="cpu")
+    strongest = int(np.argmax(tint))
+    error = result[..., strongest] - truth[..., 0] * tint[strongest]
+    assert np.std(error) < 0.4 * 12
+
+
+def test_images_of_cameras_and_gray_ones_are_no_single_channel():
+    gray = merged()[..., :1].repeat(3, axis=2)
+    for image in (astronaut()[:200, :200], immunohistochemistry()[:200, :200], gray, merged()):
+        assert not is_one_channel_in_colour(source(noisy(image, 0)))

@@ -1,11 +1,13 @@
 """Relation between colours: red, green and blue show one object in photographs, several in merged fluorescence.
 
 A network for RGB images expects edges at the same place in all colours. If each colour is a different fluorophore, it
-blurs one with the structure of another; the colours of such images are denoised separately.
+blurs one with the structure of another; the colours of such images are denoised separately. So are those of one channel
+that was saved with a linear lookup table, such as cyan: noise that all colours share is structure to such a network.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -26,6 +28,9 @@ _MIN_VARIANCE_SHARE = 0.01
 #: Sigmas of the two Gaussians whose difference gives the details, in units of two pixels.
 _FINE_SIGMA, _COARSE_SIGMA = 0.75, 3.0
 
+#: Largest deviation from a line, in steps of both colours, that rounding explains.
+_ROUNDING_STEPS = 0.75
+
 #: Largest number of rectangles of an image that are compared.
 _RECTANGLES = 16
 
@@ -40,16 +45,39 @@ def colours_are_related(source: Source, seed: int = 0) -> bool:
         source: the image, of which a sample is read.
         seed: of the sample.
     """
-    whole = source.context or source
-    planes = [plane for plane in list_planes(whole.axes, whole.sizes, whole.rgb, "rgb") if not plane.copied]
     covariance = np.zeros((3, 3))
-    for rectangle in islice(sample_rectangles(whole, planes, seed), _RECTANGLES):
-        covariance += _detail_products(np.nan_to_num(rectangle.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0))
+    for rectangle in _sample(source, seed):
+        covariance += _detail_products(np.nan_to_num(rectangle, nan=0.0, posinf=0.0, neginf=0.0))
     variance = np.diag(covariance)
     used = variance > max(_MIN_VARIANCE_SHARE * float(variance.max()), 1e-12)
     pairs = [(i, j) for i in range(3) for j in range(i) if used[i] and used[j]]
     correlations = [covariance[i, j] / np.sqrt(variance[i] * variance[j]) for i, j in pairs]
     return not correlations or max(correlations) > _RELATED_CORRELATION
+
+
+def is_one_channel_in_colour(source: Source, seed: int = 0) -> bool:
+    """Return whether red, green and blue are multiples of one channel plus constants, and not all equal.
+
+    Args:
+        source: the image, of which a sample is read.
+        seed: of the sample.
+    """
+    rectangles = [rectangle.reshape(3, -1) for rectangle in _sample(source, seed)]
+    pixels = np.concatenate(rectangles, axis=1) if rectangles else np.zeros((3, 0))
+    pixels = pixels[:, np.isfinite(pixels).all(axis=0)]
+    step = 1.0 if source.dtype.kind in "ui" else 1e-6 * float(np.ptp(pixels)) if pixels.size else 0.0
+    spreads = pixels.std(axis=1) if pixels.size else np.zeros(3)
+    if not spreads.any() or (np.ptp(pixels, axis=0) <= step).all():
+        return False
+    strongest = pixels[int(spreads.argmax())]
+    return all(_is_linear(strongest, colour, step) for colour in pixels)
+
+
+def _is_linear(reference: NDArray[np.float64], values: NDArray[np.float64], step: float) -> bool:
+    """Return whether values are a multiple of other values plus a constant, up to the rounding of both."""
+    centred = reference - reference.mean()
+    slope = float(centred @ (values - values.mean())) / float(centred @ centred)
+    return bool(np.abs(values - values.mean() - slope * centred).max() <= _ROUNDING_STEPS * step * (1.0 + abs(slope)))
 
 
 def _detail_products(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -59,6 +87,14 @@ def _detail_products(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     even, odd = ((_smooth(half, _FINE_SIGMA) - _smooth(half, _COARSE_SIGMA)).reshape(3, -1) for half in halves)
     products: NDArray[np.float64] = even @ odd.T
     return (products + products.T) / 2
+
+
+def _sample(source: Source, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Yield some rectangles of an image, [3, H, W] each."""
+    whole = source.context or source
+    planes = [plane for plane in list_planes(whole.axes, whole.sizes, whole.rgb, "rgb") if not plane.copied]
+    for rectangle in islice(sample_rectangles(whole, planes, seed), _RECTANGLES):
+        yield rectangle.astype(np.float64)
 
 
 def _smooth(pixels: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from masked_denoiser.denoising.context.planes import ContextPlanes
 from masked_denoiser.denoising.correction.limits import MEAN_REACH
 from masked_denoiser.denoising.correction.stride_pattern import pattern_reach
 from masked_denoiser.denoising.hot_pixels import Positions, find_hot_pixels
-from masked_denoiser.denoising.intensity.colours import colours_are_related
+from masked_denoiser.denoising.intensity.colours import colours_are_related, is_one_channel_in_colour
 from masked_denoiser.denoising.intensity.epochs import count_epochs
 from masked_denoiser.denoising.intensity.exposures import REACH as EXPOSURE_REACH
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_ranges
@@ -247,13 +247,16 @@ def _background(
 
 
 def resolve_channels(source: Source, model: Model | str | Path, options: Options) -> Options:
-    """Return options with channels "each" for a merged RGB image if channels and model are "auto".
+    """Return options with channels "each" for RGB images that are not of a camera, if channels and model are "auto".
+
+    These are merged images of several fluorophores, and single channels that were saved in colour.
 
     Args:
         source: the image, or a part of it with the image as its context.
         model: as requested by the user; a named model gets RGB together, as in its training.
         options: how to denoise.
     """
-    if model != AUTO or options.channels != "auto" or not source.rgb or colours_are_related(source, options.seed):
+    if model != AUTO or options.channels != "auto" or not source.rgb:
         return options
-    return replace(options, channels="each")
+    together = colours_are_related(source, options.seed) and not is_one_channel_in_colour(source, options.seed)
+    return options if together else replace(options, channels="each")
