@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -20,6 +21,8 @@ from masked_denoiser.models.card import Card
 from masked_denoiser.models.checkpoint import read_checkpoint
 from masked_denoiser.models.file import read_model
 from masked_denoiser.models.reference import import_checkpoint
+from masked_denoiser.network.build import build_network
+from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.training.checkpoint import new_state
 from masked_denoiser.training.recipe import FINE_TUNE
 
@@ -59,6 +62,46 @@ NAN = tiny_model().weights["conv_last.bias"] * torch.nan
 def test_invalid_models_are_refused_before_allocation(changes: Any, words: str, tmp_path: Path) -> None:
     with pytest.raises((ModelError, ValueError), match=words):
         read_model(_model(tmp_path, **changes))
+
+
+def test_large_network_without_weights_takes_no_memory(tmp_path: Path) -> None:
+    """Each of 2048 blocks had an index table of 8 MiB in memory, even without weights."""
+    large = SwinConfig(embed=4, depths=(64,) * 32, heads=(1,) * 32, window=32, residual="1conv", mlp_ratio=1.0)
+    path = tmp_path / "a.safetensors"
+    save_file({"a": torch.zeros(1)}, path, metadata={"masked_denoiser": Card("large", large).to_json()})
+    with pytest.raises(ModelError, match="1 tensors are too few for 2048 blocks"):
+        read_model(path)
+    with torch.device("meta"):
+        network = build_network(replace(large, depths=(2,), heads=(1,)))
+    assert {buffer.device.type for buffer in network.buffers()} == {"meta"}
+
+
+def test_blocks_of_a_network_share_their_index_table() -> None:
+    network = build_network(SwinConfig(embed=4, depths=(2, 2), heads=(1, 1), window=4))
+    tables = [buffer for name, buffer in network.named_buffers() if name.endswith("relative_position_index")]
+    assert len(tables) == 1, "named_buffers names shared ones once"
+
+
+@pytest.mark.parametrize("number", ["100000000", "9" * 5000], ids=["large", "huge"])
+def test_group_numbers_with_gaps_are_refused_at_once(number: str, tmp_path: Path) -> None:
+    weights = dict(tiny_model().weights)
+    weights[f"layers.{number}.residual_group.blocks.0.norm1.weight"] = torch.ones(12)
+    torch.save(weights, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match=r"block numbers have gaps|is unknown"):
+        import_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_broken_weights_are_not_written(dtype: torch.dtype, tmp_path: Path) -> None:
+    model = tiny_model()
+    path = tmp_path / "a.safetensors"
+    model.save(path)
+    before = path.read_bytes()
+    for value in (torch.nan, torch.inf):
+        broken = replace(model, weights=model.weights | {"conv_last.bias": torch.full((3,), value)})
+        with pytest.raises(ModelError, match=r"conv_last\.bias holds NaN or infinity"):
+            broken.save(path, dtype)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
 
 
 def test_oversized_header_is_refused(tmp_path: Path) -> None:

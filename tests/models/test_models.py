@@ -140,8 +140,9 @@ def test_damaged_models_are_refused(tmp_path):
     save_file({"w": torch.zeros(2)}, path)
     with pytest.raises(ModelError, match="no card"):
         read_model(path)
-    save_file({"w": torch.zeros(2)}, path, metadata={"masked_denoiser": tiny_model().card.to_json()})
-    with pytest.raises(ModelError, match="is missing"):
+    incomplete = {name: w for name, w in tiny_model().weights.items() if name != "conv_last.bias"}
+    save_file(incomplete, path, metadata={"masked_denoiser": tiny_model().card.to_json()})
+    with pytest.raises(ModelError, match=r"conv_last\.bias is missing"):
         read_model(path)
 
 

@@ -17,6 +17,9 @@ weights:
   pytorch_state_dict: {source: weights.pt}
 """
 
+#: Description whose name is a list of lists, by aliases: with a few more of them its text would fill the memory.
+NESTED = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 16)), "name: *a15"])
+
 
 @pytest.fixture
 def weights(tmp_path: Path) -> bytes:
@@ -47,6 +50,7 @@ def test_nothing_but_the_attached_model_is_read(tmp_path: Path, weights: bytes) 
         ({"rdf.yaml": OTHER}, r"the model 'Nuclei' of another program \(weights: keras_hdf5, pytorch_state_dict\)"),
         ({"bioimageio.yaml": OTHER}, r"of another program .*masked-denoiser models export"),
         ({"other.txt": ""}, "is no package of bioimage.io: it has neither bioimageio.yaml nor rdf.yaml"),
+        ({"rdf.yaml": f"{NESTED}\nweights:\n  1: a\n  b: c"}, r"has the model of another program \(weights: b\)"),
         ({"rdf.yaml": "!!python/object/apply:os.abort []"}, "its description is not YAML"),
         ({"rdf.yaml": "[" * 100_000}, r"not YAML|declares"),
         ({"rdf.yaml": "- a"}, "its description is not a list of names and values"),

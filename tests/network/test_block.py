@@ -38,6 +38,20 @@ MASKS = {
 }
 
 
+@pytest.mark.parametrize("shift", [0, 4])
+@pytest.mark.parametrize("mask", MASKS)
+@torch.inference_mode()
+def test_gathered_rows_equal_scattered_ones(mask, shift, monkeypatch):
+    """Devices other than CPU and CUDA cannot all write rows at given positions; the results are the same."""
+    block, x = random_block(shift), torch.randn(2, 24, 32, 24)
+    scattered = block(x, MASKS[mask]())
+    monkeypatch.setattr(block_module, "_SCATTERING_DEVICES", ())
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "index_copy_", None)
+        gathered = block(x, MASKS[mask]())
+    assert torch.allclose(gathered, scattered, atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(2, 24, 32), (2, 8, 8)], ids=str)
 @pytest.mark.parametrize("shift", [0, 4])
 @pytest.mark.parametrize("mask", MASKS)

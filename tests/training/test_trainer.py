@@ -25,6 +25,7 @@ from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.tiling.plan import Span
 from masked_denoiser.training.data.dataset import TrainingImages
 from masked_denoiser.training.data.patches import PatchSampler, TrainingImage
+from masked_denoiser.training.distributed import ProcessGroup
 from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
 from masked_denoiser.training.fine_tune import fine_tune_recipe, load_base
 from masked_denoiser.training.prepare import prepare_training, training_folder
@@ -101,6 +102,23 @@ def test_last_weights_are_kept_on_request(tissue, tiny, quick, tmp_path):
     assert kept.card.training["kept_step"] == 8
     average = prepared.trainer.state.average.state_dict()
     assert all(torch.equal(kept.weights[name], average[name]) for name in kept.weights)
+
+
+def test_scores_are_those_of_the_weights_that_a_stopped_training_keeps(tissue, tiny, quick, tmp_path):
+    """Between two validations the last scores are of other weights; the state of a resumed training is unchanged."""
+    output = tmp_path / "last.safetensors"
+    prepared = prepare(tissue, tiny, replace(quick, keep="last", rate=1e-2, ema=0.5, steps=50), output)
+    for event in prepared.run():
+        if isinstance(event, Stepped) and event.step == 7:
+            prepared.trainer.cancel.set()
+    trainer = prepared.trainer
+    network = trainer.state.average.eval()
+    expected = trainer.validator.score(network, 0.75, torch.device("cpu")).psnr
+    assert expected != trainer.state.last
+    assert (event.why, event.after) == ("stopped", expected)
+    assert read_model(output).card.training["validation_psnr"] == expected
+    assert trainer.state.validated == 4
+    assert trainer.state.best_step in (0, 4)
 
 
 def test_early_stop_keeps_best_weights(tissue, tiny, quick, tmp_path):
@@ -245,6 +263,48 @@ def test_training_by_time_ends_on_time(tissue, tiny, quick, tmp_path):
     assert more[0].step == events[-1].step + 1
 
 
+class SecondProcess(ProcessGroup):
+    """Process that trains alone, but gets the values of the first one: it has a different clock."""
+
+    def broadcast(self, value, device):
+        return 0.5
+
+
+def test_learning_rate_by_time_is_that_of_the_first_process(tissue, tiny, quick):
+    """Processes compile for different times, which their progress excludes."""
+    recipe = replace(quick, minutes=10.0, schedule="cosine")
+    prepared = prepare(tissue, tiny, recipe, ranks=SecondProcess())
+    for event in prepared.run():
+        if isinstance(event, Stepped):
+            assert event.rate == recipe.rate_at(0.5)
+            prepared.trainer.cancel.set()
+    assert event.step == 1
+
+
+class IgnoringAdam(torch.optim.Adam):
+    """Optimiser that ignores `found_inf`, as that of MPS does in some versions of torch."""
+
+    def step(self, closure=None):
+        self.found_inf = None
+        return super().step(closure)
+
+
+def test_infinite_gradients_are_skipped_by_optimisers_that_ignore_them(tissue, tiny, quick, monkeypatch):
+    monkeypatch.setattr("masked_denoiser.training.step._CHECKED_ON_HOST", ("cpu",))
+    prepared = prepare(tissue, tiny, replace(quick, steps=3))
+    state = prepared.trainer.state
+    state.optimiser = IgnoringAdam(state.network.parameters(), fused=True)
+    break_loss(monkeypatch, prepared, {1})
+    moments = []
+    for event in prepared.run():
+        if isinstance(event, Stepped):
+            moments.append(float(sum(values["exp_avg_sq"].sum() for values in state.optimiser.state.values())))
+    assert np.isfinite(moments).all()
+    assert moments[1] == moments[0]
+    assert all(torch.isfinite(tensor).all() for tensor in state.network.state_dict().values())
+    assert all(torch.isfinite(tensor).all() for tensor in state.average.state_dict().values())
+
+
 def test_out_of_memory_halves_micro_batch_only(tissue, tiny, quick, monkeypatch):
     from masked_denoiser.training.step import TrainingStep
 
@@ -376,7 +436,9 @@ def test_fine_tuning_keeps_attention_mask_of_model(tiny):
 
 
 def test_fine_tuning_of_unmasked_model_masks_no_pixels(tiny):
-    general = replace(tiny, card=replace(tiny.card, training={"recipe": json.loads(GENERAL.to_json())}))
+    training = {"recipe": json.loads(GENERAL.to_json())}
+    unmasked = replace(tiny.card.architecture, attention_mask=GENERAL.inference_mask)
+    general = replace(tiny, card=replace(tiny.card, architecture=unmasked, training=training))
     described = replace(tiny, card=replace(tiny.card, training={"recipe": "as in the paper"}))  # as of paper-rgb
     assert fine_tune_recipe(tiny, {}).masked_patches == FINE_TUNE.masked_patches
     assert fine_tune_recipe(described, {}).masked_patches == FINE_TUNE.masked_patches

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.errors import ModelError
 from masked_denoiser.models.card import Card
-from masked_denoiser.network.build import build_network
+from masked_denoiser.network.build import NetworkConfig, build_network
+from masked_denoiser.network.ushape_config import UConfig
 
 #: Key of the card in the metadata of a model file.
 _CARD_KEY = "masked_denoiser"
@@ -59,7 +60,7 @@ class Model:
             dtype: type of the stored weights, which are always read as float32.
 
         Raises:
-            ModelError: if the file has another suffix, or its folder does not exist.
+            ModelError: if the file has another suffix, its folder does not exist, or a weight is NaN or infinite.
         """
         target = Path(path)
         if target.suffix != ".safetensors":
@@ -67,6 +68,7 @@ class Model:
         if not target.parent.is_dir():
             raise ModelError(f"folder {target.parent} does not exist; create it first")
         tensors = {name: w.detach().to(dtype).contiguous() for name, w in self.weights.items()}
+        check_numbers(tensors, target.name)
         with replaced_atomically(target) as temporary:
             save_file(tensors, temporary, metadata={_CARD_KEY: self.card.to_json()})
             temporary.chmod(0o644)  # safetensors creates files that only their owner can read
@@ -96,10 +98,11 @@ def read_model(path: Path) -> Model:
         ModelError: if the file is damaged, or its weights do not match its architecture.
     """
     card = read_card(path)
-    with torch.device("meta"):
-        network = build_network(card.architecture)
     with safe_open(path, framework="pt") as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        _check_count(len(slices), card.architecture, path)
+        with torch.device("meta"):
+            network = build_network(card.architecture)
         _check_shapes({name: tuple(s.get_shape()) for name, s in slices.items()}, network, str(path))
         for name, dtype in ((name, s.get_dtype()) for name, s in slices.items()):
             if dtype not in _ALLOWED_DTYPES:
@@ -119,6 +122,16 @@ def _check_header(path: Path) -> None:
     if length > _MAX_HEADER_BYTES:
         raise ModelError(
             f"{path} cannot be read as a model: it declares a header of {length} bytes, over {_MAX_HEADER_BYTES}"
+        )
+
+
+def _check_count(tensors: int, config: NetworkConfig, path: Path) -> None:
+    """Raise ModelError for fewer tensors than blocks, before the network of a card of a few bytes is built."""
+    blocks = sum(config.blocks) + config.attention if isinstance(config, UConfig) else config.blocks
+    if tensors < blocks:
+        raise ModelError(
+            f"the weights of {path} do not match their network: {tensors} tensors are too few for {blocks} blocks; "
+            "the file is incomplete"
         )
 
 

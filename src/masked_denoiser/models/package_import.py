@@ -89,9 +89,12 @@ def _describe_other(archive: ZipFile, files: dict[str, ZipInfo], path: Path) -> 
         return f"is no package of bioimage.io: it has neither {' nor '.join(_DESCRIPTIONS)}"
     description = _parse(_read(archive, files[name], _MAX_DESCRIPTION, path), path)
     weights = description.get("weights")
-    formats = ", ".join(str(key)[:40] for key in weights) if isinstance(weights, dict) else "none"
+    # Text only: the text of a nested list with YAML's aliases may be longer than the memory.
+    formats = ", ".join(key[:40] for key in weights if isinstance(key, str)) if isinstance(weights, dict) else ""
+    title = description.get("name")
+    named = f" {title[:80]!r}" if isinstance(title, str) else ""
     return (
-        f"has the model {str(description.get('name'))[:80]!r} of another program (weights: {formats}); only packages "
+        f"has the model{named} of another program (weights: {formats or 'none'}); only packages "
         f"that `masked-denoiser models export` wrote can be imported, which have {ATTACHED_MODEL}"
     )
 

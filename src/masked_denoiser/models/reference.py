@@ -8,6 +8,7 @@ first convolution, 1x1 in the masked network and 3x3 in SwinIR, unless the calle
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from math import isqrt
 from pathlib import Path
@@ -28,7 +29,7 @@ from masked_denoiser.network.config import RGB_MEAN, Residual, SwinConfig
 _DERIVED_BUFFERS = re.compile(r"(^|\.)(relative_position_index|attn_mask|mean)$")
 
 #: Key of a tensor of a block, with the numbers of its group and block.
-_BLOCK_KEY = re.compile(r"^layers\.(\d+)\.residual_group\.blocks\.(\d+)\.")
+_BLOCK_KEY = re.compile(r"^layers\.(\d{1,9})\.residual_group\.blocks\.(\d{1,9})\.")
 
 
 def import_checkpoint(
@@ -148,8 +149,8 @@ def _tensor_shape(weights: dict[str, Tensor], key: str, dimensions: int, name: s
 def _depths(weights: dict[str, Tensor], name: str) -> tuple[int, ...]:
     """Return the number of blocks in each group, from the numbers in the tensor names."""
     blocks = {(int(m[1]), int(m[2])) for key in weights if (m := _BLOCK_KEY.match(key))}
-    groups = max(group for group, _ in blocks) + 1
-    depths = tuple(sum(1 for group, _ in blocks if group == g) for g in range(groups))
+    counts = Counter(group for group, _ in blocks)
+    depths = tuple(counts[group] for group in range(len(counts)))  # 0 if a group is missing
     if blocks != {(g, b) for g, depth in enumerate(depths) for b in range(depth)}:
         raise ModelError(f"{name}: its block numbers have gaps; the file is incomplete")
     return depths

@@ -14,6 +14,7 @@ There are three implementations of the same computation:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -192,8 +193,19 @@ def _attend_fused_part(qkv: Tensor, bias: Tensor, scale: float) -> Tensor:
 
 
 def relative_position_index(window: int) -> Tensor:
-    """Return the row of the bias table for each pair of tokens (i, j) of a window, [w*w, w*w] int64."""
-    # By NumPy, as networks are also built on torch's device "meta", where these operations take a second.
+    """Return the row of the bias table for each pair of tokens (i, j) of a window, [w*w, w*w] int64.
+
+    All blocks share one table, of which the largest has 8 MiB. On torch's device "meta" it has no memory.
+    """
+    if torch.get_default_device().type == "meta":
+        return torch.empty(window**2, window**2, dtype=torch.int64)
+    return _cached_position_index(window)
+
+
+@lru_cache
+@torch.inference_mode(mode=False)  # a table made during inference must be usable in training
+def _cached_position_index(window: int) -> Tensor:
+    """Return the table of `relative_position_index` in memory."""
     rows, columns = np.divmod(np.arange(window**2), window)
     row_offset, column_offset = (each[:, None] - each[None, :] + window - 1 for each in (rows, columns))
     return torch.from_numpy(row_offset * (2 * window - 1) + column_offset)

@@ -19,6 +19,8 @@ from masked_denoiser.network.windows import Windows, make_windows, permute_rows,
 
 #: Windows per batch on a CPU, without gradients.
 _CPU_WINDOWS = 64
+#: Types of devices that write rows at given positions of a tensor; MPS does so in some versions of torch only.
+_SCATTERING_DEVICES = ("cpu", "cuda")
 
 
 class Mlp(nn.Module):
@@ -87,6 +89,10 @@ class SwinBlock(nn.Module):
             ordered = permute_rows(flat, windows.order, windows.inverse)
             outs = [self._run_batch(ordered[part.rows], part) for part in self._batches(windows, keep, windows.count)]
             out = permute_rows(torch.cat(outs), windows.inverse, windows.order)
+        elif x.device.type not in _SCATTERING_DEVICES:
+            parts = self._batches(windows, keep, windows.count)
+            outs = [self._run_batch(flat.index_select(0, windows.order[part.rows]), part) for part in parts]
+            out = torch.cat(outs).index_select(0, windows.inverse)
         else:
             out = flat if inplace else torch.empty_like(flat, dtype=torch.float32)
             batch_size = _CPU_WINDOWS if x.device.type == "cpu" else windows.count

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from masked_denoiser.atomic_file import replaced_atomically
-from masked_denoiser.errors import TrainingError
+from masked_denoiser.errors import ModelError, TrainingError
 from masked_denoiser.models.checkpoint import read_checkpoint
 from masked_denoiser.models.file import Model, check_weights
 from masked_denoiser.network.ushape_config import UConfig
@@ -63,19 +63,27 @@ class TrainState:
     after: dict[str, float] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
 
-    def keep_best(self, psnr: dict[str, float]) -> bool:
+    def keep_best(self, psnr: dict[str, float], tolerance: float = 0.0) -> bool:
         """Keep the average's weights if they are the best so far, and return whether they are.
 
         Args:
             psnr: PSNR by noise, of which the first decides.
+            tolerance: smallest reduction of the mean squared error for which the initial weights are given up.
         """
         score = next(iter(psnr.values()))
-        if self.best_psnr is not None and not (score > self.best_psnr or isnan(self.best_psnr)):
+        if not self._improves(score, 0.0 if self.best_step else tolerance):
             self.worse += 1
             return False
         self.best, self.best_step, self.best_psnr, self.worse = weights_of(self.average), self.step, score, 0
         self.after = psnr
         return True
+
+    def _improves(self, psnr: float, tolerance: float) -> bool:
+        """Return whether a PSNR is better than the best one, with an error that is smaller by the tolerance."""
+        best = self.best_psnr
+        if best is None or isnan(best):
+            return True
+        return psnr > best and 10 ** (-best / 10) - 10 ** (-psnr / 10) >= tolerance
 
     def save(self, path: Path, identity: str) -> None:
         """Write a checkpoint atomically.
@@ -134,6 +142,18 @@ _NUMBERS = (
     *("step", "seconds", "micro_batch", "best_step", "best_psnr", "worse", "slowed", "validated"),
     *("before", "after", "last"),
 )
+
+
+def read_identity(path: Path) -> str:
+    """Return the identity of the training that a checkpoint belongs to.
+
+    Raises:
+        TrainingError: if it is damaged.
+    """
+    try:
+        return str(read_checkpoint(path)["identity"])
+    except (LookupError, TypeError, ModelError) as error:
+        raise TrainingError(f"checkpoint {path} is damaged ({error}); restart the training") from error
 
 
 def new_state(start: Model, recipe: TrainingRecipe, device: torch.device) -> TrainState:

@@ -9,6 +9,13 @@ import numpy as np
 
 from masked_denoiser.messages import readable_time
 
+#: Name of the score without clean images: the PSNR against the same image with other noise, as it is estimated from the
+#: measured noise. It is lower than that against the truth, and so are its differences.
+ESTIMATED = "same image with other noise"
+#: Name of the score where the noise is not known either: PSNR of hidden pixels against the noisy image. It prefers
+#: networks that do not use a pixel for its own estimate, and does not compare a training with its original model.
+HIDDEN_PIXELS = "hidden pixels"
+
 
 @dataclass(frozen=True)
 class Stepped:
@@ -58,8 +65,8 @@ class Validated:
 
     Attributes:
         step: completed steps.
-        psnr, ssim: scores by noise, the trained noise first; PSNR in dB. With `way` "noisy" the only score is the PSNR
-            of hidden pixels against the noisy image.
+        psnr, ssim: scores by noise, the trained noise first; PSNR in dB. With `way` "noisy" the only score is that of
+            `ESTIMATED`, or else `HIDDEN_PIXELS`.
         best: whether no earlier validation had a better score on the trained noise.
         picture: [height, width, 3] uint8: noisy, denoised and true patches side by side, a row for each of a few.
     """
@@ -91,7 +98,7 @@ class Trained:
         best_step: step whose weights are kept.
         best_psnr: PSNR of these weights on the validation patches with the trained noise; None without validation.
         why: "finished", "stopped" on request, "no better" when patience ran out, or "diverged".
-        before: PSNR by noise before the first step.
+        before: PSNR by noise before the first step, without `HIDDEN_PIXELS`.
         after: PSNR by noise of the weights that are kept.
     """
 

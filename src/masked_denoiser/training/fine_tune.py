@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 
 from masked_denoiser.inference.device import choose_device, computes_bfloat16
+from masked_denoiser.messages import Message
+from masked_denoiser.models.card import Card
 from masked_denoiser.models.catalogue import AUTO, load_model, resolve_auto
 from masked_denoiser.models.file import Model
 from masked_denoiser.training.data.dataset import ImageInput, TrainingImages, first_input, open_images
@@ -32,6 +35,7 @@ def fine_tune(
     device: str = "auto",
     clean: Iterable[ImageInput] = (),
     validation: Iterable[ImageInput] = (),
+    validation_clean: Iterable[ImageInput] = (),
     axes: str | None = None,
     reader: str = "",
     **settings: Any,
@@ -44,6 +48,7 @@ def fine_tune(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         clean: clean images, for `way="pairs"`.
         validation: images for validation; by default a part of `images` is held out.
+        validation_clean: clean images of `validation`, for `way="pairs"`.
         axes: axes of images whose files do not name them.
         reader: napari plugin or reader of bioio that opens the files; see `open_image`.
         settings: fields of `TrainingRecipe`, such as `noise="gaussian(sigma=15)"` or `steps=500`.
@@ -53,14 +58,32 @@ def fine_tune(
 
     Raises:
         MaskedDenoiserError: if the arguments or images are invalid.
+
+    Warns:
+        UserWarning: about likely mistakes, such as noisy images that are given as clean, and about what goes wrong
+            during the training.
     """
-    inputs = TrainingImages(tuple(images), tuple(clean), tuple(validation), axes=axes, reader=reader)
+    inputs = TrainingImages(
+        tuple(images), tuple(clean), tuple(validation), tuple(validation_clean), axes=axes, reader=reader
+    )
     base = model if isinstance(model, Model) else load_base(model, inputs.images, axes, reader)
     chosen, _ = choose_device(device)
     prepared = prepare_training(inputs, fine_tune_recipe(base, settings, chosen), base=base, device=chosen)
-    *_, last = prepared.run()
-    assert isinstance(last, Trained)
-    return prepared.model(last, f"{base.card.name}-tuned")
+    for text in prepared.cautions:
+        _warn(text)
+    end: Trained | None = None
+    for event in prepared.run():
+        if isinstance(event, Message):
+            _warn(event.text)
+        elif isinstance(event, Trained):
+            end = event
+    assert end is not None  # a training ends with this event, or raises
+    return prepared.model(end, f"{base.card.name}-tuned")
+
+
+def _warn(text: str) -> None:
+    """Issue a warning that names the caller of `fine_tune`."""
+    warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def load_base(name: str | Path, images: Sequence[ImageInput], axes: str | None = None, reader: str = "") -> Model:
@@ -97,13 +120,30 @@ def fine_tune_recipe(
     """
     mask = base.card.architecture.attention_mask
     preset = replace(FINE_TUNE, attention_mask=(mask, mask), **_for_device(device or torch.device("cpu")))
-    recipe = base.card.training.get("recipe")  # text in cards that were written by hand
-    if isinstance(recipe, dict) and recipe.get("masked_patches", 1.0) < _MIN_MASKED_PATCHES:
+    if not _was_trained_with_masks(base.card):
         preset = replace(preset, masked_patches=0.0)
     if resumed is not None and (earlier := RunFolder(resumed).recipe()) is not None:
         preset = replace(preset, batch=earlier.batch, precision=earlier.precision)
     without_truth = WITHOUT_TRUTH if settings.get("way") == "noisy" else {}
     return replace(preset, **(without_truth | checked_values(settings)))
+
+
+def _was_trained_with_masks(card: Card) -> bool:
+    """Return whether a model that was trained once or more was trained with masked pixels.
+
+    A model that masks attention was; of others the first training decides, as a fine-tuning masks few patches only. The
+    training of imported models without masked attention is not known, and most others have no masks.
+    """
+    if card.architecture.attention_mask > 0:
+        return True
+    first: dict[str, Any] | None = None
+    training: Any = card.training
+    while isinstance(training, dict):
+        recipe = training.get("recipe")  # text in cards that were written by hand
+        first = recipe if isinstance(recipe, dict) else first
+        origin = training.get("begun_from")
+        training = origin.get("training") if isinstance(origin, dict) else None
+    return first is not None and first.get("masked_patches", 1.0) >= _MIN_MASKED_PATCHES
 
 
 def _for_device(device: torch.device) -> dict[str, Any]:

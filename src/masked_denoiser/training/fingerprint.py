@@ -30,6 +30,16 @@ def training_identity(
     return "\n".join([*lines, *(f"pixels {name} {_pixel_hash(s, recipe.seed)}" for name, s in samplers)])
 
 
+def recipe_of_identity(identity: str) -> TrainingRecipe:
+    """Return the recipe in an identity, with defaults for the settings that may change.
+
+    Raises:
+        TrainingError: if it has none.
+    """
+    pairs = (line.split(" ", 1) for line in identity.partition("\nbase ")[0].splitlines())
+    return TrainingRecipe.from_json("{" + ", ".join(f'"{name}": {value}' for name, value in pairs) + "}")
+
+
 def _pixel_hash(sampler: PatchSampler, seed: int) -> str:
     """Return a hash of some patches, which changes with pixels, regions and the order of images."""
     patches, truths = draw_patches(sampler, range(_HASHED_PATCHES), seed, 0)

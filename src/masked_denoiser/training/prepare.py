@@ -27,12 +27,12 @@ from masked_denoiser.training.data.patches import PatchSampler
 from masked_denoiser.training.data.resident_patches import ResidentPatches, fits_on_device
 from masked_denoiser.training.data.validation_split import make_samplers
 from masked_denoiser.training.distributed import ProcessGroup
-from masked_denoiser.training.events import Trained
+from masked_denoiser.training.events import ESTIMATED, Trained
 from masked_denoiser.training.fingerprint import training_identity
 from masked_denoiser.training.recipe import TrainingRecipe
 from masked_denoiser.training.run_folder import RunFolder
 from masked_denoiser.training.trainer import Event, Trainer
-from masked_denoiser.training.validation import make_validator, unseen_noises
+from masked_denoiser.training.validation import Validator, make_validator, unseen_noises
 from masked_denoiser.version import program_version
 
 
@@ -43,7 +43,8 @@ class PreparedTraining:
     Attributes:
         trainer: the trainer.
         run_folder: folder of checkpoint and log; None where nothing is written.
-        messages: choices made on behalf of the user.
+        messages: choices made on behalf of the user, and the cautions.
+        cautions: likely mistakes, and what limits the result.
         base: the model that the training starts from.
         sources: the images that are trained with.
         files: open files, which `run` closes at its end.
@@ -53,6 +54,7 @@ class PreparedTraining:
     trainer: Trainer
     run_folder: RunFolder | None
     messages: tuple[str, ...]
+    cautions: tuple[str, ...]
     base: Model
     sources: tuple[Source, ...]
     files: ExitStack
@@ -184,11 +186,13 @@ def prepare_training(
             cancel=cancel or threading.Event(),
             compile=compile,
         )
-        messages = [*skipped_notes(images), *_source_notes(sources), *_notes(sources, images, recipe, model), note]
-        messages += [*_noise_notes(sources, recipe, cancel), *_precision_notes(recipe, trainer.device)]
+        cautions = [*skipped_notes(images), *_source_notes(sources), *_noise_notes(sources, recipe, cancel)]
+        cautions += [*_precision_notes(recipe, trainer.device), *_score_notes(trainer.validator)]
+        messages = [*cautions, *_notes(sources, images, recipe, model), *_estimate_notes(trainer.validator), note]
         if run_folder is not None:
             messages += _open_folder(run_folder, trainer, resume, tensorboard)
-        return PreparedTraining(trainer, run_folder, tuple(messages), model, tuple(sources), files.pop_all(), output)
+        texts = tuple(messages), tuple(cautions)
+        return PreparedTraining(trainer, run_folder, *texts, model, tuple(sources), files.pop_all(), output)
 
 
 def make_patch_source(sampler: PatchSampler, recipe: TrainingRecipe, device: torch.device) -> PatchSource:
@@ -258,6 +262,21 @@ def _notes(sources: list[Source], images: TrainingImages, recipe: TrainingRecipe
     trained = set(recipe.unseen) - set(unseen_noises(recipe))
     if trained:
         notes.append(f"{', '.join(sorted(trained))}: not validated as unseen, as the training has noise of this kind")
-    if recipe.way == "noisy":
-        notes.append("no clean images: PSNR compares hidden pixels with the noisy image, and does not rate the result")
     return notes
+
+
+def _estimate_notes(validator: Validator | None) -> list[str]:
+    """Return a note on what is compared in a training without clean images."""
+    if validator is None or validator.trained != ESTIMATED:
+        return []
+    return [f"no clean images: PSNR compares with the {ESTIMATED}, as estimated from the measured noise"]
+
+
+def _score_notes(validator: Validator | None) -> list[str]:
+    """Return a note if the scores of a training without clean images do not tell how good it is."""
+    if validator is None or not validator.why_hidden:
+        return []
+    return [
+        f"the noise is not known well enough to estimate PSNR, as {validator.why_hidden}: PSNR compares hidden pixels "
+        "with the noisy image, and does not tell whether the model became better; compare it with the original by eye"
+    ]

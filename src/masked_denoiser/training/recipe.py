@@ -118,6 +118,11 @@ class TrainingRecipe:
         low, high = self.attention_mask
         return (low + high) / 2 if low and self.masked_steps == 1.0 else 0.0
 
+    @property
+    def downscaled_share(self) -> float:
+        """Share of the patches that are downscaled: none of noisy images, whose noise would be averaged."""
+        return self.downscaled if self.way == "clean" else 0.0
+
     def rate_at(self, progress: float) -> float:
         """Return the learning rate at a completed share of the training, 0 to 1."""
         if self.schedule == "constant":

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from masked_denoiser.errors import TrainingError
+from masked_denoiser.atomic_file import replaced_atomically
+from masked_denoiser.errors import RecipeError, TrainingError
 from masked_denoiser.evaluation.pictures import save_png
+from masked_denoiser.training.checkpoint import read_identity
 from masked_denoiser.training.events import Stepped, Trained, Validated
+from masked_denoiser.training.fingerprint import recipe_of_identity
 from masked_denoiser.training.recipe import TrainingRecipe
 
 
@@ -39,13 +42,22 @@ class RunFolder:
         return self.folder / "checkpoint.pt"
 
     def recipe(self) -> TrainingRecipe | None:
-        """Return the recipe in the folder; None if there is none.
+        """Return the recipe in the folder; None if there is no training to resume.
+
+        If it is damaged, return the settings that the checkpoint fixes, with defaults for all others.
 
         Raises:
-            TrainingError: if it is damaged.
+            TrainingError: if both are damaged.
         """
         path = self.folder / "recipe.json"
-        return TrainingRecipe.from_json(path.read_text()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return TrainingRecipe.from_json(path.read_text(errors="replace"))
+        except (TrainingError, RecipeError):
+            if not self.checkpoint.is_file():
+                return None  # `prepare_training` reports that there is nothing to resume
+            return recipe_of_identity(read_identity(self.checkpoint))
 
     def open(self, recipe: TrainingRecipe, *, clear: bool, tensorboard: bool = False) -> None:
         """Write the recipe and open the log.
@@ -63,7 +75,8 @@ class RunFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
             if clear:
                 _clear(self.folder)
-            (self.folder / "recipe.json").write_text(recipe.to_json() + "\n")
+            with replaced_atomically(self.folder / "recipe.json") as temporary:
+                temporary.write_text(recipe.to_json() + "\n")
             self._log_file = (self.folder / "log.jsonl").open("a")
         except OSError as error:
             raise TrainingError(f"{self.folder} cannot be written ({error.strerror}); choose another output") from error

@@ -21,6 +21,9 @@ from masked_denoiser.training.distributed import ProcessGroup
 from masked_denoiser.training.losses import loss_sum
 from masked_denoiser.training.recipe import TrainingRecipe
 
+#: Types of devices whose fused optimisers ignore `found_inf` in some versions of torch.
+_CHECKED_ON_HOST = ("mps",)
+
 
 class StepCancelledError(Exception):
     """Signal that a step was cancelled between two micro-batches, without any effect on the state."""
@@ -99,10 +102,11 @@ class TrainingStep:
         optimiser.zero_grad(set_to_none=True)
         loss = self._accumulate(batch, progress)
         norm = nn.utils.clip_grad_norm_(self._parameters, self.recipe.clip or inf)
-        # As with torch.amp.GradScaler, a fused optimiser skips the step where `found_inf` is set. This needs no
-        # synchronisation with the device, and keeps NaN out of the moments.
-        optimiser.grad_scale, optimiser.found_inf = None, (~norm.isfinite()).float()  # type: ignore[attr-defined]
-        optimiser.step()
+        if self.device.type not in _CHECKED_ON_HOST or bool(norm.isfinite()):
+            # As with torch.amp.GradScaler, a fused optimiser skips the step where `found_inf` is set. This needs no
+            # synchronisation with the device, and keeps NaN out of the moments.
+            optimiser.grad_scale, optimiser.found_inf = None, (~norm.isfinite()).float()  # type: ignore[attr-defined]
+            optimiser.step()
         update_average(self.state, self.recipe.ema)
         self.state.step += 1
         return torch.where(norm.isfinite(), loss, nan)

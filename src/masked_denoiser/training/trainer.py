@@ -20,7 +20,7 @@ from masked_denoiser.training.data.batches import Batch, BatchMaker
 from masked_denoiser.training.data.patch_source import PatchesCancelledError, PatchSource
 from masked_denoiser.training.data.patches import PatchSampler
 from masked_denoiser.training.distributed import ProcessGroup
-from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
+from masked_denoiser.training.events import HIDDEN_PIXELS, Saved, Stepped, Trained, Validated
 from masked_denoiser.training.recipe import TrainingRecipe
 from masked_denoiser.training.step import StepCancelledError, TrainingStep
 from masked_denoiser.training.validation import Validator
@@ -133,6 +133,8 @@ class Trainer:
     def _next_step(self) -> tuple[Tensor, float]:
         """Make a step, and return its loss, on the device, and its learning rate."""
         step, progress = self.state.step, self._progress()
+        if self.recipe.minutes:  # processes compile for different times, but need equal learning rates
+            progress = self.ranks.broadcast(progress, self.device)
         rate = self.recipe.rate_at(progress) * self.state.slowed
         patches = self.patches.get(step, self.cancel if self.ranks.count == 1 else None)
         batch = self._batches.make(patches, step, progress).part(slice(self.ranks.rank, None, self.ranks.count))
@@ -203,8 +205,21 @@ class Trainer:
 
     def _trained(self, reason: str) -> Trained:
         s = self.state
-        kept, after = (s.step, s.last) if self.keeps_last(reason) else (s.best_step, s.after)
-        return Trained(s.step, kept, next(iter(after.values()), None), reason, s.before, after)
+        kept, after = (s.step, self._last_scores()) if self.keeps_last(reason) else (s.best_step, s.after)
+        before = {noise: value for noise, value in s.before.items() if noise != HIDDEN_PIXELS}  # not comparable
+        return Trained(s.step, kept, next(iter(after.values()), None), reason, before, after)
+
+    def _last_scores(self) -> dict[str, float]:
+        """Return the PSNR of the last weights by noise, from one more validation if they were not validated.
+
+        The state is not changed, so that a resumed training ends as an uninterrupted one.
+        """
+        state = self.state
+        if self.validator is None or not self.ranks.first or state.validated in (state.step, -1):
+            return state.last
+        scores = self.validator.score(state.average.eval(), self.recipe.inference_mask, self.device)
+        assert scores is not None  # it cannot be cancelled
+        return scores.psnr
 
     def _step_messages(self, reported: set[str]) -> Iterator[Message]:
         """Yield the messages of a step, and one for each image of which a patch was skipped for the first time."""
@@ -224,7 +239,7 @@ class Trainer:
         if self.state.step == 0:
             self.state.before = scores.psnr
         self.state.last = scores.psnr
-        best = self.state.keep_best(scores.psnr)
+        best = self.state.keep_best(scores.psnr, scores.tolerance)
         yield Validated(self.state.step, scores.psnr, scores.ssim, best, scores.picture)
 
     def _restore(self, weights: Weights) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,15 +23,22 @@ from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.noise.synthetic.recipe import TYPICAL_DISTINCT_VALUES, add_noise
 from masked_denoiser.training.data.batches import combined_seed
 from masked_denoiser.training.data.noise_map import exact_noise_map
-from masked_denoiser.training.data.patches import PatchSampler
+from masked_denoiser.training.data.patches import Patch, PatchSampler
+from masked_denoiser.training.events import ESTIMATED, HIDDEN_PIXELS
 from masked_denoiser.training.recipe import TrainingRecipe
+from masked_denoiser.training.without_truth.estimated_error import (
+    ErrorProbe,
+    draw_probes,
+    error_tolerance,
+    estimated_psnr,
+)
 
 #: Number of validation patches.
 _PATCHES = 6
+#: The same where the error is estimated, which needs many pixels.
+_PATCHES_WITHOUT_TRUTH = 16
 #: Number of patches in the picture.
 _PICTURE_PATCHES = 3
-#: Name of the score with `way` "noisy": without clean images only masked pixels can be scored.
-HIDDEN_PIXELS = "hidden pixels"
 #: Name of the score of pairs.
 PAIRS = "pairs"
 
@@ -45,16 +53,23 @@ class ValidationCase:
     """Validation patches with one noise.
 
     Attributes:
-        noise: noise recipe, `HIDDEN_PIXELS` or `PAIRS`.
+        noise: noise recipe, `ESTIMATED`, `HIDDEN_PIXELS` or `PAIRS`.
         inputs: inputs of the network, [B, C, H, W].
-        truth: expected outputs.
+        truth: expected outputs; the noisy patches where there is no truth.
+        probes: what estimates the error of each patch without its truth; empty if there is a truth.
         scored: [B, 1, H, W] bool, the pixels that are scored; None for all.
     """
 
     noise: str
     inputs: Images
     truth: Images
+    probes: tuple[ErrorProbe, ...] = ()
     scored: NDArray[np.bool_] | None = None
+
+    @property
+    def has_truth(self) -> bool:
+        """Return whether outputs are compared with what they should be."""
+        return self.noise not in (ESTIMATED, HIDDEN_PIXELS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,22 +77,29 @@ class Scores:
     """Scores of a validation.
 
     Attributes:
-        psnr: PSNR in dB over all patches, by noise, the trained noise first; without clean images that of hidden
-            pixels against the noisy image.
+        psnr: PSNR in dB over all patches, by noise, the trained noise first; see `Validated`.
         ssim: mean SSIM by noise; empty without clean images.
         picture: [height, width, 3], rows of a noisy, a denoised and a true patch.
+        tolerance: smallest reduction of the mean squared error of the first noise that is certain; 0 with a truth.
     """
 
     psnr: dict[str, float]
     ssim: dict[str, float]
     picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class Validator:
-    """Validation with fixed patches and fixed noise, so that scores differ by the network alone."""
+    """Validation with fixed patches and fixed noise, so that scores differ by the network alone.
+
+    Attributes:
+        cases: patches by noise, the trained one first.
+        why_hidden: why the error cannot be estimated without truth and hidden pixels are scored, as a clause; else "".
+    """
 
     cases: tuple[ValidationCase, ...]
+    why_hidden: str = ""
 
     @property
     def trained(self) -> str:
@@ -95,18 +117,18 @@ class Validator:
             device: device of the network.
             cancel: checked before each patch.
         """
-        outputs = []
+        outputs, psnrs = [], {}
         for case in self.cases:
-            output = _denoise(network, case, attention_mask, device, cancel or threading.Event())
-            if output is None:
+            result = _score_case(network, case, attention_mask, device, cancel or threading.Event())
+            if result is None:
                 return None
-            outputs.append(output)
-        pairs = list(zip(self.cases, outputs, strict=True))
+            outputs.append(result[0])
+            psnrs[case.noise] = result[1]
+        pairs = zip(self.cases, outputs, strict=True)
         trained = (self.cases[0].inputs, outputs[0], self.cases[0].truth)
         rows = [list(row) for row in zip(*(images[:_PICTURE_PATCHES] for images in trained), strict=True)]
-        psnrs = {case.noise: _psnr(output, case) for case, output in pairs}
-        ssims = {case.noise: _mean_ssim(output, case) for case, output in pairs if case.scored is None}
-        return Scores(psnrs, ssims, side_by_side(rows))
+        ssims = {case.noise: _mean_ssim(output, case) for case, output in pairs if case.has_truth}
+        return Scores(psnrs, ssims, side_by_side(rows), error_tolerance(self.cases[0].probes))
 
 
 def make_validator(sampler: PatchSampler, recipe: TrainingRecipe) -> Validator:
@@ -116,19 +138,31 @@ def make_validator(sampler: PatchSampler, recipe: TrainingRecipe) -> Validator:
         sampler: sampler of the validation patches.
         recipe: how to train.
     """
-    locations = [sampler.draw(np.random.default_rng([recipe.seed, number])) for number in range(_PATCHES)]
+    count = _PATCHES_WITHOUT_TRUTH if recipe.way == "noisy" else _PATCHES
+    locations = [sampler.draw(np.random.default_rng([recipe.seed, number])) for number in range(count)]
     images = np.clip(np.stack([sampler.read(location) for location in locations]), 0, 1)
     if recipe.way == "pairs":
         truth = np.clip(np.stack([sampler.read(location, truth=True) for location in locations]), 0, 1)
         others = (ValidationCase(noise, _add_noise(truth, noise, recipe.seed), truth) for noise in recipe.unseen)
         return Validator((ValidationCase(PAIRS, images, truth), *others))
     if recipe.way == "noisy":
-        generator = torch.Generator().manual_seed(recipe.seed)
-        mask = mask_pixels if recipe.pixel_fill == "constant" else blind_spots
-        inputs, masked = mask(torch.from_numpy(images), *recipe.pixel_mask, generator)
-        return Validator((ValidationCase(HIDDEN_PIXELS, inputs.numpy(), images, masked.numpy()),))
+        probes, reason = draw_probes(sampler, locations, images, recipe.seed)
+        case = ValidationCase(ESTIMATED, images, images, probes) if probes else _hidden_pixels(images, recipe)
+        return Validator((case,), reason)
     noises = dict.fromkeys((recipe.noise, *unseen_noises(recipe)))
     return Validator(tuple(ValidationCase(noise, _add_noise(images, noise, recipe.seed), images) for noise in noises))
+
+
+def _hidden_pixels(images: Images, recipe: TrainingRecipe) -> ValidationCase:
+    """Return a case in which masked pixels are compared with the noisy image.
+
+    Such a score always prefers a network that does not use a pixel for its own estimate, so that it rates the progress
+    of a training, but does not compare its result with the original model.
+    """
+    generator = torch.Generator().manual_seed(recipe.seed)
+    mask = mask_pixels if recipe.pixel_fill == "constant" else blind_spots
+    inputs, masked = mask(torch.from_numpy(images), *recipe.pixel_mask, generator)
+    return ValidationCase(HIDDEN_PIXELS, inputs.numpy(), images, scored=masked.numpy())
 
 
 def unseen_noises(recipe: TrainingRecipe) -> tuple[str, ...]:
@@ -146,22 +180,49 @@ def _add_noise(clean: Images, noise: str, seed: int) -> Images:
     return np.asarray(noisy.numpy(), np.float32)
 
 
-@torch.inference_mode()
-def _denoise(
+def _score_case(
     network: nn.Module, case: ValidationCase, ratio: float, device: torch.device, cancel: threading.Event
-) -> Images | None:
-    """Denoise single patches, so that a validation needs no more memory than a step; return None if cancelled."""
+) -> tuple[Images, float] | None:
+    """Denoise single patches, so that a validation needs no more memory than a step; return them and their PSNR.
+
+    Returns:
+        None if cancelled.
+    """
     tokens = HashedTokenMask(ratio, 0, 0, ((0, 0),), device=device) if ratio else None
     takes_map = bool(getattr(network.config, "noise_map", False)) and case.noise != HIDDEN_PIXELS
-    outputs: list[Tensor] = []
-    for pixels, truth in zip(torch.from_numpy(case.inputs), torch.from_numpy(case.truth), strict=True):
+    outputs, errors = [], []
+    for number, patch in enumerate(case.inputs):
         if cancel.is_set():
             return None
-        image = pixels[None].to(device)
-        noise = (exact_noise_map(image, truth[None].to(device)),) if takes_map else ()
-        with exact_float32():
-            outputs.append(network(image, tokens, *noise).float().cpu())
-    return np.asarray(torch.cat(outputs).numpy(), np.float32)
+        noise_map = _noise_map(case, number, device) if takes_map else None
+        denoise = partial(_denoise, network, tokens, noise_map, device)
+        if case.probes:
+            output, error = case.probes[number].apply(denoise)
+            errors.append(error)
+        else:
+            output = denoise(patch)
+        outputs.append(output)
+    images = np.stack(outputs)
+    return images, estimated_psnr(np.concatenate(errors)) if errors else _psnr(images, case)
+
+
+def _noise_map(case: ValidationCase, number: int, device: torch.device) -> Tensor:
+    """Return the noise map of a patch, [1, 2, H, W]: as measured where there is no truth, else exact."""
+    if case.probes:
+        return torch.from_numpy(case.probes[number].noise_map)[None].to(device)
+    pixels, truth = (torch.from_numpy(images[number])[None].to(device) for images in (case.inputs, case.truth))
+    return exact_noise_map(pixels, truth)
+
+
+@torch.inference_mode()
+def _denoise(
+    network: nn.Module, tokens: HashedTokenMask | None, noise_map: Tensor | None, device: torch.device, patch: Patch
+) -> Patch:
+    """Denoise a patch [C, H, W]."""
+    inputs = (torch.from_numpy(patch)[None].to(device), tokens, *(() if noise_map is None else (noise_map,)))
+    with exact_float32():
+        output: Tensor = network(*inputs)
+    return np.asarray(output[0].float().cpu().numpy(), np.float32)
 
 
 def _psnr(outputs: Images, case: ValidationCase) -> float:

@@ -45,6 +45,39 @@ def test_all_eight_orientations_are_drawn(kind):
 
 
 @both_sources
+@pytest.mark.parametrize("way", ["noisy", "pairs"])
+def test_noisy_patches_are_not_downscaled(kind, way):
+    """Downscaling averages neighbouring pixels, whose noise the network would learn to be weak."""
+    noisy, clean = (np.random.default_rng(seed).integers(0, 256, (128, 128), np.uint8) for seed in (0, 1))
+    pairs = {"truth": open_image(clean, axes="YX")} if way == "pairs" else {}
+    recipe = replace(RECIPE, way=way, downscaled=0.5)
+    ((patches, truths),) = draw(kind, PatchSampler((image(noisy, **pairs),), 16), recipe)
+    assert len(patches) == recipe.batch
+    assert truths is None or len(truths) == recipe.batch
+    whole = np.lib.stride_tricks.sliding_window_view(noisy, (16, 16)).astype(int).sum(axis=(2, 3))
+    sums = np.rint(patches.double().sum(dim=(1, 2, 3)).numpy() * 255).astype(int)
+    assert np.isin(sums, whole).all()
+    assert float(patches.std(dim=(1, 2, 3)).min()) > 0.2
+
+
+@both_sources
+def test_only_cuda_copies_without_waiting(kind, monkeypatch):
+    """On MPS the memory of a temporary array could be used again before it is read."""
+    asynchronous = []
+    original = torch.Tensor.to
+
+    def recording(tensor, *args, **kwargs):
+        asynchronous.append(kwargs.get("non_blocking", False))
+        return original(tensor, *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, "to", recording)
+    noisy = np.random.default_rng(0).integers(0, 256, (128, 128), np.uint8)
+    draw(kind, PatchSampler((image(noisy),), 16), replace(RECIPE, downscaled=0.5))
+    assert asynchronous
+    assert not any(asynchronous)
+
+
+@both_sources
 def test_patches_are_image_regions_and_keyed_by_step(kind):
     pixels = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
     pool = PatchSampler((image(pixels, "YXS", channels=3),), 16)

@@ -7,7 +7,7 @@ from pathlib import Path
 from masked_denoiser.errors import MaskedDenoiserError
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Progress
 from masked_denoiser.messages import readable_time
-from masked_denoiser.training.events import Trained
+from masked_denoiser.training.events import ESTIMATED, HIDDEN_PIXELS, Trained
 
 #: Seconds after which the end of a job is worth a notification.
 NOTIFIED_SECONDS = 10.0
@@ -75,10 +75,24 @@ def _best_weights(trained: Trained) -> str:
     if trained.best_psnr is None:
         return "Save writes the last weights." if trained.best_step else "No weights were trained yet."
     noise = next(iter(trained.after), "")
-    before = trained.before.get(noise)
-    gain = "" if before is None else f" ({trained.best_psnr - before:+.2f} dB relative to the original model)"
+    if noise == HIDDEN_PIXELS:
+        return _best_at_hidden_pixels(trained)
     if not trained.best_step:
         return f"No step was better than the original model, at {trained.best_psnr:.2f} dB."
+    before = trained.before.get(noise)
+    gain = "" if before is None else f" ({trained.best_psnr - before:+.2f} dB relative to the original model)"
+    method = f", compared with the {ESTIMATED}" if noise == ESTIMATED else ""
     return (
-        f"The best step, {trained.best_step}, has {trained.best_psnr:.2f} dB on held-out patches{gain}. Save writes it."
+        f"The best step, {trained.best_step}, has {trained.best_psnr:.2f} dB on held-out patches{gain}{method}. "
+        "Save writes it."
+    )
+
+
+def _best_at_hidden_pixels(trained: Trained) -> str:
+    """Return a sentence without a gain, as hidden pixels do not compare a network with the original one."""
+    if not trained.best_step:
+        return "No step predicted hidden pixels better than the original model."
+    return (
+        f"The best step, {trained.best_step}, predicts hidden pixels best, which does not tell whether it denoises "
+        "better than the original model: compare both by eye. Save writes it."
     )

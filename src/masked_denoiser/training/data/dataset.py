@@ -79,7 +79,7 @@ def open_images(
     for image in images:
         raise_if_cancelled(cancel)
         source = open_image(image, axes=axes, reader=reader if isinstance(image, str | os.PathLike) else "")
-        if source is not image:
+        if not isinstance(image, Source):
             files.callback(source.close)
         sources.append(source)
     if not sources:

@@ -8,7 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from masked_denoiser.training.data.patch_source import (
     Patches,
@@ -16,6 +15,7 @@ from masked_denoiser.training.data.patch_source import (
     downscale,
     downscaled_count,
     shuffled,
+    to_device,
 )
 from masked_denoiser.training.data.patches import Patch, PatchSampler, draw_patches
 from masked_denoiser.training.recipe import TrainingRecipe
@@ -42,7 +42,7 @@ class LazyPatches:
 
     def __init__(self, sampler: PatchSampler, recipe: TrainingRecipe, device: torch.device) -> None:
         self._sampler, self._recipe, self._device = sampler, recipe, device
-        self._large = sampler.with_doubled_size() if recipe.downscaled else None
+        self._large = sampler.with_doubled_size() if recipe.downscaled_share else None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="masked-denoiser-patches")
         self._pending: deque[tuple[int, Future[_StepPatches]]] = deque()
 
@@ -55,11 +55,11 @@ class LazyPatches:
             self._pending.append((number, self._executor.submit(self._read, number)))
         plain, large = _wait(self._pending.popleft()[1], cancel)
         rng = np.random.default_rng([self._recipe.seed, step, 0, _KEY])
-        images = [self._on_device(plain[0])] if plain else []
+        images = [to_device(plain[0], self._device)] if plain else []
         if large is not None:
-            images.append(downscale(self._on_device(large), rng))
-        if plain is not None and plain[1] is not None:  # pairs, which are never downscaled
-            return images[0], self._on_device(plain[1])
+            images.append(downscale(to_device(large, self._device), rng))
+        if plain is not None and plain[1] is not None:  # pairs, which are not downscaled
+            return images[0], to_device(plain[1], self._device)
         return shuffled(torch.cat(images), rng), None
 
     def close(self) -> None:
@@ -76,9 +76,6 @@ class LazyPatches:
         if count == recipe.batch:
             return None, large
         return draw_patches(self._sampler, range(count, recipe.batch), recipe.seed, step), large
-
-    def _on_device(self, patches: Patch) -> Tensor:
-        return torch.from_numpy(patches).to(self._device, non_blocking=True)
 
 
 def _wait(future: Future[_StepPatches], cancel: threading.Event | None) -> _StepPatches:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (torch's own name)
 
@@ -42,7 +43,7 @@ class PatchesCancelledError(Exception):
 
 def downscaled_count(recipe: TrainingRecipe, rng: np.random.Generator) -> int:
     """Draw how many patches of a step are downscaled."""
-    return int(recipe.batch * recipe.downscaled + rng.random()) if recipe.downscaled else 0
+    return int(recipe.batch * recipe.downscaled_share + rng.random()) if recipe.downscaled_share else 0
 
 
 def downscale(patches: Tensor, rng: np.random.Generator) -> Tensor:
@@ -65,7 +66,16 @@ def downscale(patches: Tensor, rng: np.random.Generator) -> Tensor:
     return torch.cat(parts)
 
 
+def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Return a copy of an array on a device, or the array itself as a tensor on a CPU.
+
+    Only CUDA reads the array before the call returns, even if the copy itself is not awaited: elsewhere a temporary
+    array could be freed, and its memory used again, before it is read.
+    """
+    return torch.from_numpy(array).to(device, non_blocking=device.type == "cuda")
+
+
 def shuffled(patches: Tensor, rng: np.random.Generator) -> Tensor:
     """Return patches in random order, as noise recipes are assigned to runs of consecutive patches."""
-    order = torch.from_numpy(rng.permutation(len(patches))).to(patches.device, non_blocking=True)
+    order = to_device(rng.permutation(len(patches)), patches.device)
     return patches[order]

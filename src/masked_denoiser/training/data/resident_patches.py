@@ -14,7 +14,7 @@ from torch import Tensor
 from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.inference.device import free_memory
-from masked_denoiser.training.data.patch_source import Patches, downscale, downscaled_count, shuffled
+from masked_denoiser.training.data.patch_source import Patches, downscale, downscaled_count, shuffled, to_device
 from masked_denoiser.training.data.patches import FLAT_PROBABILITY, Patch, PatchSampler, Rectangle, TrainingImage
 from masked_denoiser.training.recipe import TrainingRecipe
 
@@ -94,7 +94,7 @@ class ResidentPatches:
         origins = _crop_origins(sampler, planes, sampler.size)
         assert origins is not None, "a sampler has images, and each has crop origins"
         self._origins = origins
-        large = sampler.with_doubled_size() if recipe.downscaled else None
+        large = sampler.with_doubled_size() if recipe.downscaled_share else None
         self._large = _crop_origins(large, planes, large.size, required=False) if large else None
 
     def get(self, step: int, cancel: threading.Event | None = None) -> Patches:
@@ -118,7 +118,7 @@ class ResidentPatches:
 
     def _pixel_index(self, crops: Indices, size: int) -> Tensor:
         """Return the indices of the pixels of crops, [B, size, size]."""
-        first, width, symmetry = torch.from_numpy(crops).to(self._pixels.device, non_blocking=True)[..., None, None]
+        first, width, symmetry = to_device(crops, self._pixels.device)[..., None, None]
         steps = torch.arange(size, device=self._pixels.device)
         rows, columns = steps[:, None], steps[None, :]
         flip_rows, flip_columns, transpose = ((symmetry & bit) > 0 for bit in (1, 2, 4))

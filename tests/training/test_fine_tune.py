@@ -1,0 +1,110 @@
+"""Tests of fine-tuning from Python: its preset, its warnings and its arguments."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import masked_denoiser as md
+from masked_denoiser.models.random_weights import random_model
+from masked_denoiser.network.config import SwinConfig
+from masked_denoiser.training.data.dataset import TrainingImages
+from masked_denoiser.training.fine_tune import fine_tune_recipe
+from masked_denoiser.training.prepare import prepare_training, training_folder
+from masked_denoiser.training.recipe import FINE_TUNE, GENERAL, PAPER_RECIPE
+
+QUICK = {"steps": 1, "patch": 16, "batch": 2, "unseen": []}
+
+
+def begun_from(training, recipe):
+    """Return the `training` of a card whose model was trained further, by a recipe."""
+    return {"recipe": json.loads(recipe.to_json()), "begun_from": {"name": "base", "training": training}}
+
+
+def test_masks_of_the_first_training_decide():
+    """A fine-tuned model has few masked patches in its last recipe, and an imported one has no recipe at all."""
+    paper = begun_from({}, PAPER_RECIPE)
+    general = begun_from({}, GENERAL)
+    cases = (
+        (0.75, {}, True),
+        (0.75, {"recipe": "as in the paper"}, True),
+        (0.75, begun_from({"recipe": "as in the paper"}, FINE_TUNE), True),
+        (0.0, paper, True),
+        (0.0, begun_from(begun_from(paper, FINE_TUNE), FINE_TUNE), True),
+        (0.0, general, False),
+        (0.0, begun_from(general, replace(FINE_TUNE, masked_patches=1.0)), False),  # without truth
+        (0.0, {}, False),  # SwinIR
+    )
+    for attention_mask, training, masked in cases:
+        model = random_model(SwinConfig(embed=12, depths=(2,), heads=(2,), attention_mask=attention_mask))
+        model = replace(model, card=replace(model.card, training=training))
+        expected = FINE_TUNE.masked_patches if masked else 0.0
+        assert fine_tune_recipe(model, {}).masked_patches == expected, (attention_mask, training)
+
+
+def test_noisy_image_given_as_clean_is_a_warning_at_the_caller(tiny):
+    ramp = np.full((160, 160), 100.0) + np.linspace(0, 80, 160)
+    noisy = np.clip(ramp + np.random.default_rng(0).normal(0, 25, (160, 160)), 0, 255).astype(np.uint8)
+    with pytest.warns(UserWarning, match="teaches the network to keep this noise") as caught:
+        md.fine_tune(tiny, [noisy], axes="YX", device="cpu", **QUICK)
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_messages_during_training_are_warnings(tiny, tissue, monkeypatch):
+    from masked_denoiser.training.step import TrainingStep
+
+    original = TrainingStep._loss
+
+    def small(self, batch, at, share):
+        if len(batch.inputs) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(self, batch, at, share)
+
+    monkeypatch.setattr(TrainingStep, "_loss", small)
+    with pytest.warns(UserWarning, match="now 1 patches at a time"):
+        md.fine_tune(tiny, [tissue], axes="YXS", device="cpu", **QUICK)
+
+
+def test_pairs_have_validation_images(tiny, tissue):
+    clean, noisy = tissue, np.clip(tissue.astype(int) + 20, 0, 255).astype(np.uint8)
+    parts = (slice(0, 64), slice(64, 128))
+    (learned, learned_clean), (held_out, held_out_clean) = ((noisy[rows], clean[rows]) for rows in parts)
+    tuned = md.fine_tune(
+        tiny, [learned], clean=[learned_clean], validation=[held_out], validation_clean=[held_out_clean],
+        way="pairs", axes="YXS", device="cpu", **QUICK,
+    )  # fmt: skip
+    assert list(tuned.card.training["validation_psnr"]) == ["pairs"]
+
+
+def truncate_and_stop(path, text):
+    path.write_bytes(b"")
+    raise KeyboardInterrupt
+
+
+def test_recipe_is_replaced_atomically_and_read_from_the_checkpoint(tiny, tissue, quick, tmp_path, monkeypatch):
+    output = tmp_path / "mine.safetensors"
+    folder = training_folder(output)
+    images = TrainingImages((tissue,), axes="YXS")
+
+    def prepare(recipe, resume):
+        return prepare_training(images, recipe, base=tiny, folder=folder, device="cpu", resume=resume)
+
+    list(prepare(replace(quick, batch=32, precision="bfloat16", steps=1), resume=False).run())
+    recipe = folder / "recipe.json"
+    before = recipe.read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", truncate_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(replace(quick, batch=32, precision="bfloat16", steps=2), resume=True)
+    assert recipe.read_text() == before
+    for damage in (b"", b"\xff", b'{"noise": "no such noise"}'):
+        recipe.write_bytes(damage)
+        resumed = fine_tune_recipe(tiny, {}, torch.device("cpu"), folder)
+        assert (resumed.batch, resumed.precision) == (32, "bfloat16")
+    (folder / "checkpoint.pt").unlink()
+    assert fine_tune_recipe(tiny, {}, torch.device("cpu"), folder).batch == FINE_TUNE.batch
