@@ -173,7 +173,8 @@ def test_noise_estimate_is_in_image_units(tmp_path, capsys):
 
 
 def test_imported_model_file_keeps_card_and_is_found_as_printed(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    for module in ("masked_denoiser.models.catalogue", "masked_denoiser.cli.commands.models"):
+        monkeypatch.setattr(f"{module}.user_folder", lambda: tmp_path / "models")
     tiny_model().save(tmp_path / "mine.safetensors")
     target = tmp_path / "copy.safetensors"
     assert (
