@@ -181,7 +181,7 @@ def _estimate_noise(
         independent[1],
         shares_structure=shares_structure,
         shared_by=prior.shared_by,
-        averaging=partial(averaging_excess, noisy or tiles, missing),
+        averaging=partial(averaging_excess, noisy or tiles, missing) if independent[1] == 1.0 else None,
     )
     accepted = correlation.length > 1 and correlation.confidence >= MIN_CONFIDENCE
     plateau_bins = residual_bins(blocks, flat, correlation.length - 1)

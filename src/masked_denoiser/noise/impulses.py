@@ -38,7 +38,7 @@ _MAX_THRESHOLD = 0.12
 
 #: Impulses are independent of each other: at least this part of the share that chance predicts has no neighbour with
 #: the same value. The pixels of a text or a scale bar have neighbours.
-_MIN_ALONE = 0.5
+_MIN_ALONE = 0.2
 
 #: Optics raise the four nearest neighbours of a point by more than this share of its height, at any position.
 _POINT_LIFT = 0.04

@@ -117,7 +117,7 @@ def measure_correlation(
     *,
     shares_structure: bool = False,
     shared_by: SharedBy = "unknown",
-    averaging: Callable[[float, int], float] = lambda width, box: 1.0,
+    averaging: Callable[[float, int], float] | None = None,
 ) -> Correlation:
     """Measure the correlation of the noise of neighbouring pixels.
 
@@ -127,7 +127,7 @@ def measure_correlation(
         independent: share of the residual at the plateau that other channels do not explain; 1 for a single channel.
         shares_structure: whether the channels share their structure, so that independent residuals must be noise.
         shared_by: why pixels share noise, if it is known; such noise may have directions.
-        averaging: `averaging_excess` of the channel for a width and a box.
+        averaging: `averaging_excess` of the channel for a width and a box; None if other channels decide.
     """
     growth = _residual_growth(blocks, flat)
     if growth is None:
@@ -137,7 +137,7 @@ def measure_correlation(
     if plateau == 0 or blur.residuals[plateau] < _MIN_GROWTH**2 * blur.residuals[0]:
         return Correlation()
     confidence, evidence = _judge_confidence(blocks, blur, plateau, independent, shared_by=shared_by)
-    if shared_by == "unknown" and confidence >= MIN_CONFIDENCE:
+    if averaging is not None and shared_by == "unknown" and confidence >= MIN_CONFIDENCE:
         averages = _ramp(averaging(blur.width, blur.box), *_AVERAGING_LIMITS)
         if averages < MIN_CONFIDENCE:
             evidence = "remains in larger squares of pixels, unlike noise"
