@@ -240,6 +240,7 @@ def test_driver_waits_for_workers(image, tmp_path):
     assert tasks.fill()
     assert list(tasks.finished()) == []
     assert tasks.fill()
+    pipeline.journal.close()
 
 
 def test_all_workers_may_be_replaced(cluster, image, tmp_path):
