@@ -55,17 +55,8 @@ def test_noisy_image_given_as_clean_is_a_warning_at_the_caller(tiny):
     assert {warning.filename for warning in caught} == {__file__}
 
 
-def test_messages_during_training_are_warnings(tiny, tissue, monkeypatch):
-    from masked_denoiser.training.step import TrainingStep
-
-    original = TrainingStep._loss
-
-    def small(self, batch, at, share):
-        if len(batch.inputs) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(self, batch, at, share)
-
-    monkeypatch.setattr(TrainingStep, "_loss", small)
+def test_messages_during_training_are_warnings(tiny, tissue, allow_one_patch):
+    allow_one_patch()
     with pytest.warns(UserWarning, match="now 1 patches at a time"):
         md.fine_tune(tiny, [tissue], axes="YXS", device="cpu", **QUICK)
 

@@ -305,19 +305,10 @@ def test_infinite_gradients_are_skipped_by_optimisers_that_ignore_them(tissue, t
     assert all(torch.isfinite(tensor).all() for tensor in state.average.state_dict().values())
 
 
-def test_out_of_memory_halves_micro_batch_only(tissue, tiny, quick, monkeypatch):
-    from masked_denoiser.training.step import TrainingStep
-
+def test_out_of_memory_halves_micro_batch_only(tissue, tiny, quick, allow_one_patch):
     recipe = replace(quick, attention_mask=(0.0, 0.0), micro_batch=4, steps=3)
     whole, _ = weights_after(prepare(tissue, tiny, recipe))
-    original = TrainingStep._loss
-
-    def small(self, batch, at, share):
-        if len(batch.inputs) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(self, batch, at, share)
-
-    monkeypatch.setattr(TrainingStep, "_loss", small)
+    allow_one_patch()
     prepared = prepare(tissue, tiny, recipe)
     events = list(prepared.run())
     messages = [e.text for e in events if isinstance(e, Message)]

@@ -95,10 +95,11 @@ def noise_messages(job: Job) -> list[str]:
     if not job.noise:
         return []
     lines = describe_treatments(job)
-    messages = [f"noise: {job.noise}: {lines[0]}"] if len(lines) == 1 else [f"noise: {job.noise}", *lines]
-    if any(treatment.is_identity for _, treatment in job.treatments):
-        messages[-1] += "; noise 'none' denoises what is left alone"
-    return messages
+    hint = "noise 'none' denoises what is left alone"
+    hints = [hint] if any(treatment.is_identity for _, treatment in job.treatments) else []
+    if len(lines) == 1:
+        return ["; ".join([f"noise: {job.noise}: {lines[0]}", *hints])]
+    return [f"noise: {job.noise}", *lines, *hints]
 
 
 def context_messages(job: Job) -> list[str]:

@@ -133,7 +133,7 @@ def _why_unknown(noise: ChannelNoise) -> str:
         (below_rounding(noise), "it is weaker than the rounding of the intensities"),
         (noise.stripes > 0, "it has stripes"),
         (noise.impulses.share > 0, "it has dead or hot pixels"),
-        (noise.suspected > noise.sigma, "it cannot be told apart from fine texture"),
+        (noise.suspected > noise.sigma, "it cannot be distinguished from fine texture"),
     )
     return next((text for applies, text in reasons if applies), "")
 

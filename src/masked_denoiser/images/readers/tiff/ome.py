@@ -42,7 +42,7 @@ def read_ome(tif: TiffFile, series: TiffPageSeries) -> Calibration:
 
 
 def _image_of(images: list[Element], tif: TiffFile, series: TiffPageSeries, uuid: str | None) -> Element | None:
-    """Return the image of the XML that a series is; None if that cannot be told."""
+    """Return the image of the XML that a series is; None if the XML does not say so."""
     if len(images) == len(tif.series):
         return images[[s.index for s in tif.series].index(series.index)]
     if len(images) == 1:
