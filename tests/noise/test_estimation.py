@@ -193,7 +193,7 @@ def test_random_lines_are_stripes_and_predictable_ones_are_structure(vertical):
         "period 6": 0.06 * np.sin(np.arange(256) * np.pi / 3),
     }
     for name, profile in lines.items():
-        image = 0.5 + np.broadcast_to(profile, (256, 256))
+        image = CONTENTS["cells"][:256, :256] + np.broadcast_to(profile, (256, 256))
         found = estimate(image if vertical else image.T)
         assert bool(found.stripes) == (name == "random")
         assert found.vertical_stripes == (vertical and name == "random")
@@ -233,3 +233,10 @@ def test_noise_of_inverted_photons_falls_with_intensity(background):
     assert found.gain == pytest.approx(-0.01, rel=0.25)
     levels = 1 - np.percentile(truth, [10, 50, 95])
     assert found.variance.sigma(levels) == pytest.approx(np.sqrt((1 - levels) * 0.01), rel=0.2)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+def test_image_of_nothing_but_random_lines_has_no_stripes(noise):
+    rng = np.random.default_rng(0)
+    image = np.where(rng.random(256) > 0.5, 0.8, 0.2) + rng.normal(0, noise, (256, 256))
+    assert not estimate(image).stripes

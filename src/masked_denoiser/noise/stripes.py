@@ -24,6 +24,10 @@ _SEGMENTS = 4
 #: there that is chance. The lines of a grating, of a text or of an interlaced image are correlated.
 _UNRELATED_DISTANCES, _MAX_CORRELATION = range(3, 13), 0.4
 
+#: Least standard deviation of the image along its lines, over that of the stripes: an image of nothing but lines, such
+#: as a barcode, cannot be distinguished from stripes without an image.
+_MIN_CONTENT = 1.0
+
 #: Largest second difference, in standard deviations, that contributes to correlations.
 _MAX_DIFFERENCE = 3.0
 
@@ -58,6 +62,7 @@ def measure_stripes(tiles: Sequence[Image], sigma: float) -> Stripes:
     vertical = covariances[1] > covariances[0]
     deviation = float(np.sqrt(max(*covariances, 0.0) / 6.0))
     is_striped = deviation > max(0.15 * sigma, _MIN_STRIPES) and max(covariances) > 4.0 * max(min(covariances), 0.0)
+    is_striped = is_striped and _content(directions[vertical]) > _MIN_CONTENT * deviation
     return Stripes(deviation, vertical) if is_striped and not _is_predictable(used[vertical]) else Stripes()
 
 
@@ -65,8 +70,20 @@ def _second_differences(tile: Image) -> NDArray[np.float64] | None:
     """Return the second differences of the row means of segments, [segments, lines]; None if the tile is small."""
     if tile.shape[1] < _SEGMENTS * 8 or tile.shape[0] < BLOCK:
         return None
-    row_means = [segment.mean(axis=1) for segment in np.array_split(np.asarray(tile, np.float64), _SEGMENTS, axis=1)]
-    return np.stack([p[:-2] - 2 * p[1:-1] + p[2:] for p in row_means])
+    means = _segment_means(tile)
+    return np.asarray(means[:, :-2] - 2 * means[:, 1:-1] + means[:, 2:])
+
+
+def _segment_means(tile: Image) -> NDArray[np.float64]:
+    """Return the row means of segments, [segments, lines]."""
+    segments = np.array_split(np.asarray(tile, np.float64), _SEGMENTS, axis=1)
+    return np.stack([segment.mean(axis=1) for segment in segments])
+
+
+def _content(tiles: Sequence[Image]) -> float:
+    """Return the standard deviation of the segments of a line, to which stripes do not contribute, over all tiles."""
+    deviations = [means - means.mean(axis=0) for means in map(_segment_means, tiles)]
+    return float(np.sqrt(np.mean(np.concatenate(deviations, axis=1) ** 2)))
 
 
 def _covariance(lines: NDArray[np.float64]) -> float:

@@ -30,6 +30,13 @@ def _lines(period: int, sigma: float, rng: np.random.Generator) -> Pair:
     return to_integers(truth + draw_noise(truth.shape, sigma, rng), "u1"), truth
 
 
+def _barcode(_: np.random.Generator) -> Pair:
+    """Make an 8-bit image of random upright bars."""
+    bars = np.where(np.random.default_rng(3).random(SIDE) > 0.5, 200.0, 60.0)
+    truth = np.repeat(bars[None], SIDE, axis=0)
+    return to_integers(truth, "u1"), truth
+
+
 def _interlaced(rng: np.random.Generator) -> Pair:
     """Make an 8-bit image in which every second row is brighter by 20, with white noise."""
     truth = fluorescence(rng) * 180 + 20
@@ -100,6 +107,7 @@ def _photons_of_size(side: int, rng: np.random.Generator) -> Pair:
 PATTERN_CASES: tuple[tuple[str, str, Maker], ...] = (
     ("lines of period 6 px, clean", "YX", partial(_lines, 6, 0.0)),
     ("lines of period 6 px, noise 8", "YX", partial(_lines, 6, 8.0)),
+    ("barcode, clean", "YX", _barcode),
     ("interlaced rows, noise 5", "YX", _interlaced),
     ("photograph, random rows", "YX", _random_rows),
     ("checkerboard of pixels, clean", "YX", _checkerboard),
