@@ -2,9 +2,10 @@
 
     python docs/generate/noise_accuracy.py
 
-Rows: noise; columns: content; cells: measured gain and sigma in grey levels of 255, and the distance at which noise is
-independent. A star marks values more than 10 % from the truth, and correlation that was missed or found wrongly. Sigma
-is the root mean square over the 20th, 50th and 80th percentile of the image, since it depends on intensity.
+Rows: noise; columns: content, one channel or three colours, of which the mean is shown; cells: measured gain and sigma
+in grey levels of 255, and the distance at which noise is independent. A star marks values more than 10 % from the
+truth, and correlation that was missed or found wrongly. Sigma is the root mean square over the 20th, 50th and 80th
+percentile of the image, since it depends on intensity.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from skimage import data
 
 from masked_denoiser.noise.channel_noise import ChannelNoise
-from masked_denoiser.noise.estimation import estimate_channel
+from masked_denoiser.noise.estimation import estimate_channels
 
 Image = NDArray[np.float64]
 
@@ -41,7 +42,12 @@ class Truth:
         gain, read = self.gain / 255, self.read / 255
         noisy = gain * rng.poisson(image / gain) if gain else image.copy()
         white = rng.normal(size=image.shape)
-        blurred = uniform_filter(white, 3) if self.blur == "box" else gaussian_filter(white, float(self.blur))
+        axes = (-2, -1)
+        blurred = (
+            uniform_filter(white, 3, axes=axes)
+            if self.blur == "box"
+            else gaussian_filter(white, float(self.blur), axes=axes)
+        )
         return np.asarray(np.rint(np.clip(noisy + read * blurred / blurred.std(), 0, 1) * 255) / 255)
 
     def __str__(self) -> str:
@@ -61,8 +67,9 @@ TRUTHS = (
 
 
 def contents() -> dict[str, Image]:
-    """Return clean images in [0, 1] by name; noise is clipped in the last two."""
-    tissue = data.immunohistochemistry()[..., 1] / 255
+    """Return clean images in [0, 1] by name, [H, W] or [3, H, W]; noise is clipped in the fourth and fifth."""
+    colours = data.immunohistochemistry().transpose(2, 0, 1) / 255
+    tissue = colours[1]
     camera = data.camera() / 255
     smooth = gaussian_filter(np.random.default_rng(1).random((512, 512)), 12)
     smooth = (smooth - smooth.min()) / np.ptp(smooth)
@@ -72,6 +79,8 @@ def contents() -> dict[str, Image]:
         "soft blobs": smooth * 0.8 + 0.1,
         "blobs, half black": np.clip(smooth * 1.6 - 0.7, 0, 1),
         "tissue, overexposed": np.clip(tissue * 1.3, 0, 1),
+        "tissue in colours": colours * 0.8 + 0.1,
+        "photograph in colours": data.astronaut().transpose(2, 0, 1) / 255 * 0.8 + 0.1,
     }
 
 
@@ -85,8 +94,9 @@ def main() -> None:
     for truth in TRUTHS:
         cells = []
         for image in images.values():
-            measured, _ = estimate_channel([truth.add(image, np.random.default_rng(0))])
-            cells.append(_cell(truth, measured, image, missed))
+            noisy = truth.add(image, np.random.default_rng(0))
+            measured = [noise for noise, _ in estimate_channels([np.atleast_3d(noisy.T).T])]
+            cells.append(_cell(truth, measured, np.atleast_3d(image.T).T, missed))
         print(f"| {truth} | " + " | ".join(cells) + " |", flush=True)
     count = len(TRUTHS) * len(images)
     sigma, gain, distance = missed.values()
@@ -96,19 +106,19 @@ def main() -> None:
     )
 
 
-def _cell(truth: Truth, noise: ChannelNoise, image: Image, missed: dict[str, int]) -> str:
-    """Return the measured values, with stars, and count the misses."""
-    levels = np.percentile(image, (20, 50, 80))
-    sigma = float(np.sqrt(np.mean(truth.gain * levels * 255 + truth.read**2)))
-    measured_sigma = float(np.sqrt(np.mean(noise.variance.sigma(levels) ** 2))) * 255
-    parts = [_starred("sigma", measured_sigma, sigma, missed)]
+def _cell(truth: Truth, noise: list[ChannelNoise], image: Image, missed: dict[str, int]) -> str:
+    """Return the measured values of the channels [C, H, W], with stars, and count the misses."""
+    levels = [np.percentile(channel, (20, 50, 80)) for channel in image]
+    sigma = float(np.sqrt(np.mean(truth.gain * np.array(levels) * 255 + truth.read**2)))
+    variances = [each.variance.sigma(level) ** 2 for each, level in zip(noise, levels, strict=True)]
+    parts = [_starred("sigma", float(np.sqrt(np.mean(variances))) * 255, sigma, missed)]
     if truth.gain:
-        parts.append(_starred("gain", noise.gain * 255, truth.gain, missed))
-    correlated = noise.correlation > 1
-    if correlated or truth.blur:
-        wrong = correlated != bool(truth.blur)
+        parts.append(_starred("gain", float(np.mean([each.gain for each in noise])) * 255, truth.gain, missed))
+    distances = sorted({each.correlation for each in noise})
+    if distances[-1] > 1 or truth.blur:
+        wrong = any((distance > 1) != bool(truth.blur) for distance in distances)
         missed["distance"] += wrong
-        parts.append(f"distance {noise.correlation}{'*' if wrong else ''}")
+        parts.append(f"distance {' to '.join(map(str, dict.fromkeys((distances[0], distances[-1]))))}{'*' * wrong}")
     return ", ".join(parts)
 
 

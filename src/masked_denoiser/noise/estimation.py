@@ -10,13 +10,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.noise.blocks import Blocks, Image, Mask, bulk_blocks, measure_blocks, median_contrast
+from masked_denoiser.noise.blocks import (
+    Blocks,
+    Image,
+    Mask,
+    Values,
+    bulk_blocks,
+    measure_blocks,
+    median_contrast,
+)
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.correlated.averaging import averaging_excess
 from masked_denoiser.noise.correlated.correlation import MIN_CONFIDENCE, measure_correlation
 from masked_denoiser.noise.impulses import ImpulseNoise, measure_impulses
 from masked_denoiser.noise.modalities.prior import NO_PRIOR, NoisePrior
-from masked_denoiser.noise.shared_structure import channels_share_structure, independent_share
+from masked_denoiser.noise.shared_structure import (
+    ChannelCovariances,
+    channels_share_structure,
+    measure_covariances,
+    reliability,
+)
 from masked_denoiser.noise.stripes import measure_stripes
 from masked_denoiser.noise.threads import map_in_threads
 from masked_denoiser.noise.units import figures_in_image_units
@@ -25,6 +38,7 @@ from masked_denoiser.noise.variance_model import (
     VarianceBins,
     fit_variance,
     flat_blocks,
+    intensity_groups,
     is_noise_in_light,
     residual_bins,
     white_noise_bins,
@@ -112,14 +126,14 @@ def estimate_channels(
         is_doubtful = single[0].is_doubtful and bool(neighbours)
         return [(_from_differences(neighbours, step, prior) or single) if is_doubtful else single]
     gray = nearly_gray(stacks, step)
-    small, large = (np.ones(3), np.ones(3)) if gray else _independent_shares(stacks)
+    covariances = None if gray else measure_covariances(stacks)
     shares_structure = not gray and channels_share_structure(stacks, _COMPARED_DILATION)
 
     def estimate(channel: int) -> tuple[ChannelNoise, VarianceBins]:
         tiles = [stack[channel] for stack in stacks]
         tile_masks = [None if mask is None else mask[channel] for mask in masks]
-        independent = float(small[channel]), float(large[channel])
-        return _estimate_noise(tiles, tile_masks, step, independent, shares_structure=shares_structure)
+        others = None if covariances is None else _Others(covariances, channel, shares_structure)
+        return _estimate_noise(tiles, tile_masks, step, others)
 
     return map_in_threads(estimate, range(len(stacks[0])))
 
@@ -154,18 +168,37 @@ def nearly_gray(stacks: Sequence[NDArray[np.float64]], step: float) -> bool:
     return bool(coloured <= _MAX_COLOURED_SHARE * sum(stack[0].size for stack in stacks))
 
 
-def _independent_shares(stacks: Sequence[NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the shares of the residuals that other channels do not explain, at a small and a larger dilation."""
-    return independent_share(stacks, 1), independent_share(stacks, _COMPARED_DILATION)
+@dataclass(frozen=True, eq=False)
+class _Others:
+    """Comparison of a channel with the other colours of the same region.
+
+    Attributes:
+        covariances: of all channels.
+        channel: index of this channel.
+        share_structure: whether the channels share their structure, so that independent residuals must be noise.
+    """
+
+    covariances: ChannelCovariances
+    channel: int
+    share_structure: bool
+
+    def without_structure(self, blocks: Blocks) -> tuple[Blocks, Values]:
+        """Return blocks with only the noise of their residuals, and the weights of the intensities, [groups]."""
+        groups = intensity_groups(blocks)
+        ends = [(float(blocks.mean[group].min()), float(blocks.mean[group].max())) for group in groups]
+        shares = self.covariances.noise_shares(self.channel, ends)
+        residual = blocks.residual.copy()
+        for group, share in zip(groups, shares, strict=True):
+            residual[:, group] *= share[:, None]
+        return replace(blocks, residual=residual), reliability(shares)
 
 
 def _estimate_noise(
     tiles: Sequence[Image],
     missing: Sequence[Mask | None],
     step: float,
-    independent: tuple[float, float] = (1.0, 1.0),
+    others: _Others | None = None,
     *,
-    shares_structure: bool = False,
     noisy: Sequence[Image] | None = None,
     prior: NoisePrior = NO_PRIOR,
 ) -> tuple[ChannelNoise, VarianceBins]:
@@ -175,23 +208,33 @@ def _estimate_noise(
     if len(blocks.mean) < _MIN_BLOCKS:
         return _fallback(tiles, missing, blocks, impulses, step), VarianceBins(np.zeros(0), np.zeros(0), np.zeros(0))
     flat = flat_blocks(blocks)
+    share_structure = others is not None and others.share_structure
+    weights, noise_share = np.ones(len(flat)), None
+    if others is not None:
+        blocks, weights = others.without_structure(blocks)
+        noise_share = others.covariances.overall_shares(others.channel) if share_structure else None
     correlation = measure_correlation(
         blocks,
         flat,
-        independent[1],
-        shares_structure=shares_structure,
+        weights,
+        noise_share=noise_share,
         shared_by=prior.shared_by,
-        averaging=partial(averaging_excess, noisy or tiles, missing) if independent[1] == 1.0 else None,
+        averaging=None if share_structure else partial(averaging_excess, noisy or tiles, missing),
     )
     accepted = correlation.length > 1 and correlation.confidence >= MIN_CONFIDENCE
     plateau_bins = residual_bins(blocks, flat, correlation.length - 1)
     plateau_bins = replace(plateau_bins, variance=plateau_bins.variance / correlation.residual)
-    bins, share = (plateau_bins, independent[1]) if accepted else (white_noise_bins(blocks, flat), independent[0])
-    bins = replace(bins, variance=bins.variance * _noise_share(share))
-    variance = fit_variance(bins, blocks.limits, counts=blocks.counts, growth=prior.growth)
-    median = float(np.median(blocks.mean))
+    bins = plateau_bins if accepted else white_noise_bins(blocks, flat)
+    bins = replace(bins, count=bins.count * weights)
     ends = np.percentile(blocks.mean, (1, 99))
-    gain, offset, read = _camera_parameters(variance, ends, may_fall=is_noise_in_light(blocks, flat))
+    variance = fit_variance(bins, blocks.limits, counts=blocks.counts, growth=prior.growth)
+    if variance.gain < 0.0 and not (is_noise_in_light(blocks, flat) and _falls_clearly(variance, ends)):
+        # Under structure, white noise is measured too low, correlated noise and what channels do not share too high.
+        constant = accepted or share_structure
+        at_darkest = NoiseVariance(0.0, float(variance.sigma(ends[0])) ** 2)
+        variance = fit_variance(bins, blocks.limits, growth="constant") if constant else at_darkest
+    median = float(np.median(blocks.mean))
+    gain, offset, read = _camera_parameters(variance, ends)
     stripes = measure_stripes(tiles, float(variance.sigma(median)))
     noise = ChannelNoise(
         gain=gain,
@@ -218,14 +261,13 @@ def _estimate_noise(
     return noise, bins
 
 
-def _noise_share(independent: float) -> float:
-    """Return the share of the residual that is noise: all if nearly all is independent, as some is shared by chance."""
-    return 1.0 if independent > 0.8 else independent
+def _falls_clearly(variance: NoiseVariance, ends: NDArray[np.float64]) -> bool:
+    """Return whether noise is clearly weaker at the brightest than at the darkest intensity, as in inverted images."""
+    darkest, brightest = (float(variance.sigma(end)) ** 2 for end in ends)
+    return variance.variance > 0.0 and brightest < _FALLING * darkest
 
 
-def _camera_parameters(
-    variance: NoiseVariance, ends: NDArray[np.float64], *, may_fall: bool
-) -> tuple[float, float, float]:
+def _camera_parameters(variance: NoiseVariance, ends: NDArray[np.float64]) -> tuple[float, float, float]:
     """Return gain, offset and read noise of a line. The offset is its zero, but at most the darkest intensity.
 
     A line cannot distinguish an offset from read noise: a positive variance at intensity zero is attributed to read
@@ -234,15 +276,9 @@ def _camera_parameters(
     Args:
         variance: a line or a parabola.
         ends: the darkest and the brightest intensity.
-        may_fall: whether noise that falls with intensity is taken for such, and not for constant noise.
     """
-    darkest, brightest = (float(variance.sigma(end)) ** 2 for end in ends)
-    if variance.quadratic > 0.0:
-        return 0.0, 0.0, float(np.sqrt(max(variance.variance, 0.0)))
-    if variance.gain <= 0.0:
-        if may_fall and variance.variance > 0.0 and brightest < _FALLING * darkest:
-            return float(variance.gain), 0.0, float(np.sqrt(variance.variance))
-        return 0.0, 0.0, float(np.sqrt(darkest))
+    if variance.quadratic > 0.0 or variance.gain <= 0.0:
+        return min(float(variance.gain), 0.0), 0.0, float(np.sqrt(max(variance.variance, 0.0)))
     offset = float(min(max(0.0, -variance.variance / variance.gain), max(float(ends[0]), 0.0)))
     return float(variance.gain), offset, float(np.sqrt(max(variance.variance + variance.gain * offset, 0.0)))
 

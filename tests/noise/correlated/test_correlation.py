@@ -10,7 +10,6 @@ from masked_denoiser.noise.correlated import correlation
 from masked_denoiser.noise.correlated.blur_fit import fit_blur, residual_share
 from masked_denoiser.noise.correlated.correlation import MIN_CONFIDENCE, measure_correlation
 from masked_denoiser.noise.estimation import estimate_channel, estimate_channels
-from masked_denoiser.noise.shared_structure import independent_share
 from masked_denoiser.noise.variance_model import flat_blocks
 
 SIDE = 320
@@ -80,26 +79,6 @@ def test_structure_is_not_mistaken_for_noise(name):
     assert found.correlation == 1
     assert found.width == found.box == 0
     assert found.sigma < 0.5 * max(found.suspected, 0.02)
-
-
-@pytest.mark.parametrize("spread", [1, 4])
-def test_shared_texture_is_separated_from_independent_noise(spread):
-    texture = np.float64([1.0, 0.8, 0.5])[:, None, None] * unit(gaussian_filter(white(), 0.8))
-    noise = gaussian_filter(white(1, (3, SIDE, SIDE)), (0, 0.8, 0.8))
-    noise = noise / noise.std()
-    assert (independent_share([0.05 * texture], spread) < 0.05).all()
-    assert (independent_share([0.05 * noise], spread) > 0.9).all()
-    both = independent_share([0.05 * texture + 0.05 * noise], spread)
-    assert both[2] > both[0]
-    assert ((both > 0.3) & (both < 0.95)).all()
-
-
-def test_empty_channels_give_finite_shares():
-    stack = np.stack([np.zeros((SIDE, SIDE)), white(), white(2)])
-    shares = independent_share([stack], 1)
-    assert np.isfinite(shares).all()
-    assert (shares > 0.9).all()
-    np.testing.assert_array_equal(independent_share([stack[:, :9]], 1), np.ones(3))
 
 
 def test_texture_shared_by_colours_is_not_noise():

@@ -79,11 +79,9 @@ _CONTENT_LIMITS = (12.0, 20.0)
 #: weak as its grain has up to 2, and is left alone.
 _AVERAGING_LIMITS = (1.65, 1.35)
 
-#: Limits of the share of the residuals of channels that is independent of the other channels.
-_INDEPENDENCE_LIMITS = (0.3, 0.5)
-
-#: The same for channels that share their structure, whose independent residuals must be noise.
-_SHARED_LIMITS = (0.6, 0.75)
+#: Limits of the share of the variance of the residual that is noise, if channels share their structure, at the plateau
+#: and beyond. Clean tissue has up to 0.1, from compressed colours.
+_NOISE_SHARE_LIMITS = (0.12, 0.18)
 
 #: Smallest confidence at which correlated noise is accepted as noise.
 MIN_CONFIDENCE = 0.5
@@ -113,9 +111,9 @@ class Correlation:
 def measure_correlation(
     blocks: Blocks,
     flat: list[NDArray[np.intp]],
-    independent: float = 1.0,
+    reliability: Values | None = None,
     *,
-    shares_structure: bool = False,
+    noise_share: Values | None = None,
     shared_by: SharedBy = "unknown",
     averaging: Callable[[float, int], float] | None = None,
 ) -> Correlation:
@@ -124,79 +122,107 @@ def measure_correlation(
     Args:
         blocks: blocks of one channel.
         flat: indices of the flattest blocks of each intensity, from `flat_blocks`.
-        independent: share of the residual at the plateau that other channels do not explain; 1 for a single channel.
-        shares_structure: whether the channels share their structure, so that independent residuals must be noise.
+        reliability: [groups], weights of the intensities in `flat`; equal by default.
+        noise_share: [dilations], share of the original residuals that is noise, for channels that share their
+            structure: what other channels do not explain, which is all that is left in `blocks`.
         shared_by: why pixels share noise, if it is known; such noise may have directions.
         averaging: `averaging_excess` of the channel for a width and a box; None if other channels decide.
     """
-    growth = _residual_growth(blocks, flat)
+    growth = _residual_growth(blocks, flat, np.ones(len(flat)) if reliability is None else reliability)
     if growth is None:
         return Correlation()
     blur = fit_blur(growth)
     plateau = int(np.argmax(blur.residuals >= _PLATEAU_SHARE**2))
     if plateau == 0 or blur.residuals[plateau] < _MIN_GROWTH**2 * blur.residuals[0]:
         return Correlation()
-    confidence, evidence = _judge_confidence(blocks, blur, plateau, independent, shared_by=shared_by)
+    confidence, evidence = _judge_confidence(blocks, blur, plateau, shared_by=shared_by, noise_share=noise_share)
     if averaging is not None and shared_by == "unknown" and confidence >= MIN_CONFIDENCE:
         averages = _ramp(averaging(blur.width, blur.box), *_AVERAGING_LIMITS)
         if averages < MIN_CONFIDENCE:
             evidence = "remains in larger squares of pixels, unlike noise"
         confidence = min(confidence, averages)
-    if shares_structure:
-        shared_confidence = _ramp(independent, *_SHARED_LIMITS)
-        if shared_confidence > confidence:
-            confidence, evidence = shared_confidence, "is independent between channels that share their structure"
     plateau_variance = float(growth[plateau]) ** 2 / blur.variance
     return Correlation(DILATIONS[plateau], blur.width, blur.box, plateau_variance, confidence, evidence)
 
 
-def _residual_growth(blocks: Blocks, flat: list[NDArray[np.intp]]) -> Values | None:
+def _residual_growth(blocks: Blocks, flat: list[NDArray[np.intp]], reliability: Values) -> Values | None:
     """Return the standard deviation of the residual at each dilation over that at the first, [dilations].
 
     None if there is nothing at a dilation, as for a pattern of alternating pixels, which is no noise.
     """
     medians = [np.median(blocks.residual[:, group], axis=1) for group in flat]
-    ratios = [np.sqrt(row / row[0]) for row in medians if row[0] > 0]
-    growth = np.median(ratios, axis=0) if ratios else np.zeros(1)
-    return np.asarray(growth) if growth.all() else None
+    positive = [number for number, row in enumerate(medians) if row[0] > 0]
+    if not positive:
+        return None
+    ratios = np.stack([np.sqrt(medians[number] / medians[number][0]) for number in positive])
+    growth = _weighted_median(ratios, reliability[positive])
+    return growth if growth.all() else None
+
+
+def _weighted_median(rows: Values, weights: Values) -> Values:
+    """Return the weighted median of each column of rows."""
+    order = np.argsort(rows, axis=0, kind="stable")
+    sums = np.cumsum(weights[order], axis=0)
+    middle = 0.5 * sums[-1]
+    upper = np.argmax(sums > middle * (1.0 + 1e-9), axis=0)
+    lower = np.argmax(sums >= middle * (1.0 - 1e-9), axis=0)
+    columns = np.arange(rows.shape[1])
+    ordered = np.take_along_axis(rows, order, axis=0)
+    return np.asarray(0.5 * (ordered[lower, columns] + ordered[upper, columns]))
 
 
 def _judge_confidence(
-    blocks: Blocks, blur: Blur, plateau: int, independent: float, *, shared_by: SharedBy
+    blocks: Blocks, blur: Blur, plateau: int, *, shared_by: SharedBy, noise_share: Values | None
 ) -> tuple[float, str]:
-    """Return the smallest confidence of all criteria, and its reason."""
-    floor_ratio = _floor_ratio(blocks, plateau)
-    relative_floor = floor_ratio / (_FLOOR_RATIO + _FLOOR_RATIO_OF_BLUR * blur.width**2)
+    """Return the smallest confidence of all criteria, and its reason.
+
+    Residuals that are independent between channels that share their structure only have to grow like noise.
+    """
+    criteria = _growth_criteria(blur, plateau)
+    if noise_share is None:
+        criteria += _block_criteria(blocks, blur, plateau, shared_by)
+        reason = "is uniform at equal intensities"
+    else:
+        visible = _ramp(float(noise_share[plateau:].min()), *_NOISE_SHARE_LIMITS)
+        criteria.append((visible, "is hidden by structure that the channels share"))
+        reason = "is independent between channels that share their structure"
+    confidence, evidence = min(criteria, key=lambda criterion: criterion[0])
+    return confidence, reason if confidence >= MIN_CONFIDENCE else evidence
+
+
+def _growth_criteria(blur: Blur, plateau: int) -> list[tuple[float, str]]:
+    """Return the confidence and the reason of each criterion for the growth of the residual with the dilation."""
     structure = blur.structure * DILATIONS[plateau] ** 2
     growth = float(blur.residuals[plateau] / blur.residuals[0]) - 1.0
+    hidden = structure / (structure + float(blur.residuals[plateau]))
+    return [
+        (_ramp(blur.misfit, *_MISFIT_LIMITS), "does not grow with scale like blurred noise"),
+        (_ramp(structure / growth, *_GROWTH_LIMITS), "may also be white noise on structure"),
+        (_ramp(hidden, *_STRUCTURE_LIMITS), "is hidden by structure of the same size"),
+        (float(DILATIONS[plateau] <= _MAX_LENGTH), "extends as far as structure"),
+    ]
+
+
+def _block_criteria(blocks: Blocks, blur: Blur, plateau: int, shared_by: SharedBy) -> list[tuple[float, str]]:
+    """Return the confidence and the reason of each criterion for the distribution of the residual within blocks."""
+    floor_ratio = _floor_ratio(blocks, plateau)
+    relative_floor = floor_ratio / (_FLOOR_RATIO + _FLOOR_RATIO_OF_BLUR * blur.width**2)
     kurtosis = _quiet_kurtosis(blocks)
     excess = (kurtosis - 3.0) / _KURTOSIS_UNIT + max(relative_floor - 1.0, 0.0) / _FLOOR_UNIT
     floor_limits = _FLOOR_LIMITS_OF_KERNELS if shared_by == "kernel" else _FLOOR_LIMITS
+    content = _ramp(_content_ratio(blocks, plateau, blur), *_CONTENT_LIMITS)
     normal = (_ramp(kurtosis, *_KURTOSIS_LIMITS), "is not normally distributed, unlike noise")
     shapeless = (
         (_ramp(excess, *_SUM_LIMITS), "is uneven and not normally distributed, unlike noise"),
         (_ramp(_excess_coherence(blocks, blur.width), *_COHERENCE_LIMITS), "has directions, as fibres and edges do"),
     )
-    criteria = (
+    return [
         (_ramp(relative_floor, *floor_limits), "differs between blocks, as structure does"),
         (_ramp(floor_ratio, _MIN_FLOOR_RATIO - 0.02, _MIN_FLOOR_RATIO), "is more regular than noise"),
         *((normal,) if shared_by != "speckle" else ()),
         *(shapeless if shared_by == "unknown" else ()),
-        (_ramp(blur.misfit, *_MISFIT_LIMITS), "does not grow with scale like blurred noise"),
-        (_ramp(structure / growth, *_GROWTH_LIMITS), "may also be white noise on structure"),
-        (
-            _ramp(structure / (structure + float(blur.residuals[plateau])), *_STRUCTURE_LIMITS),
-            "is hidden by structure of the same size",
-        ),
-        (float(DILATIONS[plateau] <= _MAX_LENGTH), "extends as far as structure"),
-        (
-            _ramp(_content_ratio(blocks, plateau, blur), *_CONTENT_LIMITS),
-            "is indistinguishable from texture without an image",
-        ),
-        (_ramp(independent, *_INDEPENDENCE_LIMITS), "is shared by channels or planes, as structure is"),
-    )
-    confidence, evidence = min(criteria, key=lambda criterion: criterion[0])
-    return confidence, "is uniform at equal intensities" if confidence >= MIN_CONFIDENCE else evidence
+        (content, "is indistinguishable from texture without an image"),
+    ]
 
 
 def _floor_ratio(blocks: Blocks, plateau: int) -> float:
