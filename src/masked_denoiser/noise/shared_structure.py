@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from masked_denoiser.noise.blocks import BLOCK, DILATIONS, MARGIN, Values, blocks_of, residual
+from masked_denoiser.noise.threads import map_in_threads
 
 #: Channels share fine structure if less than this share of the residual of the most structured blocks is independent.
 _MAX_INDEPENDENT_SHARE = 0.5
@@ -120,12 +121,17 @@ def measure_covariances(stacks: Sequence[Values]) -> ChannelCovariances:
         return ChannelCovariances(
             np.zeros((channels, 0)), np.zeros(0), np.zeros((len(DILATIONS), 0, channels, channels))
         )
-    means = [_channel_blocks(stack).mean(axis=2).T for stack in usable]
-    structure = [_channel_blocks(uniform_filter(stack, (0, 5, 5))).var(axis=2).sum(axis=1) for stack in usable]
-    covariance = [np.stack([_block_covariances(stack, dilation) for dilation in DILATIONS]) for stack in usable]
+    means, structure, covariance = zip(*map_in_threads(_measure_stack, usable), strict=True)
     return ChannelCovariances(
         np.concatenate(means, axis=1), np.concatenate(structure), np.concatenate(covariance, axis=1)
     )
+
+
+def _measure_stack(stack: Values) -> tuple[Values, Values, Values]:
+    """Return mean, structure and covariance of the blocks of a stack; see `ChannelCovariances`."""
+    structure = _channel_blocks(uniform_filter(stack, (0, 5, 5))).var(axis=2).sum(axis=1)
+    covariance = np.stack([_block_covariances(stack, dilation) for dilation in DILATIONS])
+    return _channel_blocks(stack).mean(axis=2).T, structure, covariance
 
 
 def noise_shares(covariance: Values) -> Values:
