@@ -95,5 +95,7 @@ def test_report_of_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["denoise", words[0], str(tmp_path / "b.ome.zarr"), *more, *outputs]) == 1
     assert "exists" in capsys.readouterr().err
     assert not (tmp_path / "b.ome.zarr").exists()
+    assert main(["denoise", *words, *more, *outputs, "--resume"]) == 1
+    assert "or remove it" in capsys.readouterr().err
     with pytest.raises(PictureError, match=r"does not end in \.html"):
-        check_report_path(tmp_path / "r.txt", overwrite=True)
+        check_report_path(tmp_path / "r.txt")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from masked_denoiser.errors import JobError
+from masked_denoiser.errors import ImageError, JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.api import denoise, denoise_file
@@ -91,3 +91,13 @@ def test_levels_are_those_of_an_output_on_disk(tmp_path: Any) -> None:
 def test_standard_deviation_is_refused() -> None:
     with pytest.raises(JobError, match="denoise_lazy has no standard deviation"):
         denoise_lazy(image((40, 40)), axes="YX", **HOW, std=True, passes=2)
+
+
+def test_errors_and_warnings_of_python_name_its_parameters() -> None:
+    with pytest.raises(ImageError, match="set axes, or reduce it to") as raised:
+        denoise_lazy(np.zeros((2,) * 8, np.uint8), **HOW)
+    assert "--" not in str(raised.value)
+    flat = np.full((64, 64), 7, np.uint8)
+    with pytest.warns(UserWarning, match="left alone|unchanged|nothing") as caught:
+        denoise_lazy(flat, axes="YX", **{**HOW, "noise": "auto"})
+    assert all(warning.filename == __file__ and "--" not in str(warning.message) for warning in caught)

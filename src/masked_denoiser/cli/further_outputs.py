@@ -15,20 +15,28 @@ def check_further_outputs(arguments: Namespace, source: Source) -> None:
     """Check before a job that the requested residual and report can be written.
 
     Raises:
-        JobError: if the residual exists and may not be replaced.
+        JobError: if one of them exists and may not be replaced.
         MaskedDenoiserError: if one of them cannot be written.
     """
     if arguments.residual:
         from masked_denoiser.jobs.residual import check_residual
 
         path = Path(arguments.residual)
-        check_residual(path, source, Path(arguments.output))
-        if path.exists() and not arguments.overwrite:
-            raise JobError(f"{path} exists; write the residual elsewhere, or replace it with --overwrite")
+        check_residual(path, source, Path(arguments.output), overwrite=arguments.overwrite)
+        _check_absent(path, "residual", arguments)
     if arguments.report:
         from masked_denoiser.evaluation.report.write import check_report_path
 
-        check_report_path(Path(arguments.report), arguments.overwrite)
+        check_report_path(Path(arguments.report))
+        _check_absent(Path(arguments.report), "report", arguments)
+
+
+def _check_absent(path: Path, what: str, arguments: Namespace) -> None:
+    """Raise an error if a file exists and may not be replaced."""
+    if path.exists() and not arguments.overwrite:
+        # A resumed job keeps its result, so that --overwrite, which would replace that, too, is no remedy.
+        remedy = "remove it" if arguments.resume else "replace it with --overwrite"
+        raise JobError(f"{path} exists; write the {what} elsewhere, or {remedy}")
 
 
 def write_further_outputs(arguments: Namespace, source: Source) -> None:

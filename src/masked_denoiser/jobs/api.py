@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import re
 import warnings
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from masked_denoiser.errors import JobError, MaskedDenoiserError
+from masked_denoiser.errors import JobError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.readers.arrays.results import like_input
 from masked_denoiser.images.source import Source, closed_unless_given
@@ -20,35 +19,16 @@ from masked_denoiser.jobs.executor import LocalExecutor, open_executor
 from masked_denoiser.jobs.messages import unremoved_noise_messages
 from masked_denoiser.jobs.pipeline.events import Event, Finished
 from masked_denoiser.jobs.prepare import prepare_array, prepare_file
-from masked_denoiser.jobs.spec.options import OPTIONS, Options, flag_of
+from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.jobs.spec.parameter_names import parameters_in_errors, with_parameters
 from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import AUTO
 from masked_denoiser.models.file import Model
 
 _LOG = logging.getLogger(__name__)
 
-#: Parameters by the flag that messages, which are those of the command line, name.
-_PARAMETERS = {flag_of(option): name for name, option in OPTIONS.items()} | {
-    f"--{name}": name for name in ("model", "axes", "reader", "device", "resume", "overwrite", "scheduler", "workers")
-}
 
-#: Parameters that are switched on by True.
-_SWITCHES = ("resume", "overwrite", *(name for name, option in OPTIONS.items() if option.default is False))
-
-_FLAG = re.compile(r"(?<![\w/-])(?P<flag>--[a-z]+(?:-[a-z]+)*)(?: (?P<word>\w+))?")
-
-
-@contextmanager
-def _parameters_in_errors() -> Iterator[None]:
-    """Let errors name parameters of Python instead of flags."""
-    try:
-        yield
-    except MaskedDenoiserError as error:
-        error.args = (_with_parameters(str(error)), *error.args[1:])
-        raise
-
-
-@_parameters_in_errors()
+@parameters_in_errors()
 def denoise(
     array: Any,
     *,
@@ -93,7 +73,7 @@ def denoise(
     return like_input(array, sink.array, same_dtype=prepared.job.output_dtype == "same")
 
 
-@_parameters_in_errors()
+@parameters_in_errors()
 def denoise_file(
     image: str | Path | Source,
     output: str | Path,
@@ -163,20 +143,4 @@ def _axes_notes(source: Source) -> list[str]:
 def _warn(texts: Iterable[str]) -> None:
     """Issue warnings that name parameters, and point to the caller of the public function."""
     for text in texts:
-        warnings.warn(_with_parameters(text), UserWarning, stacklevel=4)  # between them is `_parameters_in_errors`
-
-
-def _with_parameters(text: str) -> str:
-    """Return a message with the parameters of Python in place of flags."""
-    return _FLAG.sub(_to_parameter, text)
-
-
-def _to_parameter(match: re.Match[str]) -> str:
-    """Return the parameter of a flag; with its value, if the next word is one."""
-    flag, word = match["flag"], match["word"] or ""
-    if flag not in _PARAMETERS:
-        return match[0]
-    name = _PARAMETERS[flag]
-    if word and (word in OPTIONS[name].choices if name in OPTIONS else name == "axes" and word.isupper()):
-        return f"{name}={word!r}"
-    return f"{name}{'=True' if name in _SWITCHES else ''}{word and f' {word}'}"
+        warnings.warn(with_parameters(text), UserWarning, stacklevel=4)  # between them is `parameters_in_errors`

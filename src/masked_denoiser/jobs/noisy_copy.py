@@ -64,7 +64,7 @@ def noisy_copy(
         raise JobError(f"{output}: a noisy copy cannot be written as DICOM; write to .nii.gz or .ome.zarr")
     if output.exists() and not overwrite:
         raise JobError(f"{output} exists; write elsewhere, or replace it with --overwrite")
-    check_disk_space(output, estimate_bytes(source, output, None))
+    check_disk_space(output, estimate_bytes(source, output, None), [output])
     planes = list(list_planes(source.axes, source.sizes, source.rgb))
     ranges = measure_recipe_ranges(source, planes)
     sink = create_sink(output, source, chunk=_CHUNK, overwrite=overwrite, attributes={"noise": str(recipe)})

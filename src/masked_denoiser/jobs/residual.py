@@ -32,8 +32,8 @@ _BLOCK_SIDE = 512
 _WINDOW_SIGMAS = 4.0
 
 
-def check_residual(path: Path, source: Source, output: Path) -> None:
-    """Check before a job that its residual can be written.
+def check_residual(path: Path, source: Source, output: Path, *, overwrite: bool = False) -> None:
+    """Check before a job that its residual can be written; with `overwrite`, in place of an existing one.
 
     Raises:
         ImageError: if the path has no known suffix, is the image or its result, or cannot be written.
@@ -43,7 +43,7 @@ def check_residual(path: Path, source: Source, output: Path) -> None:
         raise ImageError(f"{path}: a residual has negative values, which DICOM may not store; write to .nii.gz")
     if find_overlap(path, [output]) is not None:
         raise ImageError(f"{path} is, holds or lies in the result {output}: write the residual elsewhere")
-    check_disk_space(path, estimate_bytes(source, path, np.float32))
+    check_disk_space(path, estimate_bytes(source, path, np.float32), [path] if overwrite else [])
 
 
 def write_residual(

@@ -19,26 +19,19 @@ from masked_denoiser.noise.blocks import (
     measure_blocks,
     median_contrast,
 )
+from masked_denoiser.noise.camera_model import camera_parameters, fit_camera_noise
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.correlated.averaging import averaging_excess
-from masked_denoiser.noise.correlated.correlation import MIN_CONFIDENCE, measure_correlation
+from masked_denoiser.noise.correlated.correlation import MIN_CONFIDENCE, Correlation, measure_correlation
 from masked_denoiser.noise.impulses import ImpulseNoise, measure_impulses
 from masked_denoiser.noise.modalities.prior import NO_PRIOR, NoisePrior
-from masked_denoiser.noise.shared_structure import (
-    ChannelCovariances,
-    channels_share_structure,
-    measure_covariances,
-    reliability,
-)
+from masked_denoiser.noise.shared_structure import ChannelComparison, channels_share_structure, measure_covariances
 from masked_denoiser.noise.stripes import measure_stripes
 from masked_denoiser.noise.threads import map_in_threads
 from masked_denoiser.noise.units import figures_in_image_units
 from masked_denoiser.noise.variance_model import (
-    NoiseVariance,
     VarianceBins,
-    fit_variance,
     flat_blocks,
-    intensity_groups,
     is_noise_in_light,
     residual_bins,
     white_noise_bins,
@@ -53,10 +46,6 @@ _MAX_COLOURED_SHARE = 0.1
 
 #: Smallest number of blocks for a reliable measurement.
 _MIN_BLOCKS = 12
-
-#: Largest variance in bright regions, as a share of that in dark ones, of noise that falls with intensity, as that of
-#: photons does in an inverted image. Clipping lets it seem to fall a little.
-_FALLING = 0.5
 
 #: Lower limit of the variance at any intensity, as a share of the smallest measured one.
 _FLOOR_SHARE = 0.5
@@ -132,7 +121,7 @@ def estimate_channels(
     def estimate(channel: int) -> tuple[ChannelNoise, VarianceBins]:
         tiles = [stack[channel] for stack in stacks]
         tile_masks = [None if mask is None else mask[channel] for mask in masks]
-        others = None if covariances is None else _Others(covariances, channel, shares_structure)
+        others = None if covariances is None else ChannelComparison(covariances, channel, shares_structure)
         return _estimate_noise(tiles, tile_masks, step, others)
 
     return map_in_threads(estimate, range(len(stacks[0])))
@@ -168,36 +157,11 @@ def nearly_gray(stacks: Sequence[NDArray[np.float64]], step: float) -> bool:
     return bool(coloured <= _MAX_COLOURED_SHARE * sum(stack[0].size for stack in stacks))
 
 
-@dataclass(frozen=True, eq=False)
-class _Others:
-    """Comparison of a channel with the other colours of the same region.
-
-    Attributes:
-        covariances: of all channels.
-        channel: index of this channel.
-        share_structure: whether the channels share their structure, so that independent residuals must be noise.
-    """
-
-    covariances: ChannelCovariances
-    channel: int
-    share_structure: bool
-
-    def without_structure(self, blocks: Blocks) -> tuple[Blocks, Values]:
-        """Return blocks with only the noise of their residuals, and the weights of the intensities, [groups]."""
-        groups = intensity_groups(blocks)
-        ends = [(float(blocks.mean[group].min()), float(blocks.mean[group].max())) for group in groups]
-        shares = self.covariances.noise_shares(self.channel, ends)
-        residual = blocks.residual.copy()
-        for group, share in zip(groups, shares, strict=True):
-            residual[:, group] *= share[:, None]
-        return replace(blocks, residual=residual), reliability(shares)
-
-
 def _estimate_noise(
     tiles: Sequence[Image],
     missing: Sequence[Mask | None],
     step: float,
-    others: _Others | None = None,
+    others: ChannelComparison | None = None,
     *,
     noisy: Sequence[Image] | None = None,
     prior: NoisePrior = NO_PRIOR,
@@ -209,38 +173,25 @@ def _estimate_noise(
         return _fallback(tiles, missing, blocks, impulses, step), VarianceBins(np.zeros(0), np.zeros(0), np.zeros(0))
     flat = flat_blocks(blocks)
     share_structure = others is not None and others.share_structure
-    weights, noise_share = np.ones(len(flat)), None
-    if others is not None:
-        blocks, weights = others.without_structure(blocks)
-        noise_share = others.covariances.overall_shares(others.channel) if share_structure else None
+    blocks, weights = (blocks, np.ones(len(flat))) if others is None else others.without_structure(blocks)
     correlation = measure_correlation(
         blocks,
         flat,
         weights,
-        noise_share=noise_share,
+        noise_share=None if others is None else others.noise_share,
         shared_by=prior.shared_by,
         averaging=None if share_structure else partial(averaging_excess, noisy or tiles, missing),
     )
     accepted = correlation.length > 1 and correlation.confidence >= MIN_CONFIDENCE
-    plateau_bins = residual_bins(blocks, flat, correlation.length - 1)
-    plateau_bins = replace(plateau_bins, variance=plateau_bins.variance / correlation.residual)
-    bins = plateau_bins if accepted else white_noise_bins(blocks, flat)
-    bins = replace(bins, count=bins.count * weights)
-    ends = np.percentile(blocks.mean, (1, 99))
-    variance = fit_variance(bins, blocks.limits, counts=blocks.counts, growth=prior.growth)
-    if variance.gain < 0.0 and not (is_noise_in_light(blocks, flat) and _falls_clearly(variance, ends)):
-        # Under structure, white noise is measured too low, correlated noise and what channels do not share too high.
-        constant = accepted or share_structure
-        at_darkest = NoiseVariance(0.0, float(variance.sigma(ends[0])) ** 2)
-        variance = fit_variance(bins, blocks.limits, growth="constant") if constant else at_darkest
-    median = float(np.median(blocks.mean))
-    gain, offset, read = _camera_parameters(variance, ends)
-    stripes = measure_stripes(tiles, float(variance.sigma(median)))
+    bins, suspected = _measure_variances(blocks, flat, weights, correlation, accepted=accepted)
+    variance = fit_camera_noise(
+        bins, blocks, prior, may_fall=is_noise_in_light(blocks, flat), exceeds=accepted or share_structure
+    )
+    sigma = float(variance.sigma(np.median(blocks.mean)))
+    stripes = measure_stripes(tiles, sigma)
     noise = ChannelNoise(
-        gain=gain,
-        offset=offset,
-        read=read,
-        sigma=float(variance.sigma(median)),
+        *camera_parameters(variance, np.percentile(blocks.mean, (1, 99))),
+        sigma=sigma,
         bright=float(variance.sigma(np.percentile(blocks.mean, 95))),
         correlation=correlation.length if accepted else 1,
         impulses=impulses,
@@ -252,7 +203,7 @@ def _estimate_noise(
         box=correlation.box if accepted else 0,
         confidence=correlation.confidence,
         evidence=correlation.evidence,
-        suspected=0.0 if accepted or correlation.length == 1 else float(np.sqrt(np.median(plateau_bins.variance))),
+        suspected=suspected,
         contrast=median_contrast(blocks),
         step=step,
         floor=_FLOOR_SHARE * float(bins.variance.min()),
@@ -261,26 +212,23 @@ def _estimate_noise(
     return noise, bins
 
 
-def _falls_clearly(variance: NoiseVariance, ends: NDArray[np.float64]) -> bool:
-    """Return whether noise is clearly weaker at the brightest than at the darkest intensity, as in inverted images."""
-    darkest, brightest = (float(variance.sigma(end)) ** 2 for end in ends)
-    return variance.variance > 0.0 and brightest < _FALLING * darkest
-
-
-def _camera_parameters(variance: NoiseVariance, ends: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return gain, offset and read noise of a line. The offset is its zero, but at most the darkest intensity.
-
-    A line cannot distinguish an offset from read noise: a positive variance at intensity zero is attributed to read
-    noise, a negative one to an offset.
+def _measure_variances(
+    blocks: Blocks, flat: list[NDArray[np.intp]], weights: Values, correlation: Correlation, *, accepted: bool
+) -> tuple[VarianceBins, float]:
+    """Return the measured variances, and the standard deviation of correlated noise that was not accepted as noise.
 
     Args:
-        variance: a line or a parabola.
-        ends: the darkest and the brightest intensity.
+        blocks, flat: of one channel; see `measure_correlation`.
+        weights: of the intensities.
+        correlation: of the noise.
+        accepted: whether correlated noise is measured, and not white noise.
     """
-    if variance.quadratic > 0.0 or variance.gain <= 0.0:
-        return min(float(variance.gain), 0.0), 0.0, float(np.sqrt(max(variance.variance, 0.0)))
-    offset = float(min(max(0.0, -variance.variance / variance.gain), max(float(ends[0]), 0.0)))
-    return float(variance.gain), offset, float(np.sqrt(max(variance.variance + variance.gain * offset, 0.0)))
+    plateau = residual_bins(blocks, flat, correlation.length - 1)
+    plateau = replace(plateau, variance=plateau.variance / correlation.residual)
+    bins = plateau if accepted else white_noise_bins(blocks, flat)
+    is_suspected = correlation.length > 1 and not accepted
+    suspected = float(np.sqrt(np.median(plateau.variance))) if is_suspected else 0.0
+    return replace(bins, count=bins.count * weights), suspected
 
 
 def _fallback(

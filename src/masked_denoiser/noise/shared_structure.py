@@ -10,14 +10,15 @@ in units of the noise of each channel, of which the finest residuals, which have
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from masked_denoiser.noise.blocks import BLOCK, DILATIONS, MARGIN, Values, blocks_of, residual
+from masked_denoiser.noise.blocks import BLOCK, DILATIONS, MARGIN, Blocks, Values, blocks_of, residual
 from masked_denoiser.noise.threads import map_in_threads
+from masked_denoiser.noise.variance_model import intensity_groups
 
 #: Channels share fine structure if less than this share of the residual of the most structured blocks is independent.
 _MAX_INDEPENDENT_SHARE = 0.5
@@ -97,6 +98,36 @@ class ChannelCovariances:
         similar = nearest[: max(_MIN_BLOCKS, int(np.count_nonzero(distance == 0.0)))]
         order = similar[np.argsort(self.structure[similar], kind="stable")]
         return order[: max(_MIN_BLOCKS, int(_FLAT_SHARE * len(order)))]
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelComparison:
+    """Comparison of a channel with the other colours of the same region.
+
+    Attributes:
+        covariances: of all channels.
+        channel: index of this channel.
+        share_structure: whether the channels share their structure, so that independent residuals must be noise.
+    """
+
+    covariances: ChannelCovariances
+    channel: int
+    share_structure: bool
+
+    @property
+    def noise_share(self) -> Values | None:
+        """Share of the residuals that is noise, [dilations]; None if the channels do not share their structure."""
+        return self.covariances.overall_shares(self.channel) if self.share_structure else None
+
+    def without_structure(self, blocks: Blocks) -> tuple[Blocks, Values]:
+        """Return blocks with only the noise of their residuals, and the weights of the intensities, [groups]."""
+        groups = intensity_groups(blocks)
+        ends = [(float(blocks.mean[group].min()), float(blocks.mean[group].max())) for group in groups]
+        shares = self.covariances.noise_shares(self.channel, ends)
+        noise = blocks.residual.copy()
+        for group, share in zip(groups, shares, strict=True):
+            noise[:, group] *= share[:, None]
+        return replace(blocks, residual=noise), reliability(shares)
 
 
 def reliability(shares: Values) -> Values:

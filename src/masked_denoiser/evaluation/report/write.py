@@ -20,16 +20,14 @@ _EXPECTED_CHANGE = 5.0
 _CITATION = "H. Chen et al., Masked Image Training for Generalizable Deep Image Denoising, CVPR 2023, arXiv 2303.13132"
 
 
-def check_report_path(path: Path, overwrite: bool) -> None:
-    """Check before a job that its report can be written.
+def check_report_path(path: Path) -> None:
+    """Check before a job that its report has a suitable name.
 
     Raises:
-        PictureError: if the path does not end in .html, or exists and may not be replaced.
+        PictureError: if the path does not end in .html.
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise PictureError(f"{path} does not end in .html; give the report such a name")
-    if path.exists() and not overwrite:
-        raise PictureError(f"{path} exists; write the report elsewhere, or replace it with --overwrite")
 
 
 def write_report(path: Path, source: Source, result: Source, attributes: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ from masked_denoiser.jobs.messages import unremoved_noise_messages
 from masked_denoiser.jobs.pipeline.tile_stages import Pixels
 from masked_denoiser.jobs.resolve_job import resolve_job
 from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.jobs.spec.parameter_names import parameters_in_errors, with_parameters
 from masked_denoiser.jobs.spec.resolved_job import ResolvedJob
 from masked_denoiser.models.catalogue import AUTO
 from masked_denoiser.models.file import Model
@@ -38,6 +39,7 @@ _LOG = logging.getLogger(__name__)
 CACHE_BYTES = 512 * 2**20
 
 
+@parameters_in_errors()
 def denoise_lazy(
     image: Any,
     *,
@@ -81,7 +83,7 @@ def denoise_lazy(
         raise JobError("denoise_lazy has no standard deviation; set std to False, or use denoise_file")
     resolved = resolve_job(source, model=model, options=options, device=device, report=_LOG.info)
     for text in unremoved_noise_messages(resolved.job):
-        warnings.warn(text, UserWarning, stacklevel=2)
+        warnings.warn(with_parameters(text), UserWarning, stacklevel=3)  # between them is `parameters_in_errors`
     blocks = LazyBlocks(resolved)
     fine = _to_dask(blocks.array(cache_bytes))
     if source.closer is not None and not isinstance(image, Source):

@@ -43,7 +43,7 @@ def report_task(layer: Any, result: Any, form: Form, path: Path) -> Task:
     record = _record(result)
     if not record.get("provenance"):
         raise FormError("there is no finished result yet; press Preview or Denoise")
-    check_report_path(path, overwrite=True)
+    check_report_path(path)
     before, after, _ = matching_parts(layer, result, form.axes or None)
     return partial(write_report_page, path, before, after, dict(record["provenance"]))
 
