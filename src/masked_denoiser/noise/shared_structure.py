@@ -44,6 +44,9 @@ _MAX_RATIO_OF_MEAN = 1.5
 #: Share of noise from which on everything counts as noise.
 _NEARLY_ALL = 0.8
 
+#: Ratio of two eigenvalues of the covariance that noise alone may have by chance, if it is blurred by 1.5 pixels.
+_CHANCE_RATIO = 1.6
+
 #: Number of iterations of the factor analysis.
 _ITERATIONS = 40
 
@@ -179,13 +182,19 @@ def noise_shares(covariance: Values) -> Values:
     finest = np.maximum(unique_variances(covariance[..., 0, :, :]), 1e-9 * variances[..., 0, :])[..., None, :]
     units = np.sqrt(finest)
     scaled = covariance / (units[..., :, None] * units[..., None, :])
-    noise = finest * np.linalg.eigvalsh(scaled)[..., :1]
+    noise = finest * _smallest(np.linalg.eigvalsh(scaled))
     # Structure in the finest residuals of a channel falsifies its ratio to the others.
     is_ratio_known = finest > _MIN_FINEST_SHARE * variances[..., :1, :]
-    equal = np.linalg.eigvalsh(covariance)[..., :1]
+    equal = _smallest(np.linalg.eigvalsh(covariance))
     shares = np.maximum(np.where(is_ratio_known, noise, equal), 0.0) / variances
     # Some is shared by chance.
     return np.asarray(np.where(has_variance & (shares < _NEARLY_ALL), shares, 1.0))
+
+
+def _smallest(eigenvalues: NDArray[np.floating]) -> Values:
+    """Return the mean of the eigenvalues that are as small as the smallest, but for chance, [..., 1]."""
+    smallest = np.maximum(eigenvalues[..., :1], 0.0)
+    return np.asarray(eigenvalues.mean(axis=-1, keepdims=True, where=eigenvalues <= _CHANCE_RATIO * smallest + 1e-300))
 
 
 def unique_variances(covariance: Values) -> Values:
