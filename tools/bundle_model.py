@@ -2,7 +2,9 @@
 
     python tools/bundle_model.py runs/general-rgb.safetensors general-rgb
 
-The card keeps the training record; only the list of files becomes a list of data sets.
+The card keeps the training record; only the list of files becomes a list of data sets. With `--average-with FILE`, the
+weights are averaged with those before the last stage of training, which makes them more robust on images unlike those
+that they were trained on (Wortsman et al., *Model soups*, ICML 2022).
 """
 
 from __future__ import annotations
@@ -37,24 +39,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("name", choices=sorted(_TRAINING_DATA))
+    parser.add_argument("--average-with", type=Path, help="model before the last stage of training")
+    parser.add_argument("--output", type=Path, help="file to write, by default that of the bundled model")
     arguments = parser.parse_args()
-    model = read_model(arguments.model)
-    folder = Path(catalogue.__file__).parent / "bundled"
-    Model(bundled_card(model.card, arguments.name), model.weights).save(
-        folder / f"{arguments.name}.safetensors", torch.float16
-    )
+    model, weights = read_model(arguments.model), None
+    if arguments.average_with:
+        earlier = read_model(arguments.average_with).weights
+        weights = {name: (earlier[name] + weight) / 2 for name, weight in model.weights.items()}
+    card = bundled_card(model.card, arguments.name, averaged=weights is not None)
+    bundled = Path(catalogue.__file__).parent / "bundled" / f"{arguments.name}.safetensors"
+    Model(card, weights or model.weights).save(arguments.output or bundled, torch.float16)
 
 
-def bundled_card(card: Card, name: str) -> Card:
-    """Return the card of a bundled model."""
+def bundled_card(card: Card, name: str, *, averaged: bool = False) -> Card:
+    """Return the card of a bundled model, whose weights may be averaged with those before its last stage."""
     steps, hours = _totals(card.training)
+    average = "; the mean of the weights before and after the last stage" if averaged else ""
     return replace(
         card,
         name=name,
         description=(
             f"The default for {_IMAGE_KIND[name]}: one pass without masks, for noise of many kinds and strengths, and "
             "none. A U of convolutions with masked window attention, trained for "
-            f"{steps} steps, {hours:.1f} hours in all."
+            f"{steps} steps, {hours:.1f} hours in all{average}."
         ),
         data=_TRAINING_DATA[name],
         licence="BSD-3-Clause",

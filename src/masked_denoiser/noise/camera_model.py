@@ -24,9 +24,8 @@ def fit_camera_noise(
         blocks: of the channel.
         prior: what the modality says about the noise.
         may_fall: whether the residuals of bright regions are those of noise.
-        exceeds: whether measured variances contain structure, as those of correlated noise, so that the mean is nearer
-            to the truth than that of the darkest, most structured regions; those of white noise are too low where
-            there is structure.
+        exceeds: whether measured variances are rather too high where there is structure, as those of colours, so that
+            the mean is nearer to the truth than the darkest regions; those of single channels are rather too low.
     """
     variance = fit_variance(bins, blocks.limits, counts=blocks.counts, growth=prior.growth)
     if variance.gain >= 0.0 and variance.quadratic >= 0.0:

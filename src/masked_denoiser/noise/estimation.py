@@ -184,9 +184,7 @@ def _estimate_noise(
     )
     accepted = correlation.length > 1 and correlation.confidence >= MIN_CONFIDENCE
     bins, suspected = _measure_variances(blocks, flat, weights, correlation, accepted=accepted)
-    variance = fit_camera_noise(
-        bins, blocks, prior, may_fall=is_noise_in_light(blocks, flat), exceeds=accepted or share_structure
-    )
+    variance = fit_camera_noise(bins, blocks, prior, may_fall=is_noise_in_light(blocks, flat), exceeds=share_structure)
     sigma = float(variance.sigma(np.median(blocks.mean)))
     stripes = measure_stripes(tiles, sigma)
     noise = ChannelNoise(
