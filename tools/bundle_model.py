@@ -40,28 +40,30 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("name", choices=sorted(_TRAINING_DATA))
     parser.add_argument("--average-with", type=Path, help="model before the last stage of training")
+    parser.add_argument("--share", type=float, default=0.5, help="share of the last stage in that average")
     parser.add_argument("--output", type=Path, help="file to write, by default that of the bundled model")
     arguments = parser.parse_args()
     model, weights = read_model(arguments.model), None
     if arguments.average_with:
         earlier = read_model(arguments.average_with).weights
-        weights = {name: (earlier[name] + weight) / 2 for name, weight in model.weights.items()}
-    card = bundled_card(model.card, arguments.name, averaged=weights is not None)
+        share = arguments.share
+        weights = {name: (1 - share) * earlier[name] + share * weight for name, weight in model.weights.items()}
+    card = bundled_card(model.card, arguments.name, last_stage=arguments.share if weights else 1.0)
     bundled = Path(catalogue.__file__).parent / "bundled" / f"{arguments.name}.safetensors"
     Model(card, weights or model.weights).save(arguments.output or bundled, torch.float16)
 
 
-def bundled_card(card: Card, name: str, *, averaged: bool = False) -> Card:
-    """Return the card of a bundled model, whose weights may be averaged with those before its last stage."""
+def bundled_card(card: Card, name: str, *, last_stage: float = 1.0) -> Card:
+    """Return the card of a bundled model; `last_stage` is the share of the last stage of training in the weights."""
     steps, hours = _totals(card.training)
-    average = "; the mean of the weights before and after the last stage" if averaged else ""
+    average = f"; the weights are {1 - last_stage:.0%} those before and {last_stage:.0%} those after the last stage"
     return replace(
         card,
         name=name,
         description=(
             f"The default for {_IMAGE_KIND[name]}: one pass without masks, for noise of many kinds and strengths, and "
             "none. A U of convolutions with masked window attention, trained for "
-            f"{steps} steps, {hours:.1f} hours in all{average}."
+            f"{steps} steps, {hours:.1f} hours in all{average if last_stage < 1 else ''}."
         ),
         data=_TRAINING_DATA[name],
         licence="BSD-3-Clause",

@@ -17,36 +17,49 @@ _FALLING = 0.5
 def fit_camera_noise(
     bins: VarianceBins, blocks: Blocks, prior: NoisePrior, *, may_fall: bool, exceeds: bool
 ) -> NoiseVariance:
-    """Return the variance as a function of intensity; constant if it falls without being that of an inverted image.
+    """Return the variance as a function of intensity.
 
     Args:
         bins: measured variances.
         blocks: of the channel.
         prior: what the modality says about the noise.
-        may_fall: whether the residuals of bright regions are those of noise.
-        exceeds: whether measured variances are rather too high where there is structure, as those of colours, so that
-            the mean is nearer to the truth than the darkest regions; those of single channels are rather too low.
+        may_fall: whether noise that falls with intensity is taken for such, and not for constant noise.
+        exceeds: whether measured variances are too high where there is structure, as those of colours may be, so that
+            constant noise is fitted as such.
     """
     variance = fit_variance(bins, blocks.limits, counts=blocks.counts, growth=prior.growth)
-    if variance.gain >= 0.0 and variance.quadratic >= 0.0:
+    seems_to_fall = variance.gain < 0.0 or variance.quadratic < 0.0
+    ends = np.percentile(blocks.mean, (1, 99))
+    if not (exceeds and seems_to_fall) or (may_fall and _falls_clearly(variance, ends)):
         return variance
-    darkest, brightest = (float(variance.sigma(end)) ** 2 for end in np.percentile(blocks.mean, (1, 99)))
-    if may_fall and variance.gain < 0.0 < variance.variance and brightest < _FALLING * darkest:
-        return variance
-    return fit_variance(bins, blocks.limits, growth="constant") if exceeds else NoiseVariance(0.0, darkest)
+    return fit_variance(bins, blocks.limits, growth="constant")
 
 
-def camera_parameters(variance: NoiseVariance, ends: NDArray[np.float64]) -> tuple[float, float, float]:
+def camera_parameters(
+    variance: NoiseVariance, ends: NDArray[np.float64], *, may_fall: bool
+) -> tuple[float, float, float]:
     """Return gain, offset and read noise of a line. The offset is its zero, but at most the darkest intensity.
 
     A line cannot distinguish an offset from read noise: a positive variance at intensity zero is attributed to read
-    noise, a negative one to an offset.
+    noise, a negative one to an offset. Noise that seems to fall is constant, as strong as in the darkest parts: where
+    it is measured under structure, it is too low.
 
     Args:
         variance: a line or a parabola.
         ends: the darkest and the brightest intensity.
+        may_fall: whether noise that falls with intensity is taken for such.
     """
-    if variance.quadratic > 0.0 or variance.gain <= 0.0:
-        return min(float(variance.gain), 0.0), 0.0, float(np.sqrt(max(variance.variance, 0.0)))
+    if variance.quadratic > 0.0:
+        return 0.0, 0.0, float(np.sqrt(max(variance.variance, 0.0)))
+    if variance.gain <= 0.0:
+        if may_fall and _falls_clearly(variance, ends):
+            return float(variance.gain), 0.0, float(np.sqrt(variance.variance))
+        return 0.0, 0.0, float(variance.sigma(ends[0]))
     offset = float(min(max(0.0, -variance.variance / variance.gain), max(float(ends[0]), 0.0)))
     return float(variance.gain), offset, float(np.sqrt(max(variance.variance + variance.gain * offset, 0.0)))
+
+
+def _falls_clearly(variance: NoiseVariance, ends: NDArray[np.float64]) -> bool:
+    """Return whether noise is clearly weaker at the brightest than at the darkest intensity, as in inverted images."""
+    darkest, brightest = (float(variance.sigma(end)) ** 2 for end in ends)
+    return variance.gain < 0.0 < variance.variance and brightest < _FALLING * darkest

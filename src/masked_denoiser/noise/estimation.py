@@ -184,11 +184,12 @@ def _estimate_noise(
     )
     accepted = correlation.length > 1 and correlation.confidence >= MIN_CONFIDENCE
     bins, suspected = _measure_variances(blocks, flat, weights, correlation, accepted=accepted)
-    variance = fit_camera_noise(bins, blocks, prior, may_fall=is_noise_in_light(blocks, flat), exceeds=share_structure)
+    may_fall = is_noise_in_light(blocks, flat)
+    variance = fit_camera_noise(bins, blocks, prior, may_fall=may_fall, exceeds=share_structure)
     sigma = float(variance.sigma(np.median(blocks.mean)))
     stripes = measure_stripes(tiles, sigma)
     noise = ChannelNoise(
-        *camera_parameters(variance, np.percentile(blocks.mean, (1, 99))),
+        *camera_parameters(variance, np.percentile(blocks.mean, (1, 99)), may_fall=may_fall),
         sigma=sigma,
         bright=float(variance.sigma(np.percentile(blocks.mean, 95))),
         correlation=correlation.length if accepted else 1,
