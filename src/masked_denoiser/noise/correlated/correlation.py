@@ -81,7 +81,7 @@ _AVERAGING_LIMITS = (1.65, 1.35)
 
 #: Limits of the share of the variance of the residual that is noise, if channels share their structure, at the plateau
 #: and beyond. Clean tissue has up to 0.1, from compressed colours.
-_NOISE_SHARE_LIMITS = (0.12, 0.18)
+_NOISE_SHARE_LIMITS = (0.15, 0.21)
 
 #: Smallest confidence at which correlated noise is accepted as noise.
 MIN_CONFIDENCE = 0.5
