@@ -256,6 +256,7 @@ GENERAL = TrainingRecipe(
         "bayer(sigma=2..25, gain=0..6) + jpeg(quality=80..98), "
         "blurred(sigma=2..20, gain=0..4, width=0.6..1.5) + jpeg(quality=80..98), "
         "rician(sigma=1..25), "
+        "reconstruction(sigma=1..30, cutoff=0.4..1.6, streaks=0..4), "
         "gaussian(sigma=0..10) + stripes(sigma=1..10, vertical=0..1), "
         "gaussian(sigma=0..10) + salt_and_pepper(density=0.002..0.04), "
         "poisson(alpha=0.3..2) + salt_and_pepper(density=0..0.02), "

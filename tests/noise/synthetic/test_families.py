@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from skimage.transform import iradon
 from skimage.util import random_noise
 
 from masked_denoiser.noise.synthetic.families import FAMILIES
@@ -126,6 +127,26 @@ def test_stripes(vertical, axis):
     assert noise.mean(axis=axis).std() == pytest.approx(10 * GREY, rel=0.05)
     lines = noise.mean(axis=axis)
     assert abs(np.corrcoef(lines[1:], lines[:-1])[0, 1]) < 0.06
+
+
+def test_reconstruction_has_the_correlation_of_back_projected_noise():
+    white = np.random.default_rng(0).normal(size=(256, 720))
+    angles = np.linspace(0, 180, 720, endpoint=False)
+    slice_ = iradon(white, angles, filter_name="hann", interpolation="cubic", circle=True)[64:192, 64:192]
+    noise = noise_of("reconstruction(sigma=12)")
+    assert noise.std() == pytest.approx(12 * GREY, rel=0.01)
+    for step in ((0, 1), (1, 0), (1, 1), (0, 2), (2, 2), (0, 4)):
+        assert correlation(noise, *step) == pytest.approx(correlation(slice_, *step), abs=0.03)
+
+
+def test_streaks_of_reconstruction_are_lines():
+    images = torch.full((8, 1, 256, 256), 0.5)
+    noisy = add_noise(images, parse_noise("reconstruction(sigma=12, streaks=8)"), generator(0), clip=False)
+    steps = [(0, 2), (2, 0), (2, 2)]
+    for noise in (noisy - images)[:, 0].numpy():
+        assert noise.std() == pytest.approx(12 * GREY, rel=0.05)
+        along = [correlation(noise, *step) for step in steps] + [correlation(noise[::-1], 2, 2)]
+        assert max(along) - min(along) > 0.4
 
 
 def test_jpeg():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Generator, Tensor
 
 from masked_denoiser.noise.synthetic.jpeg import jpeg
-from masked_denoiser.noise.synthetic.neighbouring import bayer, blurred, correlated, stripes
+from masked_denoiser.noise.synthetic.neighbouring import bayer, blurred, correlated, reconstruction, stripes
 from masked_denoiser.noise.synthetic.pixelwise import (
     Amount,
     gaussian,
@@ -139,6 +139,16 @@ FAMILIES = {
             ),
             bayer,
             has_grid=True,
+        ),
+        Family(
+            "reconstruction",
+            "noise of filtered back-projection in computed tomography",
+            (
+                _SIGMA,
+                Parameter("cutoff", 1.0, 0.2, 3.0, "end of the Hann window in units of the Nyquist frequency"),
+                Parameter("streaks", 0.0, 0.0, 20.0, "excess of the amplitude across streaks", (0.0, 4.0)),
+            ),
+            reconstruction,
         ),
         Family("rician", "noise of magnitude images in MRI, which raises the background", (_SIGMA,), rician),
         Family(

@@ -1,6 +1,8 @@
-"""Noise that is correlated between pixels: blur, interpolation of colour sensors, stripes; see `pixelwise`."""
+"""Noise that is correlated between pixels: blur, colour sensors, tomography, stripes; see `pixelwise`."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Generator, Tensor
@@ -67,6 +69,33 @@ def bayer(images: Tensor, generator: Generator, *, sigma: Amount, gain: Amount, 
     kernel = torch.stack([constant_tensor(k, images.device) for k in (_RED_BLUE, _GREEN, _RED_BLUE)])[:, None]
     noise = F.conv2d(sampled, kernel, groups=3)
     return images + (noise if channels == 3 else noise.mean(dim=1, keepdim=True))
+
+
+def reconstruction(images: Tensor, generator: Generator, *, sigma: Amount, cutoff: Amount, streaks: Amount) -> Tensor:
+    """Add the noise of filtered back-projection in computed tomography, the same at all intensities.
+
+    Its power grows with the frequency f up to the window of the reconstruction filter: |f| Hann(f / cutoff)^2
+    (Riederer, Pelc and Chesler, Phys. Med. Biol. 1978). Where rays in one direction meet much bone or metal, their
+    noise is stronger and forms streaks; its direction is random for each image.
+
+    Args:
+        images, generator: see `pixelwise`.
+        sigma: standard deviation in grey levels.
+        cutoff: frequency at which the Hann window ends, in units of the Nyquist frequency.
+        streaks: amplitude of the noise across the direction of the streaks, in excess of that along it: 0 for none.
+    """
+    batch, _, height, width = images.shape
+    rows = torch.fft.fftfreq(height, device=images.device).view(1, 1, -1, 1)
+    columns = torch.fft.fftfreq(width, device=images.device).view(1, 1, 1, -1)
+    frequency = torch.hypot(rows, columns)
+    across = torch.rand(batch, 1, 1, 1, generator=generator, device=images.device) * math.pi
+    squared_cosine = torch.cos(torch.atan2(rows, columns) - across).square()
+    window = torch.cos((math.pi * frequency / cutoff).clamp(max=math.pi / 2)).square()
+    amplitude = frequency.sqrt() * window * (1 + streaks * squared_cosine**8)
+    power = amplitude.square().mean((-2, -1), keepdim=True).clamp(min=1e-12)  # 0 in an image of one pixel
+    amplitude = amplitude / power.sqrt()
+    noise: Tensor = torch.fft.ifft2(torch.fft.fft2(_white_noise(images, generator, margin=0)) * amplitude).real
+    return images + noise * (sigma * GREY_LEVEL)
 
 
 def stripes(images: Tensor, generator: Generator, *, sigma: Amount, vertical: Amount) -> Tensor:
