@@ -36,6 +36,9 @@ _HOMES = {
     "sample_path": "masked_denoiser.samples",
 }
 
+#: Functions that other parts of the package call, too: their messages, which name flags, are translated here.
+_MESSAGES_NAME_FLAGS = ("estimate_noise", "open_image")
+
 __all__ = [
     "Options",
     "denoise",
@@ -57,7 +60,11 @@ def __getattr__(name: str) -> Any:
         return import_module("masked_denoiser.version").program_version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_HOMES[name]), name)
+    if name in _MESSAGES_NAME_FLAGS:
+        value = import_module("masked_denoiser.jobs.spec.parameter_names").parameters_in_errors()(value)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

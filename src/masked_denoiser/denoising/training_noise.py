@@ -59,7 +59,7 @@ def _correlation(step: Step) -> int:
     """Return the distance in pixels at which the noise of a step is independent."""
     if step.family == "blurred":
         return max(spread for spread in DILATIONS if spread <= max(3.0, 4 * step.values[2].high))
-    return 3 if step.family in ("correlated", "bayer") else 1
+    return 3 if step.family in ("correlated", "bayer", "reconstruction") else 1
 
 
 def _gain(step: Step) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from masked_denoiser.inference.device import choose_device, computes_bfloat16
+from masked_denoiser.jobs.spec.parameter_names import parameters_in_errors, with_parameters
 from masked_denoiser.messages import Message
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.catalogue import AUTO, load_model, resolve_auto
@@ -28,6 +29,7 @@ _GPU_BATCH = 32
 _MIN_MASKED_PATCHES = 0.5
 
 
+@parameters_in_errors()
 def fine_tune(
     model: Model | str | Path,
     images: Iterable[ImageInput],
@@ -82,8 +84,8 @@ def fine_tune(
 
 
 def _warn(text: str) -> None:
-    """Issue a warning that names the caller of `fine_tune`."""
-    warnings.warn(text, UserWarning, stacklevel=3)
+    """Issue a warning that names parameters, and points to the caller of `fine_tune`."""
+    warnings.warn(with_parameters(text), UserWarning, stacklevel=4)  # between them is `parameters_in_errors`
 
 
 def load_base(name: str | Path, images: Sequence[ImageInput], axes: str | None = None, reader: str = "") -> Model:

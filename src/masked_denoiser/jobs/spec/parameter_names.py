@@ -11,13 +11,20 @@ from masked_denoiser.jobs.spec.options import OPTIONS, flag_of
 
 #: Parameters by the flag that messages, which are those of the command line, name.
 _PARAMETERS = {flag_of(option): name for name, option in OPTIONS.items()} | {
-    f"--{name}": name for name in ("model", "axes", "reader", "device", "resume", "overwrite", "scheduler", "workers")
+    f"--{name.replace('_', '-')}": name
+    for name in (
+        *("model", "axes", "reader", "device", "resume", "overwrite", "scheduler", "workers"),
+        *("clean", "validation_clean", "way"),
+    )
 }
 
 #: Parameters that are switched on by True.
 _SWITCHES = ("resume", "overwrite", *(name for name, option in OPTIONS.items() if option.default is False))
 
 _FLAG = re.compile(r"(?<![\w/-])(?P<flag>--[a-z]+(?:-[a-z]+)*)(?: (?P<word>\w+))?")
+
+#: A setting of a training, which is a parameter of `fine_tune`.
+_SETTING = re.compile(r"--set (?P<name>\w+)=(?P<value>[\w.]+)")
 
 
 @contextmanager
@@ -32,7 +39,7 @@ def parameters_in_errors() -> Iterator[None]:
 
 def with_parameters(text: str) -> str:
     """Return a message with the parameters of Python in place of flags."""
-    return _FLAG.sub(_to_parameter, text)
+    return _FLAG.sub(_to_parameter, _SETTING.sub(r"\g<name>='\g<value>'", text))
 
 
 def _to_parameter(match: re.Match[str]) -> str:
@@ -41,6 +48,13 @@ def _to_parameter(match: re.Match[str]) -> str:
     if flag not in _PARAMETERS:
         return match[0]
     name = _PARAMETERS[flag]
-    if word and (word in OPTIONS[name].choices if name in OPTIONS else name == "axes" and word.isupper()):
+    if word and _is_value(name, word):
         return f"{name}={word!r}"
     return f"{name}{'=True' if name in _SWITCHES else ''}{word and f' {word}'}"
+
+
+def _is_value(name: str, word: str) -> bool:
+    """Return whether the word after the flag of a parameter is a value of it, and not the next word of the sentence."""
+    if name in OPTIONS:
+        return word in OPTIONS[name].choices
+    return name == "way" or (name == "axes" and word.isupper())
