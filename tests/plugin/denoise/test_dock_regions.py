@@ -114,6 +114,16 @@ def test_command_is_copied_to_clipboard(viewer, open_dock, plane, tmp_path):  # 
     assert f"copied: {line}" in dock.messages.toPlainText()
 
 
+def test_suggested_path_follows_the_name_of_the_layer(viewer, open_dock, plane):  # noqa: F811
+    layer, dock = viewer.add_image(plane, name="first"), open_dock()
+    dock.output.kind.setCurrentText("OME-Zarr on disk")
+    layer.name = "second"
+    assert dock.output.path.text().endswith("second denoised.ome.zarr")
+    dock.output.path.setText("/data/mine.ome.zarr")
+    layer.name = "third"
+    assert dock.output.path.text() == "/data/mine.ome.zarr"
+
+
 def test_slice_fields_follow_layer_axes(viewer, open_dock, plane):  # noqa: F811
     viewer.add_image(plane)
     slices = open_dock().expert.slices

@@ -229,6 +229,13 @@ def test_task_cancelled_before_first_tile_frees_output(models, tmp_path, monkeyp
     assert kept
 
 
+def test_job_that_changes_nothing_ends_as_cancelled_if_it_was(models, tmp_path):
+    request, cancel = make_request(Form(model="tiny-gray", device="cpu"), SOURCE, input=None), threading.Event()
+    assert not any(isinstance(event, Cancelled) for event in tasks.denoise(request, cancel))
+    cancel.set()
+    assert isinstance(list(tasks.denoise(request, cancel))[-1], Cancelled)
+
+
 def test_presenter_without_layers_shows_message(models):
     from napari.components import ViewerModel
 

@@ -27,6 +27,9 @@ class LayerChoiceView(Protocol):
     def suggest_paths(self, name: str, path: Path | None) -> None:
         """Suggest output paths for a layer of this name and file."""
 
+    def rename_paths(self, name: str) -> None:
+        """Suggest output paths for the new name of the layer; a path that was typed is kept."""
+
     def show_notes(self, notes: list[str]) -> None:
         """Show what is to be known about the chosen layer; hide the field if there is nothing."""
 
@@ -129,7 +132,9 @@ class LayerChooser:
             self.layer = None
             self._set_layer(layer)
 
-    def _renamed(self, event: Any = None) -> None:
+    def _renamed(self, event: Any) -> None:
+        if event.source is self.layer:
+            self._view.rename_paths(self.layer.name)
         self._show_layers()
 
     def _show_layers(self) -> None:

@@ -109,7 +109,7 @@ def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:
 
     with open_executor(request.scheduler or None) as executor, _prepare(request, executor) as prepared:
         yield from (Message(text) for text in prepared.messages)
-        if _changes_nothing(prepared.job):
+        if _changes_nothing(prepared.job) and not cancel.is_set():
             yield LeftUnchanged(describe_unchanged(prepared.job, request.source))
             if request.output is None:
                 return

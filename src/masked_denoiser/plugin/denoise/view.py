@@ -34,6 +34,9 @@ class DenoiseView(AskingView, Protocol):
     def suggest_paths(self, name: str, path: Path | None) -> None:
         """Suggest output paths for a layer of this name and file."""
 
+    def rename_paths(self, name: str) -> None:
+        """Suggest output paths for the new name of the layer; a path that was typed is kept."""
+
     def show_shapes(self, names: list[str]) -> None:
         """Set the list of Shapes layers."""
 

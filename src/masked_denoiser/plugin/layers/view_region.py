@@ -42,7 +42,10 @@ def choose_preview_region(
     size = f"{len(rows)} x {len(columns)} pixels"
     pairs = zip((rows, columns), view, strict=True)
     covered = all(part.start <= span.start and span.stop <= part.stop for part, span in pairs)
-    message = f"preview of the {size} in view" if covered else f"preview of {size} around the centre of the view"
+    where = "image" if visible is None else "view"
+    message = f"preview of {size} around the centre of the {where}"
+    if covered:
+        message = f"preview of all {size}" if visible is None else f"preview of the {size} in view"
     return Region(slices, rows, columns), message + _describe_position(slices, source, start)
 
 

@@ -61,6 +61,10 @@ class DenoiseFields(TaskDock):
         """Suggest output paths for a layer of this name and file."""
         self.output.suggest(name, path)
 
+    def rename_paths(self, name: str) -> None:
+        """Suggest output paths for the new name of the layer; a path that was typed is kept."""
+        self.output.rename(name)
+
     def show_shapes(self, names: list[str]) -> None:
         """Set the list of Shapes layers."""
         self.region.show_shapes(names)

@@ -156,6 +156,12 @@ class OutputChoice(QWidget):
             self._folder = Path(self.path.text()).parent
         self._kind_changed()
 
+    def rename(self, name: str) -> None:
+        """Suggest a path for the new name of the layer; a path that was typed is kept."""
+        self._name = name
+        if self.path.text() == self._suggested:
+            self._kind_changed()
+
     def _kind_changed(self, _index: int = 0) -> None:
         self._path_row.setVisible(self.output != "memory")
         self._suggested = default_path(self.output, self._name, self._folder, self._input, Path.home())
