@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,11 @@ from masked_denoiser.noise.estimation import PlanePair, nearly_gray
 #: Side in pixels of a tile.
 _SIDE = 256
 
-#: Largest number of pixels of a plane that is read as a whole instead.
-_WHOLE_PIXELS = 1024 * 1024
+#: Largest number of pixels of a plane that is read as a whole instead, if so many different planes are read.
+_WHOLE_PIXELS, _WHOLE_PLANES = 1024 * 1024, 4
+
+#: Number of rectangles that are read for each one that is kept, if others have one value only.
+_CANDIDATES = 6
 
 #: Number of rectangles that are compared with the next plane.
 _COMPARED_RECTANGLES = 4
@@ -112,10 +115,9 @@ def read_sample(
         seed: of the sample.
         count: number of tiles of 256 x 256 pixels.
     """
-    rectangles = list(_choose_rectangles(source, planes, seed, count))
-    tiles = [source.read(*rectangle) for rectangle in rectangles]
+    rectangles, tiles = _read_rectangles(source, *_choose_rectangles(source, planes, seed, count), intensity_range)
     masks = [intensity_range.missing_mask(tile) for tile in tiles]
-    valid = [tile.ravel() if mask is None else tile[~mask] for tile, mask in zip(tiles, masks, strict=True)]
+    valid = [_valid_values(tile, mask) for tile, mask in zip(tiles, masks, strict=True)]
     return RawSample(
         tuple(tiles),
         tuple(masks),
@@ -154,15 +156,48 @@ def _quantization_step(values: NDArray[Any]) -> float:
     return quantization_step(unique)
 
 
-def _choose_rectangles(source: Source, planes: Sequence[Plane], seed: int, count: int) -> Iterator[Rectangle]:
-    """Yield a few whole planes if they are small, otherwise random tiles."""
+def _read_rectangles(
+    source: Source, candidates: Iterable[Rectangle], count: int, intensity_range: IntensityRange
+) -> tuple[list[Rectangle], list[NDArray[Any]]]:
+    """Read rectangles until `count` have more than one value; a masked background or an empty plane shows no noise.
+
+    Where there are fewer, the rectangles of one value take their place.
+    """
+    found: list[tuple[Rectangle, NDArray[Any]]] = []
+    constant: list[tuple[Rectangle, NDArray[Any]]] = []
+    for rectangle in candidates:
+        tile = source.read(*rectangle)
+        values = _valid_values(tile, intensity_range.missing_mask(tile))
+        if values.size and values.min() != values.max():
+            found.append((rectangle, tile))
+        elif len(constant) < count:
+            constant.append((rectangle, tile))
+        if len(found) == count:
+            break
+    chosen = [*found, *constant][:count]
+    return [rectangle for rectangle, _ in chosen], [tile for _, tile in chosen]
+
+
+def _valid_values(tile: NDArray[Any], missing: NDArray[np.bool_] | None) -> NDArray[Any]:
+    return tile.ravel() if missing is None else tile[~missing]
+
+
+def _choose_rectangles(
+    source: Source, planes: Sequence[Plane], seed: int, count: int
+) -> tuple[Iterator[Rectangle], int]:
+    """Return candidates, and how many of them to read: whole planes if they are small, otherwise random tiles."""
     rng = np.random.default_rng(seed)
     height, width = source.size_yx
-    if height * width <= _WHOLE_PIXELS:
-        few = max(1, count * _SIDE**2 // (height * width))
-        chosen = planes if len(planes) <= few else [planes[i] for i in sorted(rng.permutation(len(planes))[:few])]
-        yield from ((plane, slice(0, height), slice(0, width)) for plane in chosen)
-        return
+    few = count * _SIDE**2 // (height * width)
+    if (len(planes) > 1 and few < min(len(planes), _WHOLE_PLANES)) or height * width > _WHOLE_PIXELS:
+        return _random_tiles(source, planes, rng, count * _CANDIDATES), count
+    few = max(1, few)
+    order = range(len(planes)) if len(planes) <= few else rng.permutation(len(planes))[: few * _CANDIDATES].tolist()
+    return ((planes[i], slice(0, height), slice(0, width)) for i in order), few
+
+
+def _random_tiles(source: Source, planes: Sequence[Plane], rng: np.random.Generator, count: int) -> Iterator[Rectangle]:
+    height, width = source.size_yx
     for _ in range(count):
         plane = planes[int(rng.integers(len(planes)))]
         y, x = (int(rng.integers(max(1, side - _SIDE + 1))) for side in (height, width))
