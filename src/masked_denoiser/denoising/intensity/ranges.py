@@ -25,10 +25,10 @@ from masked_denoiser.images.source import Source
 Pixels = np.ndarray[Any, np.dtype[Any]]
 
 #: A plane, and the rows and columns of a rectangle in it.
-_Rectangle = tuple[Plane, slice, slice]
+Rectangle = tuple[Plane, slice, slice]
 
 #: Number of rectangles that are read to measure the range of a channel, and their side in pixels.
-_RECTANGLES, _SIDE = 32, 256
+_RECTANGLES, RECTANGLE_SIDE = 32, 256
 
 #: Percentiles of the bulk of an image; their distance is its contrast.
 _BULK_PERCENTILES = (1.0, 99.0)
@@ -277,21 +277,22 @@ def sample_rectangles(source: Source, planes: list[Plane], seed: int) -> Iterato
     """Yield rectangles [C, H, W] of these planes: all of a small image, seeded random ones of a large image."""
     rectangles = _all_rectangles(planes, source.size_yx)
     rng = np.random.default_rng(seed)
-    count = len(planes) * -(-source.size_yx[0] // _SIDE) * -(-source.size_yx[1] // _SIDE)
+    count = len(planes) * -(-source.size_yx[0] // RECTANGLE_SIDE) * -(-source.size_yx[1] // RECTANGLE_SIDE)
     if count > _RECTANGLES:
-        rectangles = (_random_rectangle(planes, source.size_yx, rng) for _ in range(_RECTANGLES))
+        rectangles = (random_rectangle(planes, source.size_yx, rng) for _ in range(_RECTANGLES))
     for plane, ys, xs in islice(rectangles, _RECTANGLES):
         yield source.read(plane, ys, xs)
 
 
-def _all_rectangles(planes: list[Plane], size: tuple[int, int]) -> Iterator[_Rectangle]:
+def _all_rectangles(planes: list[Plane], size: tuple[int, int]) -> Iterator[Rectangle]:
     for plane in planes:
-        for y in range(0, size[0], _SIDE):
-            for x in range(0, size[1], _SIDE):
-                yield plane, slice(y, min(y + _SIDE, size[0])), slice(x, min(x + _SIDE, size[1]))
+        for y in range(0, size[0], RECTANGLE_SIDE):
+            for x in range(0, size[1], RECTANGLE_SIDE):
+                yield plane, slice(y, min(y + RECTANGLE_SIDE, size[0])), slice(x, min(x + RECTANGLE_SIDE, size[1]))
 
 
-def _random_rectangle(planes: list[Plane], size: tuple[int, int], rng: np.random.Generator) -> _Rectangle:
+def random_rectangle(planes: Sequence[Plane], size: tuple[int, int], rng: np.random.Generator) -> Rectangle:
+    """Return a random rectangle of `RECTANGLE_SIDE` pixels, or of the whole size where that is smaller."""
     plane = planes[int(rng.integers(len(planes)))]
-    y, x = (int(rng.integers(max(1, side - _SIDE + 1))) for side in size)
-    return plane, slice(y, min(y + _SIDE, size[0])), slice(x, min(x + _SIDE, size[1]))
+    y, x = (int(rng.integers(max(1, side - RECTANGLE_SIDE + 1))) for side in size)
+    return plane, slice(y, min(y + RECTANGLE_SIDE, size[0])), slice(x, min(x + RECTANGLE_SIDE, size[1]))

@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.intensity.fill_values import quantization_step
-from masked_denoiser.denoising.intensity.ranges import IntensityRange
+from masked_denoiser.denoising.intensity.ranges import (
+    RECTANGLE_SIDE,
+    IntensityRange,
+    Rectangle,
+    random_rectangle,
+)
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.noise.estimation import PlanePair, nearly_gray
-
-#: Side in pixels of a tile.
-_SIDE = 256
 
 #: Largest number of pixels of a plane that is read as a whole instead, if so many different planes are read.
 _WHOLE_PIXELS, _WHOLE_PLANES = 1024 * 1024, 4
@@ -32,9 +34,6 @@ _STEP_VALUES = 200_000
 
 #: Share of unique values above which floats have no quantization step.
 _CONTINUOUS_SHARE = 0.2
-
-#: A plane, and the rows and columns of a rectangle in it.
-Rectangle = tuple[Plane, slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,17 +187,9 @@ def _choose_rectangles(
     """Return candidates, and how many of them to read: whole planes if they are small, otherwise random tiles."""
     rng = np.random.default_rng(seed)
     height, width = source.size_yx
-    few = count * _SIDE**2 // (height * width)
+    few = count * RECTANGLE_SIDE**2 // (height * width)
     if (len(planes) > 1 and few < min(len(planes), _WHOLE_PLANES)) or height * width > _WHOLE_PIXELS:
-        return _random_tiles(source, planes, rng, count * _CANDIDATES), count
+        return (random_rectangle(planes, source.size_yx, rng) for _ in range(count * _CANDIDATES)), count
     few = max(1, few)
     order = range(len(planes)) if len(planes) <= few else rng.permutation(len(planes))[: few * _CANDIDATES].tolist()
     return ((planes[i], slice(0, height), slice(0, width)) for i in order), few
-
-
-def _random_tiles(source: Source, planes: Sequence[Plane], rng: np.random.Generator, count: int) -> Iterator[Rectangle]:
-    height, width = source.size_yx
-    for _ in range(count):
-        plane = planes[int(rng.integers(len(planes)))]
-        y, x = (int(rng.integers(max(1, side - _SIDE + 1))) for side in (height, width))
-        yield plane, slice(y, min(y + _SIDE, height)), slice(x, min(x + _SIDE, width))
