@@ -117,7 +117,7 @@ def main() -> None:
         with open_image(folder / "out.ome.zarr") as out, open_image(folder / "slide.zarr") as source:
             result, expected = out.data[:, -512:, -512:], np.moveaxis(source.data[-512:, -512:], -1, 0)
             same = abs(result.astype(int) - expected).max() <= 1
-            print(f"| last corner as returned by the stub | {'yes' if same else 'NO'} |")
+            print(f"| last corner of the result as the network returned it | {'yes' if same else 'NO'} |")
 
 
 def _time_plan(source: Source) -> None:
