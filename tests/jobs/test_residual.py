@@ -27,7 +27,7 @@ def test_residual_is_the_difference(
     pixels, output, path = image(shape), tmp_path / f"out{result_suffix}", tmp_path / f"removed{suffix}"
     denoise_file(open_image(pixels, axes=axes), output, **HOW)
     with open_image(pixels, axes=axes) as source, open_image(output) as result:
-        check_residual(path, source, output)
+        check_residual(path, source, [output])
         write_residual(path, source, result)
         with open_image(path) as removed:
             assert removed.dtype == np.float32
@@ -51,7 +51,7 @@ def planes_of(source: Any, index: tuple[tuple[str, int], ...]) -> Any:
 def test_residual_never_replaces_image_or_result(tmp_path: Path) -> None:
     denoise_file(open_image(image((40, 40)), axes="YX"), tmp_path / "out.ome.zarr", **HOW)
     with open_image(tmp_path / "out.ome.zarr") as source, pytest.raises(ImageError, match="lies in the input"):
-        check_residual(tmp_path / "out.ome.zarr", source, tmp_path / "other.ome.zarr")
+        check_residual(tmp_path / "out.ome.zarr", source, [tmp_path / "other.ome.zarr"])
     source = open_image(image((40, 40)), axes="YX")
     with pytest.raises(ImageError, match="lies in the result"):
-        check_residual(tmp_path / "out.ome.zarr", source, tmp_path / "out.ome.zarr")
+        check_residual(tmp_path / "out.ome.zarr", source, [tmp_path / "out.ome.zarr"])

@@ -20,9 +20,11 @@ def check_further_outputs(arguments: Namespace, source: Source) -> None:
     """
     if arguments.residual:
         from masked_denoiser.jobs.residual import check_residual
+        from masked_denoiser.jobs.storage.output import std_path
 
-        path = Path(arguments.residual)
-        check_residual(path, source, Path(arguments.output), overwrite=arguments.overwrite)
+        path, output = Path(arguments.residual), Path(arguments.output)
+        outputs = [output, *([std_path(output)] if arguments.std else [])]
+        check_residual(path, source, outputs, overwrite=arguments.overwrite)
         _check_absent(path, "residual", arguments)
     if arguments.report:
         from masked_denoiser.evaluation.report.write import check_report_path

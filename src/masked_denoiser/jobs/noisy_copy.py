@@ -15,6 +15,7 @@ from masked_denoiser.denoising.intensity.recipe_ranges import measure_recipe_ran
 from masked_denoiser.errors import JobError
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.writers.base import Sink
 from masked_denoiser.images.writers.create import create_sink
 from masked_denoiser.images.writers.output_path import (
     check_disk_space,
@@ -23,6 +24,7 @@ from masked_denoiser.images.writers.output_path import (
     estimate_bytes,
     kind_of,
 )
+from masked_denoiser.jobs.storage.journal import Journal, lock_output
 from masked_denoiser.noise.synthetic.recipe import TYPICAL_DISTINCT_VALUES, NoiseRecipe, add_noise
 
 #: Side of the chunks of the output, in pixels.
@@ -62,37 +64,52 @@ def noisy_copy(
     check_output(output, source)
     if kind_of(output) == "DICOM":
         raise JobError(f"{output}: a noisy copy cannot be written as DICOM; write to .nii.gz or .ome.zarr")
+    if Journal.path_for(output).exists():
+        raise JobError(f"{output} is the unfinished output of a job; finish it with --resume, or write elsewhere")
     if output.exists() and not overwrite:
         raise JobError(f"{output} exists; write elsewhere, or replace it with --overwrite")
     check_disk_space(output, estimate_bytes(source, output, None), [output])
     planes = list(list_planes(source.axes, source.sizes, source.rgb))
     ranges = measure_recipe_ranges(source, planes)
-    sink = create_sink(output, source, chunk=_CHUNK, overwrite=overwrite, attributes={"noise": str(recipe)})
+    with lock_output(output):
+        sink = create_sink(output, source, chunk=_CHUNK, overwrite=overwrite, attributes={"noise": str(recipe)})
+        finished = False
+        try:
+            yield from _write_planes(sink, source, planes, ranges, recipe, seed)
+            sink.finish()
+            finished = True
+        finally:
+            if not finished:
+                sink.close()
+                discard_output(output)
+
+
+def _write_planes(
+    sink: Sink,
+    source: Source,
+    planes: list[Plane],
+    ranges: dict[int, IntensityRange],
+    recipe: NoiseRecipe,
+    seed: int,
+) -> Iterator[CopyProgress]:
+    """Write all planes with noise, in bands."""
     height, width = source.size_yx
     band = max(_CHUNK, _MAX_BAND_SAMPLES // (width * max(plane.channels for plane in planes)) // _CHUNK * _CHUNK)
     starts = range(0, height, band)
-    finished = False
-    try:
-        for number, plane in enumerate(planes):
-            generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
-            drawn = recipe.draw(generator)
-            distinct = None if len(starts) == 1 else TYPICAL_DISTINCT_VALUES
-            for count, top in enumerate(starts):
-                rows = slice(top, min(top + band, height))
-                pixels = source.read(plane, rows, slice(0, width))
-                if not plane.copied:
-                    pixels = _add_noise(pixels, ranges[plane.range_key], drawn, generator, distinct)
-                _write(sink, plane, top, pixels)
-                yield CopyProgress(number * len(starts) + count + 1, len(planes) * len(starts))
-        sink.finish()
-        finished = True
-    finally:
-        if not finished:
-            sink.close()
-            discard_output(output)
+    for number, plane in enumerate(planes):
+        generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
+        drawn = recipe.draw(generator)
+        distinct = None if len(starts) == 1 else TYPICAL_DISTINCT_VALUES
+        for count, top in enumerate(starts):
+            rows = slice(top, min(top + band, height))
+            pixels = source.read(plane, rows, slice(0, width))
+            if not plane.copied:
+                pixels = _add_noise(pixels, ranges[plane.range_key], drawn, generator, distinct)
+            _write(sink, plane, top, pixels)
+            yield CopyProgress(number * len(starts) + count + 1, len(planes) * len(starts))
 
 
-def _write(sink: Any, plane: Plane, top: int, pixels: np.ndarray[Any, Any]) -> None:
+def _write(sink: Sink, plane: Plane, top: int, pixels: np.ndarray[Any, Any]) -> None:
     """Write a band in blocks of one chunk, the largest that sinks accept."""
     for row in range(0, pixels.shape[1], _CHUNK):
         for left in range(0, pixels.shape[2], _CHUNK):

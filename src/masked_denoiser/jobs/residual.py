@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from masked_denoiser.errors import ImageError
 from masked_denoiser.images.lazy_arrays import with_axes
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
-from masked_denoiser.images.validation.file_identity import find_overlap
-from masked_denoiser.images.writers.base import ProgressCallback, no_progress
+from masked_denoiser.images.validation.file_identity import find_overlap, name_key
+from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress
 from masked_denoiser.images.writers.create import create_sink
 from masked_denoiser.images.writers.downsample import regions
 from masked_denoiser.images.writers.output_path import (
@@ -24,6 +24,7 @@ from masked_denoiser.images.writers.output_path import (
     estimate_bytes,
     kind_of,
 )
+from masked_denoiser.jobs.storage.journal import lock_output
 
 #: Side in pixels of the blocks that are read and written.
 _BLOCK_SIDE = 512
@@ -32,17 +33,24 @@ _BLOCK_SIDE = 512
 _WINDOW_SIGMAS = 4.0
 
 
-def check_residual(path: Path, source: Source, output: Path, *, overwrite: bool = False) -> None:
+def check_residual(path: Path, source: Source, outputs: Sequence[Path], *, overwrite: bool = False) -> None:
     """Check before a job that its residual can be written; with `overwrite`, in place of an existing one.
 
+    Args:
+        path: of the residual.
+        source: the image.
+        outputs: paths that the job writes.
+        overwrite: whether an existing residual is replaced.
+
     Raises:
-        ImageError: if the path has no known suffix, is the image or its result, or cannot be written.
+        ImageError: if the path has no known suffix, is the image or an output, or cannot be written.
     """
     check_output(path, source)
     if kind_of(path) == "DICOM":
         raise ImageError(f"{path}: a residual has negative values, which DICOM may not store; write to .nii.gz")
-    if find_overlap(path, [output]) is not None:
-        raise ImageError(f"{path} is, holds or lies in the result {output}: write the residual elsewhere")
+    for output in outputs:
+        if find_overlap(path, [output]) is not None or name_key(path) == name_key(output):
+            raise ImageError(f"{path} is, holds or lies in the result {output}: write the residual elsewhere")
     check_disk_space(path, estimate_bytes(source, path, np.float32), [path] if overwrite else [])
 
 
@@ -82,7 +90,13 @@ def write_residual(
         fill_values=(),
     )
     attributes = {"settings": {"anonymize": True}} if anonymize else {}
-    sink = create_sink(path, gray, chunk=_BLOCK_SIDE, overwrite=overwrite, dtype=np.float32, attributes=attributes)
+    with lock_output(path):
+        sink = create_sink(path, gray, chunk=_BLOCK_SIDE, overwrite=overwrite, dtype=np.float32, attributes=attributes)
+        _write_blocks(sink, path, source, result, progress)
+
+
+def _write_blocks(sink: Sink, path: Path, source: Source, result: Source, progress: ProgressCallback) -> None:
+    """Write all blocks of a residual, and complete it; an exception removes it."""
     try:
         blocks = list(_blocks(source))
         for number, (plane, ys, xs) in enumerate(blocks):

@@ -16,8 +16,9 @@ from hypothesis.extra import numpy as arrays
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.open import open_image
+from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.selection import crop, parse_selection
-from masked_denoiser.images.writers.create import create_sink
+from masked_denoiser.images.writers.create import check_sink, create_sink
 from masked_denoiser.images.writers.provenance import read_attributes
 from tests.images.dicom_files import OBLIQUE, write_series
 from tests.images.writers.copies import ATTRIBUTES, copy_image
@@ -75,7 +76,7 @@ def test_rounding_is_below_a_tenth_of_the_noise(low: int, high: int, dtype: Any,
     stored = np.rint(np.clip(RNG.normal((low + high) / 2, sigma, (40, 30, 20)), low, high)).astype(dtype)
     stored[0, 0, :2] = low, high
     nib.save(nib.Nifti1Image(stored, AFFINE), tmp_path / "in.nii")
-    change = RNG.uniform(-0.5, 0.5, 1)[0]
+    change = 0.37
     with open_image(tmp_path / "in.nii") as source:
         copy_image(source, tmp_path / "out.nii", change)
     image: Any = nib.load(tmp_path / "out.nii")
@@ -195,3 +196,20 @@ def test_nifti_refuses_channels(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"NIfTI has no channels, and the image has 2; .* --select C=0"):
         create_sink(tmp_path / "out.nii", source, chunk=64)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("dtype", "stored"), [(np.uint16, None), (np.uint8, np.float32)])
+def test_nifti_refuses_colours_of_more_than_8_bits(tmp_path: Path, dtype: Any, stored: Any) -> None:
+    source = open_image(np.zeros((8, 8, 3), dtype), axes="YXS")
+    with pytest.raises(ImageError, match="NIfTI stores colours of 8 bits only"):
+        check_sink(tmp_path / "out.nii", source, chunk=64, dtype=stored)
+
+
+def test_colours_of_nifti_are_clipped(tmp_path: Path) -> None:
+    source = open_image(np.zeros((2, 2, 3), np.uint8), axes="YXS")
+    sink = create_sink(tmp_path / "out.nii", source, chunk=64)
+    (plane,) = list_planes(source.axes, source.sizes, source.rgb)
+    sink.write(plane, 0, 0, np.full((3, 2, 2), np.float32([[-0.6, 255.7], [254.6, 0.4]])))
+    sink.finish()
+    with open_image(tmp_path / "out.nii") as result:
+        np.testing.assert_array_equal(np.asarray(result.data[...])[..., 0].squeeze(), [[0, 255], [255, 0]])

@@ -102,6 +102,17 @@ def test_cluster_output_equals_single_process_output(cluster, image, tmp_path, s
     assert leftovers(tmp_path / f"a{suffix}") == []
 
 
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_workers_may_write_the_colours_of_a_pixel_at_the_same_time(cluster, tmp_path, suffix):
+    image = make_input(tmp_path, side=64)
+    options = replace(OPTIONS, tile=64, channels="each")
+    here = denoise_locally(image, tmp_path / f"here{suffix}", options)
+    for number in range(4):
+        output = tmp_path / f"{number}{suffix}"
+        list(prepare(cluster, image, output, options).pipeline.run())
+        assert fingerprint(output) == here
+
+
 def test_workers_average_neighbouring_planes_as_a_single_process(cluster, image, tmp_path):
     y, x = np.mgrid[:64, :96]
     series = 120 + 50 * np.sin(x / 9) * np.sin(y / 7) + np.random.default_rng(0).normal(0, 15, (3, 64, 96))

@@ -117,7 +117,7 @@ def test_reader_is_kept_and_the_format_before_it_is_named(tmp_path):
     del content["job"]["reader"]
     (tmp_path / "job.json").write_text(json.dumps(content | {"format": 5}))
     with pytest.raises(
-        JobError, match=r"job\.json has format 5 of job files, and this version reads 6; write it again"
+        JobError, match=r"job\.json has format 5 of job files, and this version reads 7; write it again"
     ):
         read_job_file(tmp_path / "job.json")
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,10 +17,14 @@ from masked_denoiser.errors import AlreadyCompleteError, DamagedError, ImageErro
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.writers.provenance import read_attributes
 from masked_denoiser.jobs.api import denoise_file
+from masked_denoiser.jobs.noisy_copy import noisy_copy
 from masked_denoiser.jobs.pipeline.events import Finished, TileDone
 from masked_denoiser.jobs.prepare import prepare_file
+from masked_denoiser.jobs.residual import check_residual
 from masked_denoiser.jobs.storage.journal import Journal
+from masked_denoiser.jobs.storage.output import std_path
 from masked_denoiser.messages import Message
+from masked_denoiser.noise.synthetic.parse import parse_noise
 from tests.jobs.job_cases import OPTIONS, fingerprint, leftovers, make_input
 
 
@@ -62,7 +67,10 @@ def test_damage_stops_the_job_and_repair_allows_resume(image, tmp_path):
 def test_output_lists_damaged_regions(image, tmp_path, suffix):
     corrupt_chunk(image, 2, 1)
     finish(image, tmp_path / f"out{suffix}", options=replace(OPTIONS, on_error="skip"))
-    assert read_attributes(tmp_path / f"out{suffix}")["damage"] == ["rows 64 to 96, columns 32 to 64"]
+    listed = read_attributes(tmp_path / f"out{suffix}")["damage"]
+    assert len(listed) == 9  # tiles that contain or border on the damage are not denoised
+    assert "rows 64 to 96, columns 32 to 64" in listed
+    assert "rows 32 to 64, columns 0 to 32" in listed
 
 
 def test_damaged_regions_are_skipped_on_request(image, tmp_path):
@@ -251,3 +259,90 @@ def test_resume_of_a_complete_output(image, tmp_path, suffix):
     assert not isinstance(caught.value, AlreadyCompleteError)
     assert fingerprint(output) == before
     assert leftovers(output) == []
+
+
+@pytest.mark.parametrize("done", [0, 8])
+@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+def test_file_put_at_the_path_of_an_interrupted_job_is_kept(image, tmp_path, suffix, done):
+    output = tmp_path / f"out{suffix}"
+    pipeline = prepare(image, output).pipeline
+    if done == 0:
+        pipeline.cancel.set()
+    for event in pipeline.run():
+        if isinstance(event, TileDone) and event.progress.done == done:
+            pipeline.cancel.set()
+    other = tmp_path / f"other{suffix}"
+    finish(image, other, options=replace(OPTIONS, tile=64))
+    if output.exists():
+        shutil.rmtree(output)
+    other.rename(output)
+    before = fingerprint(output)
+    with pytest.raises(JobError, match=r"was not written by the job that is to be resumed.*--overwrite"):
+        prepare(image, output, resume=True)
+    assert fingerprint(output) == before
+
+
+def test_file_put_at_the_path_while_a_job_runs_is_kept(image, tmp_path):
+    output = tmp_path / "out.ome.tif"
+    events = prepare(image, output).pipeline.run()
+    next(event for event in events if isinstance(event, TileDone))
+    output.write_bytes(b"the only copy")
+    with pytest.raises(ImageError, match=r"was put there while it was to be written.*--resume"):
+        list(events)
+    assert output.read_bytes() == b"the only copy"
+    output.unlink()
+    assert isinstance(finish(image, output, resume=True)[-1], Finished)
+
+
+def test_strength_is_part_of_a_job(image, tmp_path):
+    output, options = tmp_path / "out.ome.zarr", replace(OPTIONS, noise="sigma=9", strength=0.5)
+    pipeline = prepare(image, output, options=options).pipeline
+    pipeline.cancel.set()
+    list(pipeline.run())
+    with pytest.raises(JobError, match=r"strength was 0\.5 and is 1\.5"):
+        prepare(image, output, options=replace(options, strength=1.5), resume=True)
+    finish(image, output, options=options, resume=True)
+    with pytest.raises((JobError, AlreadyCompleteError), match="complete"):
+        prepare(image, output, options=options, resume=True)
+
+
+def test_noisy_copy_does_not_replace_an_unfinished_output(image, tmp_path):
+    output = tmp_path / "out.ome.zarr"
+    pipeline = prepare(image, output).pipeline
+    pipeline.cancel.set()
+    list(pipeline.run())
+    with open_image(image) as source, pytest.raises(JobError, match="unfinished output of a job"):
+        list(noisy_copy(source, output, parse_noise("gaussian(sigma=5)"), overwrite=True))
+
+
+def test_anonymous_output_has_a_format_without_names(image, tmp_path):
+    with pytest.raises(JobError, match="OME-Zarr keeps the names"):
+        prepare(image, tmp_path / "out.ome.zarr", options=replace(OPTIONS, anonymize=True))
+
+
+def test_file_of_a_memory_map_is_an_input(tmp_path):
+    path = tmp_path / "pixels.ome.tif"
+    np.memmap(path, np.uint8, "w+", shape=(64, 64)).flush()
+    mapped = np.memmap(path, np.uint8, "r", shape=(64, 64))[:32].view(np.ndarray)
+    with pytest.raises(ImageError, match="input"):
+        denoise_file(open_image(mapped, axes="YX"), path, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("clean.ome.zarr", "clean_std.ome.zarr"),
+        ("1.2.840.1.dicom", "1.2.840.1_std.nii.gz"),
+        ("a.b.TIF", "a.b_std.TIF"),
+        ("v.nii.gz", "v_std.nii.gz"),
+    ],
+)
+def test_path_of_the_standard_deviation(output, expected):
+    assert std_path(Path(output)).name == expected
+
+
+@pytest.mark.parametrize("name", ["Clean.ome.tif", "clean_std.ome.tif"])
+def test_residual_does_not_replace_another_output(image, tmp_path, name):
+    output = tmp_path / "clean.ome.tif"
+    with open_image(image) as source, pytest.raises(ImageError, match="write the residual elsewhere"):
+        check_residual(tmp_path / name, source, [output, std_path(output)])

@@ -7,6 +7,7 @@ On Windows, Python reports the volume serial number and the file index in place 
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,11 @@ def file_id(path: str | os.PathLike[str]) -> FileId | None:
     except OSError:
         return None
     return (status.st_dev, status.st_ino) if status.st_ino else None
+
+
+def name_key(path: Path) -> str:
+    """Return a key that is equal for paths to the same file; case is ignored, as by many file systems."""
+    return unicodedata.normalize("NFC", str(path.expanduser().resolve())).casefold()
 
 
 def find_overlap(output: Path, inputs: Iterable[Path]) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ def create_sink(
     dtype: Any = None,
     ome_zarr: OmeZarr = "0.5",
     shard: int = 0,
+    joint_colour: bool = True,
 ) -> Sink:
     """Open an output for a source.
 
@@ -53,6 +55,7 @@ def create_sink(
         ome_zarr: version of OME-Zarr.
         shard: side of a shard in pixels, a multiple of `chunk` as from `layout.shard_side`; 0 for no shards. A shard
             must have one writer at a time; writing less than a shard reads it and writes it again.
+        joint_colour: whether red, green and blue are written together; otherwise they may have different writers.
 
     Raises:
         ImageError: if the output exists, cannot be written, overlaps the input, cannot store such an image,
@@ -63,7 +66,7 @@ def create_sink(
         raise ValueError("an output can be either resumed or overwritten, not both")
     check_output(path, source)
     clear = None if resume else overwrite
-    layout = output_layout(path, source, chunk, dtype, shard)
+    layout = replace(output_layout(path, source, chunk, dtype, shard), joint_colour=joint_colour)
     if is_assembled(path):
         return _open_assembled(path, source, layout, clear, attributes or {})
     return _open_zarr(path, source, layout, clear, attributes or {}, ome_zarr)

@@ -53,10 +53,12 @@ class Layout:
         axes: letters in stored order.
         shape: full-resolution shape in the order of `axes`.
         dtype: of a stored sample, in native byte order.
-        chunk: side of a chunk in y and x; 1 along other axes, 3 along `colour`.
+        chunk: side of a chunk in y and x; 1 along other axes, 3 along `colour` if it is joint.
         shard: side of a shard in y and x, a multiple of `chunk`; 0 for no shards. It is one chunk along other axes.
         colour: axis of red, green, blue (and alpha), or "".
         renamed: source axis to stored axis, where they differ.
+        keeps_dtype: whether the file has the data type of the source, though pixels are collected in another one.
+        joint_colour: whether red, green and blue are written together; otherwise each has its own chunks.
     """
 
     axes: str
@@ -67,6 +69,7 @@ class Layout:
     renamed: Mapping[str, str] = field(default_factory=dict)
     shard: int = 0
     keeps_dtype: bool = False
+    joint_colour: bool = True
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -109,8 +112,9 @@ class Layout:
         return replace(plane, index=index, channel_axis=letters.get(plane.channel_axis, plane.channel_axis))
 
     def _level(self, shape: tuple[int, ...], factors: tuple[int, ...]) -> Level:
-        # Chunks along colour hold 3 + 1: alpha is written separately from RGB, and no chunk should have two writers.
-        sides = [self.chunk if a in "YX" else 3 if a == self.colour else 1 for a in self.axes]
+        # No chunk may have two writers: alpha is written separately from RGB, and in some jobs each colour is.
+        colours = 3 if self.joint_colour else 1
+        sides = [self.chunk if a in "YX" else colours if a == self.colour else 1 for a in self.axes]
         chunks = tuple(min(c, s) for c, s in zip(sides, shape, strict=True))
         return Level(shape, chunks, factors, self._shards(shape, chunks) if self.shard else None)
 

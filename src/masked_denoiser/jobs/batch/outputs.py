@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -12,7 +11,7 @@ from masked_denoiser.errors import ListError
 from masked_denoiser.images.discovery import find_images, is_address, is_dicom, is_image_folder, is_pattern, stem_of
 from masked_denoiser.images.locator import split_locator
 from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES, suffix_of
-from masked_denoiser.images.validation.file_identity import FileId, file_id
+from masked_denoiser.images.validation.file_identity import FileId, file_id, name_key
 from masked_denoiser.images.zarr_files import is_zarr
 
 #: Stands for the format of each image, where it can be written: NIfTI, DICOM and MRC; OME-Zarr for all others.
@@ -115,7 +114,7 @@ def _check_folder(folder: Path, inputs: Sequence[str], reader: str) -> None:
     if folder.exists() and not os.access(folder, os.W_OK):
         raise ListError(f"{folder} is not writable: change its permissions, or write elsewhere")
     folders = [path for path in (Path(text).expanduser() for text in inputs) if _is_plain_folder(path, reader)]
-    if any(_key(path) == _key(folder) or (folder.exists() and path.samefile(folder)) for path in folders):
+    if any(name_key(path) == name_key(folder) or (folder.exists() and path.samefile(folder)) for path in folders):
         raise ListError(f"{folder} is both input and output: a second run would denoise the results; write elsewhere")
 
 
@@ -123,7 +122,7 @@ def _check_distinct(pairs: Sequence[Pair], std: bool) -> None:
     owners: dict[str, str] = {}
     for pair in pairs:
         for output in _outputs(pair, std):
-            other = owners.setdefault(_key(output), pair.input)
+            other = owners.setdefault(name_key(output), pair.input)
             if other != pair.input:
                 raise ListError(
                     f"{other} and {pair.input} would both be written to {output}: rename one of them, or write them "
@@ -133,14 +132,14 @@ def _check_distinct(pairs: Sequence[Pair], std: bool) -> None:
 
 def _check_apart(pairs: Sequence[Pair], std: bool) -> None:
     located = {pair.input: Path(split_locator(pair.input)[0]) for pair in pairs if not is_address(pair.input)}
-    inputs = {_key(path): text for text, path in located.items()}
+    inputs = {name_key(path): text for text, path in located.items()}
     parents = {str(parent): text for key, text in inputs.items() for parent in PurePath(key).parents}
     files = [path.expanduser().resolve() for path in located.values()]
     by_id = {identity: str(path) for path in files if (identity := file_id(path))}
     parents_by_id = {identity: str(path) for path in files for p in path.parents if (identity := file_id(p))}
     for pair in pairs:
         for output in _outputs(pair, std):
-            key = PurePath(_key(output))
+            key = PurePath(name_key(output))
             overlap = parents.get(str(key)) or next(
                 (inputs[p] for p in map(str, (key, *key.parents)) if p in inputs), ""
             )
@@ -162,11 +161,6 @@ def _outputs(pair: Pair, std: bool) -> Iterator[Path]:
         from masked_denoiser.jobs.storage.output import std_path
 
         yield std_path(pair.output)
-
-
-def _key(path: Path) -> str:
-    """Return a key that is equal for paths to the same file; case is ignored, as by many file systems."""
-    return unicodedata.normalize("NFC", str(path.expanduser().resolve())).casefold()
 
 
 def _is_plain_folder(path: Path, reader: str = "") -> bool:

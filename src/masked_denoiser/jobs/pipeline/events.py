@@ -122,8 +122,8 @@ class Cancelled:
 
 
 def damage_message(region: DamagedRegion) -> Message:
-    """Return the message on an unreadable region."""
-    return Message(f"damaged region, not denoised and empty where it cannot be read: {region}")
+    """Return the message on a region that is unreadable, or borders on what is."""
+    return Message(f"damaged region, or next to one, not denoised and empty where it cannot be read: {region}")
 
 
 Event = Message | Progress | TileDone | Finishing | Finished | Cancelled

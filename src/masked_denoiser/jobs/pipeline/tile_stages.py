@@ -62,7 +62,7 @@ class LoadedBatch:
         inputs: tiles in the units of the image, as read.
         selected: indices of the tiles that are denoised; the others are copied.
         skipped: number of tiles that are copied because they are background.
-        damage: regions that could not be read.
+        damage: regions that could not be read, or are not denoised because they contain or border on such.
         units: [len(selected), C, H, W], the tiles that are denoised, in units of their intensity range.
         context: these tiles averaged with those of neighbouring planes; None without such.
     """
@@ -93,11 +93,12 @@ class TileStages:
         with self._timings.measure("reads"):
             read = [self._read_tile(task.plane, tile) for tile in task.batch]
         inputs = [pixels for pixels, _ in read]
-        tiles = zip(task.batch, read, strict=True)
-        damage = tuple(part for tile, (_, regions) in tiles for region in regions for part in region.within(*tile.core))
         treatment = None if task.plane.copied else self._job.treatment_of(task.plane)
+        tiles = zip(task.batch, read, strict=True)
         if treatment is None or treatment.is_identity:
-            return LoadedBatch(inputs, [], damage=damage)
+            unreadable = (part for tile, (_, found) in tiles for region in found for part in region.within(*tile.core))
+            return LoadedBatch(inputs, [], damage=tuple(unreadable))
+        damage = tuple(_whole_core(task.plane, tile) for tile, (_, regions) in tiles if regions)
         units = [self._to_unit(task.plane, tile, pixels) for tile, pixels in zip(task.batch, inputs, strict=True)]
         readable = [i for i, (_, regions) in enumerate(read) if not regions]
         selected = [i for i in readable if not self._background.skips(task.plane, task.batch[i], units[i])]
@@ -196,3 +197,9 @@ class TileStages:
         if self._job.on_error == "skip":
             return read_zero_filled(self._source, plane, *spans)
         return self._source.read(plane, *spans), ()
+
+
+def _whole_core(plane: Plane, tile: Tile) -> DamagedRegion:
+    """Return the core of a tile as a region."""
+    rows, columns = tile.core
+    return DamagedRegion(plane.index, (rows.start, rows.stop), (columns.start, columns.stop))

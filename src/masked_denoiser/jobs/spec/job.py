@@ -47,6 +47,7 @@ class Job:
         fingerprint: checksums of files and pixels of the input.
         model_from: name or path from which the model was loaded; empty for a model in memory.
         grid: grid of the model in pixels; that of the tiles is `stride` times as wide.
+        strength: see `Options.strength`; the treatments have it, too.
         shard: side of the output's shards in pixels; 0 if each chunk is a separate file.
         group: numbers of rows and columns of the tiles that are written and recorded together: those of a shard of the
             output, or else of a batch.
@@ -90,6 +91,7 @@ class Job:
     passes: int
     std: bool
     seed: int
+    strength: float
     channels: Channels
     epochs: int
     ranges: tuple[tuple[int, IntensityRange], ...]

@@ -24,7 +24,7 @@ from masked_denoiser.plain_json import parse_json
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-_FORMAT = 6
+_FORMAT = 7
 
 #: Largest size of a job file in bytes; typical ones have a few kilobytes.
 _MAX_BYTES = 2**24

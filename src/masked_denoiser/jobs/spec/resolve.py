@@ -29,7 +29,7 @@ from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.validation.fingerprint import take_fingerprint
 from masked_denoiser.images.writers.layout import shard_side
-from masked_denoiser.images.writers.output_path import is_assembled
+from masked_denoiser.images.writers.output_path import is_assembled, kind_of
 from masked_denoiser.inference.halo import resolve_halo, round_up_to_grid
 from masked_denoiser.inference.orientations import ORIENTATIONS
 from masked_denoiser.inference.precision import Precision
@@ -67,6 +67,7 @@ def make_job(
         PlanError: if the tile does not fit the model's window.
     """
     check_options(source, model, options)
+    _check_anonymize(output, options)
     if options.std and options.passes == 1:
         options = replace(options, passes=ORIENTATIONS)
     grid = model.card.architecture.grid
@@ -135,9 +136,15 @@ def _noise_choice(
     return replace(choice, treatments=treatments)
 
 
+def _check_anonymize(output: str, options: Options) -> None:
+    """Raise JobError for a format whose texts are not removed."""
+    if options.anonymize and output and (kind := kind_of(Path(output))) in ("OME-Zarr", "OME-TIFF"):
+        raise JobError(f"{kind} keeps the names of image and channels; leave out --anonymize, or write to .nii.gz")
+
+
 def _option_fields(options: Options) -> dict[str, Any]:
     """Return the fields of a job that are taken over from the options."""
-    names = ("passes", "std", "seed", "channels", "compiled", "ome_zarr", "on_error", "anonymize")
+    names = ("passes", "std", "seed", "strength", "channels", "compiled", "ome_zarr", "on_error", "anonymize")
     renamed = {"output_dtype": options.dtype, "requested_noise": options.noise}
     return {name: getattr(options, name) for name in names} | renamed
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from filelock import FileLock, Timeout
 
@@ -41,6 +42,12 @@ class OutputLock:
         except JobError:
             self.release()
             raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Unlock the outputs and remove the lock files; further calls do nothing."""

@@ -180,6 +180,8 @@ def open_output(source: Source, job: Job, lock: OutputLock, *, resume: bool, ove
         # The journal is created before the output, since an output without a journal counts as complete.
         journal = Journal.resume(path, job, lock) if resume else Journal.start(path, job, lock, files=files)
         undo.callback(journal.close if resume else journal.remove)
+        if resume:
+            _check_own_outputs(job, path)
         started = bool(journal.done)
         if resume and not started:
             _check_new_outputs(source, job, path)
@@ -190,6 +192,20 @@ def open_output(source: Source, job: Job, lock: OutputLock, *, resume: bool, ove
             journal.begin_run(files)
         undo.pop_all()
     return Output(*sinks, journal)
+
+
+def _check_own_outputs(job: Job, path: Path) -> None:
+    """Check that what lies at the paths of a job to be resumed was written by it, and not put there since.
+
+    Raises:
+        JobError: if something else would be replaced.
+    """
+    for p, _ in _outputs(path, job):
+        if p.exists() and read_attributes(p).get("job") != provenance(job)["job"]:
+            raise JobError(
+                f"{p} was not written by the job that is to be resumed; move it elsewhere, or replace it with "
+                "--overwrite, which starts again"
+            )
 
 
 def _check_new_outputs(source: Source, job: Job, path: Path) -> None:
@@ -237,6 +253,7 @@ def open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite:
                     dtype=dtype,
                     ome_zarr=job.ome_zarr,
                     shard=job.shard,
+                    joint_colour=job.channels != "each",
                 )
             )
             undo.callback(sinks[-1].close if resume else partial(discard_output, p))
@@ -253,10 +270,11 @@ def _outputs(path: Path, job: Job) -> list[tuple[Path, Any]]:
 
 def std_path(output: Path) -> Path:
     """Return the path of the standard deviation: `clean_std.ome.zarr` for `clean.ome.zarr`; NIfTI for DICOM."""
-    stem, dot, suffixes = output.name.partition(".")
-    if output.name.lower().endswith(OUTPUT_SUFFIXES["DICOM"]):
-        suffixes = "nii.gz"
-    return output.with_name(f"{stem}_std{dot}{suffixes}")
+    name = output.name
+    known = (suffix for suffixes in OUTPUT_SUFFIXES.values() for suffix in suffixes if name.lower().endswith(suffix))
+    suffix = name[len(name) - max(map(len, known)) :]
+    stored = ".nii.gz" if suffix.lower() in OUTPUT_SUFFIXES["DICOM"] else suffix
+    return output.with_name(f"{name.removesuffix(suffix)}_std{stored}")
 
 
 def provenance(job: Job) -> dict[str, Any]:

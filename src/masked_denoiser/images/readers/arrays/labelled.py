@@ -8,7 +8,7 @@ import numpy as np
 
 from masked_denoiser.images.axes import letter_of
 from masked_denoiser.images.readers.arrays.coordinates import Coordinate, calibrate
-from masked_denoiser.images.readers.base import ComputedArray, ReaderResult
+from masked_denoiser.images.readers.base import ComputedArray, ReaderResult, files_of
 from masked_denoiser.images.readers.declared_fill_values import fill_values_in_attributes
 
 
@@ -29,6 +29,7 @@ def read_labelled(array: Any) -> ReaderResult:
         "".join(letters),
         name=name,
         notes=calibration.notes,
+        inputs=files_of(array),
         fill_values=fill_values_in_attributes(array.attrs, data.dtype),
         **calibration.fields(),
     )

@@ -62,6 +62,11 @@ class DicomSink(AssembledSink):
     def _assemble(self, path: Path, progress: ProgressCallback) -> None:
         assert self._source.path is not None  # by `check`
         arrangement = arrangement_of(self._source.path, self._source.part)
+        sizes = self._source.sizes
+        if len(arrangement.frames) != sizes.get("T", 1) * sizes.get("Z", 1):
+            raise ImageError(
+                f"{self._source.where} has other slices than when the job started; restore them, then --resume"
+            )
         path.mkdir()
         files = list(dict.fromkeys(frame.path for frame in arrangement.frames))
         digits = max(4, len(str(len(files))))

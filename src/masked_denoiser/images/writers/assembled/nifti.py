@@ -56,10 +56,9 @@ class NiftiSink(AssembledSink):
         Raises:
             ImageError: for half precision, and colours that are not of 8 bits.
         """
-        if "S" in layout.axes and layout.dtype not in (np.uint8, np.float32):
-            raise ImageError(
-                f"NIfTI stores colours of 8 bits only, and the image has {layout.dtype}; write to .ome.tif"
-            )
+        colours = np.dtype(source.dtype) if layout.keeps_dtype else layout.dtype
+        if "S" in layout.axes and colours != np.uint8:
+            raise ImageError(f"NIfTI stores colours of 8 bits only, and these have {colours}; write to .ome.tif")
         if layout.dtype.str[1:] not in _DTYPES:
             raise ImageError(f"NIfTI cannot store {layout.dtype}; write to .ome.zarr, or use --dtype float32")
 
@@ -147,7 +146,7 @@ def _shift(stored: np.dtype[Any], low: float) -> int:
 def _encode(plane: Array, stored: np.dtype[Any], slope: float, intercept: float) -> bytes:
     """Return the bytes of a plane, [height, width] or [height, width, 3]."""
     if plane.ndim == 3:
-        return np.ascontiguousarray(np.rint(plane), np.uint8).tobytes()
+        return np.ascontiguousarray(np.clip(np.rint(plane), 0, 255), np.uint8).tobytes()
     if stored.kind in "iu" and (plane.dtype.kind == "f" or (slope, intercept) != (1, 0)):
         limits = np.iinfo(stored)
         plane = np.clip(np.rint((plane.astype(np.float64) - intercept) / slope), limits.min, limits.max)

@@ -22,6 +22,7 @@ from masked_denoiser.images.writers.derived_folder import remove_derived_folder
 from masked_denoiser.images.writers.fsync import sync_file, sync_tree
 from masked_denoiser.images.writers.layout import Layout
 from masked_denoiser.images.writers.output_path import remove_folder, working_folder
+from masked_denoiser.images.writers.provenance import read_attributes
 from masked_denoiser.images.writers.zarr_pyramid import FolderSink, ZarrFolder, make_folder
 from masked_denoiser.images.zarr_files import UNFINISHED, WORKING_FOLDER_ATTRIBUTE
 
@@ -62,6 +63,7 @@ class AssembledSink(FolderSink):
         _remove(unfinished)
         try:
             self._assemble(unfinished, progress)
+            self._check_own()
             (sync_tree if unfinished.is_dir() else sync_file)(unfinished)
             if self._path.is_dir():  # a finished folder, whose process was killed before it removed the working folder
                 remove_derived_folder(self._path)
@@ -71,6 +73,16 @@ class AssembledSink(FolderSink):
             _remove(unfinished)
         remove_leftovers(self._path)
         remove_folder(self._folder.path)
+
+    def _check_own(self) -> None:
+        """Check that no other file was put at the path meanwhile.
+
+        Raises:
+            ImageError: if there is one; the pixels are kept.
+        """
+        job = self._attributes.get("job")
+        if self._path.exists() and (job is None or read_attributes(self._path).get("job") != job):
+            raise ImageError(f"{self._path} was put there while it was to be written; move it elsewhere, then --resume")
 
     @abstractmethod
     def _assemble(self, path: Path, progress: ProgressCallback) -> None:
