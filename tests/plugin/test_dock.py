@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from unittest.mock import patch
@@ -16,6 +17,8 @@ import masked_denoiser as md
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.jobs.storage.journal import Journal
+from masked_denoiser.plugin.denoise.form import Form
+from masked_denoiser.plugin.denoise.last_settings import remember_settings, settings_file
 from masked_denoiser.plugin.denoise.task import LayerUpdate
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
 from masked_denoiser.plugin.writer import write_image
@@ -455,23 +458,46 @@ def test_dock_from_the_menu_hides_what_it_has_denoised(viewer, qtbot, plane, mod
     assert [other for other in viewer.layers if other.visible] == [layer]
 
 
+@pytest.mark.parametrize("how", ["key", "floating"])
+def test_close_button_asks_however_it_is_pressed(viewer, open_dock, qtbot, plane, paused_after_tile, how):
+    tile_done, proceed = paused_after_tile
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.denoise_button.click()
+    qtbot.waitUntil(tile_done.is_set, timeout=TIMEOUT)
+    if how == "floating":
+        dock.parentWidget().setFloating(True)
+        qtbot.wait(50)
+    button = dock.parentWidget().findChild(QPushButton, "QTitleBarCloseButton")
+    with patch.object(DenoiseDock, "ask", return_value="Keep running") as ask:
+        if how == "key":
+            qtbot.keyClick(button, Qt.Key.Key_Space)
+        else:
+            qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    ask.assert_called_once()
+    proceed.set()
+    wait_until_idle(dock, qtbot)
+    assert "Done: layer 'plane denoised'" in dock.messages.toPlainText()
+
+
 @pytest.mark.parametrize("answer", ["Keep running", "Cancel the job and close"])
 def test_close_button_asks_while_a_job_runs(viewer, open_dock, qtbot, plane, paused_after_tile, answer):
     tile_done, proceed = paused_after_tile
     viewer.add_image(plane, name="plane")
     dock = open_dock()
     dock.denoise_button.click()
-    qtbot.waitUntil(tile_done.is_set, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: tile_done.is_set() and "plane denoised" in viewer.layers, timeout=TIMEOUT)
     button = dock.parentWidget().findChild(QPushButton, "QTitleBarCloseButton")
     with patch.object(DenoiseDock, "ask", return_value=answer) as ask:
         qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-    assert "Closing this dock cancels it. Nothing is kept." in ask.call_args.args[0]
+    assert "Closing this dock cancels it. The layer of the result stays, marked as incomplete." in ask.call_args.args[0]
     proceed.set()
     if answer == "Keep running":
         wait_until_idle(dock, qtbot)
         assert "Done: layer 'plane denoised'" in dock.messages.toPlainText()
     else:
         qtbot.waitUntil(lambda: job_threads() == [], timeout=TIMEOUT)
+        assert [layer.name for layer in viewer.layers] == ["plane", "plane denoised (incomplete)"]
         assert viewer.window.dock_widgets == {} or "Denoise" not in viewer.window.dock_widgets
 
 
@@ -544,3 +570,28 @@ def test_noise_measurement_is_shown(viewer, open_dock, qtbot):
     dock.denoise_button.click()
     wait_until_idle(dock, qtbot)
     assert "Error: noise 'loud' is invalid; give 'auto', 'none'" in dock.messages.toPlainText()
+
+
+@off_screen
+def test_denoising_anyway_uses_the_pixels_of_now(viewer, open_dock, qtbot):
+    clean, other = np.full((96, 96), 50, np.uint8), np.full((96, 96), 90, np.uint8)
+    layer, dock = viewer.add_image(clean, name="clean"), open_dock()
+    dock.expert.noise.setCurrentText("auto")
+    dock.denoise_button.click()
+    wait_until_idle(dock, qtbot)
+    assert not dock.banner.isHidden()
+    layer.data = other
+    dock.presenter.denoise_anyway()
+    wait_until_idle(dock, qtbot)
+    assert abs(float(viewer.layers["clean denoised"].data.mean()) - 90) < 20
+
+
+@off_screen
+@pytest.mark.parametrize("settings", [{"modality": "pet"}, {"strength": 50.0}])
+def test_settings_of_another_version_do_not_prevent_the_dock(viewer, open_dock, plane, settings):
+    remember_settings(Form())
+    record = json.loads(settings_file().read_text())
+    record["request"]["options"] |= settings
+    settings_file().write_text(json.dumps(record))
+    viewer.add_image(plane, name="plane")
+    assert open_dock().form().options.modality == "auto"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import (
@@ -36,6 +37,8 @@ from masked_denoiser.plugin.shared.widgets.form_widgets import (
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+_log = logging.getLogger(__name__)
+
 
 class DenoiseDock(DenoiseFields):
     """Dock that denoises image layers, and lists of files in a second tab.
@@ -61,8 +64,16 @@ class DenoiseDock(DenoiseFields):
         self.presenter = DenoisePresenter(viewer, self)
         self.queue = LayerQueue(DockJobs(self.presenter, viewer))
         self._connect()
-        if (settings := recall_settings()) is not None:
+        self._recall_settings()
+
+    def _recall_settings(self) -> None:
+        if (settings := recall_settings()) is None:
+            return
+        try:
             self.show_settings(*settings)
+        except (ValueError, TypeError) as error:  # a number that a field does not take
+            _log.warning("the settings of the last job cannot be shown: %s", error)
+            self._reset_settings()
 
     def show_comparison(self, possible: bool) -> None:
         """Enable the comparison of original and result, and show what is visible."""
@@ -70,9 +81,9 @@ class DenoiseDock(DenoiseFields):
         for action in (self.removed_button, self.report_button, self.clear_button):
             action.setEnabled(possible and not self._running)
 
-    def show_side_by_side(self, left: Any, right: Any) -> None:
-        """Show two layers next to each other."""
-        self.compare.show_pair(left, right)
+    def show_side_by_side(self, layer: Any, left: Any, right: Any) -> None:
+        """Show two results of an image layer next to each other."""
+        self.compare.show_pair(layer, left, right)
 
     def layer_chosen(self) -> None:
         """React to another chosen layer."""
@@ -82,6 +93,7 @@ class DenoiseDock(DenoiseFields):
         """Leave a split, the side-by-side view and the live view, because the dock closes."""
         self.compare.comparison.leave()
         self.live.live.switch_off()
+        self.presenter.abandon()
 
     def copy(self, text: str) -> None:
         """Copy a text to the clipboard."""
@@ -177,7 +189,9 @@ class DenoiseDock(DenoiseFields):
             self.report_button: self._write_report,
         }
         connect_buttons(actions)
-        self.destroyed.connect(self.files.presenter.stop)
+        # A closing window destroys its docks without removing them first.
+        for stop in (self.files.presenter.stop, self.live.live.stop, self.noise.presenter.stop):
+            self.destroyed.connect(stop)
         self._stop_with_application()
 
     def _denoise(self) -> None:

@@ -95,14 +95,14 @@ class FineTuneDock(TaskDock):
         """Return the name of the Shapes layer that limits the training; "" for whole images."""
         return "" if self.region.currentIndex() <= 0 else str(self.region.currentText())
 
-    def show_layers(self, names: list[str], active: int) -> None:
+    def show_layers(self, names: list[str], active: int, before: list[int]) -> None:
         """Set the list of image layers; check the active one if no image is checked."""
-        fill_combo(self.clean_layer, names, self.clean_layer.currentText())
-        self.images.show_layers(names, active)
+        fill_combo(self.clean_layer, names, _moved(self.clean_layer.currentIndex(), before, min(0, len(names) - 1)))
+        self.images.show_layers(names, active, before)
 
-    def show_shapes(self, names: list[str]) -> None:
+    def show_shapes(self, names: list[str], before: list[int]) -> None:
         """Set the list of Shapes layers, and keep the choice if possible."""
-        fill_combo(self.region, [_WHOLE_IMAGE, *names], self.region.currentText())
+        fill_combo(self.region, [_WHOLE_IMAGE, *names], 1 + _moved(self.region.currentIndex() - 1, before, -1))
 
     def show_models(self, names: list[str], chosen: str) -> None:
         """Set the list of models, and keep the choice if possible."""
@@ -283,3 +283,8 @@ class FineTuneDock(TaskDock):
     def _update_noise_preview(self) -> None:
         if self.noise.family.count():  # otherwise this would import torch in the GUI thread
             self.presenter.update_noise_preview()
+
+
+def _moved(chosen: int, before: list[int], default: int) -> int:
+    """Return where the entry with this number is now; `before` has the earlier number of each entry."""
+    return before.index(chosen) if chosen >= 0 and chosen in before else default

@@ -30,6 +30,7 @@ from masked_denoiser.plugin.denoise.layer_part import ShapesList, choose_part
 from masked_denoiser.plugin.denoise.request import RequestBuilder
 from masked_denoiser.plugin.layers.lazy_pyramid import halved_levels
 from masked_denoiser.plugin.layers.source import layer_source
+from masked_denoiser.plugin.layers.view_region import camera_of, canvas_size, visible_part
 from masked_denoiser.plugin.reader import read
 from masked_denoiser.plugin.shared.task_view import AskingView
 from masked_denoiser.tiling.plan import Span
@@ -288,3 +289,21 @@ class TestCommandOfOtherPlugins(TestCommand):
 
 def test_output_keeps_translation_of_layer():
     assert layer_source(Image(np.zeros((5, 6), np.uint8), translate=(0, 7))).origin == {"X": 7.0}
+
+
+@pytest.mark.parametrize("multiscale", [False, True])
+def test_visible_part_follows_the_camera(multiscale):
+    """What napari has loaded of a pyramid may be of an earlier view."""
+    viewer = ViewerModel()
+    pixels = np.zeros((4000, 4000), np.uint8)
+    layer = viewer.add_image([pixels, pixels[::2, ::2]] if multiscale else pixels, multiscale=multiscale)
+    height, width = canvas_size(viewer)
+    camera = camera_of(viewer)
+    camera.center, camera.zoom = (0, 1000.0, 3000.0), 10.0
+    rows, columns = visible_part(viewer, layer, "YX")
+    assert abs(len(rows) - height / 10) <= 1
+    assert abs(len(columns) - width / 10) <= 1
+    assert abs(rows.start + rows.stop - 2000) <= 2
+    assert abs(columns.start + columns.stop - 6000) <= 2
+    camera.center = (0, -9000.0, 0.0)
+    assert visible_part(viewer, layer, "YX") is None

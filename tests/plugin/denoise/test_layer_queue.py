@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
+from masked_denoiser.errors import FormError
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.last_settings import recall_settings, remember_settings, settings_file
@@ -26,7 +27,15 @@ class Jobs:
     def __init__(self) -> None:
         self.running, self.finished, self.log, self.layer = False, False, [], None
 
+    def begin(self):
+        """Keep nothing, as there are no settings."""
+
+    def refuse(self, error):
+        self.log.append(f"refused: {error}")
+
     def choose(self, layer):
+        if layer.name == "invalid":
+            raise FormError("it has no axes")
         self.layer = layer
 
     def has(self, layer):
@@ -68,6 +77,18 @@ def test_next_layer_follows_at_once_if_one_was_removed():
     queue.advance()  # nothing may call it again unless a job is running
     assert jobs.running
     assert jobs.log == ["layer 1 of 3: 'a'", "a", "layer 2 of 3: 'removed' was removed", "layer 3 of 3: 'b'", "b"]
+
+
+def test_invalid_layer_ends_queue():
+    jobs = Jobs()
+    queue = LayerQueue(jobs)
+    queue.start(layers("a", "invalid", "b"))
+    jobs.end(finished=True)
+    queue.advance()
+    assert jobs.log[-1] == "refused: it has no axes"
+    jobs.end(finished=True)  # of another job
+    queue.advance()
+    assert not jobs.running
 
 
 def test_cancelled_job_ends_queue():

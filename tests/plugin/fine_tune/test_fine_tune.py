@@ -8,12 +8,20 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import Qt
 from skimage.data import immunohistochemistry
 
 from masked_denoiser.errors import FormError
 from masked_denoiser.models.file import read_card
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
-from masked_denoiser.plugin.fine_tune.form import FineTuneForm, bounding_boxes, make_fine_tune_request, model_name
+from masked_denoiser.plugin.fine_tune.form import (
+    FineTuneForm,
+    bounding_boxes,
+    make_fine_tune_request,
+    model_name,
+    shape_boxes,
+)
 from masked_denoiser.plugin.fine_tune.history import TrainingHistory
 from masked_denoiser.plugin.fine_tune_dock import FineTuneDock
 from masked_denoiser.plugin.shared.wording import describe_training_end
@@ -292,3 +300,26 @@ def test_endings(trained, message):
     import re
 
     assert re.search(message, describe_training_end(trained))
+
+
+def test_choices_follow_layers_that_are_renamed_and_moved(viewer, open_tune):
+    layers = [viewer.add_image(np.zeros((64, 64)), name=name) for name in "abc"]
+    shapes = viewer.add_shapes([np.array([[2.0, 2], [2, 9], [9, 9], [9, 2]])], name="box")
+    dock = open_tune()
+    for number in range(3):
+        dock.images.list.item(number).setCheckState(Qt.CheckState.Checked if number != 1 else Qt.CheckState.Unchecked)
+    dock.clean_layer.setCurrentIndex(1)
+    dock.region.setCurrentText("box")
+    layers[0].name, layers[1].name, shapes.name = "first", "second", "region"
+    viewer.layers.move(2, 0)
+    assert dock.training_images()[0] == [0, 1]
+    assert [viewer.layers[number].name for number in (0, 1)] == ["c", "first"]
+    assert dock.clean_layer.currentText() == "second"
+    assert dock.shapes_name() == "region"
+
+
+def test_rectangle_of_a_layer_whose_last_dimension_is_not_x():
+    viewer = ViewerModel()
+    layer = viewer.add_image(np.zeros((40, 60, 5)), axis_labels=("y", "x", "z"))
+    shapes = viewer.add_shapes([np.array([[5.0, 10, 2], [5, 30, 2], [20, 30, 2], [20, 10, 2]])], ndim=3)
+    assert shape_boxes(shapes, layer, "YXZ", (40, 60)) == [(Span(5, 21), Span(10, 31))]

@@ -85,9 +85,9 @@ class ComparePanel(QComboBox):
             dock.show_error(describe_error(error))
         self._update()
 
-    def show_pair(self, left: Any, right: Any) -> None:
-        """Show two results of the chosen layer next to each other."""
-        self.comparison.show_pair(self._dock().presenter.layer, left, right)
+    def show_pair(self, layer: Any, left: Any, right: Any) -> None:
+        """Show two results of an image layer next to each other."""
+        self.comparison.show_pair(layer, left, right)
         self._update()
 
     def stop(self) -> None:

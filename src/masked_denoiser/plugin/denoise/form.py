@@ -163,12 +163,24 @@ def output_path(form: Form) -> Path | None:
         return None
     if not form.path.strip():
         raise FormError("choose a file for the result, or a new layer as output")
-    path = Path(form.path.strip()).expanduser()
+    path = typed_path(form.path)
     return (
         path
         if path.name.lower().endswith(_KNOWN_SUFFIXES[form.output])
         else path.with_name(path.name + _SUFFIX[form.output])
     )
+
+
+def typed_path(text: str) -> Path:
+    """Return a path as it was typed, with "~" replaced.
+
+    Raises:
+        FormError: if it begins with a user that does not exist.
+    """
+    try:
+        return Path(text.strip()).expanduser()
+    except RuntimeError as error:
+        raise FormError(f"{text.strip()} names an unknown user; type the whole path") from error
 
 
 def default_path(output: Output, name: str, preferred: Path | None, input: Path | None, home: Path) -> str:

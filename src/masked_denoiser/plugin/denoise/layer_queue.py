@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
+from masked_denoiser.errors import MaskedDenoiserError
+from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.presenter import DenoisePresenter
 from masked_denoiser.plugin.layers.source import layer_axes
+from masked_denoiser.plugin.shared.wording import describe_error
 
 
 class LayerJobs(Protocol):
@@ -19,6 +23,9 @@ class LayerJobs(Protocol):
     def finished(self) -> bool:
         """Whether the last job has finished, and was neither cancelled nor refused."""
 
+    def begin(self) -> None:
+        """Keep the settings with which all layers are denoised."""
+
     def choose(self, layer: Any) -> None:
         """Choose a layer, and keep the selected slices if it has the same axes."""
 
@@ -30,6 +37,9 @@ class LayerJobs(Protocol):
 
     def announce(self, text: str) -> None:
         """Append a message."""
+
+    def refuse(self, error: MaskedDenoiserError) -> None:
+        """Append an error."""
 
 
 class DockJobs:
@@ -42,6 +52,7 @@ class DockJobs:
 
     def __init__(self, presenter: DenoisePresenter, viewer: Any) -> None:
         self._presenter, self._viewer = presenter, viewer
+        self._form = Form()
 
     @property
     def running(self) -> bool:
@@ -53,11 +64,14 @@ class DockJobs:
         """Whether the last job has finished, and was neither cancelled nor refused."""
         return self._presenter.finished
 
+    def begin(self) -> None:
+        """Keep the settings with which all layers are denoised, whatever is changed in the dock meanwhile."""
+        self._form = self._presenter.view.form()
+
     def choose(self, layer: Any) -> None:
         """Choose a layer, and keep the selected slices if it has the same axes."""
-        form = self._presenter.view.form()
         self._presenter.chooser.choose_layer(layer)
-        self._presenter.view.show_part(form.axes, form.slices, layer_axes(layer).guessed)
+        self._presenter.view.show_part(self._form.axes, self._form.slices, layer_axes(layer).guessed)
 
     def has(self, layer: Any) -> bool:
         """Return whether a layer is in the viewer."""
@@ -65,11 +79,16 @@ class DockJobs:
 
     def denoise(self) -> None:
         """Start to denoise the chosen layer."""
-        self._presenter.denoise()
+        own = self._presenter.view.form()
+        self._presenter.denoise(replace(self._form, path=own.path, axes=own.axes, slices=own.slices))
 
     def announce(self, text: str) -> None:
         """Append a message."""
         self._presenter.view.show_message(text)
+
+    def refuse(self, error: MaskedDenoiserError) -> None:
+        """Append an error."""
+        self._presenter.view.show_error(describe_error(error))
 
 
 class LayerQueue:
@@ -87,11 +106,15 @@ class LayerQueue:
     def start(self, layers: list[Any]) -> None:
         """Denoise these layers with the same settings; a single one without further ado."""
         self._layers, self._total = list(layers), len(layers)
-        if self._total == 1:
+        try:
+            self._jobs.begin()
+            if self._total == 1:
+                self._layers.clear()
+                self._jobs.denoise()
+        except MaskedDenoiserError as error:
             self._layers.clear()
-            self._jobs.denoise()
-        else:
-            self._start_next()
+            self._jobs.refuse(error)
+        self._start_next()
 
     def cancel(self) -> None:
         """Do not start further layers."""
@@ -113,8 +136,13 @@ class LayerQueue:
             title = f"layer {self._total - len(self._layers)} of {self._total}: '{layer.name}'"
             if self._jobs.has(layer):
                 self._jobs.announce(title)
-                self._jobs.choose(layer)
-                self._jobs.denoise()
+                try:
+                    self._jobs.choose(layer)
+                    self._jobs.denoise()
+                except MaskedDenoiserError as error:
+                    self._layers.clear()
+                    self._jobs.refuse(error)
+                    return
                 if not self._jobs.running:  # it was refused
                     self.advance()
                 return

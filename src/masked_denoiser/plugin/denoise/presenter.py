@@ -5,27 +5,28 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from masked_denoiser.errors import FormError, MaskedDenoiserError
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing, Progress
 from masked_denoiser.messages import Message
 from masked_denoiser.plugin.denoise import task as tasks
-from masked_denoiser.plugin.denoise.form import Request
+from masked_denoiser.plugin.denoise.form import Form, Request
 from masked_denoiser.plugin.denoise.last_settings import remember_settings
 from masked_denoiser.plugin.denoise.layer_chooser import LayerChooser
 from masked_denoiser.plugin.denoise.layer_part import ShapesList
 from masked_denoiser.plugin.denoise.request import RequestBuilder
 from masked_denoiser.plugin.denoise.results.actions import ResultActions
 from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
-from masked_denoiser.plugin.denoise.results.two_models import ModelsCompared
+from masked_denoiser.plugin.denoise.results.two_models import ComparisonCancelled, ModelsCompared
 from masked_denoiser.plugin.denoise.view import DenoiseView
 from masked_denoiser.plugin.layers.settings_record import settings_of
 from masked_denoiser.plugin.layers.source import RECORD_KEY
 from masked_denoiser.plugin.shared.background_task import TaskEnded, TaskRunner
 from masked_denoiser.plugin.shared.models_and_devices import ModelsAndDevices, find_models_and_devices
 from masked_denoiser.plugin.shared.task_view import errors_shown
-from masked_denoiser.plugin.shared.wording import NOTIFIED_SECONDS, describe_error, describe_job_end
+from masked_denoiser.plugin.shared.wording import NOTIFIED_SECONDS, closing_question, describe_error, describe_job_end
 
 _log = logging.getLogger(__name__)
 
@@ -88,22 +89,20 @@ class DenoisePresenter:
         """Denoise the visible part of the layer in memory."""
         self._request_and_start(preview=True)
 
-    def denoise(self) -> None:
-        """Denoise the layer, or the chosen part of it."""
+    def denoise(self, form: Form | None = None) -> None:
+        """Denoise the layer, or the chosen part of it, by the form of the dock or a given one."""
         self._finished = False
-        self._request_and_start(preview=False)
+        self._request_and_start(preview=False, form=form)
 
     def denoise_anyway(self) -> None:
         """Repeat the last job, or start one, without the measurement that found too little noise."""
         if self._runner.running:
             return
-        if self._unchanged is None or self._unchanged[1] is not self.chooser.layer:
+        request, layer = self._unchanged or (None, None)
+        if request is None or layer is not self.chooser.layer:
             self._request_and_start(preview=False, noise="none")
-            return
-        request, layer = self._unchanged
-        options = replace(request.options, noise="none", strength=1.0)
-        self._source_layer = layer
-        self._start(replace(request, options=options, overwrite=True))
+        else:
+            self._request_and_start(preview=request.preview, noise="none", replaced=request.output)
 
     def repeat_settings(self) -> None:
         """Fill in the settings with which the selected result layer was made."""
@@ -121,11 +120,16 @@ class DenoisePresenter:
         """Ask whether to close the dock, if a job is running; return the answer."""
         if not self._runner.running or self._request is None:
             return True
-        kept = (
-            "The finished tiles are kept, and Denoise resumes the job." if self._request.output else "Nothing is kept."
+        return (
+            self._view.ask(closing_question(self._request.output), "Cancel the job and close", "Keep running")
+            != "Keep running"
         )
-        question = f"A job is running. Closing this dock cancels it. {kept}"
-        return self._view.ask(question, "Cancel the job and close", "Keep running") != "Keep running"
+
+    def abandon(self) -> None:
+        """Mark the result of a running job as incomplete, because the dock closes while the viewer stays."""
+        if self._runner.running:
+            self._results.mark_incomplete()
+            self._results.end()
 
     def copy_command(self) -> None:
         """Copy the equivalent command line to the clipboard."""
@@ -153,8 +157,7 @@ class DenoisePresenter:
     def stop(self) -> None:
         """Cancel all tasks without waiting for them, because the dock or napari closes; a running job is logged."""
         if self._runner.running and self._request is not None:
-            kept = f"finished tiles are in {self._request.output}" if self._request.output else "nothing is kept"
-            _log.warning("the dock was closed and its job was cancelled: %s", kept)
+            _log.warning("the dock was closed and its job was cancelled; output: %s", self._request.output or "none")
         self.chooser.disconnect()
         self._shapes.disconnect()
         self._discovery.stop()
@@ -179,11 +182,14 @@ class DenoisePresenter:
             for event in ended:
                 self._handle(event)
 
-    def _request_and_start(self, preview: bool, noise: str | None = None) -> None:
+    def _request_and_start(
+        self, preview: bool, noise: str | None = None, replaced: Path | None = None, form: Form | None = None
+    ) -> None:
+        """Start a job with this form or that of the dock, and with this noise; `replaced` is overwritten unasked."""
         if self._runner.running:
             return
         try:
-            layer, form = self._layer(), self._view.form()
+            layer, form = self._layer(), form or self._view.form()
             options = form.options if noise is None else replace(form.options, noise=noise, strength=1.0)
             make = self._requests.preview if preview else self._requests.denoise
             request = make(layer, replace(form, options=options))
@@ -193,7 +199,7 @@ class DenoisePresenter:
         if request is not None:
             remember_settings(form)
             self._source_layer = layer
-            self._start(request)
+            self._start(replace(request, overwrite=replaced is not None and request.output == replaced))
 
     def _preview_request(self) -> Request:
         return self._requests.preview(self._layer(), self._view.form())
@@ -229,6 +235,8 @@ class DenoisePresenter:
                 self._view.show_banner(reason)
             case ModelsCompared():
                 self.actions.show_compared(event)
+            case ComparisonCancelled(role):
+                self._results.mark_incomplete(role)
             case tasks.OutputExists():
                 self._existing = event
             case Finishing():

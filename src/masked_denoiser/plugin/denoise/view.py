@@ -52,7 +52,7 @@ class DenoiseView(AskingView, Protocol):
     def show_comparison(self, possible: bool) -> None:
         """Enable the comparison of original and result, and show what is visible."""
 
-    def show_side_by_side(self, left: Any, right: Any) -> None:
+    def show_side_by_side(self, layer: Any, left: Any, right: Any) -> None:
         """Show two layers next to each other."""
 
     def layer_chosen(self) -> None:

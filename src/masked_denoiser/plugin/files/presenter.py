@@ -17,7 +17,7 @@ from masked_denoiser.jobs.batch.outputs import Pair, make_folder, plan_outputs
 from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, Outcome, Summary
 from masked_denoiser.jobs.pipeline.events import Finishing, Progress
 from masked_denoiser.messages import Message, readable_time
-from masked_denoiser.plugin.denoise.form import Form
+from masked_denoiser.plugin.denoise.form import Form, typed_path
 from masked_denoiser.plugin.files.task import BatchProgress, BatchRequest, count_existing, denoise_files
 from masked_denoiser.plugin.files.view import FileStatus, FilesView
 from masked_denoiser.plugin.layers.source import layer_path
@@ -143,7 +143,7 @@ class FilesPresenter:
             raise FormError("there are no images in the list; add or drop files or folders first")
         if not fields.folder.strip():
             raise FormError("choose a folder for the results")
-        form, folder = self._form(), Path(fields.folder.strip()).expanduser()
+        form, folder = self._form(), typed_path(fields.folder)
         if not form.model:
             raise FormError("choose a model; `masked-denoiser models import` adds one")
         pairs = plan_outputs([file.image for file in self._files], folder, fields.suffix, std=form.options.std)

@@ -202,15 +202,22 @@ def bounding_boxes(shapes: Sequence[Any], size: tuple[int, int]) -> list[Rectang
     return boxes
 
 
-def shape_boxes(shapes: Any, layer: Any, size: tuple[int, int]) -> list[Rectangle]:
-    """Return the bounding boxes of a Shapes layer in the pixels of an image layer of this height and width.
+def shape_boxes(shapes: Any, layer: Any, axes: str, size: tuple[int, int]) -> list[Rectangle]:
+    """Return the bounding boxes of a Shapes layer in the pixels of an image layer.
+
+    Args:
+        shapes: the Shapes layer.
+        layer: the image layer.
+        axes: axes of the image layer.
+        size: height and width of the image layer.
 
     Raises:
         FormError: if a shape is outside of the image.
     """
     world = [[shapes.data_to_world(vertex) for vertex in vertices] for vertices in shapes.data]
+    yx = [axes.index("Y"), axes.index("X")]
     return bounding_boxes(
-        [np.array([world_to_data(layer, point, shapes.units) for point in vertices]) for vertices in world], size
+        [np.array([world_to_data(layer, point, shapes.units)[yx] for point in vertices]) for vertices in world], size
     )
 
 

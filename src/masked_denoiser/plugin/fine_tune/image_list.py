@@ -41,15 +41,20 @@ class ImageList(QWidget):
         numbers = [item.data(_NUMBER) for item in items if item.data(_PATH) is None]
         return numbers, [Path(item.data(_PATH)) for item in items if item.data(_PATH) is not None]
 
-    def show_layers(self, names: list[str], active: int) -> None:
-        """Set the list of layers; layers with the name of a checked one are checked, or else the active layer."""
-        checked_names = {item.text() for item in self._items() if item.checkState() == Qt.CheckState.Checked}
+    def show_layers(self, names: list[str], active: int, before: list[int]) -> None:
+        """Set the list of layers; those that were checked stay so, or else the active layer is checked.
+
+        Args:
+            names: of the layers.
+            active: number of the active layer.
+            before: number of each layer in the list until now; -1 for new layers.
+        """
+        checked, _ = self.checked()
         self.list.blockSignals(True)
         for item in [item for item in self._items() if item.data(_PATH) is None]:
             self.list.takeItem(self.list.row(item))
-        still_checked = checked_names & set(names)
         for number, name in reversed(list(enumerate(names))):
-            item = _item(name, name in still_checked)
+            item = _item(name, before[number] in checked)
             item.setData(_NUMBER, number)
             self.list.insertItem(0, item)
         numbers, files = self.checked()

@@ -53,6 +53,7 @@ class FineTunePresenter:
         self._runner, self._discovery = TaskRunner(), TaskRunner()
         self._noise = NoisePreviewer(view, self._images, self._regions)
         self._layers: list[Any] = []
+        self._shapes: list[Any] = []
         self._request: FineTuneRequest | None = None
         self._result: tasks.TrainingResult | None = None
         self._existing: tasks.TrainingExists | None = None
@@ -121,6 +122,8 @@ class FineTunePresenter:
         for event in self._discovery.poll():
             if isinstance(event, ModelsAndDevices):
                 self._view.show_devices(event.devices)
+            elif isinstance(event, TaskEnded) and event.error is not None:
+                self._show_error(event.error)
         self._noise.process_events()
         self._handle_events(self._runner.poll())
 
@@ -194,7 +197,7 @@ class FineTunePresenter:
             raise FormError(f"Shapes layer '{name}' has no shapes; draw a rectangle, or train on the whole image")
         indices, _ = self._view.training_images()
         return [
-            shape_boxes(shapes, self._layers[index], image.size_yx)
+            shape_boxes(shapes, self._layers[index], image.axes, image.size_yx)
             for index, image in zip(indices, images, strict=False)
         ]
 
@@ -279,12 +282,18 @@ class FineTunePresenter:
             layer.events.name.connect(self._layers_changed)
             if isinstance(layer, Shapes):
                 layer.events.data.connect(self._shapes_changed)
-        self._layers = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        layers, shapes = ([each for each in self._viewer.layers if isinstance(each, kind)] for kind in (Image, Shapes))
         active = self._viewer.layers.selection.active
-        index = self._layers.index(active) if active in self._layers else len(self._layers) - 1
-        self._view.show_layers([layer.name for layer in self._layers], index)
-        self._view.show_shapes([layer.name for layer in self._viewer.layers if isinstance(layer, Shapes)])
+        index = layers.index(active) if active in layers else len(layers) - 1
+        self._view.show_layers([layer.name for layer in layers], index, _places(self._layers, layers))
+        self._view.show_shapes([layer.name for layer in shapes], _places(self._shapes, shapes))
+        self._layers, self._shapes = layers, shapes
 
     def _shapes_changed(self, _event: Any = None) -> None:
         if self._view.shapes_name():
             self.update_noise_preview()
+
+
+def _places(before: list[Any], now: list[Any]) -> list[int]:
+    """Return where each layer was in the earlier list; -1 for new ones."""
+    return [before.index(layer) if layer in before else -1 for layer in now]

@@ -30,11 +30,17 @@ class FineTuneView(AskingView, Protocol):
     def show_supervision(self, supervision: Supervision) -> None:
         """Choose the kind of the training images."""
 
-    def show_layers(self, names: list[str], active: int) -> None:
-        """Set the list of image layers; check the active one if no image is checked."""
+    def show_layers(self, names: list[str], active: int, before: list[int]) -> None:
+        """Set the list of image layers; check the active one if no image is checked.
 
-    def show_shapes(self, names: list[str]) -> None:
-        """Set the list of Shapes layers."""
+        Args:
+            names: of the layers.
+            active: number of the active layer.
+            before: number of each layer in the list until now, whose state it keeps; -1 for new layers.
+        """
+
+    def show_shapes(self, names: list[str], before: list[int]) -> None:
+        """Set the list of Shapes layers, and keep the choice; see `show_layers`."""
 
     def show_models(self, names: list[str], chosen: str) -> None:
         """Set the list of models."""

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from masked_denoiser.errors import FormError
-from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.jobs.spec.options import OPTIONS, Options
 
 
 def settings_of(record: object) -> tuple[str, str, Options]:
@@ -29,5 +29,9 @@ def _options(values: dict[Any, Any]) -> Options:
     unknown = sorted(map(str, set(values) - known))
     if unknown:
         raise FormError(f"this layer has settings of another version ({', '.join(unknown)}); fill in the form instead")
+    for name, option in OPTIONS.items():
+        value = values.get(name)
+        if option.choices and isinstance(value, str) and value not in option.choices:  # some are numbers otherwise
+            raise FormError(f"this layer was denoised with {name} {value!r}, which this version does not know")
     intensity = values.get("intensity")
     return Options(**values | {"intensity": None if intensity is None else tuple(intensity)})

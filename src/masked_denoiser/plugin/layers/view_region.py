@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import product
+from math import ceil, floor
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from masked_denoiser.images.source import Source
 from masked_denoiser.jobs.spec.region import Region
@@ -49,33 +52,6 @@ def choose_preview_region(
     return Region(slices, rows, columns), message + _describe_position(slices, source, start)
 
 
-def visible_rectangle(layer: Any, displayed: Sequence[int], axes: str) -> Rectangle | None:
-    """Return the part of a layer's plane that the canvas shows, in full-resolution pixels.
-
-    Args:
-        layer: an image layer of a viewer.
-        displayed: the viewer's displayed dimensions, as dimensions of the layer.
-        axes: axes of the layer.
-
-    Returns:
-        Rows and columns; None if the canvas shows other axes, three dimensions, or nothing of the layer.
-    """
-    yx = [axes.index("Y"), axes.index("X")]
-    if sorted(displayed) != sorted(yx):
-        return None
-    factors = layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(layer.ndim)
-    shape = layer.level_shapes[0] if layer.multiscale else layer.data.shape
-    spans = []
-    for axis in yx:
-        first, last = (float(corner[axis]) for corner in layer.corner_pixels)
-        start = max(0, int(first * factors[axis]))
-        stop = min(int(shape[axis]), int(np.ceil((last + 1) * factors[axis])))
-        if stop <= start or last <= first:
-            return None
-        spans.append(Span(start, stop))
-    return spans[0], spans[1]
-
-
 def grid_shape(viewer: Any) -> tuple[int, int]:
     """Return the number of rows and columns of a viewer's grid; 1 and 1 if it is off."""
     # Before napari 0.9, hidden layers have a place in the grid, too.
@@ -84,9 +60,50 @@ def grid_shape(viewer: Any) -> tuple[int, int]:
 
 
 def visible_part(viewer: Any, layer: Any, axes: str) -> Rectangle | None:
-    """Return the part of a layer's plane that a viewer's canvas shows; see `visible_rectangle`."""
-    dims = viewer.dims
-    return visible_rectangle(layer, [axis - dims.ndim + layer.ndim for axis in dims.displayed], axes)
+    """Return the part of a layer's plane that the canvas shows, in full-resolution pixels.
+
+    It follows the camera, as what napari has loaded of a pyramid may be more, or from an earlier view.
+
+    Args:
+        viewer: the viewer.
+        layer: one of its image layers.
+        axes: axes of the layer.
+
+    Returns:
+        Rows and columns; None if the canvas shows other axes, three dimensions, or nothing of the layer.
+    """
+    yx = [axes.index("Y"), axes.index("X")]
+    if sorted(axis - viewer.dims.ndim + layer.ndim for axis in viewer.dims.displayed) != sorted(yx):
+        return None
+    shape = layer.level_shapes[0] if layer.multiscale else layer.data.shape
+    corners = canvas_corners(viewer, layer, canvas_size(viewer))
+    spans = []
+    for axis in yx:
+        first, last = corners[:, axis].min() + 0.5, corners[:, axis].max() + 0.5  # the centre of pixel 0 is at 0
+        span = Span(max(0, floor(first)), min(int(shape[axis]), ceil(last)))
+        if span.stop <= span.start:
+            return None
+        spans.append(span)
+    return spans[0], spans[1]
+
+
+def canvas_corners(viewer: Any, layer: Any, canvas: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the corners of the canvas in pixels of a layer at full resolution, [4, dimensions].
+
+    Args:
+        viewer: the viewer, of which a grid divides the canvas.
+        layer: one of its layers.
+        canvas: height and width of the canvas in the units in which the camera zooms.
+    """
+    camera = camera_of(viewer)
+    centre, zoom = np.asarray(camera.center[-2:], float), float(camera.zoom)
+    part = np.asarray(canvas) // np.asarray(grid_shape(viewer))
+    corners = []
+    for signs in product((-0.5, 0.5), repeat=2):
+        point = np.array(viewer.dims.point, float)
+        point[list(viewer.dims.displayed)] = centre + np.array(signs) * part / zoom
+        corners.append(viewer_to_data(viewer, layer, point))
+    return np.array(corners)
 
 
 def slider_position(viewer: Any, layer: Any, axes: str) -> dict[str, int]:
@@ -109,6 +126,12 @@ def slider_position(viewer: Any, layer: Any, axes: str) -> dict[str, int]:
 def camera_of(viewer: Any) -> Any:
     """Return the camera of a viewer; napari 0.9 has moved it to the scene."""
     return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
+
+
+def canvas_size(viewer: Any) -> tuple[int, int]:
+    """Return height and width of the canvas of a viewer; before napari 0.9 it is private."""
+    height, width = viewer.canvas.size if hasattr(viewer, "canvas") else viewer._canvas_size
+    return int(height), int(width)
 
 
 def grid_of(viewer: Any) -> Any:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
 from math import ceil, floor
 from typing import Any
 
-import numpy as np
-
-from masked_denoiser.plugin.layers.view_region import camera_of, grid_shape, slider_position
-from masked_denoiser.plugin.layers.world import viewer_to_data
+from masked_denoiser.plugin.layers.view_region import canvas_corners, slider_position
 from masked_denoiser.plugin.live.cells import View
 from masked_denoiser.tiling.plan import Span
 
@@ -34,8 +29,7 @@ def current_view(viewer: Any, layer: Any, axes: str, levels: int, canvas: tuple[
     # Below the smallest level there is one that napari reads once: see `with_thumbnail_level`.
     level = min(int(layer.data_level), levels - 1) if layer.multiscale else 0
     shapes = layer.level_shapes if layer.multiscale else [layer.data.shape]
-    rows, columns = grid_shape(viewer)
-    corners = _canvas_corners(viewer, layer, displayed, (canvas[0] // rows, canvas[1] // columns))
+    corners = canvas_corners(viewer, layer, canvas)
     spans = {}
     for axis in displayed:
         side, whole = int(shapes[level][axis]), int(shapes[0][axis])
@@ -48,15 +42,3 @@ def current_view(viewer: Any, layer: Any, axes: str, levels: int, canvas: tuple[
     position = slider_position(viewer, layer, axes)
     at_level = {a: min(at * sides[a][1] // sides[a][0], sides[a][1] - 1) for a, at in position.items()}
     return View(level, tuple((a, at_level[a]) for a in axes if a in at_level), spans["Y"], spans["X"])
-
-
-def _canvas_corners(viewer: Any, layer: Any, displayed: Sequence[int], canvas: tuple[int, int]) -> Any:
-    """Return the corners of the canvas in pixels of the layer at full resolution, [4, dimensions]."""
-    camera = camera_of(viewer)
-    centre, zoom = np.asarray(camera.center[-2:], float), float(camera.zoom)
-    corners = []
-    for signs in product((-0.5, 0.5), repeat=2):
-        point = np.array(viewer.dims.point, float)
-        point[list(viewer.dims.displayed)] = centre + np.array(signs) * canvas / zoom
-        corners.append(viewer_to_data(viewer, layer, point))
-    return np.array(corners)

@@ -44,10 +44,19 @@ def read_preferences() -> Preferences:
         stored: Any = getattr(get_plugin_settings(_PLUGIN), _KEY)
     except (KeyError, AttributeError):  # the plugin is not installed, but run from its sources
         return Preferences()
-    folder = Path(stored.output_folder).expanduser() if stored.output_folder.strip() else None
+    folder = _folder(stored.output_folder.strip())
     return Preferences(
         device=stored.device.strip() or "auto",
         cache_bytes=stored.cache_megabytes * 2**20,
         output=_OUTPUTS[stored.output],
-        folder=folder if folder is not None and folder.is_dir() else None,
+        folder=folder,
     )
+
+
+def _folder(text: str) -> Path | None:
+    """Return an existing folder; None for another text, such as one with an unknown user (~name)."""
+    try:
+        folder = Path(text).expanduser()
+    except RuntimeError:
+        return None
+    return folder if text and folder.is_dir() else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtGui import QMouseEvent, QShowEvent
+from qtpy.QtGui import QKeyEvent, QMouseEvent, QShowEvent
 from qtpy.QtWidgets import (
     QApplication,
     QDockWidget,
@@ -124,7 +124,11 @@ def main_window(widget: QWidget) -> QMainWindow | None:
 
 
 def _is_click(button: QPushButton, event: QEvent | None) -> bool:
-    """Return whether an event clicks a button: the left mouse button is released on it."""
+    """Return whether an event clicks a button: the left mouse button is released on it, or a key is pressed."""
+    if isinstance(event, QKeyEvent):
+        return event.type() == QEvent.Type.KeyPress and event.key() in (
+            Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter,
+        )  # fmt: skip
     if not isinstance(event, QMouseEvent) or event.type() != QEvent.Type.MouseButtonRelease:
         return False
     return event.button() == Qt.MouseButton.LeftButton and button.rect().contains(event.pos())
@@ -176,6 +180,10 @@ class TaskDock(TaskWidget):
         if not self._placed:
             self._placed = True
             QTimer.singleShot(0, self._tabify)
+            if isinstance(dock := self.parentWidget(), QDockWidget):
+                # napari makes a new title bar then, after it was told.
+                dock.topLevelChanged.connect(self._guard_later)
+                dock.dockLocationChanged.connect(self._guard_later)
 
     def _tabify(self) -> None:
         window, dock = self.window(), self.parentWidget()
@@ -194,6 +202,9 @@ class TaskDock(TaskWidget):
         """Cancel all tasks, because the window closes."""
         self._activity.close()
         super().stop()
+
+    def _guard_later(self, _change: object) -> None:
+        QTimer.singleShot(0, self.guard_close_buttons)
 
     def guard_close_buttons(self) -> None:
         """Let `eventFilter` see clicks on the button that closes this dock; napari makes a new one for each place."""

@@ -96,3 +96,11 @@ def _best_at_hidden_pixels(trained: Trained) -> str:
         f"The best step, {trained.best_step}, predicts hidden pixels best, which does not tell whether it denoises "
         "better than the original model: compare both by eye. Save writes it."
     )
+
+
+def closing_question(output: Path | None) -> str:
+    """Return the question before a dock with a running job closes; `output` is None for a result in memory."""
+    kept = "The finished tiles are kept, and Denoise resumes the job."
+    if output is None:
+        kept = "The layer of the result stays, marked as incomplete."
+    return f"A job is running. Closing this dock cancels it. {kept}"

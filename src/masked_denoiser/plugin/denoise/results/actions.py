@@ -67,7 +67,7 @@ class ResultActions:
             pair = previews["preview"], previews["second"]
             for preview, name in zip(pair, event.names, strict=True):
                 self._results.rename(preview, f"{self.layer.name}: {name}")
-            self._view.show_side_by_side(*pair)
+            self._view.show_side_by_side(self.layer, *pair)
 
     def clear(self) -> None:
         """Remove all results of the layer from the viewer."""

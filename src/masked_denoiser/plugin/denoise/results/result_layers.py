@@ -100,9 +100,13 @@ class ResultLayers:
         results = self._results_of(layer)
         return bool(results) and layer.visible and not any(result.visible for result in results)
 
-    def mark_incomplete(self) -> None:
-        """Say in name and metadata that layers of the job show the input where it was cancelled or has failed."""
-        for layer in self._job.current.values():
+    def mark_incomplete(self, role: Role | None = None) -> None:
+        """Say in name and metadata that layers of the job show the input where it was cancelled or has failed.
+
+        Args:
+            role: of the layer; all layers of the job by default.
+        """
+        for layer in [layer for each, layer in self._job.current.items() if role in (None, each)]:
             self.rename(layer, f"{layer.name} (incomplete)")
             layer.metadata[RECORD_KEY] = {"complete": False}
 

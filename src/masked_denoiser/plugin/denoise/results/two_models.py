@@ -23,8 +23,19 @@ class ModelsCompared:
     names: tuple[str, str]
 
 
+@dataclass(frozen=True)
+class ComparisonCancelled:
+    """Event: a comparison was cancelled.
+
+    Attributes:
+        role: of the layer whose pixels are not complete.
+    """
+
+    role: tasks.Role
+
+
 def compare_models(requests: tuple[Request, Request], cancel: threading.Event) -> Iterator[Any]:
-    """Yield the events of two previews, the second one for a layer of its own, and `ModelsCompared`.
+    """Yield the events of two previews, the second one for a layer of its own; at the end an event of this module.
 
     A model that leaves the image unchanged has no layer; then only its reason is yielded.
 
@@ -41,6 +52,7 @@ def compare_models(requests: tuple[Request, Request], cancel: threading.Event) -
                 case Finished(progress):
                     names.append(f"{request.model}, {progress.seconds:.1f} s")
                 case Cancelled():
+                    yield ComparisonCancelled(role)
                     return
                 case _:
                     yield event

@@ -88,10 +88,11 @@ class ExpertSettings(CollapsibleSection):
             self.device.setCurrentIndex(index)
 
     def show_part(self, axes: str, slices: str, guessed: bool) -> None:
-        """Fill in axes and slices if the layer has the same axes in some order, or as many that are only guessed."""
+        """Fill in slices if the layer has the same axes in some order; as many guessed axes are replaced."""
         shown = self.axes.text().upper()
         if sorted(shown) == sorted(axes) or (guessed and len(shown) == len(axes) and ("S" in shown) == ("S" in axes)):
-            self.axes.setText(axes)
+            if guessed:
+                self.axes.setText(axes)
             self.slices.show_text(slices)
 
     def show_axes(self, letters: str, hint: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -89,7 +90,7 @@ class SlicesField(QWidget):
 
     def show_text(self, text: str) -> None:
         """Fill in ranges that `text` returned."""
-        for part in filter(None, text.split(",")):
+        for part in filter(None, re.split(r",(?=[TZC]=)", text)):
             letter, _, positions = part.partition("=")
             self.ranges[letter].setText(positions)
 
