@@ -9,6 +9,7 @@ from functools import cached_property, partial
 import torch
 
 from masked_denoiser.denoising.contrast_groups import group_by_contrast, noise_of_group, samples_of_groups
+from masked_denoiser.denoising.impulse_replacement import replace_impulses
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, group_planes
 from masked_denoiser.denoising.measurement.given_noise import NONE, parse_given_noise
 from masked_denoiser.denoising.measurement.modality import stated_modality
@@ -22,7 +23,7 @@ from masked_denoiser.denoising.noise_treatment import (
     noise_limits,
     to_six_digits,
 )
-from masked_denoiser.denoising.tile_denoiser import TileDenoiser, replace_impulses
+from masked_denoiser.denoising.tile_denoiser import TileDenoiser
 from masked_denoiser.denoising.training_noise import TrainingNoise, training_noise
 from masked_denoiser.denoising.treatment_candidates import NoiseSummary, list_candidates
 from masked_denoiser.denoising.treatment_trial import (
@@ -39,7 +40,7 @@ from masked_denoiser.models.file import Model
 from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.noise.channel_noise import ChannelNoise, below_rounding
-from masked_denoiser.noise.modalities.prior import Modality, RequestedModality
+from masked_denoiser.noise.modalities.prior import Modality, RequestedModality, prior_of
 
 #: Side in pixels of the places on which treatments are tried.
 _PLACE_SIDE = 96
@@ -109,10 +110,19 @@ def resolve_noise(
         treat = partial(_treat_given, training=training_noise(model.card), noise_map=_takes_noise_map(model))
         of_noise = {key: given.stabilized(each) if stated == "mri" else each for key, each in ranges.items()}
         treatments = {key: treat(given.to_channel_noise(each)) for key, each in of_noise.items()}
-        return NoiseChoice(treatments, of_noise, stated, f"{noise}{', Rician' if stated == 'mri' else ''}")
+        text = f"{noise}{', Rician' if stated == 'mri' else ''}"
+        return NoiseChoice(_by_place(treatments, stated), of_noise, stated, text)
     measured = measure_noise(source, planes=planes, ranges=ranges, seed=seed, modality=modality)
     treatments = choose_treatments(measured, planes, measured.ranges, model, rounded_output=rounded_output)
+    treatments = _by_place(treatments, measured.modality)
     return NoiseChoice(treatments, measured.ranges, measured.modality, measured.estimate.verdict)
+
+
+def _by_place(treatments: dict[int, NoiseTreatment], modality: Modality) -> dict[int, NoiseTreatment]:
+    """Return treatments whose noise maps follow the noise of each place, if it differs in this modality."""
+    if not prior_of(modality).by_place:
+        return treatments
+    return {key: replace(treatment, by_place=treatment.noise_map) for key, treatment in treatments.items()}
 
 
 def _takes_noise_map(model: Model) -> bool:

@@ -35,6 +35,7 @@ class NoiseTreatment:
             denoised as a separate image, in which correlated noise is white; afterwards the result is denoised once
             more as a whole.
         noise_map: whether a network that accepts a noise map gets one.
+        by_place: whether the noise map follows the noise of each place: see `noise_by_place`.
         blend: share of the network's correction that is applied; 0 leaves the plane unchanged.
         impulse_height: samples that differ from their neighbours by this much are replaced first; 0 replaces none.
         impulse_low, impulse_high: only samples at or below the first, or at or above the second, are impulses.
@@ -54,6 +55,7 @@ class NoiseTreatment:
     centre: float = 0.5
     strides: tuple[int, ...] = ()
     noise_map: bool = False
+    by_place: bool = False
     blend: float = 1.0
     impulse_height: float = 0.0
     impulse_low: float | None = None

@@ -13,29 +13,26 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from masked_denoiser.denoising.context.neighbour_mean import Context
 from masked_denoiser.denoising.correction.limits import limit_correction, undo_soft_limit
 from masked_denoiser.denoising.correction.stride_pattern import remove_pattern
+from masked_denoiser.denoising.impulse_replacement import replace_impulses
 from masked_denoiser.denoising.intensity.exposures import Exposure, expose
 from masked_denoiser.denoising.intensity.transforms import Transform, make_transform
 from masked_denoiser.denoising.intensity.variance_stabilization import make_stabilizer
+from masked_denoiser.denoising.noise_by_place import place_factors
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.inference.memory_limits import MemoryLimits
 from masked_denoiser.inference.runner import Batch, Denoised, Pending, reflect
 from masked_denoiser.models.uncertainty import Uncertainty
-from masked_denoiser.noise.impulses import find_impulses, repair
 from masked_denoiser.noise.variance_model import NoiseVariance
 
 Origins = tuple[tuple[int, int], ...]
 
 #: Distance in pixels over which the intensity is averaged for the noise map.
 MAP_REACH = 16
-
-#: Tolerance of the intensity of an impulse, in units of the range.
-_IMPULSE_TOLERANCE = 1e-5
 
 
 class Runner(Protocol):
@@ -103,7 +100,11 @@ class TileDenoiser:
         shown, sigma_share = (repaired, np.float32(1)) if context is None else (context.mean, context.sigma_share)
         views = _list_views(shown, treatment)
         sigma = _local_sigma(shown, treatment) if treatment.noise_map else None
-        maps = [view.sigma(sigma, sigma_share) for view in views]
+        factors: Batch | np.float32 = np.float32(1)
+        if sigma is not None and treatment.by_place:
+            measured = sigma * sigma_share / np.float32(treatment.noise_factor)
+            factors = place_factors(shown, measured, treatment.width, origins)
+        maps = [view.sigma(sigma, sigma_share * factors) for view in views]
         pending = [
             self._start(view.exposure.network_input, origins, treatment.strides, noise)
             for view, noise in zip(views, maps, strict=True)
@@ -168,33 +169,6 @@ class TileDenoiser:
         for part, image in zip(parts, np.split(denoised, len(parts)), strict=True):
             interleaved[part] = image
         return np.ascontiguousarray(interleaved[..., :height, :width])
-
-
-def replace_impulses(tiles: Batch, treatment: NoiseTreatment, origins: Origins = ()) -> Batch:
-    """Return tiles [B, C, H, W] without the impulses and hot pixels of a treatment.
-
-    Args:
-        tiles: in units of their range.
-        treatment: of the tiles.
-        origins: of each tile in the image; without them hot pixels are kept.
-    """
-    if treatment.hot_pixels and origins:
-        tiles = repair(tiles, _hot_pixel_mask(tiles.shape, treatment.hot_pixels, origins))
-    if not treatment.impulse_height:
-        return tiles
-    low = -np.inf if treatment.impulse_low is None else treatment.impulse_low + _IMPULSE_TOLERANCE
-    high = np.inf if treatment.impulse_high is None else treatment.impulse_high - _IMPULSE_TOLERANCE
-    extreme = (tiles <= low) | (tiles >= high)
-    return repair(tiles, extreme & find_impulses(tiles, treatment.impulse_height))
-
-
-def _hot_pixel_mask(shape: tuple[int, ...], positions: Origins, origins: Origins) -> NDArray[np.bool_]:
-    mask = np.zeros(shape, np.bool_)
-    for tile, origin in zip(mask, origins, strict=True):
-        rows, columns = np.subtract(positions, origin).T
-        inside = (rows >= 0) & (rows < shape[2]) & (columns >= 0) & (columns < shape[3])
-        tile[:, rows[inside], columns[inside]] = True
-    return mask
 
 
 def remaining_noise(tiles: Batch, treatment: NoiseTreatment) -> Batch:

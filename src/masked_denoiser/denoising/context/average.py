@@ -9,9 +9,9 @@ import numpy as np
 
 from masked_denoiser.denoising.context.neighbour_mean import NeighbourMean, PlaneNoise, Values
 from masked_denoiser.denoising.context.planes import ContextPlanes
+from masked_denoiser.denoising.impulse_replacement import replace_impulses
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, Pixels
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
-from masked_denoiser.denoising.tile_denoiser import replace_impulses
 
 
 def uses_context(treatment: NoiseTreatment) -> bool:

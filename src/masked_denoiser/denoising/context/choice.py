@@ -20,9 +20,10 @@ from scipy.ndimage import gaussian_filter
 from masked_denoiser.denoising.context.average import average_neighbours, plane_noise, uses_context
 from masked_denoiser.denoising.context.neighbour_mean import Context, relative_difference
 from masked_denoiser.denoising.context.planes import CONTEXT_AXES, ContextPlanes, PlaneNeighbours
+from masked_denoiser.denoising.impulse_replacement import replace_impulses
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, Pixels, group_planes
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment, to_six_digits
-from masked_denoiser.denoising.tile_denoiser import TileDenoiser, replace_impulses
+from masked_denoiser.denoising.tile_denoiser import TileDenoiser
 from masked_denoiser.denoising.treatment_trial import AddedNoise, run_trials
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
@@ -293,8 +294,5 @@ class _Trial:
 
 def _block_means(values: NDArray[np.float32]) -> list[float]:
     """Return the means over blocks of [H, W]; blocks that are cut off are left out, unless there are no others."""
-    height, width = (max(1, side // _BLOCK) for side in values.shape)
-    rows, columns = (
-        np.array_split(np.arange(side), count) for side, count in zip(values.shape, (height, width), strict=True)
-    )
-    return [float(values[np.ix_(ys, xs)].mean()) for ys in rows for xs in columns]
+    parts = [np.array_split(np.arange(side), max(1, side // _BLOCK)) for side in values.shape]
+    return [float(values[np.ix_(ys, xs)].mean()) for ys in parts[0] for xs in parts[1]]

@@ -20,6 +20,7 @@ from masked_denoiser.denoising.intensity.epochs import count_epochs
 from masked_denoiser.denoising.intensity.exposures import REACH as EXPOSURE_REACH
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_ranges
 from masked_denoiser.denoising.measurement.given_noise import AUTO
+from masked_denoiser.denoising.noise_by_place import PLACE_REACH
 from masked_denoiser.denoising.noise_settings import NoiseChoice, resolve_noise
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment, with_strength
 from masked_denoiser.denoising.tile_denoiser import MAP_REACH
@@ -196,7 +197,7 @@ def _context_reach(treatments: Collection[NoiseTreatment]) -> int:
     limited = (3 * MEAN_REACH * bool(t.noise) * bool(t.blend) for t in treatments)
     before = (
         pattern_reach(t.strides)
-        + MAP_REACH * t.noise_map
+        + (MAP_REACH + PLACE_REACH * t.by_place) * t.noise_map
         + IMPULSE_REACH * t.replaces_pixels
         + EXPOSURE_REACH * bool(t.blend)
         for t in treatments

@@ -48,17 +48,19 @@ class NoisePrior:
     Attributes:
         growth: how its variance depends on intensity.
         shared_by: why neighbouring pixels share noise, which decides what apparently correlated noise may look like.
+        by_place: whether it is stronger in some places than in others of the same intensity.
     """
 
     growth: Growth = "any"
     shared_by: SharedBy = "unknown"
+    by_place: bool = False
 
 
 #: Nothing is known.
 NO_PRIOR = NoisePrior()
 
 _PRIORS: Mapping[Modality, NoisePrior] = {
-    "ct": NoisePrior(shared_by="kernel"),
+    "ct": NoisePrior(shared_by="kernel", by_place=True),
     "mri": NoisePrior(growth="constant"),  # after stabilization
     "ultrasound": NoisePrior(shared_by="speckle"),
     "oct": NoisePrior(shared_by="speckle"),
