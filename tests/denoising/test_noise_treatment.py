@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from dataclasses import replace
 
@@ -400,12 +401,14 @@ def test_resume_keeps_measured_treatment_and_precision(tmp_path):
     journal = tmp_path / "out.ome.zarr.journal"
     blend = first.job.treatments[0][1].blend
     rewrite(journal, f'"blend": {blend}', '"blend": 0.25')  # as another machine might have measured
+    shutil.rmtree(output)  # it has the digest of the job before
     resumed = prepare_file(source, output, **settings, resume=True)
     resumed.pipeline.journal.close()
     assert resumed.job.treatments[0][1].blend == 0.25
     rewrite(journal, '"precision": "float32"', '"precision": "bfloat16"')
     with pytest.raises(JobError, match="precision was 'bfloat16' and is 'float32'"):
         prepare_file(source, output, **settings, resume=True)
+    shutil.rmtree(output)
     auto_precision = settings | {"options": Options(tile=64, precision="auto")}
     resumed_auto = prepare_file(source, output, **auto_precision, resume=True)
     resumed_auto.pipeline.journal.close()

@@ -29,7 +29,9 @@ print(json.dumps([planned.process, planned.device, peak]))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is counted in other units elsewhere")
-@pytest.mark.parametrize(("model", "tile"), [("general-rgb", 512), ("paper-rgb", 256)])
+@pytest.mark.parametrize(
+    ("model", "tile"), [("general-rgb", 512), pytest.param("paper-rgb", 256, marks=pytest.mark.long)]
+)
 def test_estimate_matches_measured_peak_memory(model, tile):
     output = subprocess.run(
         [sys.executable, "-c", _MEASURE, model, str(tile)], check=True, stdout=subprocess.PIPE
