@@ -14,9 +14,10 @@ PAGE = Path(__file__).parents[1] / "options.md"
 _HEAD = """# Options
 
 Written by `python docs/generate/options_page.py`. Each option is a keyword in Python (`masked_denoiser.denoise(image,
-noise="none")`), a field of `masked_denoiser.Options`, a flag on the command line, and, where it has a label, a field
-in the Denoise dock. Only `denoise_file` takes `std`. A job file contains what the options were resolved to. An option decides the pixels of the result,
-how they are stored, or only speed and memory; a resumed job must have the same options, except `cpu_as_last_resort`.
+noise="none")`; `std` of `denoise_file` only), a field of `masked_denoiser.Options`, a flag on the command line, and,
+where it has a label, a field in the Denoise dock. A job file contains what the options were resolved to. An option
+decides the pixels of the result, how they are stored, or only speed and memory; a resumed job must have the same
+options, except `cpu_as_last_resort`.
 """
 
 _TITLES = {"noise": "Noise", "channels": "Channels", "output": "Output", "expert": "Expert settings"}
