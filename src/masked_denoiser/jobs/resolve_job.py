@@ -56,6 +56,8 @@ def resolve_job(
     loaded = model if isinstance(model, Model) else load_model(name)
     if options.tile == "auto" and not executor.can_measure:
         raise JobError("tile 'auto' is measured on one device; give its value for a cluster")
+    if options.cpu_as_last_resort and not executor.can_measure:
+        raise JobError("--cpu-as-last-resort is for one process; on a cluster, choose a smaller tile, or leave it out")
     # Speeds are measured in float32 if the precision is only chosen when the noise is known.
     precision: Precision = "float32" if options.precision == "auto" else options.precision
     options = resolve_tile(options, loaded, chosen, precision, report)

@@ -289,6 +289,7 @@ def test_lost_scheduler_is_reported_in_one_line(image, tmp_path):
     [
         (lambda image: open_image(np.zeros((40, 40), np.uint8), axes="YX"), OPTIONS, "in memory"),
         (open_image, replace(OPTIONS, tile="auto"), "'auto' is measured on one device"),
+        (open_image, replace(OPTIONS, cpu_as_last_resort=True), "is for one process"),
     ],
 )
 def test_unsupported_cluster_jobs_are_refused_before_writing(cluster, image, tmp_path, make, options, words):
