@@ -458,13 +458,20 @@ def test_dock_from_the_menu_hides_what_it_has_denoised(viewer, qtbot, plane, mod
     assert [other for other in viewer.layers if other.visible] == [layer]
 
 
-@pytest.mark.parametrize("how", ["key", "floating"])
-def test_close_button_asks_however_it_is_pressed(viewer, open_dock, qtbot, plane, paused_after_tile, how):
+@pytest.fixture
+def paused_dock(viewer, open_dock, qtbot, plane, paused_after_tile):
+    """Return a dock whose job has shown its first tile, and the event that lets it proceed."""
     tile_done, proceed = paused_after_tile
     viewer.add_image(plane, name="plane")
     dock = open_dock()
     dock.denoise_button.click()
-    qtbot.waitUntil(tile_done.is_set, timeout=TIMEOUT)
+    qtbot.waitUntil(lambda: tile_done.is_set() and "plane denoised" in viewer.layers, timeout=TIMEOUT)
+    return dock, proceed
+
+
+@pytest.mark.parametrize("how", ["key", "floating"])
+def test_close_button_asks_however_it_is_pressed(paused_dock, qtbot, how):
+    dock, proceed = paused_dock
     if how == "floating":
         dock.parentWidget().setFloating(True)
         qtbot.wait(50)
@@ -481,12 +488,8 @@ def test_close_button_asks_however_it_is_pressed(viewer, open_dock, qtbot, plane
 
 
 @pytest.mark.parametrize("answer", ["Keep running", "Cancel the job and close"])
-def test_close_button_asks_while_a_job_runs(viewer, open_dock, qtbot, plane, paused_after_tile, answer):
-    tile_done, proceed = paused_after_tile
-    viewer.add_image(plane, name="plane")
-    dock = open_dock()
-    dock.denoise_button.click()
-    qtbot.waitUntil(lambda: tile_done.is_set() and "plane denoised" in viewer.layers, timeout=TIMEOUT)
+def test_close_button_asks_while_a_job_runs(viewer, paused_dock, qtbot, answer):
+    dock, proceed = paused_dock
     button = dock.parentWidget().findChild(QPushButton, "QTitleBarCloseButton")
     with patch.object(DenoiseDock, "ask", return_value=answer) as ask:
         qtbot.mouseClick(button, Qt.MouseButton.LeftButton)

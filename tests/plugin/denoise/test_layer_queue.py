@@ -56,10 +56,16 @@ def layers(*names):
     return [SimpleNamespace(name=name) for name in names]
 
 
-def test_layers_follow_each_other():
+def started(*names):
+    """Return stand-in jobs, and a queue that has begun with layers of these names."""
     jobs = Jobs()
     queue = LayerQueue(jobs)
-    queue.start(layers("a", "b"))
+    queue.start(layers(*names))
+    return jobs, queue
+
+
+def test_layers_follow_each_other():
+    jobs, queue = started("a", "b")
     queue.advance()  # while the first is running
     assert jobs.log == ["layer 1 of 2: 'a'", "a"]
     jobs.end(finished=True)
@@ -70,9 +76,7 @@ def test_layers_follow_each_other():
 
 
 def test_next_layer_follows_at_once_if_one_was_removed():
-    jobs = Jobs()
-    queue = LayerQueue(jobs)
-    queue.start(layers("a", "removed", "b"))
+    jobs, queue = started("a", "removed", "b")
     jobs.end(finished=True)
     queue.advance()  # nothing may call it again unless a job is running
     assert jobs.running
@@ -80,9 +84,7 @@ def test_next_layer_follows_at_once_if_one_was_removed():
 
 
 def test_invalid_layer_ends_queue():
-    jobs = Jobs()
-    queue = LayerQueue(jobs)
-    queue.start(layers("a", "invalid", "b"))
+    jobs, queue = started("a", "invalid", "b")
     jobs.end(finished=True)
     queue.advance()
     assert jobs.log[-1] == "refused: it has no axes"
@@ -92,9 +94,7 @@ def test_invalid_layer_ends_queue():
 
 
 def test_cancelled_job_ends_queue():
-    jobs = Jobs()
-    queue = LayerQueue(jobs)
-    queue.start(layers("a", "b", "c"))
+    jobs, queue = started("a", "b", "c")
     jobs.end(finished=False)
     queue.advance()
     queue.advance()

@@ -181,7 +181,7 @@ class TaskDock(TaskWidget):
             self._placed = True
             QTimer.singleShot(0, self._tabify)
             if isinstance(dock := self.parentWidget(), QDockWidget):
-                # napari makes a new title bar then, after it was told.
+                # napari makes a new title bar after these signals.
                 dock.topLevelChanged.connect(self._guard_later)
                 dock.dockLocationChanged.connect(self._guard_later)
 
