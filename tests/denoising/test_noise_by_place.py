@@ -26,7 +26,7 @@ def factors(pixels, width=0.0, origin=(0, 0)):
 
 @pytest.mark.parametrize("width", [0.0, 0.7, 1.2])
 def test_strength_of_each_place_is_found(width):
-    stronger_to_the_right = np.linspace(0.7, 1.25, SIDE)
+    stronger_to_the_right = np.linspace(0.7, 1.1, SIDE)
     found = factors(0.5 + SIGMA * stronger_to_the_right * noise(width), width)
     np.testing.assert_allclose(found[:, 40:-40].mean(axis=0), stronger_to_the_right[40:-40], rtol=0.1)
     assert np.abs(found / stronger_to_the_right - 1)[:, 40:-40].max() < 0.35
@@ -36,12 +36,12 @@ def test_edges_are_not_noise():
     image = np.zeros((SIDE, SIDE))
     image[:, 100:] = 0.4
     image[150:170] = 0.8
-    assert factors(image + SIGMA * noise(0)).max() < 1.25
+    np.testing.assert_allclose(factors(image + SIGMA * noise(0)).mean(), factors(SIGMA * noise(0)).mean(), atol=0.01)
 
 
 @pytest.mark.parametrize("origin", [(0, 64), (72, 8), (40, 104)])
 def test_factors_do_not_depend_on_tiles(origin):
-    pixels = 0.5 + SIGMA * np.linspace(0.7, 1.25, SIDE) * noise(0.7)
+    pixels = 0.5 + SIGMA * np.linspace(0.7, 1.1, SIDE) * noise(0.7)
     part = tuple(slice(start, start + 200) for start in origin)
     inner = slice(PLACE_REACH, 200 - PLACE_REACH)
     of_tile, of_image = factors(pixels[part], 0.7, origin), factors(pixels, 0.7)[part]
