@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite, prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import resolve_axes
+from masked_denoiser.images.readers.arrays.files import files_of
 from masked_denoiser.images.source import AXES, ImageMetadata, LazyArray, Source
 from masked_denoiser.images.validation.size_limits import MAX_PLANES, check_length
 
@@ -60,16 +60,6 @@ def read_array(array: LazyArray, name: str = "array") -> ReaderResult:
     """Return the result for an array of NumPy, or one that is computed piece by piece such as dask's."""
     native = isinstance(array, np.ndarray) and array.dtype.isnative
     return ReaderResult((array if native else ComputedArray(array),), name=name, inputs=files_of(array))
-
-
-def files_of(array: Any) -> tuple[Path, ...]:
-    """Return the file of which an array is a view, as of numpy.memmap, h5py or xarray: it must not be overwritten."""
-    while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap) and array.filename:
-            return (Path(array.filename),)
-        array = array.base
-    name = getattr(getattr(array, "file", None), "filename", None) or getattr(array, "encoding", {}).get("source")
-    return (Path(name),) if isinstance(name, str) and Path(name).exists() else ()
 
 
 def to_source(result: ReaderResult, requested_axes: str | None, level: int) -> Source:

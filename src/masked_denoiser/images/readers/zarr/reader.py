@@ -20,6 +20,7 @@ from zarr.storage import FsspecStore, LocalStore
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import UNKNOWN, letter_of, unit_name
+from masked_denoiser.images.readers.arrays.files import files_of
 from masked_denoiser.images.readers.base import ReaderResult, check_pixels, medical_metadata
 from masked_denoiser.images.readers.chunk_cache import cache_blocks
 from masked_denoiser.images.readers.declared_fill_values import fill_values_in_attributes
@@ -68,13 +69,7 @@ def read_zarr_object(node: Any) -> ReaderResult:
     name = node.basename or "array"
     with wrap_zarr_errors(name):
         guarded = zarr.open(GuardedStore(node.store), path=node.path, mode="r")
-        return replace(read_zarr_node(guarded, name), inputs=_folders(node))
-
-
-def _folders(node: Any) -> tuple[Path, ...]:
-    """Return the folder of an open zarr, if it is on disk."""
-    root = getattr(node.store, "root", None)
-    return (Path(root) / node.path,) if isinstance(root, str | Path) else ()
+        return replace(read_zarr_node(guarded, name), inputs=files_of(node))
 
 
 @contextmanager
