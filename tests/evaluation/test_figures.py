@@ -39,7 +39,8 @@ def test_training_curves_use_last_line_of_a_step(tmp_path):
     folder.mkdir()
     rows = [{"step": 0, "psnr": {"x": 20, "y": 21}}, {"step": 1, "loss": 0.1}, {"step": 5, "psnr": {"x": 22, "y": 19}}]
     rows.append({"step": 5, "psnr": {"x": 23, "y": 18}})
-    (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # The last line is that of a training that was killed.
+    (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step":200,"psn')
     assert training_curves([folder]) == {
         "trained noise": {"mine": [(0, 20), (5, 23)]},
         "y": {"mine": [(0, 21), (5, 18)]},

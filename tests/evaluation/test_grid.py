@@ -13,6 +13,7 @@ from PIL import Image
 from skimage.data import immunohistochemistry
 from skimage.metrics import peak_signal_noise_ratio
 
+from masked_denoiser.cli.evaluated_images import list_pairs
 from masked_denoiser.cli.main import main
 from masked_denoiser.errors import BaselineError
 from masked_denoiser.evaluation.baselines import make_baseline
@@ -162,3 +163,31 @@ def test_crop_and_pictures(folder, tmp_path, capsys):
     for name, shown in (("general-rgb", denoised), ("noisy", noisy)):
         assert peak_signal_noise_ratio(clean, shown) == pytest.approx(psnrs[name, noises[0]], abs=1e-6)
     np.testing.assert_array_equal(picture[42:, :40], clean)
+
+
+def test_pairs_are_matched_by_number(tmp_path):
+    for folder, suffix in (("noisy", ""), ("clean", "_gt")):
+        (tmp_path / folder).mkdir()
+        for number in (1, 2, 10):
+            Image.fromarray(np.full((16, 16), number, np.uint8)).save(tmp_path / folder / f"Cell{number}{suffix}.png")
+    noisy, clean = list_pairs(str(tmp_path / "noisy"), str(tmp_path / "clean"))
+    assert [path.stem for path in noisy] == ["Cell1", "Cell2", "Cell10"]
+    assert [path.stem for path in clean] == ["Cell1_gt", "Cell2_gt", "Cell10_gt"]
+
+
+def test_scores_are_printed_before_a_plot_fails(folder, tmp_path, capsys):
+    command = ["evaluate", str(folder), "--baseline", "noisy", "--noise", "gaussian(sigma=25)", "--quiet"]
+    tiny_model().save(tmp_path / "tiny.safetensors")
+    command += ["--device", "cpu", "--model", str(tmp_path / "tiny.safetensors")]
+    assert main([*command, "--plot", str(tmp_path / "plot.png")]) == 1
+    printed = capsys.readouterr()
+    assert "| gaussian(sigma=25) |" in printed.out
+    assert "no curves" in printed.err
+
+
+def test_images_too_small_for_ssim_are_refused(folder, tmp_path, capsys):
+    assert main(["evaluate", str(folder), "--baseline", "noisy", "--crop", "8", "--quiet"]) == 1
+    assert "--crop 8 is too small for SSIM; give 11 or more" in capsys.readouterr().err
+    Image.fromarray(np.zeros((10, 40), np.uint8)).save(tmp_path / "small.png")
+    assert main(["evaluate", str(tmp_path / "small.png"), "--baseline", "noisy", "--quiet"]) == 1
+    assert "10 x 40 pixels, SSIM needs 11 x 11" in capsys.readouterr().err

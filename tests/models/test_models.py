@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from masked_denoiser.errors import ModelError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.models.card import Card
-from masked_denoiser.models.catalogue import DEFAULT, find_model, list_models, load_model
+from masked_denoiser.models.catalogue import AUTO, DEFAULT, check_new_name, find_model, list_models, load_model
 from masked_denoiser.models.file import Model, read_card, read_model
 from masked_denoiser.models.reference import export_checkpoint, import_checkpoint
 from masked_denoiser.network.config import SwinConfig
@@ -177,3 +177,25 @@ def test_only_swin_networks_are_exported(tmp_path):
     with pytest.raises(ModelError, match="no Swin network"):
         export_checkpoint(model, tmp_path / "u.pth")
     assert not list(tmp_path.iterdir())
+
+
+def test_names_with_suffixes_are_found_and_reserved_ones_refused(tmp_path):
+    tiny_model().save(tmp_path / "model_best.pth.safetensors")
+    assert find_model("model_best.pth", tmp_path) == tmp_path / "model_best.pth.safetensors"
+    for name in (AUTO, DEFAULT):
+        with pytest.raises(ModelError, match="choose another name"):
+            check_new_name(name)
+    check_new_name("mine")
+    with pytest.raises(ModelError, match="no home folder"):
+        find_model("~nobody-has-this-name/a.pth", tmp_path)
+
+
+def test_loaded_weights_are_independent_of_the_file(tmp_path):
+    path = tmp_path / "a.safetensors"
+    tiny_model().save(path)
+    model = read_model(path)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size - 1024)
+        file.write(bytes(1024))
+    assert model.digest == tiny_model().digest

@@ -27,7 +27,7 @@ def list_images(inputs: Sequence[str]) -> list[Path]:
 
 
 def list_pairs(noisy: str | None, clean: str | None) -> tuple[list[Path], list[Path]]:
-    """Return the noisy and the clean images of two folders, each sorted by name.
+    """Return the noisy and the clean images of two folders, each in the order of the names.
 
     Raises:
         EvaluationError: if one of the folders is not given.

@@ -107,4 +107,16 @@ def _read_log(folder: Path) -> list[dict[str, Any]]:
         raise LogError(
             f"{folder} holds no log.jsonl ({error.strerror}); give the .training folder of a model"
         ) from error
-    return [json.loads(line) for line in lines]
+    rows = [row for line in lines if (row := _parse_line(line)) is not None]
+    if lines and not rows:
+        raise LogError(f"{folder / 'log.jsonl'} is damaged: no line of it is JSON; give another .training folder")
+    return rows
+
+
+def _parse_line(line: str) -> dict[str, Any] | None:
+    """Return the values of a line; None for one that is incomplete, as a training leaves it that was killed."""
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    return values if isinstance(values, dict) else None

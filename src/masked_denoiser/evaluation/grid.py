@@ -15,7 +15,7 @@ import torch
 
 from masked_denoiser.errors import EvaluationError
 from masked_denoiser.evaluation.baselines import BASELINES, make_baseline
-from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
+from masked_denoiser.evaluation.metrics import SMALLEST_SIDE, psnr, ssim, to_8_bit
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.jobs.prepare import prepare_array
@@ -197,7 +197,7 @@ def read_8_bit(path: Path) -> Image:
     """Read an image as [H, W, 1 or 3] uint8.
 
     Raises:
-        EvaluationError: if the image is not a single 8-bit gray or RGB plane.
+        EvaluationError: if the image is not a single 8-bit gray or RGB plane, or too small for SSIM.
     """
     with open_image(path) as source:
         pixels = np.asarray(source.data[...])
@@ -206,6 +206,11 @@ def read_8_bit(path: Path) -> Image:
             raise EvaluationError(
                 f"{path} is {source.axes} {source.shape} {source.dtype}; give an 8-bit gray or RGB image of one plane"
             )
+    if min(pixels.shape[:2]) < SMALLEST_SIDE:
+        raise EvaluationError(
+            f"{path} has {pixels.shape[0]} x {pixels.shape[1]} pixels, SSIM needs {SMALLEST_SIDE} x {SMALLEST_SIDE}; "
+            "give a larger image"
+        )
     return pixels.reshape(*pixels.shape[:2], -1)
 
 

@@ -11,6 +11,9 @@ from masked_denoiser.errors import MetricError
 
 Image = np.ndarray[Any, Any]
 
+#: Side in pixels of the Gaussian window of SSIM.
+SMALLEST_SIDE = 11
+
 
 def to_8_bit(image: Image) -> Image:
     """Clip a float image to [0, 1] and round it to uint8."""
@@ -35,10 +38,19 @@ def ssim(image: Image, truth: Image) -> float:
     """Return the structural similarity (Wang et al., IEEE TIP 2004: Gaussian weights, sigma 1.5), mean over channels.
 
     Args:
-        image, truth: [C, H, W] float in [0, 1], at least 11 pixels high and wide.
+        image, truth: [C, H, W] float in [0, 1], at least `SMALLEST_SIDE` pixels high and wide.
+
+    Raises:
+        MetricError: if an image is smaller.
     """
     from skimage.metrics import structural_similarity
 
+    if min(image.shape[1:]) < SMALLEST_SIDE:
+        height, width = image.shape[1:]
+        raise MetricError(
+            f"SSIM needs {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels or more, the image has {height} x {width}; "
+            "give a larger one"
+        )
     value = structural_similarity(
         to_8_bit(image),
         to_8_bit(truth),

@@ -182,14 +182,25 @@ def _expand_pattern(pattern: str, plugin: PluginReader | None) -> list[str]:
 
 
 def _matches(pattern: Path) -> list[Path]:
-    """Return the matches of a shell pattern, sorted; the name of an existing folder in it is no pattern."""
+    """Return the matches of a shell pattern in `natural_order`; the name of an existing folder in it is no pattern."""
     folder = next((parent for parent in pattern.parents if parent.is_dir()), pattern.parents[-1])
     escaped = Path(glob.escape(str(folder)), pattern.relative_to(folder))
-    return [Path(path) for path in sorted(glob.glob(str(escaped), recursive=True))]  # noqa: PTH207 - may be absolute
+    found = glob.glob(str(escaped), recursive=True)  # noqa: PTH207 - may be absolute
+    return [Path(path) for path in sorted(found, key=natural_order)]
+
+
+def natural_order(path: str | Path) -> tuple[list[int | str], str]:
+    """Return the key that sorts paths with numbers by their values, so that `cell2_truth` precedes `cell10_truth`.
+
+    Pairs of images in two folders, such as `cell2` and `cell2_truth`, have the same order by it.
+    """
+    parts: list[int | str] = [*re.split(r"([0-9]+)", str(path).casefold())]
+    parts[1::2] = map(int, parts[1::2])
+    return parts, str(path)
 
 
 def images_in(folder: Path, reader: str = "") -> list[str]:
-    """Return the images directly in a folder, sorted by name.
+    """Return the images directly in a folder, in `natural_order`.
 
     Args:
         folder: the folder.
@@ -260,9 +271,9 @@ def _has_signature(path: Path) -> bool:
 
 
 def _list_folder(folder: Path, plugin: PluginReader | None = None) -> list[Path]:
-    """Return the files and zarr folders in a folder, sorted by name, except hidden and unfinished ones."""
+    """Return the files and zarr folders in a folder in `natural_order`, except hidden and unfinished ones."""
     try:
-        paths = sorted(folder.iterdir())
+        paths = sorted(folder.iterdir(), key=natural_order)
     except OSError as error:
         raise ImageError(f"folder {folder} cannot be read ({error.strerror}); check its permissions") from error
     return [path for path in paths if _is_image(path, plugin if path.is_file() else None)]

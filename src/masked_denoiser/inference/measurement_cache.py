@@ -35,7 +35,7 @@ def remember(key: str, value: Any) -> str:
             values = _read() | {key: value}
             with replaced_atomically(path) as temporary:
                 temporary.write_text(json.dumps(values, indent=1, sort_keys=True))
-    except (OSError, Timeout) as error:
+    except (OSError, NotImplementedError, Timeout) as error:  # some file systems have no locks
         reason = getattr(error, "strerror", None) or error
         return f"{path} cannot be written ({reason}), so the next job measures again"
     return f"saved in {path}"

@@ -8,7 +8,7 @@ import torch
 
 from masked_denoiser.inference.measurement_cache import recall, remember
 
-#: Lower-case parts of torch's messages when memory runs out, from CPU and GPU allocators, cuBLAS, cuDNN and Metal.
+#: Lower-case parts of torch's messages when memory runs out: of allocators, oneDNN, cuBLAS, cuDNN and Metal.
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "not enough memory",
@@ -16,7 +16,12 @@ _OUT_OF_MEMORY = (
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
     "unable to find an engine",
+    "allocation_failed",
+    "could not create a memory",
+    "could not create a primitive",
+    "could not execute a primitive",
     "invalid buffer size",
+    "std::bad_alloc",
 )
 
 #: Ratio of the free memory to that when a limit was found, up to which the limit is still used.
@@ -83,10 +88,10 @@ def remember_limits(key: str, free: int, limits: MemoryLimits) -> None:
     remember(key, asdict(limits) | {"free": free})
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether an error of torch means that memory ran out; only CUDA has a separate type for it."""
+def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Return whether an error of NumPy or torch means that memory ran out; of torch, only CUDA has a type for it."""
     text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or any(words in text for words in _OUT_OF_MEMORY)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in text for words in _OUT_OF_MEMORY)
 
 
 def _is_valid(value: object) -> bool:

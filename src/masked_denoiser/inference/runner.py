@@ -20,7 +20,7 @@ from masked_denoiser.inference.cpu.ushape import CpuU
 from masked_denoiser.inference.memory_limits import MemoryLimits, is_out_of_memory
 from masked_denoiser.inference.orientations import orient, restore
 from masked_denoiser.inference.precision import Precision
-from masked_denoiser.inference.transfer import PendingArray, to_device, to_host
+from masked_denoiser.inference.transfer import PendingArray, place, to_device, to_host
 from masked_denoiser.models.file import Model
 from masked_denoiser.models.uncertainty import Uncertainty
 from masked_denoiser.network.exact import exact_float32
@@ -64,7 +64,7 @@ class ModelRunner:
         std: whether to return the standard deviation of the passes.
         overlap: halo in pixels of the parts of a tile that does not fit into memory: the halo of the job.
         precision: of the network's matrix products and convolutions. Norms, softmax and, in the Swin family, the
-            residual sums stay in float32.
+            residual sums of the blocks stay in float32; in fused kernels those between groups do not.
         limits: known memory limits.
         on_new_limits: called with each new limit.
         cpu_fallback: whether the CPU takes over if a GPU has too little memory for the smallest part.
@@ -85,14 +85,13 @@ class ModelRunner:
         cpu_fallback: bool = False,
     ) -> None:
         self.config = model.card.architecture
-        self.device, self.passes, self.seed, self.std, self.precision = device, passes, seed, std, precision
-        self.network = model.build().to(device)
+        self.passes, self.seed, self.std, self.precision = passes, seed, std, precision
+        self.network, self.device, self._messages = place(model.build(), device, cpu_fallback)
         self._fused = self._prepare_fused()
         # Pixels are masked only in training, and searching for them takes time.
         self._no_masked_pixels: dict[str, Any] = {"masked": False} if isinstance(self.config, UConfig) else {}
         self.overlap = -(-max(overlap, 1) // self.config.grid) * self.config.grid
         self.limits, self._on_new_limits, self._cpu_fallback = limits or MemoryLimits(), on_new_limits, cpu_fallback
-        self._messages: list[str] = []
         self.wait_seconds = 0.0
         self.uncertainty = Uncertainty.from_dict(model.card.uncertainty)
 
@@ -163,7 +162,7 @@ class ModelRunner:
             try:
                 pending = self._run_batch(padded, origins)
                 break
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 failure = error.with_traceback(None)  # the frames would keep the memory of the failed run
@@ -211,7 +210,7 @@ class ModelRunner:
     def _run_passes(self, tiles: Batch, origins: tuple[tuple[int, int], ...]) -> PendingArray:
         return to_host(torch.stack([self._run_pass(tiles, origins, number) for number in range(self.passes)]))
 
-    def _reduce_limits(self, shape: tuple[int, ...], error: RuntimeError) -> None:
+    def _reduce_limits(self, shape: tuple[int, ...], error: RuntimeError | MemoryError) -> None:
         """Reduce the memory limits, or switch to the CPU if they are minimal and the fallback is allowed.
 
         Raises:
@@ -262,7 +261,8 @@ class ModelRunner:
     def _forward(self, images: Tensor, mask: HashedTokenMask | None, arguments: dict[str, Any]) -> Tensor:
         """Return the result of the network in float32."""
         if self._fused is not None:
-            return self._fused(images, mask, **arguments)
+            with exact_float32():
+                return self._fused(images, mask, **arguments)
         with precision_context(self.device, self.precision):
             out: Tensor = self.network(images, mask, **arguments)
         return out.float()

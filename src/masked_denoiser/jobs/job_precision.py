@@ -35,7 +35,7 @@ def choose_precision(
     if not _has_clear_noise(job):
         return "float32", "computing in float32, as the noise is weak or not known"
     loss = bfloat16_loss(model, report)
-    if loss > MAX_LOSS:
+    if not loss <= MAX_LOSS:  # NaN neither
         return "float32", f"computing in float32, as bfloat16 would lose {loss:.2g} dB with this model"
     return "bfloat16", f"computing in bfloat16, which is faster and loses less than {MAX_LOSS:g} dB on the sample slide"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -85,9 +86,24 @@ def _check_value(key: str, value: Any) -> None:
     expected = {"architecture": dict, "training": dict, "uncertainty": dict, "data": list}.get(key, str)
     if not isinstance(value, expected):
         raise ModelError(f"the model's card has {key} {value!r:.80}; it was not written by this program")
-    texts = [] if isinstance(value, dict) else value if isinstance(value, list) else [value]
-    if not all(isinstance(text, str) and _is_plain(text) for text in texts):
+    if isinstance(value, list) and not all(isinstance(text, str) for text in value):
+        raise ModelError(f"the model's card has {key} {value!r:.80}; it was not written by this program")
+    if not all(map(_is_plain, _texts(value))):
         raise ModelError(f"the model's card has more than plain text in {key}; the model is not opened for safety")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield all texts of a JSON value, the keys of its objects too."""
+    match value:
+        case str():
+            yield value
+        case list():
+            for each in value:
+                yield from _texts(each)
+        case dict():
+            for key, each in value.items():
+                yield key
+                yield from _texts(each)
 
 
 def _is_plain(text: str) -> bool:

@@ -58,17 +58,34 @@ def find_model(name: str | Path, folder: Path | None = None) -> Path:
     """
     from masked_denoiser.errors import ModelError
 
-    path = Path(name).expanduser()
+    by_name = {entry.name: entry.path for entry in list_models(folder)}
+    if str(name) in by_name:
+        return by_name[str(name)]
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:
+        raise ModelError(f"model file {name}: there is no home folder of that user; give the whole path") from error
     if path.suffix in (".safetensors", ".pth", ".pt"):
         if path.is_file():
             return path
         raise ModelError(f"model file {path} does not exist; check the path, or use one of: {_known_names(folder)}")
-    by_name = {entry.name: entry.path for entry in list_models(folder)}
-    if str(name) in by_name:
-        return by_name[str(name)]
     close_names = get_close_matches(str(name), by_name, n=1)
     hint = f"did you mean {close_names[0]}?" if close_names else f"there are: {_known_names(folder)}"
     raise ModelError(f"no model is called {str(name)!r}; {hint}, or give the path of a .safetensors file")
+
+
+def check_new_name(name: str) -> None:
+    """Check the name under which a model of the user is stored.
+
+    Raises:
+        ModelError: if it is that of a bundled model, which it would hide everywhere, or stands for the default models.
+    """
+    from masked_denoiser.errors import ModelError
+
+    bundled = {path.stem for path in _BUNDLED_FOLDER.glob("*.safetensors")}
+    if name == AUTO or name in bundled:
+        what = "stands for the default models" if name == AUTO else "is a bundled model, which yours would replace"
+        raise ModelError(f"the name {name!r} {what}; choose another name")
 
 
 def resolve_auto(name: str | Path, rgb: bool) -> str | Path:

@@ -46,8 +46,10 @@ class Model:
         return sha.hexdigest()
 
     def build(self) -> nn.Module:
-        """Return a new network with these weights, in evaluation mode."""
-        network = build_network(self.card.architecture)
+        """Return a new network with these weights, in evaluation mode, on the CPU."""
+        # The random weights, which are replaced, must not advance torch's generator, which others may have seeded.
+        with torch.random.fork_rng(devices=()), torch.device("cpu"):
+            network = build_network(self.card.architecture)
         check_weights(self.weights, network, self.card.name)
         network.load_state_dict(self.weights)
         return network.eval()
@@ -87,7 +89,10 @@ def read_card(path: Path) -> Card:
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} cannot be read as a model: {str(error)[:300]}") from error
     if _CARD_KEY not in metadata:
-        raise ModelError(f"{path} has tensors but no card; it was not written by this program")
+        raise ModelError(
+            f"{path} has tensors but no card; it was not written by this program; if it has the weights of a "
+            "SwinIR network, save them with torch.save as .pth, and give that to: masked-denoiser models import"
+        )
     return Card.from_json(metadata[_CARD_KEY])
 
 
@@ -107,7 +112,8 @@ def read_model(path: Path) -> Model:
         for name, dtype in ((name, s.get_dtype()) for name, s in slices.items()):
             if dtype not in _ALLOWED_DTYPES:
                 raise ModelError(f"{path}: {name} is of type {dtype}, not one of {', '.join(_ALLOWED_DTYPES)}")
-        weights = {name: file.get_tensor(name).float() for name in slices}
+        # Copies: tensors of the file are views of its memory map, which change or crash when the file does.
+        weights = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in slices}
     check_numbers(weights, str(path))
     return Model(card, weights)
 

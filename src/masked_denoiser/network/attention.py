@@ -62,7 +62,7 @@ class KeyBias:
         """
         (windows, count), (heads, area) = positions.shape, self.largest.shape
         kept = self.by_key.index_select(0, positions.flatten()).view(windows, count, heads, area)
-        masked = torch.ones(windows * area, 1, device=positions.device).index_fill_(0, rows, 0.0).view(windows, area)
+        masked = self.weights.new_ones(windows * area, 1).index_fill_(0, rows, 0.0).view(windows, area)
         sums = _matmul_in_float32(masked, self.weights)
         other = sums.clamp(min=_MIN_SUM).log().view(windows, heads, 1, area) + self.largest[:, None]
         return torch.cat([kept.transpose(1, 2), other], dim=2).flatten(0, 1)

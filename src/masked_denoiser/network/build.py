@@ -22,8 +22,11 @@ NETWORKS: dict[str, NetworkConfig] = {
 
 
 def build_network(config: NetworkConfig) -> nn.Module:
-    """Return a network with random weights, which is called with images [B, C, H, W] and a token mask or None."""
-    return MaskedU(config) if isinstance(config, UConfig) else MaskedSwin(config)
+    """Return a network with random weights, which is called with images [B, C, H, W] and a token mask or None.
+
+    Its weights are float32, whatever torch's default dtype.
+    """
+    return (MaskedU(config) if isinstance(config, UConfig) else MaskedSwin(config)).float()
 
 
 def config_from_dict(values: dict[str, Any]) -> NetworkConfig:

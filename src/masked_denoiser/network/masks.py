@@ -171,9 +171,9 @@ def hashed_windows(counters: tuple[int, ...], rows: Tensor, cols: Tensor, window
 
 def hash_state(counters: tuple[int, ...]) -> Tensor:
     """Return the hash of counters, [] int64, on the CPU: sending a number to a GPU would synchronize."""
-    state = torch.zeros((), dtype=torch.int64)
+    state = torch.zeros((), dtype=torch.int64, device="cpu")
     for counter in counters:
-        state = _mix(state, torch.tensor(counter))
+        state = _mix(state, torch.tensor(counter, device="cpu"))
     return state
 
 

@@ -77,7 +77,7 @@ class MaskedSwin(nn.Module):
         self.norm = nn.LayerNorm(config.embed)
         self.conv_after_body = residual_conv(config.embed, config.residual)
         self.conv_last = nn.Conv2d(config.embed, config.channels, 3, padding=1)
-        self.register_buffer("mean", torch.tensor(config.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(config.mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self.apply(_initialise)
 
     def forward(self, images: Tensor, tokens: TokenMask | None = None) -> Tensor:

@@ -75,7 +75,7 @@ class MaskedU(nn.Module):
         self.larger = nn.ModuleList(_Up(coarse, fine) for fine, coarse in steps)
         self.up = nn.ModuleList(_conv_blocks(w, n) for w, n in zip(widths[:-1], config.blocks, strict=False))
         self.head = nn.Conv2d(widths[0], config.channels * unshuffle_area, 3, padding=1)
-        self.register_buffer("mean", torch.tensor(config.mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(config.mean, dtype=torch.float32).view(1, -1, 1, 1), persistent=False)
         self.apply(_initialise)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]

@@ -56,10 +56,14 @@ def make_windows(shape: tuple[int, int, int], window: int, shift: int, device: t
     """
     batch, height, width = shape
     rows, columns = height // window, width // window
-    image = torch.arange(batch * height * width).view(batch, height, width).roll((-shift, -shift), dims=(1, 2))
+    image = (
+        torch.arange(batch * height * width, device="cpu")
+        .view(batch, height, width)
+        .roll((-shift, -shift), dims=(1, 2))
+    )
     tokens = image.view(batch, rows, window, columns, window).transpose(2, 3).reshape(-1, window * window)
-    last_row = torch.arange(rows)[:, None] == rows - 1
-    last_column = torch.arange(columns)[None, :] == columns - 1
+    last_row = torch.arange(rows, device="cpu")[:, None] == rows - 1
+    last_column = torch.arange(columns, device="cpu")[None, :] == columns - 1
     kind = (last_row.long() + 2 * last_column.long()) * bool(shift)  # 0 does not wrap, then as the rows of `wrap_masks`
     kind = kind.expand(batch, rows, columns).flatten()
     order = tokens[kind.argsort(stable=True)].flatten()
@@ -75,7 +79,7 @@ def wrap_masks(window: int, shift: int, device: torch.device) -> Tensor:
 
     They are added to the logits.
     """
-    wraps = torch.arange(window) >= window - shift
+    wraps = torch.arange(window, device="cpu") >= window - shift
     below = wraps[:, None].expand(window, window).flatten()
     right = wraps[None, :].expand(window, window).flatten()
     rows, columns = (side[:, None] != side[None, :] for side in (below, right))

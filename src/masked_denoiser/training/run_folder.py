@@ -6,7 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.errors import RecipeError, TrainingError
@@ -77,7 +77,7 @@ class RunFolder:
                 _clear(self.folder)
             with replaced_atomically(self.folder / "recipe.json") as temporary:
                 temporary.write_text(recipe.to_json() + "\n")
-            self._log_file = (self.folder / "log.jsonl").open("a")
+            self._log_file = _open_log(self.folder / "log.jsonl")
         except OSError as error:
             raise TrainingError(f"{self.folder} cannot be written ({error.strerror}); choose another output") from error
         if writer is not None:
@@ -112,6 +112,15 @@ class RunFolder:
     def _scalar(self, tag: str, value: float, step: int) -> None:
         if self.tensorboard is not None:
             self.tensorboard.add_scalar(tag, value, step)
+
+
+def _open_log(path: Path) -> IO[str]:
+    """Open the log to append to it, on a new line if a killed training left an incomplete one."""
+    log = path.open("a+")
+    log.seek(max(0, log.tell() - 1))
+    if log.read(1) not in ("", "\n"):
+        log.write("\n")
+    return log
 
 
 def _clear(folder: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.inference.cpu import kernels, prepare
+from masked_denoiser.inference.cpu.kernels import unavailable_reason
 from masked_denoiser.inference.cpu.prepare import prepare_for_cpu
 from masked_denoiser.inference.cpu.threads import run_in_threads
 from masked_denoiser.inference.runner import ModelRunner, precision_context
@@ -67,6 +68,16 @@ def test_fused_network_equals_layers(config):
     size = float((exact - images).abs().max())
     fused = prepare_for_cpu(network, torch.float32)(images, *positional, **named)
     assert float((fused - exact).abs().max()) < 2e-5 * size
+
+
+@pytest.mark.skipif(bool(unavailable_reason(torch.bfloat16)), reason="this CPU has no instructions for bfloat16")
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+@torch.inference_mode()
+def test_fused_network_rounds_bfloat16_as_layers_do(config):
+    network = random_network(config)
+    images = torch.rand(2, config.channels, 32, 64)
+    positional, named = arguments(config, images)
+    exact = network(images, *positional, **named)
     with precision_context(CPU, "bfloat16"):
         rounded = network(images, *positional, **named).float()
     half = prepare_for_cpu(network, torch.bfloat16)(images, *positional, **named)

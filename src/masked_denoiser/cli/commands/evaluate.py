@@ -27,7 +27,7 @@ from masked_denoiser.evaluation.grid import (
     score_noise_grid,
     score_pairs,
 )
-from masked_denoiser.evaluation.metrics import make_lpips
+from masked_denoiser.evaluation.metrics import SMALLEST_SIDE, make_lpips
 from masked_denoiser.evaluation.pictures import check_picture_path, save_png, side_by_side
 from masked_denoiser.images.discovery import skipped_files
 from masked_denoiser.inference.device import choose_device
@@ -75,17 +75,17 @@ def _print_scores(arguments: Namespace) -> int:
     rows, total = start_scoring(arguments, denoisers, lpips)
     scores = list(tqdm(rows, total=total, unit="image", desc="evaluating", disable=arguments.quiet))
     means = mean_scores(scores)
-    if arguments.plot:
-        plot_curves(means, Path(arguments.plot))
-        print_note(f"wrote {arguments.plot}", arguments.json)
     if arguments.json:
         values = [
             {"denoiser": denoiser, "noise": noise} | dict(zip(("psnr", "ssim", "lpips"), measures, strict=False))
             for (denoiser, noise), measures in means.items()
         ]
         print(json.dumps({"means": values, "images": [asdict(score) for score in scores]}))
-        return 0
-    print(_format_table(names, list(dict.fromkeys(noise for _, noise in means)), means))
+    else:
+        print(_format_table(names, list(dict.fromkeys(noise for _, noise in means)), means))
+    if arguments.plot:  # last, so that no failure of it loses the scores
+        plot_curves(means, Path(arguments.plot))
+        print_note(f"wrote {arguments.plot}", arguments.json)
     return 0
 
 
@@ -103,6 +103,8 @@ def _score_pairs(arguments: Namespace, denoisers: dict[str, Any], lpips: Any) ->
 def _score_noises(arguments: Namespace, denoisers: dict[str, Any], lpips: Any) -> tuple[Iterator[Score], int]:
     """Return the scores on clean images with added noise, and their number; save the pictures if requested."""
     images = list_images(arguments.images)
+    if 0 < arguments.crop < SMALLEST_SIDE:
+        raise EvaluationError(f"--crop {arguments.crop} is too small for SSIM; give {SMALLEST_SIDE} or more")
     noises = tuple(arguments.noise or GRID_NOISES)
     for noise in noises:  # report an invalid recipe before the bar appears
         parse_noise(noise)

@@ -10,7 +10,7 @@ from typing import Any
 from masked_denoiser.errors import ModelError
 from masked_denoiser.jobs.shell_command import join_words, system_quoting
 from masked_denoiser.models.card import Card
-from masked_denoiser.models.catalogue import DEFAULT, Entry, find_model, list_models, user_folder
+from masked_denoiser.models.catalogue import DEFAULT, Entry, check_new_name, find_model, list_models, user_folder
 from masked_denoiser.models.export.api import export_model
 from masked_denoiser.models.file import Model, read_card, read_model
 from masked_denoiser.models.package_import import read_package
@@ -62,9 +62,14 @@ def _facts(card: Card, parameters: int) -> dict[str, str]:
     if isinstance(recipe, dict):
         facts["noise"] = str(recipe.get("noise", ""))
     if "steps" in card.training:
-        stage = " in the last of several stages" if "training" in card.training.get("begun_from", {}) else ""
+        stage = " in the last of several stages" if _has_stages(card) else ""
         facts["training"] = f"{card.training['steps']} steps{stage}" + _prefixed(card.training, "hardware", ", on ")
     return {name: value for name, value in facts.items() if value}
+
+
+def _has_stages(card: Card) -> bool:
+    begun_from = card.training.get("begun_from")
+    return isinstance(begun_from, dict) and "training" in begun_from
 
 
 def _prefixed(training: dict[str, Any], name: str, prefix: str) -> str:
@@ -127,6 +132,7 @@ def _target(arguments: Namespace, card: Card) -> Path:
     if arguments.output:
         target = Path(arguments.output)
     else:
+        check_new_name(Path(card.name).name)
         user_folder().mkdir(parents=True, exist_ok=True)
         target = user_folder() / f"{Path(card.name).name}.safetensors"
     if target.exists() and not arguments.overwrite:

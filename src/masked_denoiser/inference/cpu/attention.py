@@ -60,7 +60,7 @@ class KeyWeights:
         Args:
             positions: [n, k], positions of the kept keys in their window.
         """
-        rows = positions[:, None] + self.area * torch.arange(self.heads)[:, None]
+        rows = positions[:, None] + self.area * torch.arange(self.heads, device=positions.device)[:, None]
         kept = self.by_key.index_select(0, rows.flatten()).view(*rows.shape, self.area)
         others = (self.total - kept.sum(dim=2)).clamp_(min=_MIN_SUM)
         return kept, others[:, :, None]
@@ -80,8 +80,8 @@ class MaskedAttention:
 
     def __init__(self, attn: WindowAttention, dtype: torch.dtype, residual: torch.dtype, rows: int) -> None:
         heads, embed, scale = attn.heads, attn.proj.in_features, attn.scale
-        bias = torch.zeros(3 * embed) if attn.qkv.bias is None else attn.qkv.bias.detach()
-        zero_q, zero_k, zero_v = bias.view(3, heads, -1)
+        bias = attn.qkv.weight.new_zeros(3 * embed) if attn.qkv.bias is None else attn.qkv.bias
+        zero_q, zero_k, zero_v = bias.detach().view(3, heads, -1)
         self._zero_logit = (zero_q * zero_k).sum(dim=-1) * scale  # [heads]
         self._zero_value = F.pad(zero_v, (0, 1), value=1.0)  # [heads, C / heads + 1]
         self._scale, self._heads = scale, heads
@@ -90,7 +90,7 @@ class MaskedAttention:
         zero = torch.stack([zero_k, zero_q]) * scale  # multiplied with q, k
         extra_weight = torch.einsum("phd,phdc->phc", zero, weight[: 2 * embed].view(2, heads, -1, embed)).flatten(0, 1)
         extra_bias = (zero * bias[: 2 * embed].view(2, heads, -1)).sum(dim=-1).flatten()
-        layer = nn.Linear(embed, 3 * embed + 2 * heads)
+        layer = nn.Linear(embed, 3 * embed + 2 * heads, device="meta", dtype=torch.float32).to_empty(device="cpu")
         layer.weight.copy_(torch.cat([weight, extra_weight]))
         layer.bias.copy_(torch.cat([bias, extra_bias]))
         self._qkv = PackedLinear(layer, dtype, rows)

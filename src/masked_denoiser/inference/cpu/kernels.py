@@ -101,9 +101,14 @@ def unavailable_reason(dtype: torch.dtype) -> str:
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return "this build of torch has no oneDNN"
     generator = torch.Generator().manual_seed(0)
-    image = torch.rand(1, 16, 8, 8, generator=generator).to(dtype).contiguous(memory_format=torch.channels_last)
-    rows = torch.rand(64, 16, generator=generator).to(dtype)
-    conv, linear = nn.Conv2d(16, 16, 3, padding=1), nn.Linear(16, 16)
+    image = (
+        torch.rand(1, 16, 8, 8, generator=generator, device="cpu")
+        .to(dtype)
+        .contiguous(memory_format=torch.channels_last)
+    )
+    rows = torch.rand(64, 16, generator=generator, device="cpu").to(dtype)
+    with torch.random.fork_rng(devices=()), torch.device("cpu"):  # others may have seeded torch's generator
+        conv, linear = nn.Conv2d(16, 16, 3, padding=1).float(), nn.Linear(16, 16).float()
     try:
         differences = [*_conv_differences(conv, image, dtype), *_linear_differences(linear, rows, dtype)]
     except (AttributeError, RuntimeError, TypeError) as error:  # absent, unsupported by the processor, or changed

@@ -113,7 +113,7 @@ class CpuSwinBlock:
             normalized = _normalized(self._norm1, x).to(self._dtype)
             normalized = normalized if keep is None else normalized * keep.view(-1, 1)
             return _add(self._proj, attend_all(self._qkv(normalized), batch.bias), x)
-        rows = (positions + keep.shape[1] * torch.arange(len(positions))[:, None]).flatten()
+        rows = (positions + keep.shape[1] * torch.arange(len(positions), device=positions.device)[:, None]).flatten()
         kept = _normalized(self._norm1, x.index_select(0, rows)).to(self._dtype)
         is_kept = keep.flatten().index_select(0, rows)
         kept = kept if bool(is_kept.all()) else kept * is_kept[:, None]

@@ -64,7 +64,7 @@ def write_onnx(model: Model, path: Path, noise_input: bool = True) -> float:
 def _record(model: Model, noise_input: bool) -> Any:
     """Return the record of a network as an `onnx.ModelProto`."""
     channels, grid = model.card.architecture.channels, model.card.architecture.grid
-    image = torch.rand(2, channels, grid + 1, 2 * grid + 1, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(2, channels, grid + 1, 2 * grid + 1, generator=torch.Generator().manual_seed(0), device="cpu")
     examples = {"image": image}
     shapes = {"image": {0: "batch", 2: "height", 3: "width"}}
     if noise_input:

@@ -30,7 +30,7 @@ def write_torchscript(model: Model, path: Path) -> float:
         ModelError: if the results of the written file differ from those of the network; see `check_export`.
     """
     channels, grid = model.card.architecture.channels, model.card.architecture.grid
-    image = torch.rand(2, channels, grid + 1, 2 * grid + 1, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(2, channels, grid + 1, 2 * grid + 1, generator=torch.Generator().manual_seed(0), device="cpu")
     inputs: dict[str, tuple[torch.Tensor, ...]] = {"forward": (image,)}
     noise_input = takes_noise_map(model)
     if noise_input:

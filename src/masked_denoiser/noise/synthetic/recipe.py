@@ -39,7 +39,7 @@ class Interval:
         """Draw a number of the range. A fixed value draws nothing from the generator."""
         if self.low == self.high:
             return self
-        value = self.low + (self.high - self.low) * float(torch.rand((), generator=generator))
+        value = self.low + (self.high - self.low) * float(torch.rand((), generator=generator, device=generator.device))
         return Interval(value, value)
 
     def draw_each(self, count: int, generator: Generator) -> Amount:
@@ -106,7 +106,7 @@ class OneOf:
 
     def draw(self, generator: Generator) -> NoiseRecipe:
         """Draw one of the recipes, and its ranges and choices."""
-        chosen = int(torch.randint(len(self.recipes), (), generator=generator))
+        chosen = int(torch.randint(len(self.recipes), (), generator=generator, device=generator.device))
         return self.recipes[chosen].draw(generator)
 
     def add_to_batch(self, images: Tensor, generator: Generator, choices: np.random.Generator) -> Tensor:

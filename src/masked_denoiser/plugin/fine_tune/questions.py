@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from masked_denoiser.models.catalogue import check_new_name
 from masked_denoiser.plugin.fine_tune.form import FineTuneRequest, model_name, model_path, noisy_settings
 from masked_denoiser.plugin.shared.task_view import AskingView
 
@@ -32,9 +33,11 @@ def save_model(view: AskingView, model: Model, name: str) -> str:
 
     Raises:
         FormError: if the name is not valid.
+        ModelError: if it is that of a bundled model.
         OSError: if it cannot be written.
     """
     name = model_name(name or model.card.name, Path(model.card.name))
+    check_new_name(name)
     path = model_path(name)
     if path.exists() and view.ask(f"A model '{name}' exists.", "Replace", "Stop") != "Replace":
         return ""

@@ -140,7 +140,8 @@ def _axes(size: int, generator: Generator, angle: Tensor) -> tuple[Tensor, Tenso
 
 def _random_detail(size: int, generator: Generator) -> float:
     """Return a random `detail` for `_smooth`, determined by the generator's seed."""
-    uniform = torch.rand((), generator=torch.Generator().manual_seed(generator.initial_seed()))
+    on_cpu = torch.Generator().manual_seed(generator.initial_seed())
+    uniform = torch.rand((), generator=on_cpu, device="cpu")
     return 2.0 + float(uniform) * (math.log2(size) - 4.5)
 
 
