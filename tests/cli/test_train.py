@@ -57,6 +57,13 @@ def test_fine_tune_reports_gain(slide, tiny, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["step"] == 4
 
 
+def test_recipe_of_fine_tuning_keeps_the_masks_of_the_model(slide, tiny, tmp_path):
+    outputs = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    assert run("fine-tune", slide, "--from", tiny, "--output", outputs[0], *QUICK) == 0
+    assert run("train", slide, "--recipe", "fine-tune", "--from", tiny, "--output", outputs[1], *QUICK) == 0
+    assert read_model(outputs[0]).digest == read_model(outputs[1]).digest
+
+
 def test_train_with_recipe_file_and_settings(slide, tmp_path, capsys, monkeypatch):
     recipe = tmp_path / "recipe.json"
     recipe.write_text('{"noise": "gaussian(sigma=0..50)", "patch": 16, "batch": 2, "steps": 2, "unseen": []}')

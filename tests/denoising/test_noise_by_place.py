@@ -55,3 +55,9 @@ def test_noise_follows_the_place_in_tomography(modality, expected):
     ranges = measure_ranges(source, planes)
     choice = resolve_noise("sigma=10", source, planes, ranges, load_model("general-gray"), 0, modality=modality)
     assert [treatment.by_place for treatment in choice.treatments.values()] == [expected]
+
+
+def test_noise_of_colours_is_not_averaged():
+    colours = np.float32([[0.5 + SIGMA * noise(0, seed) for seed in range(3)]])
+    found = place_factors(colours, np.full((1, 1, 1, 1), SIGMA), 0.0, ((0, 0),))
+    assert found.mean() == pytest.approx(1, abs=0.03)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 import zlib
 from dataclasses import replace
 
@@ -128,7 +129,10 @@ def test_limits_and_impulses_follow_the_measured_noise():
     assert (low.impulse_height, low.impulse_low, low.impulse_high) == (0.05, 0.0, None)
     assert not low.is_identity
     assert finish_treatment(IDENTITY, [WHITE]).is_identity
-    assert finish_treatment(DIRECT, [WHITE, replace(WHITE, certain=False), WHITE]).noise == ()
+    uncertain = replace(WHITE, certain=False)
+    assert finish_treatment(DIRECT, [uncertain] * 3).noise == ()
+    removable = finish_treatment(DIRECT, [WHITE, uncertain, WHITE]).noise_variances
+    assert [float(variance.sigma(0.5)) > 0 for variance in removable] == [True, False, True]
     plain, striped = finish_treatment(DIRECT, [WHITE, replace(WHITE, stripes=0.02)]).noise_variances
     assert striped.sigma(0.5) ** 2 == pytest.approx(plain.sigma(0.5) ** 2 + 0.02**2)
 
@@ -179,6 +183,12 @@ def test_training_noise_of_models():
         == TrainingNoise(15 / 255)
     )
     assert training_noise(replace(card, training={"recipe": {"way": "noisy"}})) == TrainingNoise(np.inf, np.inf, 9)
+    # Fine-tuning on one noise adds to what the model was trained with before.
+    general = {"recipe": {"noise": GENERAL.noise}}
+    for noise in ("gaussian(sigma=9)", "poisson(alpha=3)"):
+        tuned = {"recipe": {"noise": noise}, "begun_from": {"name": "general", "training": general}}
+        expected = replace(TrainingNoise(55 / 255, 32 / 255, 6), gain=max(32 / 255, 9 / 256 * (noise[0] == "p")))
+        assert training_noise(replace(card, training=tuned)) == expected
 
 
 @pytest.mark.parametrize("entry", list_models(), ids=lambda entry: entry.name)
@@ -323,6 +333,17 @@ def test_unparsable_noise_is_refused(text):
 def test_given_noise_in_wrong_units_is_refused(text):
     with pytest.raises(NoiseError, match="units of the image"):
         denoise(np.random.default_rng(0).random((64, 64)), model=tiny_model(), axes="YX", options=Options(noise=text))
+
+
+def test_given_noise_leaves_channels_without_contrast_alone():
+    image = np.zeros((2, 96, 96), np.uint8)
+    image[0] = np.random.default_rng(0).normal(100, 8, (96, 96)).round()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = denoise(image, model="general-gray", axes="CYX", device="cpu", options=Options(noise="sigma=8"))
+    assert any("channel 1: left alone, because its intensities differ less" in str(each.message) for each in caught)
+    assert result[0].std() < 0.3 * 8
+    assert not result[1].any()
 
 
 def test_given_noise_is_in_image_units():

@@ -108,6 +108,18 @@ def test_tiled_impulse_repair_matches_whole_image():
     assert job.halo > exact_halo(model.card.architecture)
 
 
+@pytest.mark.parametrize("top", [500, 900, 1300])
+def test_hot_pixels_far_beyond_the_range_are_removed(top):
+    """The limit of impulses is stored with six digits, so that it may be above them."""
+    rng = np.random.default_rng(0)
+    truth = np.linspace(100, top, 160) + np.zeros((160, 1))
+    noisy = truth + rng.normal(0, 20, truth.shape)
+    hot = rng.random(noisy.shape) < 0.004
+    noisy[hot] = 65535
+    out = denoise(noisy.round().astype(np.uint16), axes="YX", device="cpu")
+    assert np.sqrt(np.mean((out - truth) ** 2)) < 0.4 * 20
+
+
 def test_hot_pixels_beyond_the_range_stay_removed():
     """Corrections also apply to values beyond the range."""
     rng = np.random.default_rng(0)

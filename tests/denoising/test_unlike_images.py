@@ -34,6 +34,23 @@ def test_last_plane_of_a_decaying_stack_is_denoised():
     assert error(result[0], truth[0]) <= 1.05 * error(noisy[0], truth[0])
 
 
+def test_hot_pixels_do_not_hide_the_noise_of_a_decaying_stack():
+    truth = np.stack([2000 * 0.35**t * SCENE + 100 for t in range(4)])
+    noisy = (truth + noise(12, truth.shape)).round().clip(0)
+    hot = np.random.default_rng(1).random(truth.shape) < 0.003
+    noisy[hot] = 65535
+    result = denoise(noisy.astype(np.uint16), "TYX")
+    assert all(error(result[frame], truth[frame]) < 0.5 * 12 for frame in (1, 2, 3))
+
+
+def test_saturated_colour_does_not_prevent_the_others_from_being_denoised():
+    truth = np.clip(np.stack([60 * SCENE + 260, 120 * SCENE + 40, 90 * SCENE + 70], axis=2), 0, 255)
+    noisy = np.clip(np.rint(truth + noise(12, truth.shape)), 0, 255).astype(np.uint8)
+    result = denoise(noisy, "YXS")
+    assert error(result[..., 0], truth[..., 0]) <= error(noisy[..., 0], truth[..., 0])
+    assert error(result[..., 1:], truth[..., 1:]) < 0.5 * 12
+
+
 def test_flash_does_not_affect_other_frames():
     truth = np.stack([400 * SCENE + 100] * 40)
     truth[15] *= 20

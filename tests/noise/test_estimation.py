@@ -185,6 +185,14 @@ def test_pure_noise_shows_no_gain(sigma):
     assert found.sigma * 255 == pytest.approx(sigma, rel=0.1)
 
 
+@pytest.mark.parametrize("sigma", [1.5, 3, 5])
+def test_flat_fields_of_few_steps_show_no_gain(sigma):
+    for seed in range(5):
+        image = np.random.default_rng(seed).normal(100, sigma, (160, 160)).round()
+        found = estimate_channel([image / 255], step=1 / 255)[0]
+        assert (found.gain, found.sigma * 255) == (0, pytest.approx(sigma, rel=0.1))
+
+
 @pytest.mark.parametrize("vertical", [False, True])
 def test_random_lines_are_stripes_and_predictable_ones_are_structure(vertical):
     lines = {

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from skimage.io import imsave
 
 import masked_denoiser as md
 from masked_denoiser.models.random_weights import random_model
@@ -99,3 +100,21 @@ def test_recipe_is_replaced_atomically_and_read_from_the_checkpoint(tiny, tissue
         assert (resumed.batch, resumed.precision) == (32, "bfloat16")
     (folder / "checkpoint.pt").unlink()
     assert fine_tune_recipe(tiny, {}, torch.device("cpu"), folder).batch == FINE_TUNE.batch
+
+
+def test_single_image_needs_no_list(tiny, tissue, tmp_path):
+    imsave(tmp_path / "a.png", tissue)
+    weights = [
+        md.fine_tune(tiny, images, axes="YXS", device="cpu", **QUICK).digest
+        for images in (tissue, tmp_path / "a.png", str(tmp_path / "a.png"), [tissue])
+    ]
+    assert len(set(weights)) == 1
+
+
+def test_changed_attention_mask_is_a_caution(tiny, tissue):
+    masked = replace(tiny.card.architecture, attention_mask=0.5)
+    trained = replace(tiny.card, architecture=masked, training={"recipe": json.loads(PAPER_RECIPE.to_json())})
+    recipe = replace(PAPER_RECIPE, **QUICK)
+    prepared = prepare_training(TrainingImages((tissue,)), recipe, base=replace(tiny, card=trained), device="cpu")
+    assert any("masks 50% of the attention tokens, and with this recipe 75%" in text for text in prepared.cautions)
+    prepared.files.close()

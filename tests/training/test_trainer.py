@@ -23,6 +23,7 @@ from masked_denoiser.models.file import read_model
 from masked_denoiser.models.random_weights import random_model, start_network
 from masked_denoiser.network.ushape_config import UConfig
 from masked_denoiser.tiling.plan import Span
+from masked_denoiser.training.checkpoint import read_step
 from masked_denoiser.training.data.dataset import TrainingImages
 from masked_denoiser.training.data.patches import PatchSampler, TrainingImage
 from masked_denoiser.training.distributed import ProcessGroup
@@ -239,6 +240,30 @@ def test_repeated_divergence_ends_with_best_weights(tissue, tiny, quick, tmp_pat
     assert state.step == 16
     for network in (state.network, state.average):
         assert all(torch.equal(tensor, state.best[name]) for name, tensor in network.state_dict().items())
+
+
+def test_divergence_without_validations_keeps_the_last_snapshot(tissue, tiny, quick, tmp_path, monkeypatch):
+    recipe = replace(quick, steps=40, validate_every=0)
+    prepared = prepare(tissue, tiny, recipe, tmp_path / "mine.safetensors")
+    break_loss(monkeypatch, prepared, range(4, 99))
+    events = list(prepared.run())
+    assert (events[-1].why, events[-1].best_step) == ("diverged", 4)
+    assert read_model(tmp_path / "mine.safetensors").digest != tiny.digest
+
+
+def test_error_leaves_a_checkpoint_of_the_last_complete_step(tissue, tiny, quick, tmp_path):
+    prepared = prepare(tissue, tiny, replace(quick, save_every=0), tmp_path / "mine.safetensors")
+    read = prepared.trainer.patches.get
+
+    def get(step, cancel=None):
+        if step == 3:
+            raise OSError("the network drive is gone")
+        return read(step, cancel)
+
+    prepared.trainer.patches.get = get
+    with pytest.raises(OSError, match="drive"):
+        list(prepared.run())
+    assert read_step(tmp_path / "mine.training" / "checkpoint.pt") == 3
 
 
 def test_infinite_gradient_clears_optimiser_state(tissue, tiny, quick, monkeypatch):

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.intensity.ranges import IntensityRange, group_planes, sample_rectangles
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
+from masked_denoiser.denoising.intensity.rectangles import group_planes, sample_rectangles
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source

@@ -82,5 +82,6 @@ def noise_of_group(channels: Sequence[ChannelNoise], sample: NoiseSample, whole:
     for i, noise in enumerate(channels):
         values = np.concatenate([stack[i, ::2, ::2].ravel() for stack in sample.stacks])
         tiles = [stack[i] for stack in sample.stacks]
-        converted.append(rescale_noise(noise, ratio, shift, values, tiles, sample.step))
+        missing = [None if mask is None else mask[i] for mask in sample.missing]
+        converted.append(rescale_noise(noise, ratio, shift, values, tiles, missing, sample.step))
     return converted

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.intensity.ranges import IntensityRange, group_planes
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
+from masked_denoiser.denoising.intensity.rectangles import group_planes
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.noise.variance_model import NoiseVariance
@@ -27,8 +28,8 @@ _PLANES, _MIN_PLANES = 8, 4
 #: Share of the examined planes in which a hot pixel must be isolated.
 _PERSISTENT_SHARE = 0.75
 
-#: Largest number of pixels of a camera plane.
-_MAX_PIXELS = 2304 * 2304
+#: Largest number of pixels of a camera plane; in planes stitched of several, hot pixels have no fixed place.
+_MAX_PIXELS = 4608 * 4608
 
 #: Rows that are examined together.
 _BAND_ROWS = 512

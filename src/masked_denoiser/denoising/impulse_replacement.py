@@ -12,8 +12,8 @@ from masked_denoiser.noise.impulses import find_impulses, repair
 #: Rows and columns of pixels, or of the first pixels of tiles.
 Positions = tuple[tuple[int, int], ...]
 
-#: Tolerance of the intensity of an impulse, in units of the range.
-_IMPULSE_TOLERANCE = 1e-5
+#: Tolerance of the limit of impulses, in units of the range or, if it is beyond 1, of itself: it has six digits.
+_IMPULSE_TOLERANCE = 2e-5
 
 
 def replace_impulses(tiles: Batch, treatment: NoiseTreatment, origins: Positions = ()) -> Batch:
@@ -28,10 +28,21 @@ def replace_impulses(tiles: Batch, treatment: NoiseTreatment, origins: Positions
         tiles = repair(tiles, _hot_pixel_mask(tiles.shape, treatment.hot_pixels, origins))
     if not treatment.impulse_height:
         return tiles
-    low = -np.inf if treatment.impulse_low is None else treatment.impulse_low + _IMPULSE_TOLERANCE
-    high = np.inf if treatment.impulse_high is None else treatment.impulse_high - _IMPULSE_TOLERANCE
-    extreme = (tiles <= low) | (tiles >= high)
-    return repair(tiles, extreme & find_impulses(tiles, treatment.impulse_height))
+    return repair(tiles, extreme_pixels(tiles, treatment) & find_impulses(tiles, treatment.impulse_height))
+
+
+def extreme_pixels(tiles: Batch, treatment: NoiseTreatment) -> NDArray[np.bool_]:
+    """Return a mask of the pixels with the extreme intensities of impulses, whether isolated or not."""
+    extreme = np.zeros(tiles.shape, np.bool_)
+    if treatment.impulse_low is not None:
+        extreme |= tiles <= treatment.impulse_low + _tolerance(treatment.impulse_low)
+    if treatment.impulse_high is not None:
+        extreme |= tiles >= treatment.impulse_high - _tolerance(treatment.impulse_high)
+    return extreme
+
+
+def _tolerance(limit: float) -> float:
+    return _IMPULSE_TOLERANCE * max(1.0, abs(limit))
 
 
 def _hot_pixel_mask(shape: tuple[int, ...], positions: Positions, origins: Positions) -> NDArray[np.bool_]:

@@ -42,7 +42,7 @@ def place_factors(tiles: Batch, sigma: Batch | np.float32, width: float, origins
     distance = next((each for each in DILATIONS if each >= 4 * width), max(DILATIONS)) if width else 1
     expected = np.broadcast_to(sigma, (len(tiles), 1, *tiles.shape[2:]))
     factors = [
-        _interpolated(_block_factors(tile.mean(axis=0), of_tile[0], distance, origin), origin, tile.shape[1:])
+        _interpolated(_block_factors(tile, of_tile[0], distance, origin), origin, tile.shape[1:])
         for tile, of_tile, origin in zip(tiles, expected, origins, strict=True)
     ]
     return np.stack(factors)[:, None].astype(np.float32)
@@ -51,21 +51,21 @@ def place_factors(tiles: Batch, sigma: Batch | np.float32, width: float, origins
 def _block_factors(
     tile: NDArray[np.float32], sigma: NDArray[np.float32], distance: int, origin: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """Return the factor of each block that a tile overlaps, [rows, columns]."""
-    padded = np.pad(tile, distance, mode="reflect")
+    """Return the factor of each block that a tile [C, H, W] overlaps, [rows, columns]."""
+    padded = np.pad(tile, ((0, 0), (distance, distance), (distance, distance)), mode="reflect")
     middle = slice(distance, -distance)
     neighbours = (
-        padded[2 * distance :, middle]
-        + padded[: -2 * distance, middle]
-        + padded[middle, 2 * distance :]
-        + padded[middle, : -2 * distance]
+        padded[:, 2 * distance :, middle]
+        + padded[:, : -2 * distance, middle]
+        + padded[:, middle, 2 * distance :]
+        + padded[:, middle, : -2 * distance]
     )
     deviation = np.abs(tile - neighbours / 4) / np.maximum(sigma, np.finfo(np.float32).tiny) / np.sqrt(1.25)
     before = [start % _SIDE for start in origin]
-    after = [-(start + side) % _SIDE for start, side in zip(before, tile.shape, strict=True)]
-    whole = np.pad(deviation, list(zip(before, after, strict=True)), mode="symmetric")
-    rows, columns = (side // _SIDE for side in whole.shape)
-    blocks = whole.reshape(rows, _SIDE, columns, _SIDE).swapaxes(1, 2).reshape(rows, columns, -1)
+    after = [-(start + side) % _SIDE for start, side in zip(before, tile.shape[1:], strict=True)]
+    whole = np.pad(deviation, [(0, 0), *zip(before, after, strict=True)], mode="symmetric")
+    rows, columns = (side // _SIDE for side in whole.shape[1:])
+    blocks = whole.reshape(-1, rows, _SIDE, columns, _SIDE).transpose(1, 3, 0, 2, 4).reshape(rows, columns, -1)
     medians = np.median(blocks, axis=-1) * _FROM_MEDIAN
     return np.asarray(np.clip(median_filter(medians, 3, mode="nearest"), *_LIMITS))
 

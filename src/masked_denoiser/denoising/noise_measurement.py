@@ -9,7 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.intensity.ranges import IntensityRange, common_range, group_planes, measure_ranges
+from masked_denoiser.denoising.intensity.ranges import IntensityRange, common_range, measure_ranges
+from masked_denoiser.denoising.intensity.rectangles import group_planes
 from masked_denoiser.denoising.measurement.modality import stated_modality
 from masked_denoiser.denoising.measurement.rician_noise import recognise_rician_noise, stated_rician_noise
 from masked_denoiser.denoising.measurement.sample import NoiseSample, RawSample, read_sample

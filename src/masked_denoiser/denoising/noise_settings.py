@@ -10,7 +10,8 @@ import torch
 
 from masked_denoiser.denoising.contrast_groups import group_by_contrast, noise_of_group, samples_of_groups
 from masked_denoiser.denoising.impulse_replacement import replace_impulses
-from masked_denoiser.denoising.intensity.ranges import IntensityRange, group_planes
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
+from masked_denoiser.denoising.intensity.rectangles import group_planes
 from masked_denoiser.denoising.measurement.given_noise import NONE, parse_given_noise
 from masked_denoiser.denoising.measurement.modality import stated_modality
 from masked_denoiser.denoising.measurement.sample import NoiseSample
@@ -20,7 +21,7 @@ from masked_denoiser.denoising.noise_treatment import (
     NoiseTreatment,
     convert_to_range,
     finish_treatment,
-    noise_limits,
+    measured_channels,
     to_six_digits,
 )
 from masked_denoiser.denoising.tile_denoiser import TileDenoiser
@@ -52,6 +53,7 @@ _PLACES, _PLACES_WITH_STRIDES, _PLACES_WITH_SWIN = 4, 3, 2
 _BLANK = "there is one intensity only"
 _BELOW_ROUNDING = "the noise is below the rounding of the values"
 _TOO_LITTLE = "there is too little to measure the noise on"
+_NO_CONTRAST = "its intensities differ less than the given noise"
 _WEAK = "the noise is weak against the contrast"
 _NOT_WORTH_IT = "whatever was tried on a sample would remove about as much structure as noise"
 _PARTLY_STRUCTURE = "some of what would be removed may be structure"
@@ -109,7 +111,12 @@ def resolve_noise(
         stated = stated_modality(modality, source) or "other"
         treat = partial(_treat_given, training=training_noise(model.card), noise_map=_takes_noise_map(model))
         of_noise = {key: given.stabilized(each) if stated == "mri" else each for key, each in ranges.items()}
-        treatments = {key: treat(given.to_channel_noise(each)) for key, each in of_noise.items()}
+        given.check_plausible(max(of_noise.values(), key=lambda each: each.span))
+        no_contrast = replace(IDENTITY, reason=_NO_CONTRAST)
+        treatments = {
+            key: treat(given.to_channel_noise(each)) if given.is_plausible(each) else no_contrast
+            for key, each in of_noise.items()
+        }
         text = f"{noise}{', Rician' if stated == 'mri' else ''}"
         return NoiseChoice(_by_place(treatments, stated), of_noise, stated, text)
     measured = measure_noise(source, planes=planes, ranges=ranges, seed=seed, modality=modality)
@@ -174,11 +181,12 @@ def _choose_treatment(
 ) -> NoiseTreatment:
     if not rounded_output:
         channels = [replace(channel, step=0.0) for channel in channels]
-    summary = NoiseSummary.of(channels)
     striped = any(c.stripes for c in channels)
     finish = partial(finish_treatment, channels=channels, gray=sample.is_gray)
-    if not noise_limits(channels):
+    measured = measured_channels(channels)
+    if not measured:
         return finish(replace(IDENTITY, reason=_TOO_LITTLE))
+    summary = NoiseSummary.of(measured)
     visibility = 1.0 if striped else summary.visibility
     if not visibility:
         return finish(replace(IDENTITY, reason=_BELOW_ROUNDING if all(map(below_rounding, channels)) else _WEAK))

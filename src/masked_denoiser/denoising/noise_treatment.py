@@ -185,10 +185,24 @@ def _has_noise_at(intensity: float, noise: ChannelNoise) -> bool:
 
 
 def noise_limits(channels: Sequence[ChannelNoise]) -> tuple[VarianceFields, ...]:
-    """Return what may be removed from each channel, noise and stripes; empty where noise is uncertain."""
-    if not all(c.certain or c.is_constant for c in channels):
+    """Return what may be removed from each channel, noise and stripes; empty where noise is uncertain.
+
+    Nothing is removed from a colour that alone is uncertain: it is clipped nearly everywhere, so that it has no noise.
+    """
+    measured = measured_channels(channels)
+    if not measured:
         return ()
-    return tuple(_to_fields(_with_stripes(replace(c.variance, floor=c.floor), c.stripes)) for c in channels)
+    return tuple(
+        _to_fields(_with_stripes(replace(c.variance, floor=c.floor), c.stripes)) if c in measured else (0.0,) * 4
+        for c in channels
+    )
+
+
+def measured_channels(channels: Sequence[ChannelNoise]) -> list[ChannelNoise]:
+    """Return the channels on which a treatment is decided; none if there is noise, but too little to measure it on."""
+    if all(c.is_constant for c in channels):
+        return list(channels)
+    return [c for c in channels if c.certain or c.is_constant] if any(c.certain for c in channels) else []
 
 
 def _with_stripes(variance: NoiseVariance, stripes: float) -> NoiseVariance:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from masked_denoiser.errors import RecipeError
 from masked_denoiser.models.card import Card
@@ -39,20 +40,39 @@ class TrainingNoise:
 def training_noise(card: Card) -> TrainingNoise:
     """Return the noise that a model was trained with; that of the paper if its card does not name it.
 
-    A model that was trained on noisy images covers any noise of such images.
+    Fine-tuning adds noise to that of the model it began with, which it does not forget in a few hundred steps. A model
+    that was trained on noisy images covers any noise of such images.
     """
-    recipe = card.training.get("recipe")
-    if not isinstance(recipe, dict):
-        return TrainingNoise(_PAPER_SIGMA)
+    stages = [noise for recipe in _recipes_of_stages(card) if (noise := _noise_of_stage(recipe)) is not None]
+    return TrainingNoise(
+        max((stage.sigma for stage in stages), default=0.0) or _PAPER_SIGMA,
+        max((stage.gain for stage in stages), default=0.0),
+        max((stage.correlation for stage in stages), default=1),
+    )
+
+
+def _recipes_of_stages(card: Card) -> Iterator[dict[str, Any]]:
+    """Yield the recipes of the training and those before it, the last one first."""
+    training: Any = card.training
+    while isinstance(training, dict):
+        recipe = training.get("recipe")  # text in cards that were written by hand
+        if isinstance(recipe, dict):
+            yield recipe
+        origin = training.get("begun_from")
+        training = origin.get("training") if isinstance(origin, dict) else None
+
+
+def _noise_of_stage(recipe: dict[str, Any]) -> TrainingNoise | None:
+    """Return the noise of a recipe, with a sigma of 0 if none is Gaussian; None if it cannot be parsed."""
     if recipe.get("way", "clean") != "clean":
         return TrainingNoise(inf, inf, max(DILATIONS))
     try:
         steps = list(_steps(parse_noise(str(recipe.get("noise", "")))))
     except RecipeError:
-        return TrainingNoise(_PAPER_SIGMA)
+        return None
     sigmas = [step.values[0].high / 255 for step in steps if step.family == "gaussian"]
     gain, correlation = max(map(_gain, steps), default=0.0), max(map(_correlation, steps), default=1)
-    return TrainingNoise(max(sigmas, default=0.0) or _PAPER_SIGMA, gain, correlation)
+    return TrainingNoise(max(sigmas, default=0.0), gain, correlation)
 
 
 def _correlation(step: Step) -> int:

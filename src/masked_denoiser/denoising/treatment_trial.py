@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.ndimage import binary_dilation, gaussian_filter, uniform_filter
 
+from masked_denoiser.denoising.impulse_replacement import extreme_pixels
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 from masked_denoiser.noise.variance_model import NoiseVariance
 
@@ -26,6 +27,9 @@ Denoise = Callable[[Batch, NoiseTreatment], Batch]
 
 #: Standard deviation of the added noise, as a share of the measured one.
 _PROBE_SHARE = 0.25
+
+#: Distance in pixels from an impulse that was not replaced up to which a trial is not evaluated.
+_IMPULSE_MARGIN = 4
 
 #: Share of missing pixels above which places are used only if there are no others.
 _MAX_MISSING = 0.02
@@ -136,11 +140,20 @@ def _try(treatment: NoiseTreatment, tiles: Batch, probe: Batch, variance: Batch,
     response = (denoise(tiles + _PROBE_SHARE * probe, treatment) - denoised) / _PROBE_SHARE
     # Neither bright objects, nor dark pixels or colours, which have hardly any noise, may dominate.
     weight = 1.0 / (variance + float(np.median(variance.mean(axis=1))))
+    # Impulses that were not replaced, as they touch each other, are neither noise of this kind nor structure.
+    weight[_near_impulses(tiles, treatment)] = 0.0
     noise, correlated, added, removed = (
         float(np.mean((products * weight)[:, :, ys, xs], dtype=np.float64))
         for products in (variance, probe * response, probe**2, (tiles - denoised) ** 2)
     )
     return TrialResult(treatment, removed / max(noise, 1e-300), correlated / max(added, 1e-300))
+
+
+def _near_impulses(tiles: Batch, treatment: NoiseTreatment) -> NDArray[np.bool_]:
+    """Return a mask of extreme pixels that remain, with the pixels up to which they affect the network most."""
+    extreme = extreme_pixels(tiles, treatment)
+    square = np.ones((1, 1, 2 * _IMPULSE_MARGIN + 1, 2 * _IMPULSE_MARGIN + 1), np.bool_)
+    return binary_dilation(extreme, square) if extreme.any() else extreme
 
 
 def _inside(side: int) -> slice:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from gzip import BadGzipFile
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -37,6 +37,7 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
+@runtime_checkable
 class LazyArray(Protocol):
     """The part of the array interface that a source needs; numpy, zarr and dask arrays have it."""
 

@@ -59,6 +59,9 @@ _BULK_RANGE = (-1.0, 3.0)
 #: Largest range of intensities, in quantization steps, that is taken for photon counts.
 _MAX_COUNT_STEPS = 40
 
+#: Smallest share of pixels of photon counts that have the lowest value.
+_MIN_BLACK_SHARE = 1e-3
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -161,8 +164,14 @@ def clipping_limits(tiles: Sequence[Image], missing: Sequence[Mask | None], step
 
 
 def are_photon_counts(values: Values, step: float) -> bool:
-    """Return whether intensities span so few quantization steps that each step may be a photon."""
-    return step > 0 and float(np.percentile(values, 99) - values.min()) <= _MAX_COUNT_STEPS * step
+    """Return whether intensities span so few quantization steps that each step may be a photon, and some are black.
+
+    The lowest value of other noise in a narrow range is rare, as in a flat field.
+    """
+    lowest = float(values.min())
+    if step <= 0 or float(np.percentile(values, 99)) - lowest > _MAX_COUNT_STEPS * step:
+        return False
+    return float(np.mean(values < lowest + step / 2)) >= _MIN_BLACK_SHARE
 
 
 def _margin(shape: tuple[int, ...]) -> int:

@@ -8,13 +8,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.noise.blocks import Image, bulk_blocks, measure_blocks, median_contrast
+from masked_denoiser.noise.blocks import Image, Mask, bulk_blocks, measure_blocks, median_contrast
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.variance_model import NoiseVariance
 
 
 def rescale_noise(
-    noise: ChannelNoise, ratio: float, shift: float, values: NDArray[np.float64], tiles: Sequence[Image], step: float
+    noise: ChannelNoise,
+    ratio: float,
+    shift: float,
+    values: NDArray[np.float64],
+    tiles: Sequence[Image],
+    missing: Sequence[Mask | None],
+    step: float,
 ) -> ChannelNoise:
     """Return the noise of a channel in other units, intensity * ratio + shift, and at other intensities.
 
@@ -23,13 +29,15 @@ def rescale_noise(
         ratio, shift: conversion from the original units.
         values: intensities in the new units, whose 50th and 95th percentiles determine `sigma` and `bright`.
         tiles: [H, W] each, in the new units, to measure the contrast.
+        missing: mask of the pixels of each tile without an intensity, or None.
         step: quantization step in the new units.
     """
     variance = noise.variance.in_units(ratio, shift)
     gain, floor = variance.gain, variance.floor
     old, clipped = noise.impulses, tuple(end * ratio + shift for end in noise.clipped)
     offset, read = _rescaled_offset(noise, variance, ratio, shift)
-    blocks = bulk_blocks(measure_blocks(tiles, None, None, step))
+    impulses = replace(old, height=old.height * ratio, low=old.low * ratio + shift, high=old.high * ratio + shift)
+    blocks = bulk_blocks(measure_blocks(tiles, missing, impulses, step))
     return replace(
         noise,
         gain=gain,
@@ -37,7 +45,7 @@ def rescale_noise(
         read=read if gain or noise.quadratic else float(variance.sigma(float(np.median(values)))),
         sigma=float(variance.sigma(float(np.median(values)))),
         bright=float(variance.sigma(float(np.percentile(values, 95)))),
-        impulses=replace(old, height=old.height * ratio, low=old.low * ratio + shift, high=old.high * ratio + shift),
+        impulses=impulses,
         stripes=noise.stripes * ratio,
         clipped=(clipped[0], clipped[1]),
         suspected=noise.suspected * ratio,

@@ -45,8 +45,11 @@ def describe_noise(channels: Sequence[ChannelNoise], ranges: Sequence[tuple[floa
         parts.append(f"{_percent(share)} isolated bright or dark pixels, which may be structure")
     if any(c.stripes for c in channels):
         parts.append("stripes")
-    if not all(c.certain or c.is_constant for c in channels):
+    uncertain = sum(not (c.certain or c.is_constant) for c in channels)
+    if uncertain == len(channels) or not any(c.certain for c in channels):
         parts.append("measured on few pixels, so uncertain")
+    elif uncertain:
+        parts.append(f"{uncertain} of {len(channels)} channels nearly everywhere clipped or missing")
     return ", ".join(parts)
 
 

@@ -144,6 +144,20 @@ _NUMBERS = (
 )
 
 
+def read_step(path: Path) -> int:
+    """Return the number of steps of a checkpoint; 0 if there is none.
+
+    Raises:
+        TrainingError: if it is damaged.
+    """
+    if not path.is_file():
+        return 0
+    try:
+        return int(read_checkpoint(path)["step"])
+    except (LookupError, TypeError, ValueError, ModelError) as error:
+        raise TrainingError(f"checkpoint {path} is damaged ({error}); restart the training") from error
+
+
 def read_identity(path: Path) -> str:
     """Return the identity of the training that a checkpoint belongs to.
 

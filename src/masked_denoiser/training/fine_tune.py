@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 
+from masked_denoiser.images.source import LazyArray, Source
 from masked_denoiser.inference.device import choose_device, computes_bfloat16
 from masked_denoiser.jobs.spec.parameter_names import parameters_in_errors, with_parameters
 from masked_denoiser.messages import Message
@@ -46,7 +48,7 @@ def fine_tune(
 
     Args:
         model: a model, its name or its path; "auto" uses general-rgb or general-gray, by the first image.
-        images: arrays, files or folders; clean images, unless `way` is "noisy" or "pairs".
+        images: arrays, files or folders, or a single one; clean images, unless `way` is "noisy" or "pairs".
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         clean: clean images, for `way="pairs"`.
         validation: images for validation; by default a part of `images` is held out.
@@ -66,7 +68,7 @@ def fine_tune(
             during the training.
     """
     inputs = TrainingImages(
-        tuple(images), tuple(clean), tuple(validation), tuple(validation_clean), axes=axes, reader=reader
+        _as_list(images), _as_list(clean), _as_list(validation), _as_list(validation_clean), axes=axes, reader=reader
     )
     base = model if isinstance(model, Model) else load_base(model, inputs.images, axes, reader)
     chosen, _ = choose_device(device)
@@ -81,6 +83,13 @@ def fine_tune(
             end = event
     assert end is not None  # a training ends with this event, or raises
     return prepared.model(end, f"{base.card.name}-tuned")
+
+
+def _as_list(images: Iterable[ImageInput] | ImageInput) -> tuple[ImageInput, ...]:
+    """Return images as a tuple, also a single one: iterating over it would yield letters, or its rows."""
+    if isinstance(images, str | os.PathLike | Source | LazyArray):
+        return (images,)
+    return tuple(images)
 
 
 def _warn(text: str) -> None:

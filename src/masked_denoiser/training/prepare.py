@@ -121,6 +121,17 @@ def _precision_notes(recipe: TrainingRecipe, device: torch.device) -> list[str]:
     return ["this CPU has no instructions for bfloat16 and computes it slowly; add --set precision=float32"]
 
 
+def _mask_notes(recipe: TrainingRecipe, card: Card) -> list[str]:
+    """Return a note if a trained model is continued with another share of masked attention tokens."""
+    before, after = card.architecture.attention_mask, recipe.inference_mask
+    if before == after or not card.training:
+        return []
+    return [
+        f"{card.name} masks {before:.0%} of the attention tokens, and with this recipe {after:.0%}: it is another "
+        "network, and the scores before the training are not those of the model; `fine-tune` keeps the masks of a model"
+    ]
+
+
 def _noise_notes(sources: Sequence[Source], recipe: TrainingRecipe, cancel: threading.Event | None) -> list[str]:
     """Return a note if images that are given as clean are noisy."""
     noisy = noisy_image(sources, cancel) if recipe.way == "clean" else ""
@@ -188,6 +199,7 @@ def prepare_training(
         )
         cautions = [*skipped_notes(images), *_source_notes(sources), *_noise_notes(sources, recipe, cancel)]
         cautions += [*_precision_notes(recipe, trainer.device), *_score_notes(trainer.validator)]
+        cautions += _mask_notes(recipe, model.card)
         messages = [*cautions, *_notes(sources, images, recipe, model), *_estimate_notes(trainer.validator), note]
         if run_folder is not None:
             messages += _open_folder(run_folder, trainer, resume, tensorboard)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -78,19 +79,23 @@ class Trainer:
         self._batches = BatchMaker(self.recipe, self.device, noise_map)
         self._started, self._prior_seconds = time.monotonic(), self.state.seconds
         self._snapshot, self._last_save = weights_of(self.state.average), self._started
+        self._snapshot_step, completed = self.state.step, False
         self._compile_seconds, self._nonfinite_losses = 0.0, 0
         try:
             reason = yield from self._steps()
             if reason == "diverged":
-                self._restore(self.state.best)
+                self._keep_snapshot_or_best()
                 yield Message(
                     f"the training diverged {_MAX_RESTORES + 1} times, the last time at step {self.state.step}: "
                     f"stopped, and kept the weights of step {self.state.best_step}; try a lower learning rate"
                 )
             yield from self._save()
+            completed = True
             yield self._trained(reason)
         finally:
             self.patches.close()
+            if not completed:
+                self._save_after_error()
 
     def _steps(self) -> Generator[Event, None, str]:
         """Make steps, validations and checkpoints until the training ends, and return the reason."""
@@ -247,6 +252,20 @@ class Trainer:
             network.load_state_dict(weights)
         self.state.optimiser.state.clear()
 
+    def _keep_snapshot_or_best(self) -> None:
+        """Restore the best weights after a divergence, or the last snapshot if later weights were not validated."""
+        state = self.state
+        if not self.recipe.validate_every and self._snapshot_step > state.best_step:
+            state.best, state.best_step, state.after = self._snapshot, self._snapshot_step, {}
+        self._restore(state.best)
+
+    def _save_after_error(self) -> None:
+        """Write a checkpoint of the last complete step, if weights and disk allow it; the error itself is raised."""
+        if self._nonfinite_losses or self.state.step == self._snapshot_step:
+            return
+        with suppress(OSError, RuntimeError):
+            list(self._save())
+
     def _restore_snapshot(self) -> Message:
         self._restore(self._snapshot)
         self.state.slowed, self._nonfinite_losses = self.state.slowed * 0.5, 0
@@ -256,7 +275,8 @@ class Trainer:
         )
 
     def _save(self) -> Iterator[Event]:
-        self._snapshot, self._last_save = weights_of(self.state.average), time.monotonic()
+        self._snapshot, self._snapshot_step = weights_of(self.state.average), self.state.step
+        self._last_save = time.monotonic()
         if self.checkpoint is None or not self.ranks.first:
             return
         self.state.save(self.checkpoint, self.identity)

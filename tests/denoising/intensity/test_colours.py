@@ -87,7 +87,8 @@ def test_one_channel_in_colour_is_denoised_as_that_channel(tint):
     truth = merged()[:128, :128, :1]
     channel = np.rint(truth + np.random.default_rng(1).normal(0, 12, truth.shape)).clip(0, 255)
     tinted = np.rint(channel * tint).astype(np.uint8)
-    assert is_one_channel_in_colour(source(tinted))
+    for stored in (tinted, tinted.astype(np.float32), tinted / np.float32(255)):
+        assert is_one_channel_in_colour(source(stored))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of empty colours
         result = md.denoise(tinted, axes="YXS", device="cpu")

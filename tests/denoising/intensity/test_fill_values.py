@@ -53,12 +53,26 @@ def photons(mean):
         photons(30).astype(np.uint16),
         np.clip(scene(0, 400, 10), 0, 255).round().astype(np.uint8),
         np.clip(scene(-100, 300, 10), 0, 255).astype(np.float32),
+        np.clip(scene(-600, 300, 4), 0, None).astype(np.float32),
+        np.clip(scene(0, 3, 0.02), 0, 1).astype(np.float32),
         scene(0, 1).astype(np.float32),
         np.full((64, 64), 7, np.uint8),
         np.zeros((160, 160), np.float32),
         np.kron(np.indices((20, 20)).sum(0) % 2, np.ones((8, 8))).astype(np.uint8),
     ],
-    ids=["few photons", "photons", "counts", "saturated", "clipped", "unique", "constant", "black", "two values"],
+    ids=[
+        "few photons",
+        "photons",
+        "counts",
+        "saturated",
+        "clipped",
+        "without background",
+        "bright",
+        "unique",
+        "constant",
+        "black",
+        "two values",
+    ],
 )
 def test_intensities_are_not_fill_values(image):
     assert find_fill_values([image]) == ()

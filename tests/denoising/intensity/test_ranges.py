@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_ranges
+from masked_denoiser.denoising.intensity.ranges import IntensityRange, common_range, measure_ranges
 from masked_denoiser.denoising.intensity.recipe_ranges import measure_recipe_ranges
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
@@ -169,3 +169,32 @@ def test_sparse_spots_set_the_range():
     image[100, 100] = 1e-4
     (found,) = ranges(image, "YX").values()
     assert (found.low, found.high) == (0.0, pytest.approx(1e-4))
+
+
+def test_common_range_has_what_any_epoch_has():
+    plain, negative = IntensityRange(0, 1, non_negative=True), IntensityRange(-1, 2, has_nonfinite=True)
+    for epochs in ((plain, negative), (negative, plain)):
+        common = common_range(epochs)
+        assert (common.low, common.high, common.has_nonfinite, common.non_negative) == (-1, 2, True, False)
+
+
+def test_unchanged_pixels_beyond_float32_become_its_largest_number():
+    pixels = np.array([[[1e300, -1e300, 7.0]]])
+    out = IntensityRange(0.0, 1.0).subtract(pixels, np.zeros(pixels.shape), np.dtype(np.float32))
+    largest = np.finfo(np.float32).max
+    assert out.ravel().tolist() == [largest, -largest, 7.0]
+
+
+@pytest.mark.parametrize("corner", [(100, 100), (2666, 2666), (5000, 3000)])
+def test_small_object_on_a_masked_background_sets_the_range(corner):
+    class Masked:
+        shape, dtype = (8000, 8000), np.dtype(np.uint16)
+
+        def __getitem__(self, key):
+            rows, columns = (np.arange(side)[k] for side, k in zip(self.shape, key, strict=True))
+            inside = [(at >= start) & (at < start + 900) for at, start in zip((rows, columns), corner, strict=True)]
+            textured = 1000 + np.add.outer(rows * 37 % 501, columns * 53 % 499)
+            return np.where(np.logical_and.outer(*inside), textured, 0).astype(np.uint16)
+
+    found = ranges(Masked(), "YX")[0]
+    assert 1500 < found.high < 2600

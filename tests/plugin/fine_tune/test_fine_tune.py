@@ -174,6 +174,13 @@ def test_stop_and_continue(viewer, open_tune, qtbot, tissue):
     wait_until_idle(dock, qtbot)
     assert f"Done: {first + 3} steps." in dock.messages.toPlainText()
     assert f"resuming after step {first}" in dock.messages.toPlainText()
+    # Steps that are done are made again, also in another session of napari, which has no result yet.
+    dock.presenter._result = None
+    with patch.object(FineTuneDock, "ask", return_value="Continue"):
+        dock.expert.steps.setValue(2)
+        dock.start_button.click()
+        wait_until_idle(dock, qtbot)
+    assert f"Done: {first + 5} steps." in dock.messages.toPlainText()
     # A second start under the same name needs confirmation.
     with patch.object(FineTuneDock, "ask", return_value="Start again") as ask:
         dock.expert.steps.setValue(2)

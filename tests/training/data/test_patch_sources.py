@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -184,3 +185,23 @@ def test_patches_begin_at_every_phase_of_the_blocks_of_a_jpeg(kind):
     assert lowest.max() == 0
     corners = {round(float(patch[0, 0, 0]) * 255) for patch in patches}
     assert len(corners) == 64
+
+
+def test_memory_is_estimated_for_the_type_that_all_images_have(monkeypatch):
+    eight, sixteen = (image(np.zeros((400, 400), dtype)) for dtype in (np.uint8, np.uint16))
+    monkeypatch.setattr("masked_denoiser.training.data.resident_patches._MAX_BYTES", 4 * 2 * 400**2)
+    assert fits_on_device(PatchSampler((eight,) * 7, 16), CPU)
+    assert not fits_on_device(PatchSampler((eight, sixteen), 16), CPU)
+
+
+def test_timeout_of_a_reader_is_an_error():
+    class Slow:
+        shape, dtype = (64, 64), np.dtype(np.uint8)
+
+        def __getitem__(self, key):
+            raise TimeoutError("the server does not answer")
+
+    source = LazyPatches(PatchSampler((image(Slow()),), 16), RECIPE, CPU)
+    with pytest.raises(TimeoutError, match="does not answer"):
+        source.get(0, threading.Event())
+    source.close()

@@ -156,7 +156,10 @@ NAN[5, 5] = np.nan
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
-        (np.random.default_rng(0).integers(0, 9, (15, 64), np.uint8), "15 x 64 pixels .* choose a smaller patch"),
+        (
+            np.random.default_rng(0).integers(0, 9, (15, 64), np.uint8),
+            "15 x 64 pixels .* choose a smaller patch, or remove",
+        ),
         (np.random.default_rng(0).integers(0, 9, (20, 20), np.uint8), "too small to hold a part"),
         (np.full((64, 64), 7, np.uint8), "is constant"),
         (NAN, "NaN or infinite"),
@@ -189,3 +192,13 @@ def _check_folders_and_pairs(tmp_path, files):
         open_images([tmp_path / "empty"], files)
     with pytest.raises(TrainingError, match="there are no images"):
         open_images([], files)
+
+
+def test_no_smaller_patch_than_the_network_accepts_is_suggested():
+    for side, message in (
+        (12, "16 x 16, the smallest of this model; remove"),
+        (20, "the smallest of this model; give"),
+    ):
+        pixels = np.random.default_rng(0).integers(0, 9, (side, side), np.uint8)
+        with pytest.raises(TrainingError, match=message):
+            split_for_validation([image(pixels, "YX")], 16, 16)

@@ -30,6 +30,8 @@ _FAILED, _CANCELLED = 1, 130
 
 def train(arguments: Namespace) -> int:
     """Train a network, from random weights unless a model is given."""
+    if arguments.start and arguments.recipe == "fine-tune":
+        return fine_tune(arguments)
     recipe = _recipe(arguments)
     channels = 1 if arguments.gray else 3
     network = arguments.network or ("general" if arguments.recipe == "general" else "paper")

@@ -10,7 +10,8 @@ import numpy as np
 from masked_denoiser.denoising.context.neighbour_mean import NeighbourMean, PlaneNoise, Values
 from masked_denoiser.denoising.context.planes import ContextPlanes
 from masked_denoiser.denoising.impulse_replacement import replace_impulses
-from masked_denoiser.denoising.intensity.ranges import IntensityRange, Pixels
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
+from masked_denoiser.denoising.intensity.rectangles import Pixels
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment
 
 

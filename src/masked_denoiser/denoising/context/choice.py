@@ -21,7 +21,8 @@ from masked_denoiser.denoising.context.average import average_neighbours, plane_
 from masked_denoiser.denoising.context.neighbour_mean import Context, relative_difference
 from masked_denoiser.denoising.context.planes import CONTEXT_AXES, ContextPlanes, PlaneNeighbours
 from masked_denoiser.denoising.impulse_replacement import replace_impulses
-from masked_denoiser.denoising.intensity.ranges import IntensityRange, Pixels, group_planes
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
+from masked_denoiser.denoising.intensity.rectangles import Pixels, group_planes
 from masked_denoiser.denoising.noise_treatment import NoiseTreatment, to_six_digits
 from masked_denoiser.denoising.tile_denoiser import TileDenoiser
 from masked_denoiser.denoising.treatment_trial import AddedNoise, run_trials

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from masked_denoiser.denoising.intensity.ranges import sample_rectangles
+from masked_denoiser.denoising.intensity.fill_values import quantization_step
+from masked_denoiser.denoising.intensity.rectangles import sample_rectangles
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
 
@@ -65,12 +66,19 @@ def is_one_channel_in_colour(source: Source, seed: int = 0) -> bool:
     rectangles = [rectangle.reshape(3, -1) for rectangle in _sample(source, seed)]
     pixels = np.concatenate(rectangles, axis=1) if rectangles else np.zeros((3, 0))
     pixels = pixels[:, np.isfinite(pixels).all(axis=0)]
-    step = 1.0 if source.dtype.kind in "ui" else 1e-6 * float(np.ptp(pixels)) if pixels.size else 0.0
+    step = _rounding_step(pixels) if source.dtype.kind == "f" else 1.0
     spreads = pixels.std(axis=1) if pixels.size else np.zeros(3)
     if not spreads.any() or (np.ptp(pixels, axis=0) <= step).all():
         return False
     strongest = pixels[int(spreads.argmax())]
     return all(_is_linear(strongest, colour, step) for colour in pixels)
+
+
+def _rounding_step(pixels: NDArray[np.float64]) -> float:
+    """Return the step of floats that were integers of 8 or 16 bits, or else their relative precision."""
+    if not pixels.size:
+        return 0.0
+    return max(1e-6 * float(np.ptp(pixels)), quantization_step(np.unique(pixels)))
 
 
 def _is_linear(reference: NDArray[np.float64], values: NDArray[np.float64], step: float) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from masked_denoiser.denoising.intensity.fill_values import find_fill_values
-from masked_denoiser.denoising.intensity.ranges import group_planes
+from masked_denoiser.denoising.intensity.rectangles import group_planes
 from masked_denoiser.images.planes import Plane, position_count
 from masked_denoiser.images.source import Source
 

@@ -1,8 +1,9 @@
 """Fill values: numbers that mark missing pixels, such as -9999, the -2000 around a CT slice, or rows of zeros.
 
 A fill value repeats exactly, in solid areas, and is separated from the intensities. Photon counts also repeat, but not
-in solid areas; saturated pixels form solid areas, but the intensities reach up to them. A negative number that repeats
-far below all intensities is a fill value wherever it lies, and so is a float that is extremely far from all others.
+in solid areas; saturated pixels form solid areas, but the intensities reach up to them, or do so next to these areas. A
+negative number that repeats far below all intensities is a fill value wherever it lies, and so is a float that is
+extremely far from all others.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_opening
+from scipy.ndimage import binary_dilation, binary_opening
 
 Pixels = np.ndarray[Any, np.dtype[Any]]
 
@@ -33,6 +34,10 @@ _FAR_BEYOND = 1e4
 
 #: Share of unique values above which any float that repeats is a fill value.
 _UNIQUE_SHARE = 0.5
+
+#: Floats whose extreme value fills areas are clipped there if most pixels next to the areas are among this share of
+#: the intensities that are nearest to that value.
+_NEAREST_SHARE = 0.2
 
 #: Largest number of fill values that are detected in an image.
 _MAX_FILL_VALUES = 3
@@ -63,7 +68,7 @@ def _next_fill_value(tiles: Sequence[Pixels], known: list[float]) -> float | Non
         return outlier
     for candidate in dict.fromkeys((0, unique.size - 1, int(counts.argmax()))):
         frequent = counts[candidate] >= _MIN_SHARE * values.size
-        if frequent and unique.size > 2 and _is_separated(candidate, unique, values):
+        if frequent and unique.size > 2 and _is_separated(candidate, unique, values, tiles):
             value = unique[candidate]
             if _solid_share(tiles, value) >= _SOLID_SHARE:
                 return float(value)
@@ -85,17 +90,32 @@ def _extreme_outlier(unique: Pixels, counts: NDArray[np.intp], values: Pixels) -
     return float(ends[3]) if values.dtype.kind == "f" and above > _FAR_BEYOND else None
 
 
-def _is_separated(candidate: int, unique: Pixels, values: Pixels) -> bool:
+def _is_separated(candidate: int, unique: Pixels, values: Pixels, tiles: Sequence[Pixels]) -> bool:
     """Return whether the distribution of the other values does not reach up to a value."""
     others = values[values != unique[candidate]]
+    is_extreme = candidate in (0, unique.size - 1)
     if values.dtype.kind == "f" and unique.size - 1 >= _UNIQUE_SHARE * others.size:
-        return True
-    if 0 < candidate < unique.size - 1:
+        if not is_extreme or not _is_clipped(unique[candidate], others, tiles):
+            return True
+    elif not is_extreme:
         return False
     nearest = unique[1] if candidate == 0 else unique[-2]
     gap = abs(float(nearest) - float(unique[candidate]))
     low, high = np.percentile(others.astype(np.float64), (1, 99))
     return bool(gap > max(_GAP_SHARE * (high - low), _GAP_STEPS * quantization_step(np.delete(unique, candidate))))
+
+
+def _is_clipped(value: Any, others: Pixels, tiles: Sequence[Pixels]) -> bool:
+    """Return whether the intensities next to areas of an extreme value approach it, as where a detector saturates."""
+    distances = []
+    for tile in tiles:
+        same = np.asarray(tile) == value
+        solid = binary_opening(same, np.ones((_SOLID_SIDE, _SOLID_SIDE)))
+        border = binary_dilation(solid, np.ones((3, 3))) & ~same & np.isfinite(tile)
+        distances.append(np.abs(np.asarray(tile)[border].astype(np.float64) - float(value)))
+    found = np.concatenate(distances)
+    nearest = np.quantile(np.abs(others.astype(np.float64) - float(value)), _NEAREST_SHARE)
+    return bool(found.size) and float(np.mean(found <= nearest)) > 0.5
 
 
 def quantization_step(unique: Pixels) -> float:

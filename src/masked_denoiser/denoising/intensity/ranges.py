@@ -8,27 +8,19 @@ that the same numbers have the same result as uint8, uint16 and float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.intensity.fill_values import find_fill_values
 from masked_denoiser.denoising.intensity.missing_pixels import fill_missing
+from masked_denoiser.denoising.intensity.rectangles import Pixels, group_planes, sample_rectangles
 from masked_denoiser.denoising.intensity.rician_stabilization import RicianStabilizer
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
-
-Pixels = np.ndarray[Any, np.dtype[Any]]
-
-#: A plane, and the rows and columns of a rectangle in it.
-Rectangle = tuple[Plane, slice, slice]
-
-#: Number of rectangles that are read to measure the range of a channel, and their side in pixels.
-_RECTANGLES, RECTANGLE_SIDE = 32, 256
 
 #: Percentiles of the bulk of an image; their distance is its contrast.
 _BULK_PERCENTILES = (1.0, 99.0)
@@ -123,7 +115,8 @@ class IntensityRange:
         if self.non_negative:
             values = np.where((values < 0) & (pixels >= 0), 0.0, values)
         out = _to_dtype(values, dtype, rounding)
-        return self._restore_missing(np.where(correction == 0, pixels.astype(out.dtype), out), pixels)
+        unchanged = pixels if pixels.dtype == out.dtype else _to_dtype(pixels.astype(np.float64), dtype, rounding)
+        return self._restore_missing(np.where(correction == 0, unchanged, out), pixels)
 
     def std_from_unit(self, std: NDArray[Any], unit: NDArray[Any]) -> NDArray[np.float32]:
         """Return standard deviations in units of the image, to first order, of values in units of the range."""
@@ -216,17 +209,14 @@ def measure_ranges(source: Source, planes: Iterable[Plane], seed: int = 0) -> di
 def common_range(ranges: Sequence[IntensityRange]) -> IntensityRange:
     """Return the range that includes those of all epochs of a channel."""
     fill_values = tuple(dict.fromkeys(value for each in ranges for value in each.fill_values))
-    low, high = min(each.low for each in ranges), max(each.high for each in ranges)
-    return replace(ranges[0], low=low, high=high, fill_values=fill_values)
-
-
-def group_planes(planes: Iterable[Plane], attribute: Literal["range_key", "channel"]) -> dict[int, list[Plane]]:
-    """Return the planes that are denoised, not copied, by one of their attributes."""
-    groups: dict[int, list[Plane]] = {}
-    for plane in planes:
-        if not plane.copied:
-            groups.setdefault(getattr(plane, attribute), []).append(plane)
-    return groups
+    return replace(
+        ranges[0],
+        low=min(each.low for each in ranges),
+        high=max(each.high for each in ranges),
+        has_nonfinite=any(each.has_nonfinite for each in ranges),
+        non_negative=all(each.non_negative for each in ranges),
+        fill_values=fill_values,
+    )
 
 
 def _measure(source: Source, planes: list[Plane], seed: int) -> IntensityRange:
@@ -271,28 +261,3 @@ def _snap(valid: NDArray[np.float64], extreme: float, end: float) -> float:
     is_clipped = np.count_nonzero(valid == extreme) > _CLIPPED_SHARE * valid.size
     contrast = float(np.ptp(np.percentile(valid, _BULK_PERCENTILES)))
     return extreme if is_clipped and abs(extreme - end) < _CLIPPING_DISTANCE * contrast else end
-
-
-def sample_rectangles(source: Source, planes: list[Plane], seed: int) -> Iterator[Pixels]:
-    """Yield rectangles [C, H, W] of these planes: all of a small image, seeded random ones of a large image."""
-    rectangles = _all_rectangles(planes, source.size_yx)
-    rng = np.random.default_rng(seed)
-    count = len(planes) * -(-source.size_yx[0] // RECTANGLE_SIDE) * -(-source.size_yx[1] // RECTANGLE_SIDE)
-    if count > _RECTANGLES:
-        rectangles = (random_rectangle(planes, source.size_yx, rng) for _ in range(_RECTANGLES))
-    for plane, ys, xs in islice(rectangles, _RECTANGLES):
-        yield source.read(plane, ys, xs)
-
-
-def _all_rectangles(planes: list[Plane], size: tuple[int, int]) -> Iterator[Rectangle]:
-    for plane in planes:
-        for y in range(0, size[0], RECTANGLE_SIDE):
-            for x in range(0, size[1], RECTANGLE_SIDE):
-                yield plane, slice(y, min(y + RECTANGLE_SIDE, size[0])), slice(x, min(x + RECTANGLE_SIDE, size[1]))
-
-
-def random_rectangle(planes: Sequence[Plane], size: tuple[int, int], rng: np.random.Generator) -> Rectangle:
-    """Return a random rectangle of `RECTANGLE_SIDE` pixels, or of the whole size where that is smaller."""
-    plane = planes[int(rng.integers(len(planes)))]
-    y, x = (int(rng.integers(max(1, side - RECTANGLE_SIDE + 1))) for side in size)
-    return plane, slice(y, min(y + RECTANGLE_SIDE, size[0])), slice(x, min(x + RECTANGLE_SIDE, size[1]))

@@ -6,13 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from masked_denoiser.denoising.intensity.ranges import (
-    TAIL_PERCENTILES,
-    IntensityRange,
-    group_planes,
-    least_span,
-    sample_rectangles,
-)
+from masked_denoiser.denoising.intensity.ranges import TAIL_PERCENTILES, IntensityRange, least_span
+from masked_denoiser.denoising.intensity.rectangles import group_planes, sample_rectangles
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 

@@ -16,8 +16,11 @@ from masked_denoiser.noise.variance_model import NoiseVariance
 #: Standard deviation, as a share of the range, above which given noise must be a mistake in units.
 _STRONGEST_SIGMA = 0.7
 
+#: Intensity that stands for bright regions, in units of the range.
+_BRIGHT = 0.95
+
 #: Blur width in pixels after which noise is independent at a distance of 1, 2, ... pixels.
-_WIDTH_BY_CORRELATION = (0.0, 0.42, 0.65, 0.9, 1.15, 1.4)
+_WIDTH_BY_CORRELATION = (0.0, 0.42, 0.65, 0.9, 1.15, 1.4, 1.65, 1.9, 2.15)
 
 #: Settings for noise that is to be measured, and for noise that is not to be considered.
 AUTO, NONE = "auto", "none"
@@ -54,20 +57,32 @@ class GivenNoise:
             )
         return intensity_range.with_rician(self.read)
 
-    def to_channel_noise(self, intensity_range: IntensityRange) -> ChannelNoise:
-        """Return the noise in units of a range, in which white is 1.
+    def check_plausible(self, intensity_range: IntensityRange) -> None:
+        """Check the noise against the range with the largest contrast.
 
         Raises:
             NoiseError: if there is no noise in bright regions, or implausibly much.
         """
-        low, span = intensity_range.low, intensity_range.high - intensity_range.low
-        variance = NoiseVariance(self.gain / span, (self.read**2 - self.gain * (self.offset - low)) / span**2)
-        middle, bright = (float(variance.sigma(intensity)) for intensity in (0.5, 0.95))
-        if not 0 < bright <= _STRONGEST_SIGMA:
+        if not self.is_plausible(intensity_range):
+            bright = float(self._variance(intensity_range).sigma(_BRIGHT)) * intensity_range.span
             raise NoiseError(
-                f"noise of {bright * span:.3g} at the bright end of an image from {low:g} to {intensity_range.high:g} "
-                "is not plausible; give gain, offset, read and sigma in units of the image, or 'auto'"
+                f"noise of {bright:.3g} at the bright end of an image from {intensity_range.low:g} to "
+                f"{intensity_range.high:g} is not plausible; give gain, offset, read and sigma in units of the image, "
+                "or 'auto'"
             )
+
+    def is_plausible(self, intensity_range: IntensityRange) -> bool:
+        """Return whether there is noise in bright regions of a range, and less than its contrast."""
+        return bool(0 < float(self._variance(intensity_range).sigma(_BRIGHT)) <= _STRONGEST_SIGMA)
+
+    def _variance(self, intensity_range: IntensityRange) -> NoiseVariance:
+        low, span = intensity_range.low, intensity_range.span
+        return NoiseVariance(self.gain / span, (self.read**2 - self.gain * (self.offset - low)) / span**2)
+
+    def to_channel_noise(self, intensity_range: IntensityRange) -> ChannelNoise:
+        """Return the noise in units of a range, in which white is 1."""
+        low, span, variance = intensity_range.low, intensity_range.span, self._variance(intensity_range)
+        middle, bright = (float(variance.sigma(intensity)) for intensity in (0.5, _BRIGHT))
         return ChannelNoise(
             gain=variance.gain,
             offset=(self.offset - low) / span,
@@ -79,7 +94,7 @@ class GivenNoise:
             stripes=0.0,
             clipped=(-inf, inf),
             certain=True,
-            width=_WIDTH_BY_CORRELATION[min(self.correlation, len(_WIDTH_BY_CORRELATION)) - 1],
+            width=_WIDTH_BY_CORRELATION[self.correlation - 1],
         )
 
 

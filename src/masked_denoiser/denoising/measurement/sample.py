@@ -10,12 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.intensity.fill_values import quantization_step
-from masked_denoiser.denoising.intensity.ranges import (
-    RECTANGLE_SIDE,
-    IntensityRange,
-    Rectangle,
-    random_rectangle,
-)
+from masked_denoiser.denoising.intensity.ranges import IntensityRange
+from masked_denoiser.denoising.intensity.rectangles import RECTANGLE_SIDE, Rectangle, random_rectangle
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
 from masked_denoiser.noise.estimation import PlanePair, nearly_gray

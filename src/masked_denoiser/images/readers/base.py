@@ -83,6 +83,7 @@ def to_source(result: ReaderResult, requested_axes: str | None, level: int) -> S
         name: _of_channels(getattr(result, name), channels) for name in ("channel_names", "windows")
     }
     fitting["channel_colours"] = () if rgb else _of_channels(result.channel_colours, channels)
+    fitting["fill_values"] = _of_dtype(result.fill_values, np.dtype(dtype))
     fitting["units"] = {a: unit for a, unit in result.units.items() if a in steps and unit}
     fitting["level_paths"] = result.level_paths[level:]
     return Source(
@@ -177,6 +178,11 @@ def _positive(steps: Mapping[str, float], axes: str) -> dict[str, float]:
 
 def _nonzero(origin: Mapping[str, float], axes: str) -> dict[str, float]:
     return {a: float(at) for a, at in origin.items() if a in axes and a in "TZYX" and isfinite(at) and at}
+
+
+def _of_dtype(values: tuple[float, ...], dtype: np.dtype[Any]) -> tuple[float, ...]:
+    """Return fill values as pixels have them: -99.9 of a file is another number in float32."""
+    return tuple(float(dtype.type(value)) for value in values) if dtype.kind == "f" else values
 
 
 def _of_channels(values: tuple[Any, ...], channels: int) -> tuple[Any, ...]:

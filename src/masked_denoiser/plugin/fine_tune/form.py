@@ -39,7 +39,8 @@ class FineTuneForm:
         noise: a noise recipe.
         name: name of the new model.
         input_mask, attention_mask: whether these masks are used, if the model was trained with them.
-        steps, batch, rate, patch: steps, patches per step, learning rate, and side of the patches in pixels.
+        steps, batch, rate, patch: steps, patches per step (0 chooses by the device), learning rate, and side of the
+            patches in pixels.
         device: "auto" or the name of a device.
         axes: axes of the images, as typed; "" for those of the layers and files.
     """
@@ -51,7 +52,7 @@ class FineTuneForm:
     input_mask: bool = True
     attention_mask: bool = True
     steps: int = 500
-    batch: int = 8
+    batch: int = 0
     rate: float = 2e-4
     patch: int = 64
     device: str = "auto"
@@ -60,7 +61,9 @@ class FineTuneForm:
     def settings(self) -> dict[str, Any]:
         """Return the fields of the training recipe that the form sets."""
         values: dict[str, Any] = {"way": self.supervision, "noise": self.noise, "patch": self.patch}
-        values |= {"steps": self.steps, "batch": self.batch, "rate": self.rate}
+        values |= {"steps": self.steps, "rate": self.rate}
+        if self.batch:
+            values["batch"] = self.batch
         if not self.input_mask:
             values["masked_patches"] = 0.0
         if not self.attention_mask:

@@ -161,7 +161,7 @@ class FineTunePresenter:
             clean += files
         regions = self._regions([image for image in images if isinstance(image, Source)])
         request = replace(make_fine_tune_request(form, images, clean, regions), view=self._view_centre(images[0]))
-        return replace(self._with_more_steps(request), resume=True) if resume else request
+        return replace(request, resume=True) if resume else request
 
     def _view_centre(self, image: Source | Path) -> tuple[int, int] | None:
         """Return the middle of what the canvas shows of the first image; None if it is a file or not visible."""
@@ -170,12 +170,6 @@ class FineTunePresenter:
         layer = self._layers[self._view.training_images()[0][0]]
         visible = visible_part(self._viewer, layer, image.axes)
         return None if visible is None else middle(visible)
-
-    def _with_more_steps(self, request: FineTuneRequest) -> FineTuneRequest:
-        """Return a request with more steps if the training has finished the requested ones."""
-        done = self._result.trained.step if self._result is not None else 0
-        steps = request.settings["steps"]
-        return replace(request, settings={**request.settings, "steps": steps if done < steps else done + steps})
 
     def _images(self, form: FineTuneForm) -> list[Source | Path]:
         indices, files = self._view.training_images()

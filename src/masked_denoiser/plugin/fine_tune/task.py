@@ -90,6 +90,7 @@ def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any
     Raises:
         MaskedDenoiserError: before the first step, if the request is invalid.
     """
+    from masked_denoiser.inference.device import choose_device
     from masked_denoiser.models.catalogue import load_model
     from masked_denoiser.training.data.dataset import TrainingImages
     from masked_denoiser.training.events import Trained, Validated
@@ -103,12 +104,15 @@ def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any
         yield NoisyImages(noisy)
         return
     base = load_model(_resolve_model(request))
+    device, _ = choose_device(request.device)
+    resumed = request.folder if request.resume else None
+    recipe = fine_tune_recipe(base, _extended_settings(request), device, resumed)
     prepared = prepare_training(
         TrainingImages(request.images, request.clean, axes=request.axes, regions=request.regions),
-        fine_tune_recipe(base, dict(request.settings), resumed=request.folder if request.resume else None),
+        recipe,
         base=base,
         folder=request.folder,
-        device=request.device,
+        device=device,
         resume=request.resume,
         overwrite=request.overwrite,
         cancel=cancel,
@@ -124,6 +128,19 @@ def fine_tune(request: FineTuneRequest, cancel: threading.Event) -> Iterator[Any
                 yield event
             if isinstance(event, Validated):
                 yield _view_picture(view, prepared, request)
+
+
+def _extended_settings(request: FineTuneRequest) -> dict[str, Any]:
+    """Return the settings of a request, with more steps if it resumes a training that has finished them.
+
+    Raises:
+        TrainingError: if the checkpoint is damaged.
+    """
+    from masked_denoiser.training.checkpoint import read_step
+
+    settings = dict(request.settings)
+    done = read_step(request.folder / "checkpoint.pt") if request.resume else 0
+    return settings | {"steps": settings["steps"] + (done if done >= settings["steps"] else 0)}
 
 
 def _resolve_model(request: FineTuneRequest) -> str | Path:

@@ -22,8 +22,9 @@ class TrainingSettings(CollapsibleSection):
 
     def __init__(self) -> None:
         super().__init__("Expert settings")
-        self.steps, self.batch, self.patch = spin(1, 10**6, 500, 100), spin(1, 4096, 8), spin(16, 512, 64, 8)
+        self.steps, self.batch, self.patch = spin(1, 10**6, 500, 100), spin(0, 4096, 0), spin(16, 512, 64, 64)
         self.rate, self.device, self.axes = QDoubleSpinBox(), combo(["auto", "cpu"]), QLineEdit()
+        self.batch.setSpecialValueText("automatic")
         self.rate.setDecimals(6)
         self.rate.setRange(1e-6, 1.0)
         self.rate.setSingleStep(1e-4)
@@ -35,8 +36,8 @@ class TrainingSettings(CollapsibleSection):
         tooltips: dict[QWidget, str] = {
             self.input_mask: "Mask random input pixels during training, if the model was trained so",
             self.attention_mask: "Mask random tokens of each attention, as the model does when it denoises",
-            self.patch: "Side of the training patches in pixels; a multiple of 8",
-            self.batch: "Patches per step; fewer need less memory",
+            self.patch: "Side of the training patches in pixels; a multiple of 64 for general models, else of 8",
+            self.batch: "Patches per step; automatic is 8, and 32 on a GPU; fewer need less memory",
             self.rate: "Size of each step; lower it if the loss is unstable",
             self.axes: "One letter per dimension (T, C, Z, Y, X, S) of layers and files that do not name their axes",
         }

@@ -19,12 +19,15 @@ _COMPARED_SIDE = 24
 _MIN_OVERLAP = 0.02
 
 
-def check_images(images: Sequence[TrainingImage], size: int, cancel: threading.Event | None = None) -> None:
+def check_images(
+    images: Sequence[TrainingImage], size: int, smallest: int, cancel: threading.Event | None = None
+) -> None:
     """Reject images that cannot be trained with.
 
     Args:
         images: the images.
         size: side of a patch in pixels.
+        smallest: that the network accepts.
         cancel: checked before each image.
 
     Raises:
@@ -37,13 +40,18 @@ def check_images(images: Sequence[TrainingImage], size: int, cancel: threading.E
         if min(len(rows), len(columns)) < size:
             raise TrainingError(
                 f"{image.name} has {len(rows)} x {len(columns)} pixels to train with, less than a patch of "
-                f"{size} x {size}; choose a smaller patch or remove the image"
+                f"{size} x {size}{smaller_patch_remedy(size, smallest)} remove the image"
             )
         _check_pixels(image, image.source, size)
         if image.region is None and any(scale.has_nonfinite for scale in image.ranges.values()):
             raise TrainingError(f"{image.name} contains NaN or infinite values; replace them before training")
         if image.truth is not None:
             _check_pair(image, image.truth, size)
+
+
+def smaller_patch_remedy(size: int, smallest: int) -> str:
+    """Return the beginning of a remedy for images that are too small, before what else may be done."""
+    return ", the smallest of this model;" if size <= smallest else "; choose a smaller patch, or"
 
 
 def check_disjoint(training: Sequence[Source], validation: Sequence[Source]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import numpy as np
 import torch
@@ -84,10 +84,8 @@ def _wait(future: Future[_StepPatches], cancel: threading.Event | None) -> _Step
     Raises:
         PatchesCancelledError: if `cancel` is set before the result is available.
     """
-    while cancel is not None:
-        try:
-            return future.result(timeout=_POLL_SECONDS)
-        except TimeoutError:
-            if cancel.is_set():
-                raise PatchesCancelledError from None
+    # Not `future.result(timeout)`, whose TimeoutError may also be that of a reader, such as of a network drive.
+    while cancel is not None and not wait([future], _POLL_SECONDS).done:
+        if cancel.is_set():
+            raise PatchesCancelledError
     return future.result()

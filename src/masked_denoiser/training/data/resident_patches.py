@@ -40,15 +40,14 @@ def fits_on_device(sampler: PatchSampler, device: torch.device) -> bool:
     """Return whether all images of a sampler fit into a device's memory."""
     if any(len(image.area[0]) * len(image.area[1]) > _MAX_PLANE_PIXELS for image in sampler.images):
         return False
-    needed = sum(image.pixel_count * image.channels * _bytes_per_sample(image) for image in sampler.images)
+    # `_flatten` keeps bytes only if all images are of 8 bits.
+    truths = [image.truth for image in sampler.images if image.truth is not None]
+    sources = [image.source for image in sampler.images]
+    per_sample = sum(1 if all(s.dtype == np.uint8 for s in each) else 4 for each in (sources, truths) if each)
+    needed = per_sample * sum(image.pixel_count * image.channels for image in sampler.images)
     if device.type == "cuda":
         return needed < _GPU_MEMORY_SHARE * free_memory(device)
     return needed < _MAX_BYTES
-
-
-def _bytes_per_sample(image: TrainingImage) -> int:
-    """Return the bytes of a sample and, in a pair, its truth."""
-    return (1 if image.source.dtype == np.uint8 else 4) * (1 if image.truth is None else 2)
 
 
 @dataclass(frozen=True, eq=False)

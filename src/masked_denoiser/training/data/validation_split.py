@@ -12,7 +12,13 @@ import numpy as np
 from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.source import Source
 from masked_denoiser.network.build import NetworkConfig
-from masked_denoiser.training.data.checks import check_disjoint, check_distinct, check_images, raise_if_cancelled
+from masked_denoiser.training.data.checks import (
+    check_disjoint,
+    check_distinct,
+    check_images,
+    raise_if_cancelled,
+    smaller_patch_remedy,
+)
 from masked_denoiser.training.data.dataset import TrainingImages, confine_to_regions, make_images, open_images
 from masked_denoiser.training.data.patches import PatchSampler, Rectangle, TrainingImage, corner_rectangles, has_room
 from masked_denoiser.training.data.related import related_groups
@@ -64,8 +70,8 @@ def make_samplers(
     if recipe.way == "pairs" and not truths:
         raise TrainingError("validation images of pairs need their clean images; give them with --validation-clean")
     validation = make_images(others, truths, config.channels)
-    check_images(training, recipe.patch, cancel)
-    check_images(validation, recipe.patch, cancel)
+    check_images(training, recipe.patch, config.grid, cancel)
+    check_images(validation, recipe.patch, config.grid, cancel)
     return PatchSampler(tuple(training), recipe.patch), validation_sampler(validation, config.grid)
 
 
@@ -87,7 +93,7 @@ def split_for_validation(
         StoppedEarlyError: if `cancel` is set.
         TrainingError: for images that cannot be trained with, or are too small to hold anything out.
     """
-    check_images(images, patch, cancel)
+    check_images(images, patch, window, cancel)
     check_distinct(images)
     if len(images) >= _MIN_IMAGES_TO_HOLD_OUT_WHOLE and not any(image.region for image in images):
         validation = _whole_images(images)
@@ -101,7 +107,7 @@ def split_for_validation(
     if not validation or not training:
         raise TrainingError(
             f"the images are too small to hold a part of them out for validation: at least one side must be as long as "
-            f"two patches of {patch} pixels; choose a smaller patch, or give validation images"
+            f"two patches of {patch} pixels{smaller_patch_remedy(patch, window)} give validation images"
         )
     return PatchSampler(tuple(training), patch), validation_sampler(validation, window)
 
