@@ -134,7 +134,7 @@ def fine_tune_recipe(
     if not _was_trained_with_masks(base.card):
         preset = replace(preset, masked_patches=0.0)
     if resumed is not None and (earlier := RunFolder(resumed).recipe()) is not None:
-        preset = replace(preset, batch=earlier.batch, precision=earlier.precision)
+        preset = replace(preset, batch=earlier.batch, precision=earlier.precision, stretch=earlier.stretch)
     without_truth = WITHOUT_TRUTH if settings.get("way") == "noisy" else {}
     return replace(preset, **(without_truth | checked_values(settings)))
 

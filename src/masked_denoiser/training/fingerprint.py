@@ -8,7 +8,8 @@ from dataclasses import asdict
 
 from masked_denoiser.images.source import Source
 from masked_denoiser.models.file import Model
-from masked_denoiser.training.data.patches import PatchSampler, draw_patches
+from masked_denoiser.training.data.lazy_patches import draw_patches
+from masked_denoiser.training.data.patches import PatchSampler
 from masked_denoiser.training.recipe import TrainingRecipe
 
 #: Number of patches whose pixels are hashed.
@@ -42,7 +43,7 @@ def recipe_of_identity(identity: str) -> TrainingRecipe:
 
 def _pixel_hash(sampler: PatchSampler, seed: int) -> str:
     """Return a hash of some patches, which changes with pixels, regions and the order of images."""
-    patches, truths = draw_patches(sampler, range(_HASHED_PATCHES), seed, 0)
+    patches, truths, _ = draw_patches(sampler, range(_HASHED_PATCHES), seed, 0)
     sha = hashlib.sha256(patches.tobytes())
     sha.update(b"" if truths is None else truths.tobytes())
     return sha.hexdigest()[:16]

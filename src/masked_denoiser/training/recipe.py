@@ -34,6 +34,8 @@ class TrainingRecipe:
         downscaled: share of the patches that are downscaled, by 0.5 to 1; for `way` "clean".
         contrast: share of the patches whose contrast and brightness are changed; for `way` "clean".
         microscope: share of the patches that are synthetic microscope images; for `way` "clean".
+        stretch: whether the network sees patches with the contrast that it sees when it denoises them, which follows
+            the bulk of their image; otherwise in the units of the noise recipe, where 255 is white in 8-bit images.
         pixel_mask: range of the share of masked pixels, which is drawn for each masked patch.
         masked_patches: share of the patches that have masked pixels; 0 disables the input mask.
         pixel_fill: value of masked pixels: "constant", the paper's -0.1, or a random "neighbour"
@@ -70,6 +72,7 @@ class TrainingRecipe:
     downscaled: float = 0.0
     contrast: float = 0.0
     microscope: float = 0.0
+    stretch: bool = False
     pixel_mask: tuple[float, float] = (0.8, 0.9)
     masked_patches: float = 1.0
     pixel_fill: Fill = "constant"
@@ -224,6 +227,7 @@ PAPER_RECIPE = TrainingRecipe()
 
 #: Fine-tuning of a trained model on the user's images, in minutes to hours.
 FINE_TUNE = TrainingRecipe(
+    stretch=True,
     masked_patches=0.25,
     rate=2e-4,
     schedule="one-cycle",

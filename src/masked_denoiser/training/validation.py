@@ -21,9 +21,9 @@ from masked_denoiser.network.exact import exact_float32
 from masked_denoiser.network.masks import HashedTokenMask, blind_spots, mask_pixels
 from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.noise.synthetic.recipe import TYPICAL_DISTINCT_VALUES, add_noise
-from masked_denoiser.training.data.batches import combined_seed
+from masked_denoiser.training.data.batches import clamp_to_stretched, combined_seed, stretched
 from masked_denoiser.training.data.noise_map import exact_noise_map
-from masked_denoiser.training.data.patches import Patch, PatchSampler
+from masked_denoiser.training.data.patches import UNSTRETCHED, Patch, PatchLocation, PatchSampler, Stretch
 from masked_denoiser.training.events import ESTIMATED, HIDDEN_PIXELS
 from masked_denoiser.training.recipe import TrainingRecipe
 from masked_denoiser.training.without_truth.estimated_error import (
@@ -141,6 +141,7 @@ def make_validator(sampler: PatchSampler, recipe: TrainingRecipe) -> Validator:
     count = _PATCHES_WITHOUT_TRUTH if recipe.way == "noisy" else _PATCHES
     locations = [sampler.draw(np.random.default_rng([recipe.seed, number])) for number in range(count)]
     images = np.clip(np.stack([sampler.read(location) for location in locations]), 0, 1)
+    stretches = [_stretch(sampler, location, recipe) for location in locations]
     if recipe.way == "pairs":
         truth = np.clip(np.stack([sampler.read(location, truth=True) for location in locations]), 0, 1)
         others = (ValidationCase(noise, _add_noise(truth, noise, recipe.seed), truth) for noise in recipe.unseen)
@@ -150,7 +151,18 @@ def make_validator(sampler: PatchSampler, recipe: TrainingRecipe) -> Validator:
         case = ValidationCase(ESTIMATED, images, images, probes) if probes else _hidden_pixels(images, recipe)
         return Validator((case,), reason)
     noises = dict.fromkeys((recipe.noise, *unseen_noises(recipe)))
-    return Validator(tuple(ValidationCase(noise, _add_noise(images, noise, recipe.seed), images) for noise in noises))
+    scales = torch.tensor(stretches)
+    images = clamp_to_stretched(torch.from_numpy(images), scales).numpy()
+    truth = stretched(torch.from_numpy(images), scales).numpy()
+    noisy = (stretched(torch.from_numpy(_add_noise(images, noise, recipe.seed)), scales).numpy() for noise in noises)
+    return Validator(tuple(ValidationCase(noise, each, truth) for noise, each in zip(noises, noisy, strict=True)))
+
+
+def _stretch(sampler: PatchSampler, location: PatchLocation, recipe: TrainingRecipe) -> Stretch:
+    """Return how a network sees a patch to which noise is added; noisy ones are stretched when they are read."""
+    if recipe.way != "clean" or not recipe.stretch:
+        return UNSTRETCHED
+    return sampler.images[location.image].stretch(location.plane)
 
 
 def _hidden_pixels(images: Images, recipe: TrainingRecipe) -> ValidationCase:

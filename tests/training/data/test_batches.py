@@ -13,6 +13,7 @@ from masked_denoiser.network.masks import MASKED_PIXEL, HashedTokenMask, blind_s
 from masked_denoiser.network.swin import MaskedSwin
 from masked_denoiser.training.data.batches import BatchMaker, token_mask
 from masked_denoiser.training.data.noise_map import exact_noise_map
+from masked_denoiser.training.data.patch_source import Patches
 from masked_denoiser.training.losses import loss_sum
 from masked_denoiser.training.recipe import GENERAL, PAPER_RECIPE, WITHOUT_TRUTH
 
@@ -21,7 +22,9 @@ PATCHES = np.random.default_rng(0).random((6, 3, 32, 32), np.float32)
 
 
 def make_batch(recipe, patches=PATCHES, step=7, noise_map=False, share=1.0):
-    return BatchMaker(recipe, CPU, noise_map).make((torch.from_numpy(patches), None), step, share)
+    return BatchMaker(recipe, CPU, noise_map).make(
+        Patches(torch.from_numpy(patches), None, torch.tensor([[1.0, 0.0]] * len(patches))), step, share
+    )
 
 
 def network(**changes):

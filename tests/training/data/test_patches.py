@@ -15,7 +15,8 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.tiling.plan import Span
 from masked_denoiser.training.data.checks import check_disjoint
 from masked_denoiser.training.data.dataset import make_images, open_images
-from masked_denoiser.training.data.patches import PatchSampler, TrainingImage, draw_patches
+from masked_denoiser.training.data.lazy_patches import draw_patches
+from masked_denoiser.training.data.patches import PatchSampler, TrainingImage
 from masked_denoiser.training.data.validation_split import split_for_validation
 
 
@@ -95,7 +96,7 @@ def test_whole_images_are_held_out_of_many():
 def test_all_eight_orientations_are_drawn():
     pixels = np.arange(16, dtype=np.uint8).reshape(4, 4) * 9
     pool = PatchSampler((image(np.kron(pixels, np.ones((4, 4), np.uint8)), "YX"),), 16)
-    patches, _ = draw_patches(pool, range(100), 0, 0)
+    patches, *_ = draw_patches(pool, range(100), 0, 0)
     kinds = {patch.tobytes() for patch in patches}
     whole = pool.images[0].source.data[:].astype(np.float32) / 255
     expected = {np.ascontiguousarray(np.rot90(w, k)).tobytes() for w in (whole, whole[:, ::-1]) for k in range(4)}
@@ -105,14 +106,14 @@ def test_all_eight_orientations_are_drawn():
 def test_pairs_are_rotated_together():
     noisy = np.random.default_rng(0).integers(0, 100, (50, 60), np.uint8)
     pair = TrainingImage(open_image(noisy, axes="YX"), 1, open_image(noisy * 2, axes="YX"))
-    patches, truths = draw_patches(PatchSampler((pair,), 16), range(20), 0, 0)
+    patches, truths, _ = draw_patches(PatchSampler((pair,), 16), range(20), 0, 0)
     np.testing.assert_allclose(truths, patches * 2, rtol=1e-6)
 
 
 def test_patches_do_not_depend_on_batch_division():
     pool = PatchSampler((image(np.random.default_rng(0).integers(0, 255, (50, 60), np.uint8), "YX"),), 16)
-    whole, _ = draw_patches(pool, range(8), 3, 5)
-    odd, _ = draw_patches(pool, range(1, 8, 2), 3, 5)
+    whole, *_ = draw_patches(pool, range(8), 3, 5)
+    odd, *_ = draw_patches(pool, range(1, 8, 2), 3, 5)
     np.testing.assert_array_equal(whole[1::2], odd)
     assert len({patch.tobytes() for patch in whole}) > 4
 
@@ -128,7 +129,7 @@ def test_background_is_drawn_less_often():
 
 def test_gray_uint16_for_rgb_network():
     pixels = np.random.default_rng(0).normal(3000, 300, (3, 64, 64)).astype(np.uint16)
-    patches, _ = draw_patches(PatchSampler((image(pixels, "ZYX", channels=3),), 16), range(4), 0, 0)
+    patches, *_ = draw_patches(PatchSampler((image(pixels, "ZYX", channels=3),), 16), range(4), 0, 0)
     assert patches.shape == (4, 3, 16, 16)
     np.testing.assert_array_equal(patches[:, 0], patches[:, 2])
     assert 0.2 < patches.mean() < 0.8

@@ -61,16 +61,20 @@ class BatchMaker:
         """Return the batch of a step.
 
         Args:
-            patches: [B, C, H, W] in [0, 1] in random order, and the truths of pairs.
+            patches: in random order, in units of the noise recipe where the images are clean.
             step: counted from 0.
             progress: completed share of the training, 0 to 1.
         """
         recipe = self._recipe
         self._generator.manual_seed(combined_seed(recipe.seed, step, _NOISE))
-        images, truths = patches
+        images, truths, stretches = patches
         if recipe.way == "clean":
-            augmented = self._augmented(images.clamp(0, 1))
-            noisy, targets = self._add_noise(augmented, np.random.default_rng([recipe.seed, step, 0, _NOISE]))
+            rng = np.random.default_rng([recipe.seed, step, 0, _NOISE])
+            if recipe.stretch:
+                clean = self._augmented(clamp_to_stretched(images, stretches))
+                noisy, targets = (stretched(each, stretches) for each in self._add_noise(clean, rng))
+            else:
+                noisy, targets = self._add_noise(self._augmented(images.clamp(0, 1)), rng)
         else:
             noisy = images.clamp(0, 1)
             targets = noisy if truths is None else truths
@@ -117,6 +121,18 @@ class BatchMaker:
         uniform = torch.rand(len(noisy), 1, 1, 1, generator=self._generator, device=noisy.device)
         masked = masked & (uniform < recipe.masked_patches)
         return torch.where(masked, filled, noisy), masked
+
+
+def stretched(images: Tensor, stretches: Tensor) -> Tensor:
+    """Return images [B, C, H, W] as the network sees them, given gain and offset [B, 2] of each."""
+    gain, offset = stretches[:, :, None, None, None].unbind(1)
+    return images * gain + offset
+
+
+def clamp_to_stretched(images: Tensor, stretches: Tensor) -> Tensor:
+    """Return images in the units of noise recipes, clamped to what is 0 to 1 after `stretched`, and to 0 to 1."""
+    gain, offset = stretches[:, :, None, None, None].unbind(1)
+    return images.clamp(0, 1).maximum(-offset / gain).minimum((1 - offset) / gain)
 
 
 def token_mask(

@@ -138,13 +138,16 @@ def _expand_folders(inputs: Iterable[ImageInput], reader: str) -> list[ImageInpu
     return images
 
 
-def make_images(noisy: Sequence[Source], clean: Sequence[Source], channels: int) -> list[TrainingImage]:
+def make_images(
+    noisy: Sequence[Source], clean: Sequence[Source], channels: int, *, stretched: bool = False
+) -> list[TrainingImage]:
     """Return training images, or pairs of images matched by their order.
 
     Args:
         noisy: noisy images of pairs, or all images where there are no pairs.
         clean: clean images of pairs, or nothing.
         channels: channels of the network.
+        stretched: whether patches are in units of the range in which a network denoises their image.
 
     Raises:
         TrainingError: if the lists differ in length.
@@ -155,7 +158,8 @@ def make_images(noisy: Sequence[Source], clean: Sequence[Source], channels: int)
             "of their names; remove images without a partner"
         )
     truths: Sequence[Source | None] = clean or [None] * len(noisy)
-    return [TrainingImage(source, channels, truth) for source, truth in zip(noisy, truths, strict=True)]
+    pairs = zip(noisy, truths, strict=True)
+    return [TrainingImage(source, channels, truth, stretched=stretched) for source, truth in pairs]
 
 
 def confine_to_regions(images: list[TrainingImage], regions: tuple[tuple[Rectangle, ...], ...]) -> list[TrainingImage]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,8 +13,21 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name)
 
 from masked_denoiser.training.recipe import TrainingRecipe
 
-#: Patches of a step, [B, C, size, size] float32 on the device, and the truths of pairs.
-Patches = tuple[Tensor, Tensor | None]
+
+class Patches(NamedTuple):
+    """Patches of a step, on the device.
+
+    Attributes:
+        images: [B, C, size, size] float32.
+        truths: those of pairs.
+        stretches: [B, 2], gain and offset of each patch with which the network sees it; see `TrainingImage.stretch`.
+    """
+
+    images: Tensor
+    truths: Tensor | None
+    stretches: Tensor
+
+
 #: Number of downscaling factors in a step; patches of one factor are resized together.
 _FACTORS = 4
 #: Smallest downscaling factor.
@@ -75,7 +88,7 @@ def to_device(array: NDArray[Any], device: torch.device) -> Tensor:
     return torch.from_numpy(array).to(device, non_blocking=device.type == "cuda")
 
 
-def shuffled(patches: Tensor, rng: np.random.Generator) -> Tensor:
+def shuffled(images: Tensor, stretches: Tensor, rng: np.random.Generator) -> Patches:
     """Return patches in random order, as noise recipes are assigned to runs of consecutive patches."""
-    order = to_device(rng.permutation(len(patches)), patches.device)
-    return patches[order]
+    order = to_device(rng.permutation(len(images)), images.device)
+    return Patches(images[order], None, stretches[order])

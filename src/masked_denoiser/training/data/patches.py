@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.denoising.intensity.ranges import IntensityRange
+from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_ranges
 from masked_denoiser.denoising.intensity.recipe_ranges import measure_recipe_ranges
 from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.choices import Channels
@@ -30,6 +29,12 @@ _TRIES = 6
 _MAX_TRIES = 200
 #: Locations at which the median texture of an image is measured.
 _TEXTURE_SAMPLES = 24
+
+
+#: Gain and offset of intensities.
+Stretch = tuple[float, float]
+#: Stretch of patches that the network sees as they are.
+UNSTRETCHED: Stretch = (1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class TrainingImage:
         truth: the clean image of a pair, of the same axes and sizes.
         held_out: rectangles of every plane that training never reads.
         region: the rectangle of every plane that training is confined to; None for the whole plane.
+        stretched: whether patches are in units of the range in which a network denoises the image, instead of those of
+            noise recipes.
     """
 
     source: Source
@@ -59,6 +66,7 @@ class TrainingImage:
     truth: Source | None = None
     held_out: tuple[Rectangle, ...] = ()
     region: Rectangle | None = None
+    stretched: bool = False
 
     @property
     def name(self) -> str:
@@ -74,8 +82,18 @@ class TrainingImage:
 
     @cached_property
     def ranges(self) -> dict[int, IntensityRange]:
-        """Intensity ranges, measured as for inference; a pair has those of its noisy image."""
-        return measure_recipe_ranges(self.source, self.planes)
+        """Intensity ranges of the patches, by `Plane.range_key`; a pair has those of its noisy image."""
+        return self._denoising_ranges if self.stretched else measure_recipe_ranges(self.source, self.planes)
+
+    @cached_property
+    def _denoising_ranges(self) -> dict[int, IntensityRange]:
+        """Ranges in which a network denoises the image."""
+        return measure_ranges(self.source, self.planes)
+
+    def stretch(self, plane: Plane) -> Stretch:
+        """Return how patches of a plane become what a network sees when it denoises the image."""
+        own, denoising = self.ranges[plane.range_key], self._denoising_ranges[plane.range_key]
+        return own.span / denoising.span, (own.low - denoising.low) / denoising.span
 
     @property
     def area(self) -> Rectangle:
@@ -244,34 +262,3 @@ def corner_rectangles(area: Rectangle, size: int) -> list[Rectangle]:
         for span, side in zip(area, sides, strict=True)
     ]
     return [(rows, columns) for rows in rows_and_columns[0] for columns in rows_and_columns[1]]
-
-
-def draw_patches(sampler: PatchSampler, numbers: Sequence[int], seed: int, step: int) -> tuple[Patch, Patch | None]:
-    """Draw patches of a step, each in one of the 8 symmetries of the square.
-
-    Every patch has a random generator keyed by (seed, step, number): it depends neither on how a batch is divided
-    among devices nor on where an interrupted training was resumed.
-
-    Args:
-        sampler: what to draw from.
-        numbers: positions in the batch.
-        seed, step: of the training.
-
-    Returns:
-        [B, C, size, size] float32, and the truths of pairs.
-    """
-    patches, truths = [], []
-    for number in numbers:
-        rng = np.random.default_rng([seed, step, number])
-        location = sampler.draw(rng)
-        symmetry = int(rng.integers(8))
-        patches.append(_transformed(sampler.read(location), symmetry))
-        if sampler.images[location.image].truth is not None:
-            truths.append(_transformed(sampler.read(location, truth=True), symmetry))
-    return np.stack(patches), np.stack(truths) if truths else None
-
-
-def _transformed(patch: Patch, symmetry: int) -> Patch:
-    """Return one of the 8 flips and rotations of a square patch [C, H, W]."""
-    rotated: NDArray[Any] = np.rot90(patch, symmetry % 4, axes=(1, 2))
-    return np.ascontiguousarray(rotated[:, :, ::-1] if symmetry >= 4 else rotated)

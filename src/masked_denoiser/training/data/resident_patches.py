@@ -15,7 +15,14 @@ from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.inference.device import free_memory
 from masked_denoiser.training.data.patch_source import Patches, downscale, downscaled_count, shuffled, to_device
-from masked_denoiser.training.data.patches import FLAT_PROBABILITY, Patch, PatchSampler, Rectangle, TrainingImage
+from masked_denoiser.training.data.patches import (
+    FLAT_PROBABILITY,
+    UNSTRETCHED,
+    Patch,
+    PatchSampler,
+    Rectangle,
+    TrainingImage,
+)
 from masked_denoiser.training.recipe import TrainingRecipe
 
 #: Most bytes of images kept in main memory.
@@ -57,17 +64,19 @@ class _CropOrigins:
     Attributes:
         first: [N] index of a crop's first pixel among all pixels.
         width: [N] row length of its plane in pixels.
+        plane: [N] number of its plane.
         cumulative: [N] cumulative probabilities, up to 1.
     """
 
     first: Indices
     width: Indices
+    plane: Indices
     cumulative: NDArray[np.float64]
 
     def draw(self, count: int, rng: np.random.Generator) -> Indices:
-        """Draw crops [3, count]: the first pixel, the row length, and one of the eight symmetries."""
+        """Draw crops [4, count]: the first pixel, the row length, one of the eight symmetries, and the plane."""
         at = np.searchsorted(self.cumulative, rng.random(count), side="right").clip(max=len(self.first) - 1)
-        return np.stack([self.first[at], self.width[at], rng.integers(8, size=count)])
+        return np.stack([self.first[at], self.width[at], rng.integers(8, size=count), self.plane[at]])
 
 
 class ResidentPatches:
@@ -88,6 +97,8 @@ class ResidentPatches:
         self._recipe, self._size = recipe, sampler.size
         planes = list(_read_planes(sampler))
         self._pixels = _flatten([plane.pixels for plane in planes], device)
+        stretches = [plane.image.stretch(plane.plane) if recipe.stretch else UNSTRETCHED for plane in planes]
+        self._stretches = torch.tensor(stretches, dtype=torch.float32, device=device)
         truths = [plane.truth for plane in planes if plane.truth is not None]
         self._truths = _flatten(truths, device) if truths else None
         origins = _crop_origins(sampler, planes, sampler.size)
@@ -100,24 +111,31 @@ class ResidentPatches:
         """Return the patches of a step without waiting; see `PatchSource.get`."""
         rng = np.random.default_rng([self._recipe.seed, step, 0, _KEY])
         if self._truths is not None:
-            index = self._pixel_index(self._origins.draw(self._recipe.batch, rng), self._size)
-            return _crop(self._pixels, index), _crop(self._truths, index)
+            index, stretches = self._draw(self._origins, self._recipe.batch, self._size, rng)
+            return Patches(_crop(self._pixels, index), _crop(self._truths, index), stretches)
         count = downscaled_count(self._recipe, rng) if self._large else 0
-        parts = []
+        parts, stretches_of_parts = [], []
         if count < self._recipe.batch:
-            index = self._pixel_index(self._origins.draw(self._recipe.batch - count, rng), self._size)
+            index, stretches = self._draw(self._origins, self._recipe.batch - count, self._size, rng)
             parts.append(_crop(self._pixels, index))
+            stretches_of_parts.append(stretches)
         if self._large and count:
-            index = self._pixel_index(self._large.draw(count, rng), 2 * self._size)
+            index, stretches = self._draw(self._large, count, 2 * self._size, rng)
             parts.append(downscale(_crop(self._pixels, index), rng))
-        return shuffled(torch.cat(parts), rng), None
+            stretches_of_parts.append(stretches)
+        return shuffled(torch.cat(parts), torch.cat(stretches_of_parts), rng)
 
     def close(self) -> None:
         """Do nothing: the memory is freed with this object."""
 
-    def _pixel_index(self, crops: Indices, size: int) -> Tensor:
+    def _draw(self, origins: _CropOrigins, count: int, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return the indices of the pixels of random crops, [count, size, size], and their stretches [count, 2]."""
+        crops = to_device(origins.draw(count, rng), self._pixels.device)
+        return self._pixel_index(crops[:3], size), self._stretches[crops[3]]
+
+    def _pixel_index(self, crops: Tensor, size: int) -> Tensor:
         """Return the indices of the pixels of crops, [B, size, size]."""
-        first, width, symmetry = to_device(crops, self._pixels.device)[..., None, None]
+        first, width, symmetry = crops[..., None, None]
         steps = torch.arange(size, device=self._pixels.device)
         rows, columns = steps[:, None], steps[None, :]
         flip_rows, flip_columns, transpose = ((symmetry & bit) > 0 for bit in (1, 2, 4))
@@ -133,6 +151,7 @@ class _LoadedPlane:
 
     Attributes:
         image: image of the plane.
+        plane: the plane.
         offset: number of pixels of the planes before it.
         pixels: pixels of the plane.
         truth: the same plane of a pair's truth.
@@ -140,6 +159,7 @@ class _LoadedPlane:
     """
 
     image: TrainingImage
+    plane: Plane
     offset: int
     pixels: PlanePixels
     truth: PlanePixels | None
@@ -164,7 +184,7 @@ def _read_plane(image: TrainingImage, plane: Plane, sampler: PatchSampler, offse
         sampler.skipped.add(image.name)
     for hole in image.held_out:
         usable[_relative_to(hole, image.area)] = False
-    return _LoadedPlane(image, offset, _compact(pixels), None if truth is None else _compact(truth), usable)
+    return _LoadedPlane(image, plane, offset, _compact(pixels), None if truth is None else _compact(truth), usable)
 
 
 def _relative_to(rectangle: Rectangle, area: Rectangle) -> tuple[slice, slice]:
@@ -213,19 +233,22 @@ def _crop_origins(
     Raises:
         TrainingError: for an image without crops, if `required`.
     """
-    first, width, probabilities = [], [], []
+    first, width, numbers, probabilities = [], [], [], []
     for image, weight in zip(sampler.images, sampler.weights, strict=True):
-        image_planes = [plane for plane in planes if plane.image is image]
-        crops = [_crops(plane, size) for plane in image_planes]
+        image_planes = [(number, plane) for number, plane in enumerate(planes) if plane.image is image]
+        crops = [_crops(plane, size) for _, plane in image_planes]
         if not required and not any(len(at) for at, _ in crops):
             continue
         probabilities.append(_crop_probabilities(np.concatenate([texture for _, texture in crops]), image) * weight)
-        first += [plane.offset + at for plane, (at, _) in zip(image_planes, crops, strict=True)]
-        width += [np.full(len(at), plane.usable.shape[1]) for plane, (at, _) in zip(image_planes, crops, strict=True)]
+        for (number, plane), (at, _) in zip(image_planes, crops, strict=True):
+            first.append(plane.offset + at)
+            width.append(np.full(len(at), plane.usable.shape[1]))
+            numbers.append(np.full(len(at), number))
     if not probabilities:
         return None
     cumulative = np.concatenate(probabilities).cumsum()
-    return _CropOrigins(np.concatenate(first), np.concatenate(width), cumulative / cumulative[-1])
+    at, row_length, number_of_plane = (np.concatenate(parts) for parts in (first, width, numbers))
+    return _CropOrigins(at, row_length, number_of_plane, cumulative / cumulative[-1])
 
 
 def _crop_probabilities(texture: NDArray[np.float64], image: TrainingImage) -> NDArray[np.float64]:

@@ -57,7 +57,8 @@ def make_samplers(
     if (recipe.way == "pairs") != bool(images.clean):
         raise TrainingError("clean images (--clean) and --way pairs belong together; give both or neither")
     clean = open_images(images.clean, files, images.axes, cancel, images.reader) if images.clean else []
-    training = make_images(sources, clean, config.channels)
+    has_own_noise = recipe.stretch and recipe.way != "clean"  # else patches are stretched after noise is added
+    training = make_images(sources, clean, config.channels, stretched=has_own_noise)
     if images.regions:
         training = confine_to_regions(training, images.regions)
     if not images.validation:
@@ -69,7 +70,7 @@ def make_samplers(
         truths = open_images(images.validation_clean, files, images.axes, reader=images.reader)
     if recipe.way == "pairs" and not truths:
         raise TrainingError("validation images of pairs need their clean images; give them with --validation-clean")
-    validation = make_images(others, truths, config.channels)
+    validation = make_images(others, truths, config.channels, stretched=has_own_noise)
     check_images(training, recipe.patch, config.grid, cancel)
     check_images(validation, recipe.patch, config.grid, cancel)
     return PatchSampler(tuple(training), recipe.patch), validation_sampler(validation, config.grid)
