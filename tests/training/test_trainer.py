@@ -525,13 +525,16 @@ def test_unsampled_nan_patches_are_skipped():
 
 
 @pytest.mark.parametrize(
-    "case", ["same", "other scale", "larger scale", "nan", "constant", "twice", "validation", "outside"]
+    "case", ["same", "exposure", "other scale", "larger scale", "nan", "constant", "twice", "validation", "outside"]
 )
 def test_inconsistent_images_are_refused(tissue, tiny, quick, case):
     other = tissue[::-1].copy()
     noisy = replace(quick, way="pairs")
     images, recipe, message = {
         "same": (TrainingImages((tissue,), (tissue.copy(),), axes="YXS"), noisy, "are the same image"),
+        "exposure": (
+            TrainingImages((tissue // 8,), (tissue,), axes="YXS"), noisy, "multiply array by 0.12.* and add",
+        ),
         "other scale": (TrainingImages((tissue,), (other / 255.0,), axes="YXS"), noisy, "one intensity scale"),
         "larger scale": (TrainingImages((tissue / 255.0,), (other,), axes="YXS"), noisy, "one intensity scale"),
         "nan": (

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from masked_denoiser.errors import StoppedEarlyError, TrainingError
 from masked_denoiser.images.planes import Plane, list_planes
@@ -17,6 +18,12 @@ _COMPARED_SIDE = 24
 
 #: Least share of the range of a clean image that its noisy image covers, and of their spans, if their dtypes differ.
 _MIN_OVERLAP = 0.02
+
+#: Side in pixels of the blocks whose means show the scales of a pair, and the least correlation of these means.
+_BLOCK, _MIN_CORRELATION = 8, 0.8
+
+#: Largest ratio of the contrasts of a pair, and largest difference of their means as a share of the clean contrast.
+_MAX_GAIN, _MAX_SHIFT = 1.5, 0.25
 
 
 def check_images(
@@ -128,10 +135,44 @@ def _check_pair(image: TrainingImage, truth: Source, size: int) -> None:
         raise TrainingError(f"{image.name} and {name} are the same image; give the noisy one and the clean one")
     _check_pixels(image, truth, size)
     if truth.dtype != source.dtype:
-        _check_scale(image, truth, size)
+        _check_ranges(image, truth, size)
+    _check_scale(image, truth, size)
 
 
 def _check_scale(image: TrainingImage, truth: Source, size: int) -> None:
+    """Check that a pair has one intensity scale, as a clean image of a longer exposure does not.
+
+    Means of blocks are compared, in which there is little noise; where they are not related, nothing is known.
+    """
+    plane = image.planes[len(image.planes) // 2]
+    noisy, clean = (_block_means(source, plane, image.area, size) for source in (image.source, truth))
+    finite = np.isfinite(noisy) & np.isfinite(clean)
+    noisy, clean = noisy[finite], clean[finite]
+    if not finite.any() or min(np.ptp(noisy), np.ptp(clean)) <= 0 or np.corrcoef(noisy, clean)[0, 1] < _MIN_CORRELATION:
+        return
+    gain, shift = clean.std() / noisy.std(), clean.mean() - noisy.mean()
+    if 1 / _MAX_GAIN <= gain <= _MAX_GAIN and abs(shift) <= _MAX_SHIFT * np.ptp(clean):
+        return
+    name = truth.path or truth.name
+    raise TrainingError(
+        f"{name} has {gain:.3g} times the contrast of {image.name}, and means of {clean.mean():.4g} and "
+        f"{noisy.mean():.4g}: pairs need one intensity scale; multiply {name} by {1 / gain:.4g} and add "
+        f"{noisy.mean() - clean.mean() / gain:.4g}"
+    )
+
+
+def _block_means(source: Source, plane: Plane, area: Rectangle, size: int) -> NDArray[np.float64]:
+    """Return the means of blocks in a grid of patches of a plane; NaN where a block contains NaN."""
+    means = []
+    for rows, columns in _patch_grid(area, size):
+        patch = source.read(plane, rows, columns).astype(np.float64)
+        height, width = (side // _BLOCK * _BLOCK for side in patch.shape[1:])
+        blocks = patch[:, :height, :width].reshape(len(patch), height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
+        means.append(blocks.mean(axis=(2, 4)).ravel())
+    return np.concatenate(means)
+
+
+def _check_ranges(image: TrainingImage, truth: Source, size: int) -> None:
     """Check that the intensities of a pair of different dtypes are on one scale: the ranges of both overlap."""
     plane = image.planes[len(image.planes) // 2]
     (low, high), (true_low, true_high) = (_extremes(s, plane, image.area, size) for s in (image.source, truth))
@@ -170,10 +211,16 @@ def _sample_planes(planes: Sequence[Plane]) -> Iterator[Plane]:
 
 def _extremes(source: Source, plane: Plane, area: Rectangle, size: int) -> tuple[float, float]:
     """Return the lowest and highest value of a grid of patches; NaN if a patch contains NaN."""
-    rows, columns = area
     low, high = np.inf, -np.inf
+    for rows, columns in _patch_grid(area, size):
+        pixels = source.read(plane, rows, columns)
+        low, high = float(np.minimum(low, pixels.min())), float(np.maximum(high, pixels.max()))
+    return low, high
+
+
+def _patch_grid(area: Rectangle, size: int) -> Iterator[tuple[slice, slice]]:
+    """Yield rows and columns of 8 x 8 patches that are evenly spaced over an area."""
+    rows, columns = area
     for row in np.linspace(rows.start, rows.stop - size, 8).astype(int):
         for column in np.linspace(columns.start, columns.stop - size, 8).astype(int):
-            pixels = source.read(plane, slice(row, row + size), slice(column, column + size))
-            low, high = float(np.minimum(low, pixels.min())), float(np.maximum(high, pixels.max()))
-    return low, high
+            yield slice(row, row + size), slice(column, column + size)
