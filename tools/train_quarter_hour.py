@@ -9,7 +9,9 @@ with the CPU, times the network and the training step, trains each model for a s
     NAME.safetensors     each trained model with its card, updated every minute
     NAME.jsonl           training log
 
-A part that fails is reported and the others are run. It ends after `--minutes`. `--train paper-rgb paper-rgb-unmasked`
+A part that fails is reported and the others are run; the exit status is then 1. It ends after `--minutes`, at most
+`--grace` seconds later: what still runs then is ended, and the models of the last minute are kept. Files that are no
+images, copies and images of one colour are listed and omitted. `--train paper-rgb paper-rgb-unmasked`
 trains the paper's network with and without masks instead. PSNR is measured on the central 256 x 256 pixels of up to 8
 images in `--test`. Checkpoints, which are large, are written to a temporary folder.
 """
@@ -22,11 +24,14 @@ STARTED = time.monotonic()  # before the imports, which are slow from a cold dis
 
 # ruff: noqa: E402
 import argparse
+import hashlib
 import json
+import os
 import platform
 import shutil
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -42,12 +47,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tools")]
 
 from training_measurements import (
+    CROP,
     EXTENSIONS,
+    central_crops,
     compare_with_cpu,
     compile_trainer,
     measure_psnr,
     profile_step,
-    read_test_crops,
     time_network,
 )
 
@@ -66,6 +72,9 @@ BUNDLED = ROOT / "src" / "masked_denoiser" / "models" / "bundled"
 
 #: Seconds reserved for saving each model.
 SAVING_MARGIN = 15.0
+
+#: Shortest training in seconds for which layers are compiled.
+MIN_SECONDS_TO_COMPILE = 60.0
 
 
 @dataclass(frozen=True)
@@ -86,21 +95,30 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True  # there are few shapes
     report: dict[str, Any] = {"environment": environment(device), "parts": {}}
+    report_path = arguments.out / "report.json"
+    images, omitted = read_images(arguments.images, arguments.min_side)
+    if not images:
+        raise SystemExit(f"no images of {arguments.min_side} pixels or more in {arguments.images}; give other folders")
+    tests, omitted_tests = read_images([arguments.test] if arguments.test else [], CROP)
+    report["omitted images"] = omitted + omitted_tests
+    write_report(report, report_path)
+    end_in_time(STARTED + 60 * arguments.minutes + arguments.grace, report, report_path)
 
     def run_part(name: str, run: Callable[[], Any]) -> Any:
         started = time.monotonic()
+        report["running"] = name
         try:
             result = run()
         except Exception as error:  # the time on the machine is limited: run the other parts
             result = {"failed": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()[-4000:]}
         report["parts"][name] = {"seconds": round(time.monotonic() - started, 1), "result": result}
-        (arguments.out / "report.json").write_text(json.dumps(report, indent=1, default=str))
+        del report["running"]
+        write_report(report, report_path)
         print(f"{time.monotonic() - STARTED:6.1f} s  {name}: {json.dumps(result, default=str)[:300]}", flush=True)
         return result
 
-    images = read_images(arguments.images, arguments.min_side)
     print(f"{time.monotonic() - STARTED:6.1f} s  {len(images)} images on {report['environment']['device']}", flush=True)
-    crops = read_test_crops(arguments.test)
+    crops = central_crops(tests)
     subjects = {name: SUBJECTS[name] for name in arguments.train}
     if device.type == "cuda":
         run_part("CUDA against the CPU", lambda: compare_with_cpu(BUNDLED, device))
@@ -112,6 +130,34 @@ def main() -> None:
         remaining_share -= subject.share
         run_part(name, partial(train, name, subject, images, crops, seconds, device, arguments))
     print(f"{time.monotonic() - STARTED:6.1f} s  done", flush=True)
+    if any(is_failed(part["result"]) for part in report["parts"].values()):
+        raise SystemExit(1)
+
+
+def is_failed(result: Any) -> bool:
+    """Return whether a result is that of a part that failed."""
+    return isinstance(result, dict) and "failed" in result
+
+
+def write_report(report: dict[str, Any], path: Path) -> None:
+    """Write the report, and replace an earlier one only when it is complete."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(report, indent=1, default=str))
+    temporary.replace(path)
+
+
+def end_in_time(limit: float, report: dict[str, Any], path: Path) -> None:
+    """End this process at a time of `time.monotonic`, whatever it does: a compiler or a GPU may hang."""
+
+    def end() -> None:
+        report["ended"] = f"after {time.monotonic() - STARTED:.0f} s, during: {report.get('running', 'nothing')}"
+        write_report(report, path)
+        print(f"ended {report['ended']}", flush=True)
+        os._exit(1)
+
+    watchdog = threading.Timer(max(0.0, limit - time.monotonic()), end)
+    watchdog.daemon = True
+    watchdog.start()
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -121,6 +167,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, nargs="+", required=True, help="folders of clean images")
     parser.add_argument("--test", type=Path, help="folder of clean images to measure PSNR on")
     parser.add_argument("--minutes", type=float, default=9.5, help="total time (default: 9.5)")
+    parser.add_argument("--grace", type=float, default=25.0, help="seconds after that time (default: 25)")
     parser.add_argument("--train", nargs="+", choices=SUBJECTS, default=["general-rgb", "general-gray"])
     parser.add_argument("--start", type=Path, help="folder of NAME.safetensors to start from (default: bundled models)")
     parser.add_argument("--batch", type=int, help="patches per step (default: by device)")
@@ -146,11 +193,24 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def read_images(folders: list[Path], min_side: int) -> list[np.ndarray]:
-    """Return the images of the folders that are at least this large in pixels, [H, W, 3] uint8."""
-    paths = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS]
-    images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-    return [image for image in images if min(image.shape[:2]) >= min_side]
+def read_images(folders: list[Path], min_side: int) -> tuple[list[np.ndarray], list[str]]:
+    """Return the images in folders that are at least this large in pixels, [H, W, 3] uint8, and why others are not."""
+    images: dict[bytes, np.ndarray] = {}
+    omitted = []
+    for path in sorted(path for folder in folders for path in folder.rglob("*")):
+        if path.suffix.lower() not in EXTENSIONS:
+            continue
+        try:
+            image = np.asarray(Image.open(path).convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            omitted.append(f"{path}: {error}")
+            continue
+        digest = hashlib.sha256(image.tobytes()).digest()
+        if min(image.shape[:2]) < min_side or digest in images or (image == image[0, 0]).all():
+            omitted.append(f"{path}: too small, a copy of another one, or of one colour")
+            continue
+        images[digest] = image
+    return list(images.values()), omitted
 
 
 def train(
@@ -179,20 +239,23 @@ def train(
     )
     trainer = prepared.trainer
     before = measure_psnr(trainer.state.average, crops, recipe, device)
-    profile = {} if arguments.no_compile else compile_trainer(trainer)
+    too_short = seconds < MIN_SECONDS_TO_COMPILE
+    profile = {} if arguments.no_compile or too_short else compile_trainer(trainer)
     if device.type == "cuda":
         profile |= profile_step(trainer, device)
     left = seconds - (time.monotonic() - started) - min(8.0, 0.1 * seconds)  # reserved for the PSNR after it
     trainer.recipe = replace(recipe, minutes=max(left, 1.0) / 60)
     steps, speed = 0, 0.0
-    for event in print_events(prepared.run()):
-        if isinstance(event, Stepped):
-            steps = event.done
-            speed = event.done * recipe.batch / max(event.seconds, 1e-9)
-        if isinstance(event, Saved):
-            step = trainer.state.step
-            prepared.model(Trained(step, step, None, "stopped"), name).save(output)
-    shutil.copyfile(folder / "log.jsonl", arguments.out / f"{name}.jsonl")
+    try:
+        for event in print_events(prepared.run()):
+            if isinstance(event, Stepped):
+                steps = event.done
+                speed = event.done * recipe.batch / max(event.seconds, 1e-9)
+            if isinstance(event, Saved):
+                step = trainer.state.step
+                prepared.model(Trained(step, step, None, "stopped"), name).save(output)
+    finally:
+        shutil.copyfile(folder / "log.jsonl", arguments.out / f"{name}.jsonl")
     return {
         "patches": steps * recipe.batch,
         "patches per second": round(speed, 1),

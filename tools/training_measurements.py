@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from masked_denoiser.inference.compilation import compile_layers, release_layers
 from masked_denoiser.models.file import Model, read_model
@@ -41,14 +40,10 @@ CROP = 256
 MAX_CROPS = 8
 
 
-def read_test_crops(folder: Path | None) -> torch.Tensor | None:
+def central_crops(images: list[np.ndarray]) -> torch.Tensor | None:
     """Return the central squares of some images, [B, 3, CROP, CROP] in [0, 1]; None without images."""
-    if folder is None:
-        return None
-    paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in EXTENSIONS]
     crops = []
-    for path in paths[:: max(1, len(paths) // MAX_CROPS)][:MAX_CROPS]:
-        image = np.asarray(Image.open(path).convert("RGB"))
+    for image in images[:: max(1, len(images) // MAX_CROPS)][:MAX_CROPS]:
         top, left = ((side - CROP) // 2 for side in image.shape[:2])
         if min(top, left) >= 0:
             crops.append(image[top : top + CROP, left : left + CROP])

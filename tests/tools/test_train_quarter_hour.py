@@ -53,7 +53,10 @@ def images(tmp_path):
     for number in range(4):
         part = pixels[:, number * 120 : number * 120 + 120]
         Image.fromarray(np.ascontiguousarray(part[:260])).save(folder / f"{number}.png")
-    Image.fromarray(pixels[:256, :256]).save(folder / "large.png")
+    (folder / "more").mkdir()
+    Image.fromarray(pixels[:256, :256]).save(folder / "more" / "large.png")
+    Image.fromarray(pixels[:256, :256]).save(folder / "more" / "copy.png")
+    (folder / "damaged.png").write_bytes((folder / "0.png").read_bytes()[:2000])
     return folder
 
 
@@ -61,7 +64,7 @@ def images(tmp_path):
 def test_dry_run_on_a_bare_machine(images, tmp_path, subject):
     out = tmp_path / "out"
     arguments = [str(out), "--images", str(images), "--test", str(images), "--minutes", "0.4", "--train", subject]
-    limits = ["--batch", "2", "--patch", "64", "--cpu", "--no-compile"]
+    limits = ["--batch", "2", "--patch", "64", "--cpu", "--no-compile", "--grace", "600"]
     process = subprocess.run(
         [sys.executable, "-c", _RUN_BARE, str(TOOL), *arguments, *limits],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -71,12 +74,25 @@ def test_dry_run_on_a_bare_machine(images, tmp_path, subject):
     )
     assert process.returncode == 0, process.stderr[-3000:]
     report = json.loads((out / "report.json").read_text())
-    failed = {name: part for name, part in report["parts"].items() if "failed" in part["result"]}
+    failed = {name: part for name, part in report["parts"].items() if "failed" in (part["result"] or {})}
     assert not failed
+    omitted = {Path(text.partition(": ")[0]).name for text in report["omitted images"]}
+    assert {"damaged.png", "large.png"} <= omitted
     result = report["parts"][subject]["result"]
+    assert result["before"]
     assert result["patches"] >= 2
     assert set(result["before"]) == set(result["after"])
     assert {path.name for path in out.iterdir()} == {"report.json", f"{subject}.safetensors", f"{subject}.jsonl"}
     model = read_model(out / f"{subject}.safetensors")
     assert model.card.training["recipe"]["minutes"] > 0
     assert all(torch.isfinite(tensor).all() for tensor in model.weights.values())
+
+
+def test_it_ends_in_time_and_reports_failures(images, tmp_path):
+    """The time is over before the first model is trained, as if a compiler hung."""
+    out = tmp_path / "out"
+    command = [sys.executable, str(TOOL), str(out), "--cpu", "--minutes", "0.05", "--grace", "0", "--images"]
+    assert subprocess.run([*command, str(images)], timeout=120, check=False).returncode == 1
+    assert "during" in json.loads((out / "report.json").read_text())["ended"]
+    done = subprocess.run([*command, str(tmp_path / "out")], timeout=120, check=False, capture_output=True, text=True)
+    assert "no images of 128 pixels or more" in done.stderr
