@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -131,7 +131,9 @@ class _Channel:
 def _measure_channel(raw: RawSample, stated: Modality | None, *, alone: bool) -> _Channel:
     """Return the noise of a sample; `alone` if no other channel has to have the same kind of noise."""
     plain = raw.in_units(raw.intensity_range)
+    scale = raw.intensity_range
     prior = prior_of("other" if stated in (None, "mri") else stated)
+    prior = replace(prior, black=-scale.low / scale.span if scale.non_negative else 0.0)
     estimates = estimate_channels(plain.stacks, plain.missing, plain.step, plain.neighbours, prior)
     may_be_rician = stated == "mri" or (stated is None and alone)
     if not may_be_rician or len(estimates) > 1 or raw.intensity_range.rician:

@@ -27,7 +27,7 @@ def fit_camera_noise(
         exceeds: whether measured variances are too high where there is structure, as those of colours may be, so that
             constant noise is fitted as such.
     """
-    variance = fit_variance(bins, blocks.limits, counts=blocks.counts, growth=prior.growth)
+    variance = fit_variance(bins, blocks.limits, counts=blocks.counts, growth=prior.growth, black=prior.black)
     seems_to_fall = variance.gain < 0.0 or variance.quadratic < 0.0
     ends = np.percentile(blocks.mean, (1, 99))
     if not (exceeds and seems_to_fall) or (may_fall and _falls_clearly(variance, ends)):
@@ -50,7 +50,7 @@ def camera_parameters(
         may_fall: whether noise that falls with intensity is taken for such.
     """
     if variance.quadratic > 0.0:
-        return 0.0, 0.0, float(np.sqrt(max(variance.variance, 0.0)))
+        return float(variance.gain), 0.0, float(np.sqrt(max(variance.variance, 0.0)))
     if variance.gain <= 0.0:
         if may_fall and _falls_clearly(variance, ends):
             return float(variance.gain), 0.0, float(np.sqrt(variance.variance))

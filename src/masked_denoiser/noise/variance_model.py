@@ -160,7 +160,12 @@ def _robust_mean(variances: Values) -> float:
 
 
 def fit_variance(
-    bins: VarianceBins, limits: tuple[float, float], *, counts: bool = False, growth: Growth = "any"
+    bins: VarianceBins,
+    limits: tuple[float, float],
+    *,
+    counts: bool = False,
+    growth: Growth = "any",
+    black: float = 0.0,
 ) -> NoiseVariance:
     """Fit the noise variance before clipping as a function of intensity.
 
@@ -173,6 +178,7 @@ def fit_variance(
         limits: lowest and highest intensity at which the image is clipped; infinite if it is not.
         counts: whether intensities are photon counts, of which many blocks may have the lowest value only.
         growth: what is known of the growth with intensity.
+        black: intensity at which speckle may vanish, besides 0.
     """
     if growth == "constant":
         return _fit_clipped(bins, limits, power=0)[0]
@@ -181,16 +187,19 @@ def fit_variance(
     line, cost = _fit_clipped(bins, limits, power=1)
     if growth == "linear" or cost < _GOOD_FIT_ERROR or len(bins.mean) < _MIN_PARABOLA_GROUPS:
         return line
-    parabola, other_cost = _fit_clipped(bins, limits, power=2)
+    parabolas = (_fit_clipped(bins, limits, power=2, vertex=vertex) for vertex in dict.fromkeys((0.0, black)))
+    parabola, other_cost = min(parabolas, key=lambda fit: fit[1])
     return parabola if other_cost < _BETTER_FIT_SHARE * cost else line
 
 
-def _fit_clipped(bins: VarianceBins, limits: tuple[float, float], power: int) -> tuple[NoiseVariance, float]:
+def _fit_clipped(
+    bins: VarianceBins, limits: tuple[float, float], power: int, vertex: float = 0.0
+) -> tuple[NoiseVariance, float]:
     """Return the better of the fits with and without clipping at the lower limit, and its error."""
-    clipped, cost = _fit_power(bins, limits, power)
+    clipped, cost = _fit_power(bins, limits, power, vertex)
     if not np.isfinite(limits[0]):
         return clipped, cost
-    unclipped, other_cost = _fit_power(bins, (-np.inf, limits[1]), power)
+    unclipped, other_cost = _fit_power(bins, (-np.inf, limits[1]), power, vertex)
     return (unclipped, other_cost) if other_cost < _BETTER_FIT_SHARE * cost else (clipped, cost)
 
 
@@ -212,8 +221,12 @@ def _fit_linear(bins: VarianceBins) -> NoiseVariance:
     return NoiseVariance(float(gain), float(variance))
 
 
-def _fit_power(bins: VarianceBins, limits: tuple[float, float], power: int) -> tuple[NoiseVariance, float]:
+def _fit_power(
+    bins: VarianceBins, limits: tuple[float, float], power: int, vertex: float
+) -> tuple[NoiseVariance, float]:
     """Fit a constant plus a multiple of this power of the intensity, 1 or 2; return the fit and its mean error.
+
+    The intensity is counted from `vertex`.
 
     For a power of 0, only a constant is fitted.
 
@@ -230,8 +243,11 @@ def _fit_power(bins: VarianceBins, limits: tuple[float, float], power: int) -> t
 
     def variance(log_variances: Values) -> NoiseVariance:
         first, last = np.exp(log_variances[[0, -1]])
-        growth = 0.0 if is_narrow else (last - first) / (high**power - low**power)
-        return NoiseVariance(growth * (power == 1), first - growth * low**power, 0.0, growth * (power == 2))
+        growth = 0.0 if is_narrow else (last - first) / ((high - vertex) ** power - (low - vertex) ** power)
+        at_vertex = first - growth * (low - vertex) ** power
+        if power == 2:
+            return NoiseVariance(-2.0 * growth * vertex, at_vertex + growth * vertex**2, 0.0, growth)
+        return NoiseVariance(growth, at_vertex - growth * vertex * (power == 1))
 
     def errors(log_variances: Values, robust_weights: Values) -> Values:
         expected = clipped_variance(variance(log_variances), mean, limits)

@@ -146,3 +146,18 @@ def test_wide_speckle_is_removed_if_it_is_known_to_be_speckle():
     grey = (truth + 14) * 255 / 60
     errors = [float(np.std(each - grey)) for each in (noisy, result)]
     assert errors[1] < 0.5 * errors[0]
+
+
+def test_speckle_of_dark_regions_is_not_overestimated():
+    """Speckle vanishes at intensity zero, which is below the darkest intensity of an image."""
+    rng = np.random.default_rng(1)
+    smooth = gaussian_filter(rng.random((384, 384)), 10)
+    truth = 2000 * ((smooth - smooth.min()) / np.ptp(smooth)) ** 3 + 20
+    image = (truth * (1 + 0.2 * rng.normal(size=truth.shape))).astype(np.float32)
+    measured = measure_noise(open_image(image, axes="YX"))
+    scale = measured.samples[0].intensity_range
+    for percentile in (2, 20, 50, 80, 98):
+        intensity = np.percentile(truth, percentile)
+        unit = (intensity - scale.low) / scale.span
+        found = float(measured.estimate.channels[0].variance.sigma(unit)) * scale.span
+        assert found == pytest.approx(0.2 * intensity, rel=0.15)

@@ -49,11 +49,13 @@ class NoisePrior:
         growth: how its variance depends on intensity.
         shared_by: why neighbouring pixels share noise, which decides what apparently correlated noise may look like.
         by_place: whether it is stronger in some places than in others of the same intensity.
+        black: the unit of intensity zero if the image has no negative intensities, else 0; speckle may vanish there.
     """
 
     growth: Growth = "any"
     shared_by: SharedBy = "unknown"
     by_place: bool = False
+    black: float = 0.0
 
 
 #: Nothing is known.
