@@ -42,7 +42,7 @@ from masked_denoiser.noise.verdict import describe_noise
 PlanePair = tuple[NDArray[np.float64], Mask | None]
 
 #: Largest share of coloured pixels in an image that is treated as gray.
-_MAX_COLOURED_SHARE = 0.1
+MAX_COLOURED_SHARE = 0.1
 
 #: Smallest number of blocks for a reliable measurement.
 _MIN_BLOCKS = 12
@@ -154,7 +154,7 @@ def nearly_gray(stacks: Sequence[NDArray[np.float64]], step: float) -> bool:
     if len(stacks[0]) == 1:
         return False
     coloured = sum(int(((np.ptp(stack, axis=0)) > 2.5 * step + 1e-9).sum()) for stack in stacks)
-    return bool(coloured <= _MAX_COLOURED_SHARE * sum(stack[0].size for stack in stacks))
+    return bool(coloured <= MAX_COLOURED_SHARE * sum(stack[0].size for stack in stacks))
 
 
 def _estimate_noise(

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.data import astronaut, immunohistochemistry
 
 import masked_denoiser as md
-from masked_denoiser.denoising.intensity.colours import colours_are_related, is_one_channel_in_colour
+from masked_denoiser.denoising.intensity.colours import colours_are_related, shows_a_channel_in_colour
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.dry_run import plan_job
 from masked_denoiser.jobs.prepare import prepare_array
@@ -88,7 +88,7 @@ def test_one_channel_in_colour_is_denoised_as_that_channel(tint):
     channel = np.rint(truth + np.random.default_rng(1).normal(0, 12, truth.shape)).clip(0, 255)
     tinted = np.rint(channel * tint).astype(np.uint8)
     for stored in (tinted, tinted.astype(np.float32), tinted / np.float32(255)):
-        assert is_one_channel_in_colour(source(stored))
+        assert shows_a_channel_in_colour(source(stored))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of empty colours
         result = md.denoise(tinted, axes="YXS", device="cpu")
@@ -97,7 +97,19 @@ def test_one_channel_in_colour_is_denoised_as_that_channel(tint):
     assert np.std(error) < 0.4 * 12
 
 
+def test_colours_of_a_magenta_and_green_merge_are_denoised_separately():
+    first, second = merged()[:128, :128, 0], merged(seed=1)[:128, :128, 0]
+    truth = np.dstack([second, first, second])
+    noise = np.random.default_rng(1).normal(0, 12, (2, 128, 128))
+    pixels = np.clip(np.rint(truth + noise[[1, 0, 1]].transpose(1, 2, 0)), 0, 255).astype(np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = md.denoise(pixels, axes="YXS", device="cpu")
+    assert np.array_equal(result[..., 0], result[..., 2])
+    assert np.sqrt(np.mean((result - np.clip(truth, 0, 255)) ** 2)) < 0.4 * 12
+
+
 def test_images_of_cameras_and_gray_ones_are_no_single_channel():
     gray = merged()[..., :1].repeat(3, axis=2)
     for image in (astronaut()[:200, :200], immunohistochemistry()[:200, :200], gray, merged()):
-        assert not is_one_channel_in_colour(source(noisy(image, 0)))
+        assert not shows_a_channel_in_colour(source(noisy(image, 0)))

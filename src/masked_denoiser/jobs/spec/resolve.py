@@ -15,7 +15,7 @@ from masked_denoiser.denoising.context.planes import ContextPlanes
 from masked_denoiser.denoising.correction.limits import MEAN_REACH
 from masked_denoiser.denoising.correction.stride_pattern import pattern_reach
 from masked_denoiser.denoising.hot_pixels import Positions, find_hot_pixels
-from masked_denoiser.denoising.intensity.colours import colours_are_related, is_one_channel_in_colour
+from masked_denoiser.denoising.intensity.colours import colours_are_related, shows_a_channel_in_colour
 from masked_denoiser.denoising.intensity.epochs import count_epochs
 from masked_denoiser.denoising.intensity.exposures import REACH as EXPOSURE_REACH
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, measure_ranges
@@ -266,5 +266,5 @@ def resolve_channels(source: Source, model: Model | str | Path, options: Options
     """
     if model != AUTO or options.channels != "auto" or not source.rgb:
         return options
-    together = colours_are_related(source, options.seed) and not is_one_channel_in_colour(source, options.seed)
+    together = colours_are_related(source, options.seed) and not shows_a_channel_in_colour(source, options.seed)
     return options if together else replace(options, channels="each")
