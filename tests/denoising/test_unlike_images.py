@@ -4,9 +4,12 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation, gaussian_filter
 from skimage import data
 
 import masked_denoiser
+from masked_denoiser.denoising.noise_measurement import measure_noise
+from masked_denoiser.images.open import open_image
 
 Y, X = np.mgrid[:112, :112]
 SCENE = 0.5 + 0.5 * np.sin(X / 9) * np.sin(Y / 11)
@@ -122,3 +125,50 @@ def test_single_tissue_channel_is_nearly_unchanged(side, corner):
 def test_integers_beyond_float64_are_accepted():
     counts = np.random.default_rng(0).poisson(30, (64, 64)) + 2**60
     assert denoise(counts, "YX").dtype == np.int64
+
+
+def camera(photons, seed=0):
+    """Return an image of a camera with a gain of 4, an offset of 100 and a read noise of 5, and its truth."""
+    rng = np.random.default_rng(seed)
+    values = 4 * rng.poisson(photons) + 100 + rng.normal(0, 5, photons.shape)
+    return values.round().clip(0).astype(np.uint16), 4 * photons + 100
+
+
+def cells(count, side, seed=0):
+    """Return round cells without texture on a dark field, in photons, and a mask of them."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side]
+    centres = rng.integers(40, side - 40, (count, 2))
+    inside = np.any([np.hypot(y - row, x - column) < 20 for row, column in centres], axis=0)
+    return 2 + 50 * gaussian_filter(inside.astype(float), 1.5), inside
+
+
+@pytest.mark.parametrize("count", [4, 8])
+def test_few_cells_on_a_dark_field_are_denoised(count):
+    """The noise of their light cannot be seen in the background, which is nearly the whole image."""
+    photons, inside = cells(count, 768)
+    noisy, truth = camera(photons)
+    assert error(denoise(noisy, "YX")[inside], truth[inside]) < 0.4 * error(noisy[inside], truth[inside])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_only_plane_with_cells_is_denoised(seed):
+    photons, inside = cells(6, 160, seed)
+    stack = np.stack([photons if z == 6 else np.full_like(photons, 2) for z in range(12)])
+    noisy, truth = camera(stack, seed)
+    result = denoise(noisy, "ZYX")
+    assert error(result[6][inside], truth[6][inside]) < 0.45 * error(noisy[6][inside], truth[6][inside])
+
+
+@pytest.mark.parametrize("fill", [100, 120, 150])
+def test_noise_is_not_measured_on_a_filled_background(fill):
+    photons, inside = cells(12, 320)
+    noisy, truth = camera(photons)
+    noisy[~binary_dilation(inside, iterations=12)] = fill
+    measured = measure_noise(open_image(noisy, axes="YX"))
+    scale = measured.samples[0].intensity_range
+    for intensity in (150, 300):
+        unit = (intensity - scale.low) / scale.span
+        sigma = float(measured.estimate.channels[0].variance.sigma(unit)) * scale.span
+        assert sigma == pytest.approx(np.sqrt(4 * (intensity - 100) + 25), rel=0.15)
+    assert error(denoise(noisy, "YX")[inside], truth[inside]) < 0.7 * error(noisy[inside], truth[inside])

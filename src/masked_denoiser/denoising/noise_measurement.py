@@ -20,8 +20,8 @@ from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source, closed_unless_given
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.estimation import NoiseEstimate, estimate_channels
+from masked_denoiser.noise.flat_regions.variance_bins import VarianceBins
 from masked_denoiser.noise.modalities.prior import Modality, RequestedModality, prior_of
-from masked_denoiser.noise.variance_model import VarianceBins
 
 #: Number of tiles that are read per channel, largest number kept of all channels together, and least number per
 #: channel; a tile takes half a megabyte.

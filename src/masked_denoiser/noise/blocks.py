@@ -22,6 +22,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, correlate1d, uniform_filter
 
+from masked_denoiser.noise.flat_regions.filled_areas import filled_masks
 from masked_denoiser.noise.impulses import ImpulseNoise, point_mask, repair
 from masked_denoiser.noise.threads import map_in_threads
 
@@ -103,7 +104,8 @@ def measure_blocks(
         step: quantization step of the intensities; 0 if there is none.
         noisy: [H, W] each, images on which the residual is measured; the tiles by default.
     """
-    masks = missing or [None] * len(tiles)
+    pairs = zip(missing or [None] * len(tiles), filled_masks(tiles), strict=True)
+    masks = [_union(mask, filled) for mask, filled in pairs]
     limits = clipping_limits(tiles, masks, step)
     found = impulses or ImpulseNoise()
     block_step = BLOCK if sum(_block_count(tile.shape) for tile in tiles) >= _MIN_BLOCKS else _OVERLAPPING_STEP
@@ -125,6 +127,10 @@ def measure_blocks(
     # Photon noise differs between blocks, but a single bright pixel is not noise and must not make its block look flat.
     noise = np.minimum(residuals[0], _MAX_RESIDUAL_RATIO * np.median(residuals[0])) if rows.size else residuals[0]
     return Blocks(rows[0], rows[1] - noise / 25.0, residuals, kurtosis, coherence, limits, counts)
+
+
+def _union(first: Mask | None, second: Mask | None) -> Mask | None:
+    return second if first is None else first if second is None else first | second
 
 
 def bulk_blocks(blocks: Blocks) -> Blocks:

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.noise.blocks import Blocks
+from masked_denoiser.noise.flat_regions.variance_bins import VarianceBins
 from masked_denoiser.noise.modalities.prior import NoisePrior
-from masked_denoiser.noise.variance_model import NoiseVariance, VarianceBins, fit_variance
+from masked_denoiser.noise.variance_model import NoiseVariance, fit_variance
 
 #: Largest variance in bright regions, as a share of that in dark ones, of noise that falls with intensity, as that of
 #: photons does in an inverted image. Clipping lets it seem to fall a little.

@@ -23,19 +23,22 @@ from masked_denoiser.noise.camera_model import camera_parameters, fit_camera_noi
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.correlated.averaging import averaging_excess
 from masked_denoiser.noise.correlated.correlation import MIN_CONFIDENCE, Correlation, measure_correlation
+from masked_denoiser.noise.flat_regions.variance_bins import (
+    VarianceBins,
+    bins_of_rare_objects,
+    flat_blocks,
+    is_noise_in_light,
+    joined_bins,
+    residual_bins,
+    structure_ratio,
+    white_noise_bins,
+)
 from masked_denoiser.noise.impulses import ImpulseNoise, measure_impulses
 from masked_denoiser.noise.modalities.prior import NO_PRIOR, NoisePrior
 from masked_denoiser.noise.shared_structure import ChannelComparison, channels_share_structure, measure_covariances
 from masked_denoiser.noise.stripes import measure_stripes
 from masked_denoiser.noise.threads import map_in_threads
 from masked_denoiser.noise.units import figures_in_image_units
-from masked_denoiser.noise.variance_model import (
-    VarianceBins,
-    flat_blocks,
-    is_noise_in_light,
-    residual_bins,
-    white_noise_bins,
-)
 from masked_denoiser.noise.verdict import describe_noise
 
 #: Two planes [2, H, W], and the mask of their samples without an intensity.
@@ -168,7 +171,8 @@ def _estimate_noise(
 ) -> tuple[ChannelNoise, VarianceBins]:
     """Return the noise of a channel, and its measured variance as a function of intensity."""
     impulses = measure_impulses([np.asarray(tile, np.float64) for tile in tiles], step)
-    blocks = bulk_blocks(measure_blocks(tiles, missing, impulses, step, noisy))
+    all_blocks = measure_blocks(tiles, missing, impulses, step, noisy)
+    blocks = bulk_blocks(all_blocks)
     if len(blocks.mean) < _MIN_BLOCKS:
         return _fallback(tiles, missing, blocks, impulses, step), VarianceBins(np.zeros(0), np.zeros(0), np.zeros(0))
     flat = flat_blocks(blocks)
@@ -184,6 +188,8 @@ def _estimate_noise(
     )
     accepted = correlation.length > 1 and correlation.confidence >= MIN_CONFIDENCE
     bins, suspected = _measure_variances(blocks, flat, weights, correlation, accepted=accepted)
+    if others is None and not accepted:
+        bins = joined_bins(bins, bins_of_rare_objects(all_blocks, bins, structure_ratio(blocks)))
     may_fall = is_noise_in_light(blocks, flat)
     variance = fit_camera_noise(bins, blocks, prior, may_fall=may_fall, exceeds=share_structure)
     sigma = float(variance.sigma(np.median(blocks.mean)))

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from masked_denoiser.noise.blocks import BLOCK, DILATIONS, MARGIN, Blocks, Values, blocks_of, residual
+from masked_denoiser.noise.flat_regions.variance_bins import intensity_groups
 from masked_denoiser.noise.threads import map_in_threads
-from masked_denoiser.noise.variance_model import intensity_groups
 
 #: Channels share fine structure if less than this share of the residual of the most structured blocks is independent.
 _MAX_INDEPENDENT_SHARE = 0.5

@@ -9,33 +9,12 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from scipy.special import ndtr
 
-from masked_denoiser.noise.blocks import Blocks, Values
+from masked_denoiser.noise.blocks import Values
+from masked_denoiser.noise.flat_regions.variance_bins import VarianceBins
 from masked_denoiser.noise.modalities.prior import Growth
-
-#: Share of the blocks of an intensity, those with the least structure, on which noise is measured.
-_FLAT_SHARE = 0.25
-
-#: Minimum number of blocks in a group of similar intensity, and maximum number of groups.
-_BLOCKS_PER_GROUP, _MAX_GROUPS = 24, 24
 
 #: Smallest range of intensities, in standard deviations of the noise, at which its growth can be measured.
 _MIN_RANGE_SIGMAS = 0.5
-
-#: Ratio of the variances of structure in the residuals at the first and second dilation: its default if it cannot be
-#: measured, its limits, and the minimum number of intensities to measure it on.
-_DEFAULT_RATIO, _RATIO_LIMITS, _MIN_RATIOS = 0.25, (0.03, 0.5), 3
-
-#: Largest variance of white noise, as a multiple of the least variance of residuals at larger dilations.
-_MAX_OTHERS = 1.25
-
-#: Largest growth of the variance of the residual from the first to the second dilation of white noise on flat regions.
-_MAX_GROWTH_OF_WHITE = 1.25
-
-#: Quantiles of blocks with little and with more structure, and the minimum excess of structure in the latter.
-_COMPARED_QUANTILES, _MIN_EXCESS = ((0.0, 0.25), (0.4, 0.75)), 0.5
-
-#: Largest variance of blocks in a robust mean, as a multiple of the median.
-_MAX_MEDIAN_RATIO = 2.5
 
 #: A fit without clipping is chosen if its error is less than this share of that with clipping, and likewise a parabola
 #: instead of a line, but only if the mean error of the line, in logarithms of the variance, exceeds the second value.
@@ -77,86 +56,6 @@ class NoiseVariance:
         gain = self.gain * ratio - 2.0 * self.quadratic * shift
         variance = self.variance * ratio**2 - self.gain * ratio * shift + self.quadratic * shift**2
         return NoiseVariance(gain, variance, self.floor * ratio**2, self.quadratic)
-
-
-@dataclass(frozen=True, eq=False)
-class VarianceBins:
-    """Groups of flat blocks of similar intensity: mean intensity, variance and number of blocks of each."""
-
-    mean: Values
-    variance: Values
-    count: Values
-
-
-def flat_blocks(blocks: Blocks) -> list[NDArray[np.intp]]:
-    """Return the indices of the flattest blocks of each group of intensities, from dark to bright."""
-    return [
-        group[np.argsort(blocks.structure[group], kind="stable")[: max(6, int(_FLAT_SHARE * len(group)))]]
-        for group in intensity_groups(blocks)
-    ]
-
-
-def intensity_groups(blocks: Blocks) -> list[NDArray[np.intp]]:
-    """Return the indices of the blocks in groups of similar intensity, from dark to bright."""
-    order = np.argsort(blocks.mean, kind="stable")
-    return np.array_split(order, max(1, min(_MAX_GROUPS, len(order) // _BLOCKS_PER_GROUP)))
-
-
-def white_noise_bins(blocks: Blocks, flat: list[NDArray[np.intp]]) -> VarianceBins:
-    """Return mean and white noise variance of each group, from the residuals at the first and second dilation.
-
-    The variance of white noise is equal at both, that of structure is smaller at the first by a ratio q, so that the
-    variance of white noise is (v1 - q v2) / (1 - q) for residuals of variance v1 and v2. As white noise is in the
-    residuals of all dilations, the others limit it, too: a pattern of alternating pixels is not in all of them.
-    """
-    fine, coarse, third = (residual_bins(blocks, flat, dilation) for dilation in (0, 1, 2))
-    ratio = structure_ratio(blocks)
-    white = (fine.variance - ratio * coarse.variance) / (1.0 - ratio)
-    others = np.minimum(coarse.variance, third.variance)
-    return VarianceBins(fine.mean, np.clip(white, 0.0, np.minimum(fine.variance, _MAX_OTHERS * others)), fine.count)
-
-
-def is_noise_in_light(blocks: Blocks, flat: list[NDArray[np.intp]]) -> bool:
-    """Return whether the residuals of the brighter third of the intensities are those of white noise.
-
-    If they are those of structure, the noise there is uncertain, and usually measured too low.
-    """
-    fine, coarse = residual_bins(blocks, flat, 0).variance, residual_bins(blocks, flat, 1).variance
-    bright = slice(-max(1, len(fine) // 3), None)
-    return bool(np.median(coarse[bright] / np.maximum(fine[bright], 1e-300)) < _MAX_GROWTH_OF_WHITE)
-
-
-def structure_ratio(blocks: Blocks) -> float:
-    """Return the ratio of the variances of structure in the residuals at the first and second dilation.
-
-    It is measured on blocks of similar intensity with little and with more structure, whose noise is equal.
-    """
-    ratios = []
-    for group in intensity_groups(blocks):
-        fine, coarse = blocks.residual[0, group], blocks.residual[1, group]
-        order = np.argsort(coarse, kind="stable")
-        low, high = (order[int(a * len(order)) : max(1, int(b * len(order)))] for a, b in _COMPARED_QUANTILES)
-        excess = float(np.median(coarse[high]) - np.median(coarse[low]))
-        if excess > _MIN_EXCESS * float(np.median(coarse[low])):
-            ratios.append(float(np.median(fine[high]) - np.median(fine[low])) / excess)
-    return float(np.clip(np.median(ratios), *_RATIO_LIMITS)) if len(ratios) >= _MIN_RATIOS else _DEFAULT_RATIO
-
-
-def residual_bins(blocks: Blocks, flat: list[NDArray[np.intp]], dilation: int) -> VarianceBins:
-    """Return mean and variance of the residual of each group at a dilation, given as an index of `DILATIONS`."""
-    rows = [(blocks.mean[f].mean(), _robust_mean(blocks.residual[dilation, f]), float(len(f))) for f in flat]
-    return VarianceBins(*np.array(rows, np.float64).T)
-
-
-def _robust_mean(variances: Values) -> float:
-    """Return the mean variance of blocks, except those far above the median with structure or an isolated bright pixel.
-
-    A median would be biased: with few photons per pixel, it is far below the mean.
-    """
-    median = float(np.median(variances))
-    if median <= 0:
-        return float(np.mean(variances))
-    return float(np.mean(variances[variances <= _MAX_MEDIAN_RATIO * median]))
 
 
 def fit_variance(

@@ -10,7 +10,7 @@ from masked_denoiser.noise.correlated import correlation
 from masked_denoiser.noise.correlated.blur_fit import fit_blur, residual_share
 from masked_denoiser.noise.correlated.correlation import MIN_CONFIDENCE, measure_correlation
 from masked_denoiser.noise.estimation import estimate_channel, estimate_channels
-from masked_denoiser.noise.variance_model import flat_blocks
+from masked_denoiser.noise.flat_regions.variance_bins import flat_blocks
 
 SIDE = 320
 

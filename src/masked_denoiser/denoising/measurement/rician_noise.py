@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.intensity.ranges import IntensityRange
+from masked_denoiser.noise.flat_regions.variance_bins import VarianceBins
 from masked_denoiser.noise.modalities.rician import RicianNoise, measure_background, sigma_of_variances
-from masked_denoiser.noise.variance_model import VarianceBins
 
 #: For an image of unknown modality: least share of its background, and largest distance of its distribution from that
 #: of Rayleigh. Photon counts of about four photons come as near as 0.024, noise of MRI is below 0.012.

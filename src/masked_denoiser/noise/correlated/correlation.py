@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from masked_denoiser.noise.blocks import BLOCK, DILATIONS, Blocks, Values
 from masked_denoiser.noise.correlated.blur_fit import Blur, fit_blur
+from masked_denoiser.noise.flat_regions.variance_bins import intensity_groups
 from masked_denoiser.noise.modalities.prior import SharedBy
-from masked_denoiser.noise.variance_model import intensity_groups
 
 #: Noise is independent from the first dilation at which its residual has this share of its standard deviation.
 _PLATEAU_SHARE = 0.92

@@ -20,7 +20,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ive
 
 from masked_denoiser.noise.blocks import BLOCK, Image, Mask, Values, blocks_of
-from masked_denoiser.noise.variance_model import VarianceBins
+from masked_denoiser.noise.flat_regions.variance_bins import VarianceBins
 
 #: Ratio of the squared mean to the power of Rayleigh noise, and the largest deviation of a block of the background.
 _RAYLEIGH_RATIO, _RATIO_TOLERANCE = np.pi / 4.0, 0.07

@@ -1,0 +1,1 @@
+"""Flat regions of an image, on which noise is measured."""
