@@ -99,3 +99,16 @@ def test_report_of_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "or remove it" in capsys.readouterr().err
     with pytest.raises(PictureError, match=r"does not end in \.html"):
         check_report_path(tmp_path / "r.txt")
+
+
+@pytest.mark.parametrize(("noise", "words"), [(0, "removed nothing (left alone"), (10, "Treatment: denoised directly")])
+def test_methods_say_whether_and_how_noise_was_removed(tmp_path: Path, noise: float, words: str) -> None:
+    import tifffile
+
+    pixels = np.rint(CLEAN + RNG.normal(0, noise, CLEAN.shape)) if noise else np.full(CLEAN.shape, 7)
+    tifffile.imwrite(tmp_path / "in.tif", pixels.clip(0, 255).astype("uint8"))
+    outputs = ["--report", str(tmp_path / "r.html"), "--quiet", "--device", "cpu"]
+    assert main(["denoise", str(tmp_path / "in.tif"), str(tmp_path / "out.ome.tif"), *outputs]) == 0
+    page = (tmp_path / "r.html").read_text()
+    assert words in page
+    assert ("The image was denoised with" in page) == bool(noise)

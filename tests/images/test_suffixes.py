@@ -91,3 +91,10 @@ def test_images_with_unknown_suffixes_are_reported(tmp_path: Path) -> None:
     assert [Path(image).name for image in find_images([str(tmp_path)])] == ["a.lsm"]
     (note,) = skipped_files([str(tmp_path), tmp_path / "a.lsm", "https://host/a.zarr", "in/*.tif", NOISE, None])
     assert note.startswith(f"skipped 6 files with unknown suffixes in {tmp_path}: b0, b1, b2 ...;")
+
+
+def test_links_to_missing_files_are_reported(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", NOISE)
+    (tmp_path / "b.tif").symlink_to(tmp_path / "gone.tif")
+    assert images_in(tmp_path) == [str(tmp_path / "a.tif")]
+    assert skipped_files([tmp_path]) == [f"skipped links in {tmp_path} to files that are not there: b.tif"]

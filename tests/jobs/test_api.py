@@ -69,3 +69,20 @@ def test_warnings_name_parameters_and_the_line_of_the_caller() -> None:
 def test_denoise_refuses_a_standard_deviation_that_it_cannot_return() -> None:
     with pytest.raises(JobError, match="denoise returns no standard deviation; set std to False"):
         denoise(np.zeros((40, 40), np.uint8), axes="YX", **HOW, std=True, passes=2)
+
+
+def test_integers_of_64_bits_in_a_tiff_become_zarr(tmp_path: Path) -> None:
+    """tifffile names their type in another way than zarr does."""
+    pixels = np.random.default_rng(0).integers(0, 200, (40, 40)).astype(np.uint64)
+    tifffile.imwrite(tmp_path / "in.tif", pixels)
+    denoise_file(tmp_path / "in.tif", tmp_path / "out.ome.zarr", **HOW)
+    with open_image(tmp_path / "out.ome.zarr") as result:
+        assert result.dtype == np.uint64
+
+
+def test_guess_that_a_fourth_sample_is_transparency_is_a_warning() -> None:
+    pixels = np.random.default_rng(0).integers(0, 200, (40, 40, 4), dtype=np.uint16)
+    with pytest.warns(UserWarning, match="axes guessed as YXS"):
+        denoise(pixels, **HOW)
+    with pytest.raises(ImageError, match="axes are 7; give one letter"):
+        denoise(pixels, axes=7, **HOW)

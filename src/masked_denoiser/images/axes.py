@@ -82,6 +82,8 @@ def resolve_axes(
     Raises:
         ImageError: if `asked` does not fit the shape, or the axes cannot be guessed.
     """
+    if asked is not None and not isinstance(asked, str):
+        raise ImageError(f"{name}: axes are {asked!r}; give one letter of {AXES} for each dimension, such as 'ZYX'")
     if asked is not None:
         return _check_axes(asked.upper(), shape, name), ()
     if not _problem(found, shape):

@@ -148,6 +148,10 @@ def _list_parts(path: Path) -> list[str]:
     reader = find_reader(path)
     if reader is not None and reader.is_installed:
         return reader.list_parts(path)
+    if suffix_of(path.name).startswith(".ome."):  # the positions of a stage; other TIFFs have copies of one image
+        from masked_denoiser.images.readers.tiff.reader import list_positions
+
+        return list_positions(path)
     return [] if suffix_of(path.name) or _has_signature(path) else _list_other_parts(path)
 
 
@@ -229,7 +233,7 @@ def _nested_note(folder: Path) -> str:
 
 
 def skipped_files(inputs: Iterable[object]) -> list[str]:
-    """Return a note for each folder with files that look like images, but whose suffix is that of no image.
+    """Return notes on files in folders that are skipped: images with unknown suffixes, and links to what is not there.
 
     Args:
         inputs: as for `find_images`, or anything else. Only paths of folders matter; of the files in them that have
@@ -247,7 +251,13 @@ def skipped_files(inputs: Iterable[object]) -> list[str]:
                 f"skipped {len(names)} {'file' if len(names) == 1 else 'files'} with unknown suffixes in {folder}: "
                 f"{listed}; name or rename them to include them"
             )
+        if broken := [path.name for path in sorted(folder.iterdir()) if _is_broken_link(path)]:
+            notes.append(f"skipped links in {folder} to files that are not there: {', '.join(broken[:_LISTED])}")
     return notes
+
+
+def _is_broken_link(path: Path) -> bool:
+    return path.is_symlink() and not path.exists() and bool(suffix_of(path.name))
 
 
 def _unknown_images(folder: Path) -> Iterator[str]:

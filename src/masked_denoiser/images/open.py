@@ -106,18 +106,13 @@ def _read_tiff_or_other(path: Path, part: str, axes: str | None) -> ReaderResult
     from masked_denoiser.images.readers.tiff.reader import NotTiffError, read_tiff
 
     try:
-        result = read_tiff(path)
+        return replace(read_tiff(path, part), part=part)
     except NotTiffError as error:
         # A file with a suffix of this package is more likely broken than of another format.
         found = None if suffix_of(path.name) else _read_automatically(path, part, axes)
         if found is None:
             raise ImageError(f"{error}{reader_hint(path)}") from error
         return found
-    if part:
-        if result.closer is not None:
-            result.closer()
-        raise ImageError(f"{path}: holds one image; leave out '::{part}'")
-    return result
 
 
 def _read_automatically(path: Path, part: str, axes: str | None) -> ReaderResult | None:

@@ -189,7 +189,8 @@ class Source(ImageMetadata):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Data type of a sample."""
-        return np.dtype(self.data.dtype)
+        # One type for each width: zarr does not know NumPy's second type of 64-bit integers, as tifffile uses it.
+        return np.dtype(np.dtype(self.data.dtype).str)
 
     @property
     def sizes(self) -> dict[str, int]:

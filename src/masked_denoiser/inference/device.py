@@ -22,6 +22,8 @@ def choose_device(name: str = "auto") -> tuple[torch.device, str]:
     """
     if name == "auto":
         return _best()
+    if not isinstance(name, str):
+        raise JobError(f"device is {name!r}; choose auto, cpu, cuda, cuda:N or mps")
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda", "mps"):
         raise JobError(f"unknown device {name!r}; choose auto, cpu, cuda, cuda:N or mps")

@@ -136,8 +136,9 @@ def denoise_file(
 
 
 def _axes_notes(source: Source) -> list[str]:
-    """Return the notes on guessed or ignored axes; a single plane leaves nothing to guess."""
-    return list(source.notes) if set(source.axes) - set("YXS") else []
+    """Return the notes on guessed or ignored axes; a gray or RGB plane leaves nothing to guess, four samples do."""
+    is_plane = not set(source.axes) - set("YXS") and source.sizes.get("S") != 4
+    return [] if is_plane else list(source.notes)
 
 
 def _warn(texts: Iterable[str]) -> None:

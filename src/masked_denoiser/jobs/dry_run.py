@@ -12,11 +12,11 @@ import numpy as np
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.output_path import estimate_bytes
 from masked_denoiser.jobs.memory_estimate import estimate_memory
-from masked_denoiser.jobs.messages import describe_treatments
 from masked_denoiser.jobs.pipeline.background_tiles import BackgroundTiles, write_preview
 from masked_denoiser.jobs.resolve_job import resolve_job
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.jobs.spec.treatments import describe_treatments
 
 _LOG = logging.getLogger(__name__)
 

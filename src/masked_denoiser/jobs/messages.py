@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.output_path import kind_of
 from masked_denoiser.images.writers.provenance import read_attributes
 from masked_denoiser.jobs.spec.job import Job
+from masked_denoiser.jobs.spec.treatments import describe_treatments
 from masked_denoiser.jobs.storage.output import std_path
 from masked_denoiser.models.file import Model
 from masked_denoiser.noise.modalities.prior import Modality
@@ -130,27 +130,6 @@ def _describe_sigma(source: Source, modality: Modality) -> str:
         return ""
     sigma, span = max(channels, key=lambda channel: channel[0] * channel[1])
     return f"The noise has a standard deviation of {sigma * span:.2g} ({sigma:.2%} of the intensity range). "
-
-
-def describe_treatments(job: Job) -> list[str]:
-    """Return the noise treatments of a job, a line for each group of channels that are treated alike."""
-    planes = [plane for plane in job.planes if not plane.copied]
-    counts: dict[str, Counter[int]] = {}  # planes by treatment and channel
-    for plane in planes:
-        counts.setdefault(job.treatment_of(plane).summary, Counter())[plane.channel] += 1
-    totals = Counter(plane.channel for plane in planes)
-    if len(counts) == 1:
-        return list(counts)
-    return [f"{_channels_text(channels, totals)}: {treatment}" for treatment, channels in counts.items()]
-
-
-def _channels_text(counts: Counter[int], totals: Counter[int]) -> str:
-    """Return the channels, and how many of their planes if not all planes of a channel are treated alike."""
-    plural = "s" if len(counts) > 1 else ""
-    if all(counts[channel] == totals[channel] for channel in counts):
-        return f"channel{plural} {', '.join(map(str, counts))}"
-    parts = [f"{channel} ({count} of {totals[channel]} planes)" for channel, count in counts.items()]
-    return f"channel{plural} {', '.join(parts)}"
 
 
 def unremoved_noise_messages(job: Job) -> list[str]:

@@ -10,6 +10,7 @@ import tifffile
 
 from masked_denoiser.errors import ImageError, ListError
 from masked_denoiser.images.discovery import find_images
+from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.batch.outputs import is_batch, plan_outputs
 
 PLANE = np.zeros((40, 40), np.uint8)
@@ -42,3 +43,22 @@ def test_output_inside_an_input_with_parts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out" / "x_a.ome.tif").hardlink_to(tmp_path / "x.npz")
     with pytest.raises(ListError, match="is, holds or lies in the input"):
         plan_outputs([str(tmp_path / "x.npz")], tmp_path / "out", ".ome.tif")
+
+
+def test_positions_of_a_stage_in_one_file_are_images(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for number in range(3):
+            file.write(PLANE + np.uint8(number), metadata={"axes": "YX", "Name": f"pos{number}"})
+        file.write(PLANE[:8, :8], metadata={"axes": "YX", "Name": "thumbnail"})
+    images = find_images([str(path)])
+    assert images == [f"{path}::pos{number}" for number in range(3)]
+    for number, image in enumerate(images):
+        with open_image(image) as source:
+            assert int(source.data[0, 0]) == number
+    with open_image(f"{path}::thumbnail") as source:
+        assert source.shape == (8, 8)
+    with open_image(path) as source:
+        assert "'a.ome.tif::pos1' is the next one" in source.notes[0]
+    with pytest.raises(ImageError, match="no image 'pos7' \\(pos0, pos1"):
+        open_image(f"{path}::pos7")

@@ -1,12 +1,15 @@
 """The table of options: every option reaches the command line, the dock and the documentation."""
 
+import re
 import runpy
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import numpy as np
 import pytest
 
 from masked_denoiser.cli.main import build_parser
+from masked_denoiser.errors import JobError
 from masked_denoiser.jobs.spec.options import OPTIONS, Options, flag_of
 
 ROOT = Path(__file__).parents[3]
@@ -26,3 +29,23 @@ def test_options_page_is_current():
     page = runpy.run_path(str(ROOT / "docs" / "generate" / "options_page.py"))["page"]()
     assert (ROOT / "docs" / "options.md").read_text() == page
     assert all(flag_of(option) in page for option in OPTIONS.values())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"noise": 12}, "noise is 12; give text, such as 'auto'"),
+        ({"noise": None}, "noise is None; give text"),
+        ({"strength": "1"}, "strength is '1'; give a number, such as 1.0"),
+        ({"passes": 1.5}, "passes is 1.5; give a whole number, such as 1"),
+        ({"passes": True}, "passes is True; give a whole number"),
+        ({"tile": 2.5}, "tile is 2.5; give a whole number or text"),
+    ],
+)
+def test_values_of_another_type_are_refused(values, message):
+    with pytest.raises(JobError, match=re.escape(message)):
+        Options(**values)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert Options(passes=np.int64(2), strength=np.float32(1), tile=np.int32(128)).passes == 2

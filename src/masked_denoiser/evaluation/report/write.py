@@ -56,7 +56,10 @@ def write_report(path: Path, source: Source, result: Source, attributes: Mapping
         ("Image and job", page.table(_facts(source, attributes))),
         ("Warnings", "".join(page.paragraph(text, "warning") for text in warnings)),
         ("Three places", page.places(figures.show_places(_first_plane(source, parts[0].removals)))),
-        ("Noise", page.table({"before": measured.estimate.verdict, "after": after})),
+        (
+            "Noise",
+            page.table({"before": measured.estimate.verdict, "treatment": _treatment(attributes), "after": after}),
+        ),
         ("What was removed", page.paragraph(f"{summary}.") + page.spectrum_plot(frequencies, power)),
         ("Bias", page.bias_table(figures.bias_by_intensity(removals)) + page.paragraph(_regional_means(change))),
         ("For the methods section", page.paragraph(_methods(summary, measured.estimate.verdict, attributes))),
@@ -93,6 +96,11 @@ def _warnings(summary: ResidualSummary, change: float, attributes: Mapping[str, 
     return texts
 
 
+def _treatment(attributes: Mapping[str, Any]) -> str:
+    """Return how the noise was treated, in each channel if they differ."""
+    return "; ".join(map(str, attributes.get("treatments") or ["not recorded"]))
+
+
 def _regional_means(change: float) -> str:
     return (
         f"The mean of no region of 32 x 32 pixels changed by more than {change:.1f} standard errors of that mean; "
@@ -108,10 +116,14 @@ def _first_plane(source: Source, removals: list[Any]) -> list[Any]:
 def _methods(summary: ResidualSummary, verdict: str, attributes: Mapping[str, Any]) -> str:
     """Return a paragraph with the figures filled in, and the citations."""
     digest, job = (str(attributes.get(name, ""))[:12] for name in ("model_digest", "job"))
+    treatment, verdict_text = _treatment(attributes), f"The noise of the image was measured before: {verdict}."
+    program = f"napari-masked-denoiser {attributes.get('version', '')}"
+    if not summary.sigma:
+        return f"{verdict_text} {program} removed nothing ({treatment}). The job is identified by SHA-256 {job}."
     return (
-        f"Images were denoised with napari-masked-denoiser {attributes.get('version', '')} and its model "
-        f"{attributes.get('model', '')} (SHA-256 {digest}), a network of the family of [1]. The noise of the image was "
-        f"measured before: {verdict}. What was removed has a standard deviation of {summary.sigma:.3g} intensity "
+        f"The image was denoised with {program} and its model {attributes.get('model', '')} (SHA-256 {digest}), a "
+        f"network of the family of [1]. {verdict_text} Treatment: {treatment}. What was removed has a standard "
+        f"deviation of {summary.sigma:.3g} intensity "
         f"units, a correlation of {summary.neighbour_correlation:.2f} between neighbouring pixels (0 for white noise), "
         f"and an estimated {summary.structure:.0%} of its variance is predictable from the surroundings. The job is "
         f"identified by SHA-256 {job}. [1] {_CITATION}."

@@ -18,9 +18,9 @@ from masked_denoiser.evaluation.safety.removed_structure import structure_share
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.memory import MemorySink
-from masked_denoiser.jobs.messages import describe_treatments
 from masked_denoiser.jobs.prepare import prepare_array
 from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.jobs.spec.treatments import describe_treatments
 from masked_denoiser.models.catalogue import AUTO
 
 Pixels = NDArray[Any]

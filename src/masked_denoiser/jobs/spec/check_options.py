@@ -56,7 +56,7 @@ def _check_neighbours(source: Source, options: Options) -> None:
     if options.neighbours in (AUTO, NONE):
         return
     if isinstance(options.neighbours, str) or not 1 <= options.neighbours <= MAX_PLANES:
-        raise JobError(f"neighbours is {options.neighbours}; choose 'auto', 'none', or 1 to {MAX_PLANES} planes")
+        raise JobError(f"neighbours is {options.neighbours!r}; choose 'auto', 'none', or 1 to {MAX_PLANES} planes")
     if all(source.sizes.get(axis, 1) == 1 for axis in CONTEXT_AXES):
         raise JobError(
             f"neighbours is {options.neighbours}, but {source.name} has a single plane along T and Z; choose 'auto'"

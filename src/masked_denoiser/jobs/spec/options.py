@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from masked_denoiser.images.choices import Channels, OmeZarr
 from masked_denoiser.inference.precision import RequestedPrecision
+from masked_denoiser.jobs.spec.option_types import check_types
 from masked_denoiser.noise.modalities.prior import RequestedModality
 
 #: What happens where the input cannot be read.
@@ -281,6 +282,10 @@ class Options:
             "speed",
         ),
     )
+
+    def __post_init__(self) -> None:
+        """Check the types, so that a wrong one is an error that names the value."""
+        check_types(self)
 
 
 #: The description of each option, by name.

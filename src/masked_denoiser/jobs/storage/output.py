@@ -27,6 +27,7 @@ from masked_denoiser.images.writers.output_path import (
 )
 from masked_denoiser.images.writers.provenance import read_attributes
 from masked_denoiser.jobs.spec.job import Job, describe_difference
+from masked_denoiser.jobs.spec.treatments import describe_treatments
 from masked_denoiser.jobs.storage.check_finished import check_input, drop_damaged_groups
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.jobs.storage.lock import OutputLock
@@ -289,5 +290,6 @@ def provenance(job: Job) -> dict[str, Any]:
         "version": job.version,
         "job": without_paths.digest,
         "settings": job.settings(),
+        "treatments": describe_treatments(job),
         "input": f"{job.fingerprint.pixels:08x}",
     }

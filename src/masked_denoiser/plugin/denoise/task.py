@@ -135,7 +135,7 @@ def _update(request: Request, prepared: Prepared[Pipeline], levels: tuple[LazyAr
 
 def _record(request: Request, job: Job) -> dict[str, Any]:
     """Return what a result layer says about its job, as plain JSON values."""
-    from masked_denoiser.jobs.messages import describe_treatments
+    from masked_denoiser.jobs.spec.treatments import describe_treatments
     from masked_denoiser.jobs.storage.output import provenance
 
     return {

@@ -56,8 +56,8 @@ def measure_card(source: Source, form: Form, cancel: threading.Event) -> Iterato
         MaskedDenoiserError: if image, model and options do not fit together.
     """
     from masked_denoiser.denoising.noise_measurement import measure_noise
-    from masked_denoiser.jobs.messages import describe_treatments
     from masked_denoiser.jobs.resolve_job import resolve_job
+    from masked_denoiser.jobs.spec.treatments import describe_treatments
 
     yield noise_figures(measure_noise(source, modality=form.options.modality))
     if cancel.is_set():

@@ -28,7 +28,7 @@ from masked_denoiser.images.readers.tiff.calibration import Calibration
 from masked_denoiser.images.readers.tiff.colour import read_colour
 from masked_denoiser.images.readers.tiff.metadata import read_calibration
 from masked_denoiser.images.readers.tiff.pixels import cache_note, open_levels
-from masked_denoiser.images.readers.tiff.series import choose_series, other_files, undeclared_pages_note
+from masked_denoiser.images.readers.tiff.series import choose_series, other_files, positions, undeclared_pages_note
 from masked_denoiser.images.source import AXES
 from masked_denoiser.images.validation.ome_xml import own_attributes_in
 from masked_denoiser.images.validation.tiff import check_complete, check_xml, missing_pages_note
@@ -41,8 +41,12 @@ class NotTiffError(ImageError):
     """A file that does not begin like a TIFF."""
 
 
-def read_tiff(path: Path) -> ReaderResult:
-    """Open the largest image of a TIFF; uncompressed pixels are read directly from the file.
+def read_tiff(path: Path, part: str = "") -> ReaderResult:
+    """Open an image of a TIFF; uncompressed pixels are read directly from the file.
+
+    Args:
+        path: of the file.
+        part: name of the image, or its number from 0; "" for the largest.
 
     Raises:
         NotTiffError: if it does not begin like a TIFF.
@@ -52,9 +56,20 @@ def read_tiff(path: Path) -> ReaderResult:
     with _wrap_tiff_errors(path), ExitStack() as stack:
         tif = stack.enter_context(TiffFile(path))
         check_xml(tif, path)
-        series, notes = choose_series(tif, path)
+        series, notes = choose_series(tif, path, part)
         found = _describe(tif, series, path, notes, stack)
         return replace(found, closer=stack.pop_all().close)
+
+
+def list_positions(path: Path) -> list[str]:
+    """Return the names of the images of a TIFF that are as large as the largest.
+
+    Raises:
+        ImageError: see `read_tiff`.
+    """
+    with _wrap_tiff_errors(path), TiffFile(path) as tif:
+        check_xml(tif, path)
+        return positions(tif, path)
 
 
 @contextmanager

@@ -8,34 +8,79 @@ from pathlib import Path
 from tifffile import TiffFile, TiffPageSeries
 
 from masked_denoiser.errors import ImageError
+from masked_denoiser.images.readers.registry import one_part
 
 _ASSOCIATED_IMAGES = {"label", "macro", "map", "thumbnail", "overview"}
 
 
-def choose_series(tif: TiffFile, path: Path) -> tuple[TiffPageSeries, tuple[str, ...]]:
-    """Return the largest image that is no label or thumbnail, the first of equals, and a note on omitted images.
+def choose_series(tif: TiffFile, path: Path, part: str = "") -> tuple[TiffPageSeries, tuple[str, ...]]:
+    """Return an image and a note on omitted images.
 
     The files of a set of OME-TIFF each describe the images of all; only if this one has no pixels is an image of
     another file returned.
 
+    Args:
+        tif: the open file.
+        path: of the file.
+        part: name of the image, or its number from 0; "" for the largest that is no label or thumbnail, of several the
+            first.
+
+    Raises:
+        ImageError: if there is no image, or no such image.
+    """
+    listed, complete = _images(tif, path)
+    if part:
+        return complete[one_part(path, part, _names(complete))], ()
+    equal = _positions(complete)
+    largest = equal[0]
+    others = [s.name or f"image {i}" for i, s in enumerate(listed) if s is not largest]
+    file = largest.keyframe.parent.filename
+    is_stored = _has_pages_in(tif, largest)
+    elsewhere = () if is_stored else (f"it has no pixels of its own; those of {file} are read",)
+    if not others:
+        return largest, elsewhere
+    opened = f"image {listed.index(largest) + 1} of {len(listed)} was opened; omitted: {', '.join(others)}"
+    if len(equal) > 1:
+        opened += f"; '{path.name}::{_names(complete)[complete.index(equal[1])]}' is the next one"
+    return largest, (opened, *elsewhere)
+
+
+def positions(tif: TiffFile, path: Path) -> list[str]:
+    """Return the names of the images of a file that are as large as the largest, such as the positions of a stage.
+
     Raises:
         ImageError: if there is no image.
+    """
+    _, complete = _images(tif, path)
+    names = _names(complete)
+    return [names[complete.index(series)] for series in _positions(complete)]
+
+
+def _names(images: list[TiffPageSeries]) -> list[str]:
+    """Return the names of images, or their numbers if these are not different."""
+    names = [series.name for series in images]
+    return names if len({*names}) == len(names) and all(names) else [str(number) for number in range(len(names))]
+
+
+def _positions(images: list[TiffPageSeries]) -> list[TiffPageSeries]:
+    # Whole words, and only if images remain: an image may be called "label-free" or "macrophages".
+    kept = [s for s in images if not _ASSOCIATED_IMAGES & set(re.split(r"[\W_]+", s.name.lower()))] or images
+    largest = max(series.size for series in kept)
+    return [series for series in kept if series.size == largest]
+
+
+def _images(tif: TiffFile, path: Path) -> tuple[list[TiffPageSeries], list[TiffPageSeries]]:
+    """Return all images of a file, and those with pixels.
+
+    Raises:
+        ImageError: if there are none.
     """
     stored = [s for s in tif.series if _has_pages_in(tif, s)]
     listed = stored or tif.series
     complete = [s for s in listed if s.size and len(s.keyframe.dataoffsets)]
     if not complete:
         raise ImageError(f"{path}: contains no image, or is truncated; copy or export it again")
-    # Whole words, and only if images remain: an image may be called "label-free" or "macrophages".
-    images = [s for s in complete if not _ASSOCIATED_IMAGES & set(re.split(r"[\W_]+", s.name.lower()))]
-    largest = max(images or complete, key=lambda s: s.size)
-    others = [s.name or f"image {i}" for i, s in enumerate(listed) if s is not largest]
-    file = largest.keyframe.parent.filename
-    elsewhere = () if stored else (f"it has no pixels of its own; those of {file} are read",)
-    if not others:
-        return largest, elsewhere
-    opened = f"image {listed.index(largest) + 1} of {len(listed)} was opened; omitted: {', '.join(others)}"
-    return largest, (opened, *elsewhere)
+    return listed, complete
 
 
 def _has_pages_in(tif: TiffFile, series: TiffPageSeries) -> bool:

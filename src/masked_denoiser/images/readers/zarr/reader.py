@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count, takewhile
 from math import isfinite, prod
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,10 @@ def _describe_child(group: zarr.Group, name: str, path: Path | None) -> ReaderRe
     children = images or arrays
     if not children or (len(children) > 1 and children[0] != "0"):
         listed = ", ".join(children[:5]) or "nothing"
-        raise ImageError(f"{name}: is a zarr group without image metadata that holds {listed}; name one of its images")
+        example = f", such as {name}/{children[0]}" if children else ""
+        raise ImageError(
+            f"{name}: is a zarr group without image metadata that holds {listed}; name one of its images{example}"
+        )
     others = f", the first of {len(children)}" if len(children) > 1 else ""
     found = with_coordinates(read_zarr_node(group[children[0]], name, path), group, children[0])
     note = f"{name} is a group; {children[0]!r} in it was opened{others}"
@@ -141,7 +145,8 @@ def _bioformats2raw_images(group: zarr.Group) -> list[str]:
         return []
     listing = group.get("OME")
     attributes = listing.attrs.asdict() if listing is not None else {}
-    return [str(key) for key in attributes.get("ome", attributes).get("series", ())] or ["0"]
+    listed = [str(key) for key in attributes.get("ome", attributes).get("series", ())]
+    return listed or [*takewhile(group.__contains__, map(str, count()))] or ["0"]
 
 
 def _is_image(node: Any) -> bool:
