@@ -49,13 +49,12 @@ def _run(program):
 
 @pytest.mark.parametrize("model", ["general-gray", "paper-rgb"])
 def test_torch_defaults_of_the_host_have_no_effect(model):
-    settings = ("pass", "torch.set_default_dtype(torch.float64)", "torch.set_default_device('meta')")
-    results = {_run(PROGRAM.format(setting=setting, model=model)) for setting in settings}
-    assert len(results) == 1
+    changed = "torch.set_default_dtype(torch.float64); torch.set_default_device('meta')"
+    assert _run(PROGRAM.format(setting=changed, model=model)) == _run(PROGRAM.format(setting="pass", model=model))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
-@pytest.mark.parametrize("free", [10, 70, 130])
+@pytest.mark.parametrize("free", [10, 130])
 def test_exhausted_memory_is_recognised(free):
     # The limits reach NumPy, torch's allocator and oneDNN, each of which reports it in another way.
     _run(LITTLE_MEMORY.format(free=free))

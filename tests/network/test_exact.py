@@ -23,10 +23,8 @@ for _ in range(2):
 @pytest.mark.parametrize(
     "setting",
     [
-        "",
         "torch.set_float32_matmul_precision('medium')",
-        "backends.fp32_precision = 'tf32'",
-        "backends.cudnn.conv.fp32_precision = 'ieee'",
+        "backends.fp32_precision = 'tf32'; backends.cudnn.conv.fp32_precision = 'ieee'",
         "backends.cuda.matmul.fp32_precision = 'tf32'; backends.cudnn.rnn.fp32_precision = 'ieee'",
     ],
 )
