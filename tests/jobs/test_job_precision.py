@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from masked_denoiser.denoising.noise_treatment import IDENTITY
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
+from masked_denoiser.inference.cpu.kernels import unavailable_reason
 from masked_denoiser.jobs import job_precision
 from masked_denoiser.jobs.api import denoise
 from masked_denoiser.jobs.job_precision import choose_precision
@@ -80,6 +82,7 @@ def test_models_that_lose_more_stay_in_float32(fast, monkeypatch):
     assert "would lose 0.021 dB" in resolved.precision_message
 
 
+@pytest.mark.skipif(bool(unavailable_reason(torch.bfloat16)), reason="this CPU has no instructions for bfloat16")
 def test_bfloat16_gives_the_same_bytes_everywhere(tmp_path):
     """In a file, interrupted and resumed, as an array, and lazily."""
     noisy, model = image(shape=(448, 320)), load_model("general-gray")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -42,7 +43,9 @@ def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     )
 
     target, source = Path(path), source_from_metadata(data, meta)
-    check_output(target, source)
+    own = target.resolve()  # the layer's own file, or a level of it; everything else that it is read from is kept
+    others = tuple(path for path in source.inputs if own not in (path.resolve(), path.resolve().parent))
+    check_output(target, replace(source, inputs=others))
     check_replaceable(target)
     check_disk_space(target, estimate_bytes(source, target))
     with TemporaryDirectory(prefix=".saving.", dir=target.parent) as folder:

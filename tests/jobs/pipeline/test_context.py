@@ -169,7 +169,7 @@ def test_empty_and_damaged_neighbours_do_not_count(tmp_path):
     [
         ((3, 64, 64), {"neighbours": 0}, "neighbours is 0; choose"),
         ((3, 64, 64), {"neighbours": 5}, "neighbours is 5; choose"),
-        ((3, 64, 64), {"neighbours": "two"}, "neighbours is two; choose"),
+        ((3, 64, 64), {"neighbours": "two"}, "neighbours is 'two'; choose"),
         ((1, 64, 64), {"neighbours": 1}, "single plane"),
         ((3, 64, 64), {"neighbours": 1, "noise": "none"}, "noise 'none' ignores"),
     ],
