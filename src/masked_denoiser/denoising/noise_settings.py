@@ -55,8 +55,13 @@ _BELOW_ROUNDING = "the noise is below the rounding of the values"
 _TOO_LITTLE = "there is too little to measure the noise on"
 _NO_CONTRAST = "its intensities differ less than the given noise"
 _WEAK = "the noise is weak against the contrast"
+_PLANES_DIFFER = "the noise of its planes differs, so that no treatment suits all; denoise some at a time (--select)"
 _NOT_WORTH_IT = "whatever was tried on a sample would remove about as much structure as noise"
 _PARTLY_STRUCTURE = "some of what would be removed may be structure"
+
+
+#: Ratio of the residuals of planes from which on their noise is not alike.
+_MAX_NOISE_RATIO = 2.0
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,8 @@ def _choose_treatment(
     candidates = [finish(candidate) for candidate in trial.candidates(summary, sample.median_intensity)]
     best = select_best(trial.run(candidates, sample, summary))
     if best is None:
-        return finish(replace(IDENTITY, reason=_NOT_WORTH_IT))
+        is_alike = sample.noise_ratio < _MAX_NOISE_RATIO
+        return finish(replace(IDENTITY, reason=_NOT_WORTH_IT if is_alike else _PLANES_DIFFER))
     blend = min(visibility, best.blend)
     reason = "" if blend == 1 else _WEAK if visibility <= best.blend else _PARTLY_STRUCTURE
     return replace(best.treatment, blend=to_six_digits(blend), reason=reason)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from masked_denoiser.denoising.intensity.ranges import IntensityRange
-from masked_denoiser.denoising.measurement.sample import read_sample
+from masked_denoiser.denoising.measurement.sample import NoiseSample, read_sample
 from masked_denoiser.denoising.noise_measurement import measure_noise
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
@@ -52,3 +52,12 @@ def test_several_planes_are_read_of_a_stack_of_large_planes():
 def test_image_of_one_value_is_read_as_it_is():
     sample = sample_of(np.full((1500, 1500), 7, np.uint8), "YX", count=4)
     assert [tile.shape for tile in sample.tiles] == [(1, 256, 256)] * 4
+
+
+def test_ratio_of_the_noise_of_planes_is_found():
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(0, 1, 64) + np.zeros((1, 64, 1))
+    for ratio in (1.0, 3.0):
+        stacks = tuple(ramp + sigma * rng.normal(size=ramp.shape) for sigma in (0.02, 0.02 * ratio))
+        sample = NoiseSample(stacks, (None, None), IntensityRange(0.0, 1.0), 0.0)
+        assert sample.noise_ratio == pytest.approx(ratio, rel=0.1)

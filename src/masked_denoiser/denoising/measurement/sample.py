@@ -14,6 +14,7 @@ from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.denoising.intensity.rectangles import RECTANGLE_SIDE, Rectangle, random_rectangle
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.source import Source
+from masked_denoiser.noise.blocks import residual
 from masked_denoiser.noise.estimation import PlanePair, nearly_gray
 
 #: Largest number of pixels of a plane that is read as a whole instead, if so many different planes are read.
@@ -57,6 +58,12 @@ class NoiseSample:
     def median_intensity(self) -> float:
         """Median intensity, in units of `intensity_range`."""
         return float(np.median(np.concatenate([stack[..., ::4, ::4].ravel() for stack in self.stacks])))
+
+    @property
+    def noise_ratio(self) -> float:
+        """Ratio of the strongest to the weakest fine residuals of its stacks; large if the noise of planes differs."""
+        medians = [float(np.median(np.abs(residual(stack, 1)))) for stack in self.stacks]
+        return max(medians) / max(min(medians), 1e-300)
 
     @property
     def is_gray(self) -> bool:
