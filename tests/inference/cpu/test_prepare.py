@@ -57,14 +57,17 @@ def arguments(config, images):
     return (tokens if config.attention_mask else None,), more
 
 
+def run_layers(config):
+    """Return a network, its arguments, and its result; most windows of shifted blocks wrap around the small images."""
+    network, images = random_network(config), torch.rand(2, config.channels, 32, 64)
+    positional, named = arguments(config, images)
+    return network, (images, *positional), named, network(images, *positional, **named)
+
+
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @torch.inference_mode()
 def test_fused_network_equals_layers(config):
-    """Sides are not square, and so small that most windows of shifted blocks wrap around the image."""
-    network = random_network(config)
-    images = torch.rand(2, config.channels, 32, 64)
-    positional, named = arguments(config, images)
-    exact = network(images, *positional, **named)
+    network, (images, *positional), named, exact = run_layers(config)
     size = float((exact - images).abs().max())
     fused = prepare_for_cpu(network, torch.float32)(images, *positional, **named)
     assert float((fused - exact).abs().max()) < 2e-5 * size
@@ -74,13 +77,10 @@ def test_fused_network_equals_layers(config):
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @torch.inference_mode()
 def test_fused_network_rounds_bfloat16_as_layers_do(config):
-    network = random_network(config)
-    images = torch.rand(2, config.channels, 32, 64)
-    positional, named = arguments(config, images)
-    exact = network(images, *positional, **named)
+    network, positional, named, exact = run_layers(config)
     with precision_context(CPU, "bfloat16"):
-        rounded = network(images, *positional, **named).float()
-    half = prepare_for_cpu(network, torch.bfloat16)(images, *positional, **named)
+        rounded = network(*positional, **named).float()
+    half = prepare_for_cpu(network, torch.bfloat16)(*positional, **named)
     assert half.dtype == torch.float32
     assert 0 < float((half - exact).square().mean()) < 2 * float((rounded - exact).square().mean())
 
