@@ -148,7 +148,9 @@ def _list_parts(path: Path) -> list[str]:
     reader = find_reader(path)
     if reader is not None and reader.is_installed:
         return reader.list_parts(path)
-    if suffix_of(path.name).startswith(".ome."):  # the positions of a stage; other TIFFs have copies of one image
+    if (
+        suffix_of(path.name).lower().startswith(".ome.")
+    ):  # the positions of a stage; other TIFFs have copies of one image
         from masked_denoiser.images.readers.tiff.reader import list_positions
 
         return list_positions(path)

@@ -18,13 +18,16 @@ _HASHED_PATCHES = 4
 #: Fields of a recipe that may change when a training is resumed.
 _CHANGEABLE = ("steps", "minutes", "micro_batch", "validate_every", "save_every", "patience", "keep")
 
+#: Field that identities of earlier versions do not have, with the value that changes nothing.
+_LATER_DEFAULT = ("stretch", False)
+
 
 def training_identity(
     recipe: TrainingRecipe, base: Model, sources: list[Source], training: PatchSampler, validation: PatchSampler
 ) -> str:
     """Return the text that must be equal to resume from a checkpoint, with one property per line."""
     fixed = {name: value for name, value in asdict(recipe).items() if name not in _CHANGEABLE}
-    lines = [f"{name} {json.dumps(value)}" for name, value in sorted(fixed.items())]
+    lines = [f"{name} {json.dumps(value)}" for name, value in sorted(fixed.items()) if (name, value) != _LATER_DEFAULT]
     lines.append(f"base {base.digest}")
     lines += [f"image {s.name} {s.axes} {s.shape} {s.dtype}" for s in sources]
     samplers = (("learned", training), ("held out", validation))

@@ -113,6 +113,8 @@ class TrainingRecipe:
                 problems.append(f"{name} is {low:g}..{high:g}; give shares with 0 <= low <= high < 1")
         if self.way == "noisy" and not (self.masked_patches and self.pixel_mask[1]):
             problems.append('way "noisy" trains on masked pixels only; set masked_patches and pixel_mask above 0')
+        if self.stretch and self.microscope:
+            problems.append("stretch follows the images, which synthetic ones have no part in; set microscope to 0")
         return [problem for problem in problems if problem]
 
     @property

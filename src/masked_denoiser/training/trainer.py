@@ -71,7 +71,7 @@ class Trainer:
     def run(self) -> Iterator[Event]:
         """Train and yield events, the last of which is `Trained`.
 
-        The last checkpoint is that of the last complete step, whatever ends the run.
+        The last checkpoint is that of the last complete step, also if an error ends the run.
         """
         self._messages: list[str] = []
         self._step = TrainingStep(self.recipe, self.state, self.device, self.ranks, self.cancel, self._messages.append)

@@ -185,16 +185,16 @@ def test_unchanged_pixels_beyond_float32_become_its_largest_number():
     assert out.ravel().tolist() == [largest, -largest, 7.0]
 
 
-@pytest.mark.parametrize("corner", [(100, 100), (2666, 2666), (5000, 3000)])
-def test_small_object_on_a_masked_background_sets_the_range(corner):
+@pytest.mark.parametrize(("corner", "outside"), [((100, 100), 0), ((2666, 2666), 0), ((2666, 2666), np.nan)])
+def test_small_object_on_a_masked_background_sets_the_range(corner, outside):
     class Masked:
-        shape, dtype = (8000, 8000), np.dtype(np.uint16)
+        shape, dtype = (8000, 8000), np.dtype(np.float32)
 
         def __getitem__(self, key):
             rows, columns = (np.arange(side)[k] for side, k in zip(self.shape, key, strict=True))
             inside = [(at >= start) & (at < start + 900) for at, start in zip((rows, columns), corner, strict=True)]
             textured = 1000 + np.add.outer(rows * 37 % 501, columns * 53 % 499)
-            return np.where(np.logical_and.outer(*inside), textured, 0).astype(np.uint16)
+            return np.where(np.logical_and.outer(*inside), textured, outside).astype(np.float32)
 
     found = ranges(Masked(), "YX")[0]
     assert 1500 < found.high < 2600

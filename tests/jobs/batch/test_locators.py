@@ -45,8 +45,9 @@ def test_output_inside_an_input_with_parts_is_refused(tmp_path: Path) -> None:
         plan_outputs([str(tmp_path / "x.npz")], tmp_path / "out", ".ome.tif")
 
 
-def test_positions_of_a_stage_in_one_file_are_images(tmp_path: Path) -> None:
-    path = tmp_path / "a.ome.tif"
+@pytest.mark.parametrize("suffix", ["ome.tif", "OME.TIF"])
+def test_positions_of_a_stage_in_one_file_are_images(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
     with tifffile.TiffWriter(path, ome=True) as file:
         for number in range(3):
             file.write(PLANE + np.uint8(number), metadata={"axes": "YX", "Name": f"pos{number}"})
@@ -59,6 +60,6 @@ def test_positions_of_a_stage_in_one_file_are_images(tmp_path: Path) -> None:
     with open_image(f"{path}::thumbnail") as source:
         assert source.shape == (8, 8)
     with open_image(path) as source:
-        assert "'a.ome.tif::pos1' is the next one" in source.notes[0]
+        assert f"'a.{suffix}::pos1' is the next one" in source.notes[0]
     with pytest.raises(ImageError, match="no image 'pos7' \\(pos0, pos1"):
         open_image(f"{path}::pos7")

@@ -46,7 +46,8 @@ def sample_rectangles(source: Source, planes: list[Plane], seed: int) -> Iterato
         if number >= _RECTANGLES and with_content >= _MIN_CONTENT:
             return
         pixels = source.read(*random_rectangle(planes, source.size_yx, rng))
-        has_content = bool((pixels != pixels.flat[0]).any())
+        finite = pixels[np.isfinite(pixels)]
+        has_content = finite.size > 0 and bool((finite != finite[0]).any())
         with_content += has_content
         if has_content or number < _RECTANGLES:
             yield pixels

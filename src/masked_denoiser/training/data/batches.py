@@ -71,7 +71,7 @@ class BatchMaker:
         if recipe.way == "clean":
             rng = np.random.default_rng([recipe.seed, step, 0, _NOISE])
             if recipe.stretch:
-                clean = self._augmented(clamp_to_stretched(images, stretches))
+                clean = clamp_to_stretched(self._augmented(images.clamp(0, 1)), stretches)
                 noisy, targets = (stretched(each, stretches) for each in self._add_noise(clean, rng))
             else:
                 noisy, targets = self._add_noise(self._augmented(images.clamp(0, 1)), rng)

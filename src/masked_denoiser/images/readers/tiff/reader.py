@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -69,7 +70,9 @@ def list_positions(path: Path) -> list[str]:
     """
     with _wrap_tiff_errors(path), TiffFile(path) as tif:
         check_xml(tif, path)
-        return positions(tif, path)
+        # Listing the images of a set would open all of its files, for each of them.
+        several = len(re.findall(r"<(?:\w+:)?Image[ >]", tif.ome_metadata or "")) > 1
+        return positions(tif, path) if several else []
 
 
 @contextmanager

@@ -29,15 +29,13 @@ def choose_series(tif: TiffFile, path: Path, part: str = "") -> tuple[TiffPageSe
         ImageError: if there is no image, or no such image.
     """
     listed, complete = _images(tif, path)
-    if part:
-        return complete[one_part(path, part, _names(complete))], ()
     equal = _positions(complete)
-    largest = equal[0]
+    largest = complete[one_part(path, part, _names(complete))] if part else equal[0]
     others = [s.name or f"image {i}" for i, s in enumerate(listed) if s is not largest]
     file = largest.keyframe.parent.filename
     is_stored = _has_pages_in(tif, largest)
     elsewhere = () if is_stored else (f"it has no pixels of its own; those of {file} are read",)
-    if not others:
+    if part or not others:
         return largest, elsewhere
     opened = f"image {listed.index(largest) + 1} of {len(listed)} was opened; omitted: {', '.join(others)}"
     if len(equal) > 1:
