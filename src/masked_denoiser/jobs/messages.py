@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from masked_denoiser.jobs.spec.treatments import describe_treatments
 from masked_denoiser.jobs.storage.output import std_path
 from masked_denoiser.models.file import Model
 from masked_denoiser.noise.modalities.prior import Modality
+from masked_denoiser.noise.verdict import TREATED_AS_STRUCTURE
 
 #: Side in pixels up to which a plane suggests wrong axes.
 _THIN_SIDE = 4
@@ -95,11 +97,23 @@ def noise_messages(job: Job) -> list[str]:
     if not job.noise:
         return []
     lines = describe_treatments(job)
-    hint = "noise 'none' denoises what is left alone"
-    hints = [hint] if any(treatment.is_identity for _, treatment in job.treatments) else []
+    hints = []
+    if any(treatment.is_identity for _, treatment in job.treatments):
+        hints = [*_modality_hints(job), "noise 'none' denoises what is left alone"]
     if len(lines) == 1:
         return ["; ".join([f"noise: {job.noise}: {lines[0]}", *hints])]
     return [f"noise: {job.noise}", *lines, *hints]
+
+
+def _modality_hints(job: Job) -> list[str]:
+    """Return the advice to state the modality if what was taken for fine texture may be noise of a known kind.
+
+    Noise of computed tomography, ultrasound and the like is not white: it differs from texture only by what the modality tells.
+    """
+    if job.modality != "other" or job.rgb or TREATED_AS_STRUCTURE not in job.noise:
+        return []
+    modalities = ", ".join(name for name in get_args(Modality) if name != "other")
+    return [f"state the modality if it is one of {modalities}, whose noise may look like fine texture"]
 
 
 def context_messages(job: Job) -> list[str]:
@@ -119,7 +133,9 @@ def context_messages(job: Job) -> list[str]:
 def describe_unchanged(job: Job, source: Source) -> str:
     """Return why a job leaves its image unchanged, with the measured noise of the image."""
     measured = f"Measured noise: {job.noise}. " if job.noise else ""
-    return f"{_describe_sigma(source, job.modality)}{measured}The image is {'; '.join(describe_treatments(job))}."
+    hints = [f" {hint.capitalize()}." for hint in _modality_hints(job)]
+    unchanged = f"The image is {'; '.join(describe_treatments(job))}."
+    return "".join([_describe_sigma(source, job.modality), measured, unchanged, *hints])
 
 
 def _describe_sigma(source: Source, modality: Modality) -> str:

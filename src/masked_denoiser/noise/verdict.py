@@ -15,6 +15,9 @@ _PHOTON_NOISE_STEPS = 0.15
 #: Share of the variance without light from which on noise is described as independent of intensity.
 _UNIFORM_SHARE = 0.7
 
+#: What is said of fine texture that was not measured as noise.
+TREATED_AS_STRUCTURE = "is treated as structure"
+
 #: Share of impulses, or of isolated pixels, above which they are mentioned.
 _MENTIONED_SHARE = 1e-4
 
@@ -38,7 +41,7 @@ def describe_noise(channels: Sequence[ChannelNoise], ranges: Sequence[tuple[floa
             parts.append(f"correlated over up to {distance} pixel{'s' if distance > 1 else ''}")
     if noise.suspected:
         sigma = noise.suspected * (white - black)
-        parts.append(f"fine texture (standard deviation {sigma:.3g}) is treated as structure (it {noise.evidence})")
+        parts.append(f"fine texture (standard deviation {sigma:.3g}) {TREATED_AS_STRUCTURE} (it {noise.evidence})")
     if (share := max(c.impulses.share for c in channels)) > _MENTIONED_SHARE:
         parts.append(f"{_percent(share)} dead or hot pixels")
     elif (share := max(c.impulses.lone for c in channels)) > _MENTIONED_SHARE:
