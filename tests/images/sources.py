@@ -194,7 +194,7 @@ def _guess(axes: str, shape: tuple[int, ...]) -> dict[str, Any]:
 _STEPS = {"Z": 1.5, "Y": 0.5, "X": 0.5}
 _UNITS = {"Z": "micrometer", **MICRO}
 _OMERO = {"channels": [{"label": "DAPI", "color": "0000FF"}, {"label": "GFP", "color": "00FF00"}]}
-_COLOURS = {"channels": [{"label": c, "color": c} for c in ("FF0000", "00FF00", "0000FF")]}
+_COLOURS = {"channels": [{"label": f"Channel {i}", "color": c} for i, c in enumerate(("FF0000", "00FF00", "0000FF"))]}
 _IMAGEJ = {"spacing": 1.5, "unit": "\\u00B5m", "finterval": 2.0, "axes": "TZCYX"}
 _OME = {
     "axes": "TCZYX", "PhysicalSizeX": 500.0, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.5, "PhysicalSizeZ": 1.5,
@@ -270,7 +270,9 @@ CASES = [
     Case("OME-Zarr level 1", (3, 40, 50), "ZYX", ome_zarr("0.5", "zyx"), level=1,
          expect={"pixel_size": {"Z": 1.5, "Y": 1.0, "X": 1.0}, "units": _UNITS}),
     Case("OME-Zarr in colour", (3, 40, 50), "CYX", ome_zarr("0.4", "cyx", units=False, omero=_COLOURS), "uint8",
-         expect={"rgb": True, "levels": 2, "channel_names": ("FF0000", "00FF00", "0000FF")}),
+         expect={"rgb": True, "levels": 2, "channel_names": ("Channel 0", "Channel 1", "Channel 2"), "notes": (
+             "its three channels, shown in red, green and blue, are taken as the samples of a colour image; "
+             "--channels each denoises them one by one",)}),
     Case("OME-Zarr from us", (3, 40, 50), "CYX", ome_zarr("0.4", "cyx", units=False, masked_denoiser={"rgb": True}),
          expect={"rgb": True, "levels": 2, "notes": (
              "image.ome.zarr is not known to be complete: it lacks the mark that is written last, so its job was "

@@ -24,7 +24,7 @@ from masked_denoiser.plugin.denoise_dock import DenoiseDock
 from masked_denoiser.plugin.writer import write_image
 from masked_denoiser.version import program_version
 
-TIMEOUT = 30_000
+TIMEOUT = 120_000
 
 #: The planes of the fixtures take 4 tiles.
 OPTIONS = md.Options(tile=64, noise="none")

@@ -1,4 +1,4 @@
-"""Axes, from the caller, the metadata or a guess by shape, and names of units."""
+"""Axes, from the caller, the metadata or a guess by shape."""
 
 from __future__ import annotations
 
@@ -23,33 +23,10 @@ _AXIS_NAMES = {
 }
 _LETTER_BY_NAME = {word: letter for letter, words in _AXIS_NAMES.items() for word in words}
 
-_UNIT_ALIASES = {
-    "micrometer": ("um", "µm", "μm", "\\u00b5m", "micron", "microns", "micrometre", "micrometers", "micrometres"),
-    "nanometer": ("nm", "nanometre", "nanometers"),
-    "millimeter": ("mm", "millimetre", "millimeters"),
-    "centimeter": ("cm", "centimetre", "centimeters"),
-    "meter": ("m", "metre", "meters"),
-    "angstrom": ("å", "Å", "ångström", "angstroms"),
-    "inch": ("in", "inches", '"'),
-    "second": ("s", "sec", "seconds"),
-    "millisecond": ("ms", "msec", "milliseconds"),
-    "minute": ("min", "minutes"),
-    "hour": ("h", "hr", "hours"),
-    "day": ("d", "days"),
-    "": ("pixel", "pixels", "pix", "px", "frame", "frames", "none", "unknown", "reference frame"),
-}
-_UNIT_NAMES = {word.lower(): name for name, words in _UNIT_ALIASES.items() for word in words}
-
 
 def letter_of(name: object) -> str:
     """Return the axis letter for a dimension name such as "time" or "y"; `UNKNOWN` for other names."""
     return _LETTER_BY_NAME.get(str(name).lower(), UNKNOWN)
-
-
-def unit_name(unit: object) -> str:
-    """Return a unit as OME-Zarr spells it ("micrometer"): "" for pixels, unknown units unchanged."""
-    text = str(unit or "").strip()
-    return _UNIT_NAMES.get(text.lower(), text)
 
 
 def orientation_of(affine: Sequence[Sequence[float]]) -> str:

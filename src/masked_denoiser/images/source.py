@@ -113,6 +113,7 @@ class ImageMetadata:
             "alpha": self.alpha,
             "affine": [list(row) for row in self.affine],
             "modality": self.modality,
+            "fill_values": list(self.fill_values),
         }
         return {name: value for name, value in stored.items() if value}
 

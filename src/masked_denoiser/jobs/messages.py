@@ -108,7 +108,7 @@ def noise_messages(job: Job) -> list[str]:
 def _modality_hints(job: Job) -> list[str]:
     """Return the advice to state the modality if what was taken for fine texture may be noise of a known kind.
 
-    Noise of computed tomography, ultrasound and the like is not white: it differs from texture only by what the modality tells.
+    Noise of CT, ultrasound and the like is not white: only what is known of the modality distinguishes it.
     """
     if job.modality != "other" or job.rgb or TREATED_AS_STRUCTURE not in job.noise:
         return []

@@ -88,6 +88,7 @@ def write_residual(
         windows=_windows(source, result),
         levels=(),
         fill_values=(),
+        value_calibration={},  # its offset would not apply to a difference
     )
     attributes = {"settings": {"anonymize": True}} if anonymize else {}
     with lock_output(path):

@@ -5,8 +5,8 @@ import pytest
 import tifffile
 import zarr
 
+from masked_denoiser.images.metadata.declared_fill_values import GDAL_NODATA, fill_values_of
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.readers.declared_fill_values import GDAL_NODATA, fill_values_of
 
 PIXELS = np.arange(64 * 64, dtype=np.int16).reshape(64, 64)
 

@@ -12,7 +12,7 @@ from napari.components import ViewerModel
 
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
 
-TIMEOUT = 30_000
+TIMEOUT = 120_000
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from masked_denoiser.plugin.denoise.layer_queue import LayerQueue
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
 from masked_denoiser.plugin.shared.preferences import Preferences
 
-TIMEOUT = 30_000
+TIMEOUT = 120_000
 
 
 class Jobs:

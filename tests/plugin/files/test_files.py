@@ -21,7 +21,7 @@ from masked_denoiser.plugin.denoise_dock import DenoiseDock
 from masked_denoiser.plugin.files.presenter import FilesPresenter
 from masked_denoiser.plugin.files.view import FilesForm, FilesView
 
-TIMEOUT = 30_000
+TIMEOUT = 120_000
 OPTIONS = md.Options(tile=64, noise="none")
 
 

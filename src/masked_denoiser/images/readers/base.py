@@ -11,11 +11,11 @@ import numpy as np
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import resolve_axes
+from masked_denoiser.images.metadata.level_geometry import first_centre, level_affine, level_ratios
 from masked_denoiser.images.readers.arrays.files import files_of
-from masked_denoiser.images.source import AXES, ImageMetadata, LazyArray, Source
+from masked_denoiser.images.source import ImageMetadata, LazyArray, Source
 from masked_denoiser.images.validation.size_limits import MAX_PLANES, check_length
 
-_LARGEST = float(np.finfo(np.float64).max)
 _DTYPES = "integers, or floats of 16 to 64 bits"
 
 
@@ -85,6 +85,7 @@ def to_source(result: ReaderResult, requested_axes: str | None, level: int) -> S
     fitting["channel_colours"] = () if rgb else _of_channels(result.channel_colours, channels)
     fitting["fill_values"] = _of_dtype(result.fill_values, np.dtype(dtype))
     fitting["units"] = {a: unit for a, unit in result.units.items() if a in steps and unit}
+    fitting["affine"] = level_affine(result.affine, level_ratios(axes, result.levels[0].shape, shape))
     fitting["level_paths"] = result.level_paths[level:]
     return Source(
         data,
@@ -99,35 +100,6 @@ def to_source(result: ReaderResult, requested_axes: str | None, level: int) -> S
     )
 
 
-def medical_metadata(attributes: object) -> dict[str, Any]:
-    """Return `affine` and `modality` of `ImageMetadata` among the attributes that an output stored; invalid ones not.
-
-    Args:
-        attributes: what the file holds under our name.
-    """
-    stored = attributes if isinstance(attributes, dict) else {}
-    affine, modality = stored.get("affine"), stored.get("modality")
-    rows = affine if isinstance(affine, list) and all(isinstance(row, list) for row in affine) else []
-    numbers = [value for row in rows for value in row if isinstance(value, int | float) and isfinite(value)]
-    valid = len(rows) == 4 and all(len(row) == 4 for row in rows) and len(numbers) == 16
-    return {
-        "affine": tuple(tuple(float(value) for value in row) for row in rows) if valid else (),
-        "modality": modality if isinstance(modality, str) else "",
-    }
-
-
-def stored_origin(attributes: object) -> dict[str, float]:
-    """Return `origin` of `Source` among the attributes that an output stored; invalid values not.
-
-    Args:
-        attributes: what the file holds under our name.
-    """
-    stored = attributes.get("origin") if isinstance(attributes, dict) else None
-    values = stored if isinstance(stored, dict) else {}
-    known = {a: at for a, at in values.items() if a in AXES and isinstance(at, int | float)}
-    return {a: float(at) for a, at in known.items() if abs(at) <= _LARGEST}
-
-
 def to_reader_result(source: Source) -> ReaderResult:
     """Return what a reader would find of a source, to open it again with other axes or another level."""
     return ReaderResult(
@@ -137,26 +109,23 @@ def to_reader_result(source: Source) -> ReaderResult:
 
 def _pixel_sizes(source: Source) -> tuple[dict[str, float], ...]:
     """Return the pixel size at each level."""
-    return tuple(
-        {a: step * source.sizes[a] / data.shape[source.axes.index(a)] for a, step in source.pixel_size.items()}
-        for data in source.levels
-    )
+    return tuple({a: step * ratios[a] for a, step in source.pixel_size.items()} for ratios in _ratios_of(source))
 
 
 def _origins(source: Source) -> tuple[dict[str, float], ...]:
-    """Return the origin of each level: the centre of the pixels that its first pixel is the mean of.
-
-    Where the pixel size is unknown, pixels of the level are the unit.
-    """
+    """Return the origin of each level; where the pixel size is unknown, pixels of the level are the unit."""
     letters = dict.fromkeys((*source.pixel_size, *source.origin))
     origins = []
-    for data in source.levels:
-        ratios = {a: source.sizes[a] / data.shape[source.axes.index(a)] for a in letters}
-        shifted = {
-            a: source.origin.get(a, 0.0) + source.pixel_size.get(a, 1.0) * (r - 1) / 2 for a, r in ratios.items()
+    for ratios in _ratios_of(source):
+        centres = {
+            a: first_centre(source.origin.get(a, 0.0), source.pixel_size.get(a, 1.0), ratios[a]) for a in letters
         }
-        origins.append({a: at if a in source.pixel_size else at / ratios[a] for a, at in shifted.items()})
+        origins.append({a: at if a in source.pixel_size else at / ratios[a] for a, at in centres.items()})
     return tuple(origins)
+
+
+def _ratios_of(source: Source) -> list[dict[str, float]]:
+    return [level_ratios(source.axes, source.shape, data.shape) for data in source.levels]
 
 
 def check_pixels(shape: tuple[int, ...], dtype: Any, name: str) -> None:

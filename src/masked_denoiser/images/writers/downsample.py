@@ -39,6 +39,7 @@ def build_pyramid(
     axes: str,
     progress: ProgressCallback = no_progress,
     on_write: Callable[[int, Region], object] = lambda number, region: None,
+    fill_values: Sequence[float] = (),
 ) -> None:
     """Fill every level but the first from the next finer one.
 
@@ -50,12 +51,17 @@ def build_pyramid(
         axes: one letter per dimension, including "Y" and "X".
         progress: receives the fraction that is done every few chunks; an exception raised by it stops the work.
         on_write: called with the number of a level and the region of it that was just written.
+        fill_values: as for `halve`.
     """
     yx = axes.index("Y"), axes.index("X")
+
+    def halve_block(pixels: Pixels) -> Pixels:
+        return halve(pixels, *yx, fill_values)
+
     done = PixelProgress(progress, levels[1:])
     for number, (fine, coarse) in enumerate(pairwise(levels), start=1):
         for region in regions(coarse.shape, coarse.shards or coarse.chunks):
-            coarse[region] = _halve_region(fine, coarse, region, yx, done)
+            coarse[region] = _fill_region(fine, coarse, region, yx, halve_block, done)
             on_write(number, region)
 
 
@@ -68,24 +74,49 @@ def regions(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[Region]:
     return product(*steps)
 
 
-def halve(pixels: Pixels, y_axis: int, x_axis: int) -> Pixels:
+def halve(pixels: Pixels, y_axis: int, x_axis: int, fill_values: Sequence[float] = ()) -> Pixels:
     """Return means of 2 x 2 pixels in the dtype of `pixels`; at an odd border, means of the pixels that exist.
 
     Integers are rounded half up. NaN propagates to the mean.
+
+    Args:
+        pixels: an array of any shape.
+        y_axis, x_axis: its dimensions that are halved.
+        fill_values: values of missing pixels, which are left out of means; where all four are missing, so is the mean.
     """
     if pixels.dtype == np.bool_:
         return halve(pixels.view(np.uint8), y_axis, x_axis).astype(np.bool_)
     quarters = _quarters(_pad_to_even(pixels, y_axis, x_axis), y_axis, x_axis)
-    return _mean_integers(quarters) if pixels.dtype.kind in "iu" else _mean_floats(quarters)
+    means = _mean_integers(quarters) if pixels.dtype.kind in "iu" else _mean_floats(quarters)
+    return _without_missing(means, quarters, fill_values) if fill_values else means
 
 
-def _halve_region(fine: Any, coarse: Any, region: Region, yx: tuple[int, int], done: PixelProgress) -> Pixels:
+def _without_missing(means: Pixels, quarters: list[Pixels], fill_values: Sequence[float]) -> Pixels:
+    """Return means of the pixels that are not missing, where some are."""
+    values = np.stack(quarters)
+    missing = np.isin(values, np.array(fill_values).astype(means.dtype))
+    found = 4 - missing.sum(axis=0)
+    total = np.where(missing, 0, values).sum(axis=0, dtype=np.float64)
+    rest = total / np.maximum(found, 1)
+    rest = np.floor(rest + 0.5) if means.dtype.kind in "iu" else rest
+    partly = np.where(found == 0, quarters[0], rest.astype(means.dtype))
+    return np.asarray(np.where(found == 4, means, partly), dtype=means.dtype)
+
+
+def _fill_region(
+    fine: Any,
+    coarse: Any,
+    region: Region,
+    yx: tuple[int, int],
+    halve_block: Callable[[Pixels], Pixels],
+    done: PixelProgress,
+) -> Pixels:
     """Return a region of the coarse level, computed chunk by chunk."""
     corner = [s.start for s in region]
     pixels: Pixels = np.empty([s.stop - s.start for s in region], coarse.dtype)
     for inner in regions(pixels.shape, coarse.chunks):
         absolute = tuple(slice(at + s.start, at + s.stop) for at, s in zip(corner, inner, strict=True))
-        pixels[inner] = halve(fine[_finer_region(absolute, yx)], *yx)
+        pixels[inner] = halve_block(fine[_finer_region(absolute, yx)])
         done.add(pixels[inner])
     return pixels
 

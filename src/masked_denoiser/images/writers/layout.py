@@ -59,6 +59,7 @@ class Layout:
         renamed: source axis to stored axis, where they differ.
         keeps_dtype: whether the file has the data type of the source, though pixels are collected in another one.
         joint_colour: whether red, green and blue are written together; otherwise each has its own chunks.
+        fill_values: values that mark missing pixels, which no mean and no contrast window includes.
     """
 
     axes: str
@@ -70,6 +71,7 @@ class Layout:
     shard: int = 0
     keeps_dtype: bool = False
     joint_colour: bool = True
+    fill_values: tuple[float, ...] = ()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -233,4 +235,5 @@ def _layout(source: Source, order: str, renamed: Mapping[str, str], chunk: int, 
     axes = "".join(axis for axis in order if axis in sizes)
     colour = next((a for a in "SC" if source.rgb and sizes.get(a) in (3, 4)), "")
     stored = np.dtype(source.dtype if dtype is None else dtype).newbyteorder("=")
-    return Layout(axes, tuple(sizes[a] for a in axes), stored, chunk, colour, renamed, shard)
+    shape = tuple(sizes[a] for a in axes)
+    return Layout(axes, shape, stored, chunk, colour, renamed, shard, fill_values=source.fill_values)

@@ -71,7 +71,7 @@ class OmeZarrSink(FolderSink):
         channels = attributes.get("ome", attributes)["omero"]["channels"]
         smallest = self._folder.levels[-1]
         separate = "C" in layout.axes and not layout.colour  # a common window preserves the hue
-        windows = _intensity_windows(smallest, layout.axes.index("C") if separate else None)
+        windows = _intensity_windows(smallest, layout.axes.index("C") if separate else None, layout.fill_values)
         for channel, limits in zip(channels, windows if separate else repeat(windows[0]), strict=False):
             channel["window"] = contrast_window(layout.dtype, *limits)
         self._folder.set_attributes(attributes)
@@ -111,17 +111,21 @@ def _array_options(layout: Layout, version: OmeZarr) -> dict[str, Any]:
     return {"dimension_names": names, "compressors": BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")}
 
 
-def _intensity_windows(array: Any, axis: int | None) -> list[tuple[float, float] | tuple[()]]:
+def _intensity_windows(
+    array: Any, axis: int | None, fill_values: tuple[float, ...]
+) -> list[tuple[float, float] | tuple[()]]:
     """Return the ranges of finite values as contrast windows, () for constant channels, reading plane by plane.
 
     Args:
         array: zarr array of a pyramid level.
         axis: of the channels, which get one window each; None for a common window.
+        fill_values: values of missing pixels, which are left out.
     """
     limits = [(np.inf, -np.inf)] * (1 if axis is None else array.shape[axis])
     for index in np.ndindex(array.shape[:-2]):
         pixels = array[index]
         finite = pixels[np.isfinite(pixels)]
+        finite = finite[~np.isin(finite, fill_values)] if fill_values else finite
         if finite.size:
             channel = 0 if axis is None else index[axis]
             low, high = limits[channel]

@@ -54,7 +54,7 @@ class ZarrFolder:
 
     def build_pyramid(self, progress: ProgressCallback = no_progress) -> None:
         """Fill the lower levels from the first and flush them to disk; see `Sink.finish`."""
-        build_pyramid(self.levels, self.layout.axes, progress, self._sync)
+        build_pyramid(self.levels, self.layout.axes, progress, self._sync, self.layout.fill_values)
 
     def set_attributes(self, attributes: dict[str, Any]) -> None:
         """Update attributes of the group and flush them to disk."""

@@ -246,7 +246,7 @@ def open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite:
             sinks.append(
                 create_sink(
                     p,
-                    source,
+                    source if p == path else _uncalibrated(source),
                     chunk=chunk_side(job.tile),
                     resume=resume,
                     overwrite=overwrite and not resume,
@@ -260,6 +260,11 @@ def open_sinks(path: Path, source: Source, job: Job, *, resume: bool, overwrite:
             undo.callback(sinks[-1].close if resume else partial(discard_output, p))
         undo.pop_all()
     return sinks[0], sinks[1] if job.std else None
+
+
+def _uncalibrated(source: Source) -> Source:
+    """Return a source without what is known of its values, which is not true of their standard deviation."""
+    return replace(source, value_calibration={}, fill_values=())
 
 
 def _outputs(path: Path, job: Job) -> list[tuple[Path, Any]]:

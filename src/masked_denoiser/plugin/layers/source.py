@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.axes import UNKNOWN, letter_of, resolve_axes, unit_name
+from masked_denoiser.images.axes import UNKNOWN, letter_of, resolve_axes
+from masked_denoiser.images.metadata.units import unit_name
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.readers.plugins.npe2_reader import OWN_PLUGIN
 from masked_denoiser.images.source import LazyArray, Source

@@ -15,6 +15,7 @@ from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 from masked_denoiser.errors import DamagedError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
+from tests.images.dicom_files import write_series
 
 FILES = Path(pydicom.data.__file__).parent / "test_files"
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -93,3 +94,36 @@ def test_damaged_frame_does_not_affect_the_others(tmp_path: Path) -> None:
         with pytest.raises(DamagedError, match="is damaged at rows 0 to 10"):
             source.read(planes[7], slice(0, 10), slice(0, 10))
         assert np.allclose(source.read(planes[8], slice(0, 10), slice(0, 10))[0], expected[8, :10])
+
+
+@pytest.mark.parametrize(
+    ("modality", "spacing", "axes", "step"),
+    [("PT", 2.5, "ZYX", 2.5), ("PT", None, "ZYX", None), ("XA", 2.5, "TYX", None)],
+)
+def test_slices_in_a_file_with_one_position(
+    modality: str, spacing: float | None, axes: str, step: float | None, tmp_path: Path
+) -> None:
+    """The position is that of the first slice; the frames of a film share it."""
+    frames = np.arange(5 * 20 * 30).reshape(5, 20, 30)
+    (path,) = write_series(tmp_path, frames[:1], modality="PT")
+    dataset = pydicom.dcmread(path)
+    dataset.Modality, dataset.NumberOfFrames, dataset.PixelData = modality, 5, frames.astype("<u2").tobytes()
+    if spacing:
+        dataset.SpacingBetweenSlices = spacing
+    dataset.save_as(path)
+    with open_image(path) as source:
+        assert (source.axes, source.pixel_size.get("Z")) == (axes, step)
+        assert np.array_equal(source.data[...], frames)
+        if step:
+            assert np.allclose(np.array(source.affine) @ [0, 0, 4, 1], [50, 60, 110, 1])
+
+
+def test_table_of_measured_values_is_not_applied(tmp_path: Path) -> None:
+    (path,) = write_series(tmp_path, np.arange(600).reshape(1, 20, 30), modality="PT")
+    dataset, table = pydicom.dcmread(path), pydicom.Dataset()
+    table.add_new("LUTDescriptor", "US", [4096, 0, 16])
+    table.add_new("LUTData", "OW", np.arange(4096, dtype=np.uint16)[::-1].tobytes())
+    dataset.ModalityLUTSequence = [table]
+    dataset.save_as(path)
+    with open_image(path) as source:
+        assert any("(modality LUT) is not applied" in note for note in source.notes)

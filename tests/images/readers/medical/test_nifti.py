@@ -76,6 +76,18 @@ def test_scaled_integers_are_the_values_that_they_mean(tmp_path: Path) -> None:
         assert source.windows == ((0, 900),)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scaled_floats_are_the_values_that_they_mean(dtype: str, tmp_path: Path) -> None:
+    """nibabel writes no floats with a scale, so that the header is edited."""
+    nib.save(nib.Nifti1Image(PIXELS.astype(dtype), AFFINE), tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[112:120] = struct.pack("<2f", 2.0, 1.0)
+    (tmp_path / "a.nii").write_bytes(content)
+    with open_image(tmp_path / "a.nii") as source:
+        assert np.array_equal(source.data[...], np.asanyarray(nib.load(tmp_path / "a.nii").dataobj).T)
+        assert source.data[...].max() == 2 * PIXELS.max() + 1
+
+
 def test_part_keeps_its_place_in_the_patient(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(PIXELS, AFFINE), tmp_path / "a.nii")
     with open_image(tmp_path / "a.nii") as source:

@@ -123,3 +123,20 @@ def test_inverted_display_of_imagej_is_told(tmp_path: Path) -> None:
     with open_image(tmp_path / "a.tif") as source:
         np.testing.assert_array_equal(np.asarray(source.data), pixels)
         assert "inverted lookup table" in source.notes[0]
+
+
+@pytest.mark.parametrize(("unit", "size"), [("um", 0.65), ("cm", 6.5e-5), ("micron", 6.5e-5)])
+def test_resolution_per_centimeter_next_to_micrometers_is_converted(unit: str, size: float, opened: Opener) -> None:
+    """Micro-Manager writes this pair, and ImageJ understands it for "um" alone."""
+    per_unit = 1e4 / 0.65
+    metadata = {"unit": unit}
+    source = opened(SIGNED, imagej=True, resolution=(per_unit,) * 2, resolutionunit="CENTIMETER", metadata=metadata)
+    assert source.pixel_size == pytest.approx({"Y": size, "X": size}, rel=1e-6)
+
+
+def test_origin_is_that_of_imagej(opened: Opener) -> None:
+    """The coordinate of pixel i is (i - xorigin) * pixel width (`ij.measure.Calibration.getX`)."""
+    lines = "images=1\nslices=1\nunit=micron\nspacing=2.0\nxorigin=100.0\nyorigin=-50.0"
+    source = opened(SIGNED, **_described(lines), resolution=(2, 4))
+    assert source.pixel_size["X"] == 0.5
+    assert source.origin == {"X": -50.0, "Y": 12.5}

@@ -72,3 +72,32 @@ def test_files_that_are_read_may_neither_be_written_nor_be_truncated(opened: str
     other.write_bytes(other.read_bytes()[:-100])
     with pytest.raises(ImageError, match=r"1\.ome\.tif: is truncated: it has"):
         open_image(tmp_path / opened)
+
+
+def test_file_that_another_one_describes(tmp_path: Path) -> None:
+    """Its pages are one axis, and the user reads where the axes are described."""
+    binary_only = '<BinaryOnly MetadataFile="set.companion.ome" UUID="urn:uuid:2"/>'
+    xml = f'<OME xmlns="{SCHEMA}" UUID="urn:uuid:1">{binary_only}</OME>'
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as tif:
+        for number in range(6):
+            page = np.full((64, 80), number, np.uint16)
+            tif.write(page, description=None if number else xml, metadata=None, resolution=(2e4, 2e4), resolutionunit=3)
+    with open_image(tmp_path / "a.ome.tif") as source:
+        assert (source.shape, source.pixel_size) == ((6, 64, 80), {"Y": 0.5, "X": 0.5})
+        assert any("set.companion.ome, which is not read" in note for note in source.notes)
+
+
+@pytest.mark.parametrize(
+    ("unit", "origin"),
+    [("µm", {"Z": -3.0, "X": 1500.0}), ("mm", {"Z": -3000.0, "X": 1.5e6}), ("reference frame", {}), (None, {})],
+)
+def test_positions_of_the_stage(unit: str | None, origin: dict[str, float], tmp_path: Path) -> None:
+    """Where planes disagree, as those along Y here, there is no position."""
+    positions: dict[str, Any] = {"PositionX": [1500.0] * 2, "PositionY": [1.0, 2.0], "PositionZ": [-3.0, -2.0]}
+    if unit:
+        positions |= {f"Position{axis}Unit": [unit] * 2 for axis in "XYZ"}
+    sizes = {f"PhysicalSize{axis}": 0.5 for axis in "XYZ"}
+    pixels = np.zeros((2, 64, 64), np.uint16)
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels, metadata={"axes": "ZYX", **sizes, "Plane": positions})
+    with open_image(tmp_path / "a.ome.tif") as source:
+        assert source.origin == pytest.approx(origin)

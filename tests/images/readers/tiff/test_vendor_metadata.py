@@ -20,6 +20,7 @@ from masked_denoiser.images.readers.tiff.microscopes import (
     from_tvips,
     from_zeiss_sem,
 )
+from masked_denoiser.images.readers.tiff.slides import from_aperio
 from masked_denoiser.images.source import Source
 
 Opener = Callable[..., Source]
@@ -84,6 +85,9 @@ LSM = {
 }  # fmt: skip
 
 
+METAMORPH = {"XCalibration": 0.3, "CalibrationUnits": "microns"}
+
+
 @pytest.mark.parametrize(
     ("read", "metadata", "steps"),
     [
@@ -94,6 +98,10 @@ LSM = {
         (from_metamorph, {"XCalibration": 0.3, "CalibrationUnits": "microns"}, {"Y": 0.3, "X": 0.3}),
         (from_metamorph, {"XCalibration": 0.0, "YCalibration": 0.4, "CalibrationUnits": "um"}, {}),
         (from_metamorph, {"XCalibration": 1.0, "YCalibration": 1.0, "CalibrationUnits": "pixel"}, {}),
+        (from_metamorph, {**METAMORPH, "ZDistance": np.full(4, 0.5)}, {"Z": 0.5, "Y": 0.3, "X": 0.3}),
+        (from_metamorph, {**METAMORPH, "ZDistance": np.array([0.5, 0.4])}, {"Y": 0.3, "X": 0.3}),
+        (from_aperio, "Aperio Image\r\n64x64|MPP = 0,2520", {"Y": 0.252, "X": 0.252}),
+        (from_aperio, "Aperio Image\r\n64x64|AppMag = 40", {}),
         (from_lsm, LSM, {"Z": 1.0, "Y": 0.2, "X": 0.1, "T": 1.5}),
         (from_zeiss_sem, {"ap_pixel_size": ("Pixel Size", 3.0, "mm")}, {"Y": 3000.0, "X": 3000.0}),
         (from_zeiss_sem, {"ap_pixel_size": ("Pixel Size", "many", "nm")}, {}),
@@ -103,7 +111,7 @@ LSM = {
         (from_lsm, {"VoxelSizeX": "?", "VoxelSizeY": float("nan")}, {}),
     ],
 )
-def test_pixel_sizes(read: Read, metadata: dict[str, Any], steps: dict[str, float]) -> None:
+def test_pixel_sizes(read: Read, metadata: Any, steps: dict[str, float]) -> None:
     found = read(metadata)
     assert found.steps == pytest.approx(steps)
     assert set(found.units) == set(steps)

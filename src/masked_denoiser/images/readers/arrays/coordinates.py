@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.images.axes import unit_name
+from masked_denoiser.images.metadata.units import unit_name
 
 #: Largest deviation of a coordinate from a regular one, in steps: times of a camera vary that much.
 _MAX_DEVIATION = 0.01

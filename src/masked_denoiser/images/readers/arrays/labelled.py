@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.images.axes import letter_of
+from masked_denoiser.images.metadata.declared_fill_values import fill_values_in_attributes
 from masked_denoiser.images.readers.arrays.coordinates import Coordinate, calibrate
 from masked_denoiser.images.readers.arrays.files import files_of
 from masked_denoiser.images.readers.base import ComputedArray, ReaderResult
-from masked_denoiser.images.readers.declared_fill_values import fill_values_in_attributes
 
 
 def read_labelled(array: Any) -> ReaderResult:

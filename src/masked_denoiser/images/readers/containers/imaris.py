@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.axes import unit_name
+from masked_denoiser.images.metadata.units import unit_name
 from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.readers.containers.hdf5_pixels import check_dataset

@@ -6,12 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from masked_denoiser.images.readers.base import ReaderResult
-from masked_denoiser.images.readers.medical.dicom_frames import Arrangement, Frame, arrange, frames_in, normal_of
+from masked_denoiser.images.readers.medical.dicom_frames import (
+    SLICES,
+    Arrangement,
+    Frame,
+    arrange,
+    frames_in,
+    normal_of,
+)
 from masked_denoiser.images.readers.medical.dicom_headers import Header, check_header, is_colour, number, read_header
 from masked_denoiser.images.readers.medical.dicom_pixels import open_pixels
 
-#: Modalities and objects whose frames without positions are slices instead of times.
-_SLICES = ("CT", "MR", "PT", "NM")
 #: Values of `ImageType` of MR images that are no magnitudes of one measurement.
 _NO_MAGNITUDE = frozenset(
     ("DERIVED", "ADC", "EADC", "FA", "P", "PHASE", "PHASE MAP", "R", "REAL", "I", "IMAGINARY", "T1 MAP", "T2 MAP")
@@ -66,7 +71,7 @@ def describe(header: Header, arrangement: Arrangement, name: str, path: Path) ->
 
 
 def _axes(header: Header, arrangement: Arrangement) -> str:
-    slices = bool(arrangement.step) or str(header.get("Modality")) in _SLICES or _is_series(arrangement)
+    slices = bool(arrangement.step) or str(header.get("Modality")) in SLICES or _is_series(arrangement)
     letters = ("T" if arrangement.times > 1 else "") + ("Z" if arrangement.planes > 1 else "")
     return letters.replace("Z", "Z" if slices else "T") + ("YXS" if is_colour(header) else "YX")
 
@@ -144,6 +149,8 @@ def _notes(header: Header) -> tuple[str, ...]:
         notes.append("low values are shown bright (MONOCHROME1); the values are kept")
     if str(header.get("PhotometricInterpretation")) == "PALETTE COLOR":
         notes.append("its palette was converted to RGB")
+    if header.get("ModalityLUTSequence"):
+        notes.append("its table of measured values (modality LUT) is not applied: the values are those stored")
     if str(header.get("BurnedInAnnotation")) == "YES":
         notes.append("it states that text is burned into its pixels, which may identify the patient")
     return tuple(notes)

@@ -13,6 +13,8 @@ import numpy as np
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.medical.dicom_headers import Header, frames_of, number, numbers
 
+#: Modalities whose frames in one file are slices instead of times.
+SLICES = ("CT", "MR", "PT", "NM")
 #: Deviation from equal spacing, as a fraction of the spacing, that rounding in headers explains.
 _TOLERANCE = 0.02
 #: Distance between frames of one position, as a fraction of the largest distance between planes.
@@ -98,9 +100,8 @@ def _frame(header: Header, path: Path, index: int, groups: list[Header]) -> Fram
     slope = number(of("PixelValueTransformationSequence", "RescaleSlope")) or number(header.get("DoseGridScaling"))
     orientation = numbers(of("PlaneOrientationSequence", "ImageOrientationPatient"), 6)
     position = numbers(of("PlanePositionSequence", "ImagePositionPatient"), 3)
-    offsets = header.get("GridFrameOffsetVector") or ()
-    if orientation and position and len(offsets) > index:  # of a radiation dose: frames in one file
-        position = tuple(np.add(position, float(offsets[index]) * normal_of(orientation)).tolist())
+    if orientation and position and not groups:
+        position = _position_in_file(header, index, orientation, position)
     window = (
         number(_first(of("FrameVOILUTSequence", "WindowCenter"))),
         number(_first(of("FrameVOILUTSequence", "WindowWidth"))),
@@ -117,6 +118,26 @@ def _frame(header: Header, path: Path, index: int, groups: list[Header]) -> Fram
         tuple(v for v in window if v is not None) if None not in window else (),
         (*(number(_first(value)) or 0.0 for value in times), float(index)),
     )
+
+
+def _position_in_file(
+    header: Header, index: int, orientation: tuple[float, ...], first: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Return the position of a frame in a file that states only that of its first; () if it cannot be known.
+
+    The frames of a radiation dose have offsets, and the slices of other files a spacing. Those of a film share a place.
+    """
+    offsets = header.get("GridFrameOffsetVector") or ()
+    spacing = number(header.get("SpacingBetweenSlices"))
+    if len(offsets) > index:
+        offset = float(offsets[index])
+    elif str(header.get("Modality")) not in SLICES or not header.get("NumberOfFrames"):
+        return first
+    elif spacing:
+        offset = spacing * index
+    else:
+        return () if int(header.NumberOfFrames) > 1 else first
+    return tuple(np.add(first, offset * normal_of(orientation)).tolist())
 
 
 def _first(value: object) -> object:

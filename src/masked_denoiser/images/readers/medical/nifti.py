@@ -22,7 +22,8 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.readers.base import ReaderResult, stored_origin
+from masked_denoiser.images.metadata.own_attributes import stored_origin
+from masked_denoiser.images.readers.base import ReaderResult
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.readers.medical.nifti_attributes import attributes_in
 from masked_denoiser.images.readers.open_files import close_all
@@ -216,6 +217,7 @@ class _Pixels:
         proxy = image.dataobj
         self.shape = tuple(int(side) for side in reversed(proxy.shape))
         self.rgb = proxy.dtype.names == _RGB
+        self._scaled = not self.rgb and _is_scaled(proxy)
         self.dtype = _value_dtype(proxy, self.rgb)
         self._proxy, self._lock = proxy, Lock()
         self._file = ImageOpener(str(_data_path(image)))
@@ -229,7 +231,7 @@ class _Pixels:
         stored = np.ascontiguousarray(turned.T)
         if self.rgb:
             return np.stack([stored[name] for name in _RGB], axis=-1)
-        if self.dtype == stored.dtype.newbyteorder("="):
+        if not self._scaled:
             return stored.astype(self.dtype, copy=False)
         return (stored * np.float64(proxy.slope) + np.float64(proxy.inter)).astype(self.dtype)
 
@@ -260,12 +262,16 @@ def _lazy(pixels: _Pixels, chunks: tuple[int, ...]) -> ChunkedArray:
     return ChunkedArray((*pixels.shape, *samples), pixels.dtype, (*chunks, *samples), fetch)
 
 
+def _is_scaled(proxy: Any) -> bool:
+    """Return whether the header scales the stored numbers, integers or floats."""
+    return (float(proxy.slope), float(proxy.inter)) != (1.0, 0.0)
+
+
 def _value_dtype(proxy: Any, rgb: bool) -> np.dtype[Any]:
     """Return the dtype of values: that of the file, or float32 if the header scales its integers."""
     if rgb:
         return np.dtype(np.uint8)
     stored: np.dtype[Any] = np.dtype(proxy.dtype).newbyteorder("=")
-    scaled = (float(proxy.slope), float(proxy.inter)) != (1.0, 0.0)
-    if not scaled:
+    if not _is_scaled(proxy):
         return stored
     return np.dtype(np.float64 if stored.itemsize > (4 if stored.kind == "f" else 2) else np.float32)

@@ -13,7 +13,8 @@ from oiffile import OifFile
 from tifffile import TiffFile, TiffSequence
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.axes import UNKNOWN, unit_name
+from masked_denoiser.images.axes import UNKNOWN
+from masked_denoiser.images.metadata.units import unit_name
 from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.readers.library_errors import wrap_errors

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.axes import UNKNOWN, unit_name
+from masked_denoiser.images.axes import UNKNOWN
+from masked_denoiser.images.metadata.units import unit_name
 from masked_denoiser.images.readers.base import ReaderResult
 from masked_denoiser.images.readers.plugins.calls import PluginCall
 from masked_denoiser.images.readers.plugins.images import PluginImage, unique_names

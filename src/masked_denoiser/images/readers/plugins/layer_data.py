@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.axes import letter_of, unit_name
+from masked_denoiser.images.axes import letter_of
+from masked_denoiser.images.metadata.units import unit_name
 from masked_denoiser.images.readers.plugins.images import PluginImage, unique_names, unknown_axes
 from masked_denoiser.images.readers.plugins.pixels import read_level
 

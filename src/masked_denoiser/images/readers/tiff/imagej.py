@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.images.axes import unit_name
+from masked_denoiser.images.metadata.units import unit_name
+from masked_denoiser.images.metadata.value_calibration import STRAIGHT_LINE, calibration_notes, value_calibration
 from masked_denoiser.images.readers.tiff.calibration import Calibration, number_of
 from masked_denoiser.images.readers.tiff.palette import hex_colour, is_ramp
 
 #: Numbers of `ij.measure.Calibration` that declare no function with coefficients.
 _STRAIGHT_LINE, _NONE = 0, 20
 _FUNCTIONS = (
-    "straight line", "polynomial of degree 2", "polynomial of degree 3", "polynomial of degree 4", "exponential",
+    STRAIGHT_LINE, "polynomial of degree 2", "polynomial of degree 3", "polynomial of degree 4", "exponential",
     "power", "logarithm", "Rodbard", "gamma variate", "logarithm (a - b ln(x - c))", "Rodbard (inverse)",
     "exponential with offset", "Gaussian", "exponential recovery",
 )  # fmt: skip
@@ -50,7 +51,8 @@ def read_imagej(
     colours, colour_notes = _channel_colours(metadata, colormap)
     notes = (*value_notes, *colour_notes, *([_MIN_IS_WHITE] if min_is_white else []))
     windows = tuple((low + offset, high + offset) for low, high in _windows(metadata))
-    found = Calibration(steps, units, channel_colours=colours, windows=windows)
+    origin = {a: -number_of(metadata.get(f"{a.lower()}origin")) * steps[a] for a in "ZYX" if a in steps}
+    found = Calibration(steps, units, channel_colours=colours, windows=windows, origin=origin)
     return replace(found, value_calibration=stored, offset=offset, notes=notes)
 
 
@@ -79,9 +81,9 @@ def _values(metadata: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[int, dic
     offset = _SIGNED_OFFSET if signed and dtype == np.uint16 else 0
     # After adding the offset, or if the file has signed pixels already, the values are the true ones.
     coefficients = [0.0, 1.0] if signed and dtype in (np.uint16, np.int16) else coefficients
-    stored = {"function": _name(function), "coefficients": coefficients, "unit": unit}
-    if (function, coefficients) != (_STRAIGHT_LINE, [0.0, 1.0]):
-        return offset, stored, (_not_applied(function, coefficients, unit),)
+    stored = value_calibration(_name(function), coefficients, unit)
+    if notes := calibration_notes(stored):
+        return offset, stored, notes
     return offset, stored if unit and unit.lower() != "gray value" else {}, ()
 
 
@@ -98,15 +100,6 @@ def _function(metadata: Mapping[str, Any]) -> tuple[int | None, list[float]]:
 def _name(function: int) -> str:
     named = dict(enumerate(_FUNCTIONS)) | _OTHER_FUNCTIONS
     return named.get(function, f"function {function} of ImageJ")
-
-
-def _not_applied(function: int, coefficients: list[float], unit: str) -> str:
-    in_unit = f" ({unit})" if unit else ""
-    if function == _STRAIGHT_LINE and len(coefficients) <= 2:
-        start, slope = (*coefficients, 0.0)[:2]
-        return f"its calibration value = {start:.10g} + {slope:.10g} x pixel{in_unit} is not applied"
-    listed = ", ".join(f"{c:.10g}" for c in coefficients) or "none"
-    return f"its calibration{in_unit} by a function ({_name(function)}; coefficients {listed}) is not applied"
 
 
 def _windows(metadata: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:

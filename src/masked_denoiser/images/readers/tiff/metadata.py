@@ -12,10 +12,11 @@ from tifffile import PHOTOMETRIC, TiffFile, TiffPageSeries
 from masked_denoiser.images.readers.tiff import microscopes
 from masked_denoiser.images.readers.tiff.calibration import Calibration
 from masked_denoiser.images.readers.tiff.imagej import read_imagej
-from masked_denoiser.images.readers.tiff.ome import read_ome
+from masked_denoiser.images.readers.tiff.ome import metadata_elsewhere, read_ome
 from masked_denoiser.images.readers.tiff.slides import from_aperio, from_leica, from_perkin_elmer, from_ventana
 
 _INCH_UNIT, _CENTIMETER_UNIT = 2, 3
+_MICROMETERS_PER_CENTIMETER = 10_000.0
 _XMP_TAG = 700
 #: Default pixels per inch of programs, which are unrelated to the specimen.
 _DEFAULT_DPI = (1, 72, 96, 300)
@@ -33,12 +34,20 @@ _MICROSCOPES: dict[str, Callable[[Mapping[str, Any]], Calibration]] = {
 def read_calibration(tif: TiffFile, series: TiffPageSeries) -> Calibration:
     """Return the calibration of the full-resolution pixels of a series."""
     if tif.is_ome and tif.ome_metadata:
-        return read_ome(tif, series)
+        if not (elsewhere := metadata_elsewhere(tif.ome_metadata)):
+            return read_ome(tif, series)
+        resolution = _from_resolution(int(series.keyframe.resolutionunit), *_pixels_per_unit(series.keyframe))
+        return replace(resolution, notes=(elsewhere,))
     if tif.is_imagej and tif.imagej_metadata:
         page = series.keyframe
         inverted = page.photometric == PHOTOMETRIC.MINISWHITE and 262 in page.tags
-        resolution, dtype = _pixels_per_unit(page), np.dtype(series.dtype)
-        return read_imagej(tif.imagej_metadata, resolution, dtype, page.colormap, min_is_white=inverted)
+        return read_imagej(
+            tif.imagej_metadata,
+            _imagej_pixels_per_unit(tif.imagej_metadata, page),
+            np.dtype(series.dtype),
+            page.colormap,
+            min_is_white=inverted,
+        )
     if tif.is_svs:
         return from_aperio(series.keyframe.description)
     if tif.is_scn:
@@ -64,7 +73,7 @@ def _from_microscope(tif: TiffFile, from_tags: Calibration) -> Calibration:
 
 
 def _from_resolution(unit: int, x_per_unit: float, y_per_unit: float) -> Calibration:
-    micrometers = {_INCH_UNIT: 25_400.0, _CENTIMETER_UNIT: 10_000.0}.get(unit, 0.0)
+    micrometers = {_INCH_UNIT: 25_400.0, _CENTIMETER_UNIT: _MICROMETERS_PER_CENTIMETER}.get(unit, 0.0)
     steps = {a: micrometers * _inverse(n) for a, n in (("Y", y_per_unit), ("X", x_per_unit))}
     if not all(steps.values()) or all(round(25_400 / step, 1) in _DEFAULT_DPI for step in steps.values()):
         return Calibration()
@@ -76,6 +85,16 @@ def _pixels_per_unit(page: Any) -> tuple[float, float]:
     ratios = (page.tags.valueof(tag, default=(0, 1)) for tag in ("XResolution", "YResolution"))
     x, y = (numerator / denominator if denominator else 0.0 for numerator, denominator in ratios)
     return x, y
+
+
+def _imagej_pixels_per_unit(metadata: Mapping[str, Any], page: Any) -> tuple[float, float]:
+    """Return the resolution tags in the unit of the ImageJ metadata.
+
+    Micro-Manager states a resolution per centimeter next to the unit "um"; `ij.io.FileOpener` converts this pair alone.
+    """
+    mixed = metadata.get("unit") == "um" and int(page.resolutionunit) == _CENTIMETER_UNIT
+    x, y = _pixels_per_unit(page)
+    return (x / _MICROMETERS_PER_CENTIMETER, y / _MICROMETERS_PER_CENTIMETER) if mixed else (x, y)
 
 
 def _inverse(number: float) -> float:

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from masked_denoiser.images.axes import unit_name
+import numpy as np
+
+from masked_denoiser.images.metadata.units import unit_name
 from masked_denoiser.images.readers.tiff.calibration import Calibration, in_micrometers, positive
 
 _PER_METER = 1e6
 _MICROMETERS = {
     "meter": 1e6, "centimeter": 1e4, "millimeter": 1e3, "micrometer": 1.0, "nanometer": 1e-3, "angstrom": 1e-4,
-    "pm": 1e-6, "picometer": 1e-6,
+    "picometer": 1e-6,
 }  # fmt: skip
 
 
@@ -61,7 +63,14 @@ def from_metamorph(metadata: Mapping[str, Any]) -> Calibration:
     y = positive(metadata.get("YCalibration")) or x
     if not (x and unit):
         return Calibration()
-    return Calibration({"Y": y, "X": x}, {"Y": unit, "X": unit})
+    steps = {"Y": y, "X": x} | ({"Z": z} if (z := _common(metadata.get("ZDistance"))) else {})
+    return Calibration(steps, dict.fromkeys(steps, unit))
+
+
+def _common(distances: Any) -> float:
+    """Return the distance of the planes of a stack; 0 if there is none or it changes."""
+    found = {positive(distance) for distance in np.ravel(distances)} if distances is not None else set()
+    return found.pop() if len(found) == 1 else 0.0
 
 
 def from_lsm(metadata: Mapping[str, Any]) -> Calibration:

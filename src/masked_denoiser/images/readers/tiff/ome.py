@@ -10,11 +10,14 @@ from xml.etree.ElementTree import Element
 
 from tifffile import TiffFile, TiffPageSeries
 
-from masked_denoiser.images.axes import unit_name
-from masked_denoiser.images.readers.base import stored_origin
+from masked_denoiser.images.metadata.own_attributes import stored_origin
+from masked_denoiser.images.metadata.units import conversion, unit_name
 from masked_denoiser.images.readers.tiff.calibration import Calibration, parse_xml
+from masked_denoiser.images.source import clean_text
 from masked_denoiser.images.validation.ome_xml import own_attributes_in
 
+#: Default unit of a position in OME-XML.
+_NO_UNIT = "reference frame"
 _AMBIGUOUS = "its OME-XML does not say which of its images this one is; pixel size and channels are not known"
 #: Attribute of a step, and its unit if none is stated, by axis letter.
 _STEPS = {**{a: (f"PhysicalSize{a}", "µm") for a in "ZYX"}, "T": ("TimeIncrement", "s")}
@@ -30,6 +33,7 @@ def read_ome(tif: TiffFile, series: TiffPageSeries) -> Calibration:
         return Calibration(notes=(_AMBIGUOUS,) if images and image is None else ())
     steps, units, notes = _steps(pixels)
     channels = pixels.findall("{*}Channel")
+    own = own_attributes_in(tif.ome_metadata or "", tif.filename)
     names = [channel.get("Name") for channel in channels]
     return Calibration(
         steps,
@@ -37,7 +41,19 @@ def read_ome(tif: TiffFile, series: TiffPageSeries) -> Calibration:
         tuple(name or f"channel {i}" for i, name in enumerate(names)) if any(names) else (),
         _colours(channel.get("Color") for channel in channels),
         notes=notes,
-        origin=stored_origin(own_attributes_in(tif.ome_metadata or "", tif.filename)),
+        origin=stored_origin(own) if own else _positions(pixels, units),
+    )
+
+
+def metadata_elsewhere(text: str) -> str:
+    """Return a note if the OME-XML of a file only names the file that describes it; "" for other OME-XML."""
+    binary_only = parse_xml(text).find("{*}BinaryOnly")
+    if binary_only is None:
+        return ""
+    named = clean_text(binary_only.get("MetadataFile", "another file"))
+    return (
+        f"its axes and channels are described in {named}, which is not read, so that its pages are one axis; convert "
+        "the set to a single OME-TIFF, such as with bfconvert"
     )
 
 
@@ -87,11 +103,33 @@ def _steps(pixels: Element) -> tuple[dict[str, float], dict[str, str], tuple[str
     return steps, units, tuple(notes)
 
 
+def _positions(pixels: Element, units: dict[str, str]) -> dict[str, float]:
+    """Return the position of the stage in the unit of the pixel size, by axis letter, where all planes agree.
+
+    Along Z it is that of the first plane. A unit other than that of the pixel size, such as "reference frame", is not
+    converted unless both are units of length.
+    """
+    planes = pixels.findall("{*}Plane")
+    found = {}
+    for letter in units.keys() & {*"ZYX"}:
+        stated = [plane for plane in planes if letter != "Z" or plane.get("TheZ") == "0"]
+        texts = {
+            (plane.get(f"Position{letter}"), plane.get(f"Position{letter}Unit", "reference frame")) for plane in stated
+        }
+        if len(texts) != 1:
+            continue
+        ((text, unit),) = texts
+        number, factor = _number(text), conversion(unit_name(unit), units[letter])
+        if number is not None and factor:
+            found[letter] = number * factor
+    return found
+
+
 def _number(text: Any) -> float | None:
     """Return a finite number; None for other text, such as one with a decimal comma."""
     try:
         number = float(text)
-    except ValueError:
+    except (TypeError, ValueError):
         return None
     return number if isfinite(number) else None
 

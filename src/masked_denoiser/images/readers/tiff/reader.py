@@ -15,9 +15,12 @@ from tifffile import TIFF, TiffFile, TiffFileError, TiffPageSeries
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.axes import UNKNOWN
-from masked_denoiser.images.readers.base import ReaderResult, check_pixels, medical_metadata
+from masked_denoiser.images.metadata.declared_fill_values import GDAL_NODATA, fill_values_of
+from masked_denoiser.images.metadata.level_geometry import first_centre, level_ratios
+from masked_denoiser.images.metadata.own_attributes import stored_metadata
+from masked_denoiser.images.metadata.value_calibration import calibration_notes
+from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.converted import Conversion, LevelArray
-from masked_denoiser.images.readers.declared_fill_values import GDAL_NODATA, fill_values_of
 from masked_denoiser.images.readers.orientation import (
     ORIENTATION,
     is_transposed,
@@ -130,13 +133,13 @@ def _describe(
     levels = _levels(tif, series, calibration, path)
     orientation = valid_orientation(series.keyframe.tags.valueof(ORIENTATION))
     stored = open_levels(series, [level.series for level in levels], stack)
-    steps = [_scale_to_level(calibration.steps, series, level.series) for level in levels]
-    return ReaderResult(
+    geometry = [_geometry(calibration, series, level.series) for level in levels]
+    found = ReaderResult(
         tuple(_to_pixels(array, level, orientation) for array, level in zip(stored, levels, strict=True)),
         "".join(a if a in AXES else UNKNOWN for a in levels[0].axes),
         rgb=colour.rgb,
-        pixel_sizes=tuple(_exchange_if_transposed(step, orientation) for step in steps),
-        origins=tuple(_origin_of_level(calibration, step) for step in steps),
+        pixel_sizes=tuple(_exchange_if_transposed(steps, orientation) for steps, _ in geometry),
+        origins=tuple(_exchange_if_transposed(origin, orientation) for _, origin in geometry),
         name=path.name,
         units=_exchange_if_transposed(calibration.units, orientation),
         channel_names=calibration.channel_names,
@@ -155,8 +158,15 @@ def _describe(
             *calibration.notes,
             *orientation_note(orientation),
         ),
-        **medical_metadata(own_attributes_in(tif.ome_metadata or "", str(path)) if tif.is_ome else {}),
     )
+    return _with_stored_metadata(found, tif, levels[0].dtype)
+
+
+def _with_stored_metadata(found: ReaderResult, tif: TiffFile, dtype: np.dtype[Any]) -> ReaderResult:
+    """Return what was found together with what an output of this program stored."""
+    own = own_attributes_in(tif.ome_metadata or "", tif.filename) if tif.is_ome else {}
+    stored = stored_metadata(own, dtype)
+    return replace(found, **stored, notes=(*found.notes, *calibration_notes(stored.get("value_calibration", {}))))
 
 
 def _check_readable(tif: TiffFile, series: TiffPageSeries, path: Path) -> None:
@@ -218,12 +228,11 @@ def _fill_values(level: _Level) -> tuple[float, ...]:
     return values
 
 
-def _origin_of_level(calibration: Calibration, steps: dict[str, float]) -> dict[str, float]:
-    """Return the origin of a level with these pixel sizes: the centre of the pixels that its first is the mean of."""
-    finest = calibration.steps
-    return {a: at + (steps.get(a, 0.0) - finest.get(a, 0.0)) / 2 for a, at in calibration.origin.items()}
-
-
-def _scale_to_level(steps: dict[str, float], series: TiffPageSeries, level: TiffPageSeries) -> dict[str, float]:
-    ratios = {a: full / side for a, full, side in zip(series.axes, series.shape, level.shape, strict=True)}
-    return {a: step * ratios[a] for a, step in steps.items() if a in ratios}
+def _geometry(
+    calibration: Calibration, series: TiffPageSeries, level: TiffPageSeries
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return pixel size and origin of a level by axis letter."""
+    ratios = level_ratios(series.axes, series.shape, level.shape)
+    steps = {a: step for a, step in calibration.steps.items() if a in ratios}
+    origin = {a: first_centre(calibration.origin.get(a, 0.0), step, ratios[a]) for a, step in steps.items()}
+    return {a: step * ratios[a] for a, step in steps.items()}, calibration.origin | origin

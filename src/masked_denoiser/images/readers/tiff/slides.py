@@ -7,13 +7,16 @@ from typing import Any
 
 from tifffile.tifffile import svs_description_metadata
 
-from masked_denoiser.images.readers.tiff.calibration import Calibration, in_micrometers, number_of, parse_xml, positive
+from masked_denoiser.images.readers.tiff.calibration import Calibration, in_micrometers, parse_xml, positive
 from masked_denoiser.images.validation.ome_xml import check_no_doctype
 
 
 def from_aperio(description: str) -> Calibration:
-    """Return the calibration in the description of an Aperio SVS: its `MPP`, in micrometers."""
-    micrometers = number_of(svs_description_metadata(description).get("MPP"))
+    """Return the calibration in the description of an Aperio SVS: its `MPP`, in micrometers.
+
+    Scanners write it with the decimal separator of their country.
+    """
+    micrometers = positive(str(svs_description_metadata(description).get("MPP", "")).replace(",", "."))
     return in_micrometers(Y=micrometers, X=micrometers)
 
 

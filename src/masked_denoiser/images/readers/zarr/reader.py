@@ -20,11 +20,14 @@ import zarr
 from zarr.storage import FsspecStore, LocalStore
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.axes import UNKNOWN, letter_of, unit_name
+from masked_denoiser.images.axes import UNKNOWN, letter_of
+from masked_denoiser.images.metadata.own_attributes import stored_metadata
+from masked_denoiser.images.metadata.units import unit_name
+from masked_denoiser.images.metadata.value_calibration import calibration_notes
 from masked_denoiser.images.readers.arrays.files import files_of
-from masked_denoiser.images.readers.base import ReaderResult, check_pixels, medical_metadata
+from masked_denoiser.images.readers.base import ReaderResult, check_pixels
 from masked_denoiser.images.readers.chunk_cache import cache_blocks
-from masked_denoiser.images.readers.declared_fill_values import fill_values_in_attributes
+from masked_denoiser.images.readers.zarr.attributes import declared_fill_values, packing_of
 from masked_denoiser.images.readers.zarr.checks import check_stored, labels_note, level_paths
 from masked_denoiser.images.readers.zarr.coordinates import dimension_names, image_variables, with_coordinates
 from masked_denoiser.images.source import LazyArray
@@ -41,6 +44,12 @@ _MAX_LEVELS = 64
 
 _LETTER_BY_TYPE = {"time": "T", "channel": "C"}
 _RGB_COLOURS = ("FF0000", "00FF00", "0000FF")
+#: Label of a channel that may be a sample of a colour: none, a number, or the name of the colour.
+_COLOUR_LABEL = r"\s*|(channel|sample|c|ch)?[\s_:-]*\d+|r|g|b|red|green|blue"
+_TAKEN_AS_RGB = (
+    "its three channels, shown in red, green and blue, are taken as the samples of a colour image; --channels each "
+    "denoises them one by one"
+)
 _AXES_BEFORE_0_3 = ("t", "c", "z", "y", "x")
 
 
@@ -104,14 +113,15 @@ def read_zarr_node(node: Any, name: str, path: Path | None = None) -> ReaderResu
 
 def _describe_array(array: zarr.Array[Any], name: str, path: Path | None, notes: tuple[str, ...] = ()) -> ReaderResult:
     axes = "".join(map(letter_of, dimension_names(array)))
-    fills = fill_values_in_attributes(array.attrs.asdict(), np.dtype(array.dtype))
+    packing = packing_of(array.attrs.asdict())
     return ReaderResult(
         (_checked_array(array, name),),
         axes,
         name=name,
         path=path,
-        notes=(*notes, *check_stored([array], name, array.attrs.asdict())),
-        fill_values=fills,
+        notes=(*notes, *check_stored([array], name, array.attrs.asdict()), *calibration_notes(packing)),
+        fill_values=declared_fill_values(array),
+        value_calibration=packing,
         level_paths=level_paths([array]),
     )
 
@@ -167,11 +177,13 @@ def _describe_multiscale(
     steps = [_pixel_sizes(axes, units, image, dataset) for dataset in image["datasets"]]
     pyramids = len(ome["multiscales"])
     notes = (f"{name} contains {pyramids} pyramids; the first was opened",) if pyramids > 1 else ()
-    return ReaderResult(
+    stored = stored_metadata(attributes.get(OWN_ATTRIBUTE), np.dtype(arrays[0].dtype))
+    rgb, colour_notes = _is_rgb(attributes, channels, arrays[0].dtype)
+    found = ReaderResult(
         tuple(_checked_array(a, name) for a in arrays),
         axes,
         name=name,
-        rgb=_is_rgb(attributes, channels, arrays[0].dtype),
+        rgb=rgb,
         pixel_sizes=tuple(steps),
         origins=tuple(_origin(axes, image, dataset) for dataset in image["datasets"]),
         units=units,
@@ -179,11 +191,17 @@ def _describe_multiscale(
         channel_colours=_channel_colours(channels),
         windows=_contrast_windows(channels),
         path=path,
-        notes=(*notes, *labels_note(group, name), *check_stored(arrays, name, attributes)),
+        notes=(
+            *notes,
+            *colour_notes,
+            *labels_note(group, name),
+            *check_stored(arrays, name, attributes),
+            *calibration_notes(stored.get("value_calibration", {})),
+        ),
         level_paths=level_paths(arrays),
-        fill_values=fill_values_in_attributes(arrays[0].attrs.asdict(), np.dtype(arrays[0].dtype)),
-        **medical_metadata(attributes.get(OWN_ATTRIBUTE)),
+        fill_values=declared_fill_values(arrays[0]),
     )
+    return replace(found, **stored)
 
 
 def _channel_names(channels: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -249,11 +267,21 @@ def _origin(axes: str, image: Mapping[str, Any], dataset: Mapping[str, Any]) -> 
     return {a: float(position) for a, position in zip(axes, origin, strict=True)}
 
 
-def _is_rgb(attributes: Mapping[str, Any], channels: Sequence[Mapping[str, Any]], dtype: Any) -> bool:
+def _is_rgb(
+    attributes: Mapping[str, Any], channels: Sequence[Mapping[str, Any]], dtype: Any
+) -> tuple[bool, tuple[str, ...]]:
+    """Return whether the channels are samples of a colour, and a note if that is a guess.
+
+    OME-Zarr does not say so. Channels that are named after dyes or wavelengths are none.
+    """
     own = attributes.get(OWN_ATTRIBUTE, {})
     if "rgb" in own:
-        return bool(own["rgb"])
-    return bool(dtype == np.uint8 and _channel_colours(channels) == _RGB_COLOURS)
+        return bool(own["rgb"]), ()
+    labels = [str(channel.get("label") or "") for channel in channels]
+    named = not all(re.fullmatch(_COLOUR_LABEL, label, re.IGNORECASE) for label in labels)
+    if named or dtype != np.uint8 or _channel_colours(channels) != _RGB_COLOURS:
+        return False, ()
+    return True, (_TAKEN_AS_RGB,)
 
 
 def _checked_array(array: zarr.Array[Any], name: str) -> LazyArray:

@@ -20,7 +20,15 @@ _MILLIMETERS = {
     "millimeter": 1.0, "micrometer": 1e-3, "nanometer": 1e-6, "meter": 1e3, "centimeter": 10.0, "angstrom": 1e-7,
     "inch": 25.4,
 }  # fmt: skip
-_SECONDS = {"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
+_SECONDS = {
+    "second": 1.0,
+    "millisecond": 1e-3,
+    "microsecond": 1e-6,
+    "nanosecond": 1e-9,
+    "minute": 60.0,
+    "hour": 3600.0,
+    "day": 86400.0,
+}
 
 
 def set_geometry(header: Any, source: Source, shape: list[int], template: Any) -> None:

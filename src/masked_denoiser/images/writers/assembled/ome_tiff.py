@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tifffile import TiffWriter
 
+from masked_denoiser.images.metadata.declared_fill_values import GDAL_NODATA
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.assembled.ome_tiff_metadata import check_ome_dtype, ome_metadata
 from masked_denoiser.images.writers.assembled.sink import AssembledSink
@@ -52,7 +53,7 @@ class OmeTiffSink(AssembledSink):
         big = self._path.suffix.lower() == ".btf" or _uncompressed_bytes(layout) > BIGTIFF_THRESHOLD
         with TiffWriter(path, bigtiff=big, ome=True) as tiff:
             for i, level in enumerate(levels):
-                first = {"subifds": len(levels) - 1, "metadata": self._metadata}
+                first = {"subifds": len(levels) - 1, "metadata": self._metadata, "extratags": _fill_value_tag(layout)}
                 page: dict[str, Any] = {"subfiletype": 1, "metadata": None} if i else first
                 tiles = written.track(_tiles(level, layout.axes, options["tile"][0]))
                 tiff.write(tiles, shape=level.shape, dtype=level.dtype, **options, **page)
@@ -72,6 +73,13 @@ def _tiff_options(layout: Layout, alpha: str) -> dict[str, Any]:
     if layout.colour == "S" and layout.sizes["S"] == 4:
         options["extrasamples"] = (_EXTRA_SAMPLES[alpha],)
     return options
+
+
+def _fill_value_tag(layout: Layout) -> list[tuple[int, str, int, str, bool]]:
+    """Return the tag in which GDAL declares the value of missing pixels, of which it knows one."""
+    if len(layout.fill_values) != 1:
+        return []
+    return [(GDAL_NODATA, "s", 0, f"{layout.fill_values[0]:.17g}", True)]
 
 
 def _tiles(level: Any, axes: str, side: int) -> Iterator[np.ndarray[Any, Any]]:

@@ -9,21 +9,12 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from masked_denoiser.errors import ImageError
+from masked_denoiser.images.metadata.units import LENGTH_SYMBOLS, TIME_SYMBOLS
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.layout import Layout
 
 #: NumPy names of the OME pixel types that a denoised image can have.
 OME_DTYPES = frozenset({"int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64"})
-
-_PREFIXES = {
-    "yotta": "Y", "zetta": "Z", "exa": "E", "peta": "P", "tera": "T", "giga": "G", "mega": "M", "kilo": "k",
-    "hecto": "h", "": "", "deci": "d", "centi": "c", "milli": "m", "micro": "µ", "nano": "n", "pico": "p",
-    "femto": "f", "atto": "a", "zepto": "z", "yocto": "y",
-}  # fmt: skip
-_LENGTH_SYMBOLS = {f"{k}meter": f"{v}m" for k, v in _PREFIXES.items()} | {
-    "angstrom": "Å", "inch": "in", "foot": "ft", "yard": "yd", "mile": "mi", "parsec": "pc", "pixel": "pixel",
-}  # fmt: skip
-_TIME_SYMBOLS = {f"{k}second": f"{v}s" for k, v in _PREFIXES.items()} | {"minute": "min", "hour": "h", "day": "d"}
 
 
 def check_ome_dtype(layout: Layout) -> None:
@@ -81,12 +72,12 @@ def _positions(source: Source, layout: Layout) -> dict[str, list[Any]]:
 
 def _length_symbol(unit: str) -> str:
     """Return the symbol of a unit of length; OME calls an unknown unit "reference frame"."""
-    return _unit_symbol(unit, _LENGTH_SYMBOLS) or "reference frame"
+    return _unit_symbol(unit, LENGTH_SYMBOLS) or "reference frame"
 
 
 def _time_increment(source: Source) -> dict[str, Any]:
     # OME has no unknown unit of time, and assumes seconds for a step without a unit.
-    symbol = _unit_symbol(source.units.get("T", ""), _TIME_SYMBOLS)
+    symbol = _unit_symbol(source.units.get("T", ""), TIME_SYMBOLS)
     if "T" not in source.pixel_size or not symbol:
         return {}
     return {"TimeIncrement": float(source.pixel_size["T"]), "TimeIncrementUnit": symbol}
