@@ -157,3 +157,26 @@ def test_reader_is_offered_for_supported_paths(tmp_path):
 )
 def test_contrast_limits(sample, limits):
     np.testing.assert_allclose(contrast_limits(sample), limits, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.arange(600).reshape(20, 30),
+        np.eye(30, dtype=bool),
+        np.ones((20, 30), np.float16),
+        np.zeros((2, 1, 2, 1, 20, 30), np.uint8),
+    ],
+    ids=["int64", "bool", "float16", "6 dimensions"],
+)
+def test_layers_without_words_in_ome_are_plain_tiffs(model, tmp_path, pixels):
+    """napari takes this writer for every .tif that is saved without the name of another one."""
+    path = str(tmp_path / "saved.tif")
+    assert model.add_image(pixels).save(path) == [path]
+    np.testing.assert_array_equal(np.squeeze(tifffile.imread(path)), np.squeeze(pixels))
+
+
+def test_error_of_the_writer_is_seen(model, tmp_path):
+    """napari hides a ValueError."""
+    with pytest.raises(RuntimeError, match=r"cannot hold int64: write to \.ome\.zarr"):
+        model.add_image(np.arange(600).reshape(20, 30)).save(str(tmp_path / "saved.ome.tif"), plugin=PLUGIN)

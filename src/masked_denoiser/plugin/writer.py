@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from masked_denoiser.errors import MaskedDenoiserError
+
 if TYPE_CHECKING:
     from masked_denoiser.images.source import Source
 
 #: Side in pixels of the blocks that are read and written.
 _BLOCK_SIDE = 512
+#: Most dimensions that have a meaning here: T, C, Z, Y and X.
+_MOST_DIMENSIONS = 5
 
 
 def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write an image layer.
 
+    A TIFF that is not named as OME-TIFF is a plain one if OME-XML has no words for the layer, such as 64-bit integers.
     An existing file is replaced only after the layer is written, so that a layer can be saved over its own file.
 
     Args:
@@ -32,7 +37,44 @@ def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         The path.
 
     Raises:
-        ImageError: if the layer cannot be written there.
+        RuntimeError: if the layer cannot be written there. napari hides a ValueError, which our own errors are.
+    """
+    try:
+        if _needs_plain_tiff(Path(path), data, meta):
+            _write_plain_tiff(Path(path), data, meta)
+        else:
+            _write_source(path, data, meta)
+    except MaskedDenoiserError as error:
+        raise RuntimeError(str(error)) from error
+    return [path]
+
+
+def _needs_plain_tiff(path: Path, data: Any, meta: dict[str, Any]) -> bool:
+    from masked_denoiser.images.writers.assembled.ome_tiff_metadata import OME_DTYPES
+
+    finest = data[0] if meta.get("multiscale") else data
+    dimensions = len(finest.shape) - bool(meta.get("rgb"))
+    known = np.dtype(finest.dtype).name in OME_DTYPES and dimensions <= _MOST_DIMENSIONS
+    return path.suffix.lower() in (".tif", ".tiff") and not path.stem.lower().endswith(".ome") and not known
+
+
+def _write_plain_tiff(path: Path, data: Any, meta: dict[str, Any]) -> None:
+    """Write the finest level as napari does: its pixels without axes and sizes."""
+    import tifffile
+
+    pixels = np.asarray(data[0] if meta.get("multiscale") else data)
+    photometric = "rgb" if meta.get("rgb") else "minisblack"
+    with TemporaryDirectory(prefix=".saving.", dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
+        tifffile.imwrite(temporary, pixels, photometric=photometric, compression="zlib")
+        temporary.replace(path)
+
+
+def _write_source(path: str, data: Any, meta: dict[str, Any]) -> None:
+    """Write a layer with all that is known of it.
+
+    Raises:
+        ImageError: if it cannot be written there.
     """
     from masked_denoiser.images.writers.output_path import (
         check_disk_space,
@@ -53,7 +95,6 @@ def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
         _write(temporary, source)
         clear_destination(target, overwrite=True)
         temporary.rename(target)
-    return [path]
 
 
 def source_from_metadata(data: Any, meta: dict[str, Any]) -> Source:

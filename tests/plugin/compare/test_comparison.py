@@ -11,6 +11,7 @@ import pytest
 from napari.components import ViewerModel
 
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
+from masked_denoiser.plugin.layers.view_region import camera_of
 
 TIMEOUT = 120_000
 
@@ -328,3 +329,103 @@ def test_job_ends_live_view(viewer, open_dock, qtbot, plane):
     qtbot.waitUntil(lambda: not dock.live.switch.isChecked(), timeout=TIMEOUT)
     assert visible(viewer) == ["plane denoised"]
     assert "plane live view" not in viewer.layers
+
+
+def test_live_view_starts_again_after_settings_are_changed_back(viewer, open_dock, qtbot, plane):
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    model = dock.model.currentText()
+    dock.live.switch.setChecked(True)
+    for name in ("tiny-gray", model):  # before anything is denoised
+        dock.model.setCurrentText(name)
+        dock.live.live.process_events()
+    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
+    dock.expert.low.setText("low")
+    qtbot.waitUntil(lambda: "is not two numbers" in dock.live.status.text(), timeout=TIMEOUT)
+    assert dock.live.progress_bar.isHidden()
+    dock.expert.low.setText("")
+    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
+
+
+def test_live_view_says_why_it_shows_nothing(viewer, open_dock, qtbot, plane):
+    viewer.add_image(np.stack([plane] * 3), name="stack")
+    dock = open_dock()
+    viewer.dims.ndisplay = 3
+    dock.live.switch.setChecked(True)
+    qtbot.waitUntil(lambda: "leave the 3D view" in dock.live.status.text(), timeout=TIMEOUT)
+    assert dock.live.progress_bar.isHidden()
+    viewer.dims.ndisplay = 2
+    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
+
+
+def test_line_of_a_split_keeps_its_width_on_the_screen(viewer, open_dock, qtbot, plane):
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.denoise_button.click()
+    wait(dock, qtbot)
+    dock.compare.choose("split")
+    line = dock.compare.comparison.split._line
+    camera = camera_of(viewer)
+    before = line.half_width * camera.zoom
+    camera.zoom *= 8
+    assert line.half_width * camera.zoom == pytest.approx(before)
+
+
+def test_banner_is_about_the_chosen_layer(viewer, open_dock, qtbot, plane):
+    """It is hidden while another layer is chosen, whose button must not denoise the wrong one."""
+    flat = viewer.add_image(np.full_like(plane, 7), name="flat")
+    dock = open_dock()
+    dock.expert.noise.setCurrentText("auto")
+    dock.denoise_button.click()
+    other = viewer.add_image(plane, name="other")  # which the viewer selects
+    wait(dock, qtbot)
+    assert dock.presenter.layer is other
+    assert dock.banner.isHidden()
+    assert "layer 'flat'" in dock.messages.toPlainText()
+    viewer.layers.selection.active = flat
+    assert not dock.banner.isHidden()
+
+
+def test_removed_region_is_not_replaced_by_the_whole_image(viewer, open_dock, qtbot, plane):
+    viewer.add_image(plane, name="plane")
+    shapes = viewer.add_shapes([[[10, 10], [10, 40], [40, 40], [40, 10]]], name="cells")
+    viewer.layers.selection.active = viewer.layers["plane"]
+    dock = open_dock()
+    dock.region.setCurrentText("shapes layer cells")
+    viewer.layers.remove(shapes)
+    dock.denoise_button.click()
+    wait(dock, qtbot)
+    assert "no longer exists" in dock.messages.toPlainText()
+    assert "plane denoised" not in viewer.layers
+    viewer.add_shapes([[[10, 10], [10, 40], [40, 40], [40, 10]]], name="others")
+    assert dock.region.currentText() == "shapes layer cells"
+
+
+def test_axes_and_slices_of_a_layer_are_remembered(viewer, open_dock, qtbot, plane):
+    stack, other = viewer.add_image(np.stack([plane] * 5), name="stack"), viewer.add_image(plane, name="other")
+    viewer.layers.selection.active = stack
+    dock = open_dock()
+    dock.expert.axes.setText("TYX")
+    dock.expert.slices.ranges["T"].setText("1:3")
+    viewer.layers.selection.active = other
+    assert dock.presenter.view.part() == ("YX", "")
+    viewer.layers.selection.active = stack
+    assert dock.presenter.view.part() == ("TYX", "T=1:3")
+    stack.axis_labels = ("z", "y", "x")
+    assert dock.presenter.view.part()[0] == "ZYX"
+
+
+def test_wheel_changes_only_fields_with_the_focus(viewer, open_dock, qtbot, plane):
+    from qtpy.QtCore import QPoint, QPointF, Qt
+    from qtpy.QtGui import QWheelEvent
+    from qtpy.QtWidgets import QApplication
+
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    before = dock.model.currentIndex()
+    modifiers, phase = Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase
+    event = QWheelEvent(
+        QPointF(5, 5), QPointF(5, 5), QPoint(0, -120), QPoint(0, -120), Qt.MouseButton.NoButton, modifiers, phase, False
+    )
+    QApplication.sendEvent(dock.model, event)
+    assert dock.model.currentIndex() == before

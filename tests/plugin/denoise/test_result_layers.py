@@ -178,3 +178,45 @@ def test_removed_result_is_freed(viewer: ViewerModel, results: ResultLayers) -> 
     viewer.layers.remove("source denoised")
     gc.collect()
     assert pixels() is None
+
+
+def test_a_result_returns_when_what_was_shown_instead_is_removed(viewer: ViewerModel, results: ResultLayers) -> None:
+    source = viewer.add_image(PIXELS, name="source")
+    show(results, source, result())
+    results.show_separately(source, LayerUpdate("live", (PIXELS,)))
+    assert visible(viewer) == ["source live view"]
+    viewer.layers.remove("source live view")
+    assert visible(viewer) == ["source denoised"]
+
+
+def test_result_is_not_what_was_removed(viewer: ViewerModel, results: ResultLayers) -> None:
+    source = viewer.add_image(PIXELS, name="source")
+    show(results, source, result())
+    show(results, source, LayerUpdate("residual", (PIXELS.astype(np.float32),), limits=(-1.0, 1.0)))
+    assert visible(viewer) == ["source removed"]
+    results.show_original(source, True)
+    results.show_original(source, False)
+    assert visible(viewer) == ["source denoised"]
+
+
+def test_removed_layers_are_released(viewer: ViewerModel, results: ResultLayers) -> None:
+    """napari keeps the layer that was active last."""
+    source, other = viewer.add_image(PIXELS, name="source"), viewer.add_image(PIXELS, name="other")
+    show(results, source, result())
+    results.show_original(source, True)
+    references = [weakref.ref(source), weakref.ref(viewer.layers["source denoised"])]
+    viewer.layers.remove(source)
+    viewer.layers.remove("source denoised")
+    viewer.layers.selection = {other}
+    del source
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
+
+
+def test_dock_that_is_opened_again_knows_the_results(viewer: ViewerModel) -> None:
+    source = viewer.add_image(PIXELS, name="source")
+    show(ResultLayers.of(viewer), source, result())
+    assert ResultLayers.of(viewer).has_results(source)
+    assert not ResultLayers.of(ViewerModel()).has_results(source)
+    reference = weakref.ref(viewer.layers["source denoised"])
+    assert ResultLayers.of(viewer).is_result(reference())

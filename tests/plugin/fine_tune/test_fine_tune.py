@@ -286,7 +286,8 @@ def test_long_loss_curves_are_binned_to_means():
     np.testing.assert_allclose(np.array(history.losses) * 5000, history.steps)
     for _ in range(2):
         history.add_validation(Validated(10, {"a": 1.0}, {}, True, np.zeros((1, 1, 3))))
-    assert history.psnr == {"a": [1.0]}
+    history.add_validation(Validated(20, {"b": 2.0}, {}, True, np.zeros((1, 1, 3))))
+    assert history.psnr == {"a": {10: 1.0}, "b": {20: 2.0}}
 
 
 @pytest.mark.parametrize(

@@ -70,3 +70,15 @@ def test_slider_and_field_agree(card, qtbot):
     assert emitted.args == [1.5]
     card.show_strength(0.8)
     assert (card.slider.value(), card.strength_label.text()) == (8, "0.8")
+
+
+def test_settings_that_are_changed_and_changed_back_are_measured(card, qtbot):
+    card.state_of_test.layer = Image(np.random.default_rng(0).normal(100, 10, (300, 300)).astype(np.float32))
+    form = card.state_of_test.form
+    card.expand(animate=False)
+    qtbot.waitUntil(lambda: card.state.text() == "trying treatments on a sample ...", timeout=TIMEOUT)
+    card.state_of_test.form = Form(model="tiny-gray", device="cpu")
+    card.presenter.process_events()
+    card.state_of_test.form = form
+    qtbot.waitUntil(lambda: not card.presenter.busy and card.state.text() == "", timeout=TIMEOUT)
+    assert not card.plan.isHidden()

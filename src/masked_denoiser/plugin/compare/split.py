@@ -39,6 +39,7 @@ class Split:
         self._data: Any = None
         self._axis, self._line = 0, SplitLine(0.0, 1.0, 0.0)
         viewer.mouse_drag_callbacks.append(self._drag)
+        camera_of(viewer).events.zoom.connect(self._zoomed)
 
     @property
     def is_intact(self) -> bool:
@@ -51,6 +52,7 @@ class Split:
         """Ignore the viewer from now on."""
         if self._drag in self._viewer.mouse_drag_callbacks:
             self._viewer.mouse_drag_callbacks.remove(self._drag)
+        camera_of(self._viewer).events.zoom.disconnect(self._zoomed)
 
     def show(self, layer: Any, result: Any, axes: str | None) -> None:
         """Show a split with the line in the middle of the canvas.
@@ -82,11 +84,21 @@ class Split:
 
     def move_to(self, point: Any) -> None:
         """Move the line to a point of the world, and draw it as wide as the zoom requires."""
-        shifted = np.array(point, float)
-        shifted[self._viewer.dims.displayed[-1]] += _LINE_PIXELS / camera_of(self._viewer).zoom
         self._line.position = self._position_of(point)
-        self._line.half_width = abs(self._position_of(shifted) - self._line.position)
+        self._line.half_width = self._length_of(_LINE_PIXELS, point)
         self._layer.refresh(extent=False, thumbnail=False, highlight=False)
+
+    def _length_of(self, pixels: float, point: Any) -> float:
+        """Return how many pixels of the layer this number of pixels of the screen is at a point of the world."""
+        shifted = np.array(point, float)
+        shifted[self._viewer.dims.displayed[-1]] += pixels / camera_of(self._viewer).zoom
+        return abs(self._position_of(shifted) - self._position_of(point))
+
+    def _zoomed(self, _event: Any = None) -> None:
+        """Draw the line as wide as before on the screen."""
+        if self._layer is not None and self.is_intact:
+            self._line.half_width = self._length_of(_LINE_PIXELS, self.centre())
+            self._layer.refresh(extent=False, thumbnail=False, highlight=False)
 
     def centre(self) -> Any:
         """Return the centre of the canvas in the world."""
@@ -101,7 +113,7 @@ class Split:
         if layer is None or not self.is_intact:
             return
         distance = abs(self._position_of(event.position) - self._line.position)
-        if distance > _GRAB_PIXELS * self._line.half_width / _LINE_PIXELS and "Shift" not in event.modifiers:
+        if distance > self._length_of(_GRAB_PIXELS, event.position) and "Shift" not in event.modifiers:
             return
         camera = camera_of(viewer)
         panning, camera.mouse_pan = camera.mouse_pan, False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.models.catalogue import AUTO, list_models
@@ -23,6 +24,12 @@ class LayerChoiceView(Protocol):
 
     def show_axes(self, letters: str, hint: str) -> None:
         """Show the axes of the chosen layer, and a hint where they come from."""
+
+    def part(self) -> tuple[str, str]:
+        """Return the axes and the slices of the chosen layer as they were typed."""
+
+    def show_part(self, axes: str, slices: str, guessed: bool) -> None:
+        """Fill in axes and slices if the chosen layer has the same axes, or as many that are only guessed."""
 
     def suggest_paths(self, name: str, path: Path | None) -> None:
         """Suggest output paths for a layer of this name and file."""
@@ -66,6 +73,7 @@ class LayerChooser:
         self._layers: list[Any] = []
         self.layer: Any = None
         self._shape: tuple[int, ...] = ()
+        self._parts: WeakKeyDictionary[Any, tuple[str, str]] = WeakKeyDictionary()  # typed for other layers
         for signal in layer_list_signals(viewer):
             signal.connect(self._layers_changed)
         viewer.layers.selection.events.active.connect(self._active_changed)
@@ -106,10 +114,12 @@ class LayerChooser:
         for layer in self._layers:
             layer.events.name.disconnect(self._renamed)
             layer.events.data.disconnect(self._data_changed)
+            layer.events.axis_labels.disconnect(self._labels_changed)
         self._layers = [layer for layer in self._viewer.layers if _is_image(layer) and not self._is_view(layer)]
         for layer in self._layers:
             layer.events.name.connect(self._renamed)
             layer.events.data.connect(self._data_changed)
+            layer.events.axis_labels.connect(self._labels_changed)
         if self.layer not in self._layers:
             # The last layer is on top of the others.
             candidates = [layer for layer in self._layers if not self._is_result(layer)]
@@ -130,7 +140,13 @@ class LayerChooser:
         layer = self.layer
         if event.source is layer and layer.data.shape != self._shape:
             self.layer = None
+            self._parts.pop(layer, None)
             self._set_layer(layer)
+
+    def _labels_changed(self, event: Any) -> None:
+        """Read the axes again after the chosen layer got other names of axes."""
+        if event.source is self.layer:
+            self._show_axes(event.source)
 
     def _renamed(self, event: Any) -> None:
         if event.source is self.layer:
@@ -145,6 +161,8 @@ class LayerChooser:
     def _set_layer(self, layer: Any) -> None:
         if layer is self.layer:
             return
+        if self.layer is not None:
+            self._parts[self.layer] = self._view.part()
         self.layer = layer
         self._view.show_banner("")  # it was about another layer
         if layer is None:
@@ -154,13 +172,18 @@ class LayerChooser:
             return
         self._shape = tuple(layer.data.shape)
         self._view.show_notes(layer_notes(layer))
+        self._show_axes(layer)
+        if layer in self._parts:
+            self._view.show_part(*self._parts[layer], guessed=True)
+        self._view.suggest_paths(layer.name, layer_path(layer))
+        self.on_change()
+
+    def _show_axes(self, layer: Any) -> None:
         try:
             axes = layer_axes(layer)
             self._view.show_axes(axes.letters, "guessed from the shape" if axes.guessed else "from the layer")
         except ImageError as error:
             self._view.show_axes("", str(error))
-        self._view.suggest_paths(layer.name, layer_path(layer))
-        self.on_change()
 
 
 def _model_names() -> list[str]:

@@ -8,31 +8,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from masked_denoiser.errors import FormError, MaskedDenoiserError
+from masked_denoiser.errors import MaskedDenoiserError
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing, Progress
 from masked_denoiser.messages import Message
 from masked_denoiser.plugin.denoise import task as tasks
 from masked_denoiser.plugin.denoise.form import Form, Request
+from masked_denoiser.plugin.denoise.form_actions import FormActions
 from masked_denoiser.plugin.denoise.last_settings import remember_settings
 from masked_denoiser.plugin.denoise.layer_chooser import LayerChooser
 from masked_denoiser.plugin.denoise.layer_part import ShapesList
+from masked_denoiser.plugin.denoise.left_unchanged import LeftUnchangedJob
 from masked_denoiser.plugin.denoise.request import RequestBuilder
 from masked_denoiser.plugin.denoise.results.actions import ResultActions
 from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
 from masked_denoiser.plugin.denoise.results.two_models import ComparisonCancelled, ModelsCompared
 from masked_denoiser.plugin.denoise.view import DenoiseView
-from masked_denoiser.plugin.layers.settings_record import settings_of
-from masked_denoiser.plugin.layers.source import RECORD_KEY
 from masked_denoiser.plugin.shared.background_task import TaskEnded, TaskRunner
 from masked_denoiser.plugin.shared.models_and_devices import ModelsAndDevices, find_models_and_devices
-from masked_denoiser.plugin.shared.task_view import errors_shown
 from masked_denoiser.plugin.shared.wording import NOTIFIED_SECONDS, closing_question, describe_error, describe_job_end
 
 _log = logging.getLogger(__name__)
 
 
 class DenoisePresenter:
-    """Presenter of the form, the background task, the `results`, the `chooser` of layers, and `actions` on results.
+    """Presenter of form, background task, `results`, `chooser` of layers, `actions` on results, and `form_actions`.
 
     While it is `busy`, call `process_events` about twenty times a second.
     """
@@ -41,18 +40,19 @@ class DenoisePresenter:
         self._viewer, self._view = viewer, view
         self.view = view
         self._runner, self._discovery = TaskRunner(), TaskRunner()
-        self._results = self.results = ResultLayers(viewer)
+        self._results = self.results = ResultLayers.of(viewer)
+        self._unchanged = LeftUnchangedJob(view, self._results)
         self.chooser = LayerChooser(viewer, view, self._results.is_result, self._results.is_view)
         self.chooser.on_change = self._layer_chosen
         self._requests = RequestBuilder(viewer, view)
         self.actions = ResultActions(view, self._runner, self._results, self._layer, self._preview_request)
+        self.form_actions = FormActions(viewer, view, self._requests, self._layer)
         self._shapes = ShapesList(viewer, view.show_shapes)
         self._request: Request | None = None
         self._source_layer: Any = None
         self._cancel_reason = ""
         self._existing: tasks.OutputExists | None = None
-        self._unchanged: tuple[Request, Any] | None = None
-        self._finished = False
+        self._finished = self._nothing_kept = False
         viewer.layers.events.removed.connect(self._layer_removed)
         self._discovery.start(find_models_and_devices)
         view.start_polling()
@@ -82,6 +82,7 @@ class DenoisePresenter:
         self.chooser.choose(number)
 
     def _layer_chosen(self) -> None:
+        self._unchanged.follow(self.chooser.layer)
         self.update_comparison()
         self._view.layer_chosen()
 
@@ -98,23 +99,11 @@ class DenoisePresenter:
         """Repeat the last job, or start one, without the measurement that found too little noise."""
         if self._runner.running:
             return
-        request, layer = self._unchanged or (None, None)
-        if request is None or layer is not self.chooser.layer:
+        request = self._unchanged.request_of(self.chooser.layer)
+        if request is None:
             self._request_and_start(preview=False, noise="none")
         else:
             self._request_and_start(preview=request.preview, noise="none", replaced=request.output)
-
-    def repeat_settings(self) -> None:
-        """Fill in the settings with which the selected result layer was made."""
-        active = self._viewer.layers.selection.active
-        record = active.metadata.get(RECORD_KEY) if active is not None else None
-        try:
-            model, device, options = settings_of(record)
-        except FormError as error:
-            self._view.show_error(describe_error(error))
-            return
-        self._view.show_settings(model, device, options)
-        self._view.show_message(f"settings of layer '{active.name}'")
 
     def may_close(self) -> bool:
         """Ask whether to close the dock, if a job is running; return the answer."""
@@ -130,18 +119,6 @@ class DenoisePresenter:
         if self._runner.running:
             self._results.mark_incomplete()
             self._results.end()
-
-    def copy_command(self) -> None:
-        """Copy the equivalent command line to the clipboard."""
-        with errors_shown(self._view):
-            text = self._requests.command(self._layer(), self._view.form())
-            self._view.copy(text)
-            self._view.show_message(f"copied: {text}")
-
-    def fill_current_slice(self) -> None:
-        """Fill in the displayed slice."""
-        with errors_shown(self._view):
-            self._view.show_slice(self._requests.current_slice(self._layer(), self._view.form()))
 
     def cancel(self, reason: str = "") -> None:
         """Cancel the job after the current tile.
@@ -159,6 +136,7 @@ class DenoisePresenter:
         if self._runner.running and self._request is not None:
             _log.warning("the dock was closed and its job was cancelled; output: %s", self._request.output or "none")
         self.chooser.disconnect()
+        self._viewer.layers.events.removed.disconnect(self._layer_removed)
         self._shapes.disconnect()
         self._discovery.stop()
         self._runner.stop()
@@ -211,8 +189,8 @@ class DenoisePresenter:
 
     def _start(self, request: Request) -> None:
         self._request, self._cancel_reason, self._existing, self._finished = request, "", None, False
-        self._unchanged = None
-        self._view.show_banner("")
+        self._nothing_kept = False
+        self._unchanged.forget()
         self._results.begin(self._source_layer, request.output)
         self._view.set_running(True)
         self._runner.start(partial(tasks.denoise, request))
@@ -230,9 +208,9 @@ class DenoisePresenter:
                 self._results.show(event)
                 self.update_comparison()
             case tasks.LeftUnchanged(reason):
-                self._unchanged = (self._request, self._source_layer) if self._request is not None else None
                 self._finished = True
-                self._view.show_banner(reason)
+                if self._request is not None:
+                    self._unchanged.remember(self._request, self._source_layer, reason, self.chooser.layer)
             case ModelsCompared():
                 self.actions.show_compared(event)
             case ComparisonCancelled(role):
@@ -245,6 +223,9 @@ class DenoisePresenter:
                 self._finished = isinstance(event, Finished)
                 if not self._finished:
                     self._results.mark_incomplete()
+                    self._nothing_kept = (
+                        not event.progress.done and self._request is not None and not self._request.output
+                    )
                 self._results.refresh(force=True)
                 self._view.show_end(self._describe_end(event), event.progress.seconds >= NOTIFIED_SECONDS)
             case TaskEnded(error):
@@ -267,6 +248,8 @@ class DenoisePresenter:
             self._show_error(error)
         elif self._existing is not None:
             self._resolve_existing(self._existing)
+        if self._nothing_kept:
+            self._results.remove_current()
         if not self._runner.running:
             self._request = self._source_layer = self.actions.layer = None
             self._results.end()
@@ -291,6 +274,7 @@ class DenoisePresenter:
     def _layer_removed(self, event: Any) -> None:
         """Cancel the task if its input layer was removed, or the layer of its result in memory."""
         self._results.layer_removed(event.value)
+        self._unchanged.layer_removed(event.value)
         self.update_comparison()
         if not self._runner.running:
             return

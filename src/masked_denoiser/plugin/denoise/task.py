@@ -87,7 +87,7 @@ def ask_about(existing: OutputExists, ask: Callable[..., str]) -> Literal["resum
         answer = ask(f"{existing.path} is the unfinished output of an earlier job.", "Resume", "Start again", "Stop")
     else:
         answer = ask(f"{existing.path} exists.", "Overwrite", "Stop")
-    return None if answer in ("Stop", "") else "resume" if answer == "Resume" else "overwrite"
+    return "resume" if answer == "Resume" else "overwrite" if answer in ("Start again", "Overwrite") else None
 
 
 def denoise(request: Request, cancel: threading.Event) -> Iterator[Any]:

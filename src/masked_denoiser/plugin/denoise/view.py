@@ -58,6 +58,9 @@ class DenoiseView(AskingView, Protocol):
     def layer_chosen(self) -> None:
         """React to another chosen layer."""
 
+    def part(self) -> tuple[str, str]:
+        """Return the axes and the slices of the chosen layer as they were typed."""
+
     def show_part(self, axes: str, slices: str, guessed: bool) -> None:
         """Fill in axes and slices if the chosen layer has the same axes, or as many that are only guessed."""
 

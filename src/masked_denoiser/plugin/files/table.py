@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 
 from masked_denoiser.images.discovery import name_of
 from masked_denoiser.plugin.files.view import FileStatus
+from masked_denoiser.plugin.shared.widgets.message_log import ERROR_COLOUR
 
 
 class FilesTable(QTableWidget):
@@ -44,7 +45,8 @@ class FilesTable(QTableWidget):
                 self.setItem(number, column, item)
             item.setText(text)
             item.setToolTip("\n".join((file.image, file.state, *file.notes)))
-            item.setForeground(QColor("#ff6b6b") if file.failed and column else self.palette().text())
+            # Without a colour of its own, a row follows the theme.
+            item.setData(Qt.ItemDataRole.ForegroundRole, QColor(ERROR_COLOUR) if file.failed and column else None)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802 (Qt's name)
         """Draw the table, or the hint while it is empty."""

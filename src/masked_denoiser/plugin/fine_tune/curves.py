@@ -50,10 +50,10 @@ class Curves(QWidget):
         if set(self._psnr_curves) - set(history.psnr):
             self.psnr.clear()
             self._psnr_curves = {}
-        for number, (noise, values) in enumerate(history.psnr.items()):
+        for number, (noise, scores) in enumerate(history.psnr.items()):
             if noise not in self._psnr_curves:
                 self._psnr_curves[noise] = self._add_psnr_curve(noise, number)
-            self._psnr_curves[noise].setData(history.validation_steps[: len(values)], values)
+            self._psnr_curves[noise].setData(list(scores), list(scores.values()))
         self.legend.setText(_legend(list(history.psnr)))
 
     def _add_psnr_curve(self, noise: str, number: int) -> Any:

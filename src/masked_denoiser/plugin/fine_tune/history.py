@@ -16,14 +16,12 @@ class TrainingHistory:
 
     Attributes:
         steps, losses: points of the loss curve, each the mean of one or several steps.
-        validation_steps: steps of the validations.
-        psnr: PSNR in dB of each validation by noise; the trained noise comes first.
+        psnr: steps of the validations and PSNR in dB, by noise; the trained noise comes first.
     """
 
     steps: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
-    validation_steps: list[int] = field(default_factory=list)
-    psnr: dict[str, list[float]] = field(default_factory=dict)
+    psnr: dict[str, dict[int, float]] = field(default_factory=dict)
 
     def add_step(self, event: Stepped) -> None:
         """Add the loss of a step."""
@@ -35,11 +33,8 @@ class TrainingHistory:
 
     def add_validation(self, event: Validated) -> None:
         """Add the scores of a validation, unless this step has been validated before."""
-        if event.step in self.validation_steps:
-            return
-        self.validation_steps.append(event.step)
         for noise, value in event.psnr.items():
-            self.psnr.setdefault(noise, []).append(value)
+            self.psnr.setdefault(noise, {}).setdefault(event.step, value)
 
 
 def _average_pairs(values: list[float]) -> list[float]:

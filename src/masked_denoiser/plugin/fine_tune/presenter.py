@@ -58,7 +58,7 @@ class FineTunePresenter:
         self._result: tasks.TrainingResult | None = None
         self._existing: tasks.TrainingExists | None = None
         self._noisy = ""
-        self._history = TrainingHistory()
+        self._history, self._shown_name = TrainingHistory(), ""
         for signal in layer_list_signals(viewer):
             signal.connect(self._layers_changed)
         SIGNALS.model_saved.connect(self._list_models)
@@ -208,8 +208,8 @@ class FineTunePresenter:
             case tasks.TrainingPrepared(_, messages):
                 # Only now, so that an invalid request does not discard the earlier result.
                 self._result = None
-                if self._request is not None and not self._request.resume:
-                    self._history = TrainingHistory()
+                if self._request is not None and (not self._request.resume or self._request.name != self._shown_name):
+                    self._history, self._shown_name = TrainingHistory(), self._request.name
                 for message in messages:
                     self._view.show_message(message)
                 self._view.show_progress(None, "first validation")
@@ -280,7 +280,10 @@ class FineTunePresenter:
         active = self._viewer.layers.selection.active
         index = layers.index(active) if active in layers else len(layers) - 1
         self._view.show_layers([layer.name for layer in layers], index, _places(self._layers, layers))
+        region = self._view.shapes_name()
         self._view.show_shapes([layer.name for layer in shapes], _places(self._shapes, shapes))
+        if region and not self._view.shapes_name():
+            self._view.show_error(f"Shapes layer '{region}' was removed: the region is the whole image")
         self._layers, self._shapes = layers, shapes
 
     def _shapes_changed(self, _event: Any = None) -> None:

@@ -87,6 +87,8 @@ class LiveView:
         self._wanted_since = 0.0
         self._image: LiveImage | None = None
         self._engine: LiveEngine | None = None
+        self._started = False  # since it was switched on
+        self._status, self._note = LiveStatus(""), ""
         self._paused = self._changed = False
         self._ended: str | None = None
         self._version = 0
@@ -108,10 +110,10 @@ class LiveView:
         if layer is self._source:
             return
         self.switch_off()
-        self._source, self._ended = layer, None
+        self._source, self._ended, self._started, self._note = layer, None, False, ""
         for event in _watched(layer):
             event.connect(self._data_changed)
-        self._panel.show_live(True, "loading the model", None)
+        self._show_status(LiveStatus("loading the model"))
         self._follow()
 
     def switch_off(self, text: str = "") -> None:
@@ -147,7 +149,7 @@ class LiveView:
                 continue  # of an engine that was replaced
             if isinstance(event, LiveStatus):
                 self._changed = self._changed or event.changed
-                self._panel.show_live(True, event.text, event.share)
+                self._show_status(event)
             elif isinstance(event, TaskEnded) and event.error is not None:
                 self._failed(event.error)
         if self._source is not None and self._ended is not None:
@@ -181,24 +183,26 @@ class LiveView:
         try:
             settings = _Settings.of(self._panel.form(), self._version)
         except MaskedDenoiserError as error:
-            self._panel.show_live(True, describe_error(error), None)
+            self._show_note(describe_error(error))
             return
-        if settings == self._settings:
-            if self._engine is not None:
-                self._engine.look_at(self._view())
+        if settings == self._settings and self._engine is not None:
+            view = self._view()
+            self._engine.look_at(view)
+            self._show_note("" if view is not None else self._describe_hidden())
             return
+        self._show_note("")
         now = time.monotonic()
         if settings != self._wanted:
             self._wanted, self._wanted_since = settings, now
             self._stop_engine()
-        settled = self._settings is None or now - self._wanted_since >= _SETTLING_SECONDS
+        settled = not self._started or now - self._wanted_since >= _SETTLING_SECONDS
         # Measuring the noise cannot be interrupted: wait for it, so that threads do not pile up.
         if settled and not self._runner.running:
             self._start(settings)
 
     def _start(self, settings: _Settings) -> None:
         """Start with an empty cache."""
-        self._settings = settings
+        self._settings, self._started = settings, True
         try:
             self._image = live_image(self._source, settings.axes or None, CellCache(self.cache_bytes))
         except MaskedDenoiserError as error:
@@ -209,7 +213,7 @@ class LiveView:
         self._layer = self._results().show_separately(self._source, update)
         self._engine = LiveEngine(self._image, settings.model, settings.device, settings.options)
         self._runner.start(self._engine.run)
-        self._panel.show_live(True, "loading the model", None)
+        self._show_status(LiveStatus("loading the model"))
         if split is not None:
             self._panel.update_comparison()
 
@@ -219,9 +223,31 @@ class LiveView:
         shown = self._shown()
         return None if shown is None else current_view(self._viewer, shown, axes, levels, self._panel.canvas_size())
 
+    def _show_status(self, status: LiveStatus) -> None:
+        """Show what the background task does, unless a note says why it does nothing."""
+        self._status = status
+        if not self._note:
+            self._panel.show_live(True, status.text, status.share)
+
+    def _show_note(self, note: str) -> None:
+        """Show why nothing is denoised, or, for an empty note, what the background task does."""
+        if note == self._note:
+            return
+        self._note = note
+        if note:
+            self._panel.show_live(True, note, 1.0)
+        else:
+            self._show_status(self._status)
+
+    def _describe_hidden(self) -> str:
+        """Return why there is no view to denoise."""
+        if self._viewer.dims.ndisplay != 2:
+            return "the live view is shown in two dimensions; leave the 3D view"
+        return "nothing of the layer is in view" if self._shown() is not None else "the live view is hidden"
+
     def _stop_engine(self) -> None:
         self._runner.cancel()
-        self._engine = self._image = None
+        self._engine = self._image = self._settings = None
         self._changed = False
 
     def _failed(self, error: BaseException) -> None:

@@ -57,6 +57,8 @@ class NoiseCardPresenter:
         """Measure the noise of the chosen layer as long as the card is shown."""
         self._wanted = shown
         self.process_events()
+        if not shown:
+            self._watch(None)
 
     def stop(self) -> None:
         """Stop, because the window closes."""
@@ -70,7 +72,8 @@ class NoiseCardPresenter:
             self._cancel_if_changed()
         for event in self._runner.poll():
             if self._outdated:
-                self._outdated = not isinstance(event, TaskEnded)
+                if isinstance(event, TaskEnded):  # settings that are the same again were not measured to the end
+                    self._outdated, self._measured = False, ()
             elif isinstance(event, NoiseFigures):
                 self._view.show_figures(event)
                 self._view.show_state("trying treatments on a sample ...")

@@ -159,13 +159,17 @@ class TaskDock(TaskWidget):
             notify(text)
 
     def ask(self, question: str, *choices: str) -> str:
-        """Ask a question with a button for each choice; return the choice, the last one if the box is closed."""
+        """Ask a question with a button for each choice; return the choice, the last one if the box is closed.
+
+        The last choice changes nothing: it has the focus, so that Enter cannot destroy anything.
+        """
         box = QMessageBox(QMessageBox.Icon.Question, "Masked Denoiser", question, parent=self)
         buttons = [box.addButton(choice, QMessageBox.ButtonRole.ActionRole) for choice in choices]
         box.setEscapeButton(buttons[-1])
+        box.setDefaultButton(buttons[-1])
         box.exec()
-        clicked = box.clickedButton()
-        return str(clicked.text()) if clicked is not None else choices[-1]
+        clicked = box.clickedButton()  # whose text may have got an accelerator from the desktop
+        return choices[buttons.index(clicked)] if clicked in buttons else choices[-1]
 
     def event(self, event: QEvent | None) -> bool:
         """Cancel all tasks when napari removes the widget from its dock, as it does to close the dock."""

@@ -8,42 +8,41 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
 from masked_denoiser.plugin.denoise.results.job_layers import JobLayers
+from masked_denoiser.plugin.denoise.results.new_layer import name_of, new_layer
 from masked_denoiser.plugin.denoise.task import LayerUpdate, Role
 from masked_denoiser.plugin.layers.removal import remove_layer
 from masked_denoiser.plugin.layers.source import OUTPUT_KEY, RECORD_KEY
 from masked_denoiser.plugin.shared.refresh_pace import RefreshPace
 
-#: Suffix of a layer's name by its role.
-_SUFFIXES: dict[Role, str] = {
-    "result": "denoised",
-    "std": "standard deviation",
-    "preview": "preview",
-    "second": "preview by another model",
-    "residual": "removed",
-    "live": "live view",
-    "split": "before | after",
-}
-
-#: Colormap of what was removed: green and violet for positive and negative, white for 0.
-_RESIDUAL_COLORMAP = "PiYG"
+#: Roles of layers that show the denoised image.
+_COMPARABLE: tuple[Role, ...] = ("result", "preview", "second", "live")
 
 
 class ResultLayers:
     """Result layers of the dock. All methods must be called from the GUI thread."""
 
     def __init__(self, viewer: Any) -> None:
-        self._viewer = viewer
-        self._inputs: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # input layer of each result
+        self._viewer_reference = ref(viewer)
+        self._inputs: WeakKeyDictionary[Any, ref[Any]] = WeakKeyDictionary()  # input layer of each result
         self._roles: WeakKeyDictionary[Any, Role] = WeakKeyDictionary()
         self._hidden: WeakSet[Any] = WeakSet()  # input layers that were hidden here
-        self._seen: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # result that was visible before the input
-        self._output_layers: dict[tuple[Path, Role], Any] = {}
+        self._seen: WeakKeyDictionary[Any, ref[Any]] = WeakKeyDictionary()  # result that was visible before the input
+        self._output_layers: WeakValueDictionary[tuple[Path, Role], Any] = WeakValueDictionary()
         self._temporary_names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # until a job replaces the pixels
         self._pace = RefreshPace()
         self._job = JobLayers()
+
+    @classmethod
+    def of(cls, viewer: Any) -> ResultLayers:
+        """Return the result layers of a viewer, which a dock that is opened again finds as they were."""
+        return _OF_VIEWERS.setdefault(viewer, cls(viewer))
+
+    @property
+    def _viewer(self) -> Any:
+        return self._viewer_reference()
 
     def begin(self, layer: Any, output: Path | None) -> None:
         """Prepare for a job: copy the display settings of its input layer, which may be removed while the job runs."""
@@ -122,14 +121,14 @@ class ResultLayers:
             layer: the input layer.
             live: whether a live view is a result, too.
         """
-        roles = ("result", "preview", "second", "live") if live else ("result", "preview", "second")
+        roles = _COMPARABLE if live else ("result", "preview", "second")
         results = [result for result in self._results_of(layer) if self._roles[result] in roles]
         visible = [result for result in results if result.visible]
         return next(reversed(visible or results), None)
 
     def clear(self, layer: Any) -> None:
         """Remove all results of an input layer from the viewer; files stay."""
-        for result in [other for other, source in self._inputs.items() if source is layer]:
+        for result in [other for other, source in self._inputs.items() if source() is layer]:
             remove_layer(self._viewer, result)
 
     def show_result(self, layer: Any, preferred: Any = None) -> None:
@@ -147,10 +146,11 @@ class ResultLayers:
         """Show an input layer instead of its results, or the result that was visible before instead of it."""
         results = self._results_of(layer)
         visible = [result for result in results if result.visible]
-        if shown and visible:
-            self._seen[layer] = visible[-1]
-        seen = self._seen.get(layer)
-        chosen = seen if seen in results else next(reversed(results), None)
+        comparable = [result for result in results if self._roles[result] in _COMPARABLE]
+        if shown and (seen := [result for result in visible if result in comparable]):
+            self._seen[layer] = ref(seen[-1])
+        before = self._seen[layer]() if layer in self._seen else None
+        chosen = before if before in comparable else next(reversed(comparable or results), None)
         for result in results:
             result.visible = not shown and result is chosen
         layer.visible = shown or not results
@@ -160,11 +160,29 @@ class ResultLayers:
         results = self._results_of(layer)  # of an input that was removed
         if results and not any(result.visible for result in results):
             results[-1].visible = True
-        source = self._inputs.pop(layer, None)
-        if source in self._hidden and not self.has_results(source):
+        reference = self._inputs.pop(layer, None)
+        source = reference() if reference is not None else None
+        if source is not None and source in self._viewer.layers:
+            self._fill_gap(source, layer)
+        for key in [key for key, other in self._output_layers.items() if other is layer]:
+            del self._output_layers[key]
+
+    def _fill_gap(self, source: Any, removed: Any) -> None:
+        """Show another result, or the input if it was hidden for the removed layer, which was the only visible one."""
+        results = self._results_of(source)
+        if not results and source in self._hidden:
             self._hidden.discard(source)
             source.visible = True
-        self._output_layers = {key: other for key, other in self._output_layers.items() if other is not layer}
+            return
+        latest = self.latest_result(source, live=True)
+        gap = removed.visible and not source.visible and not any(result.visible for result in results)
+        if gap and latest is not None:
+            latest.visible = True
+
+    def remove_current(self) -> None:
+        """Remove the layers of the job from the viewer, because they show nothing but the input."""
+        for layer in list(self._job.current.values()):
+            remove_layer(self._viewer, layer)
 
     def show(self, update: LayerUpdate) -> None:
         """Add a layer, or update the one of this job or of an earlier job with the same output."""
@@ -176,12 +194,12 @@ class ResultLayers:
         layer = layer if layer is not None else self._previous_layer(update.role)
         data: Any = list(update.levels) if len(update.levels) > 1 else update.levels[0]
         if layer is None or not self._fits(layer, update):
-            self._replace(layer, self._make(update, data), update)
+            self._replace(layer, new_layer(self._job, update, data), update)
             return
         layer.data = data
         _place(layer, self._job.placement(update))
         if self._temporary_names.pop(layer, None) == layer.name:
-            layer.name = self._name(update.role)
+            layer.name = name_of(self._job, update.role)
         if update.limits is not None:
             layer.contrast_limits = update.limits
         self._remember(layer, update)
@@ -197,33 +215,9 @@ class ResultLayers:
         with self._pace.measure():
             layer.refresh(extent=False)
 
-    def _name(self, role: Role) -> str:
-        return f"{self._job.name} {_SUFFIXES[role]}"
-
     def _follow_source(self) -> None:
         if self._job.source in self._viewer.layers:
             self._job.follow_source()
-
-    def _make(self, update: LayerUpdate, data: Any) -> Any:
-        """Return a new layer."""
-        from napari.layers import Image
-
-        state = self._job.state | {
-            "name": self._name(update.role),
-            "multiscale": len(update.levels) > 1,
-        }
-        state |= self._job.placement(update)
-        if update.role in ("std", "residual"):
-            state |= {"rgb": False, "visible": update.role == "residual"}
-        if update.role == "residual":
-            state |= {"colormap": _RESIDUAL_COLORMAP, "gamma": 1.0, "blending": "translucent"}
-        if update.limits is not None:
-            state |= {"contrast_limits": update.limits}
-        layer = Image(data, cache=False, **state)
-        if update.limits is None and self._job.limits_range is not None:
-            layer.contrast_limits_range = self._job.limits_range
-        layer.bounding_box.visible = update.role in ("preview", "second", "live")
-        return layer
 
     def _replace(self, old: Any, new: Any, update: LayerUpdate) -> None:
         """Insert a layer directly above its input, without changing which layers are selected; remove an old one."""
@@ -231,7 +225,7 @@ class ResultLayers:
         selected = [layer for layer in layers if layer in layers.selection and layer is not old]
         place = self._place_for(update.role)
         if self._job.source is not None:
-            self._inputs[new] = self._job.source
+            self._inputs[new] = ref(self._job.source)
         self._roles[new] = update.role
         self._remember(new, update)
         layers.insert(place, new)
@@ -262,7 +256,7 @@ class ResultLayers:
 
     def _results_of(self, source: Any) -> list[Any]:
         """Return the results of an input layer, except standard deviations, the most recent one last."""
-        layers = [layer for layer, other in self._inputs.items() if other is source and self._roles[layer] != "std"]
+        layers = [layer for layer, other in self._inputs.items() if other() is source and self._roles[layer] != "std"]
         return [layer for layer in layers if layer in self._viewer.layers]
 
     def _remember(self, layer: Any, update: LayerUpdate) -> None:
@@ -287,7 +281,11 @@ class ResultLayers:
         colour = bool(self._job.state["rgb"]) and update.role not in ("std", "residual")
         ndim = len(update.levels[0].shape) - colour
         kind = (layer.multiscale, layer.ndim, bool(layer.rgb)) == (len(update.levels) > 1, ndim, colour)
-        return kind and self._inputs.get(layer) is self._job.source
+        reference = self._inputs.get(layer)
+        return kind and reference is not None and reference() is self._job.source
+
+
+_OF_VIEWERS: WeakKeyDictionary[Any, ResultLayers] = WeakKeyDictionary()
 
 
 def _place(layer: Any, placement: dict[str, Any]) -> None:

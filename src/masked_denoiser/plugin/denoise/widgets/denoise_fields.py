@@ -83,6 +83,10 @@ class DenoiseFields(TaskDock):
         """Show why nothing was denoised, with a button to do it anyway; hide the banner if the text is empty."""
         self.banner.show_text(text)
 
+    def part(self) -> tuple[str, str]:
+        """Return the axes and the slices of the chosen layer as they were typed."""
+        return self.expert.axes.text(), self.expert.slices.text()
+
     def show_part(self, axes: str, slices: str, guessed: bool) -> None:
         """Fill in axes and slices if the chosen layer has the same axes, or as many that are only guessed."""
         self.expert.show_part(axes, slices, guessed)

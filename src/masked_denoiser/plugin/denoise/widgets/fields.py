@@ -38,6 +38,7 @@ class RegionField(QComboBox):
 
     def __init__(self) -> None:
         super().__init__()
+        self._names: list[str] = []
         self.addItems(list(_KINDS))
         self.setToolTip("Rectangle to denoise. A Shapes layer gives its selected shape, or else its last one")
 
@@ -52,13 +53,18 @@ class RegionField(QComboBox):
         return self.currentText().removeprefix(_SHAPES_PREFIX) if self.kind == "shapes" else ""
 
     def show_shapes(self, names: list[str]) -> None:
-        """Set the list of Shapes layers, and keep the choice if possible, even of a layer that was renamed."""
+        """Set the list of Shapes layers, and keep the choice, even of a layer that was renamed or removed.
+
+        A removed layer stays in the list as long as it is chosen: the whole image instead would not be what was asked.
+        """
         texts = [*_KINDS, *(f"{_SHAPES_PREFIX}{name}" for name in names)]
         before, number = self.currentText(), self.currentIndex()
-        renamed = before not in texts and len(texts) == self.count()
+        if before not in texts and self.shapes in self._names and len(names) == len(self._names):
+            before = texts[number]
+        self._names = list(names)
         self.clear()
-        self.addItems(texts)
-        self.setCurrentIndex(number if renamed else max(0, self.findText(before)))
+        self.addItems(texts if before in texts else [*texts, before])
+        self.setCurrentText(before)
 
 
 class SlicesField(QWidget):

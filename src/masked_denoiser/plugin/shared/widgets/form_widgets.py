@@ -9,12 +9,15 @@ from weakref import WeakMethod
 from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
     QComboBox,
     QFormLayout,
     QHBoxLayout,
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QSlider,
     QSpinBox,
     QTabWidget,
     QVBoxLayout,
@@ -153,6 +156,27 @@ def scroll_with_pinned(dock: QWidget, content: QWidget, pinned: QWidget) -> None
     outer.addWidget(pinned)
 
 
+class WheelGuard(QObject):
+    """Event filter that leaves the wheel to the scroll area while the mouse is over a field without the focus."""
+
+    def guard(self, content: QWidget) -> None:
+        """Guard all fields in a widget."""
+        for kind in (QComboBox, QAbstractSpinBox, QSlider):
+            for field in content.findChildren(kind):
+                field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+                field.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 (Qt's name)
+        """Ignore the wheel over a field that has not the focus."""
+        if event is None or event.type() != QEvent.Type.Wheel or not isinstance(watched, QWidget):
+            return False
+        focus = QApplication.focusWidget()
+        if focus is not None and (focus is watched or watched.isAncestorOf(focus)):
+            return False
+        event.ignore()
+        return True
+
+
 class VerticalScrollArea(QScrollArea):
     """Scroll area that scrolls vertically only and is never narrower than its content."""
 
@@ -163,6 +187,8 @@ class VerticalScrollArea(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setWidget(content)
         content.installEventFilter(self)
+        self._wheel = WheelGuard(self)
+        self._wheel.guard(content)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 (Qt's name)
         """Give the content the height that its wrapped lines need, which Qt's scroll areas do not ask for."""

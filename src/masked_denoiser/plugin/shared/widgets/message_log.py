@@ -10,12 +10,12 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QTextEdit, QToolBut
 #: Height in pixels of the unfolded log.
 _LOG_HEIGHT = 150
 
-#: Style of the title of an error.
-_ERROR_STYLE = "color:#ff6b6b"
+#: Colour of the word that marks an error, visible on the backgrounds of napari's dark and light theme.
+ERROR_COLOUR = "#e5484d"
 
 
 class MessageLog(QWidget):
-    """The last message and, unfolded, all of them: lines of text, with errors in red."""
+    """The last message and, unfolded, all of them: lines of text, with errors marked in red."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class MessageLog(QWidget):
 
     def add_error(self, text: str) -> None:
         """Append an error."""
-        self._append(f'<span style="{_ERROR_STYLE}"><b>Error:</b> {escape(text)}</span>')
+        self._append(f'<span><b style="color:{ERROR_COLOUR}">Error:</b> {escape(text)}</span>')
 
     def clear(self) -> None:
         """Remove all messages."""
