@@ -83,4 +83,4 @@ def remove_leftovers(path: Path) -> None:
 
 
 def _prefix(path: Path) -> str:
-    return f".{path.name[:_REPEATED_CHARACTERS]}.{zlib.crc32(path.name.encode()):08x}."
+    return f".{path.name[:_REPEATED_CHARACTERS]}.{zlib.crc32(os.fsencode(path.name)):08x}."

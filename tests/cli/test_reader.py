@@ -21,8 +21,7 @@ from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.batch.outputs import Pair
 from masked_denoiser.jobs.batch.prepare import Preparer
-from masked_denoiser.jobs.cluster import worker
-from masked_denoiser.jobs.cluster.worker import Run
+from masked_denoiser.jobs.cluster.worker_checks import Run, check_worker
 from masked_denoiser.jobs.prepare import prepare_file
 from masked_denoiser.jobs.resolve_job import resolve_job
 from masked_denoiser.jobs.spec.job_file import read_job_file, write_job_file
@@ -172,8 +171,8 @@ def test_a_job_without_its_reader_says_so(foo, tmp_path, file, model, capsys):
     assert "reader 'gone-reader' is not installed" in capsys.readouterr().err
     here = Run("run", without.to_json(), ("", b""), "cpu", torch.__version__)
     with pytest.raises(JobError, match=r"the worker on .*: reader 'gone-reader' is not installed.*; install it on all"):
-        worker._check_worker(here, without)
-    worker._check_worker(here, job)
+        check_worker(here, without)
+    check_worker(here, job)
 
 
 def test_a_list_reports_what_a_plugin_cannot_read(foo, tmp_path, file, model, capsys):

@@ -29,7 +29,8 @@ def check_further_outputs(arguments: Namespace, source: Source) -> None:
     if arguments.report:
         from masked_denoiser.evaluation.report.write import check_report_path
 
-        check_report_path(Path(arguments.report))
+        written = [Path(path) for path in (arguments.output, arguments.residual) if path]
+        check_report_path(Path(arguments.report), [*source.inputs, *written])
         _check_absent(Path(arguments.report), "report", arguments)
 
 

@@ -79,23 +79,24 @@ def cancel_on_interrupt(
 ) -> Iterator[None]:
     """Set `cancel` and print `note` on the first Ctrl-C within the `with` block; then restore the previous handler.
 
-    SIGTERM does the same: clusters and `timeout` send it before they kill a process.
+    SIGTERM does the same: clusters and `timeout` send it before they kill a process. A signal that the process ignores,
+    as one in the background of a script does, stays ignored.
     """
-    signals = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.getsignal(number) for number in signals}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def handle(number: int, _frame: FrameType | None) -> None:
         cancel.set()
         signal.signal(number, previous[signal.Signals(number)])
         print_note(note)
 
-    for number in signals:
+    for number in previous:
         signal.signal(number, handle)
     try:
         yield
     finally:
-        for number in signals:
-            signal.signal(number, previous[number])
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def make_bar(pipeline: Pipeline | ClusterPipeline, quiet: bool, title: str = "denoising") -> tqdm[None]:

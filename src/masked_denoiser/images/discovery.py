@@ -52,9 +52,15 @@ def find_images(inputs: Sequence[str], reader: str = "") -> list[str]:
     images: dict[str, str] = {}
     for text in inputs:
         for image in _expand(text, plugin):
-            # Links are not resolved: two names are two images.
-            images.setdefault(image if is_address(image) else os.path.normpath(Path.cwd() / image), image)
+            images.setdefault(image if is_address(image) else _identity_of(image), image)
     return list(images.values())
+
+
+def _identity_of(image: str) -> str:
+    """Return what two paths of one image have in common. A link is an image of its own, unlike its folder."""
+    located, part = split_locator(image)
+    path = Path(located).expanduser().absolute()
+    return f"{path.parent.resolve() / path.name}\0{part}"
 
 
 def is_address(text: str) -> bool:
@@ -116,6 +122,8 @@ def _is_image_folder(path: Path, plugin: PluginReader | None) -> bool:
 
 
 def _expand(text: str, plugin: PluginReader | None) -> list[str]:
+    if not text:
+        raise ImageError("an input is empty, as of a variable that is not set; name an image or a folder")
     if is_address(text):
         return [text]
     if is_pattern(text):
@@ -148,9 +156,7 @@ def _list_parts(path: Path) -> list[str]:
     reader = find_reader(path)
     if reader is not None and reader.is_installed:
         return reader.list_parts(path)
-    if (
-        suffix_of(path.name).lower().startswith(".ome.")
-    ):  # the positions of a stage; other TIFFs have copies of one image
+    if suffix_of(path.name).lower().startswith(".ome."):  # positions; other TIFFs have copies of one image
         from masked_denoiser.images.readers.tiff.reader import list_positions
 
         return list_positions(path)
@@ -228,10 +234,9 @@ def images_in(folder: Path, reader: str = "") -> list[str]:
 
 def _nested_note(folder: Path) -> str:
     """Return how to reach DICOM series in folders of a folder, as on a medium with an index; "" if there are none."""
-    nested = nested_series(folder)
-    return (
-        f"; {nested.relative_to(folder)} holds a DICOM series: '{folder}/**' stands for all of them" if nested else ""
-    )
+    if (nested := nested_series(folder)) is None:
+        return ""
+    return f"; {nested.relative_to(folder)} holds a DICOM series: '{folder}/**' stands for all of them"
 
 
 def skipped_files(inputs: Iterable[object]) -> list[str]:
@@ -253,13 +258,10 @@ def skipped_files(inputs: Iterable[object]) -> list[str]:
                 f"skipped {len(names)} {'file' if len(names) == 1 else 'files'} with unknown suffixes in {folder}: "
                 f"{listed}; name or rename them to include them"
             )
-        if broken := [path.name for path in sorted(folder.iterdir()) if _is_broken_link(path)]:
+        links = [path.name for path in sorted(folder.iterdir()) if path.is_symlink() and not path.exists()]
+        if broken := [name for name in links if suffix_of(name)]:
             notes.append(f"skipped links in {folder} to files that are not there: {', '.join(broken[:_LISTED])}")
     return notes
-
-
-def _is_broken_link(path: Path) -> bool:
-    return path.is_symlink() and not path.exists() and bool(suffix_of(path.name))
 
 
 def _unknown_images(folder: Path) -> Iterator[str]:

@@ -29,9 +29,11 @@ from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.region import Region
 from masked_denoiser.jobs.spec.resolve import planes_of
 from masked_denoiser.jobs.spec.resolved_job import ResolvedJob
+from masked_denoiser.jobs.storage.complete_output import check_same_job, recorded_tile
+from masked_denoiser.jobs.storage.input_pixels import check_same_pixels
 from masked_denoiser.jobs.storage.journal import Journal, lock_output
 from masked_denoiser.jobs.storage.lock import OutputLock
-from masked_denoiser.jobs.storage.output import check_existing, check_same_job, open_output, std_path
+from masked_denoiser.jobs.storage.output import check_existing, open_output, std_path
 from masked_denoiser.models.catalogue import AUTO, load_model
 from masked_denoiser.models.file import Model
 from masked_denoiser.version import program_version
@@ -88,11 +90,11 @@ def prepare_file(
     Raises:
         MaskedDenoiserError: before anything is written, if anything does not fit.
     """
-    path, options = Path(output), options or Options()
+    path, options = Path(output).expanduser(), options or Options()
     executor = executor or LocalExecutor(report, cpu_fallback=options.cpu_as_last_resort)
     check_output(path, source)
     source = readable_source(source, options)
-    resolve = partial(resolve_job, source, output, model=model, device=device, executor=executor, report=report)
+    resolve = partial(resolve_job, source, path, model=model, device=device, executor=executor, report=report)
     chosen = options.precision == "auto"
     with ExitStack() as undo:
         lock = lock_output(path, *([std_path(path)] if options.std else []))
@@ -100,7 +102,9 @@ def prepare_file(
         try:
             continued = check_existing(path, source, options.std, resume, overwrite)
         except AlreadyCompleteError:
-            check_same_job(path, resolve(options=options).job, chosen_precision=chosen)
+            job = resolve(options=recorded_tile(path, options)).job
+            check_same_job(path, job, chosen_precision=chosen)
+            check_same_pixels(path, source, job)
             raise
         resolved = resolve(options=Journal.restore_tile(path, options) if continued else options)
         if continued:
@@ -174,6 +178,7 @@ def prepare_job(
             continued = check_existing(path, source, job.std, resume, overwrite)
         except AlreadyCompleteError:
             check_same_job(path, job)
+            check_same_pixels(path, source, job)
             raise
         resolved = _continued(ResolvedJob(job, source, model, chosen, (message,)), job, executor)
         prepared = _open_pipeline(executor, resolved, lock, continued=continued, overwrite=overwrite)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from masked_denoiser.errors import ImageError
+from masked_denoiser.errors import ImageError, JobError
 from masked_denoiser.images.lazy_arrays import with_axes
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
@@ -23,8 +23,9 @@ from masked_denoiser.images.writers.output_path import (
     discard_output,
     estimate_bytes,
     kind_of,
+    working_folder,
 )
-from masked_denoiser.jobs.storage.journal import lock_output
+from masked_denoiser.jobs.storage.journal import Journal, lock_output
 
 #: Side in pixels of the blocks that are read and written.
 _BLOCK_SIDE = 512
@@ -43,9 +44,14 @@ def check_residual(path: Path, source: Source, outputs: Sequence[Path], *, overw
         overwrite: whether an existing residual is replaced.
 
     Raises:
+        JobError: if an unfinished job writes there.
         ImageError: if the path has no known suffix, is the image or an output, or cannot be written.
     """
     check_output(path, source)
+    if Journal.path_for(path).exists():
+        raise JobError(
+            f"{path} is the unfinished output of a job: finish it with --resume, or write the residual elsewhere"
+        )
     if kind_of(path) == "DICOM":
         raise ImageError(f"{path}: a residual has negative values, which DICOM may not store; write to .nii.gz")
     for output in outputs:
@@ -92,6 +98,8 @@ def write_residual(
     )
     attributes = {"settings": {"anonymize": True}} if anonymize else {}
     with lock_output(path):
+        if working_folder(path).exists() and not path.exists():  # of a residual whose process was killed
+            discard_output(path)
         sink = create_sink(path, gray, chunk=_BLOCK_SIDE, overwrite=overwrite, dtype=np.float32, attributes=attributes)
         _write_blocks(sink, path, source, result, progress)
 

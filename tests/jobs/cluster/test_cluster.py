@@ -17,14 +17,17 @@ import zarr
 from masked_denoiser.errors import DamagedError, JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
+from masked_denoiser.inference.tune_precision import is_bfloat16_fast
 from masked_denoiser.jobs.batch.outputs import Pair
 from masked_denoiser.jobs.cluster import worker as remote
 from masked_denoiser.jobs.cluster.cluster import Cluster
 from masked_denoiser.jobs.cluster.task_queue import TaskQueue
-from masked_denoiser.jobs.cluster.worker import Run, denoise_group, pack_model, register_run
+from masked_denoiser.jobs.cluster.worker import denoise_group, pack_model, register_run
+from masked_denoiser.jobs.cluster.worker_checks import Run, find_problem
 from masked_denoiser.jobs.executor import open_executor
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Finishing, Progress
 from masked_denoiser.jobs.prepare import prepare_file
+from masked_denoiser.jobs.resolve_job import resolve_job
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.messages import Message
@@ -312,3 +315,42 @@ def test_missing_packages_are_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "masked_denoiser.jobs.cluster.cluster", raising=False)
     with pytest.raises(JobError, match=r"clusters need dask\.distributed; install it"), open_executor(workers=2):
         pass
+
+
+def test_workers_are_checked_before_an_earlier_output_is_replaced(cluster, image, tmp_path, monkeypatch):
+    output = tmp_path / "out.ome.zarr"
+    with open_image(image) as source, prepare_file(source, output, model=tiny_model(), options=OPTIONS) as prepared:
+        list(prepared.pipeline.run())
+    before = fingerprint(output)
+    problem = JobError("the worker on nowhere does not find in.zarr")
+    real_run = cluster.client.run
+
+    def run(function, *arguments, **options):
+        return {"tcp://nowhere": problem} if function is find_problem else real_run(function, *arguments, **options)
+
+    monkeypatch.setattr(cluster.client, "run", run)
+    with open_image(image) as source, pytest.raises(JobError, match="on nowhere"):
+        prepare_file(source, output, model=tiny_model(), options=OPTIONS, executor=cluster, overwrite=True)
+    assert fingerprint(output) == before
+    assert leftovers(output) == []
+
+
+@pytest.mark.parametrize("lacking", ["input", "output"])
+def test_worker_says_what_it_lacks(image, tmp_path, lacking):
+    with open_image(image) as source:
+        job = resolve_job(source, tmp_path / "out.ome.zarr", model=tiny_model(), options=OPTIONS).job
+    run = Run("", replace(job, **{lacking: "/nowhere/a.ome.zarr"}).to_json(), ("", b""), "cpu", torch.__version__)
+    assert "/nowhere" in str(find_problem(run))
+    run = replace(run, job=job.to_json())
+    assert find_problem(replace(run, is_bfloat16_fast=is_bfloat16_fast(torch.device("cpu")))) is None
+
+
+def test_file_error_of_a_worker_is_no_lost_connection(cluster, image, tmp_path):
+    queue = object.__new__(TaskQueue)
+    future = cluster.client.submit(_raise_permission_error, pure=False)
+    with pytest.raises(JobError, match=r"a worker cannot read or write .*Permission denied"):
+        queue._result(future, (0, 0))
+
+
+def _raise_permission_error():
+    raise PermissionError(13, "Permission denied", "/data/out.ome.zarr")

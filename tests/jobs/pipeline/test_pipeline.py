@@ -314,7 +314,7 @@ def test_torn_record_is_dropped_and_damaged_journal_refused(tmp_path):
         (Options(noise="none", intensity=(5.0, 5.0)), "empty"),
         (Options(noise="none", tile=30), "tile side 30"),
         (Options(noise="none", channels="rgb"), "each"),
-        (Options(noise="none", seed=-1), "negative"),
+        (Options(noise="none", seed=-1), "seed is -1; choose 0 to"),
         (Options(noise="none", ome_zarr="0.3"), "OME-Zarr 0.3 cannot be written; choose 0.4 or 0.5"),
     ],
 )
@@ -382,7 +382,10 @@ def test_journal_without_output_is_not_resumed(tmp_path, suffix):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [(Options(noise="none", intensity=(0, float("inf"))), "finite"), (Options(noise="none", seed=2**64), "below")],
+    [
+        (Options(noise="none", intensity=(0, float("inf"))), "finite"),
+        (Options(noise="none", seed=2**64), "choose 0"),
+    ],
 )
 def test_out_of_range_numbers_are_refused(options, words):
     with pytest.raises(JobError, match=words):

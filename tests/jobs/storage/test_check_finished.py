@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ import zarr
 
 from masked_denoiser.cli.main import main
 from masked_denoiser.errors import JobError, OutputError
+from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.writers.zarr_pyramid import FolderSink
-from masked_denoiser.jobs.pipeline.events import Finished
+from masked_denoiser.jobs.pipeline.events import Finished, TileDone
+from masked_denoiser.jobs.prepare import prepare_file
+from masked_denoiser.jobs.spec.options import Options
 from tests.jobs.job_cases import fingerprint, make_input
 from tests.jobs.storage.test_completeness import finish, interrupt, prepare, refuse
 
@@ -131,3 +135,32 @@ def test_damaged_lower_levels_are_written_again(image: Path, tmp_path: Path) -> 
         list(prepared.pipeline.run())
     finish(large, tmp_path / "whole.ome.zarr")
     assert fingerprint(output) == fingerprint(tmp_path / "whole.ome.zarr")
+
+
+def test_damage_across_tiles_is_no_change(tmp_path: Path) -> None:
+    """What counts as damaged depends on the rectangle that is read, here on tiles that are no multiples of 32."""
+    pixels = np.random.default_rng(0).integers(0, 255, (400, 400), dtype=np.uint8)
+    codec = zarr.codecs.ZstdCodec(checksum=True)
+    array = zarr.create_array(
+        tmp_path / "in.zarr", shape=pixels.shape, chunks=(100, 100), dtype="u1", compressors=codec
+    )
+    array[:] = pixels
+    chunk = tmp_path / "in.zarr" / "c" / "0" / "0"
+    content = bytearray(chunk.read_bytes())
+    content[5000:5050] = bytes(50)
+    chunk.write_bytes(content)
+    tiny_model(channels=1).save(tmp_path / "tiny.safetensors")
+    options = Options(noise="none", tile=112, batch=1, on_error="skip")
+
+    def prepare_skipping(**how: bool) -> Any:
+        source, model = open_image(tmp_path / "in.zarr"), tmp_path / "tiny.safetensors"
+        return prepare_file(source, tmp_path / "out.ome.zarr", model=model, options=options, device="cpu", **how)
+
+    with prepare_skipping() as prepared:
+        for event in prepared.pipeline.run():
+            if isinstance(event, TileDone) and event.progress.done == 5:
+                prepared.pipeline.cancel.set()
+    (tmp_path / "in.zarr" / "zarr.json").touch()
+    os.utime(chunk)  # so that all groups are compared
+    with prepare_skipping(resume=True) as prepared:
+        assert isinstance(list(prepared.pipeline.run())[-1], Finished)

@@ -19,7 +19,7 @@ from masked_denoiser.images.selection import open_part
 from masked_denoiser.images.source import Source
 from masked_denoiser.jobs.batch.outputs import is_batch
 from masked_denoiser.jobs.prepare import prepare_file, prepare_job
-from masked_denoiser.jobs.resolve_job import resolve_job
+from masked_denoiser.jobs.resolve_job import readable_source, resolve_job
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.job_file import read_job_file, write_job_file
 from masked_denoiser.models.catalogue import AUTO
@@ -27,6 +27,7 @@ from masked_denoiser.models.catalogue import AUTO
 
 def denoise(arguments: Namespace) -> int:
     """Denoise a file to a file, or several into a folder; return 0 if done, 1 if one failed, 130 if cancelled."""
+    _expand_home(arguments)
     if is_batch(arguments.input, arguments.output, arguments.reader):
         if arguments.residual or arguments.report:
             raise JobError("--residual and --report are files of one image; denoise the images one by one")
@@ -45,6 +46,14 @@ def denoise(arguments: Namespace) -> int:
         if arguments.save_job:
             return _save_job(resolve_job(source, arguments.output, **request).job, arguments)
         return _run_one(source, request, arguments)
+
+
+def _expand_home(arguments: Namespace) -> None:
+    """Replace `~` in the paths of outputs, which a shell leaves in quoted ones."""
+    for name in ("output", "residual", "report", "save_job"):
+        if path := getattr(arguments, name):
+            slash = "/" if path.endswith("/") else ""
+            setattr(arguments, name, f"{Path(path).expanduser()}{slash}")
 
 
 def _check_one(arguments: Namespace) -> None:
@@ -77,7 +86,7 @@ def _run_one(source: Source, request: dict[str, Any], arguments: Namespace) -> i
     else:
         code = run_job(prepared, arguments)
     if not code:
-        write_further_outputs(arguments, source)
+        write_further_outputs(arguments, readable_source(source, request["options"]))
     return code
 
 

@@ -88,7 +88,10 @@ def _report_file(event: FileEnded, title: str, arguments: Namespace) -> None:
         if arguments.debug:
             traceback.print_exception(event.error)
         tqdm.write(f"masked-denoiser: {title}: {outcome.reason}", file=sys.stderr)
-    elif not arguments.quiet:
+        return
+    if outcome.damage and arguments.quiet:  # lost pixels are reported even with --quiet
+        tqdm.write(f"{title}: {describe_damage(outcome.damage)}", file=sys.stderr)
+    if not arguments.quiet:
         duration = f" in {readable_time(outcome.seconds)}" if outcome.state == "done" else ""
         tqdm.write(f"{title}: {outcome.state}{duration}", file=sys.stderr)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from masked_denoiser.errors import PictureError
 from masked_denoiser.evaluation.report import figures, page
 from masked_denoiser.evaluation.residual import ResidualSummary, judged_removals, summarize
 from masked_denoiser.images.source import Source
+from masked_denoiser.images.validation.file_identity import find_overlap
 
 #: Largest change of a regional mean, in standard errors, that is expected of noise.
 _EXPECTED_CHANGE = 5.0
@@ -20,14 +22,25 @@ _EXPECTED_CHANGE = 5.0
 _CITATION = "H. Chen et al., Masked Image Training for Generalizable Deep Image Denoising, CVPR 2023, arXiv 2303.13132"
 
 
-def check_report_path(path: Path) -> None:
-    """Check before a job that its report has a suitable name.
+def check_report_path(path: Path, apart: Iterable[Path] = ()) -> None:
+    """Check before a job that its report has a suitable name and place.
+
+    Args:
+        path: of the report.
+        apart: images in which it may not lie, such as the folder of a zarr.
 
     Raises:
-        PictureError: if the path does not end in .html.
+        PictureError: if the path does not end in .html, or cannot be written.
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise PictureError(f"{path} does not end in .html; give the report such a name")
+    folder = path.absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise PictureError(f"{folder} is not a folder that can be written to; write the report elsewhere")
+    if (image := find_overlap(path, [other for other in apart if other.is_dir()])) is not None:
+        raise PictureError(f"{path} lies in the image {image}; write the report elsewhere")
+    if any(image == parent for image in apart for parent in path.parents):
+        raise PictureError(f"{path} lies in an output of the job; write the report elsewhere")
 
 
 def write_report(path: Path, source: Source, result: Source, attributes: Mapping[str, Any]) -> None:

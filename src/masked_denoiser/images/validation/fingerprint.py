@@ -69,6 +69,11 @@ def file_times(source: Source) -> int:
     return zlib.crc32("\n".join(times).encode()) if times else 0
 
 
+def changed_at(source: Source) -> float:
+    """Return when a file of an image was changed or put there last, in seconds since 1970; 0 if it has none."""
+    return max((max(s.st_mtime, s.st_ctime) for _, s in _sampled_files(source)), default=0.0)
+
+
 def checksum(pixels: np.ndarray[Any, Any], start: int = 0) -> int:
     """Return the CRC-32 of pixels in C order and little-endian, continued from that of earlier pixels."""
     little_endian = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))

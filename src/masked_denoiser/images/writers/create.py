@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from masked_denoiser.atomic_file import remove_leftovers
+from masked_denoiser.errors import ImageError
 from masked_denoiser.images.choices import OmeZarr
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.base import Sink
@@ -157,6 +158,21 @@ def _open_assembled(
 
 
 def _sink_class(path: Path) -> type[AssembledSink]:
+    """Return the class that writes files of a format.
+
+    Raises:
+        ImageError: that names the extra to install, if the library of the format is missing.
+    """
+    try:
+        return _import_sink(path)
+    except ImportError as error:
+        extra = "em" if kind_of(path) == "MRC" else "medical"
+        raise ImageError(
+            f"{path}: writing {kind_of(path)} needs {error.name}: pip install 'napari-masked-denoiser[{extra}]'"
+        ) from error
+
+
+def _import_sink(path: Path) -> type[AssembledSink]:
     match kind_of(path):
         case "NIfTI":
             from masked_denoiser.images.writers.assembled.nifti import NiftiSink

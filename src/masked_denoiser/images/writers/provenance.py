@@ -18,10 +18,12 @@ from masked_denoiser.images.zarr_files import OWN_ATTRIBUTE
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
-    """Return the attributes of an output; {} for other files and images without attributes."""
+    """Return the attributes of an output; {} for other files, images without attributes, and missing libraries."""
     try:
         attributes = _read(path)
     except (OSError, ValueError, RecursionError, ElementTree.ParseError, BaseZarrError, TiffFileError, ImageError):
+        return {}
+    except ImportError:  # of the library of a format, without which it cannot be written either
         return {}
     return attributes if isinstance(attributes, dict) else {}
 

@@ -39,11 +39,18 @@ def is_batch(inputs: Sequence[str], output: str, reader: str = "") -> bool:
     The output of a folder is a folder if its name has no suffix.
 
     Raises:
+        ListError: if an input or the output is empty.
         ImageError: if the reader is not installed.
     """
+    if not output or not all(inputs):
+        raise ListError("an input or the output is empty, as of a variable that is not set; name it")
     if len(inputs) > 1 or is_pattern(inputs[0]) or _is_plain_folder(Path(inputs[0]).expanduser(), reader):
         return True
-    if output.endswith(("/", os.sep)) or (_is_plain_folder(Path(output)) and not _is_series(Path(output))):
+    folder = Path(output).expanduser()
+    names_image = folder.name.lower().endswith(_ENDINGS)  # of which a shell may have completed the slash
+    if output.endswith(("/", os.sep)) and not names_image:
+        return True
+    if _is_plain_folder(folder) and not _is_series(folder):
         return True
     return not Path(output).suffix and Path(inputs[0]).expanduser().is_dir()
 

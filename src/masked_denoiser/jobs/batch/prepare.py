@@ -69,11 +69,12 @@ class Preparer:
         """
         from masked_denoiser.images.open import open_image
         from masked_denoiser.jobs.prepare import prepare_file
-        from masked_denoiser.jobs.resolve_job import model_name
+        from masked_denoiser.jobs.resolve_job import model_name, readable_source
         from masked_denoiser.jobs.spec.options import Options
         from masked_denoiser.jobs.spec.resolve import resolve_channels
 
         with (self.open or partial(open_image, reader=self.reader))(pair.input) as source:
+            source = readable_source(source, self.options or Options())
             options = resolve_channels(source, self.model, self.options or Options())
             prepared = prepare_file(
                 source,

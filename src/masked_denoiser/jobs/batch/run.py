@@ -30,7 +30,9 @@ _STATES: tuple[ImageState, ...] = ("done", "already complete", "failed", "cancel
 _EXPECTED = (MaskedDenoiserError, OSError, MemoryError)
 
 #: Errors of a device, a decoder or a defect of this program; they must not cost the hours of work on other images.
-_UNEXPECTED = (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError)
+_UNEXPECTED = (
+    RuntimeError, ValueError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError, ImportError,
+)  # fmt: skip
 
 #: Values of `errno` if the disk is full, so that the next image would fail too.
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)

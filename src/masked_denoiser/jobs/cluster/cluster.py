@@ -15,11 +15,14 @@ from typing import Any, Self
 
 import torch
 
-from masked_denoiser.errors import JobError
+from masked_denoiser.errors import JobError, MaskedDenoiserError
 from masked_denoiser.inference.memory_limits import MemoryLimits
 from masked_denoiser.jobs.cluster.driver import ClusterPipeline
 from masked_denoiser.jobs.cluster.task_queue import import_distributed, translate_connection_errors
 from masked_denoiser.jobs.cluster.worker import WorkerInfo, worker_info
+from masked_denoiser.jobs.cluster.worker_checks import Run, find_problem
+from masked_denoiser.jobs.spec.job import Job
+from masked_denoiser.jobs.spec.job_file import check_names
 from masked_denoiser.jobs.spec.resolved_job import ResolvedJob
 from masked_denoiser.jobs.storage.output import Output
 
@@ -146,6 +149,8 @@ class Cluster:
         """
         if resolved.source.path is None and not resolved.source.url:
             raise JobError("an image in memory cannot be sent to a cluster; save it to a file and give its path")
+        check_names(resolved.job)
+        self._check_workers(resolved.job)
         return ClusterPipeline(
             resolved.job,
             self.client,
@@ -156,6 +161,19 @@ class Cluster:
             torch=self._torch,
             is_bfloat16_fast=self._bfloat16,
         )
+
+    def _check_workers(self, job: Job) -> None:
+        """Check that all workers find the input and the folder of the output, before an earlier output is replaced.
+
+        Raises:
+            MaskedDenoiserError: the first error of a worker.
+        """
+        run = Run("", job.with_absolute_paths().to_json(), ("", b""), self._device, self._torch, self._bfloat16)
+        with translate_connection_errors():
+            problems: dict[str, MaskedDenoiserError | None] = self.client.run(find_problem, run)
+        for problem in problems.values():
+            if problem is not None:
+                raise problem
 
     def close(self) -> None:
         """Disconnect from the cluster, and stop local workers."""

@@ -9,12 +9,14 @@ from typing import Any
 
 from masked_denoiser.errors import OutputError
 from masked_denoiser.jobs.cluster.task_queue import POLL_SECONDS, TaskQueue
-from masked_denoiser.jobs.cluster.worker import GroupReport, Run, pack_model
+from masked_denoiser.jobs.cluster.worker import GroupReport, pack_model
+from masked_denoiser.jobs.cluster.worker_checks import Run
 from masked_denoiser.jobs.pipeline.events import NONFINITE_MESSAGE, Cancelled, Event, Finished, damage_message
 from masked_denoiser.jobs.pipeline.finalize import run_finalization
 from masked_denoiser.jobs.pipeline.progress import ProgressTracker
 from masked_denoiser.jobs.spec.job import Job
-from masked_denoiser.jobs.storage.journal import GroupId, Journal, check_complete
+from masked_denoiser.jobs.storage.journal import Journal, check_complete
+from masked_denoiser.jobs.storage.journal_records import GroupId
 from masked_denoiser.jobs.storage.output import Output
 from masked_denoiser.messages import Message
 from masked_denoiser.models.file import Model

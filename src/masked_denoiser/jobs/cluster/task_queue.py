@@ -11,9 +11,11 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Self
 
 from masked_denoiser.errors import JobError, MaskedDenoiserError
-from masked_denoiser.jobs.cluster.worker import GroupReport, Run, denoise_group, stop_worker
+from masked_denoiser.jobs.cluster.worker import GroupReport, denoise_group, stop_worker
+from masked_denoiser.jobs.cluster.worker_checks import Run
 from masked_denoiser.jobs.spec.job import Job
-from masked_denoiser.jobs.storage.journal import GroupId, Journal
+from masked_denoiser.jobs.storage.journal import Journal
+from masked_denoiser.jobs.storage.journal_records import GroupId
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -130,7 +132,11 @@ class TaskQueue:
         """
         try:
             with translate_connection_errors():
-                report = future.result()
+                report = _result_of(future)
+        except _WorkerFileError as error:
+            raise JobError(
+                f"a worker cannot read or write ({error.__cause__}); finished tiles are kept: mend it, and use --resume"
+            ) from error
         except import_distributed().KilledWorker as error:
             raise JobError(
                 f"workers died repeatedly at group {group_id[1]} of plane {group_id[0]}; see their logs, then use "
@@ -139,6 +145,26 @@ class TaskQueue:
         if isinstance(report, MaskedDenoiserError):
             raise report
         return report
+
+
+class _WorkerFileError(Exception):
+    """An OSError that a worker raised, unlike those of a lost connection."""
+
+
+def _result_of(future: Future[GroupReport | MaskedDenoiserError]) -> GroupReport | MaskedDenoiserError:
+    """Return the result of a group.
+
+    Raises:
+        _WorkerFileError: if a worker could not read or write a file, also when it tried again.
+    """
+    try:
+        return future.result()
+    except import_distributed().comm.CommClosedError:
+        raise
+    except OSError as error:
+        if future.status == "error":
+            raise _WorkerFileError from error
+        raise
 
 
 @contextmanager

@@ -18,18 +18,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load, save
 
-from masked_denoiser.errors import ImageError, JobError, MaskedDenoiserError, StoppedError
-from masked_denoiser.images.locator import split_locator
-from masked_denoiser.images.readers.damage import DamagedRegion, zero_fill_damage
-from masked_denoiser.images.readers.plugins.choose import find_plugin
-from masked_denoiser.images.selection import open_part
-from masked_denoiser.images.validation.fingerprint import take_fingerprint
+from masked_denoiser.errors import JobError, MaskedDenoiserError, StoppedError
+from masked_denoiser.images.readers.damage import DamagedRegion
 from masked_denoiser.images.writers.output_path import output_exists
 from masked_denoiser.inference.device import choose_device, describe
 from masked_denoiser.inference.tune_precision import is_bfloat16_fast
+from masked_denoiser.jobs.cluster.worker_checks import REMEDY, Run, check_worker, choose_worker_device, open_input
 from masked_denoiser.jobs.pipeline.pipeline import Pipeline
 from masked_denoiser.jobs.runner_factory import create_runner
-from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.job_file import job_from_json
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.jobs.storage.journal_records import Checksums, RunGuard
@@ -40,8 +36,6 @@ from masked_denoiser.version import program_version
 
 #: Seconds to wait for a worker that is to stop.
 _STOP_SECONDS = 60
-
-_REMEDY = "workers need the same files under the same paths, such as those of a shared file system"
 
 
 @dataclass(frozen=True)
@@ -81,29 +75,6 @@ class GroupReport:
     damage: tuple[DamagedRegion, ...]
     nonfinite: bool
     messages: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Run:
-    """Run of a job, which is sent once to each worker.
-
-    Attributes:
-        name: unique name, by which the run can be stopped.
-        job: the job as JSON; its input and output must exist under the same paths.
-        model: model card as JSON, and tensors as safetensors.
-        device: argument of `choose_device`, which must return a device of the job's kind.
-        torch: version of torch that all workers have.
-        is_bfloat16_fast: whether bfloat16 is fast on all workers.
-        threads: CPU threads to compute with; None for as many as the worker has.
-    """
-
-    name: str
-    job: str
-    model: tuple[str, bytes]
-    device: str
-    torch: str
-    is_bfloat16_fast: bool = False
-    threads: int | None = None
 
 
 def worker_info(device: str) -> WorkerInfo:
@@ -224,44 +195,16 @@ _STATE = _WorkerState()
 
 def _make_pipeline(run: Run) -> Pipeline:
     job = job_from_json(json.loads(run.job), "the cluster")
-    _check_worker(run, job)
-    chosen, _ = choose_device(run.device)
-    if chosen.type != job.device:
-        raise JobError(f"the worker on {platform.node()} computes on {chosen.type}, but the job is for {job.device}")
-    if job.precision == "bfloat16" and is_bfloat16_fast(chosen) != run.is_bfloat16_fast:
-        raise JobError(
-            f"the worker on {platform.node()} differs from the others in its instructions for bfloat16, so its pixels "
-            "would differ; use equal workers, or --precision float32 for a new job"
-        )
+    check_worker(run, job)
+    chosen = choose_worker_device(run, job)
     model = Model(Card.from_json(run.model[0]), load(run.model[1]))
     runner = create_runner(model, chosen, job, report=logging.getLogger(__name__).info)
     with ExitStack() as undo:
-        source = open_part(
-            job.input, axes=job.requested_axes, level=job.level, selection=job.selection, reader=job.reader
-        )
+        source = open_input(job)
         undo.callback(source.close)
-        source = zero_fill_damage(source) if job.on_error == "skip" else source
-        if source.shape != job.shape or take_fingerprint(source, job.planes) != job.fingerprint:
-            raise JobError(f"the worker on {platform.node()} finds another image in {job.input}; {_REMEDY}")
         if not output_exists(Path(job.output)):
-            raise JobError(f"the worker on {platform.node()} does not find {job.output}; {_REMEDY}")
+            raise JobError(f"the worker on {platform.node()} does not find {job.output}; {REMEDY}")
         sinks = open_sinks(Path(job.output), source, job, resume=True, overwrite=False)
         undo.pop_all()
     guard = RunGuard(Journal.path_for(Path(job.output)), run.name)
     return Pipeline(job, source, runner, *sinks, may_write=guard.is_current)
-
-
-def _check_worker(run: Run, job: Job) -> None:
-    """Raise a JobError if versions differ, which could change the pixels, or files or the reader are missing."""
-    versions = {"version": (program_version(), job.version), "torch": (torch.__version__, run.torch)}
-    for name, (own, expected) in versions.items():
-        if own != expected:
-            raise JobError(f"the worker on {platform.node()} has {name} {own}, not {expected}; update one of them")
-    for path in (split_locator(job.input)[0], str(Path(job.output).parent)):
-        if "://" not in path and not Path(path).exists():
-            raise JobError(f"the worker on {platform.node()} does not find {path}; {_REMEDY}")
-    if job.reader:
-        try:
-            find_plugin(job.reader)
-        except ImageError as error:
-            raise JobError(f"the worker on {platform.node()}: {error}; install it on all workers") from error

@@ -6,7 +6,8 @@ from typing import Any
 
 from distributed import WorkerPlugin
 
-from masked_denoiser.jobs.cluster.worker import Run, register_run
+from masked_denoiser.jobs.cluster.worker import register_run
+from masked_denoiser.jobs.cluster.worker_checks import Run
 
 
 class RunPlugin(WorkerPlugin):

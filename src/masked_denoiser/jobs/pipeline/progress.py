@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from masked_denoiser.jobs.pipeline.events import Progress
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.region import Region
-from masked_denoiser.jobs.storage.journal import GroupId
+from masked_denoiser.jobs.storage.journal_records import GroupId
 from masked_denoiser.tiling.plan import Tile
 
 

@@ -25,7 +25,7 @@ from masked_denoiser.inference.runner import Denoised, Pending
 from masked_denoiser.jobs.pipeline.background_tiles import BackgroundTiles
 from masked_denoiser.jobs.pipeline.prefetch import StageTimings
 from masked_denoiser.jobs.spec.job import Job
-from masked_denoiser.jobs.storage.journal import GroupId
+from masked_denoiser.jobs.storage.journal_records import GroupId
 from masked_denoiser.tiling.groups import Group
 from masked_denoiser.tiling.plan import Tile
 

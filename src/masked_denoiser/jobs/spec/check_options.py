@@ -11,6 +11,7 @@ from masked_denoiser.errors import JobError
 from masked_denoiser.images.choices import OmeZarr
 from masked_denoiser.images.source import Source
 from masked_denoiser.inference.orientations import ORIENTATIONS
+from masked_denoiser.jobs.spec.limits import LIMITS
 from masked_denoiser.jobs.spec.options import Options, OutputDtype
 from masked_denoiser.models.file import Model
 from masked_denoiser.noise.modalities.prior import RequestedModality
@@ -31,8 +32,7 @@ def check_options(source: Source, model: Model, options: Options) -> None:
     if options.modality not in get_args(RequestedModality):
         raise JobError(f"modality is {options.modality}; choose one of {', '.join(get_args(RequestedModality))}")
     _check_neighbours(source, options)
-    if options.passes < 1 or options.passes > 1000:
-        raise JobError(f"passes is {options.passes}; choose 1 to 1000")
+    _check_limits(options)
     if options.passes > ORIENTATIONS and not model.card.architecture.attention_mask:
         raise JobError(
             f"passes is {options.passes}, but {model.card.name} has no attention masks, so that its passes are the "
@@ -42,14 +42,19 @@ def check_options(source: Source, model: Model, options: Options) -> None:
         raise JobError(f"dtype is {options.dtype}; choose {' or '.join(get_args(OutputDtype))}")
     if options.ome_zarr not in get_args(OmeZarr):
         raise JobError(f"OME-Zarr {options.ome_zarr} cannot be written; choose {' or '.join(get_args(OmeZarr))}")
-    if options.batch < 0 or options.seed < 0:
-        raise JobError(f"batch ({options.batch}) and seed ({options.seed}) cannot be negative")
-    if options.seed >= 2**63:
-        raise JobError(f"seed is {options.seed}; choose one below 2^63")
     if options.intensity is not None and not all(map(isfinite, options.intensity)):
         raise JobError(f"the intensity range {options.intensity} is not finite; give two finite numbers")
     if options.intensity is not None and not options.intensity[0] < options.intensity[1]:
         raise JobError(f"the intensity range {options.intensity} is empty; give LOW < HIGH")
+
+
+def _check_limits(options: Options) -> None:
+    """Check numbers by the limits of job files and journals, from which jobs are resumed; a batch of 0 means any."""
+    for name in ("tile", "halo", "batch", "passes", "seed"):
+        value, (lowest, highest) = getattr(options, name), LIMITS[name]
+        lowest = 0 if name == "batch" else lowest
+        if isinstance(value, int) and not lowest <= value <= highest:
+            raise JobError(f"{name} is {value}; choose {lowest} to {highest}")
 
 
 def _check_neighbours(source: Source, options: Options) -> None:

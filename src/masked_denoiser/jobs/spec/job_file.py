@@ -19,6 +19,7 @@ from masked_denoiser.errors import JobError, PlanError
 from masked_denoiser.images.source import AXES
 from masked_denoiser.images.suffixes import ZARR_SUFFIXES
 from masked_denoiser.jobs.spec.job import Job
+from masked_denoiser.jobs.spec.limits import LIMITS
 from masked_denoiser.plain_json import parse_json
 
 if TYPE_CHECKING:
@@ -37,18 +38,6 @@ _DTYPE = re.compile(r"[<>=|]?[uif][1248]|u?int(8|16|32|64)|float(16|32|64)")
 #: Smallest standard deviation of Rician noise, as a share of the intensity range.
 _MIN_RICIAN = 1e-9
 
-#: Smallest and largest values of fields that a user can choose.
-_LIMITS = {
-    "tile": (1, 2**20),
-    "halo": (0, 2**20),
-    "grid": (1, 2**16),
-    "batch": (1, 2**16),
-    "passes": (1, 1000),
-    "level": (0, 100),
-    "seed": (0, 2**63 - 1),
-    "epochs": (1, 2**20),
-}
-
 
 def write_job_file(path: Path, job: Job) -> None:
     """Write a job file atomically; it replaces an existing job file only.
@@ -63,12 +52,26 @@ def write_job_file(path: Path, job: Job) -> None:
             read_job_file(path)
         except JobError as error:
             raise JobError(f"{path} exists and is not a job file; choose another name") from error
+    check_names(job)
     text = json.dumps({"format": _FORMAT, "job": asdict(job.with_absolute_paths())}, indent=1, sort_keys=True) + "\n"
     try:
         with replaced_atomically(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise JobError(f"job file {path} cannot be written ({error.strerror}); choose another place") from error
+
+
+def check_names(job: Job) -> None:
+    """Check that the paths of a job can be stored in a job file, or sent to workers.
+
+    Raises:
+        JobError: if a name is not UTF-8, as those of old archives.
+    """
+    for path in (job.input, job.output, job.model_from):
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise JobError(f"{path!r}: this name is not UTF-8, as job files and clusters need; rename it") from error
 
 
 def read_job_file(path: Path) -> Job:
@@ -140,7 +143,7 @@ def _invalid_value(job: Job) -> str:
         return f"axes {job.axes[:20]!r} for {len(job.shape)} sides"
     if not all(0 < side < 2**40 for side in job.shape):
         return f"shape {job.shape}"
-    for name, (lowest, highest) in _LIMITS.items():
+    for name, (lowest, highest) in LIMITS.items():
         if not lowest <= getattr(job, name) <= highest:
             return f"{name} {getattr(job, name)}"
     if not all(0 < side <= 2**16 for side in job.group) or not _has_one_writer_per_shard(job):

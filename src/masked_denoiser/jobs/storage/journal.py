@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -34,6 +35,7 @@ from masked_denoiser.jobs.spec.job_file import job_from_json
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.storage.journal_records import (
     Checksums,
+    GroupId,
     RecordWriter,
     check_is_journal,
     parse_region,
@@ -48,9 +50,8 @@ _FORMAT = 3
 _PARTS = {"selection", "level", "shape", "axes"}
 _CAUSES = _PARTS | {"fingerprint", "requested_noise", "model"}
 
-
-#: Group of tiles: index of the plane, and of the group in `Job.groups`.
-GroupId = tuple[int, int]
+#: Fields of a job that are paths.
+_PATHS = ("input", "output", "model_from")
 
 
 class Journal:
@@ -65,6 +66,7 @@ class Journal:
         limits: last recorded memory limits.
         run: unique name of this run of the job.
         files: times of the files of the input when the last run began; see `fingerprint.file_times`.
+        check_input: raises a JobError if the input has changed since its tiles were read.
     """
 
     def __init__(self, output: Path, lock: OutputLock) -> None:
@@ -72,6 +74,7 @@ class Journal:
         self.done: dict[GroupId, Checksums] = {}
         self.damaged_groups = 0
         self.files = 0
+        self.check_input: Callable[[], None] = lambda: None
         self.damage: list[DamagedRegion] = []
         self.limits = MemoryLimits()
         self.run = uuid4().hex
@@ -146,8 +149,8 @@ class Journal:
         values = read_records(Journal.path_for(output))[0][0].get("job")
         if not isinstance(values, dict) or values.get("version") != job.version:
             return job  # another version may have other fields; `resume` raises the error
-        locations = {"input": job.input, "output": job.output, "model_from": job.model_from}
-        recorded = job_from_json(values | locations, str(Journal.path_for(output)))
+        # Without paths, which may have names that are not UTF-8.
+        recorded = job_from_json(values | dict.fromkeys(_PATHS, ""), str(Journal.path_for(output)))
         if recorded.requested_noise != job.requested_noise:
             return job
         if chosen_precision:
@@ -211,6 +214,7 @@ class Journal:
             self._lock.release()
 
     def _open(self, files: int) -> None:
+        self.files = files
         self._records = RecordWriter(self.path)
         self._append({"by": f"process {os.getpid()} on {socket.gethostname()}", "run": self.run, "files": files})
 
@@ -249,11 +253,12 @@ def check_complete(job: Job, journal: Journal) -> None:
     """Check that all groups of a job are recorded, before its output is completed.
 
     Raises:
-        JobError: if a group is missing, which would be a defect of this program.
+        JobError: if a group is missing, which would be a defect of this program, or the input has changed meanwhile.
     """
     missing = len(job.planes) * len(job.groups) - len(journal.done)
     if missing:
         raise JobError(f"{missing} groups of tiles of {journal.output} are missing; use --resume, and report it")
+    journal.check_input()
 
 
 def lock_output(output: Path, *others: Path) -> OutputLock:

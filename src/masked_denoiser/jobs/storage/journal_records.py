@@ -26,6 +26,10 @@ from masked_denoiser.plain_json import parse_json
 _MAX_DELAY_SECONDS = 5
 
 
+#: Group of tiles: index of the plane, and of the group in `Job.groups`.
+GroupId = tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Checksums:
     """Checksums (CRC-32) of the pixels of a group of tiles.

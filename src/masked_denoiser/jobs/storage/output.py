@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,9 +25,10 @@ from masked_denoiser.images.writers.output_path import (
     output_exists,
 )
 from masked_denoiser.images.writers.provenance import read_attributes
-from masked_denoiser.jobs.spec.job import Job, describe_difference
+from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.spec.treatments import describe_treatments
-from masked_denoiser.jobs.storage.check_finished import check_input, drop_damaged_groups
+from masked_denoiser.jobs.storage.check_finished import check_input, check_input_at_end, drop_damaged_groups
+from masked_denoiser.jobs.storage.input_pixels import INPUT_PIXELS, pixels_of
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.jobs.storage.lock import OutputLock
 from masked_denoiser.tiling.plan import chunk_side
@@ -52,9 +52,10 @@ class Output:
         """Complete the outputs and remove the journal; an exception of `progress` stops this, and it can be resumed."""
         sinks = self._sinks()
         damage = sorted(set(map(str, self.journal.damage)))
+        noted = {INPUT_PIXELS: pixels_of(self.journal.done)} | ({"damage": damage} if damage else {})
         try:
-            for sink in sinks if damage else ():
-                sink.note({"damage": damage})
+            for sink in sinks:
+                sink.note(noted)
             for number, sink in enumerate(sinks):
                 progress(number / len(sinks))
                 sink.finish(subrange(progress, number, len(sinks)))
@@ -123,41 +124,6 @@ def _check_absent(path: Path) -> None:
         raise JobError(f"{path} exists; write elsewhere, or replace it with --overwrite")
 
 
-def check_same_job(path: Path, job: Job, *, chosen_precision: bool = False) -> None:
-    """Check that a complete output was written by a job with the same settings.
-
-    Args:
-        path: path of the output.
-        job: the job as it would start now.
-        chosen_precision: whether the precision was left to be chosen.
-
-    Raises:
-        JobError: that names the differences.
-    """
-    attributes = read_attributes(path)
-    then = attributes.get("settings")
-    if then is None and attributes.get("job") == provenance(job)["job"]:  # MRC has room for the digest only
-        return
-    if not isinstance(then, dict):
-        raise JobError(
-            f"{path} exists and is not an output of this version; write elsewhere, or replace it with --overwrite"
-        )
-    measured = {"noise", "treatments", "hot_pixels"} if job.requested_noise == "auto" else set()
-    ignored = {"version", *measured, *(["precision"] if chosen_precision else [])}
-    now = json.loads(json.dumps(job.settings()))
-    differing = [
-        describe_difference(key, then.get(key), now[key])
-        for key in now
-        if key not in ignored and then.get(key) != now[key]
-    ]
-    if attributes.get("input") != provenance(job)["input"]:
-        differing.insert(0, "the input has changed (its pixels)")
-    if differing:
-        raise JobError(
-            f"{path} is complete, but of another job: {'; '.join(differing[:3])}; write elsewhere, or use --overwrite"
-        )
-
-
 def open_output(source: Source, job: Job, lock: OutputLock, *, resume: bool, overwrite: bool) -> Output:
     """Create or reopen the output of a job.
 
@@ -191,6 +157,7 @@ def open_output(source: Source, job: Job, lock: OutputLock, *, resume: bool, ove
             check_input(job, source, journal, files)
             drop_damaged_groups(job, [sink for sink in sinks if sink is not None], journal)
             journal.begin_run(files)
+        journal.check_input = partial(check_input_at_end, job, source, journal)
         undo.pop_all()
     return Output(*sinks, journal)
 

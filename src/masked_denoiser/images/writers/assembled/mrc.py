@@ -22,9 +22,14 @@ from masked_denoiser.images.writers.layout import Layout
 
 #: Modes of MRC2014 by data type. It has no unsigned bytes, which are stored as uint16.
 _MODES = {"int8": 0, "int16": 1, "float32": 2, "uint8": 6, "uint16": 6, "float16": 12}
+#: Most labels of a header.
+_MOST_LABELS = 10
 _ANGSTROMS = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "millimeter": 1e7}
 #: Begin of the label of the header, of 80 characters, that states the job.
 _LABEL = "denoised by job "
+#: Begin of the labels that state the checksums of some pixels of its input, and of all.
+_INPUT_LABEL, _PIXELS_LABEL = "of input ", "of input pixels "
+_LABELS = {"job": _LABEL, "input_pixels": _PIXELS_LABEL, "input": _INPUT_LABEL}
 _USE = "Research use only"
 
 
@@ -76,8 +81,10 @@ class MrcSink(AssembledSink):
             copy_place(file.header, template, self._source, self._folder.layout.sizes)
         file.header.label = b""
         file.header.nlabl = 0
-        kept = labels_of(template, (_LABEL, _USE)) if template is not None and not self._anonymizes else []
-        for label in (*kept, f"{_LABEL}{self._attributes.get('job', '')}"[:80], _USE):
+        own = [f"{begin}{self._attributes[key]}"[:80] for key, begin in _LABELS.items() if key in self._attributes]
+        keeps = template is not None and not self._anonymizes
+        kept = labels_of(template, (*_LABELS.values(), _USE), _MOST_LABELS - 1 - len(own)) if keeps else []
+        for label in (*kept, *own, _USE):
             file.add_label(label)
 
     def _set_origin(self, header: Any) -> None:
@@ -98,12 +105,16 @@ def _set_statistics(header: Any, statistics: Statistics) -> None:
 
 
 def read_mrc_attributes(path: Path) -> dict[str, Any]:
-    """Return the digest of the job that an `MrcSink` stored, and that the file is complete; {} for other files.
+    """Return what an `MrcSink` stored of the job and its input, and that the file is complete; {} for other files.
 
     Raises:
         OSError, ValueError: if the file cannot be read.
     """
     with mrcfile.open(path, header_only=True) as file:
         labels = [str(label) for label in np.atleast_1d(file.get_labels())]
-    job = next((label.removeprefix(_LABEL) for label in labels if label.startswith(_LABEL)), "")
-    return {"job": job.strip(), COMPLETE_KEY: True} if job else {}
+    found: dict[str, Any] = {}
+    for label in labels:
+        key = next((key for key, begin in _LABELS.items() if label.startswith(begin)), "")
+        if key:
+            found[key] = label.removeprefix(_LABELS[key]).strip()
+    return {**found, COMPLETE_KEY: True} if "job" in found else {}

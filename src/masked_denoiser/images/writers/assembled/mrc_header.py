@@ -89,7 +89,7 @@ def _step(template: Any, name: str) -> float:
     return float(template.cella[name]) / sampling if sampling > 0 else 0.0
 
 
-def labels_of(template: Any, own: tuple[str, ...]) -> list[str]:
-    """Return the labels of an input, at most eight of ten, without those that begin like our own."""
+def labels_of(template: Any, own: tuple[str, ...], most: int) -> list[str]:
+    """Return the labels of an input, at most this number, without those that begin like our own."""
     labels = [bytes(label).decode("ascii", "replace").strip() for label in template.label]
-    return [label for label in labels if label and not label.startswith(own)][:8]
+    return [label for label in labels if label and not label.startswith(own)][:most]
