@@ -251,6 +251,8 @@ class FineTuneDock(TaskDock):
         if (name := self.presenter.save()) and (window := getattr(self._viewer, "window", None)) is not None:
             _, dock = window.add_plugin_dock_widget("napari-masked-denoiser", "Denoise")
             dock.model.setCurrentText(name)
+            if not dock.preview_button.isEnabled():
+                self.show_message(f"the Denoise dock is busy; press Preview there with model '{name}' afterwards")
             dock.preview_button.click()
 
     def _choose_clean(self) -> None:

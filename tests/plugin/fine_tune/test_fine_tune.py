@@ -14,6 +14,8 @@ from skimage.data import immunohistochemistry
 
 from masked_denoiser.errors import FormError
 from masked_denoiser.models.file import read_card
+from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
+from masked_denoiser.plugin.denoise.task import LayerUpdate
 from masked_denoiser.plugin.denoise_dock import DenoiseDock
 from masked_denoiser.plugin.fine_tune.form import (
     FineTuneForm,
@@ -324,6 +326,18 @@ def test_choices_follow_layers_that_are_renamed_and_moved(viewer, open_tune):
     assert [viewer.layers[number].name for number in (0, 1)] == ["c", "first"]
     assert dock.clean_layer.currentText() == "second"
     assert dock.shapes_name() == "region"
+
+
+def test_views_are_no_training_images(viewer, open_tune, tissue):
+    """The live view of a layer shows its pixels; a region that was removed is said to be."""
+    layer = viewer.add_image(tissue, name="tissue")
+    dock = open_tune()
+    ResultLayers.of(viewer).show_separately(layer, LayerUpdate("live", (tissue,)))
+    assert [dock.images.list.item(number).text() for number in range(dock.images.list.count())] == ["tissue"]
+    shapes = viewer.add_shapes([[[0, 0], [0, 60], [60, 60], [60, 0]]], name="cells")
+    dock.region.setCurrentText("cells")
+    viewer.layers.remove(shapes)
+    assert "Shapes layer 'cells' was removed" in dock.messages.toPlainText()
 
 
 def test_rectangle_of_a_layer_whose_last_dimension_is_not_x():

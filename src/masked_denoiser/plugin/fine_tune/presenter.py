@@ -12,6 +12,7 @@ from masked_denoiser.errors import FormError, MaskedDenoiserError, StoppedEarlyE
 from masked_denoiser.images.source import Source
 from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import AUTO, list_models
+from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
 from masked_denoiser.plugin.fine_tune import task as tasks
 from masked_denoiser.plugin.fine_tune.form import (
     FineTuneForm,
@@ -277,6 +278,7 @@ class FineTunePresenter:
             if isinstance(layer, Shapes):
                 layer.events.data.connect(self._shapes_changed)
         layers, shapes = ([each for each in self._viewer.layers if isinstance(each, kind)] for kind in (Image, Shapes))
+        layers = [layer for layer in layers if not ResultLayers.of(self._viewer).is_view(layer)]
         active = self._viewer.layers.selection.active
         index = layers.index(active) if active in layers else len(layers) - 1
         self._view.show_layers([layer.name for layer in layers], index, _places(self._layers, layers))
