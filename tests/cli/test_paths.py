@@ -58,6 +58,11 @@ def test_home_folder_in_quotes(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert {path.name for path in (folder / "home").iterdir()} == {"out.ome.zarr", "residual.ome.tif"}
 
 
+def test_names_that_only_begin_with_a_tilde(folder: Path) -> None:
+    assert denoise("a.tif", "out.ome.zarr", "--report", "~draft.html") == 0
+    assert (folder / "~draft.html").exists()
+
+
 def test_parent_of_a_link_is_that_of_its_target(folder: Path) -> None:
     (folder / "real" / "sub").mkdir(parents=True)
     (folder / "link").symlink_to(folder / "real" / "sub")

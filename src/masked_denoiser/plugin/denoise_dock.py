@@ -85,6 +85,10 @@ class DenoiseDock(DenoiseFields):
         """Show two results of an image layer next to each other."""
         self.compare.show_pair(layer, left, right)
 
+    def leave_comparison(self) -> None:
+        """Leave a split or the side-by-side view."""
+        self.compare.comparison.leave()
+
     def layer_chosen(self) -> None:
         """React to another chosen layer."""
         self.live.follow_layer()

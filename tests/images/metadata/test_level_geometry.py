@@ -11,16 +11,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masked_denoiser.images.metadata.level_geometry import level_ratio
+from masked_denoiser.images.metadata.level_geometry import level_ratio, level_ratios
 from masked_denoiser.images.open import open_image
 from tests.images.writers.copies import copy_image
 
 AFFINE = ((-0.5, 0.0, 0.0, 100.0), (0.0, -0.5, 0.1, 50.0), (0.0, 0.1, 2.0, -30.0), (0.0, 0.0, 0.0, 1.0))
 
 
-@given(st.integers(1000, 200_000), st.integers(1, 16), st.booleans())
-def test_sides_that_are_rounded_up_or_down_have_a_whole_ratio(full: int, factor: int, up: bool) -> None:
-    assert level_ratio(full, -(-full // factor) if up else full // factor) == factor
+@given(st.integers(2, 200_000), st.lists(st.booleans(), max_size=16))
+def test_halved_sides_have_powers_of_two(side: int, ups: list[bool]) -> None:
+    """Also the short side of a long image, of which only a few pixels are left."""
+    shapes = [(side,)]
+    for up in ups:
+        if shapes[-1][0] > 3:
+            shapes.append((-(-shapes[-1][0] // 2) if up else shapes[-1][0] // 2,))
+    assert level_ratios("X", shapes) == [{"X": 2.0**number} for number in range(len(shapes))]
+
+
+@given(st.integers(1000, 200_000), st.sampled_from([4, 16]))
+def test_levels_of_slides_have_whole_ratios(side: int, factor: int) -> None:
+    assert level_ratios("X", [(side,), (side // factor,)])[1] == {"X": factor}
 
 
 def test_other_sides_have_their_own_ratio() -> None:

@@ -23,7 +23,7 @@ CALIBRATION = {"function": "straight line", "coefficients": [-10.0, 2.0], "unit"
 FILL = -9999.0
 
 
-@pytest.mark.parametrize("name", ["out.ome.zarr", "out.ome.tif"])
+@pytest.mark.parametrize("name", ["out.ome.zarr", "out.ome.tif", "out.nii.gz"])
 def test_calibration_and_fill_values_are_read_back(name: str, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).normal(100, 5, (600, 600)).astype(np.float32)
     pixels[:61] = FILL
@@ -50,6 +50,15 @@ def test_contrast_windows_are_those_of_real_pixels(tmp_path: Path) -> None:
     copy_image(replace(open_image(pixels, axes="CYX"), fill_values=(FILL,)), tmp_path / "out.ome.zarr")
     channels = zarr.open_group(tmp_path / "out.ome.zarr", mode="r").attrs["ome"]["omero"]["channels"]
     assert 3 <= channels[0]["window"]["start"] < channels[0]["window"]["end"] <= 8
+
+
+def test_fill_values_are_those_of_the_output(tmp_path: Path) -> None:
+    """1e20 is another number in float32, by which it is recognized there."""
+    pixels = np.full((300, 300), 1e20)
+    pixels[150:] = np.linspace(3, 8, 300)
+    copy_image(replace(open_image(pixels), fill_values=(1e20,)), tmp_path / "out.ome.zarr", dtype=np.float32)
+    channels = zarr.open_group(tmp_path / "out.ome.zarr", mode="r").attrs["ome"]["omero"]["channels"]
+    assert channels[0]["window"]["end"] <= 8
 
 
 def test_gdal_reads_the_fill_value(tmp_path: Path) -> None:

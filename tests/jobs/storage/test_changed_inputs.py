@@ -15,7 +15,7 @@ from masked_denoiser.errors import AlreadyCompleteError, JobError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.validation.fingerprint import take_fingerprint
-from masked_denoiser.jobs.pipeline.events import TileDone
+from masked_denoiser.jobs.pipeline.events import Finished, Finishing, TileDone
 from masked_denoiser.jobs.prepare import Prepared, prepare_file
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.storage.journal import Journal
@@ -53,6 +53,34 @@ def test_complete_output_is_of_all_pixels_of_its_input(suffix: str, tmp_path: Pa
         assert take_fingerprint(source, prepared.job.planes) == before  # so that the test shows something
     with pytest.raises(JobError, match="the input has changed since"), prepare(image, output, resume=True):
         pass
+
+
+def test_labels_that_another_program_adds_do_not_hide_a_change(tmp_path: Path) -> None:
+    image, output = tmp_path / "in.tif", tmp_path / "out.ome.zarr"
+    tifffile.imwrite(image, PIXELS)
+    with prepare(image, output) as prepared:
+        list(prepared.pipeline.run())
+    changed = PIXELS.copy()
+    changed[:20, :20] += 1
+    tifffile.imwrite(image, changed)
+    (output / "labels").mkdir()
+    with pytest.raises(JobError, match="the input has changed since"), prepare(image, output, resume=True):
+        pass
+
+
+def test_check_at_the_end_can_be_cancelled(tmp_path: Path) -> None:
+    """It reads all of an input whose file was touched, which may take long."""
+    image, output = tmp_path / "in.tif", tmp_path / "out.ome.zarr"
+    tifffile.imwrite(image, PIXELS)
+    with prepare(image, output) as prepared:
+        for event in prepared.pipeline.run():
+            if isinstance(event, TileDone) and event.progress.done == 12:
+                image.chmod(0o600)
+            if isinstance(event, Finishing):
+                prepared.pipeline.cancel.set()
+    assert Journal.path_for(output).exists()
+    with prepare(image, output, resume=True) as prepared:
+        assert isinstance(list(prepared.pipeline.run())[-1], Finished)
 
 
 def test_mrc_knows_its_input(tmp_path: Path) -> None:

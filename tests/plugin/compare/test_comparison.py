@@ -356,6 +356,8 @@ def test_live_view_says_why_it_shows_nothing(viewer, open_dock, qtbot, plane):
     assert dock.live.progress_bar.isHidden()
     viewer.dims.ndisplay = 2
     qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
+    viewer.dims.ndisplay = 3
+    qtbot.waitUntil(lambda: "leave the 3D view" in dock.live.status.text(), timeout=TIMEOUT)
 
 
 def test_line_of_a_split_keeps_its_width_on_the_screen(viewer, open_dock, qtbot, plane):
@@ -401,6 +403,31 @@ def test_removed_region_is_not_replaced_by_the_whole_image(viewer, open_dock, qt
     assert dock.region.currentText() == "shapes layer cells"
 
 
+def test_leaving_a_split_shows_the_result_that_was_compared(viewer, open_dock, qtbot, plane):
+    layer = viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    for button in (dock.denoise_button, dock.preview_button):
+        button.click()
+        wait(dock, qtbot)
+    viewer.layers["plane preview"].visible, viewer.layers["plane denoised"].visible = False, True
+    dock.compare.choose("split")
+    dock.compare.comparison.leave()
+    assert visible(viewer) == ["plane denoised"]
+    assert not layer.visible
+
+
+def test_what_was_removed_is_shown_after_a_cancelled_job(viewer, open_dock, qtbot, plane, monkeypatch):
+    viewer.add_image(plane, name="plane")
+    dock = open_dock()
+    dock.denoise_button.click()
+    wait(dock, qtbot)
+    dock.presenter._nothing_kept = True  # as after a job that was cancelled before its first tile
+    dock.presenter._task_ended(None)
+    dock.removed_button.click()
+    wait(dock, qtbot)
+    assert "plane removed" in viewer.layers
+
+
 def test_axes_and_slices_of_a_layer_are_remembered(viewer, open_dock, qtbot, plane):
     stack, other = viewer.add_image(np.stack([plane] * 5), name="stack"), viewer.add_image(plane, name="other")
     viewer.layers.selection.active = stack
@@ -413,6 +440,13 @@ def test_axes_and_slices_of_a_layer_are_remembered(viewer, open_dock, qtbot, pla
     assert dock.presenter.view.part() == ("TYX", "T=1:3")
     stack.axis_labels = ("z", "y", "x")
     assert dock.presenter.view.part()[0] == "ZYX"
+    viewer.layers.selection.active = other
+    stack.axis_labels = ("t", "y", "x")
+    viewer.layers.selection.active = stack
+    assert dock.presenter.view.part() == ("TYX", "")
+    dock.expert.slices.ranges["T"].setText("1:3")
+    dock.show_part("TYX", "", guessed=False)  # as for the next of several layers
+    assert dock.presenter.view.part() == ("TYX", "")
 
 
 def test_wheel_changes_only_fields_with_the_focus(viewer, open_dock, qtbot, plane):

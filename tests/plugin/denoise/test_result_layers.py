@@ -213,10 +213,22 @@ def test_removed_layers_are_released(viewer: ViewerModel, results: ResultLayers)
     assert [reference() for reference in references] == [None, None]
 
 
+def test_docks_of_one_viewer_have_jobs_of_their_own(viewer: ViewerModel) -> None:
+    first, second = viewer.add_image(PIXELS, name="first"), viewer.add_image(PIXELS, name="second")
+    docks = ResultLayers(viewer), ResultLayers(viewer)
+    docks[0].begin(first, None)
+    docks[1].begin(second, None)
+    docks[1].show(result())
+    docks[1].end()
+    docks[0].show(result())
+    docks[0].end()
+    assert visible(viewer) == ["first denoised", "second denoised"]
+
+
 def test_dock_that_is_opened_again_knows_the_results(viewer: ViewerModel) -> None:
     source = viewer.add_image(PIXELS, name="source")
-    show(ResultLayers.of(viewer), source, result())
-    assert ResultLayers.of(viewer).has_results(source)
-    assert not ResultLayers.of(ViewerModel()).has_results(source)
+    show(ResultLayers(viewer), source, result())
+    assert ResultLayers(viewer).has_results(source)
+    assert not ResultLayers(ViewerModel()).has_results(source)
     reference = weakref.ref(viewer.layers["source denoised"])
-    assert ResultLayers.of(viewer).is_result(reference())
+    assert ResultLayers(viewer).is_result(reference())

@@ -332,7 +332,7 @@ def test_views_are_no_training_images(viewer, open_tune, tissue):
     """The live view of a layer shows its pixels; a region that was removed is said to be."""
     layer = viewer.add_image(tissue, name="tissue")
     dock = open_tune()
-    ResultLayers.of(viewer).show_separately(layer, LayerUpdate("live", (tissue,)))
+    ResultLayers(viewer).show_separately(layer, LayerUpdate("live", (tissue,)))
     assert [dock.images.list.item(number).text() for number in range(dock.images.list.count())] == ["tissue"]
     shapes = viewer.add_shapes([[[0, 0], [0, 60], [60, 60], [60, 0]]], name="cells")
     dock.region.setCurrentText("cells")

@@ -72,6 +72,18 @@ def test_slider_and_field_agree(card, qtbot):
     assert (card.slider.value(), card.strength_label.text()) == (8, "0.8")
 
 
+def test_folding_the_card_does_not_measure_again(card, qtbot, monkeypatch):
+    show(card, qtbot, np.random.default_rng(0).normal(100, 10, (300, 300)).astype(np.float32))
+    measured = []
+    monkeypatch.setattr("masked_denoiser.plugin.noise_card.presenter.measure_card", lambda *_: measured.append(1))
+    for _ in range(2):
+        card.collapse(animate=False)
+        card.expand(animate=False)
+        card.presenter.process_events()
+    assert not measured
+    assert not card.presenter.busy
+
+
 def test_settings_that_are_changed_and_changed_back_are_measured(card, qtbot):
     card.state_of_test.layer = Image(np.random.default_rng(0).normal(100, 10, (300, 300)).astype(np.float32))
     form = card.state_of_test.form

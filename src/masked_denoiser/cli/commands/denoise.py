@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import Namespace
 from functools import partial
 from pathlib import Path
@@ -52,8 +53,7 @@ def _expand_home(arguments: Namespace) -> None:
     """Replace `~` in the paths of outputs, which a shell leaves in quoted ones."""
     for name in ("output", "residual", "report", "save_job"):
         if path := getattr(arguments, name):
-            slash = "/" if path.endswith("/") else ""
-            setattr(arguments, name, f"{Path(path).expanduser()}{slash}")
+            setattr(arguments, name, os.path.expanduser(path))  # noqa: PTH111 - keeps a slash, and unknown names
 
 
 def _check_one(arguments: Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import ceil
 
 import numpy as np
@@ -11,27 +12,32 @@ Affine = tuple[tuple[float, ...], ...]
 
 
 def level_ratio(full: int, side: int) -> float:
-    """Return how many pixels of full resolution a pixel of a level spans along an axis.
+    """Return how many pixels of a finer level a pixel of a level spans along an axis.
 
-    It is a whole number if the side is that of full resolution divided by one, with a remainder rounded up or down.
+    It is a whole number if the side is that of the finer level divided by one, with a remainder rounded up or down.
 
     Args:
-        full: side of full resolution in pixels.
+        full: side of the finer level in pixels.
         side: of the level.
     """
     whole = max(1, round(full / side))
     return float(whole) if side in (full // whole, ceil(full / whole)) else full / side
 
 
-def level_ratios(axes: str, full: Sequence[int], shape: Sequence[int]) -> dict[str, float]:
-    """Return axis letter to `level_ratio`.
+def level_ratios(axes: str, shapes: Sequence[Sequence[int]]) -> list[dict[str, float]]:
+    """Return how many pixels of full resolution a pixel of each level spans, by axis letter.
+
+    Each level is compared with the one before: the rounding of short sides would hide the ratio to full resolution.
 
     Args:
         axes: one letter for each dimension.
-        full: shape of full resolution.
-        shape: of the level.
+        shapes: of the levels, full resolution first.
     """
-    return {a: level_ratio(*sides) for a, *sides in zip(axes, full, shape, strict=True)}
+    ratios = [dict.fromkeys(axes, 1.0)]
+    for finer, coarser in pairwise(shapes):
+        steps = {a: level_ratio(*sides) for a, *sides in zip(axes, finer, coarser, strict=True)}
+        ratios.append({a: ratio * steps[a] for a, ratio in ratios[-1].items()})
+    return ratios
 
 
 def first_centre(origin: float, step: float, ratio: float) -> float:

@@ -85,7 +85,8 @@ def to_source(result: ReaderResult, requested_axes: str | None, level: int) -> S
     fitting["channel_colours"] = () if rgb else _of_channels(result.channel_colours, channels)
     fitting["fill_values"] = _of_dtype(result.fill_values, np.dtype(dtype))
     fitting["units"] = {a: unit for a, unit in result.units.items() if a in steps and unit}
-    fitting["affine"] = level_affine(result.affine, level_ratios(axes, result.levels[0].shape, shape))
+    ratios = level_ratios(axes, [one.shape for one in result.levels[: level + 1]])[-1]
+    fitting["affine"] = level_affine(result.affine, ratios)
     fitting["level_paths"] = result.level_paths[level:]
     return Source(
         data,
@@ -125,7 +126,7 @@ def _origins(source: Source) -> tuple[dict[str, float], ...]:
 
 
 def _ratios_of(source: Source) -> list[dict[str, float]]:
-    return [level_ratios(source.axes, source.shape, data.shape) for data in source.levels]
+    return level_ratios(source.axes, [data.shape for data in source.levels])
 
 
 def check_pixels(shape: tuple[int, ...], dtype: Any, name: str) -> None:

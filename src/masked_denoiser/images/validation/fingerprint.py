@@ -29,6 +29,7 @@ _REMOTE_PLANES, _REMOTE_GRID = 3, 2
 _SIDE = 16
 #: Most files, and most folders of each depth, that are looked at.
 _MAX_FILES, _MAX_FOLDERS = 4096, 256
+_ALL_FILES = 2**31
 
 T = TypeVar("T")
 
@@ -70,8 +71,11 @@ def file_times(source: Source) -> int:
 
 
 def changed_at(source: Source) -> float:
-    """Return when a file of an image was changed or put there last, in seconds since 1970; 0 if it has none."""
-    return max((max(s.st_mtime, s.st_ctime) for _, s in _sampled_files(source)), default=0.0)
+    """Return when a file of an image was changed or put there last, in seconds since 1970; 0 if it has none.
+
+    Unlike `file_times` it looks at all files of a zarr, of which there may be many.
+    """
+    return max((max(s.st_mtime, s.st_ctime) for _, s in _sampled_files(source, _ALL_FILES)), default=0.0)
 
 
 def checksum(pixels: np.ndarray[Any, Any], start: int = 0) -> int:
@@ -102,18 +106,18 @@ def _squares(side: int, grid: int) -> list[slice]:
     return [slice(start, min(start + _SIDE, side)) for start in sorted(starts)]
 
 
-def _sampled_files(source: Source) -> Iterator[tuple[str, os.stat_result]]:
+def _sampled_files(source: Source, most: int = _MAX_FILES) -> Iterator[tuple[str, os.stat_result]]:
     """Yield names, relative to the image, and status of files that hold pixels of the finest level."""
     for path in source.level_paths[:1] or source.inputs:
         if path.is_dir():
-            yield from _files_in(path)
+            yield from _files_in(path, most)
         elif path.is_file():
             yield "", path.stat()
 
 
-def _files_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+def _files_in(folder: Path, most: int) -> Iterator[tuple[str, os.stat_result]]:
     folders = [folder]
-    left = _MAX_FILES
+    left = most
     while folders and left:
         entries = [entry for one in folders for entry in _sorted_entries(one)]
         files = evenly_spaced([Path(e.path) for e in entries if e.is_file() and is_pixel_file(e.name)], left)
@@ -121,7 +125,7 @@ def _files_in(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
         for file in files:
             with suppress(FileNotFoundError):  # as it was just replaced
                 yield file.relative_to(folder).as_posix(), file.stat()
-        folders = evenly_spaced([Path(entry.path) for entry in entries if entry.is_dir()], _MAX_FOLDERS)
+        folders = evenly_spaced([Path(entry.path) for entry in entries if entry.is_dir()], max(most, _MAX_FOLDERS))
 
 
 def _sorted_entries(folder: Path) -> list[os.DirEntry[str]]:

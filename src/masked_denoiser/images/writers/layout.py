@@ -236,4 +236,5 @@ def _layout(source: Source, order: str, renamed: Mapping[str, str], chunk: int, 
     colour = next((a for a in "SC" if source.rgb and sizes.get(a) in (3, 4)), "")
     stored = np.dtype(source.dtype if dtype is None else dtype).newbyteorder("=")
     shape = tuple(sizes[a] for a in axes)
-    return Layout(axes, shape, stored, chunk, colour, renamed, shard, fill_values=source.fill_values)
+    fill_values = tuple(float(stored.type(v)) for v in source.fill_values)  # -99.9 is another number in float32
+    return Layout(axes, shape, stored, chunk, colour, renamed, shard, fill_values=fill_values)

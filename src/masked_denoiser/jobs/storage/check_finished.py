@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from functools import partial
 
 from masked_denoiser.errors import JobError, OutputError
 from masked_denoiser.images.source import DECODER_ERRORS, Source
 from masked_denoiser.images.validation.fingerprint import checksum, evenly_spaced, file_times
-from masked_denoiser.images.writers.base import Sink
+from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress
 from masked_denoiser.images.writers.zarr_pyramid import FolderSink
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.storage.input_pixels import in_parallel, read_checksum
@@ -20,7 +21,9 @@ from masked_denoiser.tiling.groups import Group
 _SAMPLED_GROUPS = 64
 
 
-def check_input(job: Job, source: Source, journal: Journal, files: int) -> None:
+def check_input(
+    job: Job, source: Source, journal: Journal, files: int, progress: ProgressCallback = no_progress
+) -> None:
     """Check that the pixels from which finished groups were computed are still the same.
 
     All of them are compared if the files of the input have other times or inodes than when they were read, as they have
@@ -31,6 +34,7 @@ def check_input(job: Job, source: Source, journal: Journal, files: int) -> None:
         source: its input.
         journal: the journal with the finished groups.
         files: times of the files of the input now.
+        progress: called with 0 for each group; an exception raised by it stops the check.
 
     Raises:
         JobError: if they differ; the first difference is located.
@@ -39,7 +43,13 @@ def check_input(job: Job, source: Source, journal: Journal, files: int) -> None:
     if files == journal.files and (files or source.url):
         groups = evenly_spaced(groups, _SAMPLED_GROUPS)
     same = in_parallel(lambda group_id: read_checksum(job, source, group_id) == journal.done[group_id].read, groups)
-    changed = next((group_id for group_id, is_same in same if not is_same), None)
+    changed = None
+    with closing(same):
+        for group_id, is_same in same:
+            progress(0.0)
+            if not is_same:
+                changed = group_id
+                break
     if changed is not None:
         rows, columns = job.groups[changed[1]].core
         raise JobError(
@@ -84,7 +94,7 @@ def _rectangle(group: Group) -> tuple[int, int, tuple[int, int]]:
     return rows.start, columns.start, (len(rows), len(columns))
 
 
-def check_input_at_end(job: Job, source: Source, journal: Journal) -> None:
+def check_input_at_end(job: Job, source: Source, journal: Journal, progress: ProgressCallback) -> None:
     """Check before an output is completed that no file of its input was changed while the job ran.
 
     Raises:
@@ -92,4 +102,4 @@ def check_input_at_end(job: Job, source: Source, journal: Journal) -> None:
     """
     files = file_times(source)
     if files != journal.files:
-        check_input(job, source, journal, files)
+        check_input(job, source, journal, files, progress)

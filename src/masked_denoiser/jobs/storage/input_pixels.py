@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -43,7 +43,7 @@ def check_same_pixels(path: Path, source: Source, job: Job) -> None:
         JobError: if it has changed.
     """
     stored = read_attributes(path).get(INPUT_PIXELS)
-    if not isinstance(stored, str) or changed_at(source) <= path.stat().st_mtime:
+    if not isinstance(stored, str) or changed_at(source) <= _written_at(path):
         return
     groups = product(range(len(job.planes)), range(len(job.groups)))
     if _combined(value for _, value in in_parallel(lambda one: read_checksum(job, source, one), groups)) != stored:
@@ -52,11 +52,20 @@ def check_same_pixels(path: Path, source: Source, job: Job) -> None:
         )
 
 
-def in_parallel(check: Callable[[GroupId], _T], groups: Iterable[GroupId]) -> Iterator[tuple[GroupId, _T]]:
+def _written_at(path: Path) -> float:
+    """Return when an output was written: of a zarr when its job began, as other programs may add to it later."""
+    began = [level / name for level in (path / "0",) for name in ("zarr.json", ".zarray") if (level / name).exists()]
+    return (began[0] if began else path).stat().st_mtime
+
+
+def in_parallel(check: Callable[[GroupId], _T], groups: Iterable[GroupId]) -> Generator[tuple[GroupId, _T]]:
     """Yield each group with the result of a function that reads it, in order."""
     groups = list(groups)
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="checking") as pool:
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="checking")
+    try:
         yield from zip(groups, pool.map(check, groups), strict=True)
+    finally:  # also when the caller stops early
+        pool.shutdown(cancel_futures=True)
 
 
 def read_checksum(job: Job, source: Source, group_id: GroupId) -> int:

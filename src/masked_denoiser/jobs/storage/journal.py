@@ -29,6 +29,7 @@ from uuid import uuid4
 from masked_denoiser.atomic_file import remove_leftovers
 from masked_denoiser.errors import JobError
 from masked_denoiser.images.readers.damage import DamagedRegion
+from masked_denoiser.images.writers.base import ProgressCallback
 from masked_denoiser.inference.memory_limits import MemoryLimits
 from masked_denoiser.jobs.spec.job import Job, describe_difference
 from masked_denoiser.jobs.spec.job_file import job_from_json
@@ -66,7 +67,7 @@ class Journal:
         limits: last recorded memory limits.
         run: unique name of this run of the job.
         files: times of the files of the input when the last run began; see `fingerprint.file_times`.
-        check_input: raises a JobError if the input has changed since its tiles were read.
+        check_input: raises a JobError if the input has changed since its tiles were read; it reports to its argument.
     """
 
     def __init__(self, output: Path, lock: OutputLock) -> None:
@@ -74,7 +75,7 @@ class Journal:
         self.done: dict[GroupId, Checksums] = {}
         self.damaged_groups = 0
         self.files = 0
-        self.check_input: Callable[[], None] = lambda: None
+        self.check_input: Callable[[ProgressCallback], None] = lambda progress: None
         self.damage: list[DamagedRegion] = []
         self.limits = MemoryLimits()
         self.run = uuid4().hex
@@ -253,12 +254,11 @@ def check_complete(job: Job, journal: Journal) -> None:
     """Check that all groups of a job are recorded, before its output is completed.
 
     Raises:
-        JobError: if a group is missing, which would be a defect of this program, or the input has changed meanwhile.
+        JobError: if a group is missing, which would be a defect of this program.
     """
     missing = len(job.planes) * len(job.groups) - len(journal.done)
     if missing:
         raise JobError(f"{missing} groups of tiles of {journal.output} are missing; use --resume, and report it")
-    journal.check_input()
 
 
 def lock_output(output: Path, *others: Path) -> OutputLock:

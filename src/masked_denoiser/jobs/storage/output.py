@@ -49,8 +49,13 @@ class Output:
     journal: Journal
 
     def finish(self, progress: ProgressCallback = no_progress) -> None:
-        """Complete the outputs and remove the journal; an exception of `progress` stops this, and it can be resumed."""
+        """Complete the outputs and remove the journal; an exception of `progress` stops this, and it can be resumed.
+
+        Raises:
+            JobError: if the input has changed while the job ran.
+        """
         sinks = self._sinks()
+        self.journal.check_input(progress)
         damage = sorted(set(map(str, self.journal.damage)))
         noted = {INPUT_PIXELS: pixels_of(self.journal.done)} | ({"damage": damage} if damage else {})
         try:

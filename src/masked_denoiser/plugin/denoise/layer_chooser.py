@@ -74,6 +74,7 @@ class LayerChooser:
         self.layer: Any = None
         self._shape: tuple[int, ...] = ()
         self._parts: WeakKeyDictionary[Any, tuple[str, str]] = WeakKeyDictionary()  # typed for other layers
+        self._untyped = ("", "")  # axes and slices of the chosen layer before anything is typed
         for signal in layer_list_signals(viewer):
             signal.connect(self._layers_changed)
         viewer.layers.selection.events.active.connect(self._active_changed)
@@ -137,16 +138,22 @@ class LayerChooser:
 
     def _data_changed(self, event: Any) -> None:
         """Read the axes again after the chosen layer got an array of another shape."""
+        self._forget_part(event.source)
         layer = self.layer
         if event.source is layer and layer.data.shape != self._shape:
             self.layer = None
-            self._parts.pop(layer, None)
             self._set_layer(layer)
 
     def _labels_changed(self, event: Any) -> None:
         """Read the axes again after the chosen layer got other names of axes."""
+        self._forget_part(event.source)
         if event.source is self.layer:
             self._show_axes(event.source)
+
+    def _forget_part(self, layer: Any) -> None:
+        """Forget axes and slices that were typed for what a layer was."""
+        if layer in self._parts:
+            del self._parts[layer]
 
     def _renamed(self, event: Any) -> None:
         if event.source is self.layer:
@@ -161,8 +168,8 @@ class LayerChooser:
     def _set_layer(self, layer: Any) -> None:
         if layer is self.layer:
             return
-        if self.layer is not None:
-            self._parts[self.layer] = self._view.part()
+        if self.layer is not None and (part := self._view.part()) != self._untyped:
+            self._parts[self.layer] = part
         self.layer = layer
         self._view.show_banner("")  # it was about another layer
         if layer is None:
@@ -174,7 +181,7 @@ class LayerChooser:
         self._view.show_notes(layer_notes(layer))
         self._show_axes(layer)
         if layer in self._parts:
-            self._view.show_part(*self._parts[layer], guessed=True)
+            self._view.show_part(*self._parts.pop(layer), guessed=True)
         self._view.suggest_paths(layer.name, layer_path(layer))
         self.on_change()
 
@@ -184,6 +191,7 @@ class LayerChooser:
             self._view.show_axes(axes.letters, "guessed from the shape" if axes.guessed else "from the layer")
         except ImageError as error:
             self._view.show_axes("", str(error))
+        self._untyped = self._view.part()
 
 
 def _model_names() -> list[str]:

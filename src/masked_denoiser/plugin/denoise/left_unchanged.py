@@ -27,6 +27,7 @@ class LeftUnchangedJob:
         """Show the reason: in the banner if the layer of the job is the chosen one, else as a message."""
         self._request, self._layer, self._reason = request, layer, reason
         if request.preview and self._results.has_results(layer):
+            self._view.leave_comparison()
             self._results.show_original(layer, True)  # a preview of other settings would be taken for this one
         if layer is not chosen:
             self._view.show_message(f"layer '{layer.name}': {reason}")

@@ -40,7 +40,7 @@ class DenoisePresenter:
         self._viewer, self._view = viewer, view
         self.view = view
         self._runner, self._discovery = TaskRunner(), TaskRunner()
-        self._results = self.results = ResultLayers.of(viewer)
+        self._results = self.results = ResultLayers(viewer)
         self._unchanged = LeftUnchangedJob(view, self._results)
         self.chooser = LayerChooser(viewer, view, self._results.is_result, self._results.is_view)
         self.chooser.on_change = self._layer_chosen
@@ -211,6 +211,7 @@ class DenoisePresenter:
                 self._finished = True
                 if self._request is not None:
                     self._unchanged.remember(self._request, self._source_layer, reason, self.chooser.layer)
+                    self.update_comparison()
             case ModelsCompared():
                 self.actions.show_compared(event)
             case ComparisonCancelled(role):
@@ -250,6 +251,7 @@ class DenoisePresenter:
             self._resolve_existing(self._existing)
         if self._nothing_kept:
             self._results.remove_current()
+            self._nothing_kept = False
         if not self._runner.running:
             self._request = self._source_layer = self.actions.layer = None
             self._results.end()

@@ -58,6 +58,9 @@ class DenoiseView(AskingView, Protocol):
     def layer_chosen(self) -> None:
         """React to another chosen layer."""
 
+    def leave_comparison(self) -> None:
+        """Leave a split or the side-by-side view."""
+
     def part(self) -> tuple[str, str]:
         """Return the axes and the slices of the chosen layer as they were typed."""
 

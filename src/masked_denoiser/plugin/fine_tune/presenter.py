@@ -278,7 +278,7 @@ class FineTunePresenter:
             if isinstance(layer, Shapes):
                 layer.events.data.connect(self._shapes_changed)
         layers, shapes = ([each for each in self._viewer.layers if isinstance(each, kind)] for kind in (Image, Shapes))
-        layers = [layer for layer in layers if not ResultLayers.of(self._viewer).is_view(layer)]
+        layers = [layer for layer in layers if not ResultLayers(self._viewer).is_view(layer)]
         active = self._viewer.layers.selection.active
         index = layers.index(active) if active in layers else len(layers) - 1
         self._view.show_layers([layer.name for layer in layers], index, _places(self._layers, layers))

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
+from weakref import ref
 
 from masked_denoiser.errors import MaskedDenoiserError
 from masked_denoiser.plugin.denoise.form import Form
@@ -43,7 +44,7 @@ class NoiseCardPresenter:
 
     def __init__(self, view: NoiseCardView, layer: Callable[[], Any]) -> None:
         self._view, self._layer, self._runner = view, layer, TaskRunner()
-        self._watched: Any = None  # layer whose pixels are measured
+        self._watched: Callable[[], Any] = lambda: None  # reference to the layer whose pixels are measured
         self._version = 0  # of its pixels
         self._measured: tuple[Any, ...] = ()
         self._wanted = self._outdated = False
@@ -57,8 +58,6 @@ class NoiseCardPresenter:
         """Measure the noise of the chosen layer as long as the card is shown."""
         self._wanted = shown
         self.process_events()
-        if not shown:
-            self._watch(None)
 
     def stop(self) -> None:
         """Stop, because the window closes."""
@@ -92,13 +91,14 @@ class NoiseCardPresenter:
 
     def _watch(self, layer: Any) -> None:
         """Notice when the pixels of this layer are replaced."""
-        if layer is self._watched:
+        before = self._watched()
+        if layer is before and layer is not None:
             return
-        if self._watched is not None:
-            self._watched.events.data.disconnect(self._data_changed)
+        if before is not None:
+            before.events.data.disconnect(self._data_changed)
         if layer is not None:
             layer.events.data.connect(self._data_changed)
-        self._watched = layer
+        self._watched = ref(layer) if layer is not None else lambda: None
         self._version += 1
 
     def _data_changed(self, _event: Any = None) -> None:

@@ -118,6 +118,24 @@ def test_slices_in_a_file_with_one_position(
             assert np.allclose(np.array(source.affine) @ [0, 0, 4, 1], [50, 60, 110, 1])
 
 
+@pytest.mark.parametrize("pointer", [None, 0x00181063])
+@pytest.mark.parametrize("position", [True, False])
+def test_film_of_a_modality_of_slices(pointer: int | None, position: bool, tmp_path: Path) -> None:
+    """As a heart in MRI, whose header may also state the spacing of other slices."""
+    frames = np.arange(5 * 20 * 30).reshape(5, 20, 30)
+    (path,) = write_series(tmp_path, frames[:1], modality="MR")
+    dataset = pydicom.dcmread(path)
+    dataset.NumberOfFrames, dataset.PixelData, dataset.SpacingBetweenSlices = 5, frames.astype("<u2").tobytes(), 8
+    dataset.FrameTime = 40
+    if pointer:
+        dataset.FrameIncrementPointer = pointer
+    if not position:
+        del dataset.ImagePositionPatient
+    dataset.save_as(path)
+    with open_image(path) as source:
+        assert (source.axes, source.pixel_size["T"]) == ("TYX", 40)
+
+
 def test_table_of_measured_values_is_not_applied(tmp_path: Path) -> None:
     (path,) = write_series(tmp_path, np.arange(600).reshape(1, 20, 30), modality="PT")
     dataset, table = pydicom.dcmread(path), pydicom.Dataset()

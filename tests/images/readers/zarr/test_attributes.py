@@ -42,6 +42,14 @@ def test_what_xarray_encodes(
         assert missing.all()
 
 
+def test_missing_value_next_to_an_encoded_nan(tmp_path: Path) -> None:
+    """xarray writes this pair for floats in format 3."""
+    array = zarr.create_array(tmp_path / "a.zarr", data=np.ones((64, 64), np.float32))
+    array.attrs.update({"missing_value": -9999.0, "_FillValue": "AAAAAAAA+H8="})
+    with open_image(tmp_path / "a.zarr") as source:
+        assert source.fill_values == (-9999.0,)
+
+
 def test_value_of_unwritten_chunks_is_no_fill_value(tmp_path: Path) -> None:
     array = zarr.create_array(
         tmp_path / "a.zarr", shape=(64, 64), chunks=(32, 32), dtype="u2", zarr_format=2, fill_value=0

@@ -12,6 +12,7 @@ from masked_denoiser.images.readers.medical.dicom_frames import (
     Frame,
     arrange,
     frames_in,
+    is_film,
     normal_of,
 )
 from masked_denoiser.images.readers.medical.dicom_headers import Header, check_header, is_colour, number, read_header
@@ -71,7 +72,8 @@ def describe(header: Header, arrangement: Arrangement, name: str, path: Path) ->
 
 
 def _axes(header: Header, arrangement: Arrangement) -> str:
-    slices = bool(arrangement.step) or str(header.get("Modality")) in SLICES or _is_series(arrangement)
+    frames_are_slices = str(header.get("Modality")) in SLICES and not is_film(header)
+    slices = bool(arrangement.step) or frames_are_slices or _is_series(arrangement)
     letters = ("T" if arrangement.times > 1 else "") + ("Z" if arrangement.planes > 1 else "")
     return letters.replace("Z", "Z" if slices else "T") + ("YXS" if is_colour(header) else "YX")
 

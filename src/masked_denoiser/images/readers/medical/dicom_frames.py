@@ -15,6 +15,8 @@ from masked_denoiser.images.readers.medical.dicom_headers import Header, frames_
 
 #: Modalities whose frames in one file are slices instead of times.
 SLICES = ("CT", "MR", "PT", "NM")
+#: Tags of FrameTime and FrameTimeVector.
+_TIMES_OF_FRAMES = (0x00181063, 0x00181065)
 #: Deviation from equal spacing, as a fraction of the spacing, that rounding in headers explains.
 _TOLERANCE = 0.02
 #: Distance between frames of one position, as a fraction of the largest distance between planes.
@@ -131,13 +133,22 @@ def _position_in_file(
     spacing = number(header.get("SpacingBetweenSlices"))
     if len(offsets) > index:
         offset = float(offsets[index])
-    elif str(header.get("Modality")) not in SLICES or not header.get("NumberOfFrames"):
+    elif str(header.get("Modality")) not in SLICES or not header.get("NumberOfFrames") or is_film(header):
         return first
     elif spacing:
         offset = spacing * index
     else:
         return () if int(header.NumberOfFrames) > 1 else first
     return tuple(np.add(first, offset * normal_of(orientation)).tolist())
+
+
+def is_film(header: Header) -> bool:
+    """Return whether the frames of a file follow each other in time (DICOM PS3.3, C.7.6.5 and C.7.6.6)."""
+    pointers = header.get("FrameIncrementPointer")
+    if pointers is None:
+        return bool(header.get("FrameTime") or header.get("FrameTimeVector"))
+    listed = pointers if isinstance(pointers, Sequence) else [pointers]
+    return any(int(pointer) in _TIMES_OF_FRAMES for pointer in listed)
 
 
 def _first(value: object) -> object:

@@ -36,7 +36,7 @@ _TAGS = (
     "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
     "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "WindowCenter", "WindowWidth",
     "RescaleIntercept", "RescaleSlope", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-    "BurnedInAnnotation", "ModalityLUTSequence",
+    "BurnedInAnnotation", "ModalityLUTSequence", "FrameIncrementPointer", "FrameTimeVector",
 )  # fmt: skip
 
 #: What pydicom raises for damaged files.

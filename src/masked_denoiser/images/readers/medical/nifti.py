@@ -22,7 +22,8 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.metadata.own_attributes import stored_origin
+from masked_denoiser.images.metadata.own_attributes import stored_metadata, stored_origin
+from masked_denoiser.images.metadata.value_calibration import calibration_notes
 from masked_denoiser.images.readers.base import ReaderResult
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
 from masked_denoiser.images.readers.medical.nifti_attributes import attributes_in
@@ -70,6 +71,7 @@ def read(path: Path, part: str = "") -> ReaderResult:
         window = float(header["cal_min"]), float(header["cal_max"])
         steps, units = _steps(header, axes)
         attributes = attributes_in(header)
+        stored = stored_metadata(attributes, pixels.dtype)
         affine, notes = _affine(image)
 
     return ReaderResult(
@@ -83,8 +85,10 @@ def read(path: Path, part: str = "") -> ReaderResult:
         units=units,
         windows=(window,) if isfinite(sum(window)) and window[0] < window[1] and not pixels.rgb else (),
         affine=affine,
-        notes=notes,
+        notes=(*notes, *calibration_notes(stored.get("value_calibration", {}))),
         origins=(stored_origin(attributes),),
+        fill_values=stored.get("fill_values", ()),
+        value_calibration=stored.get("value_calibration", {}),
         modality=str(attributes.get("modality", "")),
         closer=close_all(data, pixels),
     )

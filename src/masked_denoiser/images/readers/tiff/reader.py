@@ -133,7 +133,8 @@ def _describe(
     levels = _levels(tif, series, calibration, path)
     orientation = valid_orientation(series.keyframe.tags.valueof(ORIENTATION))
     stored = open_levels(series, [level.series for level in levels], stack)
-    geometry = [_geometry(calibration, series, level.series) for level in levels]
+    ratios = level_ratios(series.axes, [level.series.shape for level in levels])
+    geometry = [_geometry(calibration, ratio) for ratio in ratios]
     found = ReaderResult(
         tuple(_to_pixels(array, level, orientation) for array, level in zip(stored, levels, strict=True)),
         "".join(a if a in AXES else UNKNOWN for a in levels[0].axes),
@@ -228,11 +229,8 @@ def _fill_values(level: _Level) -> tuple[float, ...]:
     return values
 
 
-def _geometry(
-    calibration: Calibration, series: TiffPageSeries, level: TiffPageSeries
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Return pixel size and origin of a level by axis letter."""
-    ratios = level_ratios(series.axes, series.shape, level.shape)
+def _geometry(calibration: Calibration, ratios: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return pixel size and origin of a level by axis letter, from its `level_ratios`."""
     steps = {a: step for a, step in calibration.steps.items() if a in ratios}
     origin = {a: first_centre(calibration.origin.get(a, 0.0), step, ratios[a]) for a, step in steps.items()}
     return {a: step * ratios[a] for a, step in steps.items()}, calibration.origin | origin

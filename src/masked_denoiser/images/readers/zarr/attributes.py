@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from masked_denoiser.images.metadata.declared_fill_values import fill_values_in_attributes, fill_values_of
+from masked_denoiser.images.metadata.declared_fill_values import fill_values_in_attributes
 from masked_denoiser.images.metadata.value_calibration import STRAIGHT_LINE, value_calibration
 
 
@@ -30,9 +30,7 @@ def declared_fill_values(array: zarr.Array[Any]) -> tuple[float, ...]:
         attributes = {"_FillValue": np.asarray(array.fill_value).item(), **attributes}
     encoded = attributes.get("_FillValue")
     decoded = _decode(encoded) if isinstance(encoded, str) else None
-    if decoded is not None:
-        return fill_values_of([decoded], dtype)
-    return fill_values_in_attributes(attributes, dtype)
+    return fill_values_in_attributes(attributes if decoded is None else {**attributes, "_FillValue": decoded}, dtype)
 
 
 def _decode(text: str) -> float | None:

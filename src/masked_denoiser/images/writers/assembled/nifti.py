@@ -75,11 +75,16 @@ class NiftiSink(AssembledSink):
         header.set_slope_inter(*(scale if stored.kind in "iu" else (1, 0)))
         if self._anonymizes:
             _remove_text(header)
-        header.extensions.append(to_extension({**self._attributes, **self._modality(), **self._origin(header)}))
+        described = {**self._values(), **self._modality(), **self._origin(header)}
+        header.extensions.append(to_extension({**self._attributes, **described}))
         with path.open("wb") as file, _compressed(file, self._path) as out:
             header.write_to(out)
             for plane in self._planes(progress):
                 out.write(_encode(plane, stored, *scale))
+
+    def _values(self) -> dict[str, Any]:
+        own = self._source.own_attributes()
+        return {name: own[name] for name in ("fill_values", "value_calibration") if name in own}
 
     def _modality(self) -> dict[str, str]:
         return {"modality": self._source.modality} if self._source.modality else {}

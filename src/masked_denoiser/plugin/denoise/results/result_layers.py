@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
+from weakref import WeakKeyDictionary, ref
 
 from masked_denoiser.plugin.denoise.results.job_layers import JobLayers
 from masked_denoiser.plugin.denoise.results.new_layer import name_of, new_layer
+from masked_denoiser.plugin.denoise.results.registry import registry_of
 from masked_denoiser.plugin.denoise.task import LayerUpdate, Role
 from masked_denoiser.plugin.layers.removal import remove_layer
 from masked_denoiser.plugin.layers.source import OUTPUT_KEY, RECORD_KEY
@@ -22,27 +23,16 @@ _COMPARABLE: tuple[Role, ...] = ("result", "preview", "second", "live")
 
 
 class ResultLayers:
-    """Result layers of the dock. All methods must be called from the GUI thread."""
+    """Result layers of a dock. All methods must be called from the GUI thread."""
 
     def __init__(self, viewer: Any) -> None:
-        self._viewer_reference = ref(viewer)
-        self._inputs: WeakKeyDictionary[Any, ref[Any]] = WeakKeyDictionary()  # input layer of each result
-        self._roles: WeakKeyDictionary[Any, Role] = WeakKeyDictionary()
-        self._hidden: WeakSet[Any] = WeakSet()  # input layers that were hidden here
-        self._seen: WeakKeyDictionary[Any, ref[Any]] = WeakKeyDictionary()  # result that was visible before the input
-        self._output_layers: WeakValueDictionary[tuple[Path, Role], Any] = WeakValueDictionary()
+        self._viewer = viewer
+        known = registry_of(viewer)
+        self._inputs, self._roles, self._hidden, self._seen = known.inputs, known.roles, known.hidden, known.seen
+        self._output_layers = known.output_layers
         self._temporary_names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # until a job replaces the pixels
         self._pace = RefreshPace()
         self._job = JobLayers()
-
-    @classmethod
-    def of(cls, viewer: Any) -> ResultLayers:
-        """Return the result layers of a viewer, which a dock that is opened again finds as they were."""
-        return _OF_VIEWERS.setdefault(viewer, cls(viewer))
-
-    @property
-    def _viewer(self) -> Any:
-        return self._viewer_reference()
 
     def begin(self, layer: Any, output: Path | None) -> None:
         """Prepare for a job: copy the display settings of its input layer, which may be removed while the job runs."""
@@ -162,7 +152,8 @@ class ResultLayers:
             results[-1].visible = True
         reference = self._inputs.pop(layer, None)
         source = reference() if reference is not None else None
-        if source is not None and source in self._viewer.layers:
+        is_split = self._roles.get(layer) == "split"  # after which the comparison shows what it was of
+        if source is not None and source in self._viewer.layers and not is_split:
             self._fill_gap(source, layer)
         for key in [key for key, other in self._output_layers.items() if other is layer]:
             del self._output_layers[key]
@@ -283,9 +274,6 @@ class ResultLayers:
         kind = (layer.multiscale, layer.ndim, bool(layer.rgb)) == (len(update.levels) > 1, ndim, colour)
         reference = self._inputs.get(layer)
         return kind and reference is not None and reference() is self._job.source
-
-
-_OF_VIEWERS: WeakKeyDictionary[Any, ResultLayers] = WeakKeyDictionary()
 
 
 def _place(layer: Any, placement: dict[str, Any]) -> None:

@@ -95,7 +95,8 @@ class SlicesField(QWidget):
         return ",".join(f"{letter}={text}" for letter, text in texts.items() if text)
 
     def show_text(self, text: str) -> None:
-        """Fill in ranges that `text` returned."""
+        """Fill in ranges that `text` returned, and clear the others."""
+        self.clear()
         for part in filter(None, re.split(r",(?=[TZC]=)", text)):
             letter, _, positions = part.partition("=")
             self.ranges[letter].setText(positions)
