@@ -57,7 +57,7 @@ def list_planes(
     Raises:
         ValueError: if `channels` is "rgb" and neither S nor C has 3 or 4 positions.
     """
-    colour = _colour_axis(axes, sizes, rgb, channels)
+    colour = colour_axis(axes, sizes, rgb, channels)
     alpha = next(((a, 3) for a in "SC" if rgb and sizes.get(a) == 4), None)
     outer = [(a, range(sizes[a])) for a in axes if a not in "YX" and a != colour]
     for position in product(*(steps for _, steps in outer)):
@@ -72,8 +72,15 @@ def list_planes(
             yield Plane(index, colour, 3, 4, copied=True, range_key=key, channel=channel, epoch=epoch)
 
 
-def _colour_axis(axes: str, sizes: dict[str, int], rgb: bool, channels: Channels) -> str:
-    """Return the axis of red, green, blue (and alpha), or ""."""
+def colour_axis(axes: str, sizes: dict[str, int], rgb: bool, channels: Channels) -> str:
+    """Return the axis of red, green, blue (and alpha), or "".
+
+    Args:
+        axes, sizes, rgb, channels: as for `list_planes`.
+
+    Raises:
+        ValueError: if there is no axis of colours, although there should be.
+    """
     if channels == "each" or (channels == "auto" and not rgb):
         return ""
     axis = next((a for a in "SC" if sizes.get(a) in (3, 4)), "")

@@ -95,6 +95,7 @@ def values():
         ({"reader": "os; rm"}, "reader 'os; rm'"),
         ({"device": "cpu; rm"}, "device"),
         ({"treatments": []}, "different channels"),
+        ({"axes": "TYX", "channels": "rgb"}, "no S or C"),
         ({"hot_pixels": [[0, [[5000, 3]]]]}, "hot pixel outside"),
         ({"context_planes": [[0, {"axis": "Z", "count": 1, "shared_noise": 0.0, "remaining": 0.1}]]}, "context"),
         ({"context_planes": [[0, {"axis": "C", "count": 1}]]}, "context"),

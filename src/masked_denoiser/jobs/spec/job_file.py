@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.denoising.context.planes import CONTEXT_AXES, MAX_PLANES, ContextPlanes
 from masked_denoiser.errors import JobError, PlanError
+from masked_denoiser.images.planes import colour_axis
 from masked_denoiser.images.source import AXES
 from masked_denoiser.images.suffixes import ZARR_SUFFIXES
 from masked_denoiser.jobs.spec.job import Job
@@ -143,6 +144,10 @@ def _invalid_value(job: Job) -> str:
         return f"axes {job.axes[:20]!r} for {len(job.shape)} sides"
     if not all(0 < side < 2**40 for side in job.shape):
         return f"shape {job.shape}"
+    try:
+        colour_axis(job.axes, sides, job.rgb, job.channels)
+    except ValueError as error:
+        return str(error)
     for name, (lowest, highest) in LIMITS.items():
         if not lowest <= getattr(job, name) <= highest:
             return f"{name} {getattr(job, name)}"
