@@ -148,7 +148,7 @@ def is_film(header: Header) -> bool:
     if pointers is None:
         return bool(header.get("FrameTime") or header.get("FrameTimeVector"))
     listed = pointers if isinstance(pointers, Sequence) else [pointers]
-    return any(int(pointer) in _TIMES_OF_FRAMES for pointer in listed)
+    return any(isinstance(pointer, int) and int(pointer) in _TIMES_OF_FRAMES for pointer in listed)
 
 
 def _first(value: object) -> object:

@@ -129,13 +129,13 @@ def check_header(header: Header, path: Path) -> None:
         )
     if modality == "SEG" or header.BitsAllocated not in (8, 16, 32, 64):
         raise ImageError(
-            f"{path}: is a mask of {header.BitsAllocated} bits per pixel; give the image that it belongs to"
+            f"{path}: is a mask of {shown(header.BitsAllocated)} bits per pixel; give the image that it belongs to"
         )
     photometric = str(header.get("PhotometricInterpretation", "MONOCHROME2"))
     if photometric not in (*_COLOURS, *_GRAY):
         raise ImageError(f"{path}: its colours ({shown(photometric)}) are not supported; convert it to RGB")
     if photometric in _COLOURS and header.BitsAllocated > 16:
-        raise ImageError(f"{path}: has colours of {header.BitsAllocated} bits; convert it to 8 or 16 bits")
+        raise ImageError(f"{path}: has colours of {shown(header.BitsAllocated)} bits; convert it to 8 or 16 bits")
     check_decoded_size(_frame_shape(header), header.BitsAllocated // 8, "a frame", str(path))
     _check_syntax(header, path)
 
