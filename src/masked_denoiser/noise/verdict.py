@@ -15,7 +15,7 @@ _PHOTON_NOISE_STEPS = 0.15
 #: Share of the variance without light from which on noise is described as independent of intensity.
 _UNIFORM_SHARE = 0.7
 
-#: What is said of fine texture that was not measured as noise.
+#: Description of fine texture that was not measured as noise.
 TREATED_AS_STRUCTURE = "is treated as structure"
 
 #: Share of impulses, or of isolated pixels, above which they are mentioned.

@@ -23,6 +23,10 @@ from masked_denoiser.jobs.storage.journal import Journal
 SIDE = 600
 PIXELS = np.random.default_rng(0).integers(0, 200, (SIDE, SIDE)).astype(np.uint16)
 
+#: The same image with a change where its fingerprint does not look.
+CHANGED = PIXELS.copy()
+CHANGED[:20, :20] += 1
+
 
 @contextmanager
 def prepare(image: Path, output: Path, options: Options | None = None, **how: bool) -> Iterator[Prepared[Any]]:
@@ -34,21 +38,25 @@ def prepare(image: Path, output: Path, options: Options | None = None, **how: bo
         yield prepared
 
 
+def finish(image: Path, output: Path) -> Prepared[Any]:
+    """Write an image, and denoise it."""
+    tifffile.imwrite(image, PIXELS)
+    with prepare(image, output) as prepared:
+        list(prepared.pipeline.run())
+    return prepared
+
+
 @pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif", ".mrc"])
 def test_complete_output_is_of_all_pixels_of_its_input(suffix: str, tmp_path: Path) -> None:
     """The fingerprint looks at some squares; an image that differs elsewhere is another one, a copy is not."""
     image, output = tmp_path / "in.tif", tmp_path / f"out{suffix}"
-    tifffile.imwrite(image, PIXELS)
-    with prepare(image, output) as prepared:
-        list(prepared.pipeline.run())
+    prepared = finish(image, output)
     tifffile.imwrite(image, PIXELS)
     with pytest.raises(AlreadyCompleteError), prepare(image, output, resume=True):
         pass
-    changed = PIXELS.copy()
-    changed[:20, :20] += 1
     with open_image(image) as source:
         before = take_fingerprint(source, prepared.job.planes)
-    tifffile.imwrite(image, changed)
+    tifffile.imwrite(image, CHANGED)
     with open_image(image) as source:
         assert take_fingerprint(source, prepared.job.planes) == before  # so that the test shows something
     with pytest.raises(JobError, match="the input has changed since"), prepare(image, output, resume=True):
@@ -57,12 +65,8 @@ def test_complete_output_is_of_all_pixels_of_its_input(suffix: str, tmp_path: Pa
 
 def test_labels_that_another_program_adds_do_not_hide_a_change(tmp_path: Path) -> None:
     image, output = tmp_path / "in.tif", tmp_path / "out.ome.zarr"
-    tifffile.imwrite(image, PIXELS)
-    with prepare(image, output) as prepared:
-        list(prepared.pipeline.run())
-    changed = PIXELS.copy()
-    changed[:20, :20] += 1
-    tifffile.imwrite(image, changed)
+    finish(image, output)
+    tifffile.imwrite(image, CHANGED)
     (output / "labels").mkdir()
     with pytest.raises(JobError, match="the input has changed since"), prepare(image, output, resume=True):
         pass
@@ -86,9 +90,7 @@ def test_check_at_the_end_can_be_cancelled(tmp_path: Path) -> None:
 def test_mrc_knows_its_input(tmp_path: Path) -> None:
     """A mirror image has the same statistics."""
     image, output = tmp_path / "in.tif", tmp_path / "out.mrc"
-    tifffile.imwrite(image, PIXELS)
-    with prepare(image, output) as prepared:
-        list(prepared.pipeline.run())
+    finish(image, output)
     tifffile.imwrite(image, PIXELS[::-1])
     with pytest.raises(JobError, match="the input has changed"), prepare(image, output, resume=True):
         pass
@@ -121,9 +123,7 @@ def test_input_that_is_written_while_the_job_runs(changes: bool, tmp_path: Path)
 def test_tile_of_a_complete_output_is_known(tile: Any, tmp_path: Path) -> None:
     """A tile that was measured on another machine is no other job."""
     image, output = tmp_path / "in.tif", tmp_path / "out.ome.zarr"
-    tifffile.imwrite(image, PIXELS)
-    with prepare(image, output) as prepared:
-        list(prepared.pipeline.run())
+    finish(image, output)
     options = Options(noise="none", tile=tile, batch=1, intensity=(0, 200))
     with pytest.raises(AlreadyCompleteError), prepare(image, output, options, resume=True):
         pass

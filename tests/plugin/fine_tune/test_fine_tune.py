@@ -329,7 +329,7 @@ def test_choices_follow_layers_that_are_renamed_and_moved(viewer, open_tune):
 
 
 def test_views_are_no_training_images(viewer, open_tune, tissue):
-    """The live view of a layer shows its pixels; a region that was removed is said to be."""
+    """The live view of a layer shows its pixels; the removal of a region is reported."""
     layer = viewer.add_image(tissue, name="tissue")
     dock = open_tune()
     ResultLayers(viewer).show_separately(layer, LayerUpdate("live", (tissue,)))
