@@ -65,6 +65,7 @@ class DenoiseDock(DenoiseFields):
         self.queue = LayerQueue(DockJobs(self.presenter, viewer))
         self._connect()
         self._recall_settings()
+        self.presenter.update_comparison()  # with results of a dock that was closed
 
     def _recall_settings(self) -> None:
         if (settings := recall_settings()) is None:

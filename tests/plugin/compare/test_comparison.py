@@ -416,6 +416,19 @@ def test_leaving_a_split_shows_the_result_that_was_compared(viewer, open_dock, q
     assert not layer.visible
 
 
+def test_results_can_be_compared_in_a_dock_that_is_opened_again(viewer, open_dock, qtbot, plane):
+    viewer.add_image(plane, name="plane")
+    first = open_dock()
+    first.denoise_button.click()
+    wait(first, qtbot)
+    first.stop()
+    second = open_dock()
+    assert second.compare.isEnabled()
+    assert second.clear_button.isEnabled()
+    second.clear_button.click()
+    assert [layer.name for layer in viewer.layers] == ["plane"]
+
+
 def test_what_was_removed_is_shown_after_a_cancelled_job(viewer, open_dock, qtbot, plane, monkeypatch):
     viewer.add_image(plane, name="plane")
     dock = open_dock()
