@@ -16,31 +16,56 @@ from typing import Literal
 #: What a temporary path is for: a folder or file that is being created, or one that is being removed.
 Purpose = Literal["creating", "removing"]
 
-#: Characters of a name that its temporary name repeats, as file systems limit the length of names.
-_REPEATED_CHARACTERS = 80
+#: Bytes of a name that its temporary name repeats, as file systems limit the length of names.
+_REPEATED_BYTES = 80
+
+#: Errors of file systems that have no hard links.
+_WITHOUT_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 _ENDING = re.compile(r"[0-9a-f]{16}\.(creating|removing)")
 
 
 @contextmanager
-def replaced_atomically(path: Path) -> Iterator[Path]:
+def replaced_atomically(path: Path, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`, whose file replaces that of `path` at the end of the block.
 
     The temporary file is new, empty and hidden, and belongs to this block alone, even if another process writes `path`.
     It is on disk before it is renamed. If the block fails, `path` is unchanged and the temporary file is removed.
 
+    Args:
+        path: file to write.
+        overwrite: whether a file that is at `path` at the end of the block is replaced.
+
     Raises:
+        FileExistsError: if there is a file that must not be replaced, even one that appeared during the block.
         OSError: if a file cannot be written there.
     """
     temporary = _create_new(path)
     try:
         yield temporary
         _sync(temporary)
-        temporary.replace(path)
+        if overwrite:
+            temporary.replace(path)
+        else:
+            _publish_new(temporary, path)
     except BaseException:
         with suppress(OSError):  # the error in the block is the one to report
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _publish_new(temporary: Path, path: Path) -> None:
+    """Rename a file to a name that no file has: a rename would replace one, but a hard link does not."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _WITHOUT_LINKS:
+            raise
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        temporary.replace(path)
+    else:
+        temporary.unlink()
 
 
 def _create_new(path: Path) -> Path:
@@ -83,4 +108,5 @@ def remove_leftovers(path: Path) -> None:
 
 
 def _prefix(path: Path) -> str:
-    return f".{path.name[:_REPEATED_CHARACTERS]}.{zlib.crc32(os.fsencode(path.name)):08x}."
+    repeated = os.fsencode(path.name)[:_REPEATED_BYTES].decode(errors="ignore")
+    return f".{repeated}.{zlib.crc32(os.fsencode(path.name)):08x}."

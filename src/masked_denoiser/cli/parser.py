@@ -249,7 +249,7 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     p.add_argument("--no-ema", action="store_true", help="use the plain weights even if there are averaged ones")
     p.add_argument("--global-skip", choices=("yes", "no"), help="network predicts a correction (default: inferred)")
     p.add_argument("--attention-mask", type=float, metavar="SHARE", help="share of masked tokens (default: inferred)")
-    p.add_argument("--licence", default="unknown", help="licence of the weights, as stated by their authors")
+    p.add_argument("--licence", default="", help="licence of the weights, as their authors state it")
     p.add_argument("--overwrite", action="store_true", help="replace a model of the same name")
     p = _command(sub, "export", "models:export", "write a model for other programs, and check it")
     p.add_argument("model", help="name or file")

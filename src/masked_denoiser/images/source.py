@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ import numpy as np
 from masked_denoiser.errors import DamagedError, ImageError
 from masked_denoiser.images.locator import join_locator
 from masked_denoiser.images.planes import Plane, plane_index, to_channels_first
+from masked_denoiser.messages import clean_text
 
 #: Axis letters, those of OME and tifffile: time, channel, depth, height, width, RGB(A) samples.
 AXES = "TCZYXS"
@@ -30,11 +30,6 @@ DECODER_ERRORS = (
     RuntimeError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, zlib.error, struct.error, BadGzipFile,
     SystemError,  # numcodecs' blosc, for a declared size below 0
 )  # fmt: skip
-
-
-#: Characters that UTF-8, and others that XML 1.0 cannot hold (https://www.w3.org/TR/xml/#charsets).
-_SURROGATES = re.compile("[\ud800-\udfff]")
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 @runtime_checkable
@@ -252,14 +247,6 @@ def closed_unless_given(source: Source, given: object) -> AbstractContextManager
         given: what `open_image` was called with.
     """
     return nullcontext(source) if isinstance(given, Source) else source
-
-
-def clean_text(text: str) -> str:
-    """Return text that UTF-8 and XML 1.0 can hold: without control characters, and U+FFFD for lone surrogates.
-
-    Python reads the bytes of file names that are not UTF-8 as surrogates.
-    """
-    return _FORBIDDEN.sub("", _SURROGATES.sub("\ufffd", text))
 
 
 def _position(plane: Plane) -> str:

@@ -8,15 +8,18 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
-from masked_denoiser.errors import ModelError
+from masked_denoiser.errors import ConfigError, ModelError
 from masked_denoiser.network.build import NetworkConfig, config_from_dict
 from masked_denoiser.plain_json import parse_json
 
 #: Version of the metadata layout in a model file.
 FORMAT = 1
 
-#: Limits of model names, which are also used as file names.
-_MAX_LENGTH, _FORBIDDEN = 200, frozenset("/\\\n\t\0")
+#: Limit of model names in bytes, which with a suffix are also file names.
+_MAX_NAME_BYTES = 200
+
+#: Unicode categories that no name has: control characters, and the surrogates of file names that are not UTF-8.
+_UNNAMEABLE = ("Cc", "Cs")
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,7 @@ class Card:
     uncertainty: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.name.strip()) <= len(self.name) <= _MAX_LENGTH or set(self.name) & _FORBIDDEN:
-            raise ModelError(f"a model cannot be called {self.name!r:.80}; choose a short name without slashes")
+        check_name(self.name)
 
     def to_json(self) -> str:
         """Return the card as one line of JSON with sorted keys."""
@@ -70,11 +72,29 @@ class Card:
             raise ModelError(f"the model's card lacks or misuses {missing.pop()!r}; it was not written by this program")
         for key, value in kept.items():
             _check_value(key, value)
-        return cls(**(kept | {"architecture": config_from_dict(values["architecture"])}))
+        try:
+            architecture = config_from_dict(values["architecture"])
+        except ConfigError as error:  # of a newer version, or damaged
+            raise ModelError(f"the model's card: {error}; update the program, or get the model again") from error
+        return cls(**(kept | {"architecture": architecture}))
 
     def renamed(self, name: str) -> Self:
         """Return the same card with another name."""
         return replace(self, name=name)
+
+
+def check_name(name: str) -> None:
+    """Check the name of a model, which is also the name of its file.
+
+    Raises:
+        ModelError: if it is empty or long, or has slashes or characters that cannot be printed.
+    """
+    if any(unicodedata.category(c) in _UNNAMEABLE or c in "/\\" for c in name):
+        raise ModelError(
+            f"a model cannot be called {name!r:.80}; choose a name of printable characters without slashes"
+        )
+    if not name.strip(" .") or len(name.encode()) > _MAX_NAME_BYTES:
+        raise ModelError(f"a model cannot be called {name!r:.80}; choose a name of 1 to {_MAX_NAME_BYTES} bytes")
 
 
 def _check_value(key: str, value: Any) -> None:

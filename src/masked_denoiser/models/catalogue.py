@@ -16,6 +16,9 @@ DEFAULT, DEFAULT_GRAY = "general-rgb", "general-gray"
 #: Name that stands for the default model of an image, RGB or gray.
 AUTO = "auto"
 
+#: Suffixes that tell the path of a model file from the name of a model.
+MODEL_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+
 _BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 
 
@@ -65,7 +68,7 @@ def find_model(name: str | Path, folder: Path | None = None) -> Path:
         path = Path(name).expanduser()
     except RuntimeError as error:
         raise ModelError(f"model file {name}: there is no home folder of that user; give the whole path") from error
-    if path.suffix in (".safetensors", ".pth", ".pt"):
+    if path.suffix.lower() in MODEL_SUFFIXES:
         if path.is_file():
             return path
         raise ModelError(f"model file {path} does not exist; check the path, or use one of: {_known_names(folder)}")
@@ -88,6 +91,21 @@ def check_new_name(name: str) -> None:
         raise ModelError(f"the name {name!r} {what}; choose another name")
 
 
+def check_new_path(path: Path) -> None:
+    """Check the path of a new model file; a file in the user's folder is found by its name.
+
+    Raises:
+        ModelError: if the file cannot be a model, or is in the user's folder and has a reserved name.
+    """
+    from masked_denoiser.models.card import check_name
+    from masked_denoiser.models.file import check_model_path
+
+    check_model_path(path)
+    check_name(path.stem)
+    if path.resolve().parent == user_folder().resolve():
+        check_new_name(path.stem)
+
+
 def resolve_auto(name: str | Path, rgb: bool) -> str | Path:
     """Return the name of a model, replacing "auto" by the default for RGB or for gray images."""
     if name != AUTO:
@@ -105,7 +123,7 @@ def load_model(name: str | Path = DEFAULT, folder: Path | None = None) -> Model:
     from masked_denoiser.models.reference import import_checkpoint
 
     path = find_model(name, folder)
-    return read_model(path) if path.suffix == ".safetensors" else import_checkpoint(path)
+    return read_model(path) if path.suffix.lower() == ".safetensors" else import_checkpoint(path)
 
 
 def _known_names(folder: Path | None) -> str:

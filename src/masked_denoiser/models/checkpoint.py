@@ -55,7 +55,12 @@ def read_checkpoint(path: Path) -> Any:
             it has.
     """
     if not path.is_file():
-        raise ModelError(f"{path} does not exist; check the path")
+        problem = "is no file" if path.exists() else "does not exist"
+        raise ModelError(f"{path} {problem}; check the path")
+    try:
+        path.open("rb").close()  # `is_zipfile` would hide why it cannot
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     if not is_zipfile(path):
         raise ModelError(
             f"{path} cannot be read as a checkpoint: it is damaged, or older than torch 1.6; save it again with torch"
@@ -76,6 +81,11 @@ def _read_description(path: Path) -> bytes:
     """Return the pickle that describes the tensors, after checking that the archive is not a zip bomb."""
     with ZipFile(path) as archive:
         entries = archive.infolist()
+        if any("/code/" in entry.filename for entry in entries):
+            raise ModelError(
+                f"{path} is TorchScript, which contains a program; it is not opened for safety; import the "
+                ".safetensors file of the model, or a checkpoint with the state_dict() of its network"
+            )
         if any(entry.compress_type != ZIP_STORED for entry in entries):
             raise ModelError(f"{path} is compressed, which torch never does; it is not opened for safety")
         declared, actual = sum(entry.file_size for entry in entries), path.stat().st_size

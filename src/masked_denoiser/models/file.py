@@ -54,26 +54,45 @@ class Model:
         network.load_state_dict(self.weights)
         return network.eval()
 
-    def save(self, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
+    def save(self, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32, *, overwrite: bool = True) -> None:
         """Write the model atomically.
 
         Args:
             path: file to write, ending in `.safetensors`.
             dtype: type of the stored weights, which are always read as float32.
+            overwrite: whether an existing file is replaced.
 
         Raises:
-            ModelError: if the file has another suffix, its folder does not exist, or a weight is NaN or infinite.
+            ModelError: if the file has another suffix, its folder does not exist, its path is not UTF-8, it exists and
+                must not be replaced, a weight is NaN or infinite, or the card could not be read again.
         """
         target = Path(path)
-        if target.suffix != ".safetensors":
-            raise ModelError(f"{target.name} does not end in .safetensors; use a file name with that suffix")
+        check_model_path(target)
         if not target.parent.is_dir():
             raise ModelError(f"folder {target.parent} does not exist; create it first")
+        Card.from_json(self.card.to_json())
         tensors = {name: w.detach().to(dtype).contiguous() for name, w in self.weights.items()}
         check_numbers(tensors, target.name)
-        with replaced_atomically(target) as temporary:
-            save_file(tensors, temporary, metadata={_CARD_KEY: self.card.to_json()})
-            temporary.chmod(0o644)  # safetensors creates files that only their owner can read
+        try:
+            with replaced_atomically(target, overwrite) as temporary:
+                save_file(tensors, temporary, metadata={_CARD_KEY: self.card.to_json()})
+                temporary.chmod(0o644)  # safetensors creates files that only their owner can read
+        except FileExistsError as error:
+            raise ModelError(f"{target} exists; choose another name") from error
+
+
+def check_model_path(path: Path) -> None:
+    """Check the path of a model file that will be written.
+
+    Raises:
+        ModelError: if it has another suffix, or is not UTF-8, so that safetensors could write it but not open it.
+    """
+    if path.suffix != ".safetensors":
+        raise ModelError(f"{path.name} does not end in .safetensors; use a file name with that suffix")
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise ModelError(f"the path {str(path)!r} is not UTF-8; choose another name or folder for the model") from error
 
 
 def read_card(path: Path) -> Card:
@@ -93,7 +112,10 @@ def read_card(path: Path) -> Card:
             f"{path} has tensors but no card; it was not written by this program; if it has the weights of a "
             "SwinIR network, save them with torch.save as .pth, and give that to: masked-denoiser models import"
         )
-    return Card.from_json(metadata[_CARD_KEY])
+    try:
+        return Card.from_json(metadata[_CARD_KEY])
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
 
 
 def read_model(path: Path) -> Model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 from typing import Any
 
 from masked_denoiser.models.card import Card
@@ -106,11 +107,11 @@ def _use(card: Card, file_name: str) -> str:
         f"For {colours}. Images of any size and dtype are denoised by the program, which also measures their noise:\n\n"
         "```sh\n"
         'pip install "napari-masked-denoiser[all]"\n'
-        f"masked-denoiser denoise image.tif clean.ome.tif --model {file_name}\n"
+        f"masked-denoiser denoise image.tif clean.ome.tif --model {shlex.quote(file_name)}\n"
         "```\n\n"
         "```python\n"
         "import masked_denoiser as md\n\n"
-        f'md.denoise_file("image.tif", "clean.ome.tif", model="{file_name}")\n'
+        f'md.denoise_file("image.tif", "clean.ome.tif", model={json.dumps(file_name, ensure_ascii=False)})\n'
         "```"
     )
 

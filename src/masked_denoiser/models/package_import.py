@@ -46,10 +46,19 @@ def read_package(path: Path) -> Model:
             with TemporaryDirectory() as folder:
                 copy = Path(folder) / ATTACHED_MODEL
                 copy.write_bytes(_read(archive, files[ATTACHED_MODEL], _MAX_MODEL, path))
-                return read_model(copy)
+                return _read_copy(copy, path)
     except (BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, UnicodeError, ZlibError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(f"{path} cannot be read as a package of bioimage.io: {reason}") from error
+
+
+def _read_copy(copy: Path, package: Path) -> Model:
+    """Return the model in a temporary copy, with errors about the package, which users know."""
+    try:
+        return read_model(copy)
+    except ModelError as error:
+        text = str(error).replace(str(copy), ATTACHED_MODEL)
+        raise ModelError(f"{package}: {text}") from error
 
 
 def _files(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:

@@ -1,8 +1,9 @@
 """Import of published checkpoints: SwinIR and masked SwinIR denoisers, as KAIR and other trainers save them (`.pth`).
 
 Such a file contains tensors and no description, so the architecture is inferred from names and shapes.
-Three settings leave no trace in the tensors (global skip, mean, attention mask): they are inferred from the
-first convolution, 1x1 in the masked network and 3x3 in SwinIR, unless the caller gives them.
+Four settings leave no trace in the tensors (body skip, global skip, mean, attention mask): they are inferred from the
+first convolution, 1x1 in the masked network and 3x3 in SwinIR, unless the caller gives them. Files that this program
+exported also contain the card, which states them.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
-from math import isqrt
+from math import inf, isqrt, nextafter
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.errors import ConfigError, ModelError
+from masked_denoiser.messages import clean_text
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.checkpoint import read_checkpoint
 from masked_denoiser.models.checkpoint_layout import find_weights
@@ -27,6 +30,9 @@ from masked_denoiser.network.config import RGB_MEAN, Residual, SwinConfig
 
 #: Buffers in published files that follow from the architecture, and are ignored.
 _DERIVED_BUFFERS = re.compile(r"(^|\.)(relative_position_index|attn_mask|mean)$")
+
+#: Key of the card in an exported file, next to the weights; other programs read `params` only.
+_CARD_KEY = "masked_denoiser"
 
 #: Key of a tensor of a block, with the numbers of its group and block.
 _BLOCK_KEY = re.compile(r"^layers\.(\d{1,9})\.residual_group\.blocks\.(\d{1,9})\.")
@@ -39,7 +45,7 @@ def import_checkpoint(
     ema: bool = True,
     global_skip: bool | None = None,
     attention_mask: float | None = None,
-    licence: str = "unknown",
+    licence: str = "",
 ) -> Model:
     """Read a reference checkpoint.
 
@@ -51,36 +57,38 @@ def import_checkpoint(
             convolution (the masked network) and true for 3x3 (SwinIR). The skip around the groups is absent in
             the former and present in the latter.
         attention_mask: share of masked tokens; by default 0.75 for 1x1 and 0 for 3x3.
-        licence: licence of the weights, as their authors state it.
+        licence: licence of the weights, as their authors state it; by default that of the card, else "unknown".
 
     Raises:
         ModelError: if the file cannot be read or belongs to another kind of network, naming what does not match.
     """
     path = Path(path)
-    tensors, where = _read_weights(path, ema)
-    kept = {key: t for key, t in tensors.items() if not _DERIVED_BUFFERS.search(key)}
-    check_numbers(kept, path.name)
-    weights = {key: t.float() for key, t in kept.items()}
-    config = infer_config(weights, path.name)
+    shown = clean_text(path.name)
+    content = read_checkpoint(path)
+    tensors, where = _find_weights(content, path.name, ema)
+    weights = {key: t.float() for key, t in tensors.items() if not _DERIVED_BUFFERS.search(key)}
+    check_numbers(weights, path.name)
+    exported = _exported_card(content)
+    config = _stated_config(exported) or _with_stored_mean(infer_config(weights, path.name), tensors)
     if global_skip is not None:
         config = replace(config, global_skip=global_skip)
     if attention_mask is not None:
         config = replace(config, attention_mask=attention_mask)
-    card = Card(
+    card = exported or Card(
         name=name or path.stem,
         architecture=config,
-        description=f"Imported from {path.name}{where}; global skip {config.global_skip} and attention mask "
+        description=f"Imported from {shown}{where}; global skip {config.global_skip} and attention mask "
         f"{config.attention_mask} are not recorded in such files and were inferred or given.",
-        licence=licence,
-        source=path.name,
+        source=shown,
     )
+    card = replace(card, name=name or path.stem, architecture=config, licence=licence or card.licence)
     with torch.device("meta"):  # fails here, not in the middle of a job
         check_weights(weights, build_network(config), path.name)
     return Model(card, weights)
 
 
 def export_checkpoint(model: Model, path: str | Path) -> None:
-    """Write the weights in KAIR's layout (`params`), for other programs.
+    """Write the weights in KAIR's layout (`params`), for other programs, and the card for `import_checkpoint`.
 
     Raises:
         ModelError: if the network is not a Swin network, which other programs do not have.
@@ -88,7 +96,16 @@ def export_checkpoint(model: Model, path: str | Path) -> None:
     if not isinstance(model.card.architecture, SwinConfig):
         raise ModelError(f"{model.card.name} is no Swin network; only Swin networks can be exported for other programs")
     with replaced_atomically(Path(path)) as temporary, temporary.open("wb") as file:
-        torch.save({"params": model.weights}, file)
+        torch.save({"params": model.weights, _CARD_KEY: model.card.to_json()}, file)
+
+
+def settings_without_tensors(config: SwinConfig) -> str:
+    """Return the settings of a network that its tensors do not show, which users of another program must set."""
+    mean = ", ".join(f"{value:g}" for value in config.mean)
+    return (
+        f"first convolution added after the groups: {config.body_skip}; input added to the output: "
+        f"{config.global_skip}; mean: {mean}; masked attention tokens: {config.attention_mask:.0%}"
+    )
 
 
 def infer_config(weights: dict[str, Tensor], name: str = "the checkpoint") -> SwinConfig:
@@ -113,7 +130,7 @@ def infer_config(weights: dict[str, Tensor], name: str = "the checkpoint") -> Sw
             depths=depths,
             heads=tuple(_heads(weights, group, name) for group in range(len(depths))),
             window=(isqrt(table[0]) + 1) // 2,
-            mlp_ratio=hidden[0] / embed,
+            mlp_ratio=_mlp_ratio(hidden[0], embed),
             first_kernel=kernel,
             residual=_residual_kind(weights, name),
             body_skip=not masked,
@@ -126,9 +143,34 @@ def infer_config(weights: dict[str, Tensor], name: str = "the checkpoint") -> Sw
         raise ModelError(f"{name}: {error}") from error
 
 
-def _read_weights(path: Path, ema: bool) -> tuple[dict[str, Tensor], str]:
+def _mlp_ratio(hidden: int, embed: int) -> float:
+    """Return a ratio that gives a hidden width again: `int(ratio * embed)` is one less for some widths."""
+    ratio = hidden / embed
+    return ratio if int(embed * ratio) == hidden else nextafter(ratio, inf)
+
+
+def _exported_card(content: Any) -> Card | None:
+    """Return the card in a file that this program exported; None in others."""
+    text = content.get(_CARD_KEY) if isinstance(content, dict) else None
+    return Card.from_json(text) if isinstance(text, str) else None
+
+
+def _stated_config(card: Card | None) -> SwinConfig | None:
+    """Return the configuration in the card of an exported file; None if there is none."""
+    return card.architecture if card is not None and isinstance(card.architecture, SwinConfig) else None
+
+
+def _with_stored_mean(config: SwinConfig, tensors: dict[str, Tensor]) -> SwinConfig:
+    """Return a configuration with the mean that some trainers store as a buffer, if it fits the channels."""
+    stored = tensors.get("mean")
+    if stored is None or stored.numel() != config.channels:
+        return config
+    return replace(config, mean=tuple(stored.double().flatten().tolist()))
+
+
+def _find_weights(content: Any, name: str, ema: bool) -> tuple[dict[str, Tensor], str]:
     """Return the weights in a checkpoint by their published names, and where in it they were found."""
-    found = find_weights(read_checkpoint(path), path.name, ema=ema)
+    found = find_weights(content, name, ema=ema)
     tensors = found.tensors
     # Some denoisers were saved with a pixel shuffle by one, the identity, as their last layer.
     renames = {"upsample.0.weight": "conv_last.weight", "upsample.0.bias": "conv_last.bias"}

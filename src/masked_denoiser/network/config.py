@@ -73,6 +73,8 @@ class SwinConfig:
             return oversized
         checks = [
             (len(self.depths) <= MAX_GROUPS, f"{len(self.depths)} groups are more than {MAX_GROUPS}"),
+            (self.embed > 0, f"embed is {self.embed}, not positive"),
+            (self.mlp_ratio > 0, f"mlp_ratio is {self.mlp_ratio}, not positive"),
             (self.channels in (1, 3), f"channels is {self.channels}, not 1 (gray) or 3 (RGB)"),
             (len(self.mean) == self.channels, f"mean has {len(self.mean)} values for {self.channels} channels"),
             (len(self.depths) == len(self.heads) > 0, f"{len(self.depths)} depths but {len(self.heads)} heads"),

@@ -15,7 +15,7 @@ from masked_denoiser.errors import TrainingError
 from masked_denoiser.images.source import Source
 from masked_denoiser.inference.device import choose_device, computes_bfloat16, describe
 from masked_denoiser.models.card import Card
-from masked_denoiser.models.catalogue import DEFAULT, load_model
+from masked_denoiser.models.catalogue import DEFAULT, check_new_path, load_model
 from masked_denoiser.models.file import Model
 from masked_denoiser.network.build import NetworkConfig
 from masked_denoiser.training.checkpoint import new_state
@@ -231,8 +231,8 @@ def _open_folder(run_folder: RunFolder, trainer: Trainer, resume: bool, tensorbo
 def _check_output(output: Path | None, run_folder: RunFolder | None, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise TrainingError("--resume continues a training and --overwrite restarts it; give only one of them")
-    if output is not None and output.suffix != ".safetensors":
-        raise TrainingError(f"output {output} does not end in .safetensors; change its file extension")
+    if output is not None:
+        check_new_path(output)  # not after hours of training
     if output is not None and not output.parent.is_dir():
         problem = "is not a folder" if output.parent.exists() else "does not exist"
         raise TrainingError(f"{output.parent} {problem}; name an existing folder")

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 import masked_denoiser as md
 from masked_denoiser.cli.main import main
@@ -20,6 +21,9 @@ from tests.models.export.samples import CONFIGS, denoise, make_model, random_ima
 
 #: Sizes other than those that exports are checked with: larger, not on any grid, and smaller than a reflection.
 SIZES = [(1, 49, 30), (3, 8, 8), (1, 1, 1)]
+
+#: Shapes of noise maps that do not fit images of 2 x 1 x 24 x 40: transposed, half, double, and another batch.
+WRONG_NOISE_SHAPES = [(2, 1, 40, 24), (2, 1, 12, 20), (2, 1, 48, 80), (2, 1, 25, 40), (3, 1, 24, 40)]
 
 #: Models with masks, and with a noise map; one with neither is tested by `make test-long`.
 KINDS = ["masked", "gray", pytest.param("rgb", marks=pytest.mark.long)]
@@ -67,6 +71,10 @@ def test_onnx_denoises_images_of_any_size_like_this_program(export_onnx, kind):
             for std in (np.full((1, 1, 1, 1), 0.02, np.float32), random_images((batch, 1, *sides)) * 0.1):
                 out = session.run(None, {"image": images, "noise_std": std})[0]
                 assert np.abs(out - denoise(model, images, std)).max() < 1e-5
+    if kind == "gray":
+        for shape in WRONG_NOISE_SHAPES:
+            with pytest.raises(Exception, match=r"[Ii]ndices|out of bounds|out of range"):
+                session.run(None, {"image": random_images((2, 1, 24, 40)), "noise_std": random_images(shape)})
     assert (kind == "gray") == ([v.name for v in session.get_overridable_initializers()] == ["noise_std"])
 
 
@@ -115,7 +123,9 @@ def test_checkpoint_has_the_weights_in_the_published_layout(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     model = make_model("masked")
     main(["models", "export", str(save(model, tmp_path)), "--to", "checkpoint"])
-    assert capsys.readouterr().out == "wrote masked.pth\n"
+    assert capsys.readouterr().out.endswith(
+        "mean: 0.4488, 0.4371, 0.404; masked attention tokens: 75%\nwrote masked.pth\n"
+    )
     weights = import_checkpoint("masked.pth").weights
     assert all((weights[name] == tensor).all() for name, tensor in model.weights.items())
 
@@ -158,9 +168,24 @@ def save(model, folder):
     return path
 
 
-def test_facts_are_in_torchscript(tmp_path):
-    import torch
+def test_torchscript_refuses_noise_maps_that_do_not_fit(tmp_path):
+    model = make_model("gray")
+    path = md.export_model(model, "torchscript", tmp_path / "a.pt").path
+    with pytest.warns(DeprecationWarning, match="torch.jit.load"):
+        loaded = torch.jit.load(str(path))
+    images = random_images((2, 1, 24, 40))
+    for shape in WRONG_NOISE_SHAPES:
+        with pytest.raises(RuntimeError, match="index out of range"):
+            loaded.with_noise_std(torch.from_numpy(images), torch.from_numpy(random_images(shape)))
+    for shape in [(1, 1, 1, 1), (2, 1, 1, 40), (1, 1, 24, 1)]:
+        std = random_images(shape) * np.float32(0.1)
+        out = loaded.with_noise_std(torch.from_numpy(images), torch.from_numpy(std)).numpy()
+        assert np.abs(out - denoise(model, images, np.broadcast_to(std, images.shape))).max() < 1e-5
+    negative = loaded.with_noise_std(torch.from_numpy(images), torch.full((1, 1, 1, 1), -0.1)).numpy()
+    assert np.abs(negative - denoise(model, images)).max() < 1e-5
 
+
+def test_facts_are_in_torchscript(tmp_path):
     model = make_model("rgb")
     path = md.export_model(model, "torchscript", tmp_path / "a.pt").path
     files = {"masked_denoiser.json": ""}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from masked_denoiser.errors import ModelError
 from masked_denoiser.jobs.shell_command import join_words, system_quoting
 from masked_denoiser.models.card import Card
-from masked_denoiser.models.catalogue import DEFAULT, Entry, check_new_name, find_model, list_models, user_folder
+from masked_denoiser.models.catalogue import DEFAULT, Entry, check_new_path, find_model, list_models, user_folder
 from masked_denoiser.models.export.api import export_model
 from masked_denoiser.models.file import Model, read_card, read_model
 from masked_denoiser.models.package_import import read_package
@@ -34,7 +35,7 @@ def list_all(arguments: Namespace) -> int:
 def info(arguments: Namespace) -> int:
     """Print the main facts about a model, or its whole card as JSON."""
     path = find_model(arguments.model)
-    card = read_card(path) if path.suffix == ".safetensors" else import_checkpoint(path).card
+    card = read_card(path) if path.suffix.lower() == ".safetensors" else import_checkpoint(path).card
     parameters = parameter_count(card.architecture)
     if arguments.json:
         print(json.dumps(json.loads(card.to_json()) | {"parameters": parameters, "file": str(path)}))
@@ -87,7 +88,7 @@ def import_(arguments: Namespace) -> int:
         licence=arguments.licence,
     )
     target = _target(arguments, model.card)
-    model.save(target)
+    model.save(target, overwrite=arguments.overwrite)
     print(model.card.description)
     print(f"wrote {target}; use it with {join_words(['--model', _reference(target)], system_quoting())}")
     return 0
@@ -96,13 +97,24 @@ def import_(arguments: Namespace) -> int:
 def _read_model_file(arguments: Namespace) -> Model | None:
     """Return a model that keeps its card except its name; None if the file is a checkpoint of another program."""
     path = Path(arguments.checkpoint)
-    if path.suffix == ".zip":
-        model = read_package(path)
-        return Model(model.card.renamed(arguments.name or model.card.name), model.weights)
-    if path.suffix != ".safetensors":
+    suffix = path.suffix.lower()
+    if suffix not in (".zip", ".safetensors"):
         return None
-    model = read_model(path)
-    return Model(model.card.renamed(arguments.name or path.stem), model.weights)
+    _refuse_checkpoint_options(arguments, path)
+    model = read_package(path) if suffix == ".zip" else read_model(path)
+    name = arguments.name or (model.card.name if suffix == ".zip" else path.stem)
+    return Model(replace(model.card, name=name, licence=arguments.licence or model.card.licence), model.weights)
+
+
+def _refuse_checkpoint_options(arguments: Namespace, path: Path) -> None:
+    """Raise ModelError for options that describe a checkpoint, if the file has a card that states the same."""
+    given = {
+        "--no-ema": arguments.no_ema,
+        "--global-skip": arguments.global_skip is not None,
+        "--attention-mask": arguments.attention_mask is not None,
+    }
+    if used := [name for name, value in given.items() if value]:
+        raise ModelError(f"{path} states its network itself; omit {' and '.join(used)}, which only checkpoints take")
 
 
 def export(arguments: Namespace) -> int:
@@ -129,12 +141,10 @@ def _reference(target: Path) -> str:
 
 def _target(arguments: Namespace, card: Card) -> Path:
     """Return the path for an imported model; create the user's folder if it is needed."""
-    if arguments.output:
-        target = Path(arguments.output)
-    else:
-        check_new_name(Path(card.name).name)
+    target = Path(arguments.output or user_folder() / f"{Path(card.name).name}.safetensors")
+    check_new_path(target)
+    if not arguments.output:
         user_folder().mkdir(parents=True, exist_ok=True)
-        target = user_folder() / f"{Path(card.name).name}.safetensors"
     if target.exists() and not arguments.overwrite:
         raise ModelError(f"{target} exists; give --name, or --overwrite to replace it")
     return target

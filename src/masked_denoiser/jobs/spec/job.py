@@ -25,15 +25,13 @@ from masked_denoiser.images.validation.fingerprint import Fingerprint
 from masked_denoiser.images.writers.output_path import stores_scale
 from masked_denoiser.inference.precision import Precision
 from masked_denoiser.jobs.spec.options import OnError, OutputDtype
+from masked_denoiser.models.catalogue import MODEL_SUFFIXES
 from masked_denoiser.noise.modalities.prior import Modality
 from masked_denoiser.tiling.groups import TileGroups
 from masked_denoiser.tiling.plan import Plan
 
 #: Fields of a job that locate files and do not affect the result.
 _LOCATION_FIELDS = ("input", "output", "model_from")
-
-#: Suffixes that tell the path of a model file from the name of a model.
-MODEL_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,7 @@ class Job:
         def absolute(path: str) -> str:
             return path if not path or "://" in path else str(Path(path).absolute())
 
-        model = absolute(self.model_from) if Path(self.model_from).suffix in MODEL_SUFFIXES else self.model_from
+        model = absolute(self.model_from) if Path(self.model_from).suffix.lower() in MODEL_SUFFIXES else self.model_from
         return replace(self, input=absolute(self.input), output=absolute(self.output), model_from=model)
 
     def settings(self) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from masked_denoiser.models.export.check import takes_noise_map
 from masked_denoiser.models.export.onnx_file import write_onnx
 from masked_denoiser.models.export.torchscript import write_torchscript
 from masked_denoiser.models.file import Model
-from masked_denoiser.models.reference import export_checkpoint
+from masked_denoiser.models.reference import export_checkpoint, settings_without_tensors
+from masked_denoiser.network.config import SwinConfig
 
 
 def _write_checkpoint(model: Model, path: Path) -> float:
     export_checkpoint(model, path)
-    return 0.0
+    return 0.0  # the weights themselves; there is no other program here that computes with them
 
 
 #: Suffix and writer of each format. Writers check what they wrote, and return its largest difference from the network.
@@ -32,13 +33,17 @@ _FORMATS: dict[str, tuple[str, Callable[[Model, Path], float]]] = {
 }
 
 
+_EXISTS = "{} exists; choose another name, or remove it"
+
+
 @dataclass(frozen=True)
 class Export:
     """An exported model.
 
     Attributes:
         path: file that was written.
-        difference: largest difference of its results from those of the network, in units in which white is 1.
+        difference: largest difference of its results from those of the network, in units in which white is 1; 0 for a
+            checkpoint, which has the weights only.
         notes: what to know about it, in sentences.
     """
 
@@ -71,18 +76,22 @@ def export_model(
     if path.suffix != ending:
         raise ModelError(f"{path.name} does not end in {ending}; use a file name with that suffix")
     if path.exists():
-        raise ModelError(f"{path} exists; choose another name, or remove it")
+        raise ModelError(_EXISTS.format(path))
     if not path.parent.is_dir():
         raise ModelError(f"folder {path.parent} does not exist; create it first")
-    with replaced_atomically(path) as temporary:
-        difference = write(model, temporary)
+    try:
+        with replaced_atomically(path, overwrite=False) as temporary:
+            difference = write(model, temporary)
+    except FileExistsError as error:  # written by another process meanwhile
+        raise ModelError(_EXISTS.format(path)) from error
     return Export(path, difference, tuple(_notes(model, to, difference)))
 
 
 def _notes(model: Model, to: str, difference: float) -> Iterator[str]:
     """Yield what users of an export should know."""
     config = model.card.architecture
-    if to == "checkpoint":
+    if isinstance(config, SwinConfig) and to == "checkpoint":
+        yield f"set these in the other program, as the weights do not show them: {settings_without_tensors(config)}"
         return
     yield f"checked: its results differ from those of the network by at most {difference:.1g}, where white is 1"
     yield f"any height and width; the model pads to multiples of {config.grid} pixels by itself"

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
+from masked_denoiser.errors import ModelError
 from masked_denoiser.models.card import Card
 from masked_denoiser.models.export.onnx_file import OPSET
 from masked_denoiser.models.file import Model
 from masked_denoiser.models.package_import import ATTACHED_MODEL
 from masked_denoiser.network.build import NetworkConfig
-from masked_denoiser.version import DISTRIBUTION, program_version
+from masked_denoiser.version import DISTRIBUTION
 
 #: Context around a tile in pixels, rounded up to the grid of the network: the default of `masked-denoiser denoise`.
 _HALO = 32
@@ -24,7 +25,6 @@ _PAPER = (
     "Generalizable Deep Image Denoising. CVPR 2023"
 )
 _AUTHORS = f"{DISTRIBUTION} contributors"
-_PROJECT = f"https://pypi.org/project/{DISTRIBUTION}/"
 
 
 def describe(model: Model, folder: Path, percentiles: tuple[float, float]) -> Any:
@@ -41,10 +41,8 @@ def describe(model: Model, folder: Path, percentiles: tuple[float, float]) -> An
         name=_valid_name(card.name),
         description=card.description[:1000] or f"Denoiser {card.name}",
         authors=[v0_5.Author(name=_AUTHORS)],
-        cite=[
-            v0_5.CiteEntry(text=_PAPER, doi=v0_5.Doi("10.48550/arXiv.2303.13132")),
-            v0_5.CiteEntry(text=f"{_AUTHORS}: {DISTRIBUTION} {program_version()}", url=v0_5.HttpUrl(_PROJECT)),
-        ],
+        # With an address instead of a DOI, bioimageio.spec would connect to it, here and in every later test.
+        cite=[v0_5.CiteEntry(text=_PAPER, doi=v0_5.Doi("10.48550/arXiv.2303.13132"))],
         license=_spdx(v0_5, card.licence),
         covers=[v0_5.FileDescr(source=folder / "cover.png")],
         documentation=v0_5.FileDescr(source=folder / "README.md"),
@@ -67,7 +65,7 @@ def _input(v0_5: Any, config: NetworkConfig, folder: Path, percentiles: tuple[fl
             axes=["channel", "y", "x"], min_percentile=percentiles[0], max_percentile=percentiles[1]
         )
         scale = v0_5.ScaleRangeDescr(kwargs=kwargs)
-    size = v0_5.ParameterizedSize(min=2 * halo(config) + config.grid, step=config.grid)
+    size = v0_5.ParameterizedSize(min=_smallest_size(config), step=config.grid)
     return v0_5.InputTensorDescr(
         id="image",
         description="RGB image of 8 bits" if is_rgb else "one channel of any depth",
@@ -121,6 +119,26 @@ def halo(config: NetworkConfig) -> int:
     return -(-_HALO // config.grid) * config.grid
 
 
+def _smallest_size(config: NetworkConfig) -> int:
+    """Return the smallest valid side of a tile in pixels."""
+    return 2 * halo(config) + config.grid
+
+
+def valid_size(config: NetworkConfig, limit: int) -> int:
+    """Return the largest valid side of a tile up to a limit, in pixels.
+
+    Raises:
+        ModelError: if the network needs larger tiles.
+    """
+    smallest = _smallest_size(config)
+    if smallest > limit:
+        raise ModelError(
+            f"the network needs tiles of {smallest} pixels, and the sample of a package has {limit}; export to onnx or "
+            "torchscript"
+        )
+    return smallest + (limit - smallest) // config.grid * config.grid
+
+
 def _tags(card: Card) -> list[str]:
     kind = ["rgb", "brightfield", "histology"] if card.architecture.channels == 3 else ["grayscale", "fluorescence"]
     return ["denoising", "image-restoration", "2d", "pytorch", "transformer", DISTRIBUTION, *kind]
@@ -133,7 +151,7 @@ def _valid_name(name: str) -> str:
 
 def _version(card: Card) -> str | None:
     """Return the version of the weights if it is a number or numbers with dots."""
-    return card.version if re.fullmatch(r"\d+(\.\d+)*", card.version) else None
+    return card.version if re.fullmatch(r"[0-9]+(\.[0-9]+)*", card.version) else None
 
 
 def _spdx(v0_5: Any, licence: str) -> Any:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from masked_denoiser.errors import ModelError
-from masked_denoiser.models.export.bioimageio_description import describe
+from masked_denoiser.models.export.bioimageio_description import describe, valid_size
 from masked_denoiser.models.export.check import Batch, reference
 from masked_denoiser.models.export.onnx_file import write_onnx
 from masked_denoiser.models.export.packages import optional_package
@@ -23,8 +23,8 @@ from masked_denoiser.models.file import Model
 from masked_denoiser.models.package_import import ATTACHED_MODEL
 from masked_denoiser.samples import sample_path
 
-#: Height and width of the sample, which are valid for every model: see `bioimageio_description`.
-_SAMPLE_SIZE = (320, 256)
+#: Largest height and width of the sample, which the sample images have.
+_LARGEST_SAMPLE = (320, 256)
 
 #: Percentiles of a gray image that a model sees as 0 and 1.
 PERCENTILES = (0.1, 99.9)
@@ -91,7 +91,7 @@ def _write_files(model: Model, sample: _Sample, folder: Path) -> float:
 
 def _make_sample(model: Model) -> _Sample:
     """Return the sample slide, or four planes of the sample stack, and what the model makes of it."""
-    height, width = _SAMPLE_SIZE
+    height, width = (valid_size(model.card.architecture, side) for side in _LARGEST_SAMPLE)
     if model.card.architecture.channels == 3:
         raw = tifffile.imread(sample_path("slide"))[None, :height, :width].transpose(0, 3, 1, 2)
         unit = raw.astype(np.float32) / np.float32(255)
@@ -106,7 +106,7 @@ def _make_sample(model: Model) -> _Sample:
 
 def _cover(sample: _Sample) -> Image.Image:
     """Return the sample before and after, side by side."""
-    side = min(_SAMPLE_SIZE)
+    side = min(sample.unit.shape[2:])
     pictures = [image[0, :, :side, :side].clip(0, 1) * 255 for image in (sample.unit, sample.result)]
     both = np.rint(np.concatenate(pictures, axis=2)).astype(np.uint8).transpose(1, 2, 0)
     return Image.fromarray(both[..., 0] if both.shape[2] == 1 else both)

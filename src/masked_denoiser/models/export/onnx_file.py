@@ -15,7 +15,7 @@ import torch
 from masked_denoiser.models.export.check import Batch, check_export, takes_noise_map
 from masked_denoiser.models.export.facts import facts
 from masked_denoiser.models.export.packages import optional_package
-from masked_denoiser.models.export.traceable import TraceableDenoiser
+from masked_denoiser.models.export.traceable import TraceableDenoiser, example_image
 from masked_denoiser.models.file import Model
 from masked_denoiser.version import DISTRIBUTION, program_version
 
@@ -64,7 +64,7 @@ def write_onnx(model: Model, path: Path, noise_input: bool = True) -> float:
 def _record(model: Model, noise_input: bool) -> Any:
     """Return the record of a network as an `onnx.ModelProto`."""
     channels, grid = model.card.architecture.channels, model.card.architecture.grid
-    image = torch.rand(2, channels, grid + 1, 2 * grid + 1, generator=torch.Generator().manual_seed(0), device="cpu")
+    image = example_image(channels, grid)
     examples = {"image": image}
     shapes = {"image": {0: "batch", 2: "height", 3: "width"}}
     if noise_input:

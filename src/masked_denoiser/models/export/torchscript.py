@@ -13,7 +13,7 @@ from torch.jit._trace import TracerWarning
 
 from masked_denoiser.models.export.check import Batch, check_export, takes_noise_map
 from masked_denoiser.models.export.facts import facts
-from masked_denoiser.models.export.traceable import TraceableDenoiser
+from masked_denoiser.models.export.traceable import TraceableDenoiser, example_image
 from masked_denoiser.models.file import Model
 
 #: File inside the archive with the facts about the model, as JSON.
@@ -30,7 +30,7 @@ def write_torchscript(model: Model, path: Path) -> float:
         ModelError: if the results of the written file differ from those of the network; see `check_export`.
     """
     channels, grid = model.card.architecture.channels, model.card.architecture.grid
-    image = torch.rand(2, channels, grid + 1, 2 * grid + 1, generator=torch.Generator().manual_seed(0), device="cpu")
+    image = example_image(channels, grid)
     inputs: dict[str, tuple[torch.Tensor, ...]] = {"forward": (image,)}
     noise_input = takes_noise_map(model)
     if noise_input:

@@ -51,12 +51,13 @@ class TraceableDenoiser(nn.Module):
         Args:
             image: [B, C, H, W] float32 in [0, 1], of any height and width.
             noise_std: for networks with a noise map: [B or 1, 1, H or 1, W or 1], standard deviation of the noise in
-                the units of the image; 0 where it is not known, as everywhere if it is None.
+                the units of the image; 0 where it is not known, as everywhere if it is None. A map of another shape is
+                an error of the runtime.
 
         Returns:
             [B, C, H, W], not clipped.
         """
-        batch, _, height, width = image.shape
+        height, width = image.shape[2:]
         rows, columns = self._padded_index(height), self._padded_index(width)
         padded = image.index_select(2, rows).index_select(3, columns)
         scale = self.network.config.scale
@@ -64,7 +65,7 @@ class TraceableDenoiser(nn.Module):
         if isinstance(self.network, MaskedSwin):
             out = self.network(padded, masks)
         else:
-            noise = None if noise_std is None else self._noise_map(noise_std, batch, rows, columns)
+            noise = None if noise_std is None else self._noise_map(noise_std, image.shape, (rows, columns))
             out = self.network(padded, masks, noise, masked=False)
         return cast("Tensor", out[:, :, :height, :width])
 
@@ -79,12 +80,24 @@ class TraceableDenoiser(nn.Module):
         index = index % period
         return torch.minimum(index, period - index)
 
-    def _noise_map(self, noise_std: Tensor, batch: int, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return the noise map [B, 2, H, W] of the padded images; an index beyond its last position means the last."""
-        for dimension, index in ((0, self.counter(batch)), (2, rows), (3, columns)):
+    def _noise_map(self, noise_std: Tensor, shape: torch.Size, indices: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the noise map [B, 2, H, W] of the padded images, whose rows and columns have the given indices.
+
+        A record has no conditions, so that a map of another shape is refused by an index that does not exist.
+        """
+        noise_std = noise_std.clamp(min=0)
+        for dimension, index in ((0, self.counter(shape[0])), (2, indices[0]), (3, indices[1])):
             last = self.counter(noise_std.shape[dimension])[-1]
-            noise_std = noise_std.index_select(dimension, torch.minimum(index, last))
+            excess = (last - self.counter(shape[dimension])[-1]).clamp(min=0)
+            index = (index + excess * (last + 1)) * (last > 0)  # 0 for a side of one position, which is repeated
+            noise_std = noise_std.index_select(dimension, index)
         return torch.cat([noise_std, (noise_std > 0).to(noise_std.dtype)], dim=1)
+
+
+def example_image(channels: int, grid: int) -> Tensor:
+    """Return images to record a model with, [2, C, H, W] float32: neither square nor on the grid of the network."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(2, channels, grid + 1, 2 * grid + 1, generator=generator, device="cpu", dtype=torch.float32)
 
 
 class _Counter(nn.Module):

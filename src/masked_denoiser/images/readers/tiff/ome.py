@@ -13,8 +13,8 @@ from tifffile import TiffFile, TiffPageSeries
 from masked_denoiser.images.metadata.own_attributes import stored_origin
 from masked_denoiser.images.metadata.units import conversion, unit_name
 from masked_denoiser.images.readers.tiff.calibration import Calibration, parse_xml
-from masked_denoiser.images.source import clean_text
 from masked_denoiser.images.validation.ome_xml import own_attributes_in
+from masked_denoiser.messages import clean_text
 
 #: Default unit of a position in OME-XML.
 _NO_UNIT = "reference frame"
