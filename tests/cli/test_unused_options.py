@@ -55,7 +55,12 @@ def test_saved_job_is_named_as_json(tmp_path: Path, settings: list[str], capsys:
         ("evaluate --noisy noisy --clean clean --noise gaussian(sigma=5)", "--noise is for clean images"),
         ("evaluate --noisy noisy --clean clean --crop 32", "--crop is for clean images"),
         ("evaluate --noisy noisy --clean clean --pictures p.png", "--pictures is for clean images"),
+        ("evaluate --noisy noisy --clean clean --plot p.png", "--plot is for clean images"),
+        ("evaluate a.tif --noisy noisy --clean clean", "a.tif is for clean images"),
+        ("evaluate a.tif --fit-gain", "--fit-gain is for pairs"),
         ("evaluate --safety --noisy noisy --clean clean --noise gaussian(sigma=5)", "is added to clean images"),
+        ("evaluate --safety a.tif --fit-gain", "--fit-gain needs the truth"),
+        ("evaluate --safety --synthetic --crop 32", "--crop 32 is for files"),
     ],
 )
 def test_options_without_effect_are_refused(
@@ -73,3 +78,18 @@ def test_options_without_effect_are_refused(
     assert error.count("\n") == 1
     assert message in error
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("option", ["a.tif", "--model tiny", "--noise none", "--features", "--fit-gain", "--seed 1"])
+def test_training_curve_is_of_folders_alone(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert main(["evaluate", *option.split(), "--training-curve", "clean"]) == 1
+    assert f"{option.split()[0]} is not part of --training-curve" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--baseline noisy", "--crop 32", "--lpips", "--passes 2", "--pictures p.png", "--treat none", "--fit-gain"],
+)
+def test_features_are_of_noisy_copies_alone(capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert main(["evaluate", "a.tif", "--features", *option.split()]) == 1
+    assert f"{option.split()[0]} is not part of --features" in capsys.readouterr().err

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from skimage.data import immunohistochemistry
@@ -15,10 +17,14 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from masked_denoiser.cli.evaluated_images import list_pairs
 from masked_denoiser.cli.main import main
-from masked_denoiser.errors import BaselineError
+from masked_denoiser.errors import BaselineError, EvaluationError
 from masked_denoiser.evaluation.baselines import make_baseline
-from masked_denoiser.evaluation.grid import mean_scores, score_noise_grid, score_pairs
+from masked_denoiser.evaluation.features import compare_features
+from masked_denoiser.evaluation.grid import mean_scores, noise_generator, score_noise_grid, score_pairs
+from masked_denoiser.evaluation.image_files import read_pixels
+from masked_denoiser.evaluation.safety.cases import cases_of_images, cases_of_pairs
 from masked_denoiser.evaluation.tile_error import tiny_model
+from masked_denoiser.images.open import open_image
 
 IDENTITY = {"noisy": lambda image: image}
 
@@ -31,6 +37,16 @@ def folder(tmp_path):
     Image.fromarray(tissue).save(tmp_path / "clean" / "a.png")
     Image.fromarray(tissue[..., 1]).save(tmp_path / "clean" / "b.png")
     return tmp_path / "clean"
+
+
+def damage(path, pixels):
+    """Write a TIFF and overwrite a tile of it, so that it cannot be decoded."""
+    tifffile.imwrite(path, pixels, compression="zlib", tile=(64, 64))
+    with tifffile.TiffFile(path) as tif:
+        offset = tif.pages.first.dataoffsets[5]
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 16] = bytes(16)
+    path.write_bytes(content)
 
 
 def test_noise_has_expected_psnr_and_is_reproducible(folder):
@@ -62,6 +78,51 @@ def test_pairs_with_fitted_gain(folder, tmp_path):
     plain, fitted = (mean_scores(list(score_pairs(IDENTITY, *both, fit))).popitem()[1][0] for fit in (False, True))
     assert plain < 18
     assert fitted == pytest.approx(20 * np.log10(255 / 4), abs=0.7)  # noise of 2, doubled by the fitted gain
+
+
+def test_unsuitable_images_are_refused_before_any_work(folder, tmp_path):
+    """The errors are raised by the call; scores would follow only when they are asked for."""
+    late = tmp_path / "z.tif"
+    damage(late, np.zeros((256, 256), np.uint16))
+    clean = sorted(folder.iterdir())
+    with pytest.raises(EvaluationError, match=r"z\.tif is YX \(256, 256\) uint16; give an 8-bit"):
+        score_noise_grid(IDENTITY, [*clean, late], ["none"])
+    with pytest.raises(EvaluationError, match=r"z\.tif is YX \(256, 256\) uint16; give an 8-bit"):
+        compare_features(tiny_model(), [*clean, late], ["none", "gaussian"], torch.device("cpu"))
+    with pytest.raises(EvaluationError, match=r"a\.png and b\.png do not form a pair: shapes \(48, 64, 3\) and \(48, "):
+        score_pairs(IDENTITY, [clean[1], clean[0]], [clean[1], clean[1]], fit_gain=False)
+    with pytest.raises(EvaluationError, match=r"b\.png and z\.tif do not form a pair"):
+        cases_of_pairs([clean[0], clean[1]], [clean[0], late], crop=16)
+    np.save(tmp_path / "mask.npy", np.zeros((20, 20), np.bool_))
+    with pytest.raises(EvaluationError, match=r"mask\.npy has dtype bool; give an image of integers"):
+        cases_of_images([*clean, tmp_path / "mask.npy"])
+
+
+@pytest.mark.parametrize("mode", [[], ["--safety"], ["--safety", "--crop", "250"], ["--features"]])
+def test_damaged_image_is_named_in_one_line(tmp_path, capsys, mode):
+    damage(tmp_path / "a.tif", np.random.default_rng(0).integers(0, 256, (256, 256), np.uint8))
+    assert main(["evaluate", str(tmp_path / "a.tif"), *mode, "--model", _tiny(tmp_path), "--quiet"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "a.tif: cannot be read (" in error
+    assert error.endswith("; copy the file again, or leave it out\n")
+
+
+def test_pixels_are_read_in_the_axes_of_the_image():
+    rng = np.random.default_rng(0)
+    for axes, shape, rgb in (("ZYXS", (2, 9, 8, 4), True), ("CYX", (3, 9, 8), True), ("YXC", (9, 8, 2), False)):
+        pixels = rng.integers(0, 256, shape, np.uint8)
+        source = replace(open_image(pixels, axes=axes), rgb=rgb)
+        np.testing.assert_array_equal(read_pixels(source), pixels)
+        inner = tuple(slice(*{"Y": (2, 7), "X": (1, 6)}.get(letter, (None,))) for letter in axes)
+        np.testing.assert_array_equal(read_pixels(source, 5), pixels[inner])
+
+
+def test_large_seeds_have_noise_and_small_ones_keep_theirs(folder):
+    paths = sorted(folder.iterdir())
+    scores = [list(score_noise_grid(IDENTITY, paths, ["gaussian"], seed=seed)) for seed in (2**63 - 1, 2**63 - 2)]
+    assert scores[0] != scores[1]
+    assert noise_generator(3, 2).initial_seed() == 3 * 1_000_003 + 2
 
 
 @pytest.mark.parametrize("name", ["nlm", "wavelet"])
@@ -175,14 +236,30 @@ def test_pairs_are_matched_by_number(tmp_path):
     assert [path.stem for path in clean] == ["Cell1_gt", "Cell2_gt", "Cell10_gt"]
 
 
-def test_scores_are_printed_before_a_plot_fails(folder, tmp_path, capsys):
-    command = ["evaluate", str(folder), "--baseline", "noisy", "--noise", "gaussian(sigma=25)", "--quiet"]
-    tiny_model().save(tmp_path / "tiny.safetensors")
-    command += ["--device", "cpu", "--model", str(tmp_path / "tiny.safetensors")]
+def test_names_that_contradict_the_order_are_refused(folder, tmp_path, capsys):
+    (tmp_path / "noisy").mkdir()
+    image = Image.open(folder / "b.png")
+    for name in ("b.tif", "c.tif"):
+        image.save(tmp_path / "noisy" / name)
+    command = ["evaluate", "--noisy", str(tmp_path / "noisy"), "--clean", str(folder), "--json", "--treat", "none"]
+    command += ["--model", _tiny(tmp_path), "--quiet", "--device", "cpu"]
+    assert main(command) == 1
+    assert "b.tif would be compared with a.png" in capsys.readouterr().err
+    (tmp_path / "noisy" / "c.tif").unlink()
+    (folder / "a.png").unlink()
+    assert main(command) == 0
+    (score,) = json.loads(capsys.readouterr().out)["images"]
+    assert (score["image"], score["clean"]) == ("b.tif", "b.png")
+
+
+def test_scores_are_printed_before_a_plot_fails(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    command = ["evaluate", str(folder), "--baseline", "noisy", "--noise", "gaussian(sigma=25)", "--noise", "gaussian"]
+    command += ["--device", "cpu", "--model", _tiny(tmp_path), "--quiet"]
     assert main([*command, "--plot", str(tmp_path / "plot.png")]) == 1
     printed = capsys.readouterr()
     assert "| gaussian(sigma=25) |" in printed.out
-    assert "no curves" in printed.err
+    assert "plots need the package matplotlib" in printed.err
 
 
 def test_images_too_small_for_ssim_are_refused(folder, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from masked_denoiser.cli.main import main
 from masked_denoiser.errors import PictureError
 from masked_denoiser.evaluation.report.figures import bias_by_intensity, show_places, spectrum
+from masked_denoiser.evaluation.report.job_text import describe_settings
 from masked_denoiser.evaluation.report.write import check_report_path, write_report
 from masked_denoiser.evaluation.safety.removal import Removal
 from masked_denoiser.evaluation.tile_error import tiny_model
@@ -99,6 +101,103 @@ def test_report_of_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "or remove it" in capsys.readouterr().err
     with pytest.raises(PictureError, match=r"does not end in \.html"):
         check_report_path(tmp_path / "r.txt")
+
+
+def text_of(page: Path) -> str:
+    """Return the text of a page, with one space between words."""
+    return " ".join(re.sub("<[^>]*>", " ", page.read_text()).split())
+
+
+@pytest.mark.parametrize(
+    ("options", "texts"),
+    [
+        (
+            "--noise none",
+            ["requested noise none noise not measured; no limits", "was not measured before, and no limits were set"],
+        ),
+        (
+            "--noise sigma=60 --strength 1.5 --range 0 5000 --skip-background",
+            [
+                "requested noise sigma=60 noise sigma=60 strength 1.5",
+                "intensity ranges 0 to 5000 ",
+                "background tiles of nothing else were copied",
+                "The noise of the image was stated as sigma=60, and taken to be 1.5 times as strong. Measured",
+            ],
+        ),
+        (
+            "--neighbours 1",
+            [
+                "requested noise auto",
+                "neighbouring planes up to 1 on each side along Z",
+                "The noise of the image was measured before: DAPI: ",
+                "Each plane was averaged with its neighbouring planes before (up to 1 on each side along Z",
+            ],
+        ),
+    ],
+)
+def test_report_states_how_the_noise_was_known_and_what_was_changed(
+    tmp_path: Path, options: str, texts: list[str]
+) -> None:
+    import tifffile
+
+    clean = 10 * CLEAN[:64, :96]
+    planes = np.stack([np.stack([clean, clean / 40])] * 3) + RNG.normal(size=(3, 2, 64, 96)) * [[[60]], [[1.5]]]
+    metadata = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    tifffile.imwrite(tmp_path / "in.ome.tif", planes.clip(0).astype("uint16"), metadata=metadata)
+    words = ["denoise", *(str(tmp_path / name) for name in ("in.ome.tif", "out.ome.tif")), *options.split()]
+    assert main([*words, "--report", str(tmp_path / "r.html"), "--device", "cpu", "--quiet"]) == 0
+    page = text_of(tmp_path / "r.html")
+    for text in texts:
+        assert text in page
+
+
+def test_settings_of_each_channel_and_colour_are_named() -> None:
+    scales = [{"low": low, "high": low + 10, "rician": 0.0} for low in (0, 1, 2, 3)]
+    settings = {"axes": "TCYX", "shape": [9, 2, 5, 5], "ranges": list(enumerate(scales)), "context_planes": []}
+    found = describe_settings(settings | {"hot_pixels": [[1, [[2, 3]]]]}, {0: "DAPI", 1: "GFP"})
+    runs = "in 2 runs of planes with ranges of their own"
+    assert found["intensity ranges"] == f"DAPI: 0 to 12, {runs}; GFP: 1 to 13, {runs}"
+    assert (found["neighbouring planes"], found["hot pixels"]) == ("none", "GFP: 1 replaced")
+    colours = {
+        "axes": "YXS",
+        "shape": [5, 5, 3],
+        "rgb": True,
+        "channels": "each",
+        "ranges": list(enumerate(scales[:3])),
+    }
+    ranges = describe_settings(colours, {0: "colours of channel 0"})["intensity ranges"]
+    assert ranges == "red: 0 to 10; green: 1 to 11; blue: 2 to 12"
+
+
+def test_report_keeps_channels_apart(tmp_path: Path) -> None:
+    clean = np.stack([2000 + 5 * CLEAN, CLEAN])
+    noisy = clean + RNG.normal(size=clean.shape) * np.array([120, 3])[:, None, None]
+    with open_image(noisy, axes="CYX") as source, open_image(clean, axes="CYX") as result:
+        write_report(tmp_path / "r.html", replace(source, channel_names=("DAPI", "GFP")), result, {})
+    page = text_of(tmp_path / "r.html")
+    for name, sigma in (("DAPI", 120), ("GFP", 3)):
+        for text in (
+            f"removed from {name} has a standard deviation of ",
+            rf"before, {name} \w+ noise \(standard deviation ",
+        ):
+            (figure,) = re.findall(rf"{text}([\d.]*\d)", page)
+            assert float(figure) == pytest.approx(sigma, rel=0.1)
+    bias = page.partition(" Bias ")[2].partition(" The mean of no region")[0]
+    first, second = (re.findall(r"(\S+) [+-]\S+ \S+", part) for part in bias.split("GFP"))
+    assert len(first) == len(second) == 10
+    assert min(map(float, first)) > 2000
+    assert max(map(float, second)) < 200
+
+
+def test_report_of_a_small_image_claims_nothing(tmp_path: Path) -> None:
+    noisy = CLEAN[:12, :20] + RNG.normal(0, 10, (12, 20))
+    with open_image(noisy, axes="YX") as source, open_image(CLEAN[:12, :20], axes="YX") as result:
+        write_report(tmp_path / "r.html", source, result, {})
+    page = text_of(tmp_path / "r.html")
+    assert "looks like noise" not in page
+    assert "0% of its variance" not in page
+    assert "There are too few pixels to judge whether what was removed is noise" in page
+    assert "No region of 32 x 32 pixels has enough valid ones" in page
 
 
 @pytest.mark.parametrize(("noise", "words"), [(0, "removed nothing (left alone"), (10, "Treatment: denoised directly")])

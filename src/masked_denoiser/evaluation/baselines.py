@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.denoising.intensity.variance_stabilization import make_stabilizer
-from masked_denoiser.denoising.noise_measurement import estimate_noise
+from masked_denoiser.denoising.noise_measurement import measure_noise
 from masked_denoiser.errors import BaselineError
+from masked_denoiser.images.open import open_image
 
 Image = np.ndarray[Any, np.dtype[Any]]
 Denoise = Callable[[Image], Image]
@@ -82,7 +83,7 @@ def _vst_bm3d() -> Denoise:
     from bm3d import bm3d
 
     def denoise(image: Image) -> Image:
-        noise = estimate_noise(image, axes="YXS" if image.shape[-1] > 1 else "YXC")
+        noise = measure_noise(open_image(image, axes="YXS" if image.shape[-1] > 1 else "YXC")).estimate
         planes = []
         for plane, channel, (low, high) in zip(np.moveaxis(image, -1, 0), noise.channels, noise.ranges, strict=True):
             unit = (plane - low) / (high - low)

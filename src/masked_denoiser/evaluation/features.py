@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from masked_denoiser.errors import EvaluationError
-from masked_denoiser.evaluation.grid import read_8_bit
+from masked_denoiser.evaluation.grid import centre_crop, noise_generator, read_8_bit
+from masked_denoiser.evaluation.image_files import shape_of_8_bit
 from masked_denoiser.evaluation.metrics import to_8_bit
 from masked_denoiser.evaluation.plot import COLOURS, new_figure, save_figure
 from masked_denoiser.models.file import Model
@@ -77,11 +78,14 @@ def compare_features(
         seed: seed of the noise, which differs between images, and of the attention masks.
 
     Raises:
-        EvaluationError: if there are fewer than two noises or an image is too small.
+        EvaluationError: before any work, if there are fewer than two noises, or an image is too small or of another
+            type.
     """
     if len(noises) < 2:
         raise EvaluationError(f"features cannot be compared under {len(noises)} noise; give two or more")
     config = model.card.architecture
+    for path in images:
+        _check_side(path, config.grid)
     network = model.build().to(device)
     rng = np.random.default_rng(seed)
     parts: dict[str, list[Features]] = {noise: [] for noise in noises}
@@ -90,7 +94,7 @@ def compare_features(
             clean = _read_centre(path, config.channels, config.grid)
             positions = None
             for noise in noises:
-                generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+                generator = noise_generator(seed, number)
                 noisy = to_8_bit(add_noise(clean, parse_noise(noise), generator).numpy()) / np.float32(255)
                 mask = config.attention_mask
                 tokens = HashedTokenMask(mask, seed, 0, ((0, 0),), config.scale) if mask else None
@@ -156,15 +160,17 @@ def _by_position(output: Tensor) -> Features:
     return np.asarray(channels_last.reshape(-1, channels_last.shape[-1]).double().cpu().numpy())
 
 
+def _check_side(path: Path, grid: int) -> None:
+    height, width, _ = shape_of_8_bit(path)
+    if min(height, width) < grid:
+        raise EvaluationError(f"{path} has {height} x {width} pixels; this model needs {grid} x {grid} or more")
+
+
 def _read_centre(path: Path, channels: int, grid: int) -> Tensor:
     """Return the central square [1, channels, side, side] in [0, 1]; the side is a multiple of the grid."""
     pixels = read_8_bit(path)
-    height, width = pixels.shape[:2]
-    side = min(_MAX_SIDE, height, width) // grid * grid
-    if not side:
-        raise EvaluationError(f"{path} has {height} x {width} pixels; this model needs {grid} x {grid} or more")
-    top, left = (height - side) // 2, (width - side) // 2
-    part = pixels[top : top + side, left : left + side].astype(np.float32) / np.float32(255)
+    side = min(_MAX_SIDE, *pixels.shape[:2]) // grid * grid
+    part = centre_crop(pixels, side).astype(np.float32) / np.float32(255)
     if part.shape[2] != channels:
         part = np.repeat(part, 3, axis=2) if channels == 3 else part[..., 1:2]
     return torch.from_numpy(np.moveaxis(part, 2, 0)[None].copy())

@@ -13,9 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from masked_denoiser.errors import EvaluationError
 from masked_denoiser.evaluation.baselines import BASELINES, make_baseline
-from masked_denoiser.evaluation.metrics import SMALLEST_SIDE, psnr, ssim, to_8_bit
+from masked_denoiser.evaluation.image_files import (
+    central_span,
+    check_8_bit,
+    check_pairs,
+    read_pixels,
+    shape_of_8_bit,
+)
+from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.jobs.prepare import prepare_array
@@ -54,11 +60,12 @@ _MAX_PSNR = 100.0
 
 @dataclass(frozen=True)
 class Score:
-    """Score of one denoiser on one image; LPIPS only on request."""
+    """Score of one denoiser on one image, which is compared with the file `clean`; LPIPS only on request."""
 
     denoiser: str
     noise: str
     image: str
+    clean: str
     psnr: float
     ssim: float
     lpips: float | None = None
@@ -112,15 +119,29 @@ def score_noise_grid(
         crop: side in pixels of the central square that is used; 0 for the whole image.
 
     Raises:
-        MaskedDenoiserError: if a recipe does not parse or an image cannot be read.
+        MaskedDenoiserError: immediately, if a recipe does not parse or an image has another type; later, if its pixels
+            cannot be read.
     """
     recipes = {noise: parse_noise(noise) for noise in noises}
+    for path in images:
+        shape_of_8_bit(path)
+    return _score_noises(denoisers, images, recipes, seed, lpips, crop)
+
+
+def _score_noises(
+    denoisers: dict[str, Callable[[Image], Image]],
+    images: Sequence[Path],
+    recipes: dict[str, NoiseRecipe],
+    seed: int,
+    lpips: Distance | None,
+    crop: int,
+) -> Iterator[Score]:
     for number, path in enumerate(images):
         clean = centre_crop(read_8_bit(path), crop)
         for noise, recipe in recipes.items():
             noisy = make_noisy(clean, recipe, seed, number)
             for name, run in denoisers.items():
-                yield _score(name, noise, path.name, run(noisy), clean, lpips)
+                yield _score(name, noise, (path, path), run(noisy), clean, lpips)
 
 
 def picture_rows(
@@ -144,20 +165,18 @@ def picture_rows(
 
 def centre_crop(image: Image, side: int) -> Image:
     """Return the central square of [H, W, C]; axes shorter than `side`, and all axes if it is 0, are kept whole."""
-    if not side:
-        return image
-    slices = [
-        slice((length - side) // 2, (length + side) // 2) if length > side else slice(None)
-        for length in image.shape[:2]
-    ]
-    return image[tuple(slices)]
+    return image[tuple(central_span(length, side) for length in image.shape[:2])]
+
+
+def noise_generator(seed: int, number: int) -> torch.Generator:
+    """Return the generator of the noise of an image, from a seed of 0 to 2^63 - 1 and the number of the image."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**63)
 
 
 def make_noisy(clean: Image, recipe: NoiseRecipe, seed: int, number: int) -> Image:
     """Return a clean image [H, W, C] uint8 with noise that is determined by the seed and the number of the image."""
     planes = torch.from_numpy(np.moveaxis(clean, 2, 0)[None] / np.float32(255))
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-    return to_8_bit(np.moveaxis(add_noise(planes, recipe, generator)[0].numpy(), 0, 2))
+    return to_8_bit(np.moveaxis(add_noise(planes, recipe, noise_generator(seed, number))[0].numpy(), 0, 2))
 
 
 def score_pairs(
@@ -177,20 +196,26 @@ def score_pairs(
         lpips: distance, as returned by `make_lpips`; None omits it.
 
     Raises:
-        EvaluationError: if the lists do not match.
+        EvaluationError: immediately, if the lists or the images of a pair do not match, or an image has another type.
+        ImageError: later, if the pixels of an image cannot be read.
     """
-    if len(noisy) != len(clean):
-        raise EvaluationError(f"{len(noisy)} noisy images and {len(clean)} clean ones are not pairs; give equally many")
-    for noisy_path, clean_path in zip(noisy, clean, strict=True):
-        image, truth = read_8_bit(noisy_path), read_8_bit(clean_path)
-        if image.shape != truth.shape:
-            raise EvaluationError(
-                f"{noisy_path.name} and {clean_path.name} do not form a pair: shapes {image.shape} and {truth.shape}"
-            )
+    check_pairs(noisy, clean, shape_of_8_bit)
+    return _score_pairs(denoisers, noisy, clean, fit_gain, lpips)
+
+
+def _score_pairs(
+    denoisers: dict[str, Callable[[Image], Image]],
+    noisy: Sequence[Path],
+    clean: Sequence[Path],
+    fit_gain: bool,
+    lpips: Distance | None,
+) -> Iterator[Score]:
+    for pair in zip(noisy, clean, strict=True):
+        image, truth = map(read_8_bit, pair)
         for name, run in denoisers.items():
             out = run(image)
             fitted = match_gain(out, truth) if fit_gain else out
-            yield _score(name, "real", noisy_path.name, fitted, truth, lpips)
+            yield _score(name, "real", pair, fitted, truth, lpips)
 
 
 def read_8_bit(path: Path) -> Image:
@@ -198,20 +223,11 @@ def read_8_bit(path: Path) -> Image:
 
     Raises:
         EvaluationError: if the image is not a single 8-bit gray or RGB plane, or too small for SSIM.
+        ImageError: if its pixels cannot be read.
     """
     with open_image(path) as source:
-        pixels = np.asarray(source.data[...])
-        supported = source.axes in ("YX", "YXS") and pixels.dtype == np.uint8 and pixels.shape[2:] in ((), (1,), (3,))
-        if not supported:
-            raise EvaluationError(
-                f"{path} is {source.axes} {source.shape} {source.dtype}; give an 8-bit gray or RGB image of one plane"
-            )
-    if min(pixels.shape[:2]) < SMALLEST_SIDE:
-        raise EvaluationError(
-            f"{path} has {pixels.shape[0]} x {pixels.shape[1]} pixels, SSIM needs {SMALLEST_SIDE} x {SMALLEST_SIDE}; "
-            "give a larger image"
-        )
-    return pixels.reshape(*pixels.shape[:2], -1)
+        shape = check_8_bit(source)
+        return read_pixels(source).reshape(shape)
 
 
 def match_gain(image: Image, truth: Image) -> Image:
@@ -220,10 +236,11 @@ def match_gain(image: Image, truth: Image) -> Image:
     return np.asarray(np.rint(np.clip(image * gain + offset, 0, 255)), np.uint8)
 
 
-def _score(name: str, noise: str, image: str, out: Image, truth: Image, lpips: Distance | None) -> Score:
+def _score(name: str, noise: str, files: tuple[Path, Path], out: Image, truth: Image, lpips: Distance | None) -> Score:
+    """Score the result for the noisy one of two files, whose other one is the truth."""
     result, clean = (np.moveaxis(x.astype(np.float64) / 255, 2, 0) for x in (out, truth))
-    distance = None if lpips is None else lpips(result, clean)
-    return Score(name, noise, image, min(psnr(result, clean), _MAX_PSNR), ssim(result, clean), distance)
+    measures = min(psnr(result, clean), _MAX_PSNR), ssim(result, clean), None if lpips is None else lpips(result, clean)
+    return Score(name, noise, files[0].name, files[1].name, *measures)
 
 
 def mean_scores(scores: Sequence[Score]) -> dict[tuple[str, str], tuple[float, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from masked_denoiser.denoising.noise_measurement import NoiseMeasurement
 from masked_denoiser.evaluation.plot import COLOURS, new_figure, save_figure
 from masked_denoiser.noise.variance_model import clipped_variance
+
+#: Largest number of characters of a line of the title; at its size, they are as wide as the axes.
+_TITLE_WIDTH = 85
 
 _RGB = {"red": "#d55e00", "green": "#009e73", "blue": "#0072b2"}
 
@@ -57,8 +61,7 @@ def plot_noise(measured: NoiseMeasurement, path: Path) -> None:
         colour = _RGB.get(curve.name, COLOURS[number % len(COLOURS)])
         axes.plot(curve.intensities, curve.variances, "o", color=colour, ms=4)
         axes.plot(*curve.fit, color=colour, label=curve.name)
-    estimate = measured.estimate
-    axes.set(xlabel="intensity", ylabel="variance", title=estimate.verdict)
+    axes.set(xlabel="intensity", ylabel="variance", title=textwrap.fill(measured.estimate.verdict, _TITLE_WIDTH))
     axes.title.set_fontsize(8)
     axes.set_ylim(bottom=0)
     if axes.get_legend_handles_labels()[1]:

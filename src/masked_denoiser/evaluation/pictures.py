@@ -56,9 +56,12 @@ def check_picture_path(text: str) -> Path:
     """Return the path of a picture to write.
 
     Raises:
-        PictureError: if it does not end in .png, or exists: pictures never overwrite a file, which may be an image.
+        PictureError: if it does not end in .png, its folder is missing, or it exists: pictures never overwrite a file,
+            which may be an image.
     """
     path = Path(text)
     if path.suffix.lower() != ".png" or path.exists():
         raise PictureError(f"{path} {'exists' if path.exists() else 'does not end in .png'}; give another name")
+    if not path.parent.is_dir():
+        raise PictureError(f"folder {path.parent} does not exist; create it first")
     return path

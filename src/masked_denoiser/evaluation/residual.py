@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from masked_denoiser.denoising.noise_measurement import NoiseMeasurement, measure_noise
-from masked_denoiser.evaluation.safety.removal import Removal, list_removals
+from masked_denoiser.evaluation.safety.removal import Removal, group_by_channel, list_removals
 from masked_denoiser.evaluation.safety.removed_structure import predictable_share, structure_share
 from masked_denoiser.images.lazy_arrays import with_axes
 from masked_denoiser.images.selection import Selection, crop
@@ -53,31 +53,67 @@ class Place:
 
 
 @dataclass(frozen=True)
+class ChannelResidual:
+    """Figures of the residual of one channel; red, green and blue of a plane count as one.
+
+    Attributes:
+        name: of the channel; empty if the image has no other.
+        sigma: standard deviation of the removed values, in units of the image.
+        neighbour_correlation: correlation of the removed values of neighbouring pixels, -1 to 1; 0 for white noise,
+            None if there are no neighbours.
+        structure: estimated share of structure in the removed variance, 0 to 1; None if there are too few pixels to
+            estimate it.
+    """
+
+    name: str
+    sigma: float
+    neighbour_correlation: float | None
+    structure: float | None
+
+    def __str__(self) -> str:
+        parts = [f"standard deviation {self.sigma:.3g}"]
+        if self.neighbour_correlation is not None:
+            parts.append(f"correlation of neighbours {self.neighbour_correlation:.2f}")
+        if self.structure is not None:
+            parts.append(f"{self.structure:.0%} predictable from its surroundings")
+        return f"{self.name}: {', '.join(parts)}" if self.name else ", ".join(parts)
+
+
+@dataclass(frozen=True)
 class ResidualSummary:
     """Figures of a residual.
 
     Attributes:
-        sigma: standard deviation of the removed values, in units of the image.
-        neighbour_correlation: correlation of the removed values of neighbouring pixels, -1 to 1; 0 for white noise.
-        structure: estimated share of structure in the removed variance, 0 to 1.
+        sigma: standard deviation of the removed values of all channels together, in units of the image.
+        channels: figures of each channel.
         places: the squares with most structure, if there is some.
     """
 
     sigma: float
-    neighbour_correlation: float
-    structure: float
+    channels: tuple[ChannelResidual, ...]
     places: tuple[Place, ...] = ()
+
+    @property
+    def structure(self) -> float | None:
+        """Largest share of structure of a channel; None if none has some, and one has too few pixels to tell."""
+        shares = [channel.structure for channel in self.channels]
+        largest = max((share for share in shares if share is not None), default=0.0)
+        return None if None in shares and largest < _NOISE_SHARE else largest
+
+    @property
+    def holds_structure(self) -> bool:
+        """Whether there may be structure in what was removed."""
+        return self.structure is not None and self.structure >= _NOISE_SHARE
 
     def __str__(self) -> str:
         if not self.sigma:
             return "nothing was removed"
-        figures = (
-            f"standard deviation {self.sigma:.3g}, correlation of neighbours {self.neighbour_correlation:.2f}, "
-            f"{self.structure:.0%} predictable from its surroundings"
-        )
-        if self.structure < _NOISE_SHARE:
+        figures, structure = "; ".join(map(str, self.channels)), self.structure
+        if structure is None:
+            return f"there are too few pixels to judge whether what was removed is noise ({figures})"
+        if structure < _NOISE_SHARE:
             return f"what was removed looks like noise ({figures})"
-        strength = "holds structure" if self.structure >= _STRUCTURE_SHARE else "may hold some structure"
+        strength = "holds structure" if structure >= _STRUCTURE_SHARE else "may hold some structure"
         places = f"; most at {'; '.join(map(str, self.places))}" if self.places else ""
         return f"what was removed {strength} ({figures}){places}"
 
@@ -123,12 +159,20 @@ def judged_removals(source: Source, result: Source, measured: NoiseMeasurement) 
 
 
 def summarize(parts: Sequence[JudgedPart]) -> ResidualSummary:
-    """Return the figures of the residual of some parts."""
+    """Return the figures of the residual of some parts, separately for each channel."""
     removals = [removal for part in parts for removal in part.removals]
-    structure = structure_share(removals)
-    places = [place for part in parts for place in _places(part)] if structure >= _NOISE_SHARE else []
-    worst = sorted(places, key=lambda place: -place.share)[:_MAX_PLACES]
-    return ResidualSummary(_sigma(removals), _neighbour_correlation(removals), structure, tuple(worst))
+    groups = group_by_channel(removals)
+    channels = tuple(
+        ChannelResidual(
+            name if len(groups) > 1 else "", _sigma(group), _neighbour_correlation(group), structure_share(group)
+        )
+        for name, group in groups.items()
+    )
+    summary = ResidualSummary(_sigma(removals), channels)
+    if not summary.holds_structure:
+        return summary
+    places = sorted((place for part in parts for place in _places(part)), key=lambda place: -place.share)
+    return replace(summary, places=tuple(places[:_MAX_PLACES]))
 
 
 def _judged_parts(source: Source) -> Iterator[Selection]:
@@ -152,7 +196,7 @@ def _places(part: JudgedPart) -> Iterator[Place]:
     for y in range(0, height, _PLACE_SIDE):
         for x in range(0, width, _PLACE_SIDE):
             key = (slice(y, y + _PLACE_SIDE), slice(x, x + _PLACE_SIDE))
-            share = max(predictable_share(_cut(removal, key)) for removal in removals)
+            share = max(predictable_share(_cut(removal, key)) or 0.0 for removal in removals)
             if share >= _NOISE_SHARE:
                 yield Place(part.index, corner[0] + y, corner[1] + x, min(_PLACE_SIDE, height - y, width - x), share)
 
@@ -168,11 +212,15 @@ def _sigma(removals: list[Removal]) -> float:
     return float(joined.std()) if joined.size else 0.0
 
 
-def _neighbour_correlation(removals: list[Removal]) -> float:
-    """Return the mean correlation of horizontal and vertical neighbours, weighted by variance."""
+def _neighbour_correlation(removals: list[Removal]) -> float | None:
+    """Return the mean correlation of horizontal and vertical neighbours, weighted by variance; None without any."""
     products, squares = 0.0, 0.0
     for removal in removals:
         removed: NDArray[Any] = removal.removed - removal.removed.mean()
-        products += float((removed[:, 1:] * removed[:, :-1]).mean() + (removed[1:] * removed[:-1]).mean()) / 2
+        pairs = (removed[:, 1:] * removed[:, :-1], removed[1:] * removed[:-1])
+        means = [float(pair.mean()) for pair in pairs if pair.size]
+        if not means:
+            return None
+        products += sum(means) / len(means)
         squares += float((removed**2).mean())
     return products / squares if squares else 0.0

@@ -111,6 +111,17 @@ def test_missing_pixels_and_impulses_do_not_count():
     assert (structure_share([removal]), removal.mean_change) == (0, 0)
 
 
+def test_image_that_is_too_small_to_judge_has_no_figures():
+    truth = camera()[60:70, 160:180].astype(float)
+    small = SafetyCase("small", add_noise(truth, 10), "YX", None)
+    report = assess_safety(small, fake_denoiser(lambda pixels: truth))
+    assert (report.structure, report.mean_change) == (None, None)
+    assert "| small |  |  | " in format_table([report])
+    assert "%" not in format_table([report]).splitlines()[2].split("|")[6]
+    judged = replace(REPORT, structure=0.0)
+    assert [each.name for each in worst_first([report, judged])] == ["image", "small"]
+
+
 def test_reports_are_sorted_worst_first():
     """Images with a truth are sorted by gain and come first; the others are sorted by structure."""
     gains = {"good": (30, 35), "bad": (30, 29), "unchanged": (30, 30)}

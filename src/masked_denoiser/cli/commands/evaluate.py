@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from masked_denoiser.cli.commands.safety import print_safety
 from masked_denoiser.cli.evaluated_images import list_images, list_pairs
 from masked_denoiser.cli.progress import print_note
 from masked_denoiser.errors import EvaluationError
-from masked_denoiser.evaluation.curves import Means, plot_curves, plot_training, training_curves
+from masked_denoiser.evaluation.curves import Means, check_levels, plot_curves, plot_training, training_curves
 from masked_denoiser.evaluation.features import compare_features, plot_features
 from masked_denoiser.evaluation.grid import (
     GRID_NOISES,
@@ -33,7 +33,9 @@ from masked_denoiser.images.discovery import skipped_files
 from masked_denoiser.inference.device import choose_device
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.catalogue import AUTO, DEFAULT, load_model
-from masked_denoiser.noise.synthetic.parse import parse_noise
+
+#: Function that returns the scores that are requested of denoisers, with a perceptual distance, and their number.
+_StartScoring = Callable[[Namespace, dict[str, Any], Any], tuple[Iterator[Score], int]]
 
 #: Default noises for the comparison of features: the training noise of Chen et al., CVPR 2023, then its test noises.
 _FEATURE_NOISES = (
@@ -45,33 +47,75 @@ _FEATURE_NOISES = (
     "mixture(level=4)",
 )
 
+#: Flags without effect in each mode, by their names in the arguments, and why. `--json`, `--quiet`, `--device` and
+#: `--threads`, which do not change what is evaluated, are allowed in all modes.
+_INAPPLICABLE = {
+    "safety": (
+        "baseline features training_curve plot pictures lpips",
+        "is not part of --safety; remove one of the two",
+    ),
+    "training_curve": (
+        "images model baseline noise noisy clean features pictures crop lpips fit_gain treat passes seed",
+        "is not part of --training-curve; remove one of the two",
+    ),
+    "features": (
+        "baseline noisy clean pictures crop lpips fit_gain treat passes",
+        "is not part of --features; remove one of the two",
+    ),
+    "pairs": (
+        "images noise crop pictures plot",
+        "is for clean images to which noise is added; remove it, or --noisy and --clean",
+    ),
+    "noises": ("fit_gain", "is for pairs of images; remove it, or give --noisy and --clean"),
+}
+
+#: Defaults of the flags whose default is a value.
+_DEFAULTS = {"treat": "auto", "passes": 1, "seed": 0, "crop": 0}
+
 
 def evaluate(arguments: Namespace) -> int:
     """Print a table of PSNR and SSIM, or the report or comparison that is requested instead."""
+    mode = _mode(arguments)
+    _check_flags(arguments, mode)
     for picture in filter(None, (arguments.plot, arguments.pictures)):
         check_picture_path(picture)
     if arguments.threads is not None:
         set_threads(arguments.threads)
     for note in skipped_files([*arguments.images, arguments.noisy, arguments.clean]):
         print_note(note, arguments.json)
-    if arguments.safety:
+    if mode == "safety":
         return print_safety(arguments)
-    if arguments.synthetic:
-        raise EvaluationError("--synthetic adds images to --safety; give both")
-    if arguments.training_curve:
+    if mode == "training_curve":
         return _print_training_curves(arguments)
-    if arguments.features:
+    if mode == "features":
         return _print_similarity(arguments)
-    return _print_scores(arguments)
+    return _print_scores(arguments, _score_pairs if mode == "pairs" else _score_noises)
 
 
-def _print_scores(arguments: Namespace) -> int:
+def _mode(arguments: Namespace) -> str:
+    """Return what is evaluated, a key of `_INAPPLICABLE`."""
+    requested = next((mode for mode in ("safety", "training_curve", "features") if getattr(arguments, mode)), "")
+    return requested or ("pairs" if arguments.noisy or arguments.clean else "noises")
+
+
+def _check_flags(arguments: Namespace, mode: str) -> None:
+    """Raise an error for the first flag that has no effect in a mode."""
+    if arguments.synthetic and mode != "safety":
+        raise EvaluationError("--synthetic adds images to --safety; give both")
+    names, reason = _INAPPLICABLE[mode]
+    for name in names.split():
+        value = getattr(arguments, name)
+        if value != _DEFAULTS[name] if name in _DEFAULTS else value:
+            flag = str(value[0]) if name == "images" else f"--{name.replace('_', '-')}"
+            raise EvaluationError(f"{flag} {reason}")
+
+
+def _print_scores(arguments: Namespace, start_scoring: _StartScoring) -> int:
     """Print mean scores by noise and denoiser, as a table or as JSON."""
     options = Options(passes=arguments.passes, seed=arguments.seed, noise=arguments.treat)
     names = [*(arguments.model or [AUTO]), *(arguments.baseline or [])]
     denoisers = {name: make_denoiser(name, arguments.device, options) for name in names}
     lpips = make_lpips() if arguments.lpips else None
-    start_scoring = _score_pairs if arguments.noisy or arguments.clean else _score_noises
     rows, total = start_scoring(arguments, denoisers, lpips)
     scores = list(tqdm(rows, total=total, unit="image", desc="evaluating", disable=arguments.quiet))
     means = mean_scores(scores)
@@ -91,12 +135,7 @@ def _print_scores(arguments: Namespace) -> int:
 
 def _score_pairs(arguments: Namespace, denoisers: dict[str, Any], lpips: Any) -> tuple[Iterator[Score], int]:
     """Return the scores on real pairs, and their number."""
-    unused = next((name for name in ("noise", "crop", "pictures") if getattr(arguments, name)), None)
-    if unused:
-        raise EvaluationError(f"--{unused} is for clean images to which noise is added; remove it, or --noisy")
     noisy, clean = list_pairs(arguments.noisy, arguments.clean)
-    if arguments.images:
-        raise EvaluationError(f"{arguments.images[0]} is a clean image for the noise grid; remove it, or --noisy")
     return score_pairs(denoisers, noisy, clean, arguments.fit_gain, lpips), len(noisy) * len(denoisers)
 
 
@@ -106,14 +145,14 @@ def _score_noises(arguments: Namespace, denoisers: dict[str, Any], lpips: Any) -
     if 0 < arguments.crop < SMALLEST_SIDE:
         raise EvaluationError(f"--crop {arguments.crop} is too small for SSIM; give {SMALLEST_SIDE} or more")
     noises = tuple(arguments.noise or GRID_NOISES)
-    for noise in noises:  # report an invalid recipe before the bar appears
-        parse_noise(noise)
+    if arguments.plot:
+        check_levels(noises)
+    rows = score_noise_grid(denoisers, images, noises, arguments.seed, lpips, arguments.crop)
     if arguments.pictures:
         pictures = picture_rows(denoisers, images[0], noises, arguments.seed, arguments.crop)
         save_png(Path(arguments.pictures), side_by_side(pictures))
         columns = ", ".join(("noisy", *denoisers, "clean"))
         print_note(f"wrote {arguments.pictures}: {columns}; a row for each noise", arguments.json)
-    rows = score_noise_grid(denoisers, images, noises, arguments.seed, lpips, arguments.crop)
     return rows, len(images) * len(noises) * len(denoisers)
 
 

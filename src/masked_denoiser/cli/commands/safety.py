@@ -23,9 +23,6 @@ from masked_denoiser.evaluation.safety.synthetic import synthetic_cases
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.models.catalogue import AUTO
 
-#: Flags of `evaluate` that do not apply to the report, by their name in the arguments.
-_INAPPLICABLE = ("baseline", "features", "training_curve", "plot", "pictures", "lpips")
-
 _COLUMNS = (
     "image",
     "PSNR before -> after",
@@ -49,9 +46,6 @@ def print_safety(arguments: Namespace) -> int:
     models = arguments.model or [AUTO]
     if len(models) > 1:
         raise EvaluationError(f"--safety reports on one model, not on {len(models)}; give --model once or not at all")
-    for name in _INAPPLICABLE:
-        if getattr(arguments, name):
-            raise EvaluationError(f"--{name.replace('_', '-')} is not part of --safety; remove one of the two")
     options = Options(passes=arguments.passes, seed=arguments.seed, noise=arguments.treat)
     cases = _list_cases(arguments)
     denoise = make_default_denoise(options, arguments.device, models[0])
@@ -69,6 +63,10 @@ def _list_cases(arguments: Namespace) -> list[SafetyCase]:
     cases: list[SafetyCase] = []
     if arguments.noise and not arguments.images:
         raise EvaluationError(f"--noise {arguments.noise[0]} is added to clean images; name some, or remove it")
+    if arguments.fit_gain and not (arguments.noise or arguments.noisy or arguments.synthetic):
+        raise EvaluationError("--fit-gain needs the truth of an image; give --noisy and --clean, or remove it")
+    if arguments.crop and arguments.synthetic and not (arguments.images or arguments.noisy):
+        raise EvaluationError(f"--crop {arguments.crop} is for files, not for --synthetic; name some, or remove it")
     if arguments.noisy or arguments.clean:
         cases += cases_of_pairs(*list_pairs(arguments.noisy, arguments.clean), arguments.crop)
     if arguments.images or not (cases or arguments.synthetic):
@@ -89,7 +87,7 @@ def format_table(reports: Sequence[SafetyReport]) -> str:
 
 
 def _cells(report: SafetyReport) -> tuple[str, ...]:
-    """Return the cells of a row, in the order of the columns."""
+    """Return the cells of a row, in the order of the columns; what is not known of an image is empty."""
     gain = report.gain
     return (
         report.name,
@@ -97,8 +95,8 @@ def _cells(report: SafetyReport) -> tuple[str, ...]:
         "" if gain is None else f"{gain:+.2f}",
         f"{report.noise_before:.3g} -> {report.noise_after:.3g}",
         f"{report.removed:.3g}",
-        f"{report.structure:.0%}",
-        f"{report.mean_change:.1f}",
+        "" if report.structure is None else f"{report.structure:.0%}",
+        "" if report.mean_change is None else f"{report.mean_change:.1f}",
         f"{report.confidence:.0%}",
         report.treatment,
         report.noise,

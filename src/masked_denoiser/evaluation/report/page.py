@@ -15,6 +15,7 @@ from masked_denoiser.evaluation.report.figures import Bias, PlacePictures, Value
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em; color: #1b1f24; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 1px solid #d0d7de; }
+h3 { font-size: 1em; }
 table { border-collapse: collapse; } td, th { padding: .2em .8em .2em 0; text-align: left; vertical-align: top; }
 th { font-weight: 600; white-space: nowrap; } .number td { text-align: right; }
 figure { margin: 1em 0; } figcaption { color: #57606a; } figure img { width: 31%; image-rendering: pixelated; }
@@ -43,6 +44,11 @@ def table(rows: Mapping[str, object]) -> str:
 def paragraph(text: str, kind: str = "") -> str:
     """Return a paragraph, of a class if `kind` is given."""
     return f"<p{f' class={kind}' if kind else ''}>{escape(text)}</p>"
+
+
+def heading(text: str) -> str:
+    """Return the heading of a part of a section; nothing without a text."""
+    return f"<h3>{escape(text)}</h3>" if text else ""
 
 
 def places(pictures: Sequence[PlacePictures]) -> str:

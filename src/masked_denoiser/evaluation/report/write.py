@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from masked_denoiser.atomic_file import replaced_atomically
 from masked_denoiser.denoising.measurement.modality import recorded_modality
-from masked_denoiser.denoising.noise_measurement import measure_noise
+from masked_denoiser.denoising.noise_measurement import NoiseMeasurement, measure_noise
 from masked_denoiser.errors import PictureError
 from masked_denoiser.evaluation.report import figures, page
-from masked_denoiser.evaluation.residual import ResidualSummary, judged_removals, summarize
+from masked_denoiser.evaluation.report.job_text import describe_settings, neighbours, noise_sentence
+from masked_denoiser.evaluation.residual import ChannelResidual, ResidualSummary, judged_removals, summarize
+from masked_denoiser.evaluation.safety.removal import (
+    Removal,
+    channel_names,
+    group_by_channel,
+    largest_mean_change,
+)
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.validation.file_identity import find_overlap
+from masked_denoiser.noise.verdict import describe_noise
 
 #: Largest change of a regional mean, in standard errors, that is expected of noise.
 _EXPECTED_CHANGE = 5.0
@@ -58,33 +66,29 @@ def write_report(path: Path, source: Source, result: Source, attributes: Mapping
     """
     modality = recorded_modality(attributes)
     measured = measure_noise(source, modality=modality)
+    names = channel_names(measured)
     parts = list(judged_removals(source, result, measured))
     removals = [removal for part in parts for removal in part.removals]
-    summary = summarize(parts)
-    after = measure_noise(result, modality="other" if modality == "mri" else modality).estimate.verdict
-    frequencies, power = figures.spectrum(removals)
-    change = max((removal.mean_change for removal in removals), default=0.0)
+    summary, change = summarize(parts), largest_mean_change(removals)
+    after = measure_noise(result, modality="other" if modality == "mri" else modality)
     warnings = _warnings(summary, change, attributes, source)
+    noise = _noise_rows("before", measured, names) | {"treatment": _treatment(attributes)}
     sections = [
-        ("Image and job", page.table(_facts(source, attributes))),
+        ("Image and job", page.table(_facts(source, attributes, names))),
         ("Warnings", "".join(page.paragraph(text, "warning") for text in warnings)),
         ("Three places", page.places(figures.show_places(_first_plane(source, parts[0].removals)))),
-        (
-            "Noise",
-            page.table({"before": measured.estimate.verdict, "treatment": _treatment(attributes), "after": after}),
-        ),
-        ("What was removed", page.paragraph(f"{summary}.") + page.spectrum_plot(frequencies, power)),
-        ("Bias", page.bias_table(figures.bias_by_intensity(removals)) + page.paragraph(_regional_means(change))),
-        ("For the methods section", page.paragraph(_methods(summary, measured.estimate.verdict, attributes))),
+        ("Noise", page.table(noise | _noise_rows("after", after, names))),
+        ("What was removed", page.paragraph(f"{summary}.") + _each_channel(removals, _spectrum)),
+        ("Bias", _each_channel(removals, _bias) + page.paragraph(_regional_means(change))),
+        ("For the methods section", page.paragraph(_methods(summary, measured, attributes, names))),
     ]
     text = page.render(f"Denoising of {source.name}", [section for section in sections if section[1]])
     with replaced_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _facts(source: Source, attributes: Mapping[str, Any]) -> dict[str, object]:
+def _facts(source: Source, attributes: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, object]:
     """Return what was denoised and how."""
-    settings = attributes.get("settings") or {}
     sizes = ", ".join(f"{a} {size:g} {source.units.get(a, '')}".strip() for a, size in source.pixel_size.items())
     facts: dict[str, object] = {
         "image": source.name,
@@ -95,16 +99,48 @@ def _facts(source: Source, attributes: Mapping[str, Any]) -> dict[str, object]:
         "program": f"napari-masked-denoiser {attributes.get('version', '(not recorded)')}",
         "SHA-256 of the job": attributes.get("job", "not recorded"),
     }
-    shown = ("noise", "modality", "tile", "halo", "passes", "seed", "precision", "device", "output_dtype", "selection")
-    return facts | {name.replace("_", " "): settings[name] for name in shown if settings.get(name) not in (None, "")}
+    return facts | describe_settings(attributes.get("settings") or {}, names)
 
 
-def _warnings(summary: ResidualSummary, change: float, attributes: Mapping[str, Any], source: Source) -> list[str]:
+def _noise_rows(when: str, measured: NoiseMeasurement, names: Mapping[int, str]) -> dict[str, str]:
+    return {", ".join(filter(None, (when, name))): text for name, text in _verdicts(measured, names).items()}
+
+
+def _verdicts(measured: NoiseMeasurement, names: Mapping[int, str]) -> dict[str, str]:
+    """Return the noise of each channel by its name; of all together, without a name, if there are no such channels."""
+    estimate = measured.estimate
+    if len(names) < 2 or set(names) != set(measured.channel_keys):
+        return {"": estimate.verdict}
+    rows = list(zip(measured.channel_keys, estimate.channels, estimate.ranges, strict=True))
+    verdicts: dict[str, str] = {}
+    for channel, name in names.items():
+        noise, ends = zip(*((noise, ends) for key, noise, ends in rows if key == channel), strict=True)
+        verdicts[name] = ", ".join([describe_noise(noise, ends), *estimate.remarks])
+    return verdicts
+
+
+def _each_channel(removals: Iterable[Removal], draw: Callable[[list[Removal]], str]) -> str:
+    """Return what `draw` shows of each channel, under its name if there are several."""
+    groups = group_by_channel(removals)
+    return "".join(page.heading(name if len(groups) > 1 else "") + draw(group) for name, group in groups.items())
+
+
+def _spectrum(removals: list[Removal]) -> str:
+    return page.spectrum_plot(*figures.spectrum(removals))
+
+
+def _bias(removals: list[Removal]) -> str:
+    return page.bias_table(figures.bias_by_intensity(removals))
+
+
+def _warnings(
+    summary: ResidualSummary, change: float | None, attributes: Mapping[str, Any], source: Source
+) -> list[str]:
     texts = [f"Damaged region of the input, not denoised: {region}." for region in attributes.get("damage") or ()]
     texts += [f"{note[0].upper()}{note[1:]}." for note in source.notes]
-    if summary.structure >= 0.05:
+    if summary.sigma and (summary.holds_structure or summary.structure is None):
         texts.append(f"{str(summary)[0].upper()}{str(summary)[1:]}.")
-    if change > _EXPECTED_CHANGE:
+    if change is not None and change > _EXPECTED_CHANGE:
         texts.append(f"A regional mean changed by {change:.1f} standard errors, more than noise explains.")
     return texts
 
@@ -114,7 +150,9 @@ def _treatment(attributes: Mapping[str, Any]) -> str:
     return "; ".join(map(str, attributes.get("treatments") or ["not recorded"]))
 
 
-def _regional_means(change: float) -> str:
+def _regional_means(change: float | None) -> str:
+    if change is None:
+        return "No region of 32 x 32 pixels has enough valid ones to compare its mean."
     return (
         f"The mean of no region of 32 x 32 pixels changed by more than {change:.1f} standard errors of that mean; "
         f"up to {_EXPECTED_CHANGE:g} are expected of noise."
@@ -126,18 +164,37 @@ def _first_plane(source: Source, removals: list[Any]) -> list[Any]:
     return removals[:3] if source.rgb else removals[:1]
 
 
-def _methods(summary: ResidualSummary, verdict: str, attributes: Mapping[str, Any]) -> str:
+def _methods(
+    summary: ResidualSummary, measured: NoiseMeasurement, attributes: Mapping[str, Any], names: Mapping[int, str]
+) -> str:
     """Return a paragraph with the figures filled in, and the citations."""
     digest, job = (str(attributes.get(name, ""))[:12] for name in ("model_digest", "job"))
-    treatment, verdict_text = _treatment(attributes), f"The noise of the image was measured before: {verdict}."
+    settings = attributes.get("settings") or {}
+    verdicts = _verdicts(measured, names).items()
+    verdict = "; ".join(": ".join(filter(None, (name, text))) for name, text in verdicts)
+    noise, treatment = noise_sentence(settings, verdict), _treatment(attributes)
     program = f"napari-masked-denoiser {attributes.get('version', '')}"
     if not summary.sigma:
-        return f"{verdict_text} {program} removed nothing ({treatment}). The job is identified by SHA-256 {job}."
+        return f"{noise} {program} removed nothing ({treatment}). The job is identified by SHA-256 {job}."
+    averaged = neighbours(settings, names)
+    context = f" Each plane was averaged with its neighbouring planes before ({averaged})." if averaged else ""
     return (
         f"The image was denoised with {program} and its model {attributes.get('model', '')} (SHA-256 {digest}), a "
-        f"network of the family of [1]. {verdict_text} Treatment: {treatment}. What was removed has a standard "
-        f"deviation of {summary.sigma:.3g} intensity "
-        f"units, a correlation of {summary.neighbour_correlation:.2f} between neighbouring pixels (0 for white noise), "
-        f"and an estimated {summary.structure:.0%} of its variance is predictable from the surroundings. The job is "
-        f"identified by SHA-256 {job}. [1] {_CITATION}."
+        f"network of the family of [1]. {noise} Treatment: {treatment}.{context} "
+        f"{' '.join(map(_removed_sentence, summary.channels))} The job is identified by SHA-256 {job}. "
+        f"[1] {_CITATION}."
     )
+
+
+def _removed_sentence(channel: ChannelResidual) -> str:
+    """Return the figures of what was removed from a channel."""
+    parts = [f"a standard deviation of {channel.sigma:.3g} intensity units"]
+    if channel.neighbour_correlation is not None:
+        parts.append(
+            f"a correlation of {channel.neighbour_correlation:.2f} between neighbouring pixels (0 for white noise)"
+        )
+    structure = "there are too few pixels to judge whether it is noise"
+    if channel.structure is not None:
+        structure = f"an estimated {channel.structure:.0%} of its variance is predictable from the surroundings"
+    source = f" from {channel.name}" if channel.name else ""
+    return f"What was removed{source} has {', '.join(parts)}, and {structure}."

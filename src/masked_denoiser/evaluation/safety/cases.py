@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from masked_denoiser.errors import EvaluationError
 from masked_denoiser.evaluation.grid import centre_crop, make_noisy, read_8_bit
+from masked_denoiser.evaluation.image_files import check_pairs, read_pixels, shape_of_8_bit
 from masked_denoiser.evaluation.safety.report import SafetyCase
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.source import Source
 from masked_denoiser.noise.synthetic.parse import parse_noise
 
 
@@ -25,8 +21,11 @@ def cases_of_images(paths: Sequence[Path], crop: int = 0) -> list[SafetyCase]:
         crop: side in pixels of the central square of each plane that is used; 0 for the whole plane.
 
     Raises:
+        EvaluationError: before anything is read, if an image cannot be denoised.
         ImageError: if a file that is cropped cannot be read.
     """
+    for path in paths:
+        _checked_shape(path)
     return [_read_case(path, crop) for path in paths]
 
 
@@ -38,11 +37,10 @@ def cases_of_pairs(noisy: Sequence[Path], clean: Sequence[Path], crop: int = 0) 
         crop: as for `cases_of_images`.
 
     Raises:
-        EvaluationError: if the lists do not match.
+        EvaluationError: before anything is read, if the lists or the images of a pair do not match.
         ImageError: if a file cannot be read.
     """
-    if len(noisy) != len(clean):
-        raise EvaluationError(f"{len(noisy)} noisy images and {len(clean)} clean ones are not pairs; give equally many")
+    check_pairs(noisy, clean, _checked_shape)
     return [_read_case(path, crop, truth) for path, truth in zip(noisy, clean, strict=True)]
 
 
@@ -59,7 +57,8 @@ def cases_with_noise(paths: Sequence[Path], noises: Sequence[str], seed: int = 0
         MaskedDenoiserError: if a recipe does not parse or an image cannot be read.
     """
     recipes = {noise: parse_noise(noise) for noise in noises}
-
+    for path in paths:
+        shape_of_8_bit(path)
     cases: list[SafetyCase] = []
     for number, path in enumerate(paths):
         truth = centre_crop(read_8_bit(path), crop)
@@ -71,22 +70,25 @@ def cases_with_noise(paths: Sequence[Path], noises: Sequence[str], seed: int = 0
     return cases
 
 
+def _checked_shape(path: Path) -> tuple[int, ...]:
+    """Return the shape of an image, of which no pixel is read.
+
+    Raises:
+        EvaluationError: if it cannot be denoised.
+    """
+    with open_image(path) as source:
+        if source.dtype.kind not in "uif":
+            raise EvaluationError(f"{path} has dtype {source.dtype}; give an image of integers or real numbers")
+        return source.shape
+
+
 def _read_case(path: Path, crop: int, clean: Path | None = None) -> SafetyCase:
     """Return the case of a file; a cropped image and the truth are read immediately, a whole image later."""
     truth = None
     if clean is not None:
         with open_image(clean) as source:
-            truth = _read_centre(source, crop)
+            truth = read_pixels(source, crop)
     if not crop:
         return SafetyCase(path.name, path, None, truth)
     with open_image(path) as source:
-        return SafetyCase(path.name, _read_centre(source, crop), source.axes, truth)
-
-
-def _read_centre(source: Source, side: int) -> NDArray[Any]:
-    """Return the central square of each plane; axes shorter than `side`, and all axes if it is 0, are kept whole."""
-    slices = [
-        slice((length - side) // 2, (length + side) // 2) if letter in "YX" and 0 < side < length else slice(None)
-        for letter, length in source.sizes.items()
-    ]
-    return np.asarray(source.data[tuple(slices)])
+        return SafetyCase(path.name, read_pixels(source, crop), source.axes, truth)

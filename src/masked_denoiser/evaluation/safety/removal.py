@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import pi
 from typing import Any
@@ -40,6 +40,7 @@ class Removal:
         variance: variance [H, W] of measured noise and rounding of the result, in squared units of the image.
         independence_distance: distance in pixels at which noise is independent, 2 to 12.
         mean_variance_factor: factor by which correlation raises the variance of a regional mean; 1 for white noise.
+        channel: name of the channel, which no other one of the image has; red, green and blue of a plane share it.
     """
 
     before: Values
@@ -48,6 +49,7 @@ class Removal:
     variance: Values
     independence_distance: int = _MIN_DISTANCE
     mean_variance_factor: float = 1.0
+    channel: str = ""
 
     @property
     def removed(self) -> Values:
@@ -55,12 +57,12 @@ class Removal:
         return np.where(self.valid, self.before - self.after, 0.0)
 
     @property
-    def mean_change(self) -> float:
-        """Largest change of the mean of 32 x 32 pixels, in standard errors of that mean; 0 if no region is valid."""
+    def mean_change(self) -> float | None:
+        """Largest change of the mean of 32 x 32 pixels, in standard errors of that mean; None if no region is valid."""
         count = split_into_blocks(self.valid, _REGION_SIDE).sum(axis=1)
         enough = count >= _REGION_SIDE**2 // 2
         if not enough.any():
-            return 0.0
+            return None
         sums = split_into_blocks(self.removed, _REGION_SIDE).sum(axis=1)[enough]
         variances = split_into_blocks(np.where(self.valid, self.variance, 0.0), _REGION_SIDE).sum(axis=1)[enough]
         return float((np.abs(sums) / np.sqrt(variances * self.mean_variance_factor)).max())
@@ -74,7 +76,7 @@ def list_removals(source: Source, result: NDArray[Any], measured: NoiseMeasureme
         result: denoised image, in shape and axes of the image.
         measured: measured noise of the image.
     """
-    denoised = open_image(result, axes=source.axes)
+    denoised, names = open_image(result, axes=source.axes), channel_names(measured)
     ys, xs = (slice(0, side) for side in source.size_yx)
     for plane in list_planes(source.axes, source.sizes, source.rgb):
         if plane.copied:
@@ -89,11 +91,39 @@ def list_removals(source: Source, result: NDArray[Any], measured: NoiseMeasureme
             valid = usable[i] & ~noise.impulses.mask(unit[i])
             interpolated = unit[i] * intensity_range.span + intensity_range.low
             filled = [np.where(valid, image[i], interpolated) for image in images]
-            yield _removal(filled[0], filled[1], valid, noise, intensity_range)
+            yield _removal(filled[0], filled[1], valid, noise, intensity_range, names[plane.channel])
+
+
+def channel_names(measured: NoiseMeasurement) -> dict[int, str]:
+    """Return a different name for each channel, by `Plane.channel`; red, green and blue of a plane share one."""
+    named: dict[int, list[str]] = {}
+    for key, name in zip(measured.channel_keys, measured.channel_names, strict=True):
+        named.setdefault(key, []).append(name)
+    names = {key: own[0] if len(own) == 1 else f"colours of channel {key}" for key, own in named.items()}
+    repeated = {name for name in names.values() if [*names.values()].count(name) > 1}
+    return {key: f"{name} (channel {key})" if name in repeated else name for key, name in names.items()}
+
+
+def group_by_channel(removals: Iterable[Removal]) -> dict[str, list[Removal]]:
+    """Return removals by the name of their channel, in the order of the first of each."""
+    groups: dict[str, list[Removal]] = {}
+    for removal in removals:
+        groups.setdefault(removal.channel, []).append(removal)
+    return groups
+
+
+def largest_mean_change(removals: Iterable[Removal]) -> float | None:
+    """Return the largest `mean_change`; None if no region is valid."""
+    return max((change for removal in removals if (change := removal.mean_change) is not None), default=None)
 
 
 def _removal(
-    before: Values, after: Values, valid: Mask, noise: ChannelNoise, intensity_range: IntensityRange
+    before: Values,
+    after: Values,
+    valid: Mask,
+    noise: ChannelNoise,
+    intensity_range: IntensityRange,
+    channel: str,
 ) -> Removal:
     """Return the removal of one channel; `noise` is in units of its intensity range."""
     sigma = np.maximum(noise.variance.sigma((after - intensity_range.low) / intensity_range.span), _MIN_SIGMA)
@@ -104,6 +134,7 @@ def _removal(
         variance=(sigma**2 + noise.step**2 / 12) * intensity_range.span**2,
         independence_distance=min(max(_MIN_DISTANCE, noise.correlation), _MAX_DISTANCE),
         mean_variance_factor=max(1.0, 4 * pi * noise.width**2, float(noise.box**2)),
+        channel=channel,
     )
 
 

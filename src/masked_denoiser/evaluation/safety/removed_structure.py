@@ -40,32 +40,40 @@ _DETAIL_BLUR = 2.0
 _MIN_PIXELS_PER_NEIGHBOUR = 20
 
 
-def structure_share(removals: Iterable[Removal]) -> float:
+def structure_share(removals: Iterable[Removal]) -> float | None:
     """Return the share of structure in the removed variance of all channels, 0 to 1.
 
     The share of a channel is the larger of `predictable_share` and `detail_share`, weighted by its removed variance.
+    Channels that cannot be judged are left out.
+
+    Returns:
+        0 if nothing was removed; None if something was, but no channel has enough pixels to judge it.
     """
-    shares = [(_channel_share(removal), float((removal.removed**2).sum())) for removal in removals]
-    total = sum(weight for _, weight in shares)
-    return sum(share * weight for share, weight in shares) / total if total else 0.0
+    removed = [(removal, weight) for removal in removals if (weight := float((removal.removed**2).sum()))]
+    judged = [(share, weight) for removal, weight in removed if (share := _channel_share(removal)) is not None]
+    if not judged:
+        return None if removed else 0.0
+    return sum(share * weight for share, weight in judged) / sum(weight for _, weight in judged)
 
 
-def _channel_share(removal: Removal) -> float:
-    return max(predictable_share(removal), detail_share(removal)) if removal.removed.any() else 0.0
+def _channel_share(removal: Removal) -> float | None:
+    """Return the share of a channel; None if it has too few pixels for a prediction, without which all looks random."""
+    predictable = predictable_share(removal)
+    return None if predictable is None else max(predictable, detail_share(removal) or 0.0)
 
 
-def predictable_share(removal: Removal) -> float:
+def predictable_share(removal: Removal) -> float | None:
     """Return the share of the removed variance that the surrounding input predicts.
 
     The removed values are fitted by least squares to input pixels in a ring around each pixel, from d to d + 3 pixels
     away with d = `independence_distance`; opposite pixels are added. Noise at the pixel is independent of all of them.
 
     Returns:
-        Share of variance, 0 to 1, adjusted for the number of parameters; 0 if there are too few pixels.
+        Share of variance, 0 to 1, adjusted for the number of parameters; None if there are too few pixels.
     """
     margin = removal.independence_distance + _RING_WIDTH
     if min(removal.before.shape) <= 2 * margin:
-        return 0.0
+        return None
     valid = _shifted(removal.valid, 0, 0, margin)
     target = _shifted(removal.removed, 0, 0, margin)[valid]
     neighbours = [
@@ -73,23 +81,23 @@ def predictable_share(removal: Removal) -> float:
         for dy, dx in _ring_offsets(removal.independence_distance)
     ]
     if target.size < _MIN_PIXELS_PER_NEIGHBOUR * len(neighbours):
-        return 0.0
+        return None
     design = np.stack(neighbours, axis=1)
     return _adjusted_r_squared(target - target.mean(), design - design.mean(axis=0))
 
 
-def detail_share(removal: Removal) -> float:
+def detail_share(removal: Removal) -> float | None:
     """Return the share of the removed variance by which detailed blocks exceed flat blocks of the same intensity.
 
     A parabola over intensity with non-negative coefficients is fitted to the removed variance of blocks of 16 x 16
     pixels, in the flatter half of the blocks of similar intensity. The excess of the other half is structure.
 
     Returns:
-        Share of variance, 0 to 1; 0 if there are too few blocks.
+        Share of variance, 0 to 1; None if there are too few blocks.
     """
     valid_blocks = _blocks(removal.valid).all(axis=1)
     if np.count_nonzero(valid_blocks) < _MIN_BLOCKS:
-        return 0.0
+        return None
     variance = _blocks(removal.removed)[valid_blocks].var(axis=1)
     intensity = _blocks(removal.after)[valid_blocks].mean(axis=1)
     detail = _blocks(gaussian_filter(removal.after, _DETAIL_BLUR))[valid_blocks].var(axis=1)

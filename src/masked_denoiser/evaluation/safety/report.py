@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from masked_denoiser.denoising.noise_measurement import NoiseMeasurement, measure_noise
 from masked_denoiser.errors import EvaluationError
-from masked_denoiser.evaluation.safety.removal import list_removals
+from masked_denoiser.evaluation.image_files import read_pixels
+from masked_denoiser.evaluation.safety.removal import largest_mean_change, list_removals
 from masked_denoiser.evaluation.safety.removed_structure import structure_share
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.source import Source
@@ -78,9 +79,10 @@ class SafetyReport:
         noise_before, noise_after: measured standard deviation of the noise of image and result, median over the
             channels that have noise.
         removed: root mean square of image - result.
-        structure: share of structure in the removed variance, 0 to 1, as returned by `structure_share`.
+        structure: share of structure in the removed variance, 0 to 1, as returned by `structure_share`; None if there
+            are too few pixels to judge.
         mean_change: largest change of the mean of a region of 32 x 32 pixels, in standard errors of that mean under
-            the measured noise. Perfect averaging of noise changes means by up to about 3.
+            the measured noise. Perfect averaging of noise changes means by up to about 3. None if no region is valid.
         confidence: confidence, 0 to 1, that apparent correlated noise is noise, measured before denoising; 0 if there
             were too few flat regions to measure it.
         noise: description of the measured noise.
@@ -93,8 +95,8 @@ class SafetyReport:
     noise_before: float
     noise_after: float
     removed: float
-    structure: float
-    mean_change: float
+    structure: float | None
+    mean_change: float | None
     confidence: float
     noise: str
     treatment: str
@@ -140,14 +142,14 @@ def assess_safety(case: SafetyCase, denoise: Denoise, *, fit_gain: bool = False)
             raise EvaluationError(
                 f"{case.name} and its truth have different shapes: {source.shape} and {case.truth.shape}"
             )
-        return _compare(case, source, denoise(source), fit_gain)
+        pixels = read_pixels(source)  # before the work, as the file may be damaged
+        return _compare(case, source, pixels, denoise(source), fit_gain)
 
 
-def _compare(case: SafetyCase, source: Source, result: Denoised, fit_gain: bool) -> SafetyReport:
-    """Compare an image with its result in a report."""
+def _compare(case: SafetyCase, source: Source, pixels: Pixels, result: Denoised, fit_gain: bool) -> SafetyReport:
+    """Compare the pixels of an image with its result in a report."""
     measured = measure_noise(source)
     after = measure_noise(open_image(result.pixels, axes=source.axes))
-    pixels = np.asarray(source.data[...])
     valid = _valid(pixels, measured)
     removals = list(list_removals(source, result.pixels, measured))
     noise_before, noise_after = _median_sigmas(measured, after)
@@ -158,7 +160,7 @@ def _compare(case: SafetyCase, source: Source, result: Denoised, fit_gain: bool)
         noise_after=noise_after,
         removed=_rms_difference(pixels, result.pixels, valid),
         structure=structure_share(removals),
-        mean_change=max((removal.mean_change for removal in removals), default=0.0),
+        mean_change=largest_mean_change(removals),
         confidence=_confidence(measured),
         noise=result.noise,
         treatment=result.treatment,
@@ -168,11 +170,14 @@ def _compare(case: SafetyCase, source: Source, result: Denoised, fit_gain: bool)
 
 
 def worst_first(reports: Sequence[SafetyReport]) -> list[SafetyReport]:
-    """Sort reports: those with a truth by increasing gain, then those without by decreasing share of structure."""
+    """Sort reports: those with a truth by increasing gain, then those without by decreasing share of structure.
+
+    Images that are too small to judge come last.
+    """
 
     def rank(report: SafetyReport) -> tuple[bool, float, float]:
         gain = report.gain
-        return gain is None, 0.0 if gain is None else gain, -report.structure
+        return gain is None, 0.0 if gain is None else gain, 1.0 if report.structure is None else -report.structure
 
     return sorted(reports, key=rank)
 
