@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from skimage.data import immunohistochemistry
 from masked_denoiser.cli.main import main
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.models.file import read_model
+from masked_denoiser.network.config import SwinConfig
 from masked_denoiser.noise.synthetic.parse import parse_noise
 from masked_denoiser.training.recipe import PAPER_RECIPE
 
@@ -44,7 +46,8 @@ def run(*arguments):
 
 def test_fine_tune_reports_gain(slide, tiny, tmp_path, capsys):
     output = tmp_path / "mine.safetensors"
-    assert run("fine-tune", slide, "--from", tiny, "--output", output, "--noise", "speckle", *QUICK) == 0
+    settings = ["--noise", "speckle", *QUICK, "--set", "keep=last"]
+    assert run("fine-tune", slide, "--from", tiny, "--output", output, *settings) == 0
     out = capsys.readouterr().out
     assert "speckle: " in out
     assert "dB before" in out
@@ -55,6 +58,41 @@ def test_fine_tune_reports_gain(slide, tiny, tmp_path, capsys):
     extra = ["--noise", "speckle", *QUICK, "--steps", "4", "--resume", "--json", "--quiet"]
     assert run("fine-tune", slide, "--from", tiny, "--output", output, *extra) == 0
     assert json.loads(capsys.readouterr().out)["step"] == 4
+
+
+def test_fine_tuning_without_gain_does_not_offer_the_model_as_a_new_one(slide, tiny, tmp_path, capsys):
+    """The learning rate of the second training ruins the network."""
+    outputs = tmp_path / "good.safetensors", tmp_path / "mine.safetensors"
+    longer = [*QUICK, "--steps", "40", "--rate", "0.01"]
+    assert run("fine-tune", slide, "--from", tiny, "--output", outputs[0], *longer) == 0
+    assert f"use it: --model {outputs[0]}" in capsys.readouterr().out
+    ruin = ["--rate", "1", "--set", "ema=0"]
+    assert run("fine-tune", slide, "--from", outputs[0], "--output", outputs[1], *QUICK, *ruin) == 0
+    out = capsys.readouterr().out
+    assert f"training finished; no validated step was better than good: {outputs[1]} holds good, unchanged; log" in out
+    assert "use it" not in out
+    assert "wrote" not in out
+    assert run("models", "info", outputs[1]) == 0
+    assert "mine: good, unchanged: no validated step of a training on 1 image was better.\n" in capsys.readouterr().out
+    assert read_model(outputs[1]).digest == read_model(outputs[0]).digest
+
+
+def test_card_of_a_model_that_was_trained_from_random_weights(slide, tmp_path, capsys, monkeypatch):
+    config = SwinConfig(embed=12, depths=(2,), heads=(2,))
+    monkeypatch.setattr("masked_denoiser.models.random_weights.NETWORKS", {"paper": config})
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    assert run("train", slide, "--output", first, *QUICK) == 0
+    assert run("train", slide, "--from", first, "--output", second, "--licence", "CC-BY-4.0", *QUICK) == 0
+    capsys.readouterr()
+    assert run("models", "info", first) == 0
+    out = capsys.readouterr().out
+    assert "first: Trained from random weights for 3 steps on 1 image: noise gaussian(sigma=15).\n" in out
+    assert re.search(r"^  licence +not stated\n  source +trained from random weights$", out, re.MULTILINE)
+    assert re.search(r"^  training +3 steps, on the CPU", out, re.MULTILINE)
+    assert run("models", "info", second) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^  licence +CC-BY-4\.0\n  source +trained from first$", out, re.MULTILINE)
+    assert re.search(r"^  training +3 steps in the last of several stages", out, re.MULTILINE)
 
 
 def test_recipe_of_fine_tuning_keeps_the_masks_of_the_model(slide, tiny, tmp_path):
@@ -103,11 +141,11 @@ def test_invalid_arguments_are_one_line_errors(slide, tiny, tmp_path, capsys, ex
 
 
 def test_interrupt_saves_checkpoint_and_model(slide, tiny, tmp_path):
-    """Interrupt a separate process: it exits with 130 and writes a checkpoint and a model."""
+    """Interrupt a separate process: it exits with 130 and writes a checkpoint and a model, here of the last weights."""
     output = tmp_path / "mine.safetensors"
     command = [sys.executable, "-m", "masked_denoiser", "fine-tune", slide, "--from", tiny, "--output", str(output)]
     process = subprocess.Popen(
-        [*command, *QUICK, "--steps", "100000"], stderr=subprocess.PIPE, text=True, env=os.environ
+        [*command, *QUICK, "--steps", "100000", "--set", "keep=last"], stderr=subprocess.PIPE, text=True, env=os.environ
     )
     log = tmp_path / "mine.training" / "log.jsonl"
     deadline = time.monotonic() + 60
@@ -143,6 +181,26 @@ def test_noise_add(tmp_path, capsys, name, dtype):
     assert not np.array_equal(results[0][0], results[0][1])
     assert run("noise", "add", tmp_path / "in.ome.tif", tmp_path / f"0{name}", "--noise", "none") == 1
     assert "exists; write elsewhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", ["none", "gaussian(sigma=0)", "poisson(alpha=0)", "mixture(level=0)"])
+def test_no_noise_changes_nothing(tmp_path, capsys, recipe):
+    """Neither the brightest pixels, which are beyond the measured range, nor the depth of the pixels are lost."""
+    pixels = np.random.default_rng(0).normal(8000, 1000, (200, 200)).astype(np.uint16)
+    pixels[50:52, 50:52] = 60000
+    tifffile.imwrite(tmp_path / "in.tif", pixels)
+    assert run("noise", "add", tmp_path / "in.tif", tmp_path / "out.ome.tif", "--noise", recipe) == 0
+    assert "255 grey levels of noise recipes are these intensities of the image: " in capsys.readouterr().err
+    written = tifffile.imread(tmp_path / "out.ome.tif")
+    assert np.abs(written.astype(int) - pixels).max() <= (recipe == "mixture(level=0)")
+
+
+@pytest.mark.parametrize("seed", ["-1", "1.5", "99999999999999999999"])
+def test_impossible_seeds_are_an_invalid_command(tmp_path, capsys, seed):
+    with pytest.raises(SystemExit) as ended:
+        run("noise", "add", "in.tif", "out.ome.tif", "--noise", "none", "--seed", seed)
+    assert ended.value.code == 2
+    assert f"'{seed}' is not a seed" in capsys.readouterr().err
 
 
 def test_noise_list_matches_recipe_parser(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from masked_denoiser.training.fine_tune import fine_tune_recipe
 from masked_denoiser.training.prepare import prepare_training, training_folder
 from masked_denoiser.training.recipe import FINE_TUNE, GENERAL, PAPER_RECIPE
 
-QUICK = {"steps": 1, "patch": 16, "batch": 2, "unseen": []}
+QUICK = {"steps": 1, "patch": 16, "batch": 2, "unseen": [], "keep": "last"}
 
 
 def begun_from(training, recipe):
@@ -46,6 +47,53 @@ def test_masks_of_the_first_training_decide():
         model = replace(model, card=replace(model.card, training=training))
         expected = FINE_TUNE.masked_patches if masked else 0.0
         assert fine_tune_recipe(model, {}).masked_patches == expected, (attention_mask, training)
+
+
+def test_noise_is_that_of_the_last_training_that_added_noise(tiny, tissue, quick, tmp_path):
+    """One noise would narrow a model for many; a resumed training keeps the noise that it began with."""
+    general, poisson = begun_from({}, GENERAL), replace(FINE_TUNE, noise="poisson(alpha=3)")
+    cases = (
+        (general, {}, (GENERAL.noise, GENERAL.unseen)),
+        (begun_from(general, poisson), {}, (poisson.noise, poisson.unseen)),
+        (begun_from(general, replace(FINE_TUNE, way="noisy")), {}, (GENERAL.noise, GENERAL.unseen)),
+        (begun_from(general, replace(FINE_TUNE, way="pairs")), {"way": "clean"}, (GENERAL.noise, GENERAL.unseen)),
+        ({"recipe": {"noise": "of a later version()"}, "begun_from": {"training": general}}, {}, (GENERAL.noise, ())),
+        (general, {"noise": "speckle"}, ("speckle", FINE_TUNE.unseen)),
+        (general, {"way": "noisy"}, (FINE_TUNE.noise, FINE_TUNE.unseen)),
+        ({"recipe": "as in the paper"}, {}, (FINE_TUNE.noise, FINE_TUNE.unseen)),
+    )
+    for training, settings, expected in cases:
+        recipe = fine_tune_recipe(replace(tiny, card=replace(tiny.card, training=training)), settings)
+        assert (recipe.noise, recipe.unseen) == expected, (training, settings)
+    trained = replace(tiny, card=replace(tiny.card, training=general))
+    folder = training_folder(tmp_path / "mine.safetensors")
+    short = replace(quick, steps=1)
+    prepared = prepare_training(TrainingImages((tissue,)), short, base=trained, folder=folder, device="cpu")
+    assert "noise that is added to the images: gaussian(sigma=15)" in prepared.messages
+    list(prepared.run())
+    resumed = fine_tune_recipe(trained, {}, resumed=folder)
+    assert (resumed.noise, resumed.unseen) == (quick.noise, quick.unseen)
+
+
+def test_noise_of_the_model_is_named_in_brief(tiny, tissue):
+    trained = replace(tiny, card=replace(tiny.card, training=begun_from({}, GENERAL)))
+    recipe = fine_tune_recipe(trained, QUICK)
+    prepared = prepare_training(TrainingImages((tissue,)), recipe, base=trained, device="cpu")
+    (note,) = (text for text in prepared.messages if text.startswith("noise that is added"))
+    assert re.fullmatch(r".*: one_of\(gaussian\(sigma=0\.\.55\), .{30,60}\), \.\.\., as in the training of tiny", note)
+    prepared.files.close()
+
+
+def test_model_that_did_not_become_better_is_returned_unchanged_with_a_warning(tiny, tissue):
+    """One that did is a new model, whose licence is not that of the original."""
+    base = replace(tiny, card=replace(tiny.card, licence="BSD-3-Clause"))
+    settings = QUICK | {"axes": "YXS", "device": "cpu", "keep": "best"}
+    better = md.fine_tune(base, [tissue], **settings | {"steps": 40}, rate=1e-2, licence="CC0-1.0")
+    assert better.card.licence == "CC0-1.0"
+    with pytest.warns(UserWarning, match="no validated step was better than tiny-tuned, which is returned unchanged"):
+        same = md.fine_tune(better, [tissue], **settings, rate=1.0, ema=0.0, licence="MIT")
+    assert same.digest == better.digest
+    assert (same.card.licence, same.card.training) == ("CC0-1.0", better.card.training)
 
 
 def test_noisy_image_given_as_clean_is_a_warning_at_the_caller(tiny):

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import masked_denoiser as md
-from masked_denoiser.errors import StoppedEarlyError, TrainingError
+from masked_denoiser.errors import MaskedDenoiserError, StoppedEarlyError, TrainingError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.messages import Message
 from masked_denoiser.models.file import read_model
@@ -60,7 +60,7 @@ def test_overfits_a_single_batch(tiny):
 
 def test_events_log_and_card_of_a_training(tissue, tiny, quick, tmp_path):
     output = tmp_path / "mine.safetensors"
-    prepared = prepare(tissue, tiny, quick, output)
+    prepared = prepare(tissue, tiny, replace(quick, rate=1e-2, ema=0.5), output)
     events = list(prepared.run())
     steps = [e for e in events if isinstance(e, Stepped)]
     assert [e.step for e in steps] == list(range(1, 9))
@@ -81,16 +81,23 @@ def test_events_log_and_card_of_a_training(tissue, tiny, quick, tmp_path):
     assert card.training["validation_psnr"] == last.after
     assert card.training["begun_from"]["name"] == tiny.card.name
     assert card.architecture.attention_mask == 0.75
+    assert card.description.startswith(f"Trained from {tiny.card.name} for {last.best_step} steps on 1 image: noise ")
+    assert card.licence == "unknown", "it is for the user to state"
 
 
 def test_best_weights_are_kept(tissue, tiny, quick, tmp_path):
-    """With a learning rate that ruins the network, the best step is the first, and its weights are saved."""
+    """With a learning rate that ruins the network, the original model is saved, with its own card.
+
+    The noise of the useless training would change how images are treated.
+    """
     base = md.fine_tune(tiny, [tissue], axes="YXS", device="cpu", steps=40, patch=16, rate=1e-2, unseen=[])
     prepared = prepare(tissue, base, replace(quick, rate=1.0), tmp_path / "ruined.safetensors")
     *_, last = prepared.run()
     assert last.best_step == 0
-    kept = read_model(tmp_path / "ruined.safetensors").weights
-    assert all(torch.equal(kept[name], base.weights[name]) for name in kept)
+    kept = read_model(tmp_path / "ruined.safetensors")
+    assert kept.digest == base.digest
+    description = "tiny-tuned, unchanged: no validated step of a training on 1 image was better."
+    assert kept.card == replace(base.card, name="ruined", description=description)
 
 
 def test_last_weights_are_kept_on_request(tissue, tiny, quick, tmp_path):
@@ -410,17 +417,18 @@ def test_saved_event_follows_checkpoint_file(tissue, tiny, quick, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "kwargs", "message"),
     [
-        ({"patch": 20}, {}, "choose a multiple of 8"),
+        ({"patch": 20}, {}, r"choose a multiple of 8 for this model \(--set patch=16\)"),
         ({"way": "pairs"}, {}, "belong together"),
         ({"patch": 136}, {}, "less than a patch of 136"),
         ({}, {"output": "mine.pth"}, "does not end in .safetensors"),
         ({}, {"output": "missing/mine.safetensors"}, "does not exist; name an existing folder"),
         ({}, {"resume": True, "output": "mine.safetensors"}, "no checkpoint to resume from"),
+        ({}, {"licence": "MIT\x1b[31m"}, "has control characters; write it as one line"),
     ],
 )
 def test_invalid_arguments_write_nothing(tissue, tiny, quick, tmp_path, settings, kwargs, message):
     output = kwargs.pop("output", None)
-    with pytest.raises(TrainingError, match=message):
+    with pytest.raises(MaskedDenoiserError, match=message):
         prepare(tissue, tiny, replace(quick, **settings), tmp_path / output if output else None, **kwargs)
     assert list(tmp_path.iterdir()) == []
 

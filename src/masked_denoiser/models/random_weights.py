@@ -18,7 +18,7 @@ def random_model(config: NetworkConfig, seed: int = 0) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         weights = build_network(config).state_dict()
-    return Model(Card("untrained", config, "Random weights.", licence="BSD-3-Clause"), weights)
+    return Model(Card("random weights", config, "Random weights."), weights)
 
 
 def start_network(

@@ -16,6 +16,17 @@ ESTIMATED = "same image with other noise"
 #: networks that do not use a pixel for its own estimate, and does not compare a training with its original model.
 HIDDEN_PIXELS = "hidden pixels"
 
+#: Longest noise recipe in characters that is shown whole.
+_MAX_NOISE_LENGTH = 80
+
+
+def brief_noise(noise: str) -> str:
+    """Return a noise recipe for a line of text: a long one, such as that of a general model, is cut after a space."""
+    if len(noise) <= _MAX_NOISE_LENGTH:
+        return noise
+    start = noise[: _MAX_NOISE_LENGTH - len(" ...")]
+    return f"{start.rpartition(' ')[0] or start} ..."
+
 
 @dataclass(frozen=True)
 class Stepped:
@@ -78,7 +89,7 @@ class Validated:
     picture: np.ndarray[Any, Any]
 
     def __str__(self) -> str:
-        scores = ", ".join(f"{noise} {value:.2f} dB" for noise, value in self.psnr.items())
+        scores = ", ".join(f"{brief_noise(noise)} {value:.2f} dB" for noise, value in self.psnr.items())
         return f"validation at step {self.step}: {scores}{' (best so far)' if self.best else ''}"
 
 

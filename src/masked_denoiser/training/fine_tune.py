@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from masked_denoiser.errors import RecipeError, TrainingError
 from masked_denoiser.images.source import LazyArray, Source
 from masked_denoiser.inference.device import choose_device, computes_bfloat16
 from masked_denoiser.jobs.spec.parameter_names import parameters_in_errors, with_parameters
@@ -29,6 +30,8 @@ from masked_denoiser.training.run_folder import RunFolder
 _GPU_BATCH = 32
 #: Share of masked patches in its training below which a model denoises without masks.
 _MIN_MASKED_PATCHES = 0.5
+#: Fields of the recipe that a resumed training keeps unless they are set, although their defaults may have changed.
+_KEPT_ON_RESUMING = ("noise", "unseen", "batch", "precision", "stretch")
 
 
 @parameters_in_errors()
@@ -42,6 +45,7 @@ def fine_tune(
     validation_clean: Iterable[ImageInput] = (),
     axes: str | None = None,
     reader: str = "",
+    licence: str = "",
     **settings: Any,
 ) -> Model:
     """Fine-tune a model on images: `masked_denoiser.fine_tune`.
@@ -55,7 +59,9 @@ def fine_tune(
         validation_clean: clean images of `validation`, for `way="pairs"`.
         axes: axes of images whose files do not name them.
         reader: napari plugin or reader of bioio that opens the files; see `open_image`.
-        settings: fields of `TrainingRecipe`, such as `noise="gaussian(sigma=15)"` or `steps=500`.
+        licence: licence of the new model, for its card; "" if it is not stated.
+        settings: fields of `TrainingRecipe`, such as `noise="gaussian(sigma=15)"` or `steps=500`; the default noise is
+            that of the model's own training, see `fine_tune_recipe`.
 
     Returns:
         The model of the best validation, which its method `save` writes to a file.
@@ -64,15 +70,16 @@ def fine_tune(
         MaskedDenoiserError: if the arguments or images are invalid.
 
     Warns:
-        UserWarning: about likely mistakes, such as noisy images that are given as clean, and about what goes wrong
-            during the training.
+        UserWarning: about likely mistakes, such as noisy images that are given as clean, about what goes wrong during
+            the training, and if no step is better than the model, which is then returned unchanged.
     """
     inputs = TrainingImages(
         _as_list(images), _as_list(clean), _as_list(validation), _as_list(validation_clean), axes=axes, reader=reader
     )
     base = model if isinstance(model, Model) else load_base(model, inputs.images, axes, reader)
     chosen, _ = choose_device(device)
-    prepared = prepare_training(inputs, fine_tune_recipe(base, settings, chosen), base=base, device=chosen)
+    recipe = fine_tune_recipe(base, settings, chosen)
+    prepared = prepare_training(inputs, recipe, base=base, device=chosen, licence=licence)
     for text in prepared.cautions:
         _warn(text)
     end: Trained | None = None
@@ -82,6 +89,8 @@ def fine_tune(
         elif isinstance(event, Trained):
             end = event
     assert end is not None  # a training ends with this event, or raises
+    if not end.best_step:
+        _warn(f"no validated step was better than {base.card.name}, which is returned unchanged")
     return prepared.model(end, f"{base.card.name}-tuned")
 
 
@@ -118,13 +127,15 @@ def fine_tune_recipe(
 ) -> TrainingRecipe:
     """Return the preset for fine-tuning a model on a device, with the user's settings.
 
-    Attention is masked as the model does at inference; pixels are masked only if the model was trained with masks.
+    Attention is masked as the model does at inference; pixels are masked only if the model was trained with masks. To
+    clean images the noise of the model's own training is added, so that a model for many kinds of noise is not
+    narrowed to one; it is that of `FINE_TUNE` if the model's card does not name it.
 
     Args:
         base: the model to start from.
         settings: values of fields of `TrainingRecipe`.
         device: determines batch and precision; None for a CPU.
-        resumed: folder of the training to resume, whose batch and precision are kept.
+        resumed: folder of the training to resume, whose noise, batch and precision are kept.
 
     Raises:
         TrainingError: for unknown fields or invalid values.
@@ -133,8 +144,10 @@ def fine_tune_recipe(
     preset = replace(FINE_TUNE, attention_mask=(mask, mask), **_for_device(device or torch.device("cpu")))
     if not _was_trained_with_masks(base.card):
         preset = replace(preset, masked_patches=0.0)
+    if settings.get("way", "clean") == "clean" and "noise" not in settings:
+        preset = replace(preset, **_trained_noise(base.card))
     if resumed is not None and (earlier := RunFolder(resumed).recipe()) is not None:
-        preset = replace(preset, batch=earlier.batch, precision=earlier.precision, stretch=earlier.stretch)
+        preset = replace(preset, **{name: getattr(earlier, name) for name in _KEPT_ON_RESUMING})
     without_truth = WITHOUT_TRUTH if settings.get("way") == "noisy" else {}
     return replace(preset, **(without_truth | checked_values(settings)))
 
@@ -147,14 +160,32 @@ def _was_trained_with_masks(card: Card) -> bool:
     """
     if card.architecture.attention_mask > 0:
         return True
-    first: dict[str, Any] | None = None
+    recipes = list(_recipes(card))
+    return bool(recipes) and bool(recipes[-1].get("masked_patches", 1.0) >= _MIN_MASKED_PATCHES)
+
+
+def _trained_noise(card: Card) -> dict[str, Any]:
+    """Return `noise` and `unseen` of the last training that added noise; nothing if the card names no valid noise."""
+    for recipe in _recipes(card):
+        if recipe.get("way", "clean") != "clean" or "noise" not in recipe:
+            continue
+        try:
+            valid = TrainingRecipe(**checked_values({key: recipe[key] for key in ("noise", "unseen") if key in recipe}))
+        except (RecipeError, TrainingError):  # of another version
+            continue
+        return {"noise": valid.noise, "unseen": valid.unseen}
+    return {}
+
+
+def _recipes(card: Card) -> Iterator[dict[str, Any]]:
+    """Yield the recipes of the training of a model and of those before it, the last one first."""
     training: Any = card.training
     while isinstance(training, dict):
-        recipe = training.get("recipe")  # text in cards that were written by hand
-        first = recipe if isinstance(recipe, dict) else first
+        recipe = training.get("recipe")
+        if isinstance(recipe, dict):  # text in cards that were written by hand
+            yield recipe
         origin = training.get("begun_from")
         training = origin.get("training") if isinstance(origin, dict) else None
-    return first is not None and first.get("masked_patches", 1.0) >= _MIN_MASKED_PATCHES
 
 
 def _for_device(device: torch.device) -> dict[str, Any]:

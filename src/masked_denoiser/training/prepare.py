@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,13 +26,13 @@ from masked_denoiser.training.data.patches import PatchSampler
 from masked_denoiser.training.data.resident_patches import ResidentPatches, fits_on_device
 from masked_denoiser.training.data.validation_split import make_samplers
 from masked_denoiser.training.distributed import ProcessGroup
-from masked_denoiser.training.events import ESTIMATED, Trained
+from masked_denoiser.training.events import ESTIMATED, Trained, brief_noise
 from masked_denoiser.training.fingerprint import training_identity
 from masked_denoiser.training.recipe import TrainingRecipe
 from masked_denoiser.training.run_folder import RunFolder
+from masked_denoiser.training.trained_card import check_licence, trained_card
 from masked_denoiser.training.trainer import Event, Trainer
 from masked_denoiser.training.validation import Validator, make_validator, unseen_noises
-from masked_denoiser.version import program_version
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class PreparedTraining:
         sources: the images that are trained with.
         files: open files, which `run` closes at its end.
         output: file of the trained model; None writes no model.
+        licence: licence of the trained model; "" if it is not stated.
     """
 
     trainer: Trainer
@@ -59,6 +59,7 @@ class PreparedTraining:
     sources: tuple[Source, ...]
     files: ExitStack
     output: Path | None = None
+    licence: str = ""
 
     def run(self) -> Iterator[Event]:
         """Train, write the log, save the model at the end, and yield the events of `Trainer.run`."""
@@ -85,33 +86,8 @@ class PreparedTraining:
         last = self.trainer.keeps_last(trained.why)
         weights = state.average.state_dict() if last else state.best
         weights = {key: tensor.detach().cpu().float() for key, tensor in weights.items()}
-        return Model(self._card(trained, name or (self.output.stem if self.output else "trained")), weights)
-
-    def _card(self, trained: Trained, name: str) -> Card:
-        recipe, base = self.trainer.recipe, self.base.card
-        architecture = replace(base.architecture, attention_mask=recipe.inference_mask)
-        training = {
-            "recipe": json.loads(recipe.to_json()),
-            "steps": trained.step,
-            "kept_step": trained.best_step,
-            "ended": trained.why,
-            "hours": round(self.trainer.state.seconds / 3600, 3),
-            "hardware": describe(self.trainer.device) + (f" x {n}" if (n := self.trainer.ranks.count) > 1 else ""),
-            "validation_psnr_before": trained.before,
-            "validation_psnr": trained.after,
-            "program": f"napari-masked-denoiser {program_version()}",
-            "begun_from": {"name": base.name, "digest": self.base.digest, "training": base.training},
-        }
-        data = {"clean": f"noise {recipe.noise}", "noisy": "noisy images without truth", "pairs": "pairs"}[recipe.way]
-        return Card(
-            name=name,
-            architecture=architecture,
-            description=f"{base.name}, trained for {trained.best_step} steps on {len(self.sources)} images: {data}.",
-            training=training,
-            data=[f"{source.name}, {source.axes} {source.shape}" for source in self.sources[:100]] + list(base.data),
-            licence=base.licence,
-            source=f"trained from {base.name}",
-        )
+        name = name or (self.output.stem if self.output else "trained")
+        return Model(trained_card(name, trained, self.trainer, self.base, self.sources, self.licence), weights)
 
 
 def _precision_notes(recipe: TrainingRecipe, device: torch.device) -> list[str]:
@@ -154,6 +130,7 @@ def prepare_training(
     ranks: ProcessGroup | None = None,
     cancel: threading.Event | None = None,
     compile: bool = False,
+    licence: str = "",
 ) -> PreparedTraining:
     """Prepare a training.
 
@@ -170,12 +147,14 @@ def prepare_training(
         ranks: this process in the group of training processes.
         cancel: stops the preparation, and later the training.
         compile: compile the layers of the network where a compiler is installed, which is faster on a GPU.
+        licence: licence of the trained model, for its card; "" if it is not stated.
 
     Raises:
         StoppedEarlyError: if `cancel` is set before the training is ready.
         MaskedDenoiserError: before anything is written, if the arguments or images are invalid.
     """
     ranks = ranks or ProcessGroup()
+    check_licence(licence)
     run_folder = RunFolder(folder) if folder is not None else None
     _check_output(output, run_folder, resume, overwrite)
     chosen, note = choose_device(device) if isinstance(device, str) else (device, f"computing on {describe(device)}")
@@ -204,7 +183,7 @@ def prepare_training(
         if run_folder is not None:
             messages += _open_folder(run_folder, trainer, resume, tensorboard)
         texts = tuple(messages), tuple(cautions)
-        return PreparedTraining(trainer, run_folder, *texts, model, tuple(sources), files.pop_all(), output)
+        return PreparedTraining(trainer, run_folder, *texts, model, tuple(sources), files.pop_all(), output, licence)
 
 
 def make_patch_source(sampler: PatchSampler, recipe: TrainingRecipe, device: torch.device) -> PatchSource:
@@ -250,7 +229,10 @@ def _check_output(output: Path | None, run_folder: RunFolder | None, resume: boo
 
 def _check_sizes(recipe: TrainingRecipe, config: NetworkConfig, ranks: ProcessGroup) -> None:
     if recipe.patch % config.grid:
-        raise TrainingError(f"patch is {recipe.patch}; choose a multiple of {config.grid} for this model")
+        multiple = max(recipe.patch // config.grid, 1) * config.grid
+        raise TrainingError(
+            f"patch is {recipe.patch}; choose a multiple of {config.grid} for this model (--set patch={multiple})"
+        )
     if recipe.batch % ranks.count:
         raise TrainingError(f"batch is {recipe.batch}; choose a multiple of {ranks.count}, the number of processes")
 
@@ -261,8 +243,8 @@ def _source_notes(sources: list[Source]) -> list[str]:
 
 
 def _notes(sources: list[Source], images: TrainingImages, recipe: TrainingRecipe, model: Model) -> list[str]:
-    """Return notes on channels, validation and scores."""
-    notes = []
+    """Return notes on noise, channels, validation and scores."""
+    notes = [_added_noise(recipe, model.card)] if recipe.way == "clean" else []
     channels = model.card.architecture.channels
     gray = sum(not source.rgb for source in sources)
     if channels == 3 and gray:
@@ -275,6 +257,14 @@ def _notes(sources: list[Source], images: TrainingImages, recipe: TrainingRecipe
     if trained:
         notes.append(f"{', '.join(sorted(trained))}: not validated as unseen, as the training has noise of this kind")
     return notes
+
+
+def _added_noise(recipe: TrainingRecipe, card: Card) -> str:
+    """Return a note on the noise that is trained with, and whether the model was last trained with it, too."""
+    before = card.training.get("recipe")  # text in cards that were written by hand
+    same = isinstance(before, dict) and before.get("noise") == recipe.noise
+    origin = f", as in the training of {card.name}" if same else ""
+    return f"noise that is added to the images: {brief_noise(recipe.noise)}{origin}"
 
 
 def _estimate_notes(validator: Validator | None) -> list[str]:

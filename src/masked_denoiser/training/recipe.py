@@ -106,7 +106,7 @@ class TrainingRecipe:
 
     def _problems(self) -> list[str]:
         problems = [_choice_problem(name, getattr(self, name), allowed) for name, allowed in _CHOICES.items()]
-        problems += [_limit_problem(name, getattr(self, name), *limits) for name, limits in _LIMITS.items()]
+        problems += [_limit_problem(name, getattr(self, name), *limits) for name, limits in LIMITS.items()]
         for name in ("pixel_mask", "attention_mask"):
             low, high = getattr(self, name)
             if not 0.0 <= low <= high < 1.0:
@@ -201,7 +201,7 @@ _CHOICES = {
     "keep": ("last", "best"),
 }
 
-_LIMITS = {
+LIMITS = {
     "gray": (0.0, 1.0),
     "masked_patches": (0.0, 1.0),
     "masked_steps": (0.0, 1.0),

@@ -1,4 +1,4 @@
-"""Step of a training: accumulated gradients, optimiser and moving average, without waiting for a GPU."""
+"""Step of a training: loss, accumulated gradients, optimiser and moving average, without waiting for a GPU."""
 
 from __future__ import annotations
 
@@ -18,11 +18,19 @@ from masked_denoiser.network.exact import exact_float32
 from masked_denoiser.training.checkpoint import TrainState, update_average
 from masked_denoiser.training.data.batches import Batch, token_mask
 from masked_denoiser.training.distributed import ProcessGroup
-from masked_denoiser.training.losses import loss_sum
-from masked_denoiser.training.recipe import TrainingRecipe
+from masked_denoiser.training.recipe import Loss, TrainingRecipe
 
 #: Types of devices whose fused optimisers ignore `found_inf` in some versions of torch.
 _CHECKED_ON_HOST = ("mps",)
+
+#: Epsilon of the Charbonnier loss, as in Lai et al. (CVPR 2017) and SwinIR.
+_EPSILON = 1e-3
+
+_PER_SAMPLE: dict[Loss, Callable[[Tensor], Tensor]] = {
+    "l1": lambda d: d.abs(),
+    "mse": lambda d: d.square(),
+    "charbonnier": lambda d: (d.square() + _EPSILON**2).sqrt(),
+}
 
 
 class StepCancelledError(Exception):
@@ -87,12 +95,12 @@ class TrainingStep:
         if self.ranks.count > 1:  # the other processes wait for gradients that will not come
             raise TrainingError(
                 f"{self.device} ran out of memory with {self.state.micro_batch} patches at a time; with several "
-                "processes set a smaller micro_batch"
+                "processes choose a smaller number (--set micro_batch=N)"
             ) from error
         if self.state.micro_batch == 1:
             raise TrainingError(
                 f"{self.device} has too little memory for one patch of {self.recipe.patch} x "
-                f"{self.recipe.patch} pixels; choose a smaller patch, or the CPU"
+                f"{self.recipe.patch} pixels; choose a smaller patch (--set patch=N), or the CPU"
             ) from error
 
     def _attempt(self, batch: Batch, rate: float, progress: float) -> Tensor:
@@ -141,3 +149,21 @@ class TrainingStep:
         """Return a context without the exchange of gradients between processes, which only the last part needs."""
         model = self._model
         return model.no_sync() if skip_sync and isinstance(model, DistributedDataParallel) else nullcontext()
+
+
+def loss_sum(kind: Loss, output: Tensor, target: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the sum of the loss over samples, and their number; both add up over the parts of a batch.
+
+    Args:
+        kind: "l1", "mse" or "charbonnier".
+        output, target: [B, C, H, W] float32.
+        mask: [B, 1, H, W] bool, the pixels that contribute; None for all.
+
+    Returns:
+        Two scalars.
+    """
+    losses = _PER_SAMPLE[kind](output - target)
+    if mask is None:
+        return losses.sum(), losses.new_full((), float(losses.numel()))
+    included = mask.expand_as(losses)
+    return losses.masked_fill(~included, 0.0).sum(), included.sum().to(losses.dtype)

@@ -14,8 +14,8 @@ from masked_denoiser.network.swin import MaskedSwin
 from masked_denoiser.training.data.batches import BatchMaker, token_mask
 from masked_denoiser.training.data.noise_map import exact_noise_map
 from masked_denoiser.training.data.patch_source import Patches
-from masked_denoiser.training.losses import loss_sum
 from masked_denoiser.training.recipe import GENERAL, PAPER_RECIPE, WITHOUT_TRUTH
+from masked_denoiser.training.step import loss_sum
 
 CPU = torch.device("cpu")
 PATCHES = np.random.default_rng(0).random((6, 3, 32, 32), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -159,7 +160,7 @@ NAN[5, 5] = np.nan
     [
         (
             np.random.default_rng(0).integers(0, 9, (15, 64), np.uint8),
-            "15 x 64 pixels .* choose a smaller patch, or remove",
+            "15 x 64 pixels .* has no patch that fits; remove",
         ),
         (np.random.default_rng(0).integers(0, 9, (20, 20), np.uint8), "too small to hold a part"),
         (np.full((64, 64), 7, np.uint8), "is constant"),
@@ -195,11 +196,28 @@ def _check_folders_and_pairs(tmp_path, files):
         open_images([], files)
 
 
-def test_no_smaller_patch_than_the_network_accepts_is_suggested():
-    for side, message in (
-        (12, "16 x 16, the smallest of this model; remove"),
-        (20, "the smallest of this model; give"),
-    ):
-        pixels = np.random.default_rng(0).integers(0, 9, (side, side), np.uint8)
-        with pytest.raises(TrainingError, match=message):
-            split_for_validation([image(pixels, "YX")], 16, 16)
+def advised_patch(images, patch, grid):
+    """Return the patch if it fits, else the one that the error advises; 0 if it advises none."""
+    try:
+        split_for_validation(images, patch, grid)
+    except TrainingError as error:
+        fitting = r"; choose a smaller patch \(--set patch=(\d+)\), or|, and this model has (no patch) that fits; "
+        return int(re.search(fitting, str(error))[1] or 0)
+    return patch
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "grid", "fitting"),
+    [
+        ((12, 12), 16, 16, 0),
+        ((20, 20), 16, 16, 0),
+        ((80, 80), 128, 64, 0),
+        ((70, 99), 64, 8, 48),
+        ((50, 90), 64, 8, 40),
+    ],
+)
+def test_advice_to_choose_a_smaller_patch_ends_with_one_that_fits(shape, patch, grid, fitting):
+    images = [image(np.random.default_rng(0).integers(0, 9, shape, np.uint8), "YX")]
+    while (advised := advised_patch(images, patch, grid)) not in (0, patch):
+        patch = advised
+    assert advised == fitting

@@ -11,7 +11,15 @@ from typing import Any
 from masked_denoiser.errors import ModelError
 from masked_denoiser.jobs.shell_command import join_words, system_quoting
 from masked_denoiser.models.card import Card
-from masked_denoiser.models.catalogue import DEFAULT, Entry, check_new_path, find_model, list_models, user_folder
+from masked_denoiser.models.catalogue import (
+    DEFAULT,
+    DEFAULT_GRAY,
+    Entry,
+    check_new_path,
+    find_model,
+    list_models,
+    user_folder,
+)
 from masked_denoiser.models.export.api import export_model
 from masked_denoiser.models.file import Model, read_card, read_model
 from masked_denoiser.models.package_import import read_package
@@ -20,15 +28,16 @@ from masked_denoiser.network.config import SwinConfig
 
 
 def list_all(arguments: Namespace) -> int:
-    """Print the available models, with a mark at the default one."""
+    """Print the available models, with a mark at the default ones."""
     entries = list_models()
     if arguments.json:
         print(json.dumps([{"name": e.name, "path": str(e.path), "bundled": e.bundled} for e in entries]))
         return 0
     for entry in entries:
-        mark = "*" if entry.name == DEFAULT else " "
+        mark = "*" if entry.name in (DEFAULT, DEFAULT_GRAY) else " "
         print(f"{mark} {entry.name:24} {'bundled' if entry.bundled else 'yours':8} {_describe(entry)}")
-    print(f"\n* is the default model. Your models are in {user_folder()}")
+    print(f"\n* is a default model: {DEFAULT} for RGB images, {DEFAULT_GRAY} for all others.")
+    print(f"Your models are in {user_folder()}")
     return 0
 
 
@@ -56,12 +65,13 @@ def _facts(card: Card, parameters: int) -> dict[str, str]:
         "images": "RGB" if config.channels == 3 else "gray, channel by channel",
         "network": f"{'Swin' if isinstance(config, SwinConfig) else 'U-shaped'}, {parameters:,} parameters, {masked}",
         "data": "; ".join(card.data[:5]) + (f"; and {len(card.data) - 5} more" if len(card.data) > 5 else ""),
-        "licence": card.licence,
+        "licence": "not stated" if card.licence == Card.licence else card.licence,
         "source": card.source,
     }
     recipe = card.training.get("recipe")
     if isinstance(recipe, dict):
-        facts["noise"] = str(recipe.get("noise", ""))
+        added = recipe.get("way", "clean") == "clean"
+        facts["noise"] = str(recipe.get("noise", "")) if added else "that of the training images"
     if "steps" in card.training:
         stage = " in the last of several stages" if _has_stages(card) else ""
         facts["training"] = f"{card.training['steps']} steps{stage}" + _prefixed(card.training, "hardware", ", on ")
@@ -69,8 +79,9 @@ def _facts(card: Card, parameters: int) -> dict[str, str]:
 
 
 def _has_stages(card: Card) -> bool:
+    """Return whether a training began with a model that was itself trained, and not with random weights."""
     begun_from = card.training.get("begun_from")
-    return isinstance(begun_from, dict) and "training" in begun_from
+    return isinstance(begun_from, dict) and bool(begun_from.get("training"))
 
 
 def _prefixed(training: dict[str, Any], name: str, prefix: str) -> str:

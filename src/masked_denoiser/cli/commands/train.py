@@ -20,7 +20,7 @@ from masked_denoiser.models.file import Model
 from masked_denoiser.models.random_weights import start_network
 from masked_denoiser.training.data.dataset import TrainingImages
 from masked_denoiser.training.distributed import process_group
-from masked_denoiser.training.events import Saved, Stepped, Trained, Validated
+from masked_denoiser.training.events import Saved, Stepped, Trained, Validated, brief_noise
 from masked_denoiser.training.fine_tune import fine_tune_recipe, load_base
 from masked_denoiser.training.prepare import PreparedTraining, prepare_training, training_folder
 from masked_denoiser.training.recipe import PRESETS, TrainingRecipe, checked_values
@@ -79,13 +79,13 @@ def _run(arguments: Namespace, recipe: TrainingRecipe, base: Model) -> int:
             tensorboard=arguments.tensorboard,
             ranks=ranks,
             compile=arguments.compile,
+            licence=arguments.licence,
         )
         for message in prepared.messages:
             print_note(message, quiet)
         end = _run_with_bar(prepared, quiet)
         if ranks.first:
-            selection = "running average" if prepared.trainer.keeps_last(end.why) else "best validation"
-            _report(end, output, arguments, selection)
+            _report(end, output, arguments, prepared)
     return {"stopped": _CANCELLED, "diverged": _FAILED}.get(end.why, 0)
 
 
@@ -146,8 +146,8 @@ def _bar(trainer: Any, quiet: bool) -> tqdm[None]:
     )
 
 
-def _report(end: Trained, output: Path, arguments: Namespace, selection: str) -> None:
-    """Print the result as JSON, or as a line for each noise; `selection` names which weights were kept."""
+def _report(end: Trained, output: Path, arguments: Namespace, prepared: PreparedTraining) -> None:
+    """Print the result as JSON, or as a line for each noise and where the model is, if the training was of use."""
     if arguments.json:
         values = {name: getattr(end, name) for name in ("step", "best_step", "best_psnr", "why", "before", "after")}
         print(json.dumps({"output": str(output)} | values))
@@ -157,14 +157,20 @@ def _report(end: Trained, output: Path, arguments: Namespace, selection: str) ->
     for noise, after in end.after.items():
         before = end.before.get(noise)
         gain = "" if before is None else f", {before:.2f} dB before ({after - before:+.2f})"
-        print(f"{noise}: {after:.2f} dB on held-out patches{gain}")
+        print(f"{brief_noise(noise)}: {after:.2f} dB on held-out patches{gain}")
     status = {
         "finished": "training finished",
         "stopped": f"stopped after step {end.step}: continue with --resume",
         "no better": f"stopped after step {end.step}: validation no longer improved",
         "diverged": f"stopped after step {end.step}: the training diverged",
     }[end.why]
-    print(f"{status}; wrote {output} (step {end.best_step}, {selection}); log and pictures: {training_folder(output)}")
+    log = f"log and pictures: {training_folder(output)}"
+    if not end.best_step:
+        base = prepared.base.card.name
+        print(f"{status}; no validated step was better than {base}: {output} holds {base}, unchanged; {log}")
+        return
+    selection = "running average" if prepared.trainer.keeps_last(end.why) else "best validation"
+    print(f"{status}; wrote {output} (step {end.best_step}, {selection}); {log}")
     print(f"use it: --model {output}; to use it by name, also in napari: masked-denoiser models import {output}")
 
 

@@ -12,6 +12,7 @@ from masked_denoiser.errors import StoppedEarlyError, TrainingError
 from masked_denoiser.images.planes import Plane, list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.training.data.patches import Rectangle, TrainingImage
+from masked_denoiser.training.recipe import LIMITS
 
 #: Side in pixels of the squares by which two images are compared.
 _COMPARED_SIDE = 24
@@ -44,10 +45,10 @@ def check_images(
     for image in images:
         raise_if_cancelled(cancel)
         rows, columns = image.area
-        if min(len(rows), len(columns)) < size:
+        if (room := min(len(rows), len(columns))) < size:
             raise TrainingError(
                 f"{image.name} has {len(rows)} x {len(columns)} pixels to train with, less than a patch of "
-                f"{size} x {size}{smaller_patch_remedy(size, smallest)} remove the image"
+                f"{size} x {size}{smaller_patch_remedy(room, smallest)} remove the image"
             )
         _check_pixels(image, image.source, size)
         if image.region is None and any(scale.has_nonfinite for scale in image.ranges.values()):
@@ -56,9 +57,17 @@ def check_images(
             _check_pair(image, image.truth, size)
 
 
-def smaller_patch_remedy(size: int, smallest: int) -> str:
-    """Return the beginning of a remedy for images that are too small, before what else may be done."""
-    return ", the smallest of this model;" if size <= smallest else "; choose a smaller patch, or"
+def smaller_patch_remedy(room: int, smallest: int) -> str:
+    """Return the beginning of a remedy for images that are too small, before what else may be done.
+
+    Args:
+        room: side in pixels of the largest square that the images have room for.
+        smallest: that the network accepts, and of which all sides of patches are multiples.
+    """
+    side = room // smallest * smallest
+    if side < LIMITS["patch"][0]:
+        return ", and this model has no patch that fits;"
+    return f"; choose a smaller patch (--set patch={side}), or"
 
 
 def check_disjoint(training: Sequence[Source], validation: Sequence[Source]) -> None:

@@ -106,9 +106,10 @@ def split_for_validation(
     training = [image for image in training if has_room(image.area, image.held_out, patch)]
     validation = [replace(image, region=corner) for image, corner in zip(images, corners, strict=True) if corner]
     if not validation or not training:
+        room = max(len(span) for image in images for span in image.area) // 2
         raise TrainingError(
             f"the images are too small to hold a part of them out for validation: at least one side must be as long as "
-            f"two patches of {patch} pixels{smaller_patch_remedy(patch, window)} give validation images"
+            f"two patches of {patch} pixels{smaller_patch_remedy(room, window)} give validation images"
         )
     return PatchSampler(tuple(training), patch), validation_sampler(validation, window)
 
