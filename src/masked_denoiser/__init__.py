@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from masked_denoiser import errors
 
 if TYPE_CHECKING:
-    from masked_denoiser.denoising.noise_measurement import estimate_noise
     from masked_denoiser.images.open import open_image
-    from masked_denoiser.jobs.api import denoise, denoise_file
+    from masked_denoiser.jobs.api import denoise, denoise_file, estimate_noise
     from masked_denoiser.jobs.lazy.denoise_lazy import denoise_lazy
     from masked_denoiser.jobs.spec.options import Options
     from masked_denoiser.models.catalogue import load_model
@@ -28,7 +27,7 @@ _HOMES = {
     "denoise": "masked_denoiser.jobs.api",
     "denoise_file": "masked_denoiser.jobs.api",
     "denoise_lazy": "masked_denoiser.jobs.lazy.denoise_lazy",
-    "estimate_noise": "masked_denoiser.denoising.noise_measurement",
+    "estimate_noise": "masked_denoiser.jobs.api",
     "export_model": "masked_denoiser.models.export.api",
     "fine_tune": "masked_denoiser.training.fine_tune",
     "load_model": "masked_denoiser.models.catalogue",
@@ -37,7 +36,7 @@ _HOMES = {
 }
 
 #: Functions that other parts of the package call, too: their messages, which name flags, are translated here.
-_MESSAGES_NAME_FLAGS = ("estimate_noise", "open_image")
+_MESSAGES_NAME_FLAGS = ("open_image",)
 
 __all__ = [
     "Options",

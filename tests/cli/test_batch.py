@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from masked_denoiser.cli.main import main
 from masked_denoiser.evaluation.tile_error import tiny_model
@@ -71,6 +72,9 @@ def test_unreadable_file_does_not_stop_list_and_list_resumes(folder, tiny, capsy
     assert [Path(file["output"]).name for file in summary["files"]] == ["a.ome.zarr", "b.ome.zarr", "c.ome.zarr"]
     assert summary["files"][1]["reason"].startswith("contains no image")
     assert summary["files"][0]["seconds"] > 0
+    jobs = [file["job"] for file in summary["files"]]
+    stored = [zarr.open(output / f"{name}.ome.zarr").attrs["masked_denoiser"]["job"] for name in "ac"]
+    assert jobs == [stored[0], None, stored[1]]
     assert sorted(path.name for path in output.iterdir()) == ["a.ome.zarr", "c.ome.zarr"]
 
     tifffile.imwrite(folder / "b.tif", np.zeros((48, 64), np.uint8))
@@ -84,7 +88,9 @@ def test_unreadable_file_does_not_stop_list_and_list_resumes(folder, tiny, capsy
     captured = capsys.readouterr()
     assert captured.out == f"{output}: 0 done, 3 already complete\n"
     assert denoise(folder, output, "--resume", "--json", model=tiny) == 0
-    assert json.loads(capsys.readouterr().out)["complete"] is True
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["complete"] is True
+    assert [file["job"] for file in summary["files"]][::2] == stored
 
 
 def test_files_and_folders_with_ending_option(folder, tiny, capsys):
@@ -179,7 +185,9 @@ def test_complete_output_has_nothing_to_resume(folder, tiny, capsys):
     assert denoise(folder / "a.tif", output, "--resume", model=tiny) == 0
     assert capsys.readouterr().out == f"{output} is already complete; nothing to resume\n"
     assert denoise(folder / "a.tif", output, "--resume", "--json", model=tiny) == 0
-    assert json.loads(capsys.readouterr().out) == {"output": str(output), "complete": True, "already": True}
+    stored = zarr.open(output).attrs["masked_denoiser"]
+    job = {"job": stored["job"], "noise": stored["settings"]["noise"]}
+    assert json.loads(capsys.readouterr().out) == {"output": str(output), "complete": True, "already": True, **job}
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
 
 

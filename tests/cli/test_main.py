@@ -16,6 +16,7 @@ import zarr
 from masked_denoiser.cli.main import main
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
+from masked_denoiser.inference.device import choose_device
 from masked_denoiser.samples import sample_path
 from tests.models.test_models import PAPER_LIKE, reference_state
 
@@ -227,9 +228,14 @@ def test_wrong_usage_exits_with_2(capsys):
 
 def test_json_output(tmp_path, tiny, image, capsys):
     output = tmp_path / "out.ome.tif"
-    assert main(["denoise", str(image), str(output), "--model", tiny, "--tile", "32", "--json", "--quiet"]) == 0
+    command = ["denoise", str(image), str(output), "--model", tiny, "--tile", "32", "--json", "--quiet"]
+    assert main(command) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["complete"], summary["tiles"]) == (True, 12)
+    assert main([*command, "--resume"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert summary["noise"].startswith("strong noise")
+    assert (again["job"], again["noise"]) == (summary["job"], summary["noise"])
     assert main(["info", str(output), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["axes"], facts["shape"], facts["dtype"]) == ("YX", [96, 128], "uint8")
@@ -252,6 +258,10 @@ def test_models_are_imported_listed_shown_and_exported(tmp_path, monkeypatch, ca
     capsys.readouterr()
     assert main(["models", "list", "--json"]) == 0
     assert "mine" in [entry["name"] for entry in json.loads(capsys.readouterr().out)]
+    assert main(["models", "list"]) == 0
+    starred = [line for line in capsys.readouterr().out.splitlines() if line.startswith("*")]
+    assert [line.split()[1] for line in starred[:-1]] == ["general-gray", "general-rgb"]
+    assert starred[-1] == "* is a default model: general-rgb for RGB images, general-gray for all others."
     assert main(["models", "info", "mine", "--json"]) == 0
     card = json.loads(capsys.readouterr().out)
     assert (card["licence"], card["architecture"]["embed"]) == ("MIT", 12)
@@ -265,6 +275,7 @@ def test_doctor_reports_environment_and_self_test(capsys):
     assert main(["doctor", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["torch"] == torch.__version__
+    assert facts["device"] == choose_device("auto")[1]
     assert facts["self-test"].startswith("passed")
 
 

@@ -136,7 +136,21 @@ def test_a_model_is_fine_tuned_with_the_plugin(foo, tmp_path, model):
     folder.mkdir()
     for number in range(2):
         write(folder / f"{number}.foo", layer((64, 64), number))
-    quick = ["--steps", "2", "--batch", "2", "--set", "patch=16", "--set", "unseen=[]", "--device", "cpu", "--quiet"]
+    quick = [
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--set",
+        "patch=16",
+        "--set",
+        "unseen=[]",
+        "--set",
+        "keep=last",
+        "--device",
+        "cpu",
+        "--quiet",
+    ]
     command = ["fine-tune", str(folder), "--from", model, "--output", str(output), *quick]
     assert main([*command, "--reader", NAME]) == 0
     assert [text[:5] for text in read_model(output).card.data] == ["0.foo", "1.foo"]

@@ -255,7 +255,7 @@ CASES = [
         "notes": ("image 1 of 2 was opened; omitted: Macro",)}),
     Case("an image called macro", (70, 90), "YX", tiff(ome=True, metadata={"axes": "YX", "Name": "macro"})),
     Case("two images", (70, 90), "YX", two_images,
-         expect={"notes": ("image 2 of 2 was opened; omitted: image 0",)}),
+         expect={"notes": ("image 2 of 2 was opened; omitted: 'image.tif::0'",)}),
     Case("zarr 2", (5, 70, 90), "TYX", zarr_array(2, attributes={"_ARRAY_DIMENSIONS": ["time", "y", "x"]})),
     Case("zarr 3", (5, 70, 90), "ZYX", zarr_array(3, chunks=(2, 32, 32), dimension_names=["z", "y", "x"]), "float32"),
     Case("zarr 3 shards", (64, 96), "YX", zarr_array(3, chunks=(16, 16), shards=(32, 32)), "int32"),

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from masked_denoiser.denoising.noise_measurement import estimate_noise
-from masked_denoiser.errors import AlreadyCompleteError, ImageError, JobError
+from masked_denoiser.errors import AlreadyCompleteError, ImageError, JobError, NoiseError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
-from masked_denoiser.jobs.api import denoise, denoise_file
+from masked_denoiser.jobs.api import denoise, denoise_file, estimate_noise
+from masked_denoiser.jobs.spec.options import Options
 
 HOW: dict[str, Any] = {"model": tiny_model(), "noise": "none", "tile": 32, "halo": 8, "device": "cpu"}
 
@@ -55,6 +55,37 @@ def test_errors_of_python_name_its_parameters(path: Path, tmp_path: Path, more: 
         denoise_file(path, tmp_path / "out.ome.tif", **HOW, **more)
     assert "--" not in str(raised.value)
     assert isinstance(raised.value, AlreadyCompleteError) == (more == {"resume": True})
+
+
+@pytest.mark.parametrize("modality", ["MRI", "foo", ""])
+def test_unknown_modality_is_refused(modality: str) -> None:
+    with pytest.raises(NoiseError, match=f"modality is {modality!r}; choose one of auto, "):
+        estimate_noise(np.zeros((64, 64), np.uint8), axes="YX", modality=modality)  # type: ignore[arg-type]
+
+
+def test_negative_seed_is_refused() -> None:
+    with pytest.raises(NoiseError, match="seed is -1; give 0 or more"):
+        estimate_noise(np.zeros((64, 64), np.uint8), axes="YX", seed=-1)
+
+
+def test_guessed_axes_of_a_measurement_are_a_warning() -> None:
+    with pytest.warns(UserWarning, match="axes guessed as ZYX .* set axes to correct") as caught:
+        estimate_noise(np.zeros((6, 64, 64), np.uint8))
+    assert caught[0].filename == __file__
+
+
+def test_misspelt_option_is_named() -> None:
+    with pytest.raises(JobError, match=r"there is no option nose; did you mean noise\?"):
+        denoise(np.zeros((64, 64), np.uint8), nose="none")
+
+
+def test_options_of_a_file_can_be_given_together(tmp_path: Path) -> None:
+    options = Options(noise="none", tile=np.int64(64), seed=np.int64(3), strength=np.float32(1), intensity=[0, 255])
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    denoise_file(pixels, tmp_path / "a.ome.tif", axes="YX", model=tiny_model(), options=options, seed=4)
+    with open_image(tmp_path / "a.ome.tif") as written:
+        whole = denoise(pixels, axes="YX", model=tiny_model(), options=options, seed=4)
+        np.testing.assert_array_equal(written.data[...], whole)
 
 
 def test_warnings_name_parameters_and_the_line_of_the_caller() -> None:

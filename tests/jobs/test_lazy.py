@@ -88,6 +88,22 @@ def test_levels_are_those_of_an_output_on_disk(tmp_path: Any) -> None:
             np.testing.assert_array_equal(level.compute(), expected[...])
 
 
+def test_numbers_under_a_mask_are_kept() -> None:
+    pixels = image((70, 90))
+    mask = pixels < 50
+    masked = np.ma.MaskedArray(pixels, mask)
+    lazy, whole = denoise_lazy(masked, axes="YX", **HOW).compute(), denoise(masked, axes="YX", **HOW)
+    np.testing.assert_array_equal(lazy.mask, mask)
+    np.testing.assert_array_equal(lazy.data, whole.data)
+    np.testing.assert_array_equal(lazy.data[mask], pixels[mask])
+
+
+def test_guessed_axes_are_a_warning() -> None:
+    with pytest.warns(UserWarning, match="axes guessed as ZYX .* set axes to correct") as caught:
+        denoise_lazy(image((6, 48, 48)), **HOW)
+    assert caught[0].filename == __file__
+
+
 def test_standard_deviation_is_refused() -> None:
     with pytest.raises(JobError, match="denoise_lazy has no standard deviation"):
         denoise_lazy(image((40, 40)), axes="YX", **HOW, std=True, passes=2)

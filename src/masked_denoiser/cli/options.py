@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from masked_denoiser.jobs.spec.limits import LIMITS
 from masked_denoiser.jobs.spec.options import OPTIONS, Option, Options, flag_of
 
 
@@ -86,7 +87,7 @@ def _number_or_word(text: str, words: tuple[str, ...]) -> int | str:
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Add the options for reading an input."""
     add_reader(parser)
-    parser.add_argument("--axes", help="axes of the input, such as ZYX, if the file does not name them")
+    parser.add_argument("--axes", help="axes of the input, such as ZYX, instead of those that the file states")
     parser.add_argument("--level", type=int, default=0, help="pyramid level; 0 is full resolution (default: 0)")
     parser.add_argument(
         "--select",
@@ -117,4 +118,16 @@ def positive(text: str) -> int:
     """
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels; give 1 or more")
+    return int(text)
+
+
+def seed_number(text: str) -> int:
+    """Return the seed in a text.
+
+    Raises:
+        argparse.ArgumentTypeError: if it is no seed, naming the limits.
+    """
+    lowest, highest = LIMITS["seed"]
+    if not text.isascii() or not text.isdecimal() or not lowest <= int(text) <= highest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a seed; give {lowest} to {highest}")
     return int(text)

@@ -13,6 +13,7 @@ from masked_denoiser.cli.options import (
     add_reader,
     add_reading,
     positive,
+    seed_number,
 )
 from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES
 from masked_denoiser.jobs.spec.options import OPTIONS
@@ -104,7 +105,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p.add_argument("--from", dest="start", metavar="MODEL", help="model to start from (default: random weights)")
     p.add_argument("--network", choices=("paper", "general"), help="network for random weights (default: by recipe)")
     p.add_argument("--gray", action="store_true", help="start from random weights for one channel instead of RGB")
-    _add_training(p)
+    _add_training(p, "that of the recipe")
 
 
 def _add_fine_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -124,13 +125,17 @@ def _add_fine_tune(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     p.add_argument("--clean", nargs="+", metavar="IMAGES", help="clean images of pairs, in the same order")
     p.add_argument("--validation-clean", nargs="+", metavar="IMAGES", help="clean images of --validation, for pairs")
-    _add_training(p)
+    _add_training(p, "that of the training of the model, or gaussian(sigma=15) if its card names none")
 
 
-def _add_training(p: argparse.ArgumentParser) -> None:
-    """Add the options that `train` and `fine-tune` share."""
+def _add_training(p: argparse.ArgumentParser, noise: str) -> None:
+    """Add the options that `train` and `fine-tune` share; `noise` describes the default noise."""
     p.add_argument("--output", required=True, help="model to write, .safetensors; checkpoint and log go next to it")
-    p.add_argument("--noise", help="noise recipe, such as 'gaussian(sigma=0..50)' (see `noise list`)")
+    p.add_argument(
+        "--noise",
+        help="noise recipe that is added to clean images, such as 'gaussian(sigma=0..50)' (see `noise list`; "
+        f"default: {noise})",
+    )
     p.add_argument("--validation", nargs="+", metavar="IMAGES", help="validation images (default: a held-out part)")
     p.add_argument("--steps", type=int, help="length of the training in steps")
     p.add_argument("--minutes", type=float, help="length of the training in minutes, instead of --steps")
@@ -138,8 +143,9 @@ def _add_training(p: argparse.ArgumentParser) -> None:
     p.add_argument("--rate", type=float, help="learning rate")
     p.add_argument("--seed", type=int, help="seed of all random numbers")
     p.add_argument("--set", action="append", metavar="NAME=VALUE", help="set any other value of the recipe, as JSON")
+    p.add_argument("--licence", default="", metavar="TEXT", help="licence of the new model (default: not stated)")
     add_reader(p)
-    p.add_argument("--axes", help="axes of the images, such as ZYX, if the files do not name them")
+    p.add_argument("--axes", help="axes of the images, such as ZYX, instead of those that the files state")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     p.add_argument("--threads", type=int, help="number of CPU threads (default: all cores)")
     p.add_argument("--resume", action="store_true", help="continue from the checkpoint")
@@ -156,17 +162,22 @@ def _add_noise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     p = _command(sub, "add", "noise:add", "write a noisy copy of an image")
     p.add_argument("input", help="image of any supported format, or a folder of DICOM files")
     p.add_argument("output", help="path ending in .ome.zarr, .ome.tif, .nii.gz or .mrc")
-    p.add_argument("--noise", required=True, help="noise recipe, such as 'poisson(alpha=2) + correlated(sigma=20)'")
-    p.add_argument("--seed", type=int, default=0, help="the same seed gives the same noise (default: 0)")
+    p.add_argument(
+        "--noise",
+        required=True,
+        help="noise recipe, such as 'poisson(alpha=2) + correlated(sigma=20)', in grey levels of 8-bit images; 255 "
+        "grey levels of other images are the range of intensities, or 0 to 1 for floats within it",
+    )
+    p.add_argument("--seed", type=seed_number, default=0, help="the same seed gives the same noise (default: 0)")
     add_reader(p)
-    p.add_argument("--axes", help="axes of the input, such as ZYX, if the file does not name them")
+    p.add_argument("--axes", help="axes of the input, such as ZYX, instead of those that the file states")
     p.add_argument("--level", type=int, default=0, help="pyramid level; 0 is full resolution (default: 0)")
     p.add_argument("--overwrite", action="store_true", help="replace an existing output")
     p.add_argument("--quiet", action="store_true", help="print no progress bar and no notes")
     p = _command(sub, "estimate", "noise:estimate", "measure the noise of an image")
     p.add_argument("input", help="image of any supported format, or a folder of DICOM files")
     add_reading(p)
-    p.add_argument("--seed", type=int, default=0, help="seed of the sample that is read (default: 0)")
+    p.add_argument("--seed", type=seed_number, default=0, help="seed of the sample that is read (default: 0)")
     add_option(p, OPTIONS["modality"])
     p.add_argument("--plot", metavar="PNG", help="plot variance against intensity, with the fitted noise model")
     p.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -208,7 +219,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         default=1,
         help="number of passes to average: attention masks, or up to 8 flips and rotations (default: 1)",
     )
-    p.add_argument("--seed", type=int, default=0, help="seed of noise and masks (default: 0)")
+    p.add_argument("--seed", type=seed_number, default=0, help="seed of noise and masks (default: 0)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     p.add_argument("--threads", type=int, help="number of CPU threads (default: all cores)")
     p.add_argument("--quiet", action="store_true", help="print no progress bar")

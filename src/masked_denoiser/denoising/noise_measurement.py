@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-from numpy.typing import NDArray
 
 from masked_denoiser.denoising.intensity.ranges import IntensityRange, common_range, measure_ranges
 from masked_denoiser.denoising.intensity.rectangles import group_planes
@@ -15,9 +11,8 @@ from masked_denoiser.denoising.measurement.modality import stated_modality
 from masked_denoiser.denoising.measurement.rician_noise import recognise_rician_noise, stated_rician_noise
 from masked_denoiser.denoising.measurement.sample import NoiseSample, RawSample, read_sample
 from masked_denoiser.errors import NoiseError
-from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane, list_planes
-from masked_denoiser.images.source import Source, closed_unless_given
+from masked_denoiser.images.source import Source
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.estimation import NoiseEstimate, estimate_channels
 from masked_denoiser.noise.flat_regions.variance_bins import VarianceBins
@@ -57,31 +52,6 @@ class NoiseMeasurement:
         return [noise for key, noise in zip(self.channel_keys, self.estimate.channels, strict=True) if key == channel]
 
 
-def estimate_noise(
-    image: Source | NDArray[Any] | str | os.PathLike[str],
-    *,
-    axes: str | None = None,
-    reader: str = "",
-    seed: int = 0,
-    modality: RequestedModality = "auto",
-) -> NoiseEstimate:
-    """Measure the noise of an image: `masked_denoiser.estimate_noise`.
-
-    Args:
-        image: a source, which stays open, a file, or an array of any real dtype.
-        axes: axes of the image, as for `open_image`.
-        reader: what opens a file, as for `open_image`.
-        seed: of the sample.
-        modality: kind of the image, such as "mri"; by default that of the file, or else what the noise shows.
-
-    Raises:
-        ImageError: if the axes are unknown, or the file cannot be read.
-        NoiseError: if the image cannot have the modality.
-    """
-    with closed_unless_given(open_image(image, axes=axes, reader=reader), image) as source:
-        return measure_noise(source, seed=seed, modality=modality).estimate
-
-
 def measure_noise(
     source: Source,
     *,
@@ -100,8 +70,10 @@ def measure_noise(
         modality: of the image; "auto" is that of the file, or else what the noise of a single gray channel shows.
 
     Raises:
-        NoiseError: if the image cannot have the modality.
+        NoiseError: if the modality is unknown or not that of the image, or the seed is negative.
     """
+    if seed < 0:
+        raise NoiseError(f"seed is {seed}; give 0 or more")
     chosen = [p for p in (planes or list_planes(source.axes, source.sizes, source.rgb)) if not p.copied]
     ranges = dict(measure_ranges(source, chosen, seed) if ranges is None else ranges)
     channels = group_planes(chosen, "channel")

@@ -54,7 +54,7 @@ def resolve_axes(
         name: of the image, for error messages.
 
     Returns:
-        One letter of `AXES` per dimension, and a note for the user if the axes were guessed.
+        One letter of `AXES` per dimension, and a note for the user if the axes were guessed, or are not those stated.
 
     Raises:
         ImageError: if `asked` does not fit the shape, or the axes cannot be guessed.
@@ -62,7 +62,9 @@ def resolve_axes(
     if asked is not None and not isinstance(asked, str):
         raise ImageError(f"{name}: axes are {asked!r}; give one letter of {AXES} for each dimension, such as 'ZYX'")
     if asked is not None:
-        return _check_axes(asked.upper(), shape, name), ()
+        axes = _check_axes(asked.upper(), shape, name)
+        differs = axes != found and not _problem(found, shape)
+        return axes, ((f"the file states the axes {found}; {axes} is used instead, as --axes says",) if differs else ())
     if not _problem(found, shape):
         return found, ()
     axes = _guess_axes(found, shape, dtype, name)

@@ -249,6 +249,12 @@ def closed_unless_given(source: Source, given: object) -> AbstractContextManager
     return nullcontext(source) if isinstance(given, Source) else source
 
 
+def axes_notes(source: Source) -> list[str]:
+    """Return the notes on guessed or ignored axes; a gray or RGB plane leaves nothing to guess, four samples do."""
+    is_plane = not set(source.axes) - set("YXS") and source.sizes.get("S") != 4
+    return [] if is_plane else list(source.notes)
+
+
 def _position(plane: Plane) -> str:
     """Return the position of a plane along the other axes, for errors."""
     return "".join(f", {letter} {at}" for letter, at in plane.index)

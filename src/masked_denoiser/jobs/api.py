@@ -1,4 +1,4 @@
-"""Python interface: `masked_denoiser.denoise` and `masked_denoiser.denoise_file`."""
+"""Python interface: `masked_denoiser.denoise`, `denoise_file` and `estimate_noise`."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import logging
 import warnings
 from collections.abc import Generator, Iterable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from masked_denoiser.denoising.noise_measurement import measure_noise
 from masked_denoiser.errors import JobError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.readers.arrays.results import like_input
-from masked_denoiser.images.source import Source, closed_unless_given
+from masked_denoiser.images.source import Source, axes_notes, closed_unless_given
 from masked_denoiser.images.writers.memory import MemorySink
 from masked_denoiser.jobs.executor import LocalExecutor, open_executor
 from masked_denoiser.jobs.messages import unremoved_noise_messages
 from masked_denoiser.jobs.pipeline.events import Event, Finished
 from masked_denoiser.jobs.prepare import prepare_array, prepare_file
+from masked_denoiser.jobs.spec.check_options import make_options
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.parameter_names import parameters_in_errors, with_parameters
 from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import AUTO
 from masked_denoiser.models.file import Model
+from masked_denoiser.noise.estimation import NoiseEstimate
+from masked_denoiser.noise.modalities.prior import RequestedModality
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,12 +63,12 @@ def denoise(
         UserWarning: about guessed axes, about noise that is too weak to be removed, and about NaN and infinite pixels,
             which are kept.
     """
-    options = replace(options or Options(), **settings)
+    options = make_options(options, settings)
     if options.std:
         raise JobError("denoise returns no standard deviation; set std to False, or use denoise_file")
     source = open_image(array, axes=axes)
     prepared = prepare_array(source, model=model, options=options, device=device)
-    _warn([*_axes_notes(source), *unremoved_noise_messages(prepared.job)])
+    _warn([*axes_notes(source), *unremoved_noise_messages(prepared.job)])
     for event in prepared.pipeline.run():
         _warn([event.text] if isinstance(event, Message) else [])
     sink = prepared.pipeline.sink
@@ -86,6 +89,7 @@ def denoise_file(
     overwrite: bool = False,
     scheduler: str | None = None,
     workers: int | None = None,
+    options: Options | None = None,
     **settings: Any,
 ) -> Finished:
     """Denoise a file to a file, tile by tile, and return its last event: `masked_denoiser.denoise_file`.
@@ -101,7 +105,8 @@ def denoise_file(
         overwrite: replace an existing output.
         scheduler: address of the dask scheduler whose workers run the job.
         workers: number of processes of this machine that run the job.
-        settings: fields of `Options`, such as `passes=4`.
+        options: how to denoise.
+        settings: fields of `Options` that replace those of `options`, such as `passes=4`.
 
     Raises:
         MaskedDenoiserError: if the job cannot be run with these settings.
@@ -110,7 +115,7 @@ def denoise_file(
         UserWarning: about guessed axes, about noise that is too weak to be removed, and about NaN and infinite pixels,
             which are kept.
     """
-    options = Options(**settings)
+    options = make_options(options, settings)
     local = LocalExecutor(cpu_fallback=options.cpu_as_last_resort)
     with (
         closed_unless_given(open_image(image, axes=axes, reader=reader), image) as source,
@@ -127,7 +132,7 @@ def denoise_file(
             overwrite=overwrite,
         )
         with prepared, closing(cast("Generator[Event]", prepared.pipeline.run())) as events:
-            _warn([*_axes_notes(source), *unremoved_noise_messages(prepared.job)])
+            _warn([*axes_notes(source), *unremoved_noise_messages(prepared.job)])
             for event in events:
                 _warn([event.text] if isinstance(event, Message) else [])
                 if isinstance(event, Finished):
@@ -135,10 +140,34 @@ def denoise_file(
     raise AssertionError("a job that is not cancelled finishes or raises")
 
 
-def _axes_notes(source: Source) -> list[str]:
-    """Return the notes on guessed or ignored axes; a gray or RGB plane leaves nothing to guess, four samples do."""
-    is_plane = not set(source.axes) - set("YXS") and source.sizes.get("S") != 4
-    return [] if is_plane else list(source.notes)
+@parameters_in_errors()
+def estimate_noise(
+    image: Any,
+    *,
+    axes: str | None = None,
+    reader: str = "",
+    seed: int = 0,
+    modality: RequestedModality = "auto",
+) -> NoiseEstimate:
+    """Measure the noise of an image: `masked_denoiser.estimate_noise`.
+
+    Args:
+        image: anything that `open_image` accepts; a source stays open.
+        axes: axes of the image, as for `open_image`.
+        reader: what opens a file, as for `open_image`.
+        seed: of the sample; not negative.
+        modality: kind of the image, such as "mri"; by default that of the file, or else what the noise shows.
+
+    Raises:
+        ImageError: if the axes are unknown, or the file cannot be read.
+        NoiseError: if the modality is unknown or not that of the image, or the seed is negative.
+
+    Warns:
+        UserWarning: about guessed axes.
+    """
+    with closed_unless_given(open_image(image, axes=axes, reader=reader), image) as source:
+        _warn(axes_notes(source))
+        return measure_noise(source, seed=seed, modality=modality).estimate
 
 
 def _warn(texts: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from typing import get_args
 
 import numpy as np
 
-from masked_denoiser.denoising.noise_measurement import estimate_noise
+from masked_denoiser.denoising.noise_measurement import measure_noise
 from masked_denoiser.images.planes import list_planes
 from masked_denoiser.images.source import Source
 from masked_denoiser.images.writers.output_path import kind_of
@@ -35,7 +35,7 @@ def job_messages(source: Source, model: Model, job: Job) -> list[str]:
     if model_channels == 1 and 3 in channels:
         messages.append(f"{model.card.name} is a gray model: red, green and blue are denoised separately")
     if source.rgb and job.channels == "each":
-        messages.append("red, green and blue are denoised separately; set channels to 'rgb' to denoise them together")
+        messages.append("red, green and blue are denoised separately; --channels rgb denoises them together")
     if job.std and not model.card.uncertainty:
         messages.append(
             f"{model.card.name} has no calibration of its error: the standard deviation is that of its passes, which "
@@ -99,7 +99,7 @@ def noise_messages(job: Job) -> list[str]:
     lines = describe_treatments(job)
     hints = []
     if any(treatment.is_identity for _, treatment in job.treatments):
-        hints = [*_modality_hints(job), "noise 'none' denoises what is left alone"]
+        hints = [*_modality_hints(job), "--noise none denoises what is left alone"]
     if len(lines) == 1:
         return ["; ".join([f"noise: {job.noise}: {lines[0]}", *hints])]
     return [f"noise: {job.noise}", *lines, *hints]
@@ -140,7 +140,7 @@ def describe_unchanged(job: Job, source: Source) -> str:
 
 def _describe_sigma(source: Source, modality: Modality) -> str:
     """Return the largest standard deviation of the noise of a channel, as a sentence; "" if nothing was measured."""
-    noise = estimate_noise(source, modality=modality)
+    noise = measure_noise(source, modality=modality).estimate
     channels = [(c.sigma, high - low) for c, (low, high) in zip(noise.channels, noise.ranges, strict=True)]
     if not channels:
         return ""

@@ -25,6 +25,8 @@ from masked_denoiser.images.writers.output_path import (
     kind_of,
 )
 from masked_denoiser.jobs.storage.journal import Journal, lock_output
+from masked_denoiser.jobs.storage.output import check_replaceable
+from masked_denoiser.messages import Message
 from masked_denoiser.noise.synthetic.recipe import TYPICAL_DISTINCT_VALUES, NoiseRecipe, add_noise
 
 #: Side of the chunks of the output, in pixels.
@@ -43,22 +45,26 @@ class CopyProgress:
 
 def noisy_copy(
     source: Source, output: Path, recipe: NoiseRecipe, *, seed: int = 0, overwrite: bool = False
-) -> Iterator[CopyProgress]:
+) -> Iterator[CopyProgress | Message]:
     """Write an image with noise, band by band. Ranges and choices of the recipe are drawn once for each plane.
 
     Noise is defined on [0, 1], which is the range of the dtype for 8-bit images and the measured intensity range for
-    others; results are clipped to it, as by a camera, and rounded for integers. A plane of more than 2^26 samples is
+    others. Intensities beyond it keep their distance from it. Results are clipped to the range of the dtype, as by a
+    camera, and rounded for integers. A plane of more than 2^26 samples is
     processed in bands of rows: correlated noise, stripes along columns and JPEG blocks restart at each band.
 
     Args:
         source: the image.
         output: path in any format that is written but DICOM.
         recipe: noise to add.
-        seed: the same seed gives the same noise.
+        seed: the same seed gives the same noise; not negative.
         overwrite: replace an existing output.
 
+    Yields:
+        A message about the intensities in which noise is expressed, unless those of the dtype, then the progress.
+
     Raises:
-        JobError: if the output exists.
+        JobError: if the output exists and must not be replaced, or was not written by this program.
         ImageError: if the output cannot be written.
     """
     check_output(output, source)
@@ -68,9 +74,12 @@ def noisy_copy(
         raise JobError(f"{output} is the unfinished output of a job; finish it with --resume, or write elsewhere")
     if output.exists() and not overwrite:
         raise JobError(f"{output} exists; write elsewhere, or replace it with --overwrite")
+    check_replaceable(output)
     check_disk_space(output, estimate_bytes(source, output, None), [output])
     planes = list(list_planes(source.axes, source.sizes, source.rgb))
     ranges = measure_recipe_ranges(source, planes)
+    if source.dtype != np.uint8:
+        yield Message(_range_text(ranges))
     with lock_output(output):
         sink = create_sink(output, source, chunk=_CHUNK, overwrite=overwrite, attributes={"noise": str(recipe)})
         finished = False
@@ -123,6 +132,16 @@ def _add_noise(
     generator: torch.Generator,
     distinct: int | None,
 ) -> np.ndarray[Any, Any]:
-    unit = np.clip(scale.to_unit(pixels), 0.0, 1.0)
-    out = add_noise(torch.from_numpy(np.ascontiguousarray(unit))[None], drawn, generator, distinct=distinct)[0].numpy()
-    return scale.from_unit(out, pixels)
+    exact = scale.to_unit(pixels)
+    unit = np.clip(exact, 0.0, 1.0)
+    images = torch.from_numpy(np.ascontiguousarray(unit))[None]
+    out = add_noise(images, drawn, generator, clip=False, distinct=distinct)[0].numpy()
+    noisy = scale.from_unit(out + (exact - unit), pixels)
+    return np.where(out == unit, pixels, noisy)  # float32 holds no 32-bit integer exactly
+
+
+def _range_text(ranges: dict[int, IntensityRange]) -> str:
+    """Return the intensities of the noise, of the first few channels."""
+    shown = ", ".join(f"{scale.low:g} to {scale.high:g}" for scale in list(ranges.values())[:4])
+    more = " ..." if len(ranges) > 4 else ""
+    return f"the 255 grey levels of noise recipes are these intensities of the image: {shown}{more}"

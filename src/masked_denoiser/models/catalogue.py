@@ -102,7 +102,11 @@ def check_new_path(path: Path) -> None:
 
     check_model_path(path)
     check_name(path.stem)
-    if path.resolve().parent == user_folder().resolve():
+    try:
+        folder = user_folder()
+    except ImportError:  # of platformdirs, on a machine that only trains and has no folder of a user
+        return
+    if path.resolve().parent == folder.resolve():
         check_new_name(path.stem)
 
 

@@ -46,8 +46,10 @@ def finish(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["out.png", "out", "zarr"])
 def test_unknown_extension_lists_the_supported_ones(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ImageError, match=rf"{name} has no known suffix.*\.ome\.zarr.*\.ome\.btf"):
+    with pytest.raises(ImageError, match=rf"{name} has no known suffix.*\.ome\.zarr.*\.ome\.btf") as raised:
         create(tmp_path / name)
+    names_folder = str(raised.value).endswith(f"; for a folder, `denoise` takes a slash at the end: {tmp_path / name}/")
+    assert names_folder == ("." not in name)
 
 
 @FILES

@@ -146,6 +146,7 @@ def refusals(folder):
         ([f"{folder}/b.tif", f"{folder}/plain/../b.png"], "out", ".ome.zarr", "b.png would both be written to"),
         ([f"{folder}/b.tif", f"{folder}/B.png"], "out", ".ome.zarr", "would both be written to"),
         ([str(folder)], "in", ".ome.zarr", "is both input and output"),
+        ([f"{folder}/b.t*"], "in", ".tiff", "b.tiff matches .*, so that a second run would denoise the results"),
         ([f"{folder}/b.tif", f"{folder}/d.png"], "in", ".tif", "is, holds or lies in the input"),
         ([f"{folder}/d.png", f"{folder}/e.ome.zarr"], "in/e.ome.zarr/0", ".tif", "lies in the input"),
         ([f"{folder}/e.ome.zarr/0/piece.tif", f"{folder}/e.tif"], "in", ".ome.zarr", "holds or lies in the input"),

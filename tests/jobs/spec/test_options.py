@@ -1,5 +1,6 @@
 """The table of options: every option reaches the command line, the dock and the documentation."""
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -34,11 +35,15 @@ def test_options_page_is_current():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"noise": 12}, "noise is 12; give text, such as 'auto'"),
+        ({"noise": 12}, "noise is 12; give text, such as 'sigma=20'"),
         ({"noise": None}, "noise is None; give text"),
         ({"strength": "1"}, "strength is '1'; give a number, such as 1.0"),
         ({"passes": 1.5}, "passes is 1.5; give a whole number, such as 1"),
         ({"passes": True}, "passes is True; give a whole number"),
+        ({"intensity": 5}, "intensity is 5; give two numbers, such as (0, 255)"),
+        ({"intensity": (0,)}, "intensity is (0,); give two numbers"),
+        ({"intensity": "ab"}, "intensity is 'ab'; give two numbers"),
+        ({"std": "yes"}, "std is 'yes'; give True or False"),
         ({"tile": 2.5}, "tile is 2.5; give a whole number or text"),
     ],
 )
@@ -48,4 +53,6 @@ def test_values_of_another_type_are_refused(values, message):
 
 
 def test_numbers_of_numpy_are_numbers():
-    assert Options(passes=np.int64(2), strength=np.float32(1), tile=np.int32(128)).passes == 2
+    options = Options(passes=np.int64(2), strength=np.float32(1), tile=np.int32(128), intensity=(np.uint8(1), 2))
+    values = [options.passes, options.strength, options.tile, options.intensity]
+    assert json.loads(json.dumps(values)) == [2, 1.0, 128, [1.0, 2.0]]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from masked_denoiser.errors import AlreadyCompleteError, DamagedError, ImageError, JobError, OutputError
@@ -304,6 +305,33 @@ def test_strength_is_part_of_a_job(image, tmp_path):
     finish(image, output, options=options, resume=True)
     with pytest.raises((JobError, AlreadyCompleteError), match="complete"):
         prepare(image, output, options=options, resume=True)
+
+
+@pytest.mark.parametrize("name", ["raw.tif", "raw.ome.tif", "raw.ome.zarr", "raw.nii.gz", "raw.mrc"])
+def test_images_of_other_programs_are_never_replaced(image, tmp_path, name):
+    output = tmp_path / name
+    if name.endswith("zarr"):
+        zarr.create_group(output).create_array("s0", data=np.zeros((4, 4)))
+    else:
+        tifffile.imwrite(output, np.zeros((4, 4), np.uint8), ome=".ome." in name)
+    before = sorted((path, path.read_bytes()) for path in [output, *output.rglob("*")] if path.is_file())
+    with pytest.raises(JobError, match="was not written by this program, so that --overwrite does not replace it"):
+        prepare(image, output, overwrite=True)
+    with open_image(image) as source, pytest.raises(JobError, match="was not written by this program"):
+        list(noisy_copy(source, output, parse_noise("gaussian(sigma=5)"), overwrite=True))
+    assert sorted((path, path.read_bytes()) for path in [output, *output.rglob("*")] if path.is_file()) == before
+
+
+@pytest.mark.parametrize("name", ["own.ome.tif", "own.ome.zarr", "own.nii.gz", "own.mrc"])
+def test_own_images_are_replaced(image, tmp_path, name):
+    output, gray = tmp_path / name, tmp_path / "gray.zarr"
+    pixels = zarr.open_array(image, mode="r")[..., 0]
+    zarr.create_array(gray, data=pixels, dimension_names=["y", "x"])
+    for noise in ("gaussian(sigma=5)", "gaussian(sigma=9)"):
+        with open_image(gray) as source:
+            list(noisy_copy(source, output, parse_noise(noise), overwrite=True))
+    finish(gray, output, overwrite=True)
+    finish(gray, output, overwrite=True)
 
 
 def test_noisy_copy_does_not_replace_an_unfinished_output(image, tmp_path):

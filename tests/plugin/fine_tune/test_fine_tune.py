@@ -29,6 +29,7 @@ from masked_denoiser.plugin.fine_tune_dock import FineTuneDock
 from masked_denoiser.plugin.shared.wording import describe_training_end
 from masked_denoiser.tiling.plan import Span
 from masked_denoiser.training.events import ESTIMATED, HIDDEN_PIXELS, Stepped, Trained, Validated
+from masked_denoiser.training.run_folder import RunFolder
 
 TIMEOUT = 60_000
 
@@ -135,8 +136,8 @@ def test_noisy_images_are_not_silently_taken_as_clean(viewer, open_tune, qtbot, 
         wait_until_idle(dock, qtbot)
     assert "one is noisy (noisy: " in ask.call_args.args[0]
     assert "standard deviation" in ask.call_args.args[0]
-    result = dock.presenter._result
-    assert (result.model.card.training["recipe"]["way"] if result else "") == way
+    recipe = RunFolder(dock.presenter._request.folder).recipe()
+    assert (recipe.way if recipe else "") == way
 
 
 def test_noise_is_previewed_on_image_patch(viewer, open_tune, qtbot, tissue):

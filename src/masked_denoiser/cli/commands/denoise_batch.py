@@ -13,14 +13,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from masked_denoiser.cli.commands.run_job import executor_of
+from masked_denoiser.cli.commands.run_job import executor_of, stated_job
 from masked_denoiser.cli.input_image import open_input
 from masked_denoiser.cli.progress import cancel_on_interrupt, describe_damage, make_bar, print_note, show_event
 from masked_denoiser.errors import JobError
 from masked_denoiser.images.discovery import name_of, skipped_files
 from masked_denoiser.jobs.batch.outputs import Pair, make_folder, plan_outputs
 from masked_denoiser.jobs.batch.prepare import Preparer
-from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, FileReady, Summary, run_batch
+from masked_denoiser.jobs.batch.run import FileBegun, FileEnded, FileReady, Outcome, Summary, run_batch
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.messages import Message, readable_time
 from masked_denoiser.models.catalogue import AUTO
@@ -111,7 +111,7 @@ def _describe_summary(summary: Summary, folder: Path) -> str:
 
 def _as_json(summary: Summary) -> dict[str, object]:
     return {
-        "complete": all(outcome.state in ("done", "already complete") for outcome in summary.outcomes),
+        "complete": all(map(_is_complete, summary.outcomes)),
         "stopped": summary.stopped,
         "files": [
             {
@@ -122,6 +122,11 @@ def _as_json(summary: Summary) -> dict[str, object]:
                 "seconds": round(outcome.seconds, 3),
                 "damage": list(outcome.damage),
             }
+            | (stated_job(outcome.pair.output) if _is_complete(outcome) else {"job": None, "noise": None})
             for outcome in summary.outcomes
         ],
     }
+
+
+def _is_complete(outcome: Outcome) -> bool:
+    return outcome.state in ("done", "already complete")

@@ -16,10 +16,10 @@ def write(arguments: Namespace) -> int:
     """Print the card of a model for the Hugging Face hub, or write it to a new file.
 
     Raises:
-        ModelError: if the model is no .safetensors file, or the output exists.
+        ModelError: if the model is no .safetensors file, or the output exists, or its folder does not.
     """
     path = find_model(arguments.model)
-    if path.suffix != ".safetensors":
+    if path.suffix.lower() != ".safetensors":
         raise ModelError(f"{path} has no card; first make it a model: masked-denoiser models import {path}")
     card = read_card(path)
     text = hugging_face_card(card, parameter_count(card.architecture), path.name)
@@ -32,5 +32,7 @@ def write(arguments: Namespace) -> int:
             file.write(text)
     except FileExistsError as error:
         raise ModelError(f"{target} exists; choose another name, or remove it") from error
+    except FileNotFoundError as error:
+        raise ModelError(f"folder {target.parent} does not exist; create it first") from error
     print(f"wrote {target}")
     return 0

@@ -20,6 +20,7 @@ from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.noisy_copy import noisy_copy
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.resolve import planes_of, resolve_channels
+from masked_denoiser.messages import Message
 from masked_denoiser.models.catalogue import AUTO, load_model, resolve_auto
 from masked_denoiser.noise.channel_noise import ChannelNoise
 from masked_denoiser.noise.synthetic.families import FAMILIES
@@ -34,8 +35,11 @@ def add(arguments: Namespace) -> int:
         for note in source.notes:
             print_note(note, arguments.quiet)
         bands = noisy_copy(source, Path(arguments.output), recipe, seed=arguments.seed, overwrite=arguments.overwrite)
-        with tqdm(desc="adding noise", unit="band", disable=arguments.quiet) as bar:
+        with tqdm(desc="adding noise", unit="band", delay=0.1, disable=arguments.quiet) as bar:
             for band in bands:
+                if isinstance(band, Message):
+                    print_note(band.text, arguments.quiet)
+                    continue
                 bar.total = band.total
                 bar.update(band.done - bar.n)
     if not arguments.quiet:

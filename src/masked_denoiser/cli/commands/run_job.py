@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from masked_denoiser.cli.progress import describe_damage, print_note, run_with_bar, summary_line
 from masked_denoiser.errors import JobError
+from masked_denoiser.images.writers.provenance import read_attributes
 from masked_denoiser.jobs.executor import Executor, LocalExecutor, open_executor
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished
 from masked_denoiser.jobs.prepare import Prepared
 from masked_denoiser.jobs.spec.job import Job
+from masked_denoiser.jobs.storage.output import provenance
 
 _CANCELLED = 130
 
@@ -53,10 +56,17 @@ def run_job(prepared: Prepared[Any], arguments: Namespace) -> int:
 def report_complete(output: str, arguments: Namespace) -> int:
     """Print that there was nothing to resume, and return 0: this is not a failure."""
     if arguments.json:
-        print(json.dumps({"output": output, "complete": True, "already": True}))
+        print(json.dumps({"output": output, "complete": True, "already": True} | stated_job(Path(output))))
     elif not arguments.quiet:
         print(f"{output} is already complete; nothing to resume")
     return 0
+
+
+def stated_job(output: Path) -> dict[str, Any]:
+    """Return what a complete output states, None for what it does not: the hash of its job, and the measured noise."""
+    attributes = read_attributes(output)
+    settings = attributes.get("settings")  # missing in MRC, which has no room for them
+    return {"job": attributes.get("job"), "noise": settings.get("noise") if isinstance(settings, dict) else None}
 
 
 def _summary(job: Job, end: Finished | Cancelled) -> dict[str, Any]:
@@ -67,7 +77,7 @@ def _summary(job: Job, end: Finished | Cancelled) -> dict[str, Any]:
         "tiles": end.progress.done,
         "megapixels": end.progress.pixels / 1e6,
         "seconds": round(end.progress.seconds, 3),
-        "job": job.digest,
+        "job": provenance(job)["job"],  # as the output states it; the digest also depends on the file
         "noise": job.noise,
         "treatments": {key: asdict(treatment) for key, treatment in job.treatments},
     }

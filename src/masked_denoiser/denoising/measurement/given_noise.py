@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 
 from masked_denoiser.denoising.intensity.ranges import IntensityRange
 from masked_denoiser.errors import NoiseError
@@ -21,6 +21,9 @@ _BRIGHT = 0.95
 
 #: Blur width in pixels after which noise is independent at a distance of 1, 2, ... pixels.
 _WIDTH_BY_CORRELATION = (0.0, 0.42, 0.65, 0.9, 1.15, 1.4, 1.65, 1.9, 2.15)
+
+#: Largest magnitude of a value, whose square is still a number.
+_LARGEST_VALUE = 1e100
 
 #: Settings for noise that is to be measured, and for noise that is not to be considered.
 AUTO, NONE = "auto", "none"
@@ -131,7 +134,7 @@ def parse_given_noise(text: str) -> GivenNoise | None:
 
 def _parse_number(text: str, number: str) -> float:
     with suppress(ValueError):
-        if isfinite(value := float(number)):
+        if abs(value := float(number)) <= _LARGEST_VALUE:
             return value
     raise NoiseError(
         f"noise {text!r} is invalid; give 'auto', 'none', or values as in 'sigma=12' or 'gain=2,offset=100,read=5'"

@@ -25,8 +25,10 @@ def stated_modality(requested: RequestedModality, source: Source) -> Modality | 
     """Return the modality that the user or the file states; None if neither does.
 
     Raises:
-        NoiseError: if the user states one that cannot be that of the image.
+        NoiseError: if the user states one that is unknown, or cannot be that of the image.
     """
+    if requested not in get_args(RequestedModality):
+        raise NoiseError(f"modality is {requested!r}; choose one of {', '.join(get_args(RequestedModality))}")
     if requested == "auto":
         return "other" if source.rgb else modality_of_dicom(source.modality)
     if requested == "mri" and source.rgb:

@@ -33,7 +33,8 @@ def kind_of(path: Path) -> OutputKind:
         if name.endswith(suffixes):
             return kind
     known = ", ".join(suffix for suffixes in OUTPUT_SUFFIXES.values() for suffix in suffixes)
-    raise ImageError(f"{path} has no known suffix: use one of {known}")
+    hint = "" if path.suffix else f"; for a folder, `denoise` takes a slash at the end: {path}/"
+    raise ImageError(f"{path} has no known suffix: use one of {known}{hint}")
 
 
 def is_assembled(path: Path) -> bool:

@@ -84,6 +84,7 @@ def plan_outputs(
     pairs = [Pair(image, folder / f"{stem_of(image)}{_ending_of(image, ending, reader)}") for image in images]
     _check_distinct(pairs, std)
     _check_apart(pairs, std)
+    _check_unmatched(pairs, std, inputs)
     return pairs
 
 
@@ -123,6 +124,18 @@ def _check_folder(folder: Path, inputs: Sequence[str], reader: str) -> None:
     folders = [path for path in (Path(text).expanduser() for text in inputs) if _is_plain_folder(path, reader)]
     if any(name_key(path) == name_key(folder) or (folder.exists() and path.samefile(folder)) for path in folders):
         raise ListError(f"{folder} is both input and output: a second run would denoise the results; write elsewhere")
+
+
+def _check_unmatched(pairs: Sequence[Pair], std: bool, inputs: Sequence[str]) -> None:
+    """Raise ListError if a pattern of the inputs matches an output, which a second run would denoise again."""
+    for pattern in filter(is_pattern, inputs):
+        whole = name_key(Path(pattern).expanduser())
+        matched = next((o for pair in pairs for o in _outputs(pair, std) if PurePath(name_key(o)).match(whole)), None)
+        if matched:
+            raise ListError(
+                f"the result {matched} matches {pattern}, so that a second run would denoise the results; write to "
+                "another folder"
+            )
 
 
 def _check_distinct(pairs: Sequence[Pair], std: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 import weakref
-from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,14 @@ from masked_denoiser.errors import JobError
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.readers.chunk_cache import ChunkedArray
-from masked_denoiser.images.source import Source
+from masked_denoiser.images.source import Source, axes_notes
 from masked_denoiser.images.writers.downsample import halve
 from masked_denoiser.images.writers.layout import SMALLEST_LEVEL
 from masked_denoiser.jobs.lazy.rectangles import RectangleDenoiser
 from masked_denoiser.jobs.messages import unremoved_noise_messages
 from masked_denoiser.jobs.pipeline.tile_stages import Pixels
 from masked_denoiser.jobs.resolve_job import resolve_job
+from masked_denoiser.jobs.spec.check_options import make_options
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.spec.parameter_names import parameters_in_errors, with_parameters
 from masked_denoiser.jobs.spec.resolved_job import ResolvedJob
@@ -62,30 +62,31 @@ def denoise_lazy(
         axes: one letter of TCZYXS for each dimension, if the image does not name them.
         reader: napari plugin or reader of bioio that opens a file; see `open_image`.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        options: how to denoise; a standard deviation and `tile="auto"` are not available.
+        options: how to denoise; a standard deviation is not available.
         cache_bytes: most bytes of denoised blocks that are kept in memory.
         settings: fields of `Options`, such as `noise="none"`.
 
     Returns:
-        A dask array with the axes, shape and dtype of the image. For an image with several levels, a list of levels,
+        A dask array with the axes, shape and dtype of the image; the original numbers are under the mask of a masked
+        array, which is that of the result, too. For an image with several levels, a list of levels,
         each of which is the mean of 2 x 2 pixels of the one before.
 
     Raises:
         MaskedDenoiserError: if the image cannot be denoised with these settings, or dask is not installed.
 
     Warns:
-        UserWarning: about noise that is too weak to be removed.
+        UserWarning: about guessed axes, and about noise that is too weak to be removed.
     """
     _check_dask()
     source = open_image(image, axes=axes, reader=reader)
-    options = replace(options or Options(), **settings)
+    options = make_options(options, settings)
     if options.std:
         raise JobError("denoise_lazy has no standard deviation; set std to False, or use denoise_file")
     resolved = resolve_job(source, model=model, options=options, device=device, report=_LOG.info)
-    for text in unremoved_noise_messages(resolved.job):
+    for text in [*axes_notes(source), *unremoved_noise_messages(resolved.job)]:
         warnings.warn(with_parameters(text), UserWarning, stacklevel=3)  # between them is `parameters_in_errors`
     blocks = LazyBlocks(resolved)
-    fine = _to_dask(blocks.array(cache_bytes))
+    fine = _to_dask(blocks.array(cache_bytes), image)
     if source.closer is not None and not isinstance(image, Source):
         weakref.finalize(blocks, source.close)
     return _pyramid(fine, source.axes) if len(source.levels) > 1 else fine
@@ -140,11 +141,18 @@ def _check_dask() -> None:
         ) from error
 
 
-def _to_dask(array: ChunkedArray) -> DaskArray:
+def _to_dask(array: ChunkedArray, image: Any) -> DaskArray:
+    """Return a lazy array as a dask array, masked like the image."""
     from dask import array as da
 
     # Without a name: dask would read all pixels to derive one.
-    return da.from_array(array, chunks=array.chunks, name=False)  # type: ignore[no-untyped-call, no-any-return]
+    denoised: DaskArray = da.from_array(array, chunks=array.chunks, name=False)  # type: ignore[no-untyped-call]
+    if not isinstance(image, np.ma.MaskedArray) or np.ma.getmask(image) is np.ma.nomask:
+        return denoised
+    mask = da.from_array(np.ma.getmaskarray(image), chunks=array.chunks)  # type: ignore[no-untyped-call]
+    numbers = da.from_array(np.asarray(image.data), chunks=array.chunks)  # type: ignore[no-untyped-call]
+    kept = da.where(mask, numbers.astype(denoised.dtype), denoised)
+    return da.ma.masked_array(kept, mask=mask)  # type: ignore[no-any-return]
 
 
 def _pyramid(fine: DaskArray, axes: str) -> list[DaskArray]:

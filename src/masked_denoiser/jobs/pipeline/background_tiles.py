@@ -82,10 +82,12 @@ def write_preview(source: Source, job: Job, path: Path) -> None:
         path: a new path that ends in .png.
 
     Raises:
-        JobError: if the path does not end in .png or exists, or no plane is denoised.
+        JobError: if the path does not end in .png or exists, its folder is missing, or no plane is denoised.
     """
     if path.suffix.lower() != ".png" or path.exists():
         raise JobError(f"{path} {'exists' if path.exists() else 'does not end in .png'}; give another name")
+    if not path.parent.is_dir():
+        raise JobError(f"folder {path.parent} does not exist; create it first")
     planes = [plane for plane in job.planes if not plane.copied and not job.treatment_of(plane).is_identity]
     if not planes:
         raise JobError("the noise is so weak that the image is left alone; there is no background to show")

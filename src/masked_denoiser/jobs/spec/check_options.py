@@ -1,9 +1,12 @@
-"""Checks of the options of a job, against image and model."""
+"""Options of a job by name, and their checks against image and model."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
 from math import isfinite
-from typing import get_args
+from typing import Any, get_args
 
 from masked_denoiser.denoising.context.planes import CONTEXT_AXES, MAX_PLANES
 from masked_denoiser.denoising.measurement.given_noise import AUTO, NONE
@@ -12,9 +15,22 @@ from masked_denoiser.images.choices import OmeZarr
 from masked_denoiser.images.source import Source
 from masked_denoiser.inference.orientations import ORIENTATIONS
 from masked_denoiser.jobs.spec.limits import LIMITS
-from masked_denoiser.jobs.spec.options import Options, OutputDtype
+from masked_denoiser.jobs.spec.options import OPTIONS, Options, OutputDtype
 from masked_denoiser.models.file import Model
 from masked_denoiser.noise.modalities.prior import RequestedModality
+
+
+def make_options(options: Options | None, settings: Mapping[str, Any]) -> Options:
+    """Return options, or the default ones, with some replaced by name.
+
+    Raises:
+        JobError: if there is no option of a name, or a value has another type.
+    """
+    if unknown := sorted(set(settings) - set(OPTIONS)):
+        close = get_close_matches(unknown[0], OPTIONS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(OPTIONS)}"
+        raise JobError(f"there is no option {unknown[0]}; {hint}")
+    return replace(options or Options(), **settings)
 
 
 def check_options(source: Source, model: Model, options: Options) -> None:

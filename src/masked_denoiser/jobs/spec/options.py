@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from masked_denoiser.images.choices import Channels, OmeZarr
 from masked_denoiser.inference.precision import RequestedPrecision
-from masked_denoiser.jobs.spec.option_types import check_types
+from masked_denoiser.jobs.spec.option_types import checked_values
 from masked_denoiser.noise.modalities.prior import RequestedModality
 
 #: What happens where the input cannot be read.
@@ -284,8 +284,9 @@ class Options:
     )
 
     def __post_init__(self) -> None:
-        """Check the types, so that a wrong one is an error that names the value."""
-        check_types(self)
+        """Check the types, so that a wrong one is an error that names the value, and convert NumPy's numbers."""
+        for name, value in checked_values(self).items():
+            object.__setattr__(self, name, value)
 
 
 #: The description of each option, by name.

@@ -39,7 +39,13 @@ def parameters_in_errors() -> Iterator[None]:
 
 def with_parameters(text: str) -> str:
     """Return a message with the parameters of Python in place of flags."""
-    return _FLAG.sub(_to_parameter, _SETTING.sub(r"\g<name>='\g<value>'", text))
+    return _FLAG.sub(_to_parameter, _SETTING.sub(_to_setting, text))
+
+
+def _to_setting(match: re.Match[str]) -> str:
+    """Return the parameter of a setting, whose value is a text unless it is a whole number."""
+    value = match["value"]
+    return f"{match['name']}={value if value.isdecimal() else repr(value)}"
 
 
 def _to_parameter(match: re.Match[str]) -> str:

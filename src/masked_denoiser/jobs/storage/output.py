@@ -84,12 +84,15 @@ def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, 
     Raises:
         AlreadyCompleteError: if a complete output is to be resumed.
         JobError: if an output to be resumed is not known to be complete and has no journal, if both resuming and
-            overwriting are requested, or if the output exists and neither is.
+            overwriting are requested, if the output exists and neither is, or if it was not written by this program.
         ImageError: if the output cannot be written, or would overwrite the input.
     """
     check_not_both(resume, overwrite)
     check_output(path, source)
     unfinished = Journal.path_for(path).exists()
+    if overwrite:
+        for output in (path, *([std_path(path)] if job_has_std else [])):
+            check_replaceable(output)
     if overwrite or (resume and unfinished):
         return resume
     if unfinished:
@@ -103,6 +106,19 @@ def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, 
         check_output(std_path(path), source)
         _check_absent(std_path(path))
     return False
+
+
+def check_replaceable(path: Path) -> None:
+    """Check that an existing output was written by this program, as the only copy of an image must not be replaced.
+
+    Raises:
+        JobError: if it was not.
+    """
+    if path.exists() and not Journal.path_for(path).exists() and not read_attributes(path):
+        raise JobError(
+            f"{path} was not written by this program, so that --overwrite does not replace it; remove it yourself, or "
+            "write elsewhere"
+        )
 
 
 def _check_marked_complete(path: Path) -> None:

@@ -31,7 +31,7 @@ def gaussian(images: Tensor, generator: Generator, *, sigma: Amount) -> Tensor:
 
 
 def poisson(images: Tensor, generator: Generator, *, alpha: Amount, distinct: int | None = None) -> Tensor:
-    """Add scaled Poisson noise: x + alpha (Poisson(x v) / v - x), with x rounded to 8 bit.
+    """Add scaled Poisson noise: alpha (Poisson(x v) / v - x), with x the image rounded to 8 bit.
 
     v is the number of distinct values in each image, rounded up to a power of two, as in
     `skimage.util.random_noise`. For patches, `distinct` gives the number of the whole image, as a flat patch
@@ -43,7 +43,7 @@ def poisson(images: Tensor, generator: Generator, *, alpha: Amount, distinct: in
     if len(set(counts)) > 1:
         v = torch.tensor(counts, dtype=x.dtype, device=x.device).view(-1, 1, 1, 1)
     drawn_counts = poisson_counts(x * v, generator)
-    return x + alpha * (drawn_counts / v - x)
+    return images + alpha * (drawn_counts / v - x)
 
 
 def poisson_gaussian(images: Tensor, generator: Generator, *, gain: Amount, offset: Amount, read: Amount) -> Tensor:

@@ -31,7 +31,7 @@ def choose_series(tif: TiffFile, path: Path, part: str = "") -> tuple[TiffPageSe
     listed, complete = _images(tif, path)
     equal = _positions(complete)
     largest = complete[one_part(path, part, _names(complete))] if part else equal[0]
-    others = [s.name or f"image {i}" for i, s in enumerate(listed) if s is not largest]
+    others = [_described(s, complete, path) for s in listed if s is not largest]
     file = largest.keyframe.parent.filename
     is_stored = _has_pages_in(tif, largest)
     elsewhere = () if is_stored else (f"it has no pixels of its own; those of {file} are read",)
@@ -52,6 +52,12 @@ def positions(tif: TiffFile, path: Path) -> list[str]:
     _, complete = _images(tif, path)
     names = _names(complete)
     return [names[complete.index(series)] for series in _positions(complete)]
+
+
+def _described(image: TiffPageSeries, complete: list[TiffPageSeries], path: Path) -> str:
+    """Return the name of an image, or how to open one that has none."""
+    number = next((i for i, other in enumerate(complete) if other is image), None)
+    return image.name or ("an image without pixels" if number is None else f"'{path.name}::{number}'")
 
 
 def _names(images: list[TiffPageSeries]) -> list[str]:

@@ -27,9 +27,9 @@ _MOST_LABELS = 10
 _ANGSTROMS = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "millimeter": 1e7}
 #: Begin of the label of the header, of 80 characters, that states the job.
 _LABEL = "denoised by job "
-#: Begin of the labels that state the checksums of some pixels of its input, and of all.
+#: Begin of the labels that state the checksums of some pixels of its input, and of all, and the noise of a noisy copy.
 _INPUT_LABEL, _PIXELS_LABEL = "of input ", "of input pixels "
-_LABELS = {"job": _LABEL, "input_pixels": _PIXELS_LABEL, "input": _INPUT_LABEL}
+_LABELS = {"noise": "with synthetic noise ", "job": _LABEL, "input_pixels": _PIXELS_LABEL, "input": _INPUT_LABEL}
 _USE = "Research use only"
 
 
@@ -117,4 +117,4 @@ def read_mrc_attributes(path: Path) -> dict[str, Any]:
         key = next((key for key, begin in _LABELS.items() if label.startswith(begin)), "")
         if key:
             found[key] = label.removeprefix(_LABELS[key]).strip()
-    return {**found, COMPLETE_KEY: True} if "job" in found else {}
+    return found | ({COMPLETE_KEY: True} if "job" in found else {})

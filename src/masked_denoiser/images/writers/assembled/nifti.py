@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Extensions
 
 from masked_denoiser.errors import ImageError
@@ -239,5 +240,8 @@ def read_nifti_attributes(path: Path) -> dict[str, Any]:
     Raises:
         OSError, ValueError: if the file cannot be read.
     """
-    image: Any = nib.load(path)
+    try:
+        image: Any = nib.load(path)
+    except ImageFileError as error:
+        raise ValueError(str(error)) from error
     return attributes_in(image.header)
