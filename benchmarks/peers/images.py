@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from masked_denoiser.errors import EvaluationError
-from masked_denoiser.evaluation.grid import centre_crop, make_noisy, match_gain, read_8_bit
+from masked_denoiser.evaluation.grid import centre_crop, make_noisy, read_8_bit
 from masked_denoiser.evaluation.metrics import psnr, ssim
+from masked_denoiser.evaluation.pairs import match_gain
 from masked_denoiser.images.open import open_image
 from masked_denoiser.noise.synthetic.parse import parse_noise
 

@@ -20,11 +20,13 @@ from masked_denoiser.cli.main import main
 from masked_denoiser.errors import BaselineError, EvaluationError
 from masked_denoiser.evaluation.baselines import make_baseline
 from masked_denoiser.evaluation.features import compare_features
-from masked_denoiser.evaluation.grid import mean_scores, noise_generator, score_noise_grid, score_pairs
+from masked_denoiser.evaluation.grid import make_denoiser, mean_scores, noise_generator, score_noise_grid
 from masked_denoiser.evaluation.image_files import read_pixels
+from masked_denoiser.evaluation.pairs import score_pairs
 from masked_denoiser.evaluation.safety.cases import cases_of_images, cases_of_pairs
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
+from masked_denoiser.jobs.spec.options import Options
 
 IDENTITY = {"noisy": lambda image: image}
 
@@ -80,6 +82,39 @@ def test_pairs_with_fitted_gain(folder, tmp_path):
     assert fitted == pytest.approx(20 * np.log10(255 / 4), abs=0.7)  # noise of 2, doubled by the fitted gain
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+def test_pairs_of_any_type_are_scored_in_units_of_the_range_of_the_truth(tmp_path, dtype):
+    rng = np.random.default_rng(0)
+    truth = rng.normal(1000, 300, (48, 64)).clip(200, 2000)
+    noisy = (truth * 0.5 + 20 + rng.normal(0, 40, truth.shape)).astype(dtype)
+    truth = truth.astype("float32" if dtype == "uint16" else dtype)  # a mean of frames is a float image
+    for folder, pixels in (("noisy", noisy), ("clean", truth)):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "a.tif", pixels)
+    files = [[tmp_path / folder / "a.tif"] for folder in ("noisy", "clean")]
+    (plain,), (fitted,) = (list(score_pairs(IDENTITY, *files, fit)) for fit in (False, True))
+    span = float(truth.max()) - float(truth.min())
+    assert plain.psnr == pytest.approx(peak_signal_noise_ratio(truth * 1.0, noisy * 1.0, data_range=span), abs=1e-4)
+    gain, offset = np.polyfit(noisy.astype(float).ravel(), truth.astype(float).ravel(), 1)
+    expected = peak_signal_noise_ratio(truth * 1.0, noisy * gain + offset, data_range=span)
+    assert fitted.psnr == pytest.approx(expected, abs=1e-4)
+    assert plain.ssim < fitted.ssim < 1
+    names = ["noisy", "nlm", _tiny(tmp_path)]
+    denoisers = {name: make_denoiser(name, "cpu", Options(noise="none")) for name in names}
+    scores = list(score_pairs(denoisers, *files, True))
+    assert [score.denoiser for score in scores] == names
+    assert scores[0] == replace(fitted, denoiser="noisy")
+    assert all(np.isfinite(score.psnr) and score.psnr > plain.psnr for score in scores)
+
+
+@pytest.mark.parametrize(("bad", "words"), [(np.nan, "has NaN"), (1.0, "is constant")])
+def test_pairs_without_a_score_are_refused(tmp_path, bad, words):
+    tifffile.imwrite(tmp_path / "a.tif", np.full((32, 32), bad, np.float32))
+    files = [tmp_path / "a.tif"]
+    with pytest.raises(EvaluationError, match=words):
+        list(score_pairs(IDENTITY, files, files, fit_gain=False))
+
+
 def test_unsuitable_images_are_refused_before_any_work(folder, tmp_path):
     """The errors are raised by the call; scores would follow only when they are asked for."""
     late = tmp_path / "z.tif"
@@ -91,6 +126,9 @@ def test_unsuitable_images_are_refused_before_any_work(folder, tmp_path):
         compare_features(tiny_model(), [*clean, late], ["none", "gaussian"], torch.device("cpu"))
     with pytest.raises(EvaluationError, match=r"a\.png and b\.png do not form a pair: shapes \(48, 64, 3\) and \(48, "):
         score_pairs(IDENTITY, [clean[1], clean[0]], [clean[1], clean[1]], fit_gain=False)
+    tifffile.imwrite(tmp_path / "stack.tif", np.zeros((4, 48, 64), np.uint16), metadata={"axes": "ZYX"}, imagej=True)
+    with pytest.raises(EvaluationError, match=r"stack\.tif is ZYX .* uint16; give a gray or RGB image of one plane"):
+        score_pairs(IDENTITY, [clean[1], tmp_path / "stack.tif"], [clean[1], clean[1]], fit_gain=False)
     with pytest.raises(EvaluationError, match=r"b\.png and z\.tif do not form a pair"):
         cases_of_pairs([clean[0], clean[1]], [clean[0], late], crop=16)
     np.save(tmp_path / "mask.npy", np.zeros((20, 20), np.bool_))

@@ -1,4 +1,4 @@
-"""Scores of denoisers: on a grid of synthetic noises added to clean images, and on pairs of noisy and clean images.
+"""Scores of denoisers on a grid of synthetic noises added to clean images.
 
 As in figure 10 of Chen et al., CVPR 2023: PSNR on RGB or gray in [0, 1], rounded to 8 bit, no border cut.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from masked_denoiser.evaluation.baselines import BASELINES, make_baseline
 from masked_denoiser.evaluation.image_files import (
     central_span,
     check_8_bit,
-    check_pairs,
     read_pixels,
     shape_of_8_bit,
 )
@@ -55,7 +55,7 @@ GRID_NOISES = (
 )
 
 #: PSNR in dB that stands for equal images in a mean.
-_MAX_PSNR = 100.0
+MAX_PSNR = 100.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,10 @@ class Score:
 
 
 def make_denoiser(name: str, device: str, options: Options) -> Callable[[Image], Image]:
-    """Return a function from uint8 [H, W, C] to uint8 [H, W, C] that applies a model or a classical denoiser.
+    """Return a function that applies a model or a classical denoiser to an image [H, W, C] of any real dtype.
+
+    The result has the shape and the dtype of the image; that of a classical denoiser is float64, unless the image is
+    uint8.
 
     Args:
         name: name of a classical denoiser, or name or path of a model.
@@ -83,8 +86,7 @@ def make_denoiser(name: str, device: str, options: Options) -> Callable[[Image],
         MaskedDenoiserError: if there is no denoiser of that name.
     """
     if name in BASELINES:
-        classical = make_baseline(name)
-        return lambda image: to_8_bit(classical(image.astype(np.float64) / 255))
+        return partial(_apply_classical, make_baseline(name))
     model = name if name == AUTO else load_model(name)
 
     def run(image: Image) -> Image:
@@ -98,6 +100,15 @@ def make_denoiser(name: str, device: str, options: Options) -> Callable[[Image],
         return sink.array.reshape(image.shape)
 
     return run
+
+
+def _apply_classical(denoise: Callable[[Image], Image], image: Image) -> Image:
+    """Denoise an image in units of its dtype, if it is an 8-bit image, or else of its own range."""
+    pixels = image.astype(np.float64)
+    if image.dtype == np.uint8:
+        return to_8_bit(denoise(pixels / 255))
+    low, span = pixels.min(), np.ptp(pixels) or 1.0
+    return np.asarray(denoise((pixels - low) / span) * span + low)
 
 
 def score_noise_grid(
@@ -141,7 +152,7 @@ def _score_noises(
         for noise, recipe in recipes.items():
             noisy = make_noisy(clean, recipe, seed, number)
             for name, run in denoisers.items():
-                yield _score(name, noise, (path, path), run(noisy), clean, lpips)
+                yield _score(name, noise, path.name, run(noisy), clean, lpips)
 
 
 def picture_rows(
@@ -179,45 +190,6 @@ def make_noisy(clean: Image, recipe: NoiseRecipe, seed: int, number: int) -> Ima
     return to_8_bit(np.moveaxis(add_noise(planes, recipe, noise_generator(seed, number))[0].numpy(), 0, 2))
 
 
-def score_pairs(
-    denoisers: dict[str, Callable[[Image], Image]],
-    noisy: Sequence[Path],
-    clean: Sequence[Path],
-    fit_gain: bool,
-    lpips: Distance | None = None,
-) -> Iterator[Score]:
-    """Score denoisers on pairs of noisy and clean images, in the order of the lists.
-
-    Args:
-        denoisers: denoisers by name.
-        noisy, clean: files, equally many.
-        fit_gain: fit gain and offset to the clean image by least squares first, for images whose contrast was
-            stretched individually.
-        lpips: distance, as returned by `make_lpips`; None omits it.
-
-    Raises:
-        EvaluationError: immediately, if the lists or the images of a pair do not match, or an image has another type.
-        ImageError: later, if the pixels of an image cannot be read.
-    """
-    check_pairs(noisy, clean, shape_of_8_bit)
-    return _score_pairs(denoisers, noisy, clean, fit_gain, lpips)
-
-
-def _score_pairs(
-    denoisers: dict[str, Callable[[Image], Image]],
-    noisy: Sequence[Path],
-    clean: Sequence[Path],
-    fit_gain: bool,
-    lpips: Distance | None,
-) -> Iterator[Score]:
-    for pair in zip(noisy, clean, strict=True):
-        image, truth = map(read_8_bit, pair)
-        for name, run in denoisers.items():
-            out = run(image)
-            fitted = match_gain(out, truth) if fit_gain else out
-            yield _score(name, "real", pair, fitted, truth, lpips)
-
-
 def read_8_bit(path: Path) -> Image:
     """Read an image as [H, W, 1 or 3] uint8.
 
@@ -230,17 +202,10 @@ def read_8_bit(path: Path) -> Image:
         return read_pixels(source).reshape(shape)
 
 
-def match_gain(image: Image, truth: Image) -> Image:
-    """Return the image with the gain and offset that fit it to the truth by least squares."""
-    gain, offset = np.polyfit(image.astype(np.float64).ravel(), truth.astype(np.float64).ravel(), 1)
-    return np.asarray(np.rint(np.clip(image * gain + offset, 0, 255)), np.uint8)
-
-
-def _score(name: str, noise: str, files: tuple[Path, Path], out: Image, truth: Image, lpips: Distance | None) -> Score:
-    """Score the result for the noisy one of two files, whose other one is the truth."""
+def _score(name: str, noise: str, image: str, out: Image, truth: Image, lpips: Distance | None) -> Score:
     result, clean = (np.moveaxis(x.astype(np.float64) / 255, 2, 0) for x in (out, truth))
-    measures = min(psnr(result, clean), _MAX_PSNR), ssim(result, clean), None if lpips is None else lpips(result, clean)
-    return Score(name, noise, files[0].name, files[1].name, *measures)
+    measures = min(psnr(result, clean), MAX_PSNR), ssim(result, clean), None if lpips is None else lpips(result, clean)
+    return Score(name, noise, image, image, *measures)
 
 
 def mean_scores(scores: Sequence[Score]) -> dict[tuple[str, str], tuple[float, ...]]:

@@ -53,12 +53,30 @@ def check_8_bit(source: Source) -> tuple[int, ...]:
     Raises:
         EvaluationError: if it is not a single 8-bit gray or RGB plane, or too small for SSIM.
     """
+    if source.dtype != np.uint8:
+        raise EvaluationError(f"{_described(source)}; give an 8-bit gray or RGB image of one plane")
+    return check_plane(source)
+
+
+def shape_of_plane(path: Path) -> tuple[int, ...]:
+    """Return the shape [H, W, 1 or 3] of a file, of which no pixel is read.
+
+    Raises:
+        EvaluationError: see `check_plane`.
+    """
+    with open_image(path) as source:
+        return check_plane(source)
+
+
+def check_plane(source: Source) -> tuple[int, ...]:
+    """Return the shape [H, W, 1 or 3] of an image.
+
+    Raises:
+        EvaluationError: if it is not a single gray or RGB plane of integers or real numbers, or too small for SSIM.
+    """
     samples = source.sizes.get("S", 1)
-    if source.axes not in ("YX", "YXS") or source.dtype != np.uint8 or samples not in (1, 3):
-        raise EvaluationError(
-            f"{source.where} is {source.axes} {source.shape} {source.dtype}; give an 8-bit gray or RGB image of one "
-            "plane"
-        )
+    if source.axes not in ("YX", "YXS") or source.dtype.kind not in "uif" or samples not in (1, 3):
+        raise EvaluationError(f"{_described(source)}; give a gray or RGB image of one plane")
     height, width = source.size_yx
     if min(height, width) < SMALLEST_SIDE:
         raise EvaluationError(
@@ -66,6 +84,10 @@ def check_8_bit(source: Source) -> tuple[int, ...]:
             "larger image"
         )
     return height, width, samples
+
+
+def _described(source: Source) -> str:
+    return f"{source.where} is {source.axes} {source.shape} {source.dtype}"
 
 
 def read_pixels(source: Source, side: int = 0) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""PSNR and SSIM by the usual convention: on [0, 1] rounded to 8 bit, no border cut; and LPIPS."""
+"""PSNR and SSIM by the usual convention: on [0, 1], by default rounded to 8 bit, no border cut; and LPIPS."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ def to_8_bit(image: Image) -> Image:
     return np.asarray(np.rint(np.clip(image, 0.0, 1.0) * 255), np.uint8)
 
 
-def psnr(image: Image, truth: Image) -> float:
-    """Return the peak signal-to-noise ratio in dB, after rounding both images to 8 bit; infinite for equal images.
+def psnr(image: Image, truth: Image, *, rounded: bool = True) -> float:
+    """Return the peak signal-to-noise ratio in dB; infinite for equal images.
 
     Args:
         image, truth: [C, H, W] float in [0, 1].
+        rounded: whether both are clipped and rounded to 8 bit first.
     """
     from skimage.metrics import peak_signal_noise_ratio
 
-    rounded, reference = to_8_bit(image), to_8_bit(truth)
-    if np.array_equal(rounded, reference):
+    compared, reference = (to_8_bit(image), to_8_bit(truth)) if rounded else (image, truth)
+    if np.array_equal(compared, reference):
         return float("inf")
-    return float(peak_signal_noise_ratio(reference, rounded, data_range=255))
+    return float(peak_signal_noise_ratio(reference, compared, data_range=255 if rounded else 1))
 
 
-def ssim(image: Image, truth: Image) -> float:
+def ssim(image: Image, truth: Image, *, rounded: bool = True) -> float:
     """Return the structural similarity (Wang et al., IEEE TIP 2004: Gaussian weights, sigma 1.5), mean over channels.
 
     Args:
         image, truth: [C, H, W] float in [0, 1], at least `SMALLEST_SIDE` pixels high and wide.
+        rounded: whether both are clipped and rounded to 8 bit first.
 
     Raises:
         MetricError: if an image is smaller.
@@ -52,10 +54,9 @@ def ssim(image: Image, truth: Image) -> float:
             "give a larger one"
         )
     value = structural_similarity(
-        to_8_bit(image),
-        to_8_bit(truth),
+        *((to_8_bit(image), to_8_bit(truth)) if rounded else (image, truth)),
         channel_axis=0,
-        data_range=255,
+        data_range=255 if rounded else 1,
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,

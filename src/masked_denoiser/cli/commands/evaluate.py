@@ -25,9 +25,9 @@ from masked_denoiser.evaluation.grid import (
     mean_scores,
     picture_rows,
     score_noise_grid,
-    score_pairs,
 )
 from masked_denoiser.evaluation.metrics import SMALLEST_SIDE, make_lpips
+from masked_denoiser.evaluation.pairs import score_pairs
 from masked_denoiser.evaluation.pictures import check_picture_path, save_png, side_by_side
 from masked_denoiser.images.discovery import skipped_files
 from masked_denoiser.inference.device import choose_device
