@@ -19,9 +19,6 @@ Purpose = Literal["creating", "removing"]
 #: Bytes of a name that its temporary name repeats, as file systems limit the length of names.
 _REPEATED_BYTES = 80
 
-#: Errors of file systems that have no hard links.
-_WITHOUT_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-
 _ENDING = re.compile(r"[0-9a-f]{16}\.(creating|removing)")
 
 
@@ -55,17 +52,21 @@ def replaced_atomically(path: Path, overwrite: bool = True) -> Iterator[Path]:
 
 
 def _publish_new(temporary: Path, path: Path) -> None:
-    """Rename a file to a name that no file has: a rename would replace one, but a hard link does not."""
+    """Rename a file to a name that no file has: on POSIX a rename would replace one, but a hard link does not."""
+    if os.name == "nt":
+        temporary.rename(path)
+        return
     try:
         os.link(temporary, path)
-    except OSError as error:
-        if error.errno not in _WITHOUT_LINKS:
-            raise
+    except FileExistsError:
+        raise
+    except OSError as error:  # the file system has no hard links
         if path.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
         temporary.replace(path)
     else:
-        temporary.unlink()
+        with suppress(OSError):  # the file is complete; `remove_leftovers` deletes its other name
+            temporary.unlink()
 
 
 def _create_new(path: Path) -> Path:

@@ -120,8 +120,10 @@ def test_python_reads_with_the_plugin(foo, tmp_path, file, model, capsys):
         md.denoise_file(file, tmp_path / "out.ome.zarr", **settings)
     whole = denoised(result_of(file), "ZYX", model)
     np.testing.assert_array_equal(result_of(tmp_path / "out.ome.zarr"), whole)
-    np.testing.assert_array_equal(np.asarray(md.denoise_lazy(file, **settings)), whole)
-    assert md.estimate_noise(file, reader=NAME) == md.estimate_noise(open_image(file, reader=NAME))
+    with pytest.warns(UserWarning, match="opened by the napari plugin foo-reader"):
+        np.testing.assert_array_equal(np.asarray(md.denoise_lazy(file, **settings)), whole)
+    with pytest.warns(UserWarning, match="opened by the napari plugin foo-reader"):
+        assert md.estimate_noise(file, reader=NAME) == md.estimate_noise(open_image(file, reader=NAME))
     with Preparer(model, OPTIONS, "cpu", reader=NAME)(Pair(str(file), tmp_path / "b.ome.zarr")) as prepared:
         assert prepared.job.reader == NAME
     for function in (md.denoise_lazy, md.estimate_noise):

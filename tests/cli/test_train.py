@@ -195,6 +195,24 @@ def test_no_noise_changes_nothing(tmp_path, capsys, recipe):
     assert np.abs(written.astype(int) - pixels).max() <= (recipe == "mixture(level=0)")
 
 
+def test_noisy_floats_stay_between_0_and_1_and_impulses_replace(tmp_path):
+    rng = np.random.default_rng(0)
+    tifffile.imwrite(tmp_path / "unit.tif", rng.random((64, 64), np.float32))
+    assert run("noise", "add", tmp_path / "unit.tif", tmp_path / "a.ome.tif", "--noise", "gaussian(sigma=60)") == 0
+    written = tifffile.imread(tmp_path / "a.ome.tif")
+    assert (written.min(), written.max()) == (0, 1)
+    pixels = rng.normal(8000, 300, (200, 200)).astype(np.uint16)
+    pixels[50:52, 50:52] = 60000
+    tifffile.imwrite(tmp_path / "in.tif", pixels)
+    recipe = "salt_and_pepper(density=1)"
+    assert run("noise", "add", tmp_path / "in.tif", tmp_path / "b.ome.tif", "--noise", recipe) == 0
+    written = tifffile.imread(tmp_path / "b.ome.tif")
+    low, high = np.unique(written[:40])
+    assert low < 7500
+    assert high < 10000
+    assert set(np.unique(written[50:52, 50:52])) == {low, 60000}
+
+
 @pytest.mark.parametrize("seed", ["-1", "1.5", "99999999999999999999"])
 def test_impossible_seeds_are_an_invalid_command(tmp_path, capsys, seed):
     with pytest.raises(SystemExit) as ended:

@@ -91,11 +91,12 @@ def test_levels_are_those_of_an_output_on_disk(tmp_path: Any) -> None:
 def test_numbers_under_a_mask_are_kept() -> None:
     pixels = image((70, 90))
     mask = pixels < 50
-    masked = np.ma.MaskedArray(pixels, mask)
+    masked = np.ma.MaskedArray(pixels, mask, fill_value=7)
     lazy, whole = denoise_lazy(masked, axes="YX", **HOW).compute(), denoise(masked, axes="YX", **HOW)
     np.testing.assert_array_equal(lazy.mask, mask)
     np.testing.assert_array_equal(lazy.data, whole.data)
     np.testing.assert_array_equal(lazy.data[mask], pixels[mask])
+    assert lazy.fill_value == whole.fill_value == 7
 
 
 def test_guessed_axes_are_a_warning() -> None:

@@ -60,6 +60,25 @@ def test_stored_mean_is_used(tmp_path: Path) -> None:
     assert import_checkpoint(tmp_path / "a.pth").card.architecture.mean == (0.125, 0.25, 0.5)
 
 
+@pytest.mark.parametrize("mean", [(114.4, 111.4, 103.0), (float("nan"),) * 3])
+def test_mean_of_another_scale_is_refused(tmp_path: Path, mean: tuple[float, ...]) -> None:
+    torch.save({"params": tiny_model().weights | {"mean": torch.tensor(mean)}}, tmp_path / "a.pth")
+    with pytest.raises(ModelError, match=r"a\.pth: its mean is .*, not in \[0, 1\]"):
+        import_checkpoint(tmp_path / "a.pth")
+
+
+def test_stored_default_mean_changes_no_digest(tmp_path: Path) -> None:
+    for name, more in (("a.pth", {}), ("b.pth", {"mean": torch.tensor([0.4488, 0.4371, 0.4040])})):
+        torch.save({"params": tiny_model().weights | more}, tmp_path / name)
+    assert import_checkpoint(tmp_path / "a.pth").digest == import_checkpoint(tmp_path / "b.pth").digest
+
+
+def test_exported_checkpoint_is_not_described_again(tmp_path: Path) -> None:
+    export_model(tiny_model(), "checkpoint", tmp_path / "a.pth")
+    with pytest.raises(ModelError, match="states its network itself"):
+        import_checkpoint(tmp_path / "a.pth", attention_mask=0.1)
+
+
 def test_every_hidden_width_is_imported(tmp_path: Path) -> None:
     config = SwinConfig(embed=60, depths=(1,), heads=(6,), mlp_ratio=2.05000001)  # int(60 * (123 / 60)) is 122
     torch.save({"params": random_model(config).weights}, tmp_path / "a.pth")

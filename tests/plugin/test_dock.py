@@ -188,11 +188,21 @@ def test_overwriting_an_output_needs_confirmation(viewer, open_dock, qtbot, plan
     output = tmp_path / "there.ome.tif"
     output.write_bytes(b"precious")
     dock.output.path.setText(str(output))
+    with patch.object(dock, "ask") as ask:
+        dock.denoise_button.click()
+        wait_until_idle(dock, qtbot)
+    ask.assert_not_called()
+    assert "there.ome.tif was not written by this program, which does not replace it" in dock.messages.toPlainText()
+    assert output.read_bytes() == b"precious"
+    output.unlink()
+    dock.denoise_button.click()
+    wait_until_idle(dock, qtbot)
+    written = output.read_bytes()
     with patch.object(dock, "ask", return_value="Stop") as ask:
         dock.denoise_button.click()
         wait_until_idle(dock, qtbot)
     ask.assert_called_once_with(f"{output} exists.", "Overwrite", "Stop")
-    assert output.read_bytes() == b"precious"
+    assert output.read_bytes() == written
     with patch.object(dock, "ask", return_value="Overwrite"):
         dock.denoise_button.click()
         wait_until_idle(dock, qtbot)

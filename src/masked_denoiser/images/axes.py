@@ -64,7 +64,7 @@ def resolve_axes(
     if asked is not None:
         axes = _check_axes(asked.upper(), shape, name)
         differs = axes != found and not _problem(found, shape)
-        return axes, ((f"the file states the axes {found}; {axes} is used instead, as --axes says",) if differs else ())
+        return axes, ((f"{name} states the axes {found}; {axes} is used instead, as requested",) if differs else ())
     if not _problem(found, shape):
         return found, ()
     axes = _guess_axes(found, shape, dtype, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.locator import join_locator, split_locator
+from masked_denoiser.images.locator import join_locator, matches, split_locator
 from masked_denoiser.images.readers.medical.folders import is_dicom_file, is_dicom_folder, nested_series
 from masked_denoiser.images.readers.registry import find_reader
 from masked_denoiser.images.readers.signatures import read_head
@@ -195,10 +194,7 @@ def _expand_pattern(pattern: str, plugin: PluginReader | None) -> list[str]:
 
 def _matches(pattern: Path) -> list[Path]:
     """Return the matches of a shell pattern in `natural_order`; the name of an existing folder in it is no pattern."""
-    folder = next((parent for parent in pattern.parents if parent.is_dir()), pattern.parents[-1])
-    escaped = Path(glob.escape(str(folder)), pattern.relative_to(folder))
-    found = glob.glob(str(escaped), recursive=True)  # noqa: PTH207 - may be absolute
-    return [Path(path) for path in sorted(found, key=natural_order)]
+    return [Path(path) for path in sorted(matches(pattern), key=natural_order)]
 
 
 def natural_order(path: str | Path) -> tuple[list[int | str], str]:

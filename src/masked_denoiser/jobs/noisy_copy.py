@@ -25,12 +25,14 @@ from masked_denoiser.images.writers.output_path import (
     kind_of,
 )
 from masked_denoiser.jobs.storage.journal import Journal, lock_output
-from masked_denoiser.jobs.storage.output import check_replaceable
+from masked_denoiser.jobs.storage.own_output import check_own_output, how_to_replace
 from masked_denoiser.messages import Message
 from masked_denoiser.noise.synthetic.recipe import TYPICAL_DISTINCT_VALUES, NoiseRecipe, add_noise
 
 #: Side of the chunks of the output, in pixels.
 _CHUNK = 256
+#: Family that replaces samples, so that they do not keep their distance from the range.
+_REPLACING = "salt_and_pepper"
 #: Largest number of samples to which noise is added in one band of rows; most planes have fewer and are one band.
 _MAX_BAND_SAMPLES = 2**26
 
@@ -49,9 +51,10 @@ def noisy_copy(
     """Write an image with noise, band by band. Ranges and choices of the recipe are drawn once for each plane.
 
     Noise is defined on [0, 1], which is the range of the dtype for 8-bit images and the measured intensity range for
-    others. Intensities beyond it keep their distance from it. Results are clipped to the range of the dtype, as by a
-    camera, and rounded for integers. A plane of more than 2^26 samples is
-    processed in bands of rows: correlated noise, stripes along columns and JPEG blocks restart at each band.
+    others. Intensities beyond it keep their distance from it, unless samples are replaced (salt and pepper). Results
+    are clipped to the range of the dtype or, of floats within it, to [0, 1], and rounded for integers. A plane of more
+    than 2^26 samples is processed in bands of rows: correlated noise, stripes along columns and JPEG blocks restart at
+    each band.
 
     Args:
         source: the image.
@@ -73,8 +76,8 @@ def noisy_copy(
     if Journal.path_for(output).exists():
         raise JobError(f"{output} is the unfinished output of a job; finish it with --resume, or write elsewhere")
     if output.exists() and not overwrite:
-        raise JobError(f"{output} exists; write elsewhere, or replace it with --overwrite")
-    check_replaceable(output)
+        raise JobError(f"{output} exists; write elsewhere, or {how_to_replace(output)}")
+    check_own_output(output)
     check_disk_space(output, estimate_bytes(source, output, None), [output])
     planes = list(list_planes(source.axes, source.sizes, source.rgb))
     ranges = measure_recipe_ranges(source, planes)
@@ -136,12 +139,14 @@ def _add_noise(
     unit = np.clip(exact, 0.0, 1.0)
     images = torch.from_numpy(np.ascontiguousarray(unit))[None]
     out = add_noise(images, drawn, generator, clip=False, distinct=distinct)[0].numpy()
-    noisy = scale.from_unit(out + (exact - unit), pixels)
-    return np.where(out == unit, pixels, noisy)  # float32 holds no 32-bit integer exactly
+    replaced = (out != unit) & ((out == 0.0) | (out == 1.0)) if _REPLACING in drawn.families else False
+    out = np.where(replaced, out, out + (exact - unit))
+    noisy = scale.from_unit(np.clip(out, 0.0, 1.0) if (scale.low, scale.high) == (0.0, 1.0) else out, pixels)
+    return np.where(out == exact, pixels, noisy)  # float32 holds no 32-bit integer exactly
 
 
 def _range_text(ranges: dict[int, IntensityRange]) -> str:
     """Return the intensities of the noise, of the first few channels."""
-    shown = ", ".join(f"{scale.low:g} to {scale.high:g}" for scale in list(ranges.values())[:4])
+    shown = ", ".join(f"{scale.low:.10g} to {scale.high:.10g}" for scale in list(ranges.values())[:4])
     more = " ..." if len(ranges) > 4 else ""
     return f"the 255 grey levels of noise recipes are these intensities of the image: {shown}{more}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from masked_denoiser.images.writers.output_path import (
     working_folder,
 )
 from masked_denoiser.jobs.storage.journal import Journal, lock_output
+from masked_denoiser.jobs.storage.own_output import check_own_output
 
 #: Side in pixels of the blocks that are read and written.
 _BLOCK_SIDE = 512
@@ -44,7 +46,7 @@ def check_residual(path: Path, source: Source, outputs: Sequence[Path], *, overw
         overwrite: whether an existing residual is replaced.
 
     Raises:
-        JobError: if an unfinished job writes there.
+        JobError: if an unfinished job writes there, or a file of another program would be replaced.
         ImageError: if the path has no known suffix, is the image or an output, or cannot be written.
     """
     check_output(path, source)
@@ -52,6 +54,8 @@ def check_residual(path: Path, source: Source, outputs: Sequence[Path], *, overw
         raise JobError(
             f"{path} is the unfinished output of a job: finish it with --resume, or write the residual elsewhere"
         )
+    if overwrite:
+        check_own_output(path)
     if kind_of(path) == "DICOM":
         raise ImageError(f"{path}: a residual has negative values, which DICOM may not store; write to .nii.gz")
     for output in outputs:
@@ -96,7 +100,8 @@ def write_residual(
         fill_values=(),
         value_calibration={},  # its offset would not apply to a difference
     )
-    attributes = {"settings": {"anonymize": True}} if anonymize else {}
+    attributes: dict[str, Any] = {"residual": "a denoised image"}
+    attributes |= {"settings": {"anonymize": True}} if anonymize else {}
     with lock_output(path):
         if working_folder(path).exists() and not path.exists():  # of a residual whose process was killed
             discard_output(path)

@@ -70,7 +70,7 @@ class Model:
         check_model_path(target)
         if not target.parent.is_dir():
             raise ModelError(f"folder {target.parent} does not exist; create it first")
-        Card.from_json(self.card.to_json())
+        _check_readable(self.card, target.name)
         tensors = {name: w.detach().to(dtype).contiguous() for name, w in self.weights.items()}
         check_numbers(tensors, target.name)
         try:
@@ -79,6 +79,14 @@ class Model:
                 temporary.chmod(0o644)  # safetensors creates files that only their owner can read
         except FileExistsError as error:
             raise ModelError(f"{target} exists; choose another name") from error
+
+
+def _check_readable(card: Card, name: str) -> None:
+    """Raise ModelError for a card that could not be read again."""
+    try:
+        Card.from_json(card.to_json())
+    except ModelError as error:
+        raise ModelError(f"{name} cannot be saved: {error}") from error
 
 
 def check_model_path(path: Path) -> None:

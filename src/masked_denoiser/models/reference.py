@@ -15,6 +15,7 @@ from math import inf, isqrt, nextafter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,8 +69,10 @@ def import_checkpoint(
     tensors, where = _find_weights(content, path.name, ema)
     weights = {key: t.float() for key, t in tensors.items() if not _DERIVED_BUFFERS.search(key)}
     check_numbers(weights, path.name)
-    exported = _exported_card(content)
-    config = _stated_config(exported) or _with_stored_mean(infer_config(weights, path.name), tensors)
+    exported = _exported_card(content, path.name)
+    if exported is not None and (global_skip is not None or attention_mask is not None):
+        raise ModelError(f"{path.name} states its network itself; omit --global-skip and --attention-mask")
+    config = _stated_config(exported) or _with_stored_mean(infer_config(weights, path.name), tensors, path.name)
     if global_skip is not None:
         config = replace(config, global_skip=global_skip)
     if attention_mask is not None:
@@ -149,10 +152,15 @@ def _mlp_ratio(hidden: int, embed: int) -> float:
     return ratio if int(embed * ratio) == hidden else nextafter(ratio, inf)
 
 
-def _exported_card(content: Any) -> Card | None:
+def _exported_card(content: Any, name: str) -> Card | None:
     """Return the card in a file that this program exported; None in others."""
     text = content.get(_CARD_KEY) if isinstance(content, dict) else None
-    return Card.from_json(text) if isinstance(text, str) else None
+    if not isinstance(text, str):
+        return None
+    try:
+        return Card.from_json(text)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from error
 
 
 def _stated_config(card: Card | None) -> SwinConfig | None:
@@ -160,12 +168,20 @@ def _stated_config(card: Card | None) -> SwinConfig | None:
     return card.architecture if card is not None and isinstance(card.architecture, SwinConfig) else None
 
 
-def _with_stored_mean(config: SwinConfig, tensors: dict[str, Tensor]) -> SwinConfig:
-    """Return a configuration with the mean that some trainers store as a buffer, if it fits the channels."""
+def _with_stored_mean(config: SwinConfig, tensors: dict[str, Tensor], name: str) -> SwinConfig:
+    """Return a configuration with the mean that some trainers store as a buffer, if it fits the channels.
+
+    Raises:
+        ModelError: if it is not in [0, 1], so that it belongs to images of another scale.
+    """
     stored = tensors.get("mean")
     if stored is None or stored.numel() != config.channels:
         return config
-    return replace(config, mean=tuple(stored.double().flatten().tolist()))
+    mean = tuple(stored.double().flatten().tolist())
+    if not all(0 <= value <= 1 for value in mean):
+        raise ModelError(f"{name}: its mean is {mean}, not in [0, 1]; scale it, or remove it from the file")
+    same = np.array_equal(np.array(mean, np.float32), np.array(config.mean, np.float32))
+    return config if same else replace(config, mean=mean)
 
 
 def _find_weights(content: Any, name: str, ema: bool) -> tuple[dict[str, Tensor], str]:

@@ -262,7 +262,8 @@ def _notes(sources: list[Source], images: TrainingImages, recipe: TrainingRecipe
 def _added_noise(recipe: TrainingRecipe, card: Card) -> str:
     """Return a note on the noise that is trained with, and whether the model was last trained with it, too."""
     before = card.training.get("recipe")  # text in cards that were written by hand
-    same = isinstance(before, dict) and before.get("noise") == recipe.noise
+    stated = before if isinstance(before, dict) else {}
+    same = stated.get("way", "clean") == "clean" and stated.get("noise") == recipe.noise
     origin = f", as in the training of {card.name}" if same else ""
     return f"noise that is added to the images: {brief_noise(recipe.noise)}{origin}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -43,7 +44,7 @@ def trained_card(
         unchanged = f"{origin.name}, unchanged: no validated step of a training on {images} was better."
         return replace(origin, name=name, description=unchanged)
     recipe = trainer.recipe
-    named = [f"{source.name}, {source.axes} {source.shape}" for source in sources[:_MAX_NAMED_IMAGES]]
+    named = [f"{_printable(source.name)}, {source.axes} {source.shape}" for source in sources[:_MAX_NAMED_IMAGES]]
     return Card(
         name=name,
         architecture=replace(origin.architecture, attention_mask=recipe.inference_mask),
@@ -53,6 +54,11 @@ def trained_card(
         licence=licence or Card.licence,
         source=f"trained from {origin.name}",
     )
+
+
+def _printable(name: str) -> str:
+    """Return the name of an image without the control characters that no card has, and that wrong encodings give."""
+    return "".join("\ufffd" if unicodedata.category(character) == "Cc" else character for character in name)
 
 
 def check_licence(licence: str) -> None:

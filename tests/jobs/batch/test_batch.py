@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from masked_denoiser.errors import AlreadyCompleteError, ImageError, JobError, ListError, MaskedDenoiserError
 from masked_denoiser.images.discovery import find_images, stem_of
+from masked_denoiser.images.locator import is_match, matches
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.writers.assembled.ome_tiff import OmeTiffSink
 from masked_denoiser.jobs.api import denoise_file
@@ -358,3 +359,25 @@ def test_resume_of_a_complete_output(tmp_path, made):
 def test_image_inside_a_zarr_can_be_named(tmp_path):
     zarr.create_array(tmp_path / "plate.zarr" / "A" / "0", shape=(64, 64), dtype="uint8")
     assert names(find_images([f"{tmp_path}/plate.zarr/*/*"])) == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "output", "matched"),
+    [
+        ("data/**/*.tif", "data/a.ome.tif", True),
+        ("data/**/*.tif", "data/s/res/a.ome.tif", True),
+        ("run[1]/*.tif", "run[1]/a.ome.tif", True),
+        ("run[1]/*.tif", "run1/a.ome.tif", False),
+        ("data/*.tif", "data/res/a.ome.tif", False),
+        ("data/*/a.tif", "data/s/b.tif", False),
+    ],
+)
+def test_outputs_match_patterns_as_inputs_do(tmp_path, monkeypatch, pattern, output, matched):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("data/s/res", "run[1]", "run1"):
+        Path(folder).mkdir(parents=True)
+    assert is_match(Path(output), pattern) == matched
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    Path(output).touch()
+    found = {Path(path) for path in matches(Path(pattern))}
+    assert (Path(output) in found) == matched

@@ -43,6 +43,7 @@ def test_options_page_is_current():
         ({"intensity": 5}, "intensity is 5; give two numbers, such as (0, 255)"),
         ({"intensity": (0,)}, "intensity is (0,); give two numbers"),
         ({"intensity": "ab"}, "intensity is 'ab'; give two numbers"),
+        ({"strength": 10**400}, "strength is too large for a number"),
         ({"std": "yes"}, "std is 'yes'; give True or False"),
         ({"tile": 2.5}, "tile is 2.5; give a whole number or text"),
     ],
@@ -54,5 +55,6 @@ def test_values_of_another_type_are_refused(values, message):
 
 def test_numbers_of_numpy_are_numbers():
     options = Options(passes=np.int64(2), strength=np.float32(1), tile=np.int32(128), intensity=(np.uint8(1), 2))
+    assert Options(intensity=np.percentile([1, 2, 3], (0, 100))).intensity == (1.0, 3.0)
     values = [options.passes, options.strength, options.tile, options.intensity]
     assert json.loads(json.dumps(values)) == [2, 1.0, 128, [1.0, 2.0]]

@@ -9,6 +9,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import mrcfile
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -21,7 +23,7 @@ from masked_denoiser.jobs.api import denoise_file
 from masked_denoiser.jobs.noisy_copy import noisy_copy
 from masked_denoiser.jobs.pipeline.events import Finished, TileDone
 from masked_denoiser.jobs.prepare import prepare_file
-from masked_denoiser.jobs.residual import check_residual
+from masked_denoiser.jobs.residual import check_residual, write_residual
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.jobs.storage.output import std_path
 from masked_denoiser.messages import Message
@@ -307,19 +309,68 @@ def test_strength_is_part_of_a_job(image, tmp_path):
         prepare(image, output, options=options, resume=True)
 
 
+def write_foreign(path):
+    """Write an image as another program does."""
+    pixels = np.zeros((4, 4), np.float32)
+    if path.name.endswith("zarr"):
+        zarr.create_group(path).create_array("s0", data=pixels)
+    elif path.name.endswith("nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(pixels, np.eye(4)), path)
+    elif path.name.endswith("mrc"):
+        mrcfile.write(path, pixels)
+    else:
+        tifffile.imwrite(path, pixels, ome=".ome." in path.name)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("name", ["raw.tif", "raw.ome.tif", "raw.ome.zarr", "raw.nii.gz", "raw.mrc"])
 def test_images_of_other_programs_are_never_replaced(image, tmp_path, name):
     output = tmp_path / name
-    if name.endswith("zarr"):
-        zarr.create_group(output).create_array("s0", data=np.zeros((4, 4)))
-    else:
-        tifffile.imwrite(output, np.zeros((4, 4), np.uint8), ome=".ome." in name)
-    before = sorted((path, path.read_bytes()) for path in [output, *output.rglob("*")] if path.is_file())
-    with pytest.raises(JobError, match="was not written by this program, so that --overwrite does not replace it"):
+    write_foreign(output)
+    before = contents(tmp_path)
+    with pytest.raises(JobError, match="was not written by this program, which does not replace it"):
         prepare(image, output, overwrite=True)
-    with open_image(image) as source, pytest.raises(JobError, match="was not written by this program"):
-        list(noisy_copy(source, output, parse_noise("gaussian(sigma=5)"), overwrite=True))
-    assert sorted((path, path.read_bytes()) for path in [output, *output.rglob("*")] if path.is_file()) == before
+    with open_image(image) as source:
+        with pytest.raises(JobError, match="was not written by this program"):
+            list(noisy_copy(source, output, parse_noise("gaussian(sigma=5)"), overwrite=True))
+        with pytest.raises(JobError, match="was not written by this program"):
+            check_residual(output, source, [tmp_path / "out.ome.tif"], overwrite=True)
+    with pytest.raises(JobError, match="exists; write elsewhere, or remove it yourself"):
+        prepare(image, output)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.nii.gz", "a.mrc"])
+def test_journal_does_not_allow_to_replace_an_image_of_another_program(image, tmp_path, name):
+    output, gray = tmp_path / name, tmp_path / "gray.zarr"
+    zarr.create_array(gray, data=zarr.open_array(image, mode="r")[..., 0], dimension_names=["y", "x"])
+    pipeline = prepare(gray, output).pipeline
+    pipeline.cancel.set()
+    list(pipeline.run())
+    write_foreign(output)
+    before = output.read_bytes()
+    with pytest.raises(JobError, match="was not written by this program"):
+        prepare(gray, output, overwrite=True)
+    assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b\x08\0\0\0\0\0\0\0broken", b"II*\0", b"II*\0\x08\0\0\0\xff\xff"])
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.ome.tif", "a.mrc"])
+def test_damaged_files_of_unknown_origin_are_kept(image, tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(JobError, match="was not written by this program"):
+        prepare(image, tmp_path / name, overwrite=True)
+
+
+def test_empty_files_are_replaced(image, tmp_path):
+    """Workflow managers create them before a job starts."""
+    output = tmp_path / "a.ome.tif"
+    output.touch()
+    finish(image, output, overwrite=True)
+    assert read_attributes(output)
 
 
 @pytest.mark.parametrize("name", ["own.ome.tif", "own.ome.zarr", "own.nii.gz", "own.mrc"])
@@ -332,6 +383,11 @@ def test_own_images_are_replaced(image, tmp_path, name):
             list(noisy_copy(source, output, parse_noise(noise), overwrite=True))
     finish(gray, output, overwrite=True)
     finish(gray, output, overwrite=True)
+    residual = tmp_path / f"residual{name.removeprefix('own')}"
+    for _ in range(2):
+        with open_image(gray) as source, open_image(output) as result:
+            check_residual(residual, source, [output], overwrite=True)
+            write_residual(residual, source, result, overwrite=True)
 
 
 def test_noisy_copy_does_not_replace_an_unfinished_output(image, tmp_path):

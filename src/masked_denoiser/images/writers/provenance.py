@@ -11,6 +11,7 @@ from tifffile import TiffFile, TiffFileError
 from zarr.errors import BaseZarrError
 
 from masked_denoiser.errors import ImageError
+from masked_denoiser.images.source import DECODER_ERRORS
 from masked_denoiser.images.validation.ome_xml import own_attributes_in
 from masked_denoiser.images.writers.derived_folder import LISTING, read_listing
 from masked_denoiser.images.writers.output_path import kind_of
@@ -21,7 +22,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
     """Return the attributes of an output; {} for other files, images without attributes, and missing libraries."""
     try:
         attributes = _read(path)
-    except (OSError, ValueError, RecursionError, ElementTree.ParseError, BaseZarrError, TiffFileError, ImageError):
+    except (*DECODER_ERRORS, OSError, ElementTree.ParseError, BaseZarrError, TiffFileError, ImageError):
         return {}
     except ImportError:  # of the library of a format, without which it cannot be written either
         return {}

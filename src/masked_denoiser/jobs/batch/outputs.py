@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from masked_denoiser.errors import ListError
 from masked_denoiser.images.discovery import find_images, is_address, is_dicom, is_image_folder, is_pattern, stem_of
-from masked_denoiser.images.locator import split_locator
+from masked_denoiser.images.locator import is_match, split_locator
 from masked_denoiser.images.suffixes import OUTPUT_SUFFIXES, suffix_of
 from masked_denoiser.images.validation.file_identity import FileId, file_id, name_key
 from masked_denoiser.images.zarr_files import is_zarr
@@ -129,8 +129,7 @@ def _check_folder(folder: Path, inputs: Sequence[str], reader: str) -> None:
 def _check_unmatched(pairs: Sequence[Pair], std: bool, inputs: Sequence[str]) -> None:
     """Raise ListError if a pattern of the inputs matches an output, which a second run would denoise again."""
     for pattern in filter(is_pattern, inputs):
-        whole = name_key(Path(pattern).expanduser())
-        matched = next((o for pair in pairs for o in _outputs(pair, std) if PurePath(name_key(o)).match(whole)), None)
+        matched = next((o for pair in pairs for o in _outputs(pair, std) if is_match(o, pattern)), None)
         if matched:
             raise ListError(
                 f"the result {matched} matches {pattern}, so that a second run would denoise the results; write to "

@@ -147,12 +147,13 @@ def _to_dask(array: ChunkedArray, image: Any) -> DaskArray:
 
     # Without a name: dask would read all pixels to derive one.
     denoised: DaskArray = da.from_array(array, chunks=array.chunks, name=False)  # type: ignore[no-untyped-call]
-    if not isinstance(image, np.ma.MaskedArray) or np.ma.getmask(image) is np.ma.nomask:
+    if not isinstance(image, np.ma.MaskedArray):
         return denoised
     mask = da.from_array(np.ma.getmaskarray(image), chunks=array.chunks)  # type: ignore[no-untyped-call]
     numbers = da.from_array(np.asarray(image.data), chunks=array.chunks)  # type: ignore[no-untyped-call]
     kept = da.where(mask, numbers.astype(denoised.dtype), denoised)
-    return da.ma.masked_array(kept, mask=mask)  # type: ignore[no-any-return]
+    fill_value = image.fill_value if image.dtype == denoised.dtype else None
+    return da.ma.masked_array(kept, mask=mask, fill_value=fill_value)  # type: ignore[no-any-return]
 
 
 def _pyramid(fine: DaskArray, axes: str) -> list[DaskArray]:

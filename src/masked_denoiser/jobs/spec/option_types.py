@@ -34,7 +34,7 @@ def _checked(value: Any, annotation: str, name: str, default: Any) -> Any:
     if annotation == "bool" and isinstance(value, bool | np.bool_):
         return bool(value)
     if is_numeric and isinstance(value, number) and not isinstance(value, bool):
-        return int(value) if number is Integral else float(value)  # type: ignore[call-overload]
+        return int(value) if number is Integral else _to_float(value, name)  # type: ignore[call-overload]
     accepts_text = annotation not in ("int", "float", "bool")
     if accepts_text and isinstance(value, str):
         return value
@@ -45,11 +45,18 @@ def _checked(value: Any, annotation: str, name: str, default: Any) -> Any:
     raise JobError(f"{name} is {value!r}; give {' or '.join(kinds)}, such as {example}")
 
 
+def _to_float(value: Any, name: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise JobError(f"{name} is too large for a number; give a smaller one") from error
+
+
 def _checked_pair(value: Any, name: str) -> tuple[float, float] | None:
     """Return two numbers, or None."""
     if value is None:
         return None
-    numbers = tuple(value) if isinstance(value, tuple | list) else ()
+    numbers = tuple(value) if isinstance(value, tuple | list | np.ndarray) and np.ndim(value) == 1 else ()
     if len(numbers) != 2 or not all(isinstance(n, Real) and not isinstance(n, bool) for n in numbers):
         raise JobError(f"{name} is {value!r}; give two numbers, such as (0, 255)")
-    return float(numbers[0]), float(numbers[1])
+    return _to_float(numbers[0], name), _to_float(numbers[1], name)

@@ -11,6 +11,7 @@ from masked_denoiser.images.writers.provenance import read_attributes
 from masked_denoiser.jobs.spec.job import Job, describe_difference
 from masked_denoiser.jobs.spec.options import Options
 from masked_denoiser.jobs.storage.output import provenance
+from masked_denoiser.jobs.storage.own_output import how_to_replace
 
 
 def recorded_tile(path: Path, options: Options) -> Options:
@@ -41,7 +42,7 @@ def check_same_job(path: Path, job: Job, *, chosen_precision: bool = False) -> N
         return
     if not isinstance(then, dict):
         raise JobError(
-            f"{path} exists and is not an output of this version; write elsewhere, or replace it with --overwrite"
+            f"{path} exists and is not an output of this version; write elsewhere, or {how_to_replace(path)}"
         )
     measured = {"noise", "treatments", "hot_pixels"} if job.requested_noise == "auto" else set()
     ignored = {"version", *measured, *(["precision"] if chosen_precision else [])}

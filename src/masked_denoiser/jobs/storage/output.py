@@ -31,6 +31,7 @@ from masked_denoiser.jobs.storage.check_finished import check_input, check_input
 from masked_denoiser.jobs.storage.input_pixels import INPUT_PIXELS, pixels_of
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.jobs.storage.lock import OutputLock
+from masked_denoiser.jobs.storage.own_output import check_own_output, how_to_replace
 from masked_denoiser.tiling.plan import chunk_side
 
 
@@ -92,7 +93,7 @@ def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, 
     unfinished = Journal.path_for(path).exists()
     if overwrite:
         for output in (path, *([std_path(path)] if job_has_std else [])):
-            check_replaceable(output)
+            check_own_output(output)
     if overwrite or (resume and unfinished):
         return resume
     if unfinished:
@@ -108,25 +109,12 @@ def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, 
     return False
 
 
-def check_replaceable(path: Path) -> None:
-    """Check that an existing output was written by this program, as the only copy of an image must not be replaced.
-
-    Raises:
-        JobError: if it was not.
-    """
-    if path.exists() and not Journal.path_for(path).exists() and not read_attributes(path):
-        raise JobError(
-            f"{path} was not written by this program, so that --overwrite does not replace it; remove it yourself, or "
-            "write elsewhere"
-        )
-
-
 def _check_marked_complete(path: Path) -> None:
     """Raise a JobError for an output without a journal that is not known to be complete."""
     if reason := incompleteness(path, read_attributes(path)):
         raise JobError(
-            f"{path} is of unknown completeness and has no journal, so it cannot be resumed: {reason}; start again "
-            "with --overwrite, or write elsewhere"
+            f"{path} is of unknown completeness and has no journal, so it cannot be resumed: {reason}; write "
+            f"elsewhere, or {how_to_replace(path)}"
         )
 
 
@@ -142,7 +130,7 @@ def check_not_both(resume: bool, overwrite: bool) -> None:
 
 def _check_absent(path: Path) -> None:
     if path.exists():
-        raise JobError(f"{path} exists; write elsewhere, or replace it with --overwrite")
+        raise JobError(f"{path} exists; write elsewhere, or {how_to_replace(path)}")
 
 
 def open_output(source: Source, job: Job, lock: OutputLock, *, resume: bool, overwrite: bool) -> Output:

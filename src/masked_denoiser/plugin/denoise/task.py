@@ -177,10 +177,10 @@ def _check_output_differs(request: Request) -> None:
 
 
 def _find_existing(output: Path) -> OutputExists | None:
-    from masked_denoiser.jobs.storage.journal import Journal
+    from masked_denoiser.jobs.storage.own_output import find_own_output
 
-    unfinished = Journal.path_for(output).exists()
-    return OutputExists(output, unfinished) if unfinished or output.exists() else None
+    exists, unfinished = find_own_output(output)
+    return OutputExists(output, unfinished) if exists else None
 
 
 def _prepare(request: Request, executor: Executor[Any]) -> Prepared[Any]:

@@ -27,9 +27,11 @@ _MOST_LABELS = 10
 _ANGSTROMS = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "millimeter": 1e7}
 #: Begin of the label of the header, of 80 characters, that states the job.
 _LABEL = "denoised by job "
-#: Begin of the labels that state the checksums of some pixels of its input, and of all, and the noise of a noisy copy.
+#: Begin of the labels that state the checksums of some pixels of its input, and of all.
 _INPUT_LABEL, _PIXELS_LABEL = "of input ", "of input pixels "
-_LABELS = {"noise": "with synthetic noise ", "job": _LABEL, "input_pixels": _PIXELS_LABEL, "input": _INPUT_LABEL}
+#: Begin of the labels of files that are no results: noisy copies, and residuals.
+_OTHER_LABELS = {"noise": "with synthetic noise ", "residual": "residual of "}
+_LABELS = {"job": _LABEL, "input_pixels": _PIXELS_LABEL, "input": _INPUT_LABEL} | _OTHER_LABELS
 _USE = "Research use only"
 
 
