@@ -43,7 +43,7 @@ def folder_bytes(path):
     return {str(p.relative_to(path)): p.read_bytes() for p in files}
 
 
-@pytest.mark.parametrize("suffix", [".ome.zarr", ".ome.tif"])
+@pytest.mark.parametrize("suffix", [".ome.zarr", pytest.param(".ome.tif", marks=pytest.mark.long)])
 def test_killed_job_resumes_to_identical_bytes(tmp_path, tiny, suffix):
     source = tmp_path / "in.tif"
     tifffile.imwrite(source, np.random.default_rng(0).integers(0, 65535, (2, 256, 320), dtype=np.uint16))

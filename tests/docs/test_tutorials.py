@@ -57,6 +57,7 @@ def test_every_tutorial_has_a_test():
     assert {page.stem for page in TUTORIALS.glob("*.md")} == tested
 
 
+@pytest.mark.long
 def test_whole_slide(tmp_path):
     outputs = run("whole-slide", tmp_path)
     assert "7 of 16 tiles were background" in "".join(outputs)
