@@ -16,7 +16,7 @@ from masked_denoiser.plain_json import parse_json
 FORMAT = 1
 
 #: Limit of model names in bytes, which with a suffix are also file names.
-_MAX_NAME_BYTES = 200
+_MAX_NAME_BYTES = 240
 
 #: Unicode categories that no name has: control characters, and the surrogates of file names that are not UTF-8.
 _UNNAMEABLE = ("Cc", "Cs")

@@ -140,7 +140,7 @@ def _warnings(
     texts += [f"{note[0].upper()}{note[1:]}." for note in source.notes]
     if summary.sigma and (summary.holds_structure or summary.structure is None):
         texts.append(f"{str(summary)[0].upper()}{str(summary)[1:]}.")
-    if change is not None and change > _EXPECTED_CHANGE:
+    if change is not None and round(change, 1) > _EXPECTED_CHANGE:  # as it is shown
         texts.append(f"A regional mean changed by {change:.1f} standard errors, more than noise explains.")
     return texts
 
