@@ -70,6 +70,9 @@ from masked_denoiser.training.recipe import GENERAL, PAPER_RECIPE, TrainingRecip
 #: Folder of the bundled models.
 BUNDLED = ROOT / "src" / "masked_denoiser" / "models" / "bundled"
 
+#: Seconds after the limit at which a process ends that cannot write its report.
+HANGING_REPORT = 5.0
+
 #: Seconds reserved for saving each model.
 SAVING_MARGIN = 15.0
 
@@ -96,13 +99,13 @@ def main() -> None:
     torch.backends.cudnn.benchmark = True  # there are few shapes
     report: dict[str, Any] = {"environment": environment(device), "parts": {}}
     report_path = arguments.out / "report.json"
+    end_in_time(STARTED + 60 * arguments.minutes + arguments.grace, report, report_path)
     images, omitted = read_images(arguments.images, arguments.min_side)
     if not images:
         raise SystemExit(f"no images of {arguments.min_side} pixels or more in {arguments.images}; give other folders")
     tests, omitted_tests = read_images([arguments.test] if arguments.test else [], CROP)
     report["omitted images"] = omitted + omitted_tests
     write_report(report, report_path)
-    end_in_time(STARTED + 60 * arguments.minutes + arguments.grace, report, report_path)
 
     def run_part(name: str, run: Callable[[], Any]) -> Any:
         started = time.monotonic()
@@ -141,23 +144,27 @@ def is_failed(result: Any) -> bool:
 
 def write_report(report: dict[str, Any], path: Path) -> None:
     """Write the report, and replace an earlier one only when it is complete."""
-    temporary = path.with_suffix(".new")
+    temporary = path.with_suffix(f".{threading.get_ident()}.new")
     temporary.write_text(json.dumps(report, indent=1, default=str))
     temporary.replace(path)
 
 
 def end_in_time(limit: float, report: dict[str, Any], path: Path) -> None:
-    """End this process at a time of `time.monotonic`, whatever it does: a compiler or a GPU may hang."""
+    """End this process at a time of `time.monotonic`, whatever it does: a disk, a compiler or a GPU may hang."""
 
     def end() -> None:
         report["ended"] = f"after {time.monotonic() - STARTED:.0f} s, during: {report.get('running', 'nothing')}"
-        write_report(report, path)
-        print(f"ended {report['ended']}", flush=True)
-        os._exit(1)
+        try:
+            write_report(dict(report), path)
+            print(f"ended {report['ended']}", flush=True)
+        finally:
+            os._exit(1)
 
-    watchdog = threading.Timer(max(0.0, limit - time.monotonic()), end)
-    watchdog.daemon = True
-    watchdog.start()
+    left = max(0.0, limit - time.monotonic())
+    # The second timer ends a process whose report or output hangs.
+    for watchdog in (threading.Timer(left, end), threading.Timer(left + HANGING_REPORT, os._exit, (1,))):
+        watchdog.daemon = True
+        watchdog.start()
 
 
 def parse_arguments() -> argparse.Namespace:

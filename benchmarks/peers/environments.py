@@ -117,7 +117,8 @@ def _fingerprint(peer: Peer, constraints: Path | None) -> str:
     parts = [sys.version, *peer.install, *peer.omit, constraints.read_text() if constraints else ""]
     digest = hashlib.sha256("\n".join(parts).encode())
     if "." in peer.install:
-        for path in sorted((ROOT / "src").rglob("*.py")):
+        installed = [path for path in (ROOT / "src").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        for path in [ROOT / "pyproject.toml", *sorted(installed)]:
             digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
 import signal
 import sys
 import threading
@@ -112,5 +111,7 @@ def time_limit(seconds: int = SECONDS) -> Iterator[None]:
 
 def peak_bytes() -> int:
     """Return the peak resident memory of this process, in bytes."""
+    import resource  # not on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -94,5 +94,6 @@ def test_it_ends_in_time_and_reports_failures(images, tmp_path):
     command = [sys.executable, str(TOOL), str(out), "--cpu", "--minutes", "0.05", "--grace", "0", "--images"]
     assert subprocess.run([*command, str(images)], timeout=120, check=False).returncode == 1
     assert "during" in json.loads((out / "report.json").read_text())["ended"]
-    done = subprocess.run([*command, str(tmp_path / "out")], timeout=120, check=False, capture_output=True, text=True)
+    command = [sys.executable, str(TOOL), str(out), "--cpu", "--images", str(tmp_path / "out")]
+    done = subprocess.run(command, timeout=120, check=False, capture_output=True, text=True)
     assert "no images of 128 pixels or more" in done.stderr

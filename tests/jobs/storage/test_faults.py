@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -132,6 +131,8 @@ def test_full_disk_loses_nothing(image, tmp_path, suffix):
     finish(image, tmp_path / f"whole{suffix}")
     output = tmp_path / f"out{suffix}"
     pipeline = prepare(image, output).pipeline
+    import resource  # not on Windows
+
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     limit = Journal.path_for(output).stat().st_size + 60
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
@@ -162,6 +163,7 @@ def test_output_errors_are_distinguished(image, tmp_path, monkeypatch, number, m
     assert Journal.path_for(tmp_path / "out.ome.zarr").exists()
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="tells what a descriptor is by /proc")
 def test_pixels_are_synced_before_the_journal_record(image, tmp_path, monkeypatch):
     """The sync order is the chunk, its folder, and only then the journal record."""
     synced = []

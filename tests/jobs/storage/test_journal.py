@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import stat
 from collections.abc import Iterator
@@ -74,6 +73,8 @@ def raise_error(number: int) -> None:
 @contextmanager
 def file_size_limit(limit: int) -> Iterator[None]:
     """Let the system write the begin of what exceeds a limit, as on a nearly full disk."""
+    import resource  # not on Windows
+
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
