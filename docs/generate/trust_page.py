@@ -36,6 +36,8 @@ the worst result first. {summary}
   White noise needs no such decision. 0% where there was too little to measure on.
 - **treatment, measured noise**: what the program says of the image.
 
+Empty cells: the truth is not known, or there are too few pixels to judge.
+
 Definitions: [safety.py](../src/masked_denoiser/evaluation/safety/report.py) and
 [removed_structure.py](../src/masked_denoiser/evaluation/safety/removed_structure.py). The synthetic images are made by
 [synthetic.py](../src/masked_denoiser/evaluation/safety/synthetic.py) and
