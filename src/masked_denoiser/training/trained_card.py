@@ -48,7 +48,7 @@ def trained_card(
     return Card(
         name=name,
         architecture=replace(origin.architecture, attention_mask=recipe.inference_mask),
-        description=f"Trained from {origin.name} for {trained.best_step} steps on {images}: {_describe_way(recipe)}.",
+        description=f"Trained from {origin.name} for {trained.best_step} steps on {images}: {_describe_way(recipe)}",
         training=_record(trained, trainer, base),
         data=named + list(origin.data),
         licence=licence or Card.licence,
@@ -72,11 +72,12 @@ def check_licence(licence: str) -> None:
 
 
 def _describe_way(recipe: TrainingRecipe) -> str:
-    """Return what a network learned from."""
+    """Return what a network learned from, as the end of a sentence."""
+    noise = brief_noise(recipe.noise)
     return {
-        "clean": f"noise {brief_noise(recipe.noise)}",
-        "noisy": "noisy images without truth",
-        "pairs": "pairs",
+        "clean": f"noise {noise}{'' if noise.endswith('...') else '.'}",
+        "noisy": "noisy images without truth.",
+        "pairs": "pairs.",
     }[recipe.way]
 
 
