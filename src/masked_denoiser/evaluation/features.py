@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from masked_denoiser.errors import EvaluationError
 from masked_denoiser.evaluation.grid import centre_crop, noise_generator, read_8_bit
-from masked_denoiser.evaluation.image_files import shape_of_8_bit
+from masked_denoiser.evaluation.image_files import check_8_bit, shape_of
 from masked_denoiser.evaluation.metrics import to_8_bit
 from masked_denoiser.evaluation.plot import COLOURS, new_figure, save_figure
 from masked_denoiser.models.file import Model
@@ -161,7 +161,7 @@ def _by_position(output: Tensor) -> Features:
 
 
 def _check_side(path: Path, grid: int) -> None:
-    height, width, _ = shape_of_8_bit(path)
+    height, width, _ = shape_of(path, check_8_bit)
     if min(height, width) < grid:
         raise EvaluationError(f"{path} has {height} x {width} pixels; this model needs {grid} x {grid} or more")
 

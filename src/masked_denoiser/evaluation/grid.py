@@ -18,8 +18,8 @@ from masked_denoiser.evaluation.baselines import BASELINES, make_baseline
 from masked_denoiser.evaluation.image_files import (
     central_span,
     check_8_bit,
-    read_pixels,
-    shape_of_8_bit,
+    read_plane,
+    shape_of,
 )
 from masked_denoiser.evaluation.metrics import psnr, ssim, to_8_bit
 from masked_denoiser.images.open import open_image
@@ -135,7 +135,7 @@ def score_noise_grid(
     """
     recipes = {noise: parse_noise(noise) for noise in noises}
     for path in images:
-        shape_of_8_bit(path)
+        shape_of(path, check_8_bit)
     return _score_noises(denoisers, images, recipes, seed, lpips, crop)
 
 
@@ -197,9 +197,7 @@ def read_8_bit(path: Path) -> Image:
         EvaluationError: if the image is not a single 8-bit gray or RGB plane, or too small for SSIM.
         ImageError: if its pixels cannot be read.
     """
-    with open_image(path) as source:
-        shape = check_8_bit(source)
-        return read_pixels(source).reshape(shape)
+    return read_plane(path, check_8_bit)
 
 
 def _score(name: str, noise: str, image: str, out: Image, truth: Image, lpips: Distance | None) -> Score:

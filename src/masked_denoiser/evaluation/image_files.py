@@ -37,16 +37,6 @@ def check_pairs(noisy: Sequence[Path], clean: Sequence[Path], shape_of: Callable
             )
 
 
-def shape_of_8_bit(path: Path) -> tuple[int, ...]:
-    """Return the shape [H, W, 1 or 3] of a file, of which no pixel is read.
-
-    Raises:
-        EvaluationError: see `check_8_bit`.
-    """
-    with open_image(path) as source:
-        return check_8_bit(source)
-
-
 def check_8_bit(source: Source) -> tuple[int, ...]:
     """Return the shape [H, W, 1 or 3] of an image.
 
@@ -56,16 +46,6 @@ def check_8_bit(source: Source) -> tuple[int, ...]:
     if source.dtype != np.uint8:
         raise EvaluationError(f"{_described(source)}; give an 8-bit gray or RGB image of one plane")
     return check_plane(source)
-
-
-def shape_of_plane(path: Path) -> tuple[int, ...]:
-    """Return the shape [H, W, 1 or 3] of a file, of which no pixel is read.
-
-    Raises:
-        EvaluationError: see `check_plane`.
-    """
-    with open_image(path) as source:
-        return check_plane(source)
 
 
 def check_plane(source: Source) -> tuple[int, ...]:
@@ -84,6 +64,28 @@ def check_plane(source: Source) -> tuple[int, ...]:
             "larger image"
         )
     return height, width, samples
+
+
+def shape_of(path: Path, check: Callable[[Source], tuple[int, ...]] = check_plane) -> tuple[int, ...]:
+    """Return the shape [H, W, 1 or 3] of a file, of which no pixel is read.
+
+    Raises:
+        EvaluationError: if it does not pass the check.
+    """
+    with open_image(path) as source:
+        return check(source)
+
+
+def read_plane(path: Path, check: Callable[[Source], tuple[int, ...]] = check_plane) -> NDArray[Any]:
+    """Return the pixels [H, W, 1 or 3] of a file.
+
+    Raises:
+        EvaluationError: before a pixel is read, if it does not pass the check.
+        ImageError: if its pixels cannot be read.
+    """
+    with open_image(path) as source:
+        shape = check(source)
+        return read_pixels(source).reshape(shape)
 
 
 def _described(source: Source) -> str:

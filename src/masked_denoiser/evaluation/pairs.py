@@ -14,9 +14,8 @@ import numpy as np
 
 from masked_denoiser.errors import EvaluationError
 from masked_denoiser.evaluation.grid import MAX_PSNR, Distance, Score
-from masked_denoiser.evaluation.image_files import check_pairs, check_plane, read_pixels, shape_of_plane
+from masked_denoiser.evaluation.image_files import check_pairs, read_plane, shape_of
 from masked_denoiser.evaluation.metrics import psnr, ssim
-from masked_denoiser.images.open import open_image
 
 Image = np.ndarray[Any, np.dtype[Any]]
 
@@ -42,7 +41,7 @@ def score_pairs(
             numbers; later, if an image has NaN or the clean one is constant.
         ImageError: later, if the pixels of an image cannot be read.
     """
-    check_pairs(noisy, clean, shape_of_plane)
+    check_pairs(noisy, clean, shape_of)
     return _score_pairs(denoisers, noisy, clean, fit_gain, lpips)
 
 
@@ -54,7 +53,7 @@ def _score_pairs(
     lpips: Distance | None,
 ) -> Iterator[Score]:
     for pair in zip(noisy, clean, strict=True):
-        image, truth = map(_read_plane, pair)
+        image, truth = map(_read_finite, pair)
         is_8_bit = image.dtype == truth.dtype == np.uint8
         low, high = (0.0, 255.0) if is_8_bit else _range_of(truth, pair[1])
         expected = _to_unit(truth, low, high)
@@ -69,11 +68,9 @@ def _score_pairs(
             yield Score(name, "real", pair[0].name, pair[1].name, *measures)
 
 
-def _read_plane(path: Path) -> Image:
-    """Read an image as [H, W, 1 or 3]."""
-    with open_image(path) as source:
-        shape = check_plane(source)
-        pixels = read_pixels(source).reshape(shape)
+def _read_finite(path: Path) -> Image:
+    """Read an image as [H, W, 1 or 3]; raise EvaluationError if a pixel is not finite."""
+    pixels: Image = read_plane(path)
     if not np.isfinite(pixels).all():
         raise EvaluationError(f"{path} has NaN or infinite pixels, for which there are no scores; leave it out")
     return pixels

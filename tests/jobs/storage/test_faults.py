@@ -342,6 +342,8 @@ def test_images_of_other_programs_are_never_replaced(image, tmp_path, name):
             check_residual(output, source, [tmp_path / "out.ome.tif"], overwrite=True)
     with pytest.raises(JobError, match="exists; write elsewhere, or remove it yourself"):
         prepare(image, output)
+    with pytest.raises(JobError, match="was not written by this program"):
+        prepare(image, output, resume=True)
     assert contents(tmp_path) == before
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from masked_denoiser.errors import EvaluationError
 from masked_denoiser.evaluation.grid import centre_crop, make_noisy, read_8_bit
-from masked_denoiser.evaluation.image_files import check_pairs, read_pixels, shape_of_8_bit
+from masked_denoiser.evaluation.image_files import check_8_bit, check_pairs, read_pixels, shape_of
 from masked_denoiser.evaluation.safety.report import SafetyCase
 from masked_denoiser.images.open import open_image
 from masked_denoiser.noise.synthetic.parse import parse_noise
@@ -58,7 +58,7 @@ def cases_with_noise(paths: Sequence[Path], noises: Sequence[str], seed: int = 0
     """
     recipes = {noise: parse_noise(noise) for noise in noises}
     for path in paths:
-        shape_of_8_bit(path)
+        shape_of(path, check_8_bit)
     cases: list[SafetyCase] = []
     for number, path in enumerate(paths):
         truth = centre_crop(read_8_bit(path), crop)

@@ -110,7 +110,8 @@ def check_existing(path: Path, source: Source, job_has_std: bool, resume: bool, 
 
 
 def _check_marked_complete(path: Path) -> None:
-    """Raise a JobError for an output without a journal that is not known to be complete."""
+    """Raise a JobError for an output without a journal that is of another program, or not known to be complete."""
+    check_own_output(path)
     if reason := incompleteness(path, read_attributes(path)):
         raise JobError(
             f"{path} is of unknown completeness and has no journal, so it cannot be resumed: {reason}; write "
