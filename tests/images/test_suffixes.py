@@ -45,7 +45,7 @@ def test_manifest_page_and_dialog_agree_with_the_table() -> None:
     assert sorted(shown) == sorted({f"*.{suffix.rpartition('.')[2]}" for suffix in FILE_SUFFIXES})
 
 
-_WITH_READERS_OF_THEIR_OWN = (".bmp", ".gif", ".npy", ".npz", ".zip", ".ozx")
+_WITH_READERS_OF_THEIR_OWN = (".companion.ome", ".bmp", ".gif", ".npy", ".npz", ".zip", ".ozx")
 _OF_TIFF_ZARR_OR_PICTURES = [
     suffix
     for each in FORMATS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.locator import join_locator, matches, split_locator
+from masked_denoiser.images.locator import join_locator, matches, natural_order, split_locator
 from masked_denoiser.images.readers.medical.folders import is_dicom_file, is_dicom_folder, nested_series
 from masked_denoiser.images.readers.registry import find_reader
 from masked_denoiser.images.readers.signatures import read_head
@@ -52,7 +52,15 @@ def find_images(inputs: Sequence[str], reader: str = "") -> list[str]:
     for text in inputs:
         for image in _expand(text, plugin):
             images.setdefault(image if is_address(image) else _identity_of(image), image)
-    return list(images.values())
+    return _omit_set_members(list(images.values())) if plugin is None else list(images.values())
+
+
+def _omit_set_members(images: list[str]) -> list[str]:
+    if len(images) < 2 or not any(".ome" in suffix_of(image) for image in images):
+        return images
+    from masked_denoiser.images.readers.tiff.ome.sets import omit_set_members
+
+    return omit_set_members(images)
 
 
 def _identity_of(image: str) -> str:
@@ -155,7 +163,7 @@ def _list_parts(path: Path) -> list[str]:
     reader = find_reader(path)
     if reader is not None and reader.is_installed:
         return reader.list_parts(path)
-    if suffix_of(path.name).lower().startswith(".ome."):  # positions; other TIFFs have copies of one image
+    if ".ome" in suffix_of(path.name).lower():  # positions; other TIFFs have copies of one image
         from masked_denoiser.images.readers.tiff.reader import list_positions
 
         return list_positions(path)
@@ -197,16 +205,6 @@ def _matches(pattern: Path) -> list[Path]:
     return [Path(path) for path in sorted(matches(pattern), key=natural_order)]
 
 
-def natural_order(path: str | Path) -> tuple[list[int | str], str]:
-    """Return the key that sorts paths with numbers by their values, so that `cell2_truth` precedes `cell10_truth`.
-
-    Pairs of images in two folders, such as `cell2` and `cell2_truth`, have the same order by it.
-    """
-    parts: list[int | str] = [*re.split(r"([0-9]+)", str(path).casefold())]
-    parts[1::2] = map(int, parts[1::2])
-    return parts, str(path)
-
-
 def images_in(folder: Path, reader: str = "") -> list[str]:
     """Return the images directly in a folder, in `natural_order`.
 
@@ -225,7 +223,7 @@ def images_in(folder: Path, reader: str = "") -> list[str]:
         known = ", ".join(last_parts(IMAGE_SUFFIXES))
         others = "".join(f"; {note}" for note in skipped_files([folder])) + _nested_note(folder)
         raise ImageError(f"folder {folder} holds no images; supported suffixes: {known}{others}")
-    return [part for path in images for part in _parts_of(path)]
+    return _omit_set_members([part for path in images for part in _parts_of(path)])
 
 
 def _nested_note(folder: Path) -> str:

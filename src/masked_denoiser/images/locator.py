@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,3 +55,13 @@ def _parts_match(parts: Sequence[str], patterns: Sequence[str]) -> bool:
     if patterns[0] == "**":
         return _parts_match(parts, patterns[1:]) or _parts_match(parts[1:], patterns)
     return fnmatch.fnmatch(parts[0], patterns[0]) and _parts_match(parts[1:], patterns[1:])
+
+
+def natural_order(path: str | Path) -> tuple[list[int | str], str]:
+    """Return the key that sorts paths with numbers by their values, so that `cell2_truth` precedes `cell10_truth`.
+
+    Pairs of images in two folders, such as `cell2` and `cell2_truth`, have the same order by it.
+    """
+    parts: list[int | str] = [*re.split(r"([0-9]+)", str(path).casefold())]
+    parts[1::2] = map(int, parts[1::2])
+    return parts, str(path)

@@ -45,6 +45,7 @@ FORMATS = (
     ),
     FileFormat("BigTIFF", (".btf", ".tf8", ".tf2"), "SubIFDs", _TAGS),
     FileFormat("OME-TIFF", (".ome.tif", ".ome.tiff", ".ome.btf", ".ome.tf8", ".ome.tf2"), "SubIFDs", "OME-XML"),
+    FileFormat("OME-XML that describes a set of OME-TIFF", (".companion.ome",), "SubIFDs", "OME-XML"),
     FileFormat("Aperio SVS", (".svs",), "yes", "`MPP`"),
     FileFormat("Hamamatsu NDPI", (".ndpi",), "yes", _TAGS),
     FileFormat("Leica SCN", (".scn",), "yes", "size of the view in nanometers"),

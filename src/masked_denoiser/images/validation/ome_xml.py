@@ -17,7 +17,7 @@ from masked_denoiser.images.zarr_files import OWN_ATTRIBUTE
 from masked_denoiser.plain_json import parse_json
 
 #: The longest known OME-XML describes plates of some thousand images.
-_MAX_XML_BYTES = 256 * 2**20
+MAX_XML_BYTES = 256 * 2**20
 _MAX_MODULO_POSITIONS = 1_000_000
 
 
@@ -58,7 +58,7 @@ def check_ome_xml(text: str, name: str, area_of: Callable[[int], int]) -> None:
         ImageError: if it is broken or too long, declares entities or too many planes, or names a file outside the
             folder of the image. Links in that folder are followed, as only the user can have created them.
     """
-    check_length(len(text), _MAX_XML_BYTES, "bytes of OME-XML", name)
+    check_length(len(text), MAX_XML_BYTES, "bytes of OME-XML", name)
     check_no_doctype(text, name)
     try:
         root = ElementTree.fromstring(text)
@@ -69,9 +69,9 @@ def check_ome_xml(text: str, name: str, area_of: Callable[[int], int]) -> None:
         if kind == "Pixels":
             _check_planes(element, name, area_of)
         elif kind in ("UUID", "MetadataFile", "BinaryFile"):
-            _check_file_name(element.get("FileName", ""), name)
+            check_file_name(element.get("FileName", ""), name)
         elif kind == "BinaryOnly":
-            _check_file_name(element.get("MetadataFile", ""), name)
+            check_file_name(element.get("MetadataFile", ""), name)
         elif kind.startswith("ModuloAlong"):
             _check_modulo(element, name)
 
@@ -106,8 +106,12 @@ def _integer(element: ElementTree.Element, key: str, name: str, default: int | N
         raise ImageError(f"{name}: its OME-XML says {key}={text!r:.60}; copy or export it again") from error
 
 
-def _check_file_name(file: str, name: str) -> None:
-    """Refuse absolute and parent paths of any operating system, as the file may come from another one."""
+def check_file_name(file: str, name: str) -> None:
+    """Refuse absolute and parent paths of any operating system, as the file may come from another one.
+
+    Raises:
+        ImageError: if a file name in the OME-XML of an image is such a path.
+    """
     for path in (PurePosixPath(file), PureWindowsPath(file)):
         if path.is_absolute() or path.anchor or ".." in path.parts or "\0" in file:
             raise ImageError(

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from masked_denoiser.errors import ImageError
+from masked_denoiser.images.discovery import find_images, images_in
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.writers.output_path import check_output
 
@@ -84,7 +85,76 @@ def test_file_that_another_one_describes(tmp_path: Path) -> None:
             tif.write(page, description=None if number else xml, metadata=None, resolution=(2e4, 2e4), resolutionunit=3)
     with open_image(tmp_path / "a.ome.tif") as source:
         assert (source.shape, source.pixel_size) == ((6, 64, 80), {"Y": 0.5, "X": 0.5})
-        assert any("set.companion.ome, which is not read" in note for note in source.notes)
+        assert any("set.companion.ome, which is not in its folder" in note for note in source.notes)
+
+
+def write_described_set(folder: Path, images: str, sides: tuple[int, ...], metadata: str) -> None:
+    """Write files of one page each whose OME-XML only names another file."""
+    for number, side in enumerate(sides):
+        binary_only = f'<BinaryOnly MetadataFile="{metadata}" UUID="urn:uuid:set"/>'
+        xml = f'<OME xmlns="{SCHEMA}" UUID="urn:uuid:{number}">{binary_only}</OME>'
+        if f"{number}.ome.tif" == metadata:
+            xml = f'<OME xmlns="{SCHEMA}" UUID="urn:uuid:{number}">{images}</OME>'
+        pixels = np.full((side, side), number, np.uint16)
+        tifffile.imwrite(folder / f"{number}.ome.tif", pixels, description=xml.encode(), metadata=None)
+    if metadata.endswith(".companion.ome"):
+        (folder / metadata).write_text(f'<OME xmlns="{SCHEMA}" UUID="urn:uuid:set">{images}</OME>')
+
+
+@pytest.mark.parametrize("metadata", ["set.companion.ome", "0.ome.tif"])
+def test_files_are_opened_as_the_file_with_their_metadata_describes_them(metadata: str, tmp_path: Path) -> None:
+    write_described_set(tmp_path, describe(0, planes=2), (64, 64), metadata)
+    files = {tmp_path / name for name in ("0.ome.tif", "1.ome.tif", metadata)}
+    for path in files:
+        with open_image(path) as source:
+            assert (source.shape, source.axes, source.notes) == ((2, 64, 64), "ZYX", ())
+            assert (source.pixel_size, source.channel_names) == ({"Y": 1, "X": 1}, ("dye 0",))
+            assert np.asarray(source.data[:]).mean(axis=(1, 2)).tolist() == [0, 1]
+            assert {*source.inputs} == files
+            for file in (file for file in files if file.suffix == ".tif"):
+                with pytest.raises(ImageError, match="is, holds or lies in the input"):
+                    check_output(file, source)
+
+
+def test_companion_stands_for_all_images_of_its_files(tmp_path: Path) -> None:
+    """Images of one size, one in each file; each is named once."""
+    images = "".join(describe(number) for number in range(3)).replace('"96"', '"64"').replace('"80"', '"64"')
+    for number in range(3):
+        images = images.replace('Name="position"', f'Name="well {number}"', 1)
+    write_described_set(tmp_path, images, (64, 64, 64), "set.companion.ome")
+    companion = tmp_path / "set.companion.ome"
+    expected = [f"{companion}::well {number}" for number in range(3)]
+    assert find_images([str(tmp_path)]) == find_images([f"{tmp_path}/*"]) == expected
+    assert find_images([str(path) for path in tmp_path.iterdir()]) == expected
+    for number, image in enumerate(expected):
+        with open_image(image) as source:
+            assert (source.channel_names, source.notes) == ((f"dye {number}",), ())
+            assert (np.asarray(source.data[:]) == number).all()
+    companion.unlink()
+    assert find_images([str(tmp_path)]) == [f"{tmp_path}/{number}.ome.tif" for number in range(3)]
+
+
+def test_image_in_several_files_is_one_image_of_a_folder(tmp_path: Path) -> None:
+    write_set(tmp_path, describe(0, planes=3), (64, 64, 64))
+    files = [f"{tmp_path}/{number}.ome.tif" for number in range(3)]
+    assert find_images([str(tmp_path)]) == find_images(files) == images_in(tmp_path) == files[:1]
+    assert find_images(files[1:]) == files[1:]  # the first is not requested
+    assert find_images(files[2:]) == files[2:]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<OME><Image>", r"set\.companion\.ome: its OME-XML is broken"),
+        ('<!DOCTYPE x [<!ENTITY a "b">]><OME/>', "declares entities"),
+        (f'<OME xmlns="{SCHEMA}"/>', "none of the files that it describes is in its folder"),
+        (f'<OME xmlns="{SCHEMA}">{describe(0).replace("0.ome.tif", "../0.ome.tif")}</OME>', "outside its folder"),
+    ],
+)
+def test_broken_companion_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "set.companion.ome").write_text(text)
+    with pytest.raises(ImageError, match=message):
+        open_image(tmp_path / "set.companion.ome")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from tifffile import PHOTOMETRIC, TiffFile, TiffPageSeries
 from masked_denoiser.images.readers.tiff import microscopes
 from masked_denoiser.images.readers.tiff.calibration import Calibration
 from masked_denoiser.images.readers.tiff.imagej import read_imagej
-from masked_denoiser.images.readers.tiff.ome import metadata_elsewhere, read_ome
+from masked_denoiser.images.readers.tiff.ome.calibration import read_ome
+from masked_denoiser.images.readers.tiff.ome.sets import missing_metadata_note
 from masked_denoiser.images.readers.tiff.slides import from_aperio, from_leica, from_perkin_elmer, from_ventana
 
 _INCH_UNIT, _CENTIMETER_UNIT = 2, 3
@@ -34,10 +35,10 @@ _MICROSCOPES: dict[str, Callable[[Mapping[str, Any]], Calibration]] = {
 def read_calibration(tif: TiffFile, series: TiffPageSeries) -> Calibration:
     """Return the calibration of the full-resolution pixels of a series."""
     if tif.is_ome and tif.ome_metadata:
-        if not (elsewhere := metadata_elsewhere(tif.ome_metadata)):
+        if not (missing := missing_metadata_note(tif)):
             return read_ome(tif, series)
         resolution = _from_resolution(int(series.keyframe.resolutionunit), *_pixels_per_unit(series.keyframe))
-        return replace(resolution, notes=(elsewhere,))
+        return replace(resolution, notes=(missing,))
     if tif.is_imagej and tif.imagej_metadata:
         page = series.keyframe
         inverted = page.photometric == PHOTOMETRIC.MINISWHITE and 262 in page.tags

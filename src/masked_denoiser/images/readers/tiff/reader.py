@@ -31,11 +31,12 @@ from masked_denoiser.images.readers.orientation import (
 from masked_denoiser.images.readers.tiff.calibration import Calibration
 from masked_denoiser.images.readers.tiff.colour import read_colour
 from masked_denoiser.images.readers.tiff.metadata import read_calibration
+from masked_denoiser.images.readers.tiff.ome.sets import further_files, open_tiff
 from masked_denoiser.images.readers.tiff.pixels import cache_note, open_levels
-from masked_denoiser.images.readers.tiff.series import choose_series, other_files, positions, undeclared_pages_note
+from masked_denoiser.images.readers.tiff.series import choose_series, positions, undeclared_pages_note
 from masked_denoiser.images.source import AXES
 from masked_denoiser.images.validation.ome_xml import own_attributes_in
-from masked_denoiser.images.validation.tiff import check_complete, check_xml, missing_pages_note
+from masked_denoiser.images.validation.tiff import check_complete, missing_pages_note
 
 _UNSTITCHED = "tiles may overlap at seams: they are placed side by side, as the scanner stored them"
 _EXCHANGED = str.maketrans("YX", "XY")
@@ -58,8 +59,7 @@ def read_tiff(path: Path, part: str = "") -> ReaderResult:
             that cannot be converted.
     """
     with _wrap_tiff_errors(path), ExitStack() as stack:
-        tif = stack.enter_context(TiffFile(path))
-        check_xml(tif, path)
+        tif = stack.enter_context(open_tiff(path))
         series, notes = choose_series(tif, path, part)
         found = _describe(tif, series, path, notes, stack)
         return replace(found, closer=stack.pop_all().close)
@@ -71,8 +71,7 @@ def list_positions(path: Path) -> list[str]:
     Raises:
         ImageError: see `read_tiff`.
     """
-    with _wrap_tiff_errors(path), TiffFile(path) as tif:
-        check_xml(tif, path)
+    with _wrap_tiff_errors(path), open_tiff(path) as tif:
         # Listing the images of a set would open all of its files, for each of them.
         several = len(re.findall(r"<(?:\w+:)?Image[ >]", tif.ome_metadata or "")) > 1
         return positions(tif, path) if several else []
@@ -147,7 +146,7 @@ def _describe(
         channel_colours=calibration.channel_colours or ((colour.channel_colour,) if colour.channel_colour else ()),
         windows=calibration.windows,
         path=path,
-        inputs=other_files(tif, series),
+        inputs=further_files(tif, series, path),
         fill_values=_fill_values(levels[0]),
         alpha=colour.alpha,
         value_calibration=calibration.value_calibration,

@@ -9,6 +9,7 @@ from tifffile import TiffFile, TiffPageSeries
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.readers.registry import one_part
+from masked_denoiser.images.readers.tiff.ome.sets import is_companion
 
 _ASSOCIATED_IMAGES = {"label", "macro", "map", "thumbnail", "overview"}
 
@@ -34,7 +35,7 @@ def choose_series(tif: TiffFile, path: Path, part: str = "") -> tuple[TiffPageSe
     others = [_described(s, complete, path) for s in listed if s is not largest]
     file = largest.keyframe.parent.filename
     is_stored = _has_pages_in(tif, largest)
-    elsewhere = () if is_stored else (f"it has no pixels of its own; those of {file} are read",)
+    elsewhere = () if is_stored or is_companion(path) else (f"it has no pixels of its own; those of {file} are read",)
     if part or not others:
         return largest, elsewhere
     opened = f"image {listed.index(largest) + 1} of {len(listed)} was opened; omitted: {', '.join(others)}"
@@ -93,7 +94,7 @@ def _has_pages_in(tif: TiffFile, series: TiffPageSeries) -> bool:
 
 def undeclared_pages_note(tif: TiffFile, series: TiffPageSeries) -> tuple[str, ...]:
     """Return a note on pages that are in the file but not in its OME-XML, as after an edited or aborted acquisition."""
-    if series.kind != "ome":
+    if series.kind != "ome" or not _has_pages_in(tif, series):
         return ()
     pages = [page for one in tif.series for level in one.levels for page in level.pages if page is not None]
     declared = {page.offset for page in pages if page.parent is tif}
@@ -102,9 +103,3 @@ def undeclared_pages_note(tif: TiffFile, series: TiffPageSeries) -> tuple[str, .
     if not omitted:
         return ()
     return (f"{omitted} of {count} pages of the file are not declared in its OME-XML and are omitted",)
-
-
-def other_files(tif: TiffFile, series: TiffPageSeries) -> tuple[Path, ...]:
-    """Return the files other than the opened one that pixels of a series are in, as of a set of OME-TIFF."""
-    pages = (page for level in series.levels for page in level.pages if page is not None)
-    return tuple(sorted({Path(page.parent.filehandle.path) for page in pages if page.parent is not tif}))

@@ -14,7 +14,6 @@ from masked_denoiser.images.metadata.own_attributes import stored_origin
 from masked_denoiser.images.metadata.units import conversion, unit_name
 from masked_denoiser.images.readers.tiff.calibration import Calibration, parse_xml
 from masked_denoiser.images.validation.ome_xml import own_attributes_in
-from masked_denoiser.messages import clean_text
 
 #: Default unit of a position in OME-XML.
 _NO_UNIT = "reference frame"
@@ -42,18 +41,6 @@ def read_ome(tif: TiffFile, series: TiffPageSeries) -> Calibration:
         _colours(channel.get("Color") for channel in channels),
         notes=notes,
         origin=stored_origin(own) if own else _positions(pixels, units),
-    )
-
-
-def metadata_elsewhere(text: str) -> str:
-    """Return a note if the OME-XML of a file only names the file that describes it; "" for other OME-XML."""
-    binary_only = parse_xml(text).find("{*}BinaryOnly")
-    if binary_only is None:
-        return ""
-    named = clean_text(binary_only.get("MetadataFile", "another file"))
-    return (
-        f"its axes and channels are described in {named}, which is not read, so that its pages are one axis; convert "
-        "the set to a single OME-TIFF, such as with bfconvert"
     )
 
 

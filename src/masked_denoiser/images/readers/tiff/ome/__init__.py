@@ -1,0 +1,1 @@
+"""OME-TIFF: metadata in OME-XML, and images in sets of files."""
