@@ -238,7 +238,12 @@ class FineTuneDock(TaskDock):
         }
         connect_buttons(actions)
         self.supervision.currentIndexChanged.connect(self._supervision_changed)
-        for signal in (self.noise.changed, self.images.changed, self.region.currentIndexChanged):
+        for signal in (
+            self.noise.changed,
+            self.images.changed,
+            self.region.currentIndexChanged,
+            self.model.currentIndexChanged,
+        ):
             signal.connect(self._schedule_noise_preview)
         self._preview_timer.timeout.connect(self._update_noise_preview)
         self._stop_with_application()

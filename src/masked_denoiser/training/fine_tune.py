@@ -164,6 +164,11 @@ def _was_trained_with_masks(card: Card) -> bool:
     return bool(recipes) and bool(recipes[-1].get("masked_patches", 1.0) >= _MIN_MASKED_PATCHES)
 
 
+def inherited_noise(card: Card) -> str:
+    """Return the noise recipe with which a model is fine-tuned on clean images by default."""
+    return str(_trained_noise(card).get("noise", FINE_TUNE.noise))
+
+
 def _trained_noise(card: Card) -> dict[str, Any]:
     """Return `noise` and `unseen` of the last training that added noise; nothing if the card names no valid noise."""
     for recipe in _recipes(card):

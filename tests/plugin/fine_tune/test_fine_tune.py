@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,6 +14,7 @@ from qtpy.QtCore import Qt
 from skimage.data import immunohistochemistry
 
 from masked_denoiser.errors import FormError
+from masked_denoiser.models.catalogue import load_model
 from masked_denoiser.models.file import read_card
 from masked_denoiser.plugin.denoise.results.result_layers import ResultLayers
 from masked_denoiser.plugin.denoise.task import LayerUpdate
@@ -158,6 +160,32 @@ def test_noise_is_previewed_on_image_patch(viewer, open_tune, qtbot, tissue):
     wait_until_idle(dock, qtbot)
     assert "Error: noise recipe, character" in dock.messages.toPlainText()
     assert dock.start_button.isEnabled()
+
+
+def test_default_noise_is_that_of_the_training_of_the_model(viewer, open_tune, qtbot, tissue, models):
+    model = load_model("tiny-rgb")
+    training = {"recipe": {"noise": "speckle(variance=0.3)", "steps": 7}}
+    card = replace(model.card, name="loud", training=training)
+    replace(model, card=card).save(models / "loud.safetensors")
+    viewer.add_image(tissue, name="tissue")
+    dock = open_tune()
+    assert (dock.form().noise, dock.noise.family.currentText()) == ("", "as the model was trained")
+    qtbot.waitUntil(dock.noise_picture.isVisible, timeout=TIMEOUT)
+    before = dock.noise_picture.pixmap().toImage()
+    dock.model.setCurrentText("loud")
+    qtbot.waitUntil(lambda: dock.noise_picture.pixmap().toImage() != before, timeout=TIMEOUT)
+    wait_until_idle(dock, qtbot)
+    dock.noise.family.setCurrentText("none")
+    assert dock.form().settings()["noise"] == "none"
+    dock.noise.recipe.selectAll()
+    qtbot.keyClick(dock.noise.recipe, Qt.Key.Key_Backspace)
+    assert (dock.form().noise, dock.noise.problem.text()) == ("", "")
+    dock.start_button.click()
+    wait_until_idle(dock, qtbot)
+    assert "Done: 4 steps." in dock.messages.toPlainText()
+    recipe = RunFolder(models.parent / "training" / "tissue-tuned").recipe()
+    assert recipe is not None
+    assert recipe.noise == "speckle(variance=0.3)"
 
 
 def test_stop_and_continue(viewer, open_tune, qtbot, tissue):

@@ -36,7 +36,7 @@ class FineTuneForm:
     Attributes:
         supervision: kind of the training images.
         model: name of the model to fine-tune; "auto" for the default for the first image.
-        noise: a noise recipe.
+        noise: a noise recipe; "" for that with which the model was trained.
         name: name of the new model.
         input_mask, attention_mask: whether these masks are used, if the model was trained with them.
         steps, batch, rate, patch: steps, patches per step (0 chooses by the device), learning rate, and side of the
@@ -47,7 +47,7 @@ class FineTuneForm:
 
     supervision: Supervision = "clean"
     model: str = ""
-    noise: str = "gaussian(sigma=15)"
+    noise: str = ""
     name: str = ""
     input_mask: bool = True
     attention_mask: bool = True
@@ -60,8 +60,10 @@ class FineTuneForm:
 
     def settings(self) -> dict[str, Any]:
         """Return the fields of the training recipe that the form sets."""
-        values: dict[str, Any] = {"way": self.supervision, "noise": self.noise, "patch": self.patch}
+        values: dict[str, Any] = {"way": self.supervision, "patch": self.patch}
         values |= {"steps": self.steps, "rate": self.rate}
+        if self.noise.strip():
+            values["noise"] = self.noise
         if self.batch:
             values["batch"] = self.batch
         if not self.input_mask:

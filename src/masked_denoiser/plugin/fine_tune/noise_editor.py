@@ -10,6 +10,8 @@ from superqt import QLabeledDoubleRangeSlider
 from masked_denoiser.errors import MaskedDenoiserError
 from masked_denoiser.plugin.shared.widgets.form_widgets import combo
 
+#: First entry of the menu, with no recipe.
+_INHERITED = "as the model was trained"
 #: Last entry of the menu, for a recipe that was typed.
 _CUSTOM = "custom recipe"
 
@@ -17,7 +19,8 @@ _CUSTOM = "custom recipe"
 class NoiseEditor(QWidget):
     """Editor of a noise recipe: a menu of families, a range slider for each parameter, and the recipe as text.
 
-    Separate handles of a slider make a range, from which each patch draws a value; equal ones make a constant.
+    Separate handles of a slider make a range, from which each patch draws a value; equal ones make a constant. No text
+    stands for the noise with which the model was trained.
     """
 
     #: Emitted when the recipe has changed and is valid.
@@ -25,7 +28,8 @@ class NoiseEditor(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.family, self.recipe, self.problem = combo([]), QLineEdit("gaussian(sigma=15)"), QLabel()
+        self.family, self.recipe, self.problem = combo([]), QLineEdit(), QLabel()
+        self.recipe.setPlaceholderText("the noise of the model's own training")
         self.recipe.setToolTip(
             "Noise added to each patch, such as poisson(alpha=2) + correlated(sigma=20), gaussian(sigma=0..50) for a "
             "range, or one_of(gaussian, none). `masked-denoiser noise list` lists all."
@@ -53,12 +57,11 @@ class NoiseEditor(QWidget):
 
         self._loaded = True
         self.family.blockSignals(True)
-        self.family.addItems([*FAMILIES, _CUSTOM])
-        for number, family in enumerate(FAMILIES.values()):
-            self.family.setItemData(number, family.description, Qt.ItemDataRole.ToolTipRole)
-        self.family.setCurrentText("gaussian")
+        self.family.addItems([_INHERITED, *FAMILIES, _CUSTOM])
+        tooltip = "A model for many kinds of noise remains one; other noise makes it better at that noise only"
+        for number, text in enumerate([tooltip, *(family.description for family in FAMILIES.values())]):
+            self.family.setItemData(number, text, Qt.ItemDataRole.ToolTipRole)
         self.family.blockSignals(False)
-        self._make_sliders("gaussian")
 
     def sliders(self) -> dict[str, QLabeledDoubleRangeSlider]:
         """Return the sliders by name of their parameter."""
@@ -73,6 +76,10 @@ class NoiseEditor(QWidget):
         if family == _CUSTOM:
             self._clear()
             self.recipe.setFocus()
+            return
+        if family == _INHERITED:
+            self._clear()
+            self._show_recipe("")
             return
         self._make_sliders(family)
         self._slider_moved()
@@ -100,7 +107,10 @@ class NoiseEditor(QWidget):
     def _slider_moved(self, _value: object = None) -> None:
         values = [f"{name}={_format_range(*slider.value())}" for name, slider in self.sliders().items()]
         family = self.family.currentText()
-        self.recipe.setText(f"{family}({', '.join(values)})" if values else family)
+        self._show_recipe(f"{family}({', '.join(values)})" if values else family)
+
+    def _show_recipe(self, recipe: str) -> None:
+        self.recipe.setText(recipe)
         self.show_problem("")
         self.changed.emit()
 
@@ -109,11 +119,12 @@ class NoiseEditor(QWidget):
         from masked_denoiser.noise.synthetic.parse import parse_noise
 
         self.family.blockSignals(True)
-        self.family.setCurrentText(_CUSTOM)
+        self.family.setCurrentText(_CUSTOM if text.strip() else _INHERITED)
         self.family.blockSignals(False)
         self._clear()
         try:
-            parse_noise(text)
+            if text.strip():
+                parse_noise(text)
         except MaskedDenoiserError as error:
             self.show_problem(str(error))
             return

@@ -59,7 +59,7 @@ class NoisePreviewer:
             self._view.show_noise(None, "")
             return
         centre = next((middle(rectangle) for boxes in regions for rectangle in boxes), None)
-        self._runner.start(partial(tasks.preview_noise, image, centre, form.noise))
+        self._runner.start(partial(tasks.preview_noise, image, centre, form.noise, form.model))
         self._view.start_polling()
 
     def process_events(self) -> None:

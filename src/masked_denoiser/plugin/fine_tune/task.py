@@ -192,18 +192,20 @@ def _noisy_image(request: FineTuneRequest, cancel: threading.Event) -> str:
 
 
 def preview_noise(
-    image: Source | Path, centre: tuple[int, int] | None, noise: str, cancel: threading.Event
+    image: Source | Path, centre: tuple[int, int] | None, noise: str, model: str, cancel: threading.Event
 ) -> Iterator[Any]:
     """Yield a `NoisePreview` of a noise recipe on a patch of an image.
 
     Args:
         image: a layer as a source, a file, or a folder, of which the first image is used.
         centre: row and column of the centre of the patch; None for the centre of the image.
-        noise: a noise recipe.
+        noise: a noise recipe; "" for that with which the model was trained.
+        model: name of the model to fine-tune, or "auto".
         cancel: ignored, since a patch takes little time.
 
     Raises:
         RecipeError: if the recipe does not parse.
+        ModelError: if there is no such model.
     """
     import torch
 
@@ -212,14 +214,22 @@ def preview_noise(
     from masked_denoiser.noise.synthetic.recipe import TYPICAL_DISTINCT_VALUES, add_noise
     from masked_denoiser.training.data.dataset import first_input, open_images
 
-    recipe = parse_noise(noise)
     with ExitStack() as files:
         source = image if isinstance(image, Source) else open_images(first_input([image]), files)[0]
+        recipe = parse_noise(noise.strip() or _inherited_noise(model, source.rgb))
         patch = _read_patch(source, centre)
     generator = torch.Generator().manual_seed(0)
     clean = torch.from_numpy(patch.copy())[None]
     noisy = add_noise(clean, recipe, generator, distinct=TYPICAL_DISTINCT_VALUES)[0].numpy()
     yield NoisePreview(side_by_side([[patch, noisy]]))
+
+
+def _inherited_noise(model: str, rgb: bool) -> str:
+    from masked_denoiser.models.catalogue import find_model, resolve_auto
+    from masked_denoiser.models.file import read_card
+    from masked_denoiser.training.fine_tune import inherited_noise
+
+    return inherited_noise(read_card(find_model(resolve_auto(model, rgb))))
 
 
 def _read_patch(
