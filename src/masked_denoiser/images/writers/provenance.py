@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import zarr
 from tifffile import TiffFile, TiffFileError
-from zarr.errors import BaseZarrError
 
 from masked_denoiser.errors import ImageError
 from masked_denoiser.images.source import DECODER_ERRORS
@@ -22,7 +20,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
     """Return the attributes of an output; {} for other files, images without attributes, and missing libraries."""
     try:
         attributes = _read(path)
-    except (*DECODER_ERRORS, OSError, ElementTree.ParseError, BaseZarrError, TiffFileError, ImageError):
+    except (*DECODER_ERRORS, OSError, ElementTree.ParseError, TiffFileError, ImageError):
         return {}
     except ImportError:  # of the library of a format, without which it cannot be written either
         return {}
@@ -45,7 +43,13 @@ def _read(path: Path) -> Any:
 
 
 def _from_zarr(path: Path) -> Any:
-    return zarr.open_group(path, mode="r").attrs.asdict().get(OWN_ATTRIBUTE)
+    import zarr  # not for jobs without files, as its import takes a tenth of the time to their first result
+    from zarr.errors import BaseZarrError
+
+    try:
+        return zarr.open_group(path, mode="r").attrs.asdict().get(OWN_ATTRIBUTE)
+    except BaseZarrError as error:
+        raise ImageError(f"{path}: cannot be read as zarr ({str(error)[:100]}); copy or write it again") from error
 
 
 def _from_tiff(path: Path) -> Any:

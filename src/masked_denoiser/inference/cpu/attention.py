@@ -15,7 +15,7 @@ So exponentials are computed for the kept queries only, over the kept keys and o
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (torch's own name)
 
 from masked_denoiser.inference.cpu.kernels import PackedLinear
@@ -90,10 +90,8 @@ class MaskedAttention:
         zero = torch.stack([zero_k, zero_q]) * scale  # multiplied with q, k
         extra_weight = torch.einsum("phd,phdc->phc", zero, weight[: 2 * embed].view(2, heads, -1, embed)).flatten(0, 1)
         extra_bias = (zero * bias[: 2 * embed].view(2, heads, -1)).sum(dim=-1).flatten()
-        layer = nn.Linear(embed, 3 * embed + 2 * heads, device="meta", dtype=torch.float32).to_empty(device="cpu")
-        layer.weight.copy_(torch.cat([weight, extra_weight]))
-        layer.bias.copy_(torch.cat([bias, extra_bias]))
-        self._qkv = PackedLinear(layer, dtype, rows)
+        weights, biases = torch.cat([weight, extra_weight]), torch.cat([bias.detach(), extra_bias])
+        self._qkv = PackedLinear(weights, biases, dtype, rows)
         # The last row of each head is 1 after the division, so it can carry the bias of the projection.
         shared_bias = attn.proj.bias.detach()[:, None, None].expand(-1, heads, 1) / heads
         proj = torch.cat([attn.proj.weight.detach().view(embed, heads, -1), shared_bias], dim=2)

@@ -65,15 +65,19 @@ class PackedLinear:
     """Linear layer with fused pointwise operations, on [N, C].
 
     Args:
-        linear: layer whose weights are copied.
+        weight, bias: of the layer, which are copied.
         dtype: of weights, inputs and results.
         rows: typical number of rows, for which the weights are arranged; others are permitted.
     """
 
-    def __init__(self, linear: nn.Linear, dtype: torch.dtype, rows: int) -> None:
-        weight = linear.weight.detach().to(dtype).contiguous()
-        self._weight: Tensor = _OPERATORS._reorder_linear_weight(weight, rows)
-        self._bias = None if linear.bias is None else linear.bias.detach().to(dtype)
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, rows: int) -> None:
+        self._weight: Tensor = _OPERATORS._reorder_linear_weight(weight.detach().to(dtype).contiguous(), rows)
+        self._bias = None if bias is None else bias.detach().to(dtype)
+
+    @classmethod
+    def of(cls, linear: nn.Linear, dtype: torch.dtype, rows: int) -> PackedLinear:
+        """Return a copy of a layer, for the same arguments as above."""
+        return cls(linear.weight, linear.bias, dtype, rows)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the layer's result."""
@@ -128,7 +132,7 @@ def _conv_differences(conv: nn.Conv2d, x: Tensor, dtype: torch.dtype) -> list[fl
 
 
 def _linear_differences(linear: nn.Linear, x: Tensor, dtype: torch.dtype) -> list[float]:
-    packed, plain = PackedLinear(linear, dtype, len(x)), linear(x.float())
+    packed, plain = PackedLinear.of(linear, dtype, len(x)), linear(x.float())
     return [
         _difference(packed(x), plain),
         _difference(packed.gelu(x), F.gelu(plain)),

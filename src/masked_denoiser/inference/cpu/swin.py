@@ -55,8 +55,8 @@ class CpuSwinBlock:
         self._index, self._shift, self._window, self._dtype = block.index, block.shift, block.window, dtype
         attn, rows = block.attn, _WINDOWS * block.window**2
         self._norm1, self._norm2 = block.norm1, block.norm2
-        self._qkv, self._proj = PackedLinear(attn.qkv, dtype, rows), PackedLinear(attn.proj, dtype, rows)
-        self._fc1, self._fc2 = PackedLinear(block.mlp.fc1, dtype, rows), PackedLinear(block.mlp.fc2, dtype, rows)
+        self._qkv, self._proj = PackedLinear.of(attn.qkv, dtype, rows), PackedLinear.of(attn.proj, dtype, rows)
+        self._fc1, self._fc2 = PackedLinear.of(block.mlp.fc1, dtype, rows), PackedLinear.of(block.mlp.fc2, dtype, rows)
         self._masked = MaskedAttention(attn, dtype, residual, rows // 4)
         bias = attn.bias().detach()
         biases = [bias, *(bias + mask for mask in wrap_masks(block.window, block.shift, _CPU))]

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 from functools import partial
+from typing import TYPE_CHECKING
 
 from masked_denoiser.errors import JobError, OutputError
 from masked_denoiser.images.source import DECODER_ERRORS, Source
 from masked_denoiser.images.validation.fingerprint import checksum, evenly_spaced, file_times
 from masked_denoiser.images.writers.base import ProgressCallback, Sink, no_progress
-from masked_denoiser.images.writers.zarr_pyramid import FolderSink
 from masked_denoiser.jobs.spec.job import Job
 from masked_denoiser.jobs.storage.input_pixels import in_parallel, read_checksum
 from masked_denoiser.jobs.storage.journal import Journal
 from masked_denoiser.jobs.storage.journal_records import GroupId
 from masked_denoiser.tiling.groups import Group
+
+if TYPE_CHECKING:
+    from masked_denoiser.images.writers.zarr_pyramid import FolderSink
 
 #: Number of groups whose input is compared if its files have the same times and inodes as before.
 _SAMPLED_GROUPS = 64
@@ -60,6 +63,8 @@ def check_input(
 
 def drop_damaged_groups(job: Job, sinks: Iterable[Sink], journal: Journal) -> None:
     """Remove from a journal the groups whose pixels are missing or damaged on disk, so that they are computed again."""
+    from masked_denoiser.images.writers.zarr_pyramid import FolderSink  # imports zarr, which arrays do not need
+
     stored = [(number, sink) for number, sink in enumerate(sinks) if isinstance(sink, FolderSink)]
     damaged: set[GroupId] = set()
     for number, sink in stored:
