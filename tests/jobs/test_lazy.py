@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
+import psutil
 import pytest
+import tifffile
 import zarr
 
-from masked_denoiser.errors import ImageError, JobError
+from masked_denoiser.errors import ImageError, JobError, MaskedDenoiserError
 from masked_denoiser.evaluation.tile_error import tiny_model
 from masked_denoiser.images.open import open_image
 from masked_denoiser.jobs.api import denoise, denoise_file
@@ -118,3 +121,18 @@ def test_errors_and_warnings_of_python_name_its_parameters() -> None:
     with pytest.warns(UserWarning, match="left alone|unchanged|nothing") as caught:
         denoise_lazy(flat, axes="YX", **{**HOW, "noise": "auto"})
     assert all(warning.filename == __file__ and "--" not in str(warning.message) for warning in caught)
+
+
+def test_blocks_are_not_copied_to_other_processes() -> None:
+    lazy = denoise_lazy(image((70, 90)), axes="YX", **HOW)
+    with pytest.raises(JobError, match='scheduler="threads"'):
+        lazy.compute(scheduler="processes")
+
+
+@pytest.mark.parametrize("wrong", [{"std": True}, {"model": "no such model"}, {"tile": 33}])
+def test_file_is_closed_after_an_error(wrong: dict[str, Any], tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", image((70, 90)), tile=(32, 32), compression="zlib")
+    with pytest.raises(MaskedDenoiserError) as caught:
+        denoise_lazy(tmp_path / "a.tif", axes="YX", **HOW | wrong)
+    assert str(caught.value)
+    assert "a.tif" not in " ".join(file.path for file in psutil.Process().open_files())

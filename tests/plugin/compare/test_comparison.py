@@ -1,50 +1,14 @@
-"""Tests of the comparison of a layer with its result, and of the live view, in a viewer without a window."""
+"""Tests of the comparison of a layer with its result, in a viewer without a window."""
 
 from __future__ import annotations
 
-import threading
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from napari.components import ViewerModel
 
-from masked_denoiser.plugin.denoise_dock import DenoiseDock
 from masked_denoiser.plugin.layers.view_region import camera_of
-
-TIMEOUT = 120_000
-
-
-@pytest.fixture
-def viewer(models):
-    return ViewerModel()
-
-
-@pytest.fixture
-def open_dock(viewer, qtbot):
-    opened = []
-
-    def open_() -> DenoiseDock:
-        dock = DenoiseDock(viewer)
-        qtbot.addWidget(dock)
-        opened.append(dock)
-        dock.expert.fields["tile"].value = 64
-        dock.expert.noise.setCurrentText("none")
-        wait(dock, qtbot)
-        return dock
-
-    yield open_
-    for dock in opened:
-        dock.stop()
-
-
-def wait(dock, qtbot):
-    qtbot.waitUntil(lambda: not dock.presenter.busy, timeout=TIMEOUT)
-
-
-def visible(viewer) -> list[str]:
-    return [layer.name for layer in viewer.layers if layer.visible]
+from tests.plugin.compare.waiting import TIMEOUT, visible, wait
 
 
 @pytest.fixture
@@ -162,82 +126,6 @@ def test_two_models_are_shown_next_to_each_other(viewer, open_dock, qtbot, plane
     assert viewer.layers[shown[0]].data.shape == viewer.layers[shown[1]].data.shape
 
 
-@pytest.mark.parametrize("channels", ["rgb", "each"])
-def test_live_view_of_colours(viewer, open_dock, qtbot, rgb, channels):
-    viewer.add_image(rgb, name="image")
-    dock = open_dock()
-    dock.expert.fields["channels"].value = channels
-    dock.expert.fields["dtype"].value = "float32"
-    dock.live.switch.setChecked(True)
-    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
-    shown = np.asarray(viewer.layers["image live view"].data)
-    dock.live.switch.setChecked(False)
-    dock.denoise_button.click()
-    wait(dock, qtbot)
-    assert np.abs(shown - np.asarray(viewer.layers["image denoised"].data)).mean() < 1.0
-
-
-def test_live_view_follows_chosen_layer_and_pixels(viewer, open_dock, qtbot, plane):
-    first, second = viewer.add_image(plane, name="a"), viewer.add_image(np.stack([plane[::-1]] * 3), name="b")
-    viewer.layers.selection.active = first
-    dock = open_dock()
-    dock.live.switch.setChecked(True)
-    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
-    assert visible(viewer) == ["a live view", "b"]
-    viewer.layers.selection.active = second
-    qtbot.waitUntil(lambda: "b live view" in viewer.layers, timeout=TIMEOUT)
-    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
-    assert visible(viewer) == ["a", "b live view"]
-    assert dock.layer.findText("b live view") < 0
-    before = np.asarray(viewer.layers["b live view"].data[1])
-    second.data = np.stack([plane] * 3)
-    qtbot.waitUntil(lambda: dock.live.status.text() != "denoised", timeout=TIMEOUT)
-    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
-    assert np.abs(np.asarray(viewer.layers["b live view"].data[1]).astype(int) - before[::-1]).mean() < 5
-    viewer.layers.selection = {second, viewer.layers["b live view"]}
-    viewer.layers.remove_selected()
-    qtbot.waitUntil(lambda: not dock.live.switch.isChecked(), timeout=TIMEOUT)
-    assert list(viewer.layers) == [first]
-
-
-def test_live_view_scales_positions_with_level(viewer, open_dock, qtbot):
-    """A pyramid that is halved along Z, too, is displayed at its second level."""
-    stack = np.random.default_rng(0).integers(0, 256, (8, 600, 600), dtype=np.uint8)
-    viewer.add_image([stack, stack[::2, ::2, ::2]], name="image", multiscale=True)
-    dock = open_dock()
-    dock.live.canvas_size = lambda: (100, 100)
-    viewer.dims.set_current_step(0, 6)
-    viewer.scene.camera.center, viewer.scene.camera.zoom = (0, 300, 300), 0.5
-    dock.live.switch.setChecked(True)
-    viewer.layers["image live view"]._data_level = 1
-    qtbot.waitUntil(lambda: dock.live.status.text().startswith("denoised at 1/2"), timeout=TIMEOUT)
-    level = viewer.layers["image live view"].data[1]
-    changed = (np.asarray(level[...]) != stack[::2, ::2, ::2]).any(axis=(1, 2))
-    assert changed.tolist() == [False, False, False, True]
-
-
-def test_settings_that_change_quickly_start_one_measurement(viewer, open_dock, qtbot, plane, monkeypatch):
-    from masked_denoiser.plugin.live import engine
-
-    calls, original = [], engine.resolve_job
-
-    def resolve(*args, **kwargs):
-        calls.append(threading.current_thread())
-        time.sleep(0.2)
-        return original(*args, **kwargs)
-
-    monkeypatch.setattr(engine, "resolve_job", resolve)
-    viewer.add_image(plane, name="plane")
-    dock = open_dock()
-    dock.live.switch.setChecked(True)
-    for seed in range(1, 11):
-        dock.expert.fields["seed"].value = seed
-        qtbot.wait(20)
-    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
-    assert len(calls) <= 2
-    assert len([t for t in threading.enumerate() if t.name == "masked-denoiser"]) == 1
-
-
 def test_closing_the_dock_restores_the_viewer(viewer, open_dock, qtbot, plane):
     layer = viewer.add_image(plane, name="plane")
     dock = open_dock()
@@ -263,101 +151,6 @@ def test_new_result_ends_split(viewer, open_dock, qtbot, plane):
     viewer.layers.remove(viewer.layers["plane denoised"])
     qtbot.waitUntil(lambda: "plane before | after" not in viewer.layers, timeout=TIMEOUT)
     assert visible(viewer) == ["plane preview"]
-
-
-@pytest.mark.parametrize("kind", ["plain", "pyramid", "stack"])
-def test_live_view_shows_what_job_would(viewer, open_dock, qtbot, kind):
-    """Compare with a job, at full resolution, of the plane that the sliders show."""
-    image = np.random.default_rng(0).integers(0, 256, (2, 700, 600), dtype=np.uint8)
-    levels = [image[0], image[0, ::2, ::2], image[0, ::4, ::4]]
-    data = {"plain": image[0], "pyramid": levels, "stack": image}[kind]
-    layer = viewer.add_image(data, name="image", multiscale=kind == "pyramid", scale=(0.5,) * (2 + (kind == "stack")))
-    dock = open_dock()
-    dock.expert.fields["halo"].value = "exact"
-    dock.live.canvas_size = lambda: (200, 160)
-    viewer.scene.camera.center, viewer.scene.camera.zoom = (
-        (0, 100, 80),
-        2.0,
-    )  # in the world: 200 x 160 pixels around (200, 160)
-    if kind == "stack":
-        viewer.dims.set_current_step(0, 1)
-    dock.live.switch.setChecked(True)
-    live = viewer.layers["image live view"]
-    live._data_level = 0
-    assert visible(viewer) == ["image live view"]
-    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
-    shown = np.asarray((live.data[0] if live.multiscale else live.data)[(..., slice(100, 300), slice(80, 240))])
-    dock.live.switch.setChecked(False)
-    assert list(viewer.layers) == [layer]
-    assert layer.visible
-    dock.denoise_button.click()
-    wait(dock, qtbot)
-    result = viewer.layers["image denoised"]
-    whole = np.asarray(result.data[0] if result.multiscale else result.data)[..., 100:300, 80:240]
-    different = shown[-1] if kind == "stack" else shown
-    assert np.abs(different.astype(int) - (whole[-1] if kind == "stack" else whole)).max() <= 2  # half precision
-    if kind == "stack":
-        np.testing.assert_array_equal(shown[0], image[0, 100:300, 80:240])
-
-
-def test_live_view_reports_errors_and_follows_settings(viewer, open_dock, qtbot, plane):
-    viewer.add_image(plane, name="plane")
-    dock = open_dock()
-    dock.live.switch.setChecked(True)
-    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
-    before = np.array(viewer.layers["plane live view"].data)
-    dock.model.setCurrentText("tiny-gray")
-    qtbot.waitUntil(lambda: dock.live.status.text() != "denoised", timeout=TIMEOUT)
-    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
-    assert np.array(viewer.layers["plane live view"].data).shape == before.shape
-    dock.expert.low.setText("low")
-    qtbot.waitUntil(lambda: "is not two numbers" in dock.live.status.text(), timeout=TIMEOUT)
-    dock.expert.low.setText("")
-    dock.expert.axes.setText("TYX")
-    qtbot.waitUntil(lambda: not dock.live.switch.isChecked(), timeout=TIMEOUT)
-    assert "TYX" in dock.live.status.text()
-    assert visible(viewer) == ["plane"]
-
-
-def test_job_ends_live_view(viewer, open_dock, qtbot, plane):
-    viewer.add_image(plane, name="plane")
-    dock = open_dock()
-    dock.live.switch.setChecked(True)
-    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
-    dock.denoise_button.click()
-    wait(dock, qtbot)
-    qtbot.waitUntil(lambda: not dock.live.switch.isChecked(), timeout=TIMEOUT)
-    assert visible(viewer) == ["plane denoised"]
-    assert "plane live view" not in viewer.layers
-
-
-def test_live_view_starts_again_after_settings_are_changed_back(viewer, open_dock, qtbot, plane):
-    viewer.add_image(plane, name="plane")
-    dock = open_dock()
-    model = dock.model.currentText()
-    dock.live.switch.setChecked(True)
-    for name in ("tiny-gray", model):  # before anything is denoised
-        dock.model.setCurrentText(name)
-        dock.live.live.process_events()
-    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
-    dock.expert.low.setText("low")
-    qtbot.waitUntil(lambda: "is not two numbers" in dock.live.status.text(), timeout=TIMEOUT)
-    assert dock.live.progress_bar.isHidden()
-    dock.expert.low.setText("")
-    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
-
-
-def test_live_view_says_why_it_shows_nothing(viewer, open_dock, qtbot, plane):
-    viewer.add_image(np.stack([plane] * 3), name="stack")
-    dock = open_dock()
-    viewer.dims.ndisplay = 3
-    dock.live.switch.setChecked(True)
-    qtbot.waitUntil(lambda: "leave the 3D view" in dock.live.status.text(), timeout=TIMEOUT)
-    assert dock.live.progress_bar.isHidden()
-    viewer.dims.ndisplay = 2
-    qtbot.waitUntil(lambda: dock.live.status.text() == "denoised", timeout=TIMEOUT)
-    viewer.dims.ndisplay = 3
-    qtbot.waitUntil(lambda: "leave the 3D view" in dock.live.status.text(), timeout=TIMEOUT)
 
 
 def test_line_of_a_split_keeps_its_width_on_the_screen(viewer, open_dock, qtbot, plane):

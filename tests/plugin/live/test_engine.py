@@ -99,6 +99,36 @@ def test_image_without_noise_is_shown_unchanged(models):
     np.testing.assert_array_equal(live.levels[0][...], ramp)
 
 
+@pytest.mark.parametrize("averaged", [False, True])
+def test_structure_at_full_resolution_is_structure_in_overviews(models, averaged):
+    """What a job leaves alone is not removed from a lower level, however noisy that looks."""
+    ramp = np.tile(np.linspace(0, 60000, 600).astype(np.uint16), (600, 1))
+    noise = np.random.default_rng(0).integers(0, 60000, (300, 300), dtype=np.uint16)
+    cache = CellCache(10**8)
+    levels = [LiveLevel(number, array, "YX", cache) for number, array in enumerate((ramp, np.zeros_like(noise)))]
+    live = LiveImage([open_image(array, axes="YX") for array in (ramp, noise)], levels, averaged, cache)
+    events = look(LiveEngine(live, "tiny-gray", "cpu", Options()), View(1, (), Span(0, 300), Span(0, 300)))
+    assert events[-1].text.startswith("the original is shown: ")
+    np.testing.assert_array_equal(levels[1][...], noise if averaged else np.zeros_like(noise))
+
+
+def test_interrupted_view_is_denoised_when_it_is_shown_again(models, monkeypatch):
+    monkeypatch.setattr("masked_denoiser.plugin.live.engine._INITIAL_SPEED", 1.0)
+    monkeypatch.setattr("masked_denoiser.plugin.live.engine._RECTANGLE_SECONDS", 0.0)  # single cells
+    live = image_of(np.random.default_rng(0).integers(0, 256, (512, 512), dtype=np.uint8), "YX")
+    engine, view = LiveEngine(live, "tiny-gray", "cpu", OPTIONS), View(0, (), Span(0, 512), Span(0, 512))
+    cancel, shares = threading.Event(), []
+    engine.look_at(view)
+    for event in engine.run(cancel):
+        shares.append(event.share)
+        if event.share == 1.0:
+            cancel.set()
+        elif event.share is not None and len(shares) == 4:
+            engine.look_at(None)
+            threading.Timer(0.3, engine.look_at, (view,)).start()
+    assert shares[-1] == 1.0
+
+
 def test_wrong_model_is_reported(models):
     image = np.zeros((64, 64), np.uint8)
     engine = LiveEngine(image_of(image, "YX"), "no such model", "cpu", OPTIONS)

@@ -62,6 +62,10 @@ class ChunkedArray(BlockView):
         self.cache_bytes = cache_bytes
         self._cache = ChunkCache(cache_bytes)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy to another process without the cached chunks."""
+        return ChunkedArray, (self.shape, self.dtype, self.chunks, self._fetch, self.cache_bytes)
+
     def limit_cache(self, cache_bytes: int) -> None:
         """Reduce the cache size, for many images open at the same time."""
         self.cache_bytes = min(self.cache_bytes, cache_bytes)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import warnings
 import weakref
+from contextlib import ExitStack
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -78,17 +79,20 @@ def denoise_lazy(
         UserWarning: about guessed axes, and about noise that is too weak to be removed.
     """
     _check_dask()
-    source = open_image(image, axes=axes, reader=reader)
     options = make_options(options, settings)
     if options.std:
         raise JobError("denoise_lazy has no standard deviation; set std to False, or use denoise_file")
-    resolved = resolve_job(source, model=model, options=options, device=device, report=_LOG.info)
+    with ExitStack() as stack:
+        source = open_image(image, axes=axes, reader=reader)
+        if not isinstance(image, Source):
+            stack.callback(source.close)
+        resolved = resolve_job(source, model=model, options=options, device=device, report=_LOG.info)
+        files = stack.pop_all()
     for text in [*axes_notes(source), *unremoved_noise_messages(resolved.job)]:
         warnings.warn(with_parameters(text), UserWarning, stacklevel=3)  # between them is `parameters_in_errors`
     blocks = LazyBlocks(resolved)
     fine = _to_dask(blocks.array(cache_bytes), image)
-    if source.closer is not None and not isinstance(image, Source):
-        weakref.finalize(blocks, source.close)
+    weakref.finalize(blocks, files.close)
     return _pyramid(fine, source.axes) if len(source.levels) > 1 else fine
 
 
@@ -104,6 +108,17 @@ class LazyBlocks:
         rows, columns = job.group[0] * job.tile, job.group[1] * job.tile
         sides = {"Y": rows, "X": columns} | ({colour: source.sizes[colour]} if colour else {})
         self.chunks = tuple(min(sides.get(letter, 1), side) for letter, side in source.sizes.items())
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied to another process, as dask's processes and clusters would.
+
+        Raises:
+            JobError: always, with the remedy.
+        """
+        raise JobError(
+            "the blocks of denoise_lazy are computed in this process, which has the network; compute them with "
+            'scheduler="threads" or "synchronous", or denoise the file on a cluster with denoise_file'
+        )
 
     def array(self, cache_bytes: int) -> ChunkedArray:
         """Return a lazy array of all blocks with a cache of this size."""

@@ -81,6 +81,11 @@ class Comparison:
         views = {"split": self.split.is_intact, "side by side": self._side_by_side.is_intact}
         if not views.get(self._mode, True):
             self.leave()
+        elif self._mode == "split":
+            try:
+                self.split.update()
+            except FormError:  # the result was moved, or computed from other pixels
+                self.leave()
 
     def hold_original(self, layer: Any) -> Iterator[None]:
         """Show the original while a key is held, and the result when it is released."""

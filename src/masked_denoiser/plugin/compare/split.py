@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -37,16 +38,17 @@ class Split:
         self.result: Any = None
         self._layer: Any = None
         self._data: Any = None
+        self._arguments: Any = None  # layer, result and axes
         self._axis, self._line = 0, SplitLine(0.0, 1.0, 0.0)
         viewer.mouse_drag_callbacks.append(self._drag)
         camera_of(viewer).events.zoom.connect(self._zoomed)
 
     @property
     def is_intact(self) -> bool:
-        """Whether the split is visible in the viewer, and its result has the same pixels and axes as before."""
+        """Whether the split is visible in the viewer, and its result is there and has the same axes as before."""
         layers = self._viewer.layers
         there = self._layer in layers and self._layer.visible and self.result in layers
-        return there and self.result.data is self._data and self._horizontal(self._layer) == self._axis
+        return there and self._horizontal(self._layer) == self._axis
 
     def disconnect(self) -> None:
         """Ignore the viewer from now on."""
@@ -68,17 +70,29 @@ class Split:
         axis = self._horizontal(layer)
         if axis is None:
             raise FormError("a split is shown in two dimensions; leave the 3D view first")
-        value = 255.0 if layer.rgb else float(layer.contrast_limits[1])
-        line = SplitLine(0.0, 1.0, value)
-        levels, offset = split_levels(layer, result, axes or layer_axes(layer).letters, axis, line)
-        self._axis, self._line = axis, line
+        self._line = SplitLine(0.0, 1.0, _brightest(layer))
+        self._axis, self._arguments = axis, (layer, result, axes or layer_axes(layer).letters)
+        self._show_levels()
+        self.move_to(self.centre())
+
+    def update(self) -> None:
+        """Show new pixels of the result, with the line where it is.
+
+        Raises:
+            FormError: if the result does not lie on the pixels of the layer any more.
+        """
+        if self.is_intact and self.result.data is not self._data:
+            self._show_levels()
+
+    def _show_levels(self) -> None:
+        layer, result, axes = self._arguments
+        levels, offset = split_levels(layer, result, axes, self._axis, self._line)
         self._layer = self._results().show_separately(layer, LayerUpdate("split", levels, offset))
         self.result, self._data = result, result.data
-        self.move_to(self.centre())
 
     def leave(self) -> None:
         """Remove the split."""
-        layer, self._layer, self.result, self._data = self._layer, None, None, None
+        layer, self._layer, self.result, self._data, self._arguments = self._layer, None, None, None, None
         if layer is not None:
             remove_layer(self._viewer, layer)
 
@@ -89,10 +103,16 @@ class Split:
         self._layer.refresh(extent=False, thumbnail=False, highlight=False)
 
     def _length_of(self, pixels: float, point: Any) -> float:
-        """Return how many pixels of the layer this number of pixels of the screen is at a point of the world."""
-        shifted = np.array(point, float)
-        shifted[self._viewer.dims.displayed[-1]] += pixels / camera_of(self._viewer).zoom
-        return abs(self._position_of(shifted) - self._position_of(point))
+        """Return how many pixels of the layer this number of pixels of the screen is at a point of the world.
+
+        It is measured across the line, which is not vertical if the layer is rotated.
+        """
+        shifts = []
+        for axis in self._viewer.dims.displayed:
+            shifted = np.array(point, float)
+            shifted[axis] += pixels / camera_of(self._viewer).zoom
+            shifts.append(self._position_of(shifted) - self._position_of(point))
+        return math.hypot(*shifts)
 
     def _zoomed(self, _event: Any = None) -> None:
         """Draw the line as wide as before on the screen."""
@@ -133,3 +153,10 @@ class Split:
 
     def _position_of(self, point: Any) -> float:
         return float(viewer_to_data(self._viewer, self._layer, point)[self._axis])
+
+
+def _brightest(layer: Any) -> float:
+    """Return the intensity that a layer shows brightest, or more."""
+    if not layer.rgb:
+        return float(layer.contrast_limits[1])
+    return 1.0 if np.dtype(layer.dtype).kind == "f" else math.inf

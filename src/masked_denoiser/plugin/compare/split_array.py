@@ -53,8 +53,9 @@ class SplitArray(BlockView):
         block = np.concatenate(parts, axis=self._axis) if parts else np.empty([b - a for a, b in spans], self.dtype)
         width = self._line.half_width
         first, last = (self._first_at(self._line.position + offset) for offset in (-width, width))
+        last = max(last, first + 1)  # a line between the centres of large pixels
         drawn = slice(max(first - start, 0), max(last - start, 0))
-        block[(*[slice(None)] * self._axis, drawn)] = self._line.value
+        block[(*[slice(None)] * self._axis, drawn)] = _to_dtype(self._line.value, self.dtype)
         return block
 
     def _first_at(self, position: float) -> int:
@@ -63,3 +64,10 @@ class SplitArray(BlockView):
 
     def _key(self, spans: Spans, start: int, stop: int) -> tuple[slice, ...]:
         return tuple(slice(*((start, stop) if i == self._axis else span)) for i, span in enumerate(spans))
+
+
+def _to_dtype(value: float, dtype: np.dtype[Any]) -> Any:
+    """Return a value in a dtype; the nearest one if it is out of range."""
+    limits = (0, 1) if dtype.kind == "b" else np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
+    low, high = limits if isinstance(limits, tuple) else (limits.min, limits.max)
+    return dtype.type(min(max(value, low), high))

@@ -106,19 +106,21 @@ def canvas_corners(viewer: Any, layer: Any, canvas: tuple[int, int]) -> NDArray[
     return np.array(corners)
 
 
-def slider_position(viewer: Any, layer: Any, axes: str) -> dict[str, int]:
-    """Return the positions of a viewer's sliders in a layer, by axis letter.
+def slider_position(viewer: Any, layer: Any, axes: str, level: int = 0) -> dict[str, int]:
+    """Return the positions of a viewer's sliders in a level of a layer, by axis letter, rounded as napari does.
 
     Args:
         viewer: the viewer.
         layer: one of its image layers.
         axes: axes of the layer.
+        level: number of the level of a pyramid.
     """
-    shape = layer.level_shapes[0] if layer.multiscale else layer.data.shape
+    shape = layer.level_shapes[level] if layer.multiscale else layer.data.shape
+    factors = layer.downsample_factors[level] if layer.multiscale else np.ones(layer.ndim)
     point_in_layer = viewer_to_data(viewer, layer, viewer.dims.point)
     return {
-        letter: int(np.clip(round(float(coordinate)), 0, side - 1))
-        for letter, coordinate, side in zip(axes, point_in_layer, shape, strict=False)
+        letter: round(float(np.clip(coordinate / factor, 0, side - 1)))
+        for letter, coordinate, factor, side in zip(axes, point_in_layer, factors, shape, strict=False)
         if letter not in "YXS"
     }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from itertools import product
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,6 @@ Pixels = NDArray[Any]
 
 #: Key of a cell: level, position, row and column.
 Key = tuple[int, Position, int, int]
-
-#: Most positions of the other axes for which a block shows cells: a volume is shown as it is stored.
-_MAX_POSITIONS = 16
 
 
 class CellCache:
@@ -89,27 +86,35 @@ class LiveLevel(BlockView):
         self.cell = side
 
     def _read(self, spans: Spans) -> Pixels:
-        block = np.array(self._source[tuple(slice(*span) for span in spans)], self.dtype)
-        positions = [range(*spans[i]) for i in self._outer]
-        if self.cell and block.size and prod(map(len, positions)) <= _MAX_POSITIONS:
-            for indices in product(*positions):
-                self._paste(block, spans, dict(zip(self._outer, indices, strict=True)))
+        cells = list(self._cells_in(spans)) if self.cell else []
+        is_complete = bool(cells) and all(pixels is not None for _, pixels in cells)
+        shape = [stop - start for start, stop in spans]
+        # The stored pixels may be slow to read.
+        stored = None if is_complete else self._source[tuple(slice(*span) for span in spans)]
+        block = np.empty(shape, self.dtype) if stored is None else np.array(stored, self.dtype)
+        for starts, pixels in cells:
+            if pixels is not None:
+                _paste(block, spans, starts, pixels)
         return block
 
-    def _paste(self, block: Pixels, spans: Spans, at: dict[int, int]) -> None:
-        """Replace the pixels of a block by those of the cells at a position along the other axes."""
-        position = tuple((self._axes[i], index) for i, index in at.items())
+    def _cells_in(self, spans: Spans) -> Iterator[tuple[dict[int, int], Pixels | None]]:
+        """Yield the first pixels along each axis of the cells that overlap a block, and their pixels or None."""
         y, x = self._axes.index("Y"), self._axes.index("X")
-        grid = (range(spans[i][0] // self.cell, -(-spans[i][1] // self.cell)) for i in (y, x))
-        for row, column in product(*grid):
-            pixels = self._cache.get((self._number, position, row, column))
-            if pixels is None:
-                continue
-            starts = {y: row * self.cell, x: column * self.cell} | at
-            target, inner = [], []
-            for i, (start, stop) in enumerate(spans):
-                first = starts.get(i, 0)
-                begin, end = max(start, first), min(stop, first + pixels.shape[i])
-                target.append(slice(begin - start, end - start))
-                inner.append(slice(begin - first, end - first))
-            block[tuple(target)] = pixels[tuple(inner)]
+        grid = [range(spans[i][0] // self.cell, -(-spans[i][1] // self.cell)) for i in (y, x)]
+        for indices in product(*(range(*spans[i]) for i in self._outer)):
+            position = tuple((self._axes[i], index) for i, index in zip(self._outer, indices, strict=True))
+            at = dict(zip(self._outer, indices, strict=True))
+            for row, column in product(*grid):
+                pixels = self._cache.get((self._number, position, row, column))
+                yield at | {y: row * self.cell, x: column * self.cell}, pixels
+
+
+def _paste(block: Pixels, spans: Spans, starts: dict[int, int], pixels: Pixels) -> None:
+    """Replace the pixels of a block by those of a cell that overlaps it."""
+    target, inner = [], []
+    for i, (start, stop) in enumerate(spans):
+        first = starts.get(i, 0)
+        begin, end = max(start, first), min(stop, first + pixels.shape[i])
+        target.append(slice(begin - start, end - start))
+        inner.append(slice(begin - first, end - first))
+    block[tuple(target)] = pixels[tuple(inner)]

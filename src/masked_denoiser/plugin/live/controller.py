@@ -19,6 +19,7 @@ from masked_denoiser.plugin.live.cells import View
 from masked_denoiser.plugin.live.engine import LiveEngine, LiveImage, LiveStatus
 from masked_denoiser.plugin.live.image import layer_levels, live_image
 from masked_denoiser.plugin.live.visible import current_view
+from masked_denoiser.plugin.live.volume import VolumeStandIn
 from masked_denoiser.plugin.shared.background_task import TaskEnded, TaskRunner
 from masked_denoiser.plugin.shared.refresh_pace import RefreshPace
 from masked_denoiser.plugin.shared.wording import describe_error
@@ -90,6 +91,7 @@ class LiveView:
         self._started = False  # since it was switched on
         self._status, self._note = LiveStatus(""), ""
         self._paused = self._changed = False
+        self._stand_in = VolumeStandIn(viewer)
         self._ended: str | None = None
         self._version = 0
         self.cache_bytes = CACHE_BYTES
@@ -156,12 +158,17 @@ class LiveView:
             self.switch_off(self._ended)
         if self._source is None:
             return
+        self._stand_in.update(self._source, self._layer)
         if not self._paused:
             self._follow()
         elif self._engine is not None:
             self._engine.look_at(None)
             if self._shown() is None:
                 self.switch_off("switched off, since a result is shown")
+            else:
+                self._show_note("waits for the job")
+        else:
+            self._show_note("waits for the job")
         self._refresh()
 
     def _refresh(self) -> None:
@@ -174,7 +181,7 @@ class LiveView:
 
     def _shown(self) -> Any:
         """Return the layer that shows the live view: its own, or a split with the original; None if it is hidden."""
-        if self._layer is None or self._layer.visible:
+        if self._layer is None or self._layer.visible or self._stand_in.is_shown_for(self._layer):
             return self._layer
         return self._results().visible_split(self._source)
 
@@ -210,6 +217,7 @@ class LiveView:
             return
         split = self._results().visible_split(self._source)
         update = LayerUpdate("live", layer_levels(self._image))
+        self._layer = None  # it is removed if it cannot show the new pixels, which must not end the live view
         self._layer = self._results().show_separately(self._source, update)
         self._engine = LiveEngine(self._image, settings.model, settings.device, settings.options)
         self._runner.start(self._engine.run)
@@ -243,7 +251,13 @@ class LiveView:
         """Return why there is no view to denoise."""
         if self._viewer.dims.ndisplay != 2:
             return "the live view is shown in two dimensions; leave the 3D view"
-        return "nothing of the layer is in view" if self._shown() is not None else "the live view is hidden"
+        if self._shown() is None:
+            return "the live view is hidden"
+        axes = self._image.sources[0].axes if self._image is not None else ""
+        hidden = [
+            axis for axis in self._viewer.dims.not_displayed if axes[axis - self._viewer.dims.ndim :][:1] in ("Y", "X")
+        ]
+        return "the axes Y and X must be displayed" if hidden else "nothing of the layer is in view"
 
     def _stop_engine(self) -> None:
         self._runner.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -61,6 +61,11 @@ class LiveImage:
     averaged: bool
     cache: CellCache
 
+    def full_position(self, view: View) -> dict[str, int]:
+        """Return the position of a view at full resolution, for pyramids that are reduced along further axes."""
+        whole, reduced = self.sources[0].sizes, self.sources[view.level].sizes
+        return {a: min(at * whole[a] // reduced[a], whole[a] - 1) for a, at in view.position}
+
     def resolution(self, number: int) -> str:
         """Return the resolution of a level, for the user."""
         whole, reduced = self.sources[0].size_yx, self.sources[number].size_yx
@@ -104,36 +109,51 @@ class LiveEngine:
                     self._changed.wait(_WAIT_SECONDS)
                 view = self._view
             if view is not None and view != done:
-                yield from self._denoise(view, cancel)
-                done = view
+                is_done = yield from self._denoise(view, cancel)
+                done = view if is_done else None
 
-    def _denoise(self, view: View, cancel: threading.Event) -> Iterator[LiveStatus]:
-        """Denoise the missing cells of a view, until it changes."""
+    def _denoise(self, view: View, cancel: threading.Event) -> Generator[LiveStatus, None, bool]:
+        """Denoise the missing cells of a view, until it changes; return whether all are there."""
         number = view.level
-        if number not in self._denoisers:
-            yield LiveStatus(
-                "measuring the noise" if number == 0 else f"measuring the noise at {self._image.resolution(number)}"
-            )
-            self._denoisers[number] = self._resolve(number)
+        yield from self._resolve_levels(number)
         denoiser, level = self._denoisers[number], self._image.levels[number]
         planes, position = denoiser.planes_at(dict(view.position)), _without(view.position, denoiser.whole_axis)
-        unchanged = not any(denoiser.changes(plane) for plane in planes)
+        unchanged = self._is_unchanged(view)
         if unchanged and not (number and self._image.averaged):
-            yield LiveStatus(self._describe_unchanged(number), 1.0)
-            return
+            yield LiveStatus(self._describe_unchanged(view), 1.0)
+            return True
         rows, columns = visible_cells(view, level.cell)
         missing = self._image.cache.missing(number, position, rows, columns)
         while True:
             share = 1.0 - float(missing.mean())
-            yield LiveStatus(self._describe(number, unchanged, share), share, changed=True)
+            yield LiveStatus(self._describe(view, unchanged, share), share, changed=True)
             if cancel.is_set() or self._view != view:
-                return
+                return share >= 1.0
             part = next_rectangle(missing, _centre(view, level.cell, rows, columns), self._most_cells(level.cell))
             if part is None:
-                return
+                return True
             cells = _shifted(part[0], rows.start), _shifted(part[1], columns.start)
-            self._denoise_cells(number, position, planes, *cells)
+            self._add_cells(number, position, [] if unchanged else planes, *cells)
             missing[part[0].start : part[0].stop, part[1].start : part[1].stop] = False
+
+    def _resolve_levels(self, number: int) -> Iterator[LiveStatus]:
+        """Measure the noise at full resolution, which decides what is noise, and at that of a level."""
+        for each in sorted({0, number} - self._denoisers.keys()):
+            where = f" at {self._image.resolution(each)}" if each else ""
+            yield LiveStatus(f"measuring the noise{where}")
+            self._denoisers[each] = self._resolve(each)
+
+    def _is_unchanged(self, view: View) -> bool:
+        """Return whether the planes of a view keep their pixels.
+
+        What a job leaves alone at full resolution is structure at any resolution.
+        """
+        return not all(self._changes(number, view) for number in {0, view.level})
+
+    def _changes(self, number: int, view: View) -> bool:
+        denoiser = self._denoisers[number]
+        at = dict(view.position) if number == view.level else self._image.full_position(view)
+        return any(denoiser.changes(plane) for plane in denoiser.planes_at(at))
 
     def _resolve(self, number: int) -> RectangleDenoiser:
         source = self._image.sources[number]
@@ -142,15 +162,24 @@ class LiveEngine:
         level.set_cells(cell_side(resolved.job.plan.window), denoiser.whole_axis)
         return denoiser
 
-    def _denoise_cells(
-        self, number: int, position: Position, planes: Sequence[Plane], rows: range, columns: range
-    ) -> None:
-        """Denoise a rectangle of cells, add them to the cache, and measure the speed."""
+    def _add_cells(self, number: int, position: Position, planes: Sequence[Plane], rows: range, columns: range) -> None:
+        """Denoise a rectangle of cells, add them to the cache, and measure the speed.
+
+        Args:
+            number: of the level.
+            position: along the axes of which a cell has one position.
+            planes: planes to denoise at this position; none to add the pixels of the level as they are.
+            rows, columns: of the cells.
+        """
         started, side = time.monotonic(), self._image.levels[number].cell
-        denoiser, axes = self._denoisers[number], self._image.sources[number].axes
-        height, width = self._image.sources[number].size_yx
+        denoiser, source = self._denoisers[number], self._image.sources[number]
+        axes, (height, width) = source.axes, source.size_yx
         ys, xs = _pixels(rows, side, height), _pixels(columns, side, width)
-        block = denoiser.assemble([(plane, denoiser.denoise(plane, ys, xs)) for plane in planes])
+        if planes:
+            block = denoiser.assemble([(plane, denoiser.denoise(plane, ys, xs)) for plane in planes])
+        else:
+            spans = {letter: slice(at, at + 1) for letter, at in position} | {"Y": ys.index, "X": xs.index}
+            block = np.asarray(source.data[tuple(spans.get(letter, slice(None)) for letter in axes)])
         for row in rows:
             for column in columns:
                 spans = {
@@ -165,17 +194,17 @@ class LiveEngine:
         """Return the number of cells that are denoised in the time of a rectangle."""
         return max(1, int(self._speed * _RECTANGLE_SECONDS / side**2))
 
-    def _describe(self, number: int, unchanged: bool, share: float) -> str:
+    def _describe(self, view: View, unchanged: bool, share: float) -> str:
         if unchanged:
-            return f"{self._describe_unchanged(number)}; it is averaged"
-        scale = "" if number == 0 else f" at {self._image.resolution(number)}"
+            return f"{self._describe_unchanged(view)}; it is averaged"
+        scale = f" at {self._image.resolution(view.level)}" if view.level else ""
         return f"denoised{scale}" if share >= 1.0 else f"denoising{scale}"
 
-    def _describe_unchanged(self, number: int) -> str:
-        if number:
-            return f"the original is shown: at {self._image.resolution(number)}, no noise is left to remove"
+    def _describe_unchanged(self, view: View) -> str:
+        number = view.level if self._changes(0, view) else 0
+        scale = f" at {self._image.resolution(number)}" if number else ""
         resolved = self._denoisers[number].resolved
-        return f"the original is shown: {describe_unchanged(resolved.job, resolved.source)}"
+        return f"the original is shown{scale}: {describe_unchanged(resolved.job, resolved.source)}"
 
 
 def _without(position: Position, colour: str) -> Position:

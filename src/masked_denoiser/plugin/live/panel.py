@@ -12,6 +12,7 @@ from masked_denoiser.plugin.denoise.form import Form
 from masked_denoiser.plugin.denoise.presenter import DenoisePresenter
 from masked_denoiser.plugin.live.controller import CACHE_BYTES, LiveView
 from masked_denoiser.plugin.shared.task_dock import main_window
+from masked_denoiser.plugin.shared.wording import with_fields
 
 #: Milliseconds between two looks at the view.
 _POLL_INTERVAL_MS = 50
@@ -71,7 +72,7 @@ class LivePanel(QWidget):
         self.switch.blockSignals(True)
         self.switch.setChecked(on)
         self.switch.blockSignals(False)
-        self.status.setText(text)
+        self.status.setText(with_fields(text))
         self.progress_bar.setVisible(on and share != 1.0)
         self.progress_bar.setRange(0, 0 if share is None else 100)
         self.progress_bar.setValue(0 if share is None else round(100 * share))

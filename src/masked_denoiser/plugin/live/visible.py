@@ -38,7 +38,5 @@ def current_view(viewer: Any, layer: Any, axes: str, levels: int, canvas: tuple[
         if stop <= start:
             return None
         spans[axes[axis]] = Span(start, stop)
-    sides = {a: (int(shapes[0][i]), int(shapes[level][i])) for i, a in enumerate(axes) if i < layer.ndim}
-    position = slider_position(viewer, layer, axes)
-    at_level = {a: min(at * sides[a][1] // sides[a][0], sides[a][1] - 1) for a, at in position.items()}
-    return View(level, tuple((a, at_level[a]) for a in axes if a in at_level), spans["Y"], spans["X"])
+    position = slider_position(viewer, layer, axes, level)
+    return View(level, tuple((a, position[a]) for a in axes if a in position), spans["Y"], spans["X"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from masked_denoiser.errors import MaskedDenoiserError
 from masked_denoiser.jobs.pipeline.events import Cancelled, Finished, Progress
+from masked_denoiser.jobs.spec.options import OPTIONS, flag_of
 from masked_denoiser.messages import readable_time
 from masked_denoiser.training.events import ESTIMATED, HIDDEN_PIXELS, Trained
 
@@ -14,6 +16,25 @@ NOTIFIED_SECONDS = 10.0
 
 #: Parts of the messages of out-of-memory errors.
 _MEMORY_PHRASES = ("out of memory", "not enough memory", "can't allocate", "alloc failed")
+
+_COMMAND = "masked-denoiser "
+
+_FLAG = re.compile(r"(?<![\w/-])--[a-z]+(?:-[a-z]+)*")
+
+#: Fields of the docks, or what their buttons do, by the flag that messages name.
+_FIELDS = {flag_of(option): option.label for option in OPTIONS.values() if option.label} | {
+    f"--{name}": name for name in ("model", "axes", "reader", "device", "resume", "overwrite")
+}
+
+
+def with_fields(text: str) -> str:
+    """Return a message, which is that of the command line, with the names of the dock's fields in place of flags.
+
+    Messages that have a whole command are returned unchanged.
+    """
+    if _COMMAND in text:
+        return text
+    return _FLAG.sub(lambda match: _FIELDS.get(match[0], match[0]), text)
 
 
 def describe_error(error: BaseException) -> str:

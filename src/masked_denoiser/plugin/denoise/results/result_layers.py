@@ -14,12 +14,16 @@ from masked_denoiser.plugin.denoise.results.job_layers import JobLayers
 from masked_denoiser.plugin.denoise.results.new_layer import name_of, new_layer
 from masked_denoiser.plugin.denoise.results.registry import registry_of
 from masked_denoiser.plugin.denoise.task import LayerUpdate, Role
+from masked_denoiser.plugin.layers.lazy_view import lazy_levels
 from masked_denoiser.plugin.layers.removal import remove_layer
 from masked_denoiser.plugin.layers.source import OUTPUT_KEY, RECORD_KEY
 from masked_denoiser.plugin.shared.refresh_pace import RefreshPace
 
 #: Roles of layers that show the denoised image.
 _COMPARABLE: tuple[Role, ...] = ("result", "preview", "second", "live")
+
+#: Display settings that an input shares with its live view and its split.
+_LINKED_SETTINGS = ("contrast_limits", "gamma", "colormap", "interpolation2d")
 
 
 class ResultLayers:
@@ -47,13 +51,15 @@ class ResultLayers:
         self._job = JobLayers()
 
     def show_separately(self, layer: Any, update: LayerUpdate) -> Any:
-        """Show a layer that belongs to an input layer, but to no job; return it."""
+        """Show a layer that belongs to an input layer, but to no job, with linked display settings; return it."""
         job, self._job = self._job, JobLayers.of(layer, None)
         try:
             self.show(update)
-            return self._job.current[update.role]
+            shown = self._job.current[update.role]
         finally:
             self._job = job
+        self._viewer.layers.link_layers([layer, shown], _LINKED_SETTINGS)
+        return shown
 
     def name(self, role: Role) -> str:
         """Return the name of the layer with this role; "" if the user has removed it."""
@@ -183,7 +189,7 @@ class ResultLayers:
         self._follow_source()
         is_new = layer is None
         layer = layer if layer is not None else self._previous_layer(update.role)
-        data: Any = list(update.levels) if len(update.levels) > 1 else update.levels[0]
+        data: Any = lazy_levels(update.levels) if len(update.levels) > 1 else update.levels[0]
         if layer is None or not self._fits(layer, update):
             self._replace(layer, new_layer(self._job, update, data), update)
             return
@@ -194,7 +200,7 @@ class ResultLayers:
         if update.limits is not None:
             layer.contrast_limits = update.limits
         self._remember(layer, update)
-        if is_new:
+        if is_new and update.role != "live":  # new pixels of a live view leave it hidden, or next to its input
             self._show_only(layer)
 
     def refresh(self, force: bool = False) -> None:
@@ -222,6 +228,7 @@ class ResultLayers:
         layers.insert(place, new)
         if old is not None:
             remove_layer(self._viewer, old)
+            new.name = name_of(self._job, update.role)  # napari had numbered it, as there were two of this name
         layers.selection = selected
         self._show_only(new)
 

@@ -7,6 +7,8 @@ from html import escape
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QTextEdit, QToolButton, QVBoxLayout, QWidget
 
+from masked_denoiser.plugin.shared.wording import with_fields
+
 #: Height in pixels of the unfolded log.
 _LOG_HEIGHT = 150
 
@@ -42,12 +44,12 @@ class MessageLog(QWidget):
         self._unfold(False)
 
     def add(self, text: str) -> None:
-        """Append a line."""
-        self._append(f"<span>{escape(text)}</span>")
+        """Append a line, with names of fields in place of flags."""
+        self._append(f"<span>{escape(with_fields(text))}</span>")
 
     def add_error(self, text: str) -> None:
-        """Append an error."""
-        self._append(f'<span><b style="color:{ERROR_COLOUR}">Error:</b> {escape(text)}</span>')
+        """Append an error, with names of fields in place of flags."""
+        self._append(f'<span><b style="color:{ERROR_COLOUR}">Error:</b> {escape(with_fields(text))}</span>')
 
     def clear(self) -> None:
         """Remove all messages."""
