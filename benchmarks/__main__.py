@@ -131,10 +131,12 @@ def _pipeline_table(figures: dict[str, Any]) -> list[str]:
         f"| a job: {figures['side']} x {figures['side']} RGB, zarr to OME-Zarr with a pyramid | |",
         "| --- | --- |",
         f"| with general-rgb | {figures['seconds']:.1f} s |",
-        f"| the network is busy | {figures['network_share']:.1%} of it |",
+        f"| its main thread (preparation, network) is busy | {figures['network_share']:.1%} of it |",
     ]
     if "beside_the_network" in figures:
-        lines.append(f"| all but the network, with a tiny network | {figures['beside_the_network']:.1%} of it |")
+        lines.append(
+            f"| left of it with a tiny network, without the main thread | {figures['beside_the_network']:.1%} of it |"
+        )
     peak, planned = figures["peak_memory"], figures["planned_memory"]
     estimate = f"`info --plan` estimated {planned / 2**20:.0f} MiB ({planned / peak - 1:+.0%})"
     lines.append(f"| peak memory | {peak / 2**20:.0f} MiB; {estimate} |")

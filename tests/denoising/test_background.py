@@ -1,3 +1,6 @@
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -21,6 +24,7 @@ from masked_denoiser.jobs.pipeline.background_tiles import background_map, write
 from masked_denoiser.jobs.pipeline.events import Finished
 from masked_denoiser.jobs.prepare import prepare_array
 from masked_denoiser.jobs.spec.options import Options
+from masked_denoiser.tiling.plan import Span
 
 PAPER = (0.9, 0.85, 0.95)
 
@@ -104,6 +108,22 @@ def test_level_nearest_to_a_sixteenth_is_selected():
     for factors, chosen in (((2, 4, 8, 16, 32), 16), ((2, 4), 4), ((2, 32), 32), ((2,), None), ((), None)):
         found = find_low_resolution(with_pyramid(image, *factors))
         assert (found and found.factors[0]) == chosen
+
+
+def test_threads_may_read_a_level(monkeypatch):
+    """As blocks of lazy images do."""
+    image = np.full((1024, 64, 3), 230, np.uint8)
+    source = with_pyramid(image, 16)
+    level, (plane,) = find_low_resolution(source), list_planes("YXS", source.sizes, True)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            spans = [(Span(16 * (i % 64), 16 * (i % 64) + 16), Span(0, 64)) for i in range(20_000)]
+            read = pool.map(lambda span: level.read_unit(plane, span, IntensityRange(0.0, 255.0)).shape, spans)
+            assert set(read) == {(3, 1, 4)}
+    finally:
+        sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize("factors", [(), (4,), (2, 8), (16,), (7,)])

@@ -62,7 +62,7 @@ def test_gpu_tuning_is_reported_and_cached(monkeypatch, measured):
     for other in (replace(AUTO, halo=0), replace(AUTO, batch=3)):
         resolve_tile(other, tiny_model(), torch.device("cuda"), "float32", messages.append)
     assert resolve_tile(AUTO, tiny_model(1), torch.device("cuda"), "bfloat16", messages.append).tile == 512
-    assert len(json.loads(measured.read_text())) == 4
+    assert len(json.loads(measured.read_text())) == 3  # not that of 3 at a time, for which there is no speed
     damaged = {key: [512, -1] for key in json.loads(measured.read_text())}
     measured.write_text(json.dumps(damaged))
     assert resolve_tile(AUTO, tiny_model(), torch.device("cuda"), "float32", messages.append) == resolved
@@ -122,4 +122,13 @@ def test_slow_device_keeps_default_tile_uncached(monkeypatch, measured):
     resolved = resolve_tile(options, tiny_model(1), CPU, "float32", messages.append)
     assert resolved.tile == Options().tile
     assert "too slow to compare" in messages[-1]
+    assert not measured.exists()
+
+
+def test_lack_of_memory_is_not_cached(monkeypatch, measured):
+    """Later jobs, with more memory, measure."""
+    messages = []
+    fake_gpu(monkeypatch, {})
+    assert resolve_tile(AUTO, tiny_model(), torch.device("cuda"), "float32", messages.append).tile == 256
+    assert "too little memory to measure; using tiles of 256" in messages[-1]
     assert not measured.exists()

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log2
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,7 @@ class LowResolutionLevel:
     source: Source
     factors: tuple[float, float]
     _strips: dict[tuple[Plane, int, int], NDArray[np.float32]] = field(default_factory=dict, init=False, repr=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     @property
     def square(self) -> int:
@@ -122,11 +124,13 @@ class LowResolutionLevel:
         """
         rows, columns = map(_to_level, spans, self.factors, self.source.size_yx)
         key = (plane, rows.start, rows.stop)
-        if key not in self._strips:
-            while len(self._strips) >= _CACHED_STRIPS:
-                self._strips.pop(next(iter(self._strips)))
-            self._strips[key] = unit_range.to_unit(self._read_rows(plane, rows))
-        return self._strips[key][..., columns]
+        with self._lock:  # blocks of lazy images are read by several threads
+            strip = self._strips.get(key)
+            if strip is None:
+                while len(self._strips) >= _CACHED_STRIPS:
+                    self._strips.pop(next(iter(self._strips)))
+                strip = self._strips[key] = unit_range.to_unit(self._read_rows(plane, rows))
+        return strip[..., columns]
 
     def _read_rows(self, plane: Plane, rows: slice) -> NDArray[Any]:
         height, width = self.source.size_yx

@@ -10,6 +10,9 @@ import torch
 
 from masked_denoiser.errors import JobError
 
+#: Major compute capability of the first GPUs of Nvidia with instructions for bfloat16.
+_FIRST_WITH_BFLOAT16 = 8
+
 
 def choose_device(name: str = "auto") -> tuple[torch.device, str]:
     """Return the device, and a message that names it.
@@ -31,7 +34,7 @@ def choose_device(name: str = "auto") -> tuple[torch.device, str]:
         raise JobError(f"unknown device {name!r}; a number can only follow cuda, as in cuda:1")
     if (reason := _unusable(name)) is not None:
         raise JobError(f"device {name!r} cannot be used by torch {torch.__version__} ({reason}); choose auto or cpu")
-    device = torch.device(name)
+    device = _with_number(torch.device(name))
     return device, f"computing on {describe(device)}"
 
 
@@ -70,10 +73,15 @@ def free_memory(device: torch.device) -> int:
 def _best() -> tuple[torch.device, str]:
     for kind in ("cuda", "mps"):
         if _unusable(kind) is None:
-            device = torch.device(kind)
+            device = _with_number(torch.device(kind))
             return device, f"computing on {describe(device)}"
     device = torch.device("cpu")
     return device, f"no GPU that torch can use: computing on {describe(device)}"
+
+
+def _with_number(device: torch.device) -> torch.device:
+    """Return a device with its number: that of "cuda" alone may differ between the threads of a job."""
+    return torch.device("cuda", torch.cuda.current_device()) if device == torch.device("cuda") else device
 
 
 def _unusable(name: str) -> str | None:
@@ -94,7 +102,8 @@ def _unusable(name: str) -> str | None:
 def computes_bfloat16(device: torch.device) -> bool:
     """Return whether a device has instructions for bfloat16 products, which are about twice as fast."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        # `torch.cuda.is_bf16_supported` would answer for the current device.
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device)[0] >= _FIRST_WITH_BFLOAT16
     get_capabilities: Callable[[], dict[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)  # since torch 2.10
     capabilities = get_capabilities()
     return device.type == "cpu" and any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

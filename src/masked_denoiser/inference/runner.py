@@ -106,7 +106,7 @@ class ModelRunner:
         return self.config.limit if isinstance(self.config, UConfig) else 0.0
 
     def use_layers(self) -> None:
-        """Run the layers of `network` from now on instead of fused kernels, so that changes of them take effect."""
+        """Run the layers of `network` instead of fused kernels from now on."""
         self._fused = None
 
     def _prepare_fused(self) -> CpuSwin | CpuU | None:
@@ -133,7 +133,7 @@ class ModelRunner:
                 None if it is not known.
 
         Raises:
-            DeviceError: if the device has too little memory for the smallest useful tile.
+            DeviceError: if memory does not suffice for the smallest useful tile, or the result is not finite.
         """
         return self._start(tiles, origins, noise)()
 
@@ -170,6 +170,9 @@ class ModelRunner:
 
         def result() -> Denoised:
             passes = pending()[..., :height, :width]
+            if not np.isfinite(passes).all():
+                remedy = "choose another model" if self.precision == "float32" else "use --precision float32"
+                raise DeviceError(f"the network returned NaN or infinity in {self.precision}; {remedy}")
             return Denoised(passes.mean(axis=0), passes.std(axis=0, ddof=1) if self.std else None)
 
         return result
@@ -270,7 +273,9 @@ class ModelRunner:
     def _mask(self, origins: tuple[tuple[int, int], ...], number: int) -> HashedTokenMask | None:
         if not self.config.attention_mask:
             return None
-        return HashedTokenMask(self.config.attention_mask, self.seed, number, origins, self.config.scale, self.device)
+        # Versions of torch differ in 64-bit integers on Apple's GPUs.
+        device = self.device if self.device.type == "cuda" else "cpu"
+        return HashedTokenMask(self.config.attention_mask, self.seed, number, origins, self.config.scale, device)
 
 
 @contextmanager

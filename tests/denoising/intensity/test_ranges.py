@@ -10,6 +10,7 @@ from masked_denoiser.denoising.intensity.ranges import IntensityRange, common_ra
 from masked_denoiser.denoising.intensity.recipe_ranges import measure_recipe_ranges
 from masked_denoiser.images.open import open_image
 from masked_denoiser.images.planes import list_planes
+from masked_denoiser.jobs.api import denoise
 
 integers = st.sampled_from([np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
 
@@ -198,3 +199,18 @@ def test_small_object_on_a_masked_background_sets_the_range(corner, outside):
 
     found = ranges(Masked(), "YX")[0]
     assert 1500 < found.high < 2600
+
+
+@pytest.mark.parametrize("value", [1e12, -1e30, 1e45])
+def test_absurd_values_do_not_affect_their_surroundings(value):
+    """They are kept as they are, like missing pixels; before, they spoiled the means around them."""
+    pixels = np.random.default_rng(0).poisson(100.0, (128, 128)).astype(np.float64)
+    damaged = pixels.copy()
+    damaged[60:65, 40:46] = value
+    how = {"noise": "gain=1", "intensity": (0.0, 200.0), "device": "cpu", "axes": "YX"}
+    expected, result = denoise(pixels, **how), denoise(damaged, **how)
+    assert (result[60:65, 40:46] == value).all()
+    difference = np.abs(result - expected)
+    difference[60:65, 40:46] = 0
+    assert difference.max() < 10  # one standard deviation of the noise
+    assert np.std(result[:50]) < 3

@@ -1,5 +1,7 @@
 """Networks with fused kernels, compared with the layers that are trained."""
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -148,3 +150,22 @@ def test_networks_that_have_no_fused_version_keep_their_layers():
     assert prepare.prepare_for_cpu(network, torch.float16) is None
     assert prepare.prepare_for_cpu(torch.nn.Identity(), torch.float32) is None
     assert ModelRunner(tiny_model(1), CPU, precision="float16")._fused is None
+
+
+def test_process_ends_if_the_system_allows_no_more_threads():
+    code = """
+import threading, torch
+from masked_denoiser.inference.cpu.threads import run_in_threads
+original, started = threading.Thread.start, []
+def start(thread):
+    if len(started) == 2:
+        raise RuntimeError("can't start new thread")
+    started.append(thread)
+    original(thread)
+threading.Thread.start = start
+torch.set_num_threads(4)
+done = []
+run_in_threads(done.append, range(5))
+assert done == [0, 1, 2, 3, 4] and torch.get_num_threads() == 4
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

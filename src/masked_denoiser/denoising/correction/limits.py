@@ -246,5 +246,4 @@ def _mean_after_clipping(kept: Tensor, sigma: Tensor, clipped: tuple[float, floa
 def _mean_excess(threshold: Tensor) -> Tensor:
     """Return the mean of max(threshold - x, 0) for a standard normal x: how far clipping at the threshold raises it."""
     density = threshold.clamp(-_FAR, _FAR).square_().mul_(-0.5).exp_().mul_(1.0 / math.sqrt(2.0 * math.pi))
-    below = torch.erf(threshold * math.sqrt(0.5)).add_(1.0).mul_(0.5)
-    return (threshold * below).add_(density)
+    return torch.nn.functional.gelu(threshold).add_(density)  # GELU is the threshold times the share of x below it

@@ -32,6 +32,9 @@ REACH = _UNCLIPPED_SIDE // 2 + _BLEND_SIDE // 2
 #: Largest number of exposures: 4 ** 12 exceeds the precision of float32.
 _MAX_EXPOSURES = 12
 
+#: Largest distance from 0, in units of the intensity range, that the coarsest exposure shows.
+LARGEST_VALUE = FACTOR ** (_MAX_EXPOSURES - 1)
+
 
 @dataclass(frozen=True, eq=False)
 class Exposure:

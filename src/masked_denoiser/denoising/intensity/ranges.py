@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from masked_denoiser.denoising.intensity.exposures import LARGEST_VALUE
 from masked_denoiser.denoising.intensity.fill_values import find_fill_values
 from masked_denoiser.denoising.intensity.missing_pixels import fill_missing
 from masked_denoiser.denoising.intensity.rectangles import Pixels, group_planes, sample_rectangles
@@ -72,8 +73,15 @@ class IntensityRange:
         return self.high - self.low
 
     def missing_mask(self, pixels: Pixels) -> NDArray[np.bool_] | None:
-        """Return a mask of the pixels that are NaN, infinite or fill values; None if there are none."""
-        missing = ~np.isfinite(pixels) if pixels.dtype.kind == "f" else None
+        """Return a mask of the pixels that are NaN, infinite, fill values or absurd; None if there are none.
+
+        Values that are millions of times as far from the range as it is wide are no intensities: no exposure shows
+        them, and they would spoil the means around them.
+        """
+        missing = None
+        if pixels.dtype.kind == "f" or pixels.dtype.itemsize > 2:
+            with np.errstate(invalid="ignore", over="ignore"):
+                missing = ~(np.abs((pixels.astype(np.float64) - self.low) / self.span) <= LARGEST_VALUE)
         for value in self.fill_values:
             equal = pixels == value
             missing = equal if missing is None else missing | equal
@@ -159,7 +167,12 @@ class IntensityRange:
 
     def _restore_missing(self, out: Pixels, like: Pixels) -> Pixels:
         missing = self.missing_mask(like)
-        return out if missing is None else np.where(missing, like, out).astype(out.dtype)
+        if missing is None:
+            return out
+        if like.dtype != out.dtype:
+            finite = _to_dtype(np.nan_to_num(like.astype(np.float64)), out.dtype)
+            like = np.where(np.isfinite(like), finite, like)
+        return np.where(missing, like, out).astype(out.dtype)
 
 
 def _to_dtype(

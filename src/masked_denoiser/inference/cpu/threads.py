@@ -6,6 +6,7 @@ batches with single-threaded operations.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -13,6 +14,8 @@ from functools import cache
 from typing import TypeVar
 
 import torch
+
+_LOG = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -34,6 +37,10 @@ def run_in_threads(function: Callable[[Item], None], items: Iterable[Item]) -> N
         return
     with _LOCK:
         pool = _single_threaded_pool(count)
+    if pool is None:
+        for item in items:
+            function(item)
+        return
     futures = [pool.submit(_without_gradients, function, item) for item in items]
     finished, pending = wait(futures, return_when=FIRST_EXCEPTION)
     for future in pending:
@@ -49,8 +56,10 @@ def _without_gradients(function: Callable[[Item], None], item: Item) -> None:
 
 
 @cache
-def _single_threaded_pool(count: int) -> ThreadPoolExecutor:
+def _single_threaded_pool(count: int) -> ThreadPoolExecutor | None:
     """Return a pool of threads in each of which torch's operations are single-threaded.
+
+    None if the system allows no more threads, as in containers with a limit of processes.
 
     Torch has one default for new threads, which is 1 until the pool has started: another thread that uses torch for the
     first time in these milliseconds stays single-threaded.
@@ -62,8 +71,15 @@ def _single_threaded_pool(count: int) -> ThreadPoolExecutor:
         started.wait()
 
     pool = ThreadPoolExecutor(count, "window-batches", start)
-    for _ in range(count):
-        pool.submit(lambda: None)
+    try:
+        for _ in range(count):
+            pool.submit(lambda: None)
+    except RuntimeError as error:
+        _LOG.info("batches of windows are computed in one thread (%s)", error)
+        started.abort()  # otherwise those that have started would wait, and the process could not exit
+        pool.shutdown()
+        torch.set_num_threads(count)
+        return None
     started.wait()
     torch.set_num_threads(count)  # also the default of new threads, which the threads of the pool have changed
     return pool

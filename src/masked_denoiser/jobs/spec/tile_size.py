@@ -46,9 +46,12 @@ def resolve_tile(
         default = Options().tile
         report(f"this device is too slow to compare tiles; using tiles of {default}, which is not cached")
         return replace(options, tile=default, batch=options.batch)
+    if not speeds:
+        report(f"there was too little memory to measure; using tiles of {best}, which is not cached")
+        return replace(options, tile=best.tile, batch=best.batch)
     where = remember(key, [best.tile, best.batch])
     measured = "; ".join(f"{size}: {speed:.3g}" for size, speed in speeds.items())
-    report(f"tiles of {best}; measured megapixels/s: {measured or 'none, for lack of memory'}; {where}")
+    report(f"tiles of {best}; measured megapixels/s: {measured}; {where}")
     return replace(options, tile=best.tile, batch=best.batch)
 
 
