@@ -2,7 +2,8 @@
 
 python -m benchmarks.neighbours                       # a table, about ten minutes on two cores
 python -m benchmarks.neighbours --scenes still drift --noises "sigma 30"
-python -m benchmarks.neighbours --events              # what is lost of faint events in one plane
+python -m benchmarks.neighbours --events              # what remains of faint events in one plane
+python -m benchmarks.neighbours --points              # what remains of the light of faint points
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ PLANES, SIDE = 8, 160
 
 #: Pixels whose clean value varies by less than this over the planes are still.
 _STILL = 1e-6
+
+#: Number of draws of noise over which what remains of events is averaged.
+_DRAWS = 3
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,10 @@ def main() -> None:
     parser.add_argument("--scenes", nargs="+", help="only scenes whose name contains one of these words")
     parser.add_argument("--noises", nargs="+", choices=NOISES, default=list(NOISES), help="kinds of noise")
     parser.add_argument("--events", action="store_true", help="print what remains of faint events in one plane")
+    parser.add_argument("--points", action="store_true", help="print what remains of the light of faint points")
     arguments = parser.parse_args()
-    if arguments.events:
-        print_events()
+    if arguments.events or arguments.points:
+        print_events() if arguments.events else print_points()
         return
     print("| planes | noise | noisy, dB | alone, dB | with neighbours, dB | gain, dB | flicker | planes on each side |")
     print("|" + " --- |" * 8)
@@ -72,19 +77,64 @@ def main() -> None:
 
 
 def print_events() -> None:
-    """Print how much of a disc that is brighter in one plane of a still series remains, without and with neighbours."""
-    print("| radius, pixels | brighter by, in sigma | alone | with neighbours |\n| --- | --- | --- | --- |")
+    """Print how much of discs that are brighter in one plane of a still series remains, without and with neighbours."""
+    print("| background | radius, pixels | brighter by, in sigma | alone | with neighbours |\n|" + " --- |" * 5)
+    for name, plane in (("flat", np.full((SIDE, SIDE), 0.4)), ("texture", _texture(9, 1.0)[0])):
+        for radius, height in ((4, 0.5), (4, 1.0), (4, 2.0), (10, 0.5), (10, 1.0)):
+            alone, together = kept_of_discs(plane, radius, height)
+            print(f"| {name} | {radius} | {height:g} | {alone:.2f} | {together:.2f} |", flush=True)
+
+
+def kept_of_discs(plane: NDArray[np.float64], radius: int, height: float) -> tuple[float, float]:
+    """Return the share of the light of nine discs that remains, without and with neighbours, over some draws of noise.
+
+    The same noise without the discs is denoised, too: what the result has there anyway is not their light.
+
+    Args:
+        plane: clean plane, [SIDE, SIDE].
+        radius: of the discs in pixels.
+        height: of the discs in standard deviations of the noise.
+    """
     sigma, y, x = 20 / 255, *np.mgrid[:SIDE, :SIDE]
-    clean = _repeated(_texture(9, 1.0)[0])
-    for radius, height in ((4, 0.5), (4, 1.0), (4, 2.0), (10, 0.5), (10, 1.0)):
-        disc = (y - SIDE // 2) ** 2 + (x - SIDE // 2) ** 2 <= radius**2
-        event = clean.copy()
-        event[PLANES // 2][disc] += height * sigma
-        noisy = (event + np.random.default_rng(5).normal(0, sigma, event.shape)).astype(np.float32)
-        choices: tuple[Literal["none"], Literal["auto"]] = ("none", "auto")
-        kept = [_denoise(noisy, "", choice)[0][PLANES // 2] for choice in choices]
-        shares = [float((plane - clean[0])[disc].mean() / (height * sigma)) for plane in kept]
-        print(f"| {radius} | {height:g} | {shares[0]:.2f} | {shares[1]:.2f} |", flush=True)
+    centres = SIDE // 6 + np.arange(3) * (SIDE // 3)
+    discs = np.any([(y - cy) ** 2 + (x - cx) ** 2 <= radius**2 for cy in centres for cx in centres], axis=0)
+    choices: tuple[Literal["none"], Literal["auto"]] = ("none", "auto")
+    kept: dict[str, list[float]] = {choice: [] for choice in choices}
+    for seed in range(_DRAWS):
+        without = _repeated(plane) + np.random.default_rng(seed).normal(0, sigma, (PLANES, SIDE, SIDE))
+        event = without.copy()
+        event[PLANES // 2][discs] += height * sigma
+        for choice in choices:
+            results = [_denoise(each.astype(np.float32), "", choice)[0][PLANES // 2] for each in (event, without)]
+            kept[choice].append(float((results[0] - results[1])[discs].mean() / (height * sigma)))
+    return float(np.mean(kept["none"])), float(np.mean(kept["auto"]))
+
+
+def print_points() -> None:
+    """Print how much of the light of points on a flat background remains, by their width and strength."""
+    print("| width, pixels | signal to noise | light that remains |\n| --- | --- | --- |")
+    for width in (1.0, 2.0):
+        for strength in (5, 7, 10, 14):
+            print(f"| {width:g} | {strength} | {kept_of_points(width, strength):.2f} |", flush=True)
+
+
+def kept_of_points(width: float, strength: float, side: int = 384, spacing: int = 32) -> float:
+    """Return the share of the light of Gaussian points that remains in one plane.
+
+    Args:
+        width: standard deviation of the points in pixels.
+        strength: signal-to-noise ratio of a matched filter.
+        side: of the plane in pixels.
+        spacing: of the points in pixels.
+    """
+    sigma, rng = 10.0, np.random.default_rng(0)
+    points = np.zeros((side, side))
+    points[spacing // 2 :: spacing, spacing // 2 :: spacing] = strength * sigma * 2 * width * np.sqrt(np.pi)
+    points = gaussian_filter(points, width)
+    background = 100 + rng.normal(0, sigma, points.shape)
+    results = [_denoise(each[None].astype(np.float32), "", "none")[0] for each in (background + points, background)]
+    difference, near = (results[0] - results[1])[0], points > 0.05 * points.max()
+    return float((difference[near] - np.median(difference)).sum() / points[near].sum())
 
 
 def _format(row: Row) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from masked_denoiser.denoising.correction.box_mean import box_mean
+from masked_denoiser.denoising.correction.faint_objects import faint_objects
 from masked_denoiser.inference.memory_limits import is_out_of_memory
 from masked_denoiser.inference.transfer import to_device, to_host
 from masked_denoiser.noise.variance_model import NoiseVariance
@@ -113,7 +114,8 @@ def limit_correction(
 ) -> Batch:
     """Return a result with everything restored that cannot be noise.
 
-    Three limits apply in turn: to each pixel, to the energy over 33 x 33 pixels, and to the mean over them.
+    Four limits apply in turn: to each pixel, to the energy over 33 x 33 pixels, to means over the sizes of faint
+    objects, and to the mean over 33 x 33 pixels.
 
     Args:
         denoised, tiles: [B, C, H, W] in the same units.
@@ -170,6 +172,10 @@ def _limit(
     removed = (tiles - denoised) * _plausible_share(tiles - unlimited, unlimited, least_variance, model)
     energy = box_mean(removed.square(), _LOCAL_SIDE).clamp_(min=1e-24)
     removed *= (_MEASUREMENT_MARGIN * (local_variance / energy).sqrt_()).clamp_(max=1.0)
+    sigma = torch.maximum(model.around(tiles - removed, _INTENSITY_SIDE), least_variance).sqrt_()
+    objects = faint_objects(removed / sigma, width, model.gain / sigma)
+    if objects is not None:
+        removed -= objects.mul_(sigma)
     removed -= _bias(removed, tiles - removed, least_variance, model, width, clipped)
     return tiles - removed
 

@@ -12,6 +12,7 @@ from masked_denoiser.denoising.background import measure_background
 from masked_denoiser.denoising.context.choice import choose_context
 from masked_denoiser.denoising.context.neighbour_mean import REACH as CONTEXT_REACH
 from masked_denoiser.denoising.context.planes import ContextPlanes
+from masked_denoiser.denoising.correction.faint_objects import FAINT_OBJECT_REACH
 from masked_denoiser.denoising.correction.limits import MEAN_REACH
 from masked_denoiser.denoising.correction.stride_pattern import pattern_reach
 from masked_denoiser.denoising.hot_pixels import Positions, find_hot_pixels
@@ -194,7 +195,7 @@ def _tile(options: Options, grid: int, stride: int) -> int:
 
 def _context_reach(treatments: Collection[NoiseTreatment]) -> int:
     """Return the reach in pixels of the steps before and after the network."""
-    limited = (3 * MEAN_REACH * bool(t.noise) * bool(t.blend) for t in treatments)
+    limited = ((3 * MEAN_REACH + FAINT_OBJECT_REACH) * bool(t.noise) * bool(t.blend) for t in treatments)
     before = (
         pattern_reach(t.strides)
         + (MAP_REACH + PLACE_REACH * t.by_place) * t.noise_map

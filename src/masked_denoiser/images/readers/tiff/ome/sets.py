@@ -62,8 +62,8 @@ def metadata_file(tif: TiffFile) -> Path | None:
     Raises:
         ValueError: if the OME-XML is broken.
     """
-    page = tif.pages.first
-    named = parse_xml(page.description).find("{*}BinaryOnly") if page.is_ome else None
+    page = tif.pages.first if len(tif.pages) else None
+    named = parse_xml(page.description).find("{*}BinaryOnly") if page is not None and page.is_ome else None
     if named is None:
         return None
     return Path(tif.filehandle.path).parent / (named.get("MetadataFile") or "an unnamed file")
