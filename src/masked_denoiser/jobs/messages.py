@@ -97,9 +97,9 @@ def noise_messages(job: Job) -> list[str]:
     if not job.noise:
         return []
     lines = describe_treatments(job)
-    hints = []
+    hints = _modality_hints(job)
     if any(treatment.is_identity for _, treatment in job.treatments):
-        hints = [*_modality_hints(job), "--noise none denoises what is left alone"]
+        hints.append("--noise none denoises what is left alone")
     if len(lines) == 1:
         return ["; ".join([f"noise: {job.noise}: {lines[0]}", *hints])]
     return [f"noise: {job.noise}", *lines, *hints]

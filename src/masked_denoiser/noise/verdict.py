@@ -12,6 +12,9 @@ _WEAK_SIGMA, _STRONG_SIGMA = 0.02, 0.12
 #: Standard deviation in quantization steps above which noise below the rounding may be photon noise.
 _PHOTON_NOISE_STEPS = 0.15
 
+#: Quantization step, in units of the intensity range, from which on an image has too few values to have photon noise.
+_COARSE_STEP = 0.25
+
 #: Share of the variance without light from which on noise is described as independent of intensity.
 _UNIFORM_SHARE = 0.7
 
@@ -34,7 +37,7 @@ def describe_noise(channels: Sequence[ChannelNoise], ranges: Sequence[tuple[floa
     strongest = max(range(len(channels)), key=lambda i: channels[i].sigma)
     noise, (black, white) = channels[strongest], ranges[strongest]
     parts = [_strength(noise, white - black)]
-    if not below_rounding(noise):
+    if noise.sigma and not below_rounding(noise):
         parts.append(_intensity_dependence(noise))
         if noise.correlation > 1:
             distance = noise.correlation - 1
@@ -70,11 +73,13 @@ def _percent(share: float) -> str:
 
 def _strength(noise: ChannelNoise, span: float) -> str:
     if below_rounding(noise):
-        photon_noise = noise.gain > 0 and noise.sigma > _PHOTON_NOISE_STEPS * noise.step
+        photon_noise = noise.gain > 0 and noise.sigma > _PHOTON_NOISE_STEPS * noise.step and noise.step < _COARSE_STEP
         return "no noise above the rounding of its values" + (
             f" (standard deviation {noise.sigma * span:.2g}; only float32 output can improve it)"
             if photon_noise
             else ""
         )
+    if not noise.sigma:
+        return "no noise that all pixels have"
     strength = "weak" if noise.sigma < _WEAK_SIGMA else "strong" if noise.sigma > _STRONG_SIGMA else "moderate"
     return f"{strength} noise (standard deviation {noise.sigma * span:.3g}, {noise.sigma:.1%} of the intensity range)"
