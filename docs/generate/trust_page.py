@@ -33,8 +33,8 @@ the worst result first. {summary}
 - **change of means**: the largest change of the mean of 32 x 32 pixels, in standard errors of that mean under the
   measured noise. Perfect averaging changes means by up to about 3.
 - **confidence**: that what looks like noise shared by neighbours is noise; where it is low, that part is left alone.
-  For white noise there is no such decision: sharp texture without flat places, such as fur, grass or small text in gray images, may be
-  taken for noise and be flattened. 0% where there was too little to measure on.
+  For white noise there is no such decision: sharp texture of gray images without flat places, such as fur, grass or
+  small text, may be taken for noise and be flattened. 0% where there was too little to measure on.
 - **treatment, measured noise**: what the program says of the image.
 
 Empty cells: the truth is not known, or there are too few pixels to judge.

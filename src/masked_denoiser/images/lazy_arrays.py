@@ -72,14 +72,40 @@ class FlippedArray(BlockView):
         return np.flip(np.asarray(self._array[tuple(slice(*span) for span in stored)]), self._flipped)
 
 
-class CroppedArray(BlockView):
-    """Lazy view of the part of an array that begins at its first pixel."""
+class CroppedArray(ArrayView):
+    """A lazy array that shows a rectangle of another one.
 
-    def __init__(self, array: LazyArray, shape: tuple[int, ...]) -> None:
-        self._array, self.shape, self.dtype = array, shape, np.dtype(array.dtype)
+    Attributes:
+        shape: of the rectangle.
+        dtype: of the array.
+    """
 
-    def _read(self, spans: Spans) -> np.ndarray[Any, Any]:
-        return np.asarray(self._array[tuple(slice(*span) for span in spans)])
+    def __init__(self, array: LazyArray, spans: tuple[tuple[int, int], ...]) -> None:
+        """Crop an array to (start, stop) along each dimension."""
+        self._array, self._starts = array, tuple(start for start, _ in spans)
+        self.shape = tuple(stop - start for start, stop in spans)
+        self.dtype = np.dtype(array.dtype)
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return pixels at integers and slices of positive step.
+
+        Raises:
+            IndexError: for any other index, and outside the rectangle.
+        """
+        return self._array[tuple(map(_parent_index, full_index(key, self.ndim), self._starts, self.shape))]
+
+
+def _parent_index(key: Any, start: int, side: int) -> int | slice:
+    """Return an index into the rectangle as one into the array."""
+    if isinstance(key, slice):
+        first, last, step = key.indices(side)
+        if step < 1:
+            raise IndexError(f"slice {key} has a negative step; read forwards and flip the result")
+        return slice(start + first, start + max(first, last), step)
+    at = operator.index(key)
+    if not -side <= at < side:
+        raise IndexError(f"index {at} is out of range for {side} pixels")
+    return start + at % side
 
 
 def mirrored(spans: Spans, shape: tuple[int, ...], flipped: tuple[int, ...]) -> Spans:

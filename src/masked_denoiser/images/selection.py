@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from masked_denoiser.errors import ImageError
-from masked_denoiser.images.indexing import full_index
-from masked_denoiser.images.lazy_arrays import ArrayView
+from masked_denoiser.images.lazy_arrays import CroppedArray
 from masked_denoiser.images.open import open_image
-from masked_denoiser.images.source import AXES, LazyArray, Source
+from masked_denoiser.images.source import AXES, Source
 
 _PART = re.compile(r"([A-Za-z])\s*=\s*(?:(-?\d+)|(-?\d+)?\s*:\s*(-?\d+)?)")
 
@@ -120,42 +117,6 @@ def open_part(
     except ImageError:
         source.close()
         raise
-
-
-class CroppedArray(ArrayView):
-    """A lazy array that shows a rectangle of another one.
-
-    Attributes:
-        shape: of the rectangle.
-        dtype: of the array.
-    """
-
-    def __init__(self, array: LazyArray, spans: tuple[tuple[int, int], ...]) -> None:
-        """Crop an array to (start, stop) along each dimension."""
-        self._array, self._starts = array, tuple(start for start, _ in spans)
-        self.shape = tuple(stop - start for start, stop in spans)
-        self.dtype = np.dtype(array.dtype)
-
-    def __getitem__(self, key: Any, /) -> Any:
-        """Return pixels at integers and slices of positive step.
-
-        Raises:
-            IndexError: for any other index, and outside the rectangle.
-        """
-        return self._array[tuple(map(_parent_index, full_index(key, self.ndim), self._starts, self.shape))]
-
-
-def _parent_index(key: Any, start: int, side: int) -> int | slice:
-    """Return an index into the rectangle as one into the array."""
-    if isinstance(key, slice):
-        first, last, step = key.indices(side)
-        if step < 1:
-            raise IndexError(f"slice {key} has a negative step; read forwards and flip the result")
-        return slice(start + first, start + max(first, last), step)
-    at = operator.index(key)
-    if not -side <= at < side:
-        raise IndexError(f"index {at} is out of range for {side} pixels")
-    return start + at % side
 
 
 def _parse_part(part: str, text: str) -> tuple[str, int, int | None]:

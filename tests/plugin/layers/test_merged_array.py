@@ -63,7 +63,7 @@ def test_every_level_shows_the_input_until_tiles_are_done() -> None:
     pixels = np.random.default_rng(0).integers(0, 200, (1000, 700)).astype("uint8")
     source, clean = Source(pixels, "YX"), pixels + np.uint8(50)
     array = np.zeros_like(pixels)
-    live = live_in_memory(array, source, True, LiveBackground(source, 64))
+    live = live_in_memory(array, source, True, LiveBackground(source, tile=64))
     assert all(np.asarray(level).any() for level in live.layer_levels("YX"))
     np.testing.assert_array_equal(np.asarray(live.layer_levels("YX")[0]), pixels)
     for y, x in ((0, 0), (960, 640)):
@@ -85,7 +85,7 @@ def test_levels_of_a_pyramid_are_shown_instead_of_its_full_resolution() -> None:
             raise AssertionError("the full resolution was read")
 
     coarse = np.full((1250, 1250), 9, "uint8")
-    background = LiveBackground(Source(Unreadable(), "YX"), 64, (Unreadable(), coarse))
+    background = LiveBackground(Source(Unreadable(), "YX"), (Unreadable(), coarse))
     level = background.level((1250, 1250), "YX")
     assert level is coarse
 
@@ -93,7 +93,7 @@ def test_levels_of_a_pyramid_are_shown_instead_of_its_full_resolution() -> None:
 def test_large_plain_layers_are_shown_in_overviews() -> None:
     pixels = np.broadcast_to(np.uint16(500), (8400, 8400))
     for data in (pixels, da.from_array(pixels, chunks=2048)):
-        background = LiveBackground(open_image(data, axes="YX"), 64)
+        background = LiveBackground(open_image(data, axes="YX"))
         assert (np.asarray(background.level((132, 132), "YX")[...]) == 500).all()
 
 

@@ -11,9 +11,6 @@ from masked_denoiser.plugin.layers.difference import matching_parts
 from masked_denoiser.plugin.layers.lazy_pyramid import halved_shapes, with_thumbnail_level
 from masked_denoiser.plugin.layers.live_result import LiveBackground
 
-#: Side in pixels of the blocks of an image that are cached when it is reduced for display.
-_TILE = 512
-
 
 def split_levels(
     layer: Any, result: Any, axes: str | None, horizontal: int, line: SplitLine
@@ -42,5 +39,5 @@ def split_levels(
 
 def _reduced(source: Source, shapes: Sequence[tuple[int, ...]], levels: tuple[LazyArray, ...] = ()) -> list[LazyArray]:
     """Return an image in several sizes, by nearest neighbour."""
-    background = LiveBackground(source, _TILE, levels)
+    background = LiveBackground(source, levels)
     return [background.level(shape, source.axes) for shape in shapes]

@@ -203,7 +203,7 @@ def _live(request: Request, prepared: Prepared[Pipeline]) -> LiveResult | LiveRe
     if request.region is not None:
         array = _requested_array(request, prepared, sink)
         return LiveRegion(array, request.source, request.region, job.tile, request.pyramid)
-    background = LiveBackground(request.source, job.tile, request.levels)
+    background = LiveBackground(request.source, request.levels, job.tile)
     if request.output is None:
         return live_in_memory(_sink_array(sink), request.source, request.pyramid, background)
     live = live_on_disk(request.output, request.source, request.pyramid, background)

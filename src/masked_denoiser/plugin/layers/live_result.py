@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from masked_denoiser.images.lazy_arrays import reorder_axes
+from masked_denoiser.images.lazy_arrays import CroppedArray, reorder_axes
 from masked_denoiser.images.planes import Plane
 from masked_denoiser.images.readers.chunk_cache import cache_blocks
-from masked_denoiser.images.selection import CroppedArray
 from masked_denoiser.images.source import LazyArray, Source
 from masked_denoiser.images.writers.downsample import build_pyramid, halve
 from masked_denoiser.images.writers.layout import Layout
@@ -108,13 +107,13 @@ class LiveBackground:
 
     Attributes:
         source: the input.
-        tile: side of a tile in pixels.
         levels: levels of the layer, if the input is all of a pyramid.
+        tile: side of a tile of the job in pixels; 0 without a job.
     """
 
     source: Source
-    tile: int
     levels: tuple[LazyArray, ...] = ()
+    tile: int = 0
 
     def level(self, shape: tuple[int, ...], axes: str) -> LazyArray:
         """Return the input in this shape and with these axes; what is read to reduce it is cached."""

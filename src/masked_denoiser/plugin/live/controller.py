@@ -33,7 +33,7 @@ _SETTLING_SECONDS = 0.3
 CACHE_BYTES = 512 * 2**20
 
 
-class LivePanel(Protocol):
+class LiveWidgets(Protocol):
     """Widgets of the live view, as its controller uses them."""
 
     def form(self) -> Form:
@@ -78,7 +78,7 @@ class LiveView:
         cache_bytes: most bytes of denoised pixels that it keeps when it is switched on.
     """
 
-    def __init__(self, viewer: Any, panel: LivePanel, results: Callable[[], ResultLayers]) -> None:
+    def __init__(self, viewer: Any, panel: LiveWidgets, results: Callable[[], ResultLayers]) -> None:
         self._viewer, self._panel, self._results = viewer, panel, results
         self._runner, self._pace = TaskRunner(), RefreshPace()
         self._source: Any = None

@@ -13,9 +13,6 @@ from masked_denoiser.plugin.layers.source import layer_source
 from masked_denoiser.plugin.live.cell_cache import CellCache, LiveLevel
 from masked_denoiser.plugin.live.engine import LiveImage
 
-#: Side in pixels of blocks of the stored image that are cached to display it at lower resolution.
-_BACKGROUND_TILE = 512
-
 
 def live_image(layer: Any, axes: str | None, cache: CellCache) -> LiveImage:
     """Return the levels of a layer, which are its own if it has several, or else means of its pixels.
@@ -35,7 +32,7 @@ def live_image(layer: Any, axes: str | None, cache: CellCache) -> LiveImage:
         shown = list(arrays)
     else:
         arrays = list(halved_levels(source.data, source.axes))
-        background = LiveBackground(source, _BACKGROUND_TILE)
+        background = LiveBackground(source)
         shown = [background.level(tuple(level.shape), source.axes) for level in arrays]
     levels = [LiveLevel(number, level, source.axes, cache) for number, level in enumerate(shown)]
     sources = [_at_level(source, array) for array in arrays]

@@ -149,7 +149,7 @@ def _pixels(
     if "S" in sizes and block.size > needed:
         stored[list(sizes).index("X")] = block.size * sizes["X"] // needed
     raw = open_raw(path, block.offset, tuple(stored), dtype)
-    array: LazyArray = CroppedArray(raw, shape) if tuple(stored) != shape else raw
+    array: LazyArray = CroppedArray(raw, tuple((0, side) for side in shape)) if tuple(stored) != shape else raw
     return FlippedArray(array, (len(shape) - 1,)) if _is_reversed(image, sizes) else array, raw
 
 
