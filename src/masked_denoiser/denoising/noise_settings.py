@@ -214,7 +214,7 @@ class _Trial:
     @cached_property
     def _denoiser(self) -> TileDenoiser:
         runner = ModelRunner(self.model, torch.device("cpu"))
-        return TileDenoiser(runner, runner.config.grid)
+        return TileDenoiser(runner, runner.config.grid, keep_faint=False)
 
     def candidates(self, noise: NoiseSummary, median_intensity: float) -> list[NoiseTreatment]:
         """Return the treatments that are worth a trial with this model."""

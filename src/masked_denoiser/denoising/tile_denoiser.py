@@ -71,10 +71,12 @@ class TileDenoiser:
     Attributes:
         network: runs on the prepared tiles.
         grid: of the network; tiles at the bottom and right of an image may have other heights and widths.
+        keep_faint: whether faint objects are put back; not in trials, from which they would hide removed structure.
     """
 
     network: Runner
     grid: int
+    keep_faint: bool = True
 
     def __call__(self, tiles: Batch, origins: Origins, treatment: NoiseTreatment) -> Denoised:
         """Denoise tiles.
@@ -115,10 +117,41 @@ class TileDenoiser:
         def result() -> Denoised:
             outputs = [get() for get in pending]
             unlimited = self._undo_soft_limit(outputs, views, maps)
-            mean = _finish(outputs, unlimited, views, repaired, treatment, self.network.device)
+            mean = self._finish(outputs, unlimited, views, repaired, treatment)
             return Denoised(mean, self._std(outputs, views, repaired, treatment, sigma_share))
 
         return result
+
+    def _finish(
+        self,
+        outputs: list[Denoised],
+        unlimited: list[Batch] | None,
+        views: list[_View],
+        tiles: Batch,
+        treatment: NoiseTreatment,
+    ) -> Batch:
+        """Return the denoised tiles in units of their range, with all limits applied."""
+        mean = _merge_intensities(views, [output.mean for output in outputs])
+        unlimited_mean = mean if unlimited is None else _merge_intensities(views, unlimited)
+        if treatment.strides and treatment.noise:
+            mean = remove_pattern(mean, treatment.strides, _local_sigma(tiles, treatment))
+        if treatment.gray:
+            mean = _to_gray(mean, tiles)
+        if treatment.noise:
+            noise, clipped = treatment.noise_variances, treatment.clipping_limits
+            mean = limit_correction(
+                mean,
+                tiles,
+                noise,
+                treatment.width,
+                clipped,
+                unlimited_mean,
+                self.network.device,
+                keep_faint=self.keep_faint,
+            )
+            mean = np.clip(mean, np.minimum(clipped[0], tiles), np.maximum(clipped[1], tiles))
+        blend = np.float32(treatment.blend)
+        return mean if blend == 1 else tiles + blend * (mean - tiles)
 
     def _std(
         self,
@@ -242,29 +275,6 @@ def _stabilizer_of_noise(treatment: NoiseTreatment) -> Transform | None:
         return None
     gain, variance = (float(np.median([fields[i] for fields in treatment.noise])) for i in (0, 1))
     return make_stabilizer(NoiseVariance(gain, variance), treatment.scale)
-
-
-def _finish(
-    outputs: list[Denoised],
-    unlimited: list[Batch] | None,
-    views: list[_View],
-    tiles: Batch,
-    treatment: NoiseTreatment,
-    device: torch.device,
-) -> Batch:
-    """Return the denoised tiles in units of their range, with all limits applied."""
-    mean = _merge_intensities(views, [output.mean for output in outputs])
-    unlimited_mean = mean if unlimited is None else _merge_intensities(views, unlimited)
-    if treatment.strides and treatment.noise:
-        mean = remove_pattern(mean, treatment.strides, _local_sigma(tiles, treatment))
-    if treatment.gray:
-        mean = _to_gray(mean, tiles)
-    if treatment.noise:
-        noise, clipped = treatment.noise_variances, treatment.clipping_limits
-        mean = limit_correction(mean, tiles, noise, treatment.width, clipped, unlimited_mean, device)
-        mean = np.clip(mean, np.minimum(clipped[0], tiles), np.maximum(clipped[1], tiles))
-    blend = np.float32(treatment.blend)
-    return mean if blend == 1 else tiles + blend * (mean - tiles)
 
 
 def _merge_intensities(views: list[_View], outputs: list[Batch]) -> Batch:

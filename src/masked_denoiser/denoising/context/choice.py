@@ -156,7 +156,7 @@ class _Trial:
     @cached_property
     def _denoiser(self) -> TileDenoiser:
         runner = ModelRunner(self._model, torch.device("cpu"))
-        return TileDenoiser(runner, runner.config.grid)
+        return TileDenoiser(runner, runner.config.grid, keep_faint=False)
 
     def choose_places(self, planes: Sequence[Plane], seed: int) -> list[_Place]:
         """Return squares of evenly spaced planes, from the flattest of one to the most structured of another.

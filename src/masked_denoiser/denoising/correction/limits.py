@@ -111,6 +111,7 @@ def limit_correction(
     clipped: tuple[float, float] = (-np.inf, np.inf),
     unlimited: Batch | None = None,
     device: torch.device = _CPU,
+    keep_faint: bool = True,
 ) -> Batch:
     """Return a result with everything restored that cannot be noise.
 
@@ -125,15 +126,16 @@ def limit_correction(
         unlimited: [B, C, H, W], what the network would return without its soft limit, so that a bead that it
             takes for noise of 100 standard deviations is kept, and not darkened by 4. None if it has no soft limit.
         device: where to compute; if its memory runs out, this is done on the CPU.
+        keep_faint: whether to put back faint objects, see `faint_objects`.
     """
     batches = denoised, tiles, denoised if unlimited is None else unlimited
     try:
-        return _limit_on(device, batches, noise, width, clipped)
+        return _limit_on(device, batches, noise, width, clipped, keep_faint)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         _LOG.info("corrections of some tiles are limited on the CPU, as memory of %s ran out", device)
-    return _limit_on(_CPU, batches, noise, width, clipped)
+    return _limit_on(_CPU, batches, noise, width, clipped, keep_faint)
 
 
 def undo_soft_limit(limited: Batch, network_input: Batch, limit: Batch) -> Batch:
@@ -154,9 +156,10 @@ def _limit_on(
     noise: Sequence[NoiseVariance],
     width: float,
     clipped: tuple[float, float],
+    keep_faint: bool,
 ) -> Batch:
     denoised, tiles, unlimited = (to_device(np.ascontiguousarray(batch), device) for batch in batches)
-    return to_host(_limit(denoised, tiles, unlimited, VarianceModel.of(noise, device), width, clipped))()
+    return to_host(_limit(denoised, tiles, unlimited, VarianceModel.of(noise, device), width, clipped, keep_faint))()
 
 
 def _limit(
@@ -166,16 +169,18 @@ def _limit(
     model: VarianceModel,
     width: float,
     clipped: tuple[float, float],
+    keep_faint: bool,
 ) -> Tensor:
     local_variance = model.around(tiles, _LOCAL_SIDE)
     least_variance = _MIN_VARIANCE_SHARE * local_variance
     removed = (tiles - denoised) * _plausible_share(tiles - unlimited, unlimited, least_variance, model)
     energy = box_mean(removed.square(), _LOCAL_SIDE).clamp_(min=1e-24)
     removed *= (_MEASUREMENT_MARGIN * (local_variance / energy).sqrt_()).clamp_(max=1.0)
-    sigma = torch.maximum(model.around(tiles - removed, _INTENSITY_SIDE), least_variance).sqrt_()
-    objects = faint_objects(removed / sigma, width, model.gain / sigma)
-    if objects is not None:
-        removed -= objects.mul_(sigma)
+    if keep_faint:
+        sigma = torch.maximum(model.around(tiles - removed, _INTENSITY_SIDE), least_variance).sqrt_()
+        objects = faint_objects(removed / sigma, width, model.gain / sigma)
+        if objects is not None:
+            removed -= objects.mul_(sigma)
     removed -= _bias(removed, tiles - removed, least_variance, model, width, clipped)
     return tiles - removed
 
