@@ -102,21 +102,21 @@ def omit_set_members(images: list[str]) -> list[str]:
         images: paths of files, and names of images in files.
     """
     listed = {_path_of(image) for image in images}
-    return [image for image in images if not _belongs_to_another(_path_of(image), listed)]
+    companions = {path for path in listed if is_companion(path)}
+    return [image for image in images if not _belongs_to_another(_path_of(image), listed, companions)]
 
 
 def _path_of(image: str) -> Path:
     return Path(split_locator(image)[0]).expanduser().absolute()
 
 
-def _belongs_to_another(path: Path, listed: set[Path]) -> bool:
+def _belongs_to_another(path: Path, listed: set[Path], companions: set[Path]) -> bool:
     if not suffix_of(path.name).lower().startswith(".ome.") or path.is_dir():
         return False
     try:
-        with TiffFile(path) as tif:
-            if metadata_file(tif) in {file for file in listed if is_companion(file)}:
-                return True
         with open_tiff(path) as tif:
+            if metadata_file(tif) in companions:
+                return True
             root = parse_xml(tif.ome_metadata or "<OME/>")
     except (ImageError, TiffFileError, OSError, ValueError):  # reported when it is opened
         return False
